@@ -1,0 +1,1 @@
+//! Parser and code generator for QAPI schemas.
