@@ -1,1 +1,14 @@
-//! The devices.
+//! The devices of a Faultvisor machine: the buses, the legacy PC devices, the virtio transport,
+//! virtio-blk, and the block layer under it.
+//!
+//! A device is a plain state machine behind the two methods of [`bus::BusDevice`]; what leaves it
+//! (an interrupt, console bytes, a disk error) goes through a small trait, so that no device needs
+//! a virtual machine to be tested. Nothing here knows of the monitor: `vmm` joins the two.
+
+//pub mod block;
+pub mod bus;
+pub mod console;
+pub mod interrupt;
+pub mod legacy;
+pub mod sync;
+//pub mod virtio;

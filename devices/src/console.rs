@@ -1,0 +1,360 @@
+//! Console output: from a vCPU that must not wait long, to a host side that may be slow.
+//!
+//! The vCPU puts bytes into a bounded buffer; a thread of the console's own writes them to the
+//! sink with ordinary blocking writes, so that nobody's terminal or pipe is switched to
+//! non-blocking mode. A sink that is *slow* slows the guest down and loses nothing. A sink that
+//! takes nothing at all for [`STALL_LIMIT`] no longer holds the guest up: what does not fit is
+//! counted, and the count is written where the lost bytes would have stood.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sync::{lock, wait, wait_timeout};
+
+/// Bytes that are kept for the sink. A whole kernel log fits several times.
+const CAPACITY: usize = 1 << 20;
+
+/// Output is written in pieces of at least this size, or after [`COALESCE`].
+const PIECE: usize = 4096;
+
+/// How long a byte waits for company. A guest that prints byte by byte would otherwise cost the
+/// host a system call and two context switches for each.
+const COALESCE: Duration = Duration::from_millis(2);
+
+/// How long a sink may take nothing before the guest stops waiting for it.
+pub const STALL_LIMIT: Duration = Duration::from_secs(1);
+
+/// The vCPU's end of the console. Clones share one buffer.
+#[derive(Clone)]
+pub struct ConsoleOutput {
+    shared: Option<Arc<Shared>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Signalled when there is something for the writer: bytes, or a sink.
+    work: Condvar,
+    /// Signalled when the writer made progress.
+    progress: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    buffer: VecDeque<u8>,
+    /// Bytes that the writer has taken and not written yet.
+    writing: usize,
+    sink: Option<Box<dyn Write + Send>>,
+    /// A sink is there, possibly in the writer's hands.
+    attached: bool,
+    /// The sink took nothing for [`STALL_LIMIT`], and has not since.
+    stalled: bool,
+    lost: u64,
+    /// Grows whenever the sink takes something.
+    progress: u64,
+}
+
+impl ConsoleOutput {
+    /// A console that nobody reads.
+    pub fn null() -> Self {
+        Self { shared: None }
+    }
+
+    /// A console that keeps its output until a sink is attached; when more is written than fits,
+    /// the oldest goes.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses the writer thread.
+    pub fn new() -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        });
+        let writer = shared.clone();
+        thread::Builder::new()
+            .name("console".into())
+            .stack_size(64 << 10)
+            .spawn(move || writer.run())?;
+        Ok(Self {
+            shared: Some(shared),
+        })
+    }
+
+    /// Sends output to `sink` from now on, beginning with what has been kept. A sink that fails is
+    /// detached, and what it did not take is kept for the next.
+    pub fn attach(&self, sink: Box<dyn Write + Send>) {
+        if let Some(shared) = &self.shared {
+            let mut state = lock(&shared.state);
+            state.sink = Some(sink);
+            state.attached = true;
+            state.stalled = false;
+            shared.work.notify_all();
+        }
+    }
+
+    /// Waits until everything is written, or the sink has taken nothing for `patience`, or there
+    /// is no sink.
+    pub fn drain(&self, patience: Duration) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = lock(&shared.state);
+        let mut last = (state.progress, Instant::now());
+        while state.attached && state.pending() > 0 {
+            let Some(left) = patience.checked_sub(last.1.elapsed()) else {
+                return;
+            };
+            shared.work.notify_all();
+            state = wait_timeout(&shared.progress, state, left);
+            if state.progress != last.0 {
+                last = (state.progress, Instant::now());
+            }
+        }
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = lock(&shared.state);
+        for &byte in bytes {
+            state = shared.wait_for_room(state);
+            if state.pending() < CAPACITY {
+                state.buffer.push_back(byte);
+            } else if state.attached {
+                state.lost += 1;
+            } else if state.buffer.pop_front().is_some() {
+                state.buffer.push_back(byte);
+            }
+        }
+        if state.buffer.len() <= bytes.len() || state.buffer.len() == PIECE {
+            shared.work.notify_all();
+        }
+    }
+}
+
+/// Every byte is accepted; nothing here fails.
+impl Write for ConsoleOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl State {
+    fn pending(&self) -> usize {
+        self.buffer.len() + self.writing
+    }
+}
+
+impl Shared {
+    /// Waits while the buffer is full and the sink, however slowly, takes bytes.
+    fn wait_for_room<'a>(
+        &self,
+        mut state: std::sync::MutexGuard<'a, State>,
+    ) -> std::sync::MutexGuard<'a, State> {
+        let mut last = None;
+        while state.attached && !state.stalled && state.pending() >= CAPACITY {
+            let (progress, since) = *last.get_or_insert((state.progress, Instant::now()));
+            if state.progress != progress {
+                last = None;
+            } else if let Some(left) = STALL_LIMIT.checked_sub(since.elapsed()) {
+                state = wait_timeout(&self.progress, state, left);
+            } else {
+                state.stalled = true;
+            }
+        }
+        state
+    }
+
+    /// The writer thread. It ends with the process: it may be inside a write that never returns.
+    fn run(&self) {
+        let mut piece = Vec::with_capacity(PIECE);
+        loop {
+            let mut sink = self.next_piece(&mut piece);
+            let mut written = 0;
+            let mut failed = false;
+            while written < piece.len() && !failed {
+                match sink.write(&piece[written..]) {
+                    Ok(0) => failed = true,
+                    Ok(count) => {
+                        written += count;
+                        self.advance(count);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "console: the sink is gone");
+                        failed = true;
+                    }
+                }
+            }
+            failed = failed || sink.flush().is_err();
+            self.give_back(sink, &piece[written..], failed);
+        }
+    }
+
+    /// Waits for a sink and bytes for it, and takes both.
+    fn next_piece(&self, piece: &mut Vec<u8>) -> Box<dyn Write + Send> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.buffer.is_empty() || state.sink.is_none() {
+                state = wait(&self.work, state);
+                if state.buffer.len() < PIECE && state.sink.is_some() {
+                    state = wait_timeout(&self.work, state, COALESCE);
+                }
+                continue;
+            }
+            let Some(sink) = state.sink.take() else {
+                continue;
+            };
+            let count = state.buffer.len().min(PIECE);
+            piece.clear();
+            piece.extend(state.buffer.drain(..count));
+            state.writing = count;
+            return sink;
+        }
+    }
+
+    /// The sink took `count` bytes.
+    fn advance(&self, count: usize) {
+        let mut state = lock(&self.state);
+        state.writing = state.writing.saturating_sub(count);
+        state.progress += 1;
+        state.stalled = false;
+        self.progress.notify_all();
+    }
+
+    /// Puts the sink back, or drops it when it failed and keeps what it did not take.
+    fn give_back(&self, sink: Box<dyn Write + Send>, unwritten: &[u8], failed: bool) {
+        let mut state = lock(&self.state);
+        state.writing = 0;
+        for &byte in unwritten.iter().rev() {
+            state.buffer.push_front(byte);
+        }
+        if state.sink.is_none() {
+            state.attached = !failed;
+            if !failed {
+                state.sink = Some(sink);
+            }
+        }
+        if state.lost > 0 && state.pending() < CAPACITY / 2 {
+            let notice = format!(
+                "\r\n[faultvisor: {} bytes of console output lost: nobody read them]\r\n",
+                std::mem::take(&mut state.lost)
+            );
+            state.buffer.extend(notice.as_bytes());
+        }
+        self.progress.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    use super::*;
+
+    /// A sink that takes what the test lets it take.
+    struct Gate {
+        permits: Receiver<usize>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.permits.recv() {
+                Ok(0) | Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+                Ok(permit) => {
+                    let count = permit.min(bytes.len());
+                    self.taken.lock().unwrap().extend(&bytes[..count]);
+                    Ok(count)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn gate() -> (SyncSender<usize>, Arc<Mutex<Vec<u8>>>, Box<Gate>) {
+        let (permit, permits) = sync_channel(1 << 16);
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let sink = Gate {
+            permits,
+            taken: taken.clone(),
+        };
+        (permit, taken, Box::new(sink))
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_slow_sink_loses_nothing() {
+        let output = ConsoleOutput::new().unwrap();
+        let (permit, taken, sink) = gate();
+        output.attach(sink);
+        let text: Vec<u8> = (0..CAPACITY + 10_000).map(|i| (i % 251) as u8).collect();
+        let (mut guest, expected) = (output.clone(), text.clone());
+        let vcpu = thread::spawn(move || guest.write_all(&text).unwrap());
+        while !vcpu.is_finished() {
+            // A full channel means that the writer is behind, not that it is stuck.
+            let _ = permit.try_send(1 << 20);
+        }
+        vcpu.join().unwrap();
+        for _ in 0..expected.len() / PIECE + 8 {
+            let _ = permit.try_send(1 << 20);
+        }
+        output.drain(PATIENCE);
+        assert!(*taken.lock().unwrap() == expected);
+    }
+
+    #[test]
+    fn a_sink_that_takes_nothing_does_not_stop_the_guest_and_learns_what_it_missed() {
+        let mut output = ConsoleOutput::new().unwrap();
+        let (permit, taken, sink) = gate();
+        output.attach(sink);
+        output.write_all(&vec![b'x'; CAPACITY + 100]).unwrap();
+        for _ in 0..CAPACITY / PIECE + 100 {
+            permit.send(1 << 20).unwrap();
+        }
+        output.drain(PATIENCE);
+        let taken = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
+        let (kept, notice) = taken.split_at(CAPACITY);
+        assert!(kept.bytes().all(|byte| byte == b'x'));
+        assert!(notice.contains("100 bytes of console output lost"), "{notice}");
+    }
+
+    #[test]
+    fn output_waits_for_a_sink_and_survives_one_that_breaks() {
+        let mut output = ConsoleOutput::new().unwrap();
+        output.write_all(b"before ").unwrap();
+        let (permit, first, sink) = gate();
+        permit.send(3).unwrap();
+        permit.send(0).unwrap();
+        output.attach(sink);
+        output.drain(PATIENCE);
+        let (permit, second, sink) = gate();
+        permit.send(100).unwrap();
+        permit.send(100).unwrap();
+        output.attach(sink);
+        output.write_all(b"after").unwrap();
+        output.drain(PATIENCE);
+        let whole = [first.lock().unwrap().clone(), second.lock().unwrap().clone()].concat();
+        assert_eq!(String::from_utf8(whole).unwrap(), "before after");
+    }
+
+    #[test]
+    fn without_a_sink_the_newest_output_is_kept() {
+        let mut output = ConsoleOutput::new().unwrap();
+        output.write_all(&vec![b'o'; CAPACITY]).unwrap();
+        output.write_all(b"new").unwrap();
+        let state = lock(&output.shared.as_ref().unwrap().state);
+        assert_eq!(state.buffer.len(), CAPACITY);
+        assert!(state.buffer.iter().rev().take(3).eq(b"wen"));
+    }
+}

@@ -1,0 +1,9 @@
+//! What a Linux kernel expects of a PC and finds slow or fatal to miss.
+
+mod cmos;
+mod keyboard_controller;
+mod serial;
+
+pub use cmos::Cmos;
+pub use keyboard_controller::KeyboardController;
+pub use serial::{COM1_BASE, COM1_INTERRUPT, COM_PORTS, Serial};
