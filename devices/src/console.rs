@@ -163,6 +163,7 @@ impl Shared {
             if state.progress != progress {
                 last = None;
             } else if let Some(left) = STALL_LIMIT.checked_sub(since.elapsed()) {
+                self.work.notify_all();
                 state = wait_timeout(&self.progress, state, left);
             } else {
                 state.stalled = true;
@@ -326,7 +327,10 @@ mod tests {
         let taken = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
         let (kept, notice) = taken.split_at(CAPACITY);
         assert!(kept.bytes().all(|byte| byte == b'x'));
-        assert!(notice.contains("100 bytes of console output lost"), "{notice}");
+        assert!(
+            notice.contains("100 bytes of console output lost"),
+            "{notice}"
+        );
     }
 
     #[test]
@@ -344,7 +348,11 @@ mod tests {
         output.attach(sink);
         output.write_all(b"after").unwrap();
         output.drain(PATIENCE);
-        let whole = [first.lock().unwrap().clone(), second.lock().unwrap().clone()].concat();
+        let whole = [
+            first.lock().unwrap().clone(),
+            second.lock().unwrap().clone(),
+        ]
+        .concat();
         assert_eq!(String::from_utf8(whole).unwrap(), "before after");
     }
 

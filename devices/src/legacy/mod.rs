@@ -6,4 +6,4 @@ mod serial;
 
 pub use cmos::Cmos;
 pub use keyboard_controller::KeyboardController;
-pub use serial::{COM1_BASE, COM1_INTERRUPT, COM_PORTS, Serial};
+pub use serial::{COM_PORTS, COM1_BASE, COM1_INTERRUPT, Serial};
