@@ -299,7 +299,7 @@ mod tests {
         let output = ConsoleOutput::new().unwrap();
         let (permit, taken, sink) = gate();
         output.attach(sink);
-        let text: Vec<u8> = (0..CAPACITY + 10_000).map(|i| (i % 251) as u8).collect();
+        let text: Vec<u8> = (0..=250u8).cycle().take(CAPACITY + 10_000).collect();
         let (mut guest, expected) = (output.clone(), text.clone());
         let vcpu = thread::spawn(move || guest.write_all(&text).unwrap());
         while !vcpu.is_finished() {

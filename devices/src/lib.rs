@@ -5,7 +5,7 @@
 //! (an interrupt, console bytes, a disk error) goes through a small trait, so that no device needs
 //! a virtual machine to be tested. Nothing here knows of the monitor: `vmm` joins the two.
 
-//pub mod block;
+pub mod block;
 pub mod bus;
 pub mod console;
 pub mod interrupt;

@@ -171,7 +171,7 @@ mod tests {
     fn input_longer_than_the_fifo_arrives_whole_and_in_order() {
         let (serial, line, room) = serial();
         serial.write(INTERRUPT_ENABLE, &[1]);
-        let input: Vec<u8> = (0..5000u32).map(|i| (i % 256) as u8).collect();
+        let input: Vec<u8> = (0..=255u8).cycle().take(5000).collect();
         let first = serial.receive(&input);
         assert_eq!(first, INPUT_CAPACITY);
         assert!(line.read().is_ok());

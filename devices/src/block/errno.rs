@@ -1,0 +1,41 @@
+//! Why the host refused a disk request.
+
+use std::{fmt, io};
+
+/// An errno of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Input/output error: the medium failed, or the image ends before the disk does.
+    pub const EIO: Self = Self(libc::EIO);
+    /// No space left on device.
+    pub const ENOSPC: Self = Self(libc::ENOSPC);
+    /// File too large.
+    pub const EFBIG: Self = Self(libc::EFBIG);
+
+    /// The errno behind an error of the standard library; an error without one counts as an I/O
+    /// error.
+    pub fn of(error: &io::Error) -> Self {
+        error.raw_os_error().map_or(Self::EIO, Self)
+    }
+}
+
+/// The text of `strerror`, without Rust's "(os error N)".
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = io::Error::from_raw_os_error(self.0).to_string();
+        f.write_str(text.split(" (os error").next().unwrap_or(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_reads_as_strerror_says_it() {
+        assert_eq!(Errno::ENOSPC.to_string(), "No space left on device");
+        assert_eq!(Errno::EIO.to_string(), "Input/output error");
+    }
+}

@@ -1,0 +1,155 @@
+//! Opening a disk image: a file or a block device that can be a disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use super::SECTOR_SIZE;
+
+/// Whether the guest may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Reads and writes.
+    #[default]
+    ReadWrite,
+    /// Writes are refused, by the device and by the host.
+    ReadOnly,
+}
+
+/// Why a path cannot be a disk.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The host refused to open it.
+    #[error("cannot open '{}': {}", .0.display(), super::Errno::of(.1))]
+    Open(PathBuf, #[source] io::Error),
+    /// The host would not tell its size.
+    #[error("cannot find the size of '{}': {}", .0.display(), super::Errno::of(.1))]
+    Size(PathBuf, #[source] io::Error),
+    /// A directory, socket, pipe or character device.
+    #[error("'{}' is {kind}, not a file or a block device", path.display())]
+    Kind {
+        /// The path.
+        path: PathBuf,
+        /// What it is, with its article.
+        kind: &'static str,
+    },
+    /// Its size is not a whole number of sectors.
+    #[error("the size of '{}', {length} bytes, is not a multiple of {SECTOR_SIZE}", path.display())]
+    Unaligned {
+        /// The path.
+        path: PathBuf,
+        /// Its size in bytes.
+        length: u64,
+    },
+}
+
+/// An open raw image.
+#[derive(Debug)]
+pub struct Image {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    access: Access,
+}
+
+impl Image {
+    /// Opens a raw file or block device.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] names the path and the reason.
+    pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
+        let open_error = |error| OpenError::Open(path.to_owned(), error);
+        let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
+        // Looked at before it is opened: to open a pipe would wait for its other end.
+        let wrong = if kind.is_dir() {
+            Some("a directory")
+        } else if kind.is_char_device() {
+            Some("a character device")
+        } else if kind.is_fifo() {
+            Some("a pipe")
+        } else if kind.is_socket() {
+            Some("a socket")
+        } else {
+            None
+        };
+        if let Some(kind) = wrong {
+            let path = path.to_owned();
+            return Err(OpenError::Kind { path, kind });
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(access == Access::ReadWrite)
+            .open(path)
+            .map_err(open_error)?;
+        // A block device has no length in its metadata; its end can be sought.
+        let length = file
+            .seek(SeekFrom::End(0))
+            .map_err(|error| OpenError::Size(path.to_owned(), error))?;
+        if length % SECTOR_SIZE != 0 {
+            let path = path.to_owned();
+            return Err(OpenError::Unaligned { path, length });
+        }
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            length,
+            access,
+        })
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Length in bytes when it was opened; a multiple of [`SECTOR_SIZE`].
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether the guest may write.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_disk_is_refused_by_name_and_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let message = |path: &Path| {
+            Image::open(path, Access::ReadWrite)
+                .unwrap_err()
+                .to_string()
+        };
+        std::fs::write(path("odd"), [0; 700]).unwrap();
+        let missing = message(&path("missing"));
+        assert!(
+            missing.ends_with("missing': No such file or directory"),
+            "{missing}"
+        );
+        assert!(message(dir.path()).ends_with("is a directory, not a file or a block device"));
+        assert!(message(Path::new("/dev/null")).contains("is a character device"));
+        assert!(message(&path("odd")).ends_with("700 bytes, is not a multiple of 512"));
+    }
+
+    #[test]
+    fn a_read_only_image_needs_no_permission_to_write() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1024).unwrap();
+        let image = Image::open(file.path(), Access::ReadOnly).unwrap();
+        assert_eq!((image.length(), image.access()), (1024, Access::ReadOnly));
+        assert!(io::Write::write(&mut image.file(), b"x").is_err());
+    }
+}

@@ -1,0 +1,232 @@
+//! A backend that does blocking I/O in threads of its own.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::{Backend, Completion, Errno, Image, Request, Token, raw};
+use crate::sync::{lock, wait};
+
+/// Requests that one disk carries out at the same time. More than the depth at which common
+/// storage stops getting faster, few enough to cost little.
+const MAX_THREADS: usize = 16;
+
+/// The threads need no more: they hold one request each and call into the kernel.
+const STACK_SIZE: usize = 64 << 10;
+
+/// Blocking I/O on a raw image, in threads that are started when there is work for them.
+pub struct ThreadPool {
+    shared: Arc<Shared>,
+    name: String,
+    threads: usize,
+}
+
+struct Shared {
+    image: Image,
+    state: Mutex<State>,
+    work: Condvar,
+    done: EventFd,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(Token, Request)>,
+    completed: Vec<Completion>,
+    idle: usize,
+    closing: bool,
+}
+
+impl ThreadPool {
+    /// A pool for one image; `name` names its threads.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses an eventfd.
+    pub fn new(image: Image, name: &str) -> io::Result<Self> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                image,
+                state: Mutex::default(),
+                work: Condvar::new(),
+                done: EventFd::new(EFD_NONBLOCK)?,
+            }),
+            name: format!("io-{name}"),
+            threads: 0,
+        })
+    }
+
+    fn start_thread(&mut self) -> io::Result<()> {
+        let shared = self.shared.clone();
+        thread::Builder::new()
+            .name(self.name.clone())
+            .stack_size(STACK_SIZE)
+            .spawn(move || shared.run())?;
+        self.threads += 1;
+        Ok(())
+    }
+}
+
+impl Backend for ThreadPool {
+    fn submit(&mut self, token: Token, request: Request) {
+        let mut state = lock(&self.shared.state);
+        state.waiting.push_back((token, request));
+        let enough = state.idle >= state.waiting.len() || self.threads >= MAX_THREADS;
+        drop(state);
+        if !enough && let Err(error) = self.start_thread() {
+            tracing::warn!(%error, "{}: cannot start an I/O thread", self.name);
+            if self.threads == 0 {
+                // Nobody would ever do it.
+                let failed = Err(Errno::of(&error));
+                let mut state = lock(&self.shared.state);
+                let waiting = std::mem::take(&mut state.waiting);
+                state
+                    .completed
+                    .extend(waiting.into_iter().map(|(token, _)| Completion {
+                        token,
+                        result: failed,
+                    }));
+                let _ = self.shared.done.write(1);
+            }
+        }
+        self.shared.work.notify_one();
+    }
+
+    fn completed(&mut self) -> Vec<Completion> {
+        // Cleared first: what completes after this makes it readable again.
+        let _ = self.shared.done.read();
+        std::mem::take(&mut lock(&self.shared.state).completed)
+    }
+
+    fn completion_event(&self) -> &EventFd {
+        &self.shared.done
+    }
+}
+
+/// The threads end when they are next idle.
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        lock(&self.shared.state).closing = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some((token, request)) = state.waiting.pop_front() {
+                drop(state);
+                let result = raw::execute(&self.image, &request);
+                drop(request);
+                state = lock(&self.state);
+                state.completed.push(Completion { token, result });
+                if state.completed.len() == 1 {
+                    let _ = self.done.write(1);
+                }
+            } else if state.closing {
+                return;
+            } else {
+                state.idle += 1;
+                state = wait(&self.work, state);
+                state.idle -= 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::os::fd::AsRawFd;
+
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+    use vmm_sys_util::poll::{PollContext, PollToken};
+
+    use super::*;
+    use crate::block::buffers::{GuestBuffers, Segment};
+    use crate::block::{Access, Durability, Operation};
+
+    #[test]
+    fn every_request_completes_once_and_a_failure_keeps_its_errno() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(64 * 512).unwrap();
+        let image = Image::open(file.path(), Access::ReadWrite).unwrap();
+        let mut pool = ThreadPool::new(image, "test").unwrap();
+        let memory: GuestMemoryMmap =
+            GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        let memory = Arc::new(memory);
+        for sector in 0..64u64 {
+            let address = GuestAddress(sector * 512);
+            memory
+                .write_slice(&[u8::try_from(sector).unwrap(); 512], address)
+                .unwrap();
+            let segment = Segment {
+                address,
+                length: 512,
+            };
+            let request = Request {
+                operation: Operation::Write {
+                    offset: sector * 512,
+                    durability: Durability::Cached,
+                },
+                buffers: GuestBuffers::new(&memory, [segment]).unwrap(),
+            };
+            pool.submit(Token(sector), request);
+        }
+        let past_the_end = Request {
+            operation: Operation::Read { offset: 1 << 30 },
+            buffers: GuestBuffers::new(
+                &memory,
+                [Segment {
+                    address: GuestAddress(0),
+                    length: 1,
+                }],
+            )
+            .unwrap(),
+        };
+        pool.submit(Token(64), past_the_end);
+        let mut seen = BTreeSet::new();
+        while seen.len() < 65 {
+            wait_readable(pool.completion_event());
+            for completion in pool.completed() {
+                assert!(seen.insert(completion.token), "twice: {completion:?}");
+                let expected = if completion.token == Token(64) {
+                    Err(Errno::EIO)
+                } else {
+                    Ok(())
+                };
+                assert_eq!(completion.result, expected);
+            }
+        }
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(
+            bytes
+                .chunks(512)
+                .enumerate()
+                .all(|(i, sector)| sector.iter().all(|b| usize::from(*b) == i))
+        );
+        assert!(pool.completed().is_empty());
+    }
+
+    fn wait_readable(event: &EventFd) {
+        #[derive(Clone, Copy)]
+        struct Ready;
+        impl PollToken for Ready {
+            fn as_raw_token(&self) -> u64 {
+                0
+            }
+            fn from_raw_token(_: u64) -> Self {
+                Self
+            }
+        }
+        let context = PollContext::new().unwrap();
+        context.add(&event.as_raw_fd(), Ready).unwrap();
+        let events = context
+            .wait_timeout(std::time::Duration::from_secs(20))
+            .unwrap();
+        assert_eq!(events.iter_readable().count(), 1, "nothing completed");
+    }
+}
