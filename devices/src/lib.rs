@@ -11,4 +11,4 @@ pub mod console;
 pub mod interrupt;
 pub mod legacy;
 pub mod sync;
-//pub mod virtio;
+pub mod virtio;

@@ -1,0 +1,258 @@
+//! From a descriptor chain to a request, or to the status that its defect deserves
+//! (virtio 1.2 §5.2.6).
+
+use std::sync::Arc;
+
+use virtio_bindings::bindings::virtio_blk::{
+    VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+};
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+
+use crate::block::buffers::{GuestBuffers, Segment};
+use crate::block::{Access, Durability, Operation, Request, SECTOR_SIZE};
+use crate::virtio::chain::Chain;
+
+/// Length of a request's header: type, a reserved word, sector.
+const HEADER_LENGTH: usize = 16;
+
+/// The byte that ends every request (virtio 1.2 §5.2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Done.
+    Ok,
+    /// Not done, or not wholly.
+    IoError,
+    /// The device does not know the request.
+    Unsupported,
+}
+
+impl Status {
+    /// Its value in guest memory.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::IoError => 1,
+            Self::Unsupported => 2,
+        }
+    }
+}
+
+/// A chain that not even a status can be given for. The device needs a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Fewer device-readable bytes than a header has.
+    #[error("a request without a whole header")]
+    Header,
+    /// The header is not in guest memory.
+    #[error("a request header outside guest memory")]
+    HeaderOutsideMemory,
+    /// No device-writable byte for the status, or one outside guest memory.
+    #[error("a request without a place for its status")]
+    Status,
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The chain's name in the used ring.
+    pub head: u16,
+    /// Where the status byte goes.
+    pub status: GuestAddress,
+    /// Device-writable bytes before the status byte that the device fills.
+    pub data_length: u32,
+}
+
+/// What a chain asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// The disk must do something.
+    Submit(Request, Answer),
+    /// It can be answered at once.
+    Done(Status, Answer),
+}
+
+/// What parsing needs to know of the disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk<'a> {
+    /// Sectors of the disk.
+    pub sectors: u64,
+    /// Whether the guest may write.
+    pub access: Access,
+    /// What a write must wait for: a driver without flush gets durable writes.
+    pub durability: Durability,
+    /// The device's identity, as GET_ID gives it.
+    pub serial: &'a str,
+}
+
+/// Reads a chain as a virtio-blk request.
+///
+/// # Errors
+///
+/// [`RequestError`] when the chain has no room for a header or a status.
+pub fn parse(
+    memory: &Arc<GuestMemoryMmap>,
+    chain: Chain,
+    disk: Disk<'_>,
+) -> Result<Parsed, RequestError> {
+    let Chain {
+        head,
+        mut readable,
+        mut writable,
+    } = chain;
+    let header = take_header(memory, &mut readable)?;
+    let status = take_status(memory, &mut writable)?;
+    let answer = Answer {
+        head,
+        status,
+        data_length: 0,
+    };
+    let done = |status| Ok(Parsed::Done(status, answer));
+    let [type_bytes, sector_bytes] = [&header[..4], &header[8..]];
+    match little_endian(type_bytes) {
+        kind if kind == u64::from(VIRTIO_BLK_T_IN) => {
+            if length(&readable) > 0 {
+                return done(Status::IoError);
+            }
+            let operation = |offset| Operation::Read { offset };
+            transfer(memory, disk, sector_bytes, &writable, operation, answer)
+        }
+        kind if kind == u64::from(VIRTIO_BLK_T_OUT) => {
+            if length(&writable) > 0 || disk.access == Access::ReadOnly {
+                return done(Status::IoError);
+            }
+            let durability = disk.durability;
+            let operation = |offset| Operation::Write { offset, durability };
+            transfer(memory, disk, sector_bytes, &readable, operation, answer)
+        }
+        kind if kind == u64::from(VIRTIO_BLK_T_FLUSH) => {
+            let request = Request {
+                operation: Operation::Flush,
+                buffers: GuestBuffers::none(memory),
+            };
+            Ok(Parsed::Submit(request, answer))
+        }
+        kind if kind == u64::from(VIRTIO_BLK_T_GET_ID) => {
+            Ok(match write_serial(memory, &writable, disk.serial) {
+                Some(data_length) => Parsed::Done(
+                    Status::Ok,
+                    Answer {
+                        data_length,
+                        ..answer
+                    },
+                ),
+                None => Parsed::Done(Status::IoError, answer),
+            })
+        }
+        _ => done(Status::Unsupported),
+    }
+}
+
+/// A read or write, once its place on the disk and in memory is known to exist.
+fn transfer(
+    memory: &Arc<GuestMemoryMmap>,
+    disk: Disk<'_>,
+    sector: &[u8],
+    data: &[Segment],
+    operation: impl FnOnce(u64) -> Operation,
+    answer: Answer,
+) -> Result<Parsed, RequestError> {
+    let (sector, bytes) = (little_endian(sector), length(data));
+    let fits = bytes.is_multiple_of(SECTOR_SIZE)
+        && sector
+            .checked_add(bytes / SECTOR_SIZE)
+            .is_some_and(|end| end <= disk.sectors);
+    let buffers = GuestBuffers::new(memory, data.iter().copied());
+    let (true, Ok(buffers)) = (fits, buffers) else {
+        return Ok(Parsed::Done(Status::IoError, answer));
+    };
+    let operation = operation(sector * SECTOR_SIZE);
+    let data_length = if operation.is_read() {
+        // A chain of more than 4 GiB is the driver's fault (virtio 1.2 §2.7.5.2), and the number
+        // is only advice to it.
+        u32::try_from(bytes).unwrap_or(u32::MAX - 1)
+    } else {
+        0
+    };
+    let answer = Answer {
+        data_length,
+        ..answer
+    };
+    Ok(Parsed::Submit(Request { operation, buffers }, answer))
+}
+
+/// Takes the header off the front of the readable parts, however it is split up among them
+/// (virtio 1.2 §2.7.4.1).
+fn take_header(
+    memory: &GuestMemoryMmap,
+    readable: &mut [Segment],
+) -> Result<[u8; HEADER_LENGTH], RequestError> {
+    let mut header = [0; HEADER_LENGTH];
+    let mut filled = 0;
+    for segment in readable {
+        let count = (segment.length as usize).min(HEADER_LENGTH - filled);
+        memory
+            .read_slice(&mut header[filled..filled + count], segment.address)
+            .map_err(|_| RequestError::HeaderOutsideMemory)?;
+        filled += count;
+        // At most 16, so it fits, and the bytes before it have just been read from memory.
+        let step = u32::try_from(count).unwrap_or_default();
+        segment.address = GuestAddress(segment.address.0.wrapping_add(u64::from(step)));
+        segment.length -= step;
+        if filled == HEADER_LENGTH {
+            return Ok(header);
+        }
+    }
+    Err(RequestError::Header)
+}
+
+/// Takes the status byte off the end of the writable parts.
+fn take_status(
+    memory: &GuestMemoryMmap,
+    writable: &mut [Segment],
+) -> Result<GuestAddress, RequestError> {
+    let last = writable
+        .iter_mut()
+        .rev()
+        .find(|segment| segment.length > 0)
+        .ok_or(RequestError::Status)?;
+    last.length -= 1;
+    let address = last
+        .address
+        .checked_add(u64::from(last.length))
+        .ok_or(RequestError::Status)?;
+    if memory.check_range(address, 1, Permissions::Write) {
+        Ok(address)
+    } else {
+        Err(RequestError::Status)
+    }
+}
+
+/// Writes the serial, padded with zeros to the length that the standard gives it, as far as the
+/// driver has room. Returns the bytes written, or nothing when the room is not in memory.
+fn write_serial(memory: &GuestMemoryMmap, writable: &[Segment], serial: &str) -> Option<u32> {
+    let mut id = [0; VIRTIO_BLK_ID_BYTES as usize];
+    for (to, from) in id.iter_mut().zip(serial.bytes()) {
+        *to = from;
+    }
+    let mut rest = &id[..];
+    for segment in writable {
+        let (now, later) = rest.split_at(rest.len().min(segment.length as usize));
+        memory.write_slice(now, segment.address).ok()?;
+        rest = later;
+    }
+    u32::try_from(id.len() - rest.len()).ok()
+}
+
+fn length(segments: &[Segment]) -> u64 {
+    segments
+        .iter()
+        .map(|segment| u64::from(segment.length))
+        .sum()
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte))
+}

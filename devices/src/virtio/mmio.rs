@@ -1,0 +1,459 @@
+//! The virtio-mmio transport, version 2 (virtio 1.2 §4.2).
+
+use std::sync::{Arc, Mutex};
+
+use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
+
+use super::{Interrupt, VirtioDevice, queue, status};
+use crate::bus::BusDevice;
+use crate::sync::lock;
+
+/// Size of a device's register window in bytes.
+pub const WINDOW: u64 = 0x1000;
+
+/// Offset of the QueueNotify register, where KVM turns a write into a kick.
+pub const QUEUE_NOTIFY: u64 = register::QUEUE_NOTIFY;
+
+/// Register offsets (virtio 1.2 §4.2.2, table 4.1).
+mod register {
+    pub const MAGIC_VALUE: u64 = 0x000;
+    pub const VERSION: u64 = 0x004;
+    pub const DEVICE_ID: u64 = 0x008;
+    pub const VENDOR_ID: u64 = 0x00c;
+    pub const DEVICE_FEATURES: u64 = 0x010;
+    pub const DEVICE_FEATURES_SEL: u64 = 0x014;
+    pub const DRIVER_FEATURES: u64 = 0x020;
+    pub const DRIVER_FEATURES_SEL: u64 = 0x024;
+    pub const QUEUE_SEL: u64 = 0x030;
+    pub const QUEUE_NUM_MAX: u64 = 0x034;
+    pub const QUEUE_NUM: u64 = 0x038;
+    pub const QUEUE_READY: u64 = 0x044;
+    pub const QUEUE_NOTIFY: u64 = 0x050;
+    pub const INTERRUPT_STATUS: u64 = 0x060;
+    pub const INTERRUPT_ACK: u64 = 0x064;
+    pub const STATUS: u64 = 0x070;
+    pub const QUEUE_DESC_LOW: u64 = 0x080;
+    pub const QUEUE_DESC_HIGH: u64 = 0x084;
+    pub const QUEUE_DRIVER_LOW: u64 = 0x090;
+    pub const QUEUE_DRIVER_HIGH: u64 = 0x094;
+    pub const QUEUE_DEVICE_LOW: u64 = 0x0a0;
+    pub const QUEUE_DEVICE_HIGH: u64 = 0x0a4;
+    pub const SHM_LEN_LOW: u64 = 0x0b0;
+    pub const SHM_BASE_HIGH: u64 = 0x0bc;
+    pub const CONFIG_GENERATION: u64 = 0x0fc;
+    pub const CONFIG: u64 = 0x100;
+}
+
+/// "virt", little-endian.
+const MAGIC: u32 = 0x7472_6976;
+/// Version 1 was the legacy interface.
+const VERSION: u32 = 2;
+/// "FVZR": nobody interprets it.
+const VENDOR: u32 = 0x525a_5646;
+/// There is no shared memory region: its length reads as ones.
+const NO_REGION: u32 = u32::MAX;
+
+/// A virtio device behind a register window.
+pub struct Transport {
+    device: Arc<dyn VirtioDevice>,
+    interrupt: Arc<Interrupt>,
+    registers: Mutex<Registers>,
+}
+
+#[derive(Default)]
+struct Registers {
+    device_features_sel: u32,
+    driver_features_sel: u32,
+    driver_features: u64,
+    queue_sel: u32,
+    queues: Vec<QueueRegisters>,
+}
+
+#[derive(Clone, Copy)]
+struct QueueRegisters {
+    ready: bool,
+    configuration: queue::Configuration,
+}
+
+impl Registers {
+    fn new(device: &dyn VirtioDevice) -> Self {
+        let queue = |size: &u16| QueueRegisters {
+            ready: false,
+            configuration: queue::Configuration {
+                size: u32::from(*size),
+                descriptor_table: 0,
+                available_ring: 0,
+                used_ring: 0,
+            },
+        };
+        Self {
+            queues: device.queue_sizes().iter().map(queue).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn selected(&mut self) -> Option<&mut QueueRegisters> {
+        self.queues.get_mut(usize::try_from(self.queue_sel).ok()?)
+    }
+}
+
+impl Transport {
+    /// Puts a device behind registers.
+    pub fn new(device: Arc<dyn VirtioDevice>, interrupt: Arc<Interrupt>) -> Self {
+        let registers = Mutex::new(Registers::new(&*device));
+        Self {
+            device,
+            interrupt,
+            registers,
+        }
+    }
+
+    /// Puts the registers back to their state after power-on. The device itself must have been
+    /// reset.
+    pub fn reset_registers(&self) {
+        *lock(&self.registers) = Registers::new(&*self.device);
+        self.interrupt.clear();
+    }
+
+    fn read_register(&self, offset: u64) -> u32 {
+        let mut registers = lock(&self.registers);
+        match offset {
+            register::MAGIC_VALUE => MAGIC,
+            register::VERSION => VERSION,
+            register::DEVICE_ID => self.device.device_id(),
+            register::VENDOR_ID => VENDOR,
+            register::DEVICE_FEATURES => {
+                half(self.device.features(), registers.device_features_sel)
+            }
+            register::QUEUE_NUM_MAX => usize::try_from(registers.queue_sel)
+                .ok()
+                .and_then(|queue| self.device.queue_sizes().get(queue))
+                .map_or(0, |size| u32::from(*size)),
+            register::QUEUE_READY => registers
+                .selected()
+                .map_or(0, |queue| u32::from(queue.ready)),
+            register::INTERRUPT_STATUS => self.interrupt.interrupt_status(),
+            register::STATUS => self.interrupt.device_status(),
+            register::SHM_LEN_LOW..=register::SHM_BASE_HIGH => NO_REGION,
+            // The configuration does not change while the guest runs.
+            register::CONFIG_GENERATION => 0,
+            _ => 0,
+        }
+    }
+
+    fn write_register(&self, offset: u64, value: u32) {
+        let mut registers = lock(&self.registers);
+        match offset {
+            register::DEVICE_FEATURES_SEL => registers.device_features_sel = value,
+            register::DRIVER_FEATURES_SEL => registers.driver_features_sel = value,
+            register::DRIVER_FEATURES => {
+                // Final once FEATURES_OK is set (virtio 1.2 §2.2).
+                if self.interrupt.device_status() & status::FEATURES_OK == 0 {
+                    let shift = registers.driver_features_sel;
+                    set_half(&mut registers.driver_features, shift, value);
+                }
+            }
+            register::QUEUE_SEL => registers.queue_sel = value,
+            register::QUEUE_NOTIFY => {
+                drop(registers);
+                self.device.notify(value);
+            }
+            register::INTERRUPT_ACK => self.interrupt.acknowledge(value),
+            register::STATUS => self.write_status(&mut registers, value),
+            _ => {
+                // A live queue cannot be moved (virtio 1.2 §4.2.2.2).
+                if self.interrupt.device_status() & status::DRIVER_OK == 0
+                    && let Some(queue) = registers.selected()
+                {
+                    write_queue_register(queue, offset, value);
+                }
+            }
+        }
+    }
+
+    fn write_status(&self, registers: &mut Registers, value: u32) {
+        if value == 0 {
+            self.device.reset();
+            *registers = Registers::new(&*self.device);
+            self.interrupt.clear();
+            return;
+        }
+        let before = self.interrupt.device_status();
+        // The driver sets bits and never clears one (virtio 1.2 §2.1.1). Setting the device's own
+        // bit is not its business.
+        let mut set = value & !before & !status::DEVICE_NEEDS_RESET;
+        if set & status::FEATURES_OK != 0 && !self.accepts(registers.driver_features) {
+            set &= !status::FEATURES_OK;
+        }
+        let features_ok = (before | set) & status::FEATURES_OK != 0;
+        if set & status::DRIVER_OK != 0 && !features_ok {
+            set &= !status::DRIVER_OK;
+        }
+        self.interrupt.set_status_bits(set);
+        if set & status::DRIVER_OK != 0 {
+            let ready = |queue: &QueueRegisters| queue.ready.then_some(queue.configuration);
+            self.device.activate(
+                registers.driver_features,
+                registers.queues.iter().map(ready).collect(),
+                self.interrupt.clone(),
+            );
+        }
+    }
+
+    /// Whether a driver's choice of features is one that the device can work with: nothing that
+    /// was not offered, and not the legacy interface.
+    fn accepts(&self, features: u64) -> bool {
+        features & !self.device.features() == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0
+    }
+}
+
+fn write_queue_register(queue: &mut QueueRegisters, offset: u64, value: u32) {
+    let configuration = &mut queue.configuration;
+    match offset {
+        register::QUEUE_NUM => configuration.size = value,
+        register::QUEUE_READY => queue.ready = value & 1 != 0,
+        register::QUEUE_DESC_LOW => set_half(&mut configuration.descriptor_table, 0, value),
+        register::QUEUE_DESC_HIGH => set_half(&mut configuration.descriptor_table, 1, value),
+        register::QUEUE_DRIVER_LOW => set_half(&mut configuration.available_ring, 0, value),
+        register::QUEUE_DRIVER_HIGH => set_half(&mut configuration.available_ring, 1, value),
+        register::QUEUE_DEVICE_LOW => set_half(&mut configuration.used_ring, 0, value),
+        register::QUEUE_DEVICE_HIGH => set_half(&mut configuration.used_ring, 1, value),
+        _ => {}
+    }
+}
+
+/// The low (0) or high (1) half of a 64-bit register; there is no other.
+fn half(value: u64, index: u32) -> u32 {
+    let bytes = value.to_le_bytes();
+    let (low, high) = bytes.split_at(4);
+    match index {
+        0 => le32(low),
+        1 => le32(high),
+        _ => 0,
+    }
+}
+
+fn set_half(target: &mut u64, index: u32, value: u32) {
+    let shift = match index {
+        0 => 0,
+        1 => 32,
+        _ => return,
+    };
+    *target = *target & !(u64::from(u32::MAX) << shift) | u64::from(value) << shift;
+}
+
+/// Up to four bytes as a little-endian number.
+fn le32(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u32::from(*byte))
+}
+
+impl BusDevice for Transport {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        if offset >= register::CONFIG {
+            self.device.read_config(offset - register::CONFIG, data);
+        } else if data.len() == 4 && offset.is_multiple_of(4) {
+            data.copy_from_slice(&self.read_register(offset).to_le_bytes());
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        // No device here has a configuration field that a driver may write.
+        if offset < register::CONFIG && data.len() == 4 && offset.is_multiple_of(4) {
+            self.write_register(offset, le32(data));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+    use super::*;
+
+    const FEATURES: u64 = 1 << 32 | 1 << 9 | 1 << 5;
+
+    #[derive(Default)]
+    struct Fake {
+        activations: Mutex<Vec<(u64, Vec<Option<queue::Configuration>>)>>,
+        resets: Mutex<u32>,
+        kicks: Mutex<Vec<u32>>,
+    }
+
+    impl VirtioDevice for Fake {
+        fn device_id(&self) -> u32 {
+            2
+        }
+        fn features(&self) -> u64 {
+            FEATURES
+        }
+        fn queue_sizes(&self) -> &[u16] {
+            &[256]
+        }
+        fn read_config(&self, offset: u64, data: &mut [u8]) {
+            data.fill(u8::try_from(offset).unwrap());
+        }
+        fn activate(
+            &self,
+            features: u64,
+            queues: Vec<Option<queue::Configuration>>,
+            _: Arc<Interrupt>,
+        ) {
+            lock(&self.activations).push((features, queues));
+        }
+        fn notify(&self, queue: u32) {
+            lock(&self.kicks).push(queue);
+        }
+        fn reset(&self) {
+            *lock(&self.resets) += 1;
+        }
+    }
+
+    struct Driver {
+        transport: Transport,
+        device: Arc<Fake>,
+        interrupt: Arc<Interrupt>,
+        line: EventFd,
+    }
+
+    impl Driver {
+        fn new() -> Self {
+            let line = EventFd::new(EFD_NONBLOCK).unwrap();
+            let device = Arc::new(Fake::default());
+            let interrupt = Arc::new(Interrupt::new(Arc::new(line.try_clone().unwrap())));
+            Self {
+                transport: Transport::new(device.clone(), interrupt.clone()),
+                device,
+                interrupt,
+                line,
+            }
+        }
+
+        fn get(&self, offset: u64) -> u32 {
+            let mut data = [0xaa; 4];
+            self.transport.read(offset, &mut data);
+            u32::from_le_bytes(data)
+        }
+
+        fn set(&self, offset: u64, value: u32) {
+            self.transport.write(offset, &value.to_le_bytes());
+        }
+
+        fn choose(&self, features: u64) {
+            for index in [0, 1] {
+                self.set(register::DRIVER_FEATURES_SEL, index);
+                self.set(register::DRIVER_FEATURES, half(features, index));
+            }
+        }
+
+        fn start(&self) {
+            self.set(register::STATUS, 3);
+            self.choose(FEATURES);
+            self.set(register::STATUS, 3 | status::FEATURES_OK);
+            self.set(register::QUEUE_NUM, 128);
+            self.set(register::QUEUE_DESC_LOW, 0x1000);
+            self.set(register::QUEUE_DESC_HIGH, 1);
+            self.set(register::QUEUE_DRIVER_LOW, 0x2000);
+            self.set(register::QUEUE_DEVICE_LOW, 0x3000);
+            self.set(register::QUEUE_READY, 1);
+            self.set(register::STATUS, 0xf);
+        }
+    }
+
+    #[test]
+    fn the_device_identifies_itself_as_a_modern_one() {
+        let driver = Driver::new();
+        let read = [0, 4, 8].map(|offset| driver.get(offset));
+        assert_eq!(read, [MAGIC, 2, 2]);
+        assert_eq!(driver.get(register::QUEUE_NUM_MAX), 256);
+        driver.set(register::QUEUE_SEL, 1);
+        assert_eq!(driver.get(register::QUEUE_NUM_MAX), 0);
+        assert_eq!(driver.get(register::SHM_LEN_LOW), u32::MAX);
+    }
+
+    #[test]
+    fn a_set_up_queue_reaches_the_device_when_the_driver_is_ready() {
+        let driver = Driver::new();
+        driver.start();
+        let configuration = queue::Configuration {
+            size: 128,
+            descriptor_table: 0x1_0000_1000,
+            available_ring: 0x2000,
+            used_ring: 0x3000,
+        };
+        assert_eq!(
+            *lock(&driver.device.activations),
+            [(FEATURES, vec![Some(configuration)])]
+        );
+        // Neither a second DRIVER_OK nor a moved queue changes that.
+        driver.set(register::QUEUE_DESC_LOW, 0x9000);
+        driver.set(register::STATUS, 0xf);
+        assert_eq!(lock(&driver.device.activations).len(), 1);
+        driver.set(QUEUE_NOTIFY, 0);
+        assert_eq!(*lock(&driver.device.kicks), [0]);
+    }
+
+    #[test]
+    fn features_that_were_not_offered_or_a_legacy_driver_are_refused() {
+        for features in [FEATURES | 1 << 40, FEATURES & !(1 << 32), 0] {
+            let driver = Driver::new();
+            driver.set(register::STATUS, 3);
+            driver.choose(features);
+            driver.set(register::STATUS, 0xb);
+            assert_eq!(driver.get(register::STATUS), 3);
+            // A driver that goes on regardless does not get a running device.
+            driver.set(register::STATUS, 0xf);
+            assert_eq!(driver.get(register::STATUS), 3);
+            assert!(lock(&driver.device.activations).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_reset_clears_everything_and_allows_a_new_start() {
+        let driver = Driver::new();
+        driver.start();
+        driver.interrupt.used_buffer();
+        driver.set(register::STATUS, 0);
+        assert_eq!(*lock(&driver.device.resets), 1);
+        assert_eq!(driver.get(register::STATUS), 0);
+        assert_eq!(driver.get(register::INTERRUPT_STATUS), 0);
+        assert_eq!(driver.get(register::QUEUE_READY), 0);
+        driver.start();
+        assert_eq!(lock(&driver.device.activations).len(), 2);
+    }
+
+    #[test]
+    fn an_interrupt_says_why_until_it_is_acknowledged() {
+        let driver = Driver::new();
+        driver.start();
+        driver.interrupt.used_buffer();
+        driver.interrupt.needs_reset();
+        assert_eq!(driver.line.read().unwrap(), 2);
+        assert_eq!(driver.get(register::INTERRUPT_STATUS), 3);
+        driver.set(register::INTERRUPT_ACK, 1);
+        assert_eq!(driver.get(register::INTERRUPT_STATUS), 2);
+        assert_eq!(
+            driver.get(register::STATUS),
+            0xf | status::DEVICE_NEEDS_RESET
+        );
+    }
+
+    #[test]
+    fn an_access_of_the_wrong_width_or_place_does_nothing() {
+        let driver = Driver::new();
+        let mut byte = [0xaa];
+        driver.transport.read(0, &mut byte);
+        assert_eq!(byte, [0]);
+        driver.transport.write(register::STATUS, &[3]);
+        driver.transport.write(register::STATUS + 2, &[3, 0, 0, 0]);
+        driver.transport.write(register::STATUS, &[3; 8]);
+        driver.set(register::DEVICE_FEATURES_SEL, 7);
+        assert_eq!(driver.get(register::DEVICE_FEATURES), 0);
+        assert_eq!(driver.get(register::STATUS), 0);
+        driver.transport.read(register::CONFIG + 9, &mut byte);
+        assert_eq!(byte, [9]);
+    }
+}
