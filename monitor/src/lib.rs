@@ -1,1 +1,51 @@
 //! The QMP server.
+//!
+//! A [`Monitor`] listens where it is told to ([`ListenAddress`]), serves any number of clients in a thread of its own,
+//! and hands what only the machine can do to a [`Machine`]. Events come from anywhere through [`Signals`].
+//!
+//! On the way in, bytes pass the `lexer` (where does a message end?), become a `request` (what is asked?), and are
+//! checked against the schema by what is generated from it. A `session` answers in order; what the monitor knows itself
+//! is in `executor`. On the way out, an event is encoded once by the `codec` and put into the `output` of each session
+//! that the `registry` names, or of every one with default events, which `throttle` thins. `server` is the state all
+//! of that works on, `reactor` the loop, `inbox` the one way in from other threads.
+//!
+//! Nothing here waits: not for a client, and not for the machine.
+
+mod address;
+mod codec;
+mod executor;
+mod inbox;
+mod lexer;
+mod listener;
+mod monitor;
+mod output;
+mod reactor;
+mod registry;
+mod request;
+mod server;
+mod session;
+mod socket;
+mod stdio;
+mod stream;
+mod throttle;
+mod waiting;
+
+pub use address::{AddressError, ListenAddress};
+pub use inbox::{Reply, Signals};
+pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
+pub use socket::{BindError, LocalAddress};
+
+use faultvisor_schema::MachineCommand;
+
+/// What executes the commands that the monitor cannot answer itself.
+///
+/// Both methods are called on the monitor's thread and must not block it.
+pub trait Machine: Send + 'static {
+    /// Takes a command to be executed, here or elsewhere, now or later. `reply` takes its answer.
+    ///
+    /// Of one session, no second command comes before the first is answered.
+    fn submit(&self, command: MachineCommand, reply: Reply);
+
+    /// Whether there is a device of that name.
+    fn has_device(&self, name: &str) -> bool;
+}

@@ -1,1 +1,27 @@
 //! The schema: generated types, dispatch and signals.
+//!
+//! What is on the wire is defined in `qapi/*.json` and nowhere else. The generator makes of each definition:
+//!
+//! * of an enum or a struct, a type that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`]),
+//! * of an event, a variant of [`Event`] and of [`Signal`], and the command that connects to it,
+//! * of a command, a variant of [`MachineCommand`] or [`MonitorCommand`], a method of [`MachineCommands`] or
+//!   [`MonitorCommands`], and an entry of [`COMMANDS`].
+//!
+//! Beside it stand the few types that no schema can define: how a command fails ([`CommandError`]) and how decoding
+//! names what it refuses ([`Path`]).
+
+mod command;
+mod decode;
+mod error;
+
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/schema.rs"));
+}
+
+pub use command::{Arguments, CommandEntry, CommandOwner, Empty, Null};
+pub use decode::{Decode, Members, Path};
+pub use error::{CommandError, ErrorClass};
+pub use generated::*;
+
+use command::{arguments, device_argument, no_arguments};
+use decode::one_of;

@@ -1,0 +1,313 @@
+//! Where to listen, as the command line says it: QEMU's syntax of `-qmp`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The longest path that a unix socket can have, in bytes.
+const PATH_LIMIT: usize = 107;
+
+/// The keys that can follow an address.
+const KEYS: [&str; 6] = [
+    "server",
+    "wait",
+    "nowait",
+    "protocol",
+    "mode",
+    "allow-remote",
+];
+
+/// One place to listen, parsed from `unix:PATH`, `tcp:HOST:PORT` or `stdio` and the options after it.
+///
+/// ```
+/// use faultvisor_monitor::ListenAddress;
+///
+/// let address: ListenAddress = "unix:/run/guest.sock,server=on,wait=off".parse().unwrap();
+/// assert_eq!(address.to_string(), "unix:/run/guest.sock");
+/// assert!("unix:/run/guest.sock,wiat=on".parse::<ListenAddress>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    pub(crate) transport: Transport,
+    pub(crate) wait: bool,
+    pub(crate) allow_remote: bool,
+}
+
+/// What carries the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Unix(PathBuf),
+    Tcp { host: String, port: u16 },
+    Stdio,
+}
+
+/// Why an address cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It starts with nothing that is known.
+    #[error("'{0}' is no address: expected unix:PATH, tcp:HOST:PORT or stdio")]
+    UnknownTransport(String),
+    /// It is meant for a version to come.
+    #[error("'{0}' is not supported yet")]
+    NotSupported(String),
+    /// There is no path after `unix:`.
+    #[error("'unix:' needs a path")]
+    NoPath,
+    /// A socket could not be named so.
+    #[error("socket path '{path}' is too long: {length} bytes, and {PATH_LIMIT} is the most")]
+    PathTooLong {
+        /// The path.
+        path: String,
+        /// How long it is, in bytes.
+        length: usize,
+    },
+    /// There is no port after the host.
+    #[error("'tcp:{0}' needs a port: tcp:HOST:PORT")]
+    NoPort(String),
+    /// The port is none.
+    #[error("'{0}' is no port: expected a number from 0 to 65535")]
+    BadPort(String),
+    /// A key that is not known.
+    #[error("unknown key '{key}'{}", nearest(.key))]
+    UnknownKey {
+        /// The key.
+        key: String,
+    },
+    /// A key without a value that needs one, or with one that it does not take.
+    #[error("'{key}' does not take '{value}': expected {expected}")]
+    BadValue {
+        /// The key.
+        key: String,
+        /// What it was given.
+        value: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+}
+
+fn nearest(key: &str) -> String {
+    KEYS.iter()
+        .map(|known| (strsim::damerau_levenshtein(key, known), known))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, known)| format!(", did you mean '{known}'?"))
+        .unwrap_or_default()
+}
+
+impl ListenAddress {
+    /// Whether the machine is to wait for the first client.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.wait
+    }
+
+    fn option(&mut self, option: &str) -> Result<(), AddressError> {
+        let (key, value) = match option.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (option, None),
+        };
+        match key {
+            // That a server is meant goes without saying here; QEMU has to be told.
+            "server" => {
+                if !switch(key, value)? {
+                    return Err(AddressError::NotSupported(option.to_owned()));
+                }
+            }
+            "wait" => self.wait = switch(key, value)?,
+            "nowait" => self.wait = !switch(key, value)?,
+            "allow-remote" => self.allow_remote = switch(key, value)?,
+            "mode" => expect(key, value, "control", "control")?,
+            "protocol" if value == Some("json-rpc") => {
+                return Err(AddressError::NotSupported(option.to_owned()));
+            }
+            "protocol" => expect(key, value, "qmp", "qmp or json-rpc")?,
+            _ => {
+                return Err(AddressError::UnknownKey {
+                    key: key.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key that is on or off; the bare key is on.
+fn switch(key: &str, value: Option<&str>) -> Result<bool, AddressError> {
+    match value {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(value) => Err(bad_value(key, value, "on or off")),
+    }
+}
+
+fn expect(
+    key: &str,
+    value: Option<&str>,
+    wanted: &str,
+    expected: &'static str,
+) -> Result<(), AddressError> {
+    match value {
+        Some(value) if value == wanted => Ok(()),
+        value => Err(bad_value(key, value.unwrap_or_default(), expected)),
+    }
+}
+
+fn bad_value(key: &str, value: &str, expected: &'static str) -> AddressError {
+    AddressError::BadValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        expected,
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let mut parts = split(text).into_iter();
+        let address = parts.next().unwrap_or_default();
+        let transport = transport(&address)?;
+        let mut parsed = Self {
+            transport,
+            wait: false,
+            allow_remote: false,
+        };
+        parts.try_for_each(|option| parsed.option(&option))?;
+        Ok(parsed)
+    }
+}
+
+/// Splits at commas; two in a row are one that belongs to the text.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character == ',' && characters.next_if_eq(&',').is_none() {
+            parts.push(String::new());
+        } else if let Some(last) = parts.last_mut() {
+            last.push(character);
+        }
+    }
+    parts
+}
+
+fn transport(address: &str) -> Result<Transport, AddressError> {
+    if address == "stdio" {
+        return Ok(Transport::Stdio);
+    }
+    if address.starts_with("fd:") {
+        return Err(AddressError::NotSupported(address.to_owned()));
+    }
+    if let Some(path) = address.strip_prefix("unix:") {
+        return match path.len() {
+            0 => Err(AddressError::NoPath),
+            length if length > PATH_LIMIT => Err(AddressError::PathTooLong {
+                path: path.to_owned(),
+                length,
+            }),
+            _ => Ok(Transport::Unix(path.into())),
+        };
+    }
+    if let Some(rest) = address.strip_prefix("tcp:") {
+        let Some((host, port)) = rest.rsplit_once(':') else {
+            return Err(AddressError::NoPort(rest.to_owned()));
+        };
+        let host = host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host);
+        let port = port
+            .parse()
+            .map_err(|_| AddressError::BadPort(port.to_owned()))?;
+        return Ok(Transport::Tcp {
+            host: host.to_owned(),
+            port,
+        });
+    }
+    Err(AddressError::UnknownTransport(address.to_owned()))
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.transport {
+            Transport::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Transport::Tcp { host, port } => write!(formatter, "tcp:{}", host_port(host, *port)),
+            Transport::Stdio => formatter.write_str("stdio"),
+        }
+    }
+}
+
+pub(crate) fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> ListenAddress {
+        text.parse().unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        text.parse::<ListenAddress>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_transport_is_read() {
+        assert_eq!(parse("stdio").transport, Transport::Stdio);
+        assert_eq!(parse("unix:a,,b").transport, Transport::Unix("a,b".into()));
+        let tcp = |host: &str, port| Transport::Tcp {
+            host: host.to_owned(),
+            port,
+        };
+        assert_eq!(
+            parse("tcp:127.0.0.1:4444").transport,
+            tcp("127.0.0.1", 4444)
+        );
+        assert_eq!(parse("tcp:[::1]:0").transport, tcp("::1", 0));
+    }
+
+    #[test]
+    fn options_are_qemus() {
+        assert!(parse("unix:a,server=on,wait=on,protocol=qmp").waits());
+        assert!(!parse("unix:a,server,nowait,mode=control").waits());
+        assert!(!parse("unix:a").waits());
+        assert!(parse("tcp:0.0.0.0:1,allow-remote=on").allow_remote);
+    }
+
+    #[test]
+    fn wrong_use_names_the_thing() {
+        assert_eq!(
+            refused("unix:a,wiat=on"),
+            "unknown key 'wiat', did you mean 'wait'?"
+        );
+        assert_eq!(refused("unix:a,zzzzzzzzz"), "unknown key 'zzzzzzzzz'");
+        assert_eq!(
+            refused("unix:a,wait=maybe"),
+            "'wait' does not take 'maybe': expected on or off"
+        );
+        assert_eq!(refused("fd:3"), "'fd:3' is not supported yet");
+        assert_eq!(
+            refused("stdio,protocol=json-rpc"),
+            "'protocol=json-rpc' is not supported yet"
+        );
+        assert_eq!(
+            refused("tcp:localhost"),
+            "'tcp:localhost' needs a port: tcp:HOST:PORT"
+        );
+        assert_eq!(
+            refused("tcp::70000"),
+            "'70000' is no port: expected a number from 0 to 65535"
+        );
+        assert_eq!(refused("unix:"), "'unix:' needs a path");
+        assert!(refused("/tmp/x").starts_with("'/tmp/x' is no address"));
+        let long = format!("unix:/{}", "x".repeat(PATH_LIMIT));
+        assert!(refused(&long).contains("is too long: 108 bytes"));
+        assert!(long[..long.len() - 1].parse::<ListenAddress>().is_ok());
+    }
+}

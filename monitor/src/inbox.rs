@@ -1,0 +1,250 @@
+//! The one way into the monitor's thread: events and answers, in the order they were given.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use faultvisor_schema::{CommandError, Event, MachineReturn, Signal};
+use serde::Serialize;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::session::SessionId;
+
+/// When an event was raised, as it is on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Timestamp {
+    pub(crate) seconds: i64,
+    pub(crate) microseconds: u32,
+}
+
+impl Timestamp {
+    fn now() -> Self {
+        // A clock set before 1970 is not worth failing for.
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Self {
+            seconds,
+            microseconds: since.subsec_micros(),
+        }
+    }
+}
+
+/// What the monitor's thread is told.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// An event was raised.
+    Raised(Event, Timestamp),
+    /// Events were raised that there was no room to keep.
+    Dropped {
+        signal: Signal,
+        device: Option<String>,
+        count: u64,
+    },
+    /// The machine answers.
+    Answer(Ticket, Result<MachineReturn, CommandError>),
+    /// It is over; so long may the rest take.
+    Shutdown(Duration),
+}
+
+/// Which request an answer is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) session: SessionId,
+    pub(crate) sequence: u64,
+}
+
+/// The queue and what wakes its reader.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    queue: Mutex<Queue>,
+    /// Signalled whenever the queue stops being empty.
+    pub(crate) waker: EventFd,
+    /// How many events are kept. The guest can cause any number, and the monitor's thread may be behind.
+    event_limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    events: usize,
+}
+
+impl Inbox {
+    pub(crate) fn new(event_limit: usize) -> io::Result<Arc<Self>> {
+        let waker = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
+        Ok(Arc::new(Self {
+            queue: Mutex::default(),
+            waker,
+            event_limit,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing under this lock can leave the queue half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, item: Item) {
+        self.put(|queue| queue.items.push_back(item));
+    }
+
+    fn raise(&self, event: Event) {
+        self.put(|queue| {
+            if queue.events < self.event_limit {
+                // Stamped where it gets its place, so that time never runs back in the stream.
+                queue.items.push_back(Item::Raised(event, Timestamp::now()));
+                queue.events += 1;
+            } else {
+                queue.drop_event(&event);
+            }
+        });
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = self.lock();
+        let was_empty = queue.items.is_empty();
+        change(&mut queue);
+        drop(queue);
+        if was_empty && let Err(error) = self.waker.write(1) {
+            tracing::error!(%error, "cannot wake the monitor");
+        }
+    }
+
+    /// Takes everything that is there.
+    pub(crate) fn take(&self) -> VecDeque<Item> {
+        // An eventfd that was not signalled has nothing to say, and that is fine.
+        let _ = self.waker.read();
+        std::mem::take(&mut *self.lock()).items
+    }
+}
+
+impl Queue {
+    /// Counts an event that there is no room for, with those like it that were dropped in the same place.
+    fn drop_event(&mut self, event: &Event) {
+        for item in self.items.iter_mut().rev() {
+            match item {
+                Item::Dropped {
+                    signal,
+                    device,
+                    count,
+                } if *signal == event.signal() && device.as_deref() == event.device() => {
+                    *count += 1;
+                    return;
+                }
+                Item::Raised(..) => break,
+                _ => {}
+            }
+        }
+        self.items.push_back(Item::Dropped {
+            signal: event.signal(),
+            device: event.device().map(str::to_owned),
+            count: 1,
+        });
+    }
+}
+
+/// Where the rest of the program raises events.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    inbox: Arc<Inbox>,
+}
+
+impl Signals {
+    pub(crate) fn new(inbox: &Arc<Inbox>) -> Self {
+        Self {
+            inbox: Arc::clone(inbox),
+        }
+    }
+
+    /// Raises an event, now, from any thread.
+    ///
+    /// It never waits for a client: the monitor's thread is told, and does the rest. What is raised before an answer
+    /// is given to a [`Reply`] is sent before that answer.
+    pub fn raise(&self, event: Event) {
+        self.inbox.raise(event);
+    }
+}
+
+/// The answer that a request of a client waits for.
+///
+/// Whoever drops it without an answer answers that there is none: no client waits for ever.
+#[derive(Debug)]
+pub struct Reply {
+    inbox: Arc<Inbox>,
+    ticket: Option<Ticket>,
+}
+
+impl Reply {
+    pub(crate) fn new(inbox: &Arc<Inbox>, ticket: Ticket) -> Self {
+        Self {
+            inbox: Arc::clone(inbox),
+            ticket: Some(ticket),
+        }
+    }
+
+    /// Answers, from any thread.
+    pub fn send(mut self, result: Result<MachineReturn, CommandError>) {
+        if let Some(ticket) = self.ticket.take() {
+            self.inbox.push(Item::Answer(ticket, result));
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let error = CommandError::generic("The machine gave no answer");
+            self.inbox.push(Item::Answer(ticket, Err(error)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(inbox: &Inbox) -> Vec<String> {
+        let name = |item: &Item| match item {
+            Item::Raised(event, _) => event.name().to_owned(),
+            Item::Dropped { signal, count, .. } => format!("{} lost {count}", signal.name()),
+            Item::Answer(..) => "answer".to_owned(),
+            Item::Shutdown(_) => "shutdown".to_owned(),
+        };
+        inbox.take().iter().map(name).collect()
+    }
+
+    #[test]
+    fn events_that_there_is_no_room_for_are_counted_in_their_place() {
+        let inbox = Inbox::new(2).unwrap();
+        let signals = Signals::new(&inbox);
+        for _ in 0..3 {
+            signals.raise(Event::Stop);
+            signals.raise(Event::Resume);
+        }
+        assert_eq!(
+            names(&inbox),
+            ["STOP", "RESUME", "STOP lost 2", "RESUME lost 2"]
+        );
+        signals.raise(Event::Stop);
+        assert_eq!(names(&inbox), ["STOP"]);
+    }
+
+    #[test]
+    fn a_reply_that_is_dropped_answers() {
+        let inbox = Inbox::new(2).unwrap();
+        let ticket = Ticket {
+            session: SessionId::for_tests(1),
+            sequence: 7,
+        };
+        drop(Reply::new(&inbox, ticket));
+        let items = inbox.take();
+        let Some(Item::Answer(answered, Err(error))) = items.front() else {
+            panic!("{items:?}")
+        };
+        assert_eq!(*answered, ticket);
+        assert_eq!(error.desc, "The machine gave no answer");
+    }
+}

@@ -1,0 +1,263 @@
+//! Finds the messages in a stream of bytes, and turns QMP's dialect of JSON into JSON.
+//!
+//! The lexer knows brackets, strings and white space, and nothing more: whether what stands between them is JSON is
+//! asked of a parser, once, when the message is whole. It is fed in pieces of any size, and any division of the same
+//! bytes gives the same messages.
+
+/// How many levels objects and arrays may be nested.
+pub(crate) const NESTING_LIMIT: usize = 1024;
+
+/// How many bytes a message may have.
+pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
+
+/// Why there is no message where there might have been one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LexicalError {
+    #[error("JSON parse error, stray byte {0:#04x}")]
+    StrayByte(u8),
+    #[error("JSON parse error, a string may not hold byte {0:#04x}")]
+    ControlInString(u8),
+    #[error("JSON parse error, '{}' closes nothing", char::from(*.0))]
+    Unbalanced(u8),
+    #[error("JSON nesting depth limit of {NESTING_LIMIT} exceeded")]
+    TooDeep,
+    #[error("JSON message size limit of {SIZE_LIMIT} bytes exceeded")]
+    TooLarge,
+}
+
+/// What a piece of input came to.
+pub(crate) type Lexed = Result<Vec<u8>, LexicalError>;
+
+/// The state between two pieces of input.
+#[derive(Debug, Default)]
+pub(crate) struct Lexer {
+    /// The message so far, in JSON proper.
+    message: Vec<u8>,
+    /// The bytes of input that it is made of.
+    size: usize,
+    /// The brackets that are open, as what closes them.
+    open: Vec<u8>,
+    /// The string that is open.
+    string: Option<OpenString>,
+    /// Set after an error in a message whose end is still to come: how deep it is nested.
+    discarding: Option<usize>,
+    /// Set right after a byte that restarts: a row of them is one error.
+    restarted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenString {
+    quote: u8,
+    escaped: bool,
+}
+
+/// What became of one byte.
+enum Step {
+    /// It belongs to a message that goes on.
+    Goes,
+    /// It ends a message.
+    Ends,
+    /// The message has ended before it.
+    EndedBefore,
+    /// It is an error.
+    Fails(LexicalError),
+}
+
+impl Lexer {
+    /// Reads up to the end of the next message, or of the input. Returns how many bytes that were.
+    pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Option<Lexed>) {
+        for (index, &byte) in input.iter().enumerate() {
+            match self.byte(byte) {
+                Step::Goes => {}
+                Step::Ends => return (index + 1, Some(Ok(self.finish()))),
+                Step::EndedBefore => return (index, Some(Ok(self.finish()))),
+                Step::Fails(error) => return (index + 1, Some(Err(error))),
+            }
+        }
+        (input.len(), None)
+    }
+
+    fn byte(&mut self, byte: u8) -> Step {
+        if restarts(byte) {
+            self.reset();
+            if std::mem::replace(&mut self.restarted, true) {
+                return Step::Goes;
+            }
+            return Step::Fails(LexicalError::StrayByte(byte));
+        }
+        self.restarted = false;
+        if let Some(depth) = self.discarding {
+            self.discard(byte, depth);
+            return Step::Goes;
+        }
+        if self.size >= SIZE_LIMIT {
+            return self.fail_within(byte, LexicalError::TooLarge);
+        }
+        let step = match self.string {
+            Some(string) => self.in_string(byte, string),
+            None => self.outside_string(byte),
+        };
+        if matches!(step, Step::Goes) && !self.message.is_empty() {
+            self.size += 1;
+        }
+        step
+    }
+
+    fn in_string(&mut self, byte: u8, string: OpenString) -> Step {
+        match byte {
+            b'\n' => {
+                // A line that ends within a string: nothing that follows belongs to it.
+                self.reset();
+                Step::Fails(LexicalError::ControlInString(byte))
+            }
+            b'\t' | b'\r' => self.fail_within(byte, LexicalError::ControlInString(byte)),
+            _ if string.escaped => {
+                // JSON knows no escaped single quote, and needs none.
+                if byte != b'\'' {
+                    self.message.push(b'\\');
+                }
+                self.message.push(byte);
+                self.string = Some(OpenString {
+                    escaped: false,
+                    ..string
+                });
+                Step::Goes
+            }
+            b'\\' => {
+                self.string = Some(OpenString {
+                    escaped: true,
+                    ..string
+                });
+                Step::Goes
+            }
+            _ if byte == string.quote => {
+                self.message.push(b'"');
+                self.string = None;
+                if self.open.is_empty() {
+                    Step::Ends
+                } else {
+                    Step::Goes
+                }
+            }
+            b'"' => {
+                self.message.extend_from_slice(b"\\\"");
+                Step::Goes
+            }
+            _ => {
+                self.message.push(byte);
+                Step::Goes
+            }
+        }
+    }
+
+    fn outside_string(&mut self, byte: u8) -> Step {
+        // Outside of all brackets, words and signs run up to the next space, bracket or quote.
+        let after_run = self.open.is_empty() && !self.message.is_empty();
+        match byte {
+            b'"' | b'\'' | b'{' | b'[' if after_run => return Step::EndedBefore,
+            b' ' | b'\t' | b'\r' | b'\n' if after_run => return Step::Ends,
+            b' ' | b'\t' | b'\r' | b'\n' => {
+                // One space says as much as many, and an answer that echoes it stays on one line.
+                if self.message.last().is_some_and(|last| *last != b' ') {
+                    self.message.push(b' ');
+                }
+            }
+            b'"' | b'\'' => {
+                self.message.push(b'"');
+                self.string = Some(OpenString {
+                    quote: byte,
+                    escaped: false,
+                });
+            }
+            b'{' | b'[' => {
+                if self.open.len() == NESTING_LIMIT {
+                    return self.fail_within(byte, LexicalError::TooDeep);
+                }
+                self.message.push(byte);
+                self.open.push(if byte == b'{' { b'}' } else { b']' });
+            }
+            b'}' | b']' if !self.open.is_empty() => {
+                if self.open.pop() != Some(byte) {
+                    self.reset();
+                    return Step::Fails(LexicalError::Unbalanced(byte));
+                }
+                self.message.push(byte);
+                if self.open.is_empty() {
+                    return Step::Ends;
+                }
+            }
+            _ => self.message.push(byte),
+        }
+        Step::Goes
+    }
+
+    /// An error in a message whose structure is not in doubt: the rest of it is passed over.
+    fn fail_within(&mut self, byte: u8, error: LexicalError) -> Step {
+        let depth = self.open.len();
+        self.message = Vec::new();
+        self.open = Vec::new();
+        self.discarding = Some(depth);
+        self.discard(byte, depth);
+        Step::Fails(error)
+    }
+
+    fn discard(&mut self, byte: u8, depth: usize) {
+        let mut depth = depth;
+        match self.string {
+            Some(string) => match byte {
+                b'\n' => return self.reset(),
+                _ if string.escaped => {
+                    self.string = Some(OpenString {
+                        escaped: false,
+                        ..string
+                    });
+                }
+                b'\\' => {
+                    self.string = Some(OpenString {
+                        escaped: true,
+                        ..string
+                    });
+                }
+                _ if byte == string.quote => self.string = None,
+                _ => return,
+            },
+            None => match byte {
+                b'"' | b'\'' => {
+                    self.string = Some(OpenString {
+                        quote: byte,
+                        escaped: false,
+                    });
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ => return,
+            },
+        }
+        self.discarding = Some(depth);
+        if depth == 0 && self.string.is_none() {
+            self.reset();
+        }
+    }
+
+    fn finish(&mut self) -> Vec<u8> {
+        let message = std::mem::take(&mut self.message);
+        self.reset();
+        message
+    }
+
+    fn reset(&mut self) {
+        *self = Self {
+            restarted: self.restarted,
+            ..Self::default()
+        };
+    }
+}
+
+/// The bytes that QMP sets aside to get a stream back to its start, whatever state it is in.
+fn restarts(byte: u8) -> bool {
+    byte == 0xff || (byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n'))
+}
+
+#[cfg(test)]
+mod tests;

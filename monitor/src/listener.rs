@@ -1,0 +1,94 @@
+//! The subscriber that takes new clients in.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use faultvisor_schema::CommandError;
+
+use crate::codec;
+use crate::server::{Server, Shared};
+use crate::session::SessionId;
+use crate::socket::Socket;
+use crate::stream::Stream;
+use crate::waiting::Waiting;
+
+/// How many clients are taken in before others are served again.
+const ACCEPTS_PER_TURN: usize = 16;
+
+/// One listening socket and the sessions that came of it.
+pub(crate) struct Listener {
+    socket: Socket,
+    server: Shared,
+    sessions: BTreeSet<SessionId>,
+    /// Who waits for the first client.
+    waiting: Option<Arc<Waiting>>,
+    /// Given up when there are no descriptors left, so that a client can be taken in to be sent away: one that stays
+    /// in the backlog keeps the socket ready, and the thread busy, for ever.
+    spare: Option<File>,
+}
+
+impl Listener {
+    pub(crate) fn new(socket: Socket, server: Shared, waiting: Option<Arc<Waiting>>) -> Self {
+        Self {
+            socket,
+            server,
+            sessions: BTreeSet::new(),
+            waiting,
+            spare: spare(),
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.socket.accept() {
+                Ok(stream) => self.welcome(stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a client");
+                    if self.spare.take().is_some() {
+                        drop(self.socket.accept());
+                        self.spare = spare();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut stream: Stream) {
+        let server: &mut Server = &mut self.server.borrow_mut();
+        self.sessions.retain(|session| server.has_session(*session));
+        let limit = server.settings.session_limit;
+        if self.sessions.len() >= limit {
+            let error = CommandError::generic(format!("{limit} clients are connected already"));
+            if let Ok(line) = codec::answer(&Err::<(), _>(error), None) {
+                // A socket that was just opened has room for a line; a client that is gone misses nothing.
+                let _ = stream.write(&line);
+            }
+            return;
+        }
+        self.sessions.insert(server.begin(stream));
+        if let Some(waiting) = self.waiting.take() {
+            waiting.arrived();
+        }
+    }
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+impl MutEventSubscriber for Listener {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        if let Err(error) = ops.add(Events::new(&self.socket, EventSet::IN)) {
+            tracing::error!(%error, "cannot watch a listening socket");
+        }
+    }
+
+    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
+        self.accept();
+    }
+}

@@ -1,0 +1,291 @@
+//! The monitor as the rest of the program sees it: set up, started, ended.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::Machine;
+use crate::address::{ListenAddress, Transport};
+use crate::inbox::{Inbox, Item, Signals};
+use crate::listener::Listener;
+use crate::reactor::{Reactor, ReactorError};
+use crate::server::Server;
+use crate::socket::{BindError, LocalAddress, Socket};
+use crate::stdio::{self, Pump};
+use crate::stream::Stream;
+use crate::waiting::Waiting;
+
+/// The limits of a monitor.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) session_limit: usize,
+    pub(crate) output_limit: usize,
+    pub(crate) event_limit: usize,
+    pub(crate) default_event_interval: Duration,
+}
+
+/// A monitor that is being set up.
+#[derive(Clone, Debug)]
+pub struct MonitorBuilder {
+    settings: Settings,
+}
+
+impl Default for MonitorBuilder {
+    fn default() -> Self {
+        Self {
+            settings: Settings {
+                session_limit: 64,
+                output_limit: 4 * 1024 * 1024,
+                event_limit: 64 * 1024,
+                default_event_interval: Duration::from_secs(1),
+            },
+        }
+    }
+}
+
+impl MonitorBuilder {
+    /// How many clients each listener serves at once; 64 unless said otherwise.
+    #[must_use]
+    pub fn session_limit(mut self, sessions: usize) -> Self {
+        self.settings.session_limit = sessions;
+        self
+    }
+
+    /// How many bytes a session may have to send before events are lost to it; 4 MiB unless said otherwise.
+    #[must_use]
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.settings.output_limit = bytes;
+        self
+    }
+
+    /// How many events may wait for the monitor's thread; 65,536 unless said otherwise.
+    #[must_use]
+    pub fn event_limit(mut self, events: usize) -> Self {
+        self.settings.event_limit = events;
+        self
+    }
+
+    /// In what time a rate-limited default event comes once; a second unless said otherwise, zero for no limit.
+    #[must_use]
+    pub fn default_event_interval(mut self, interval: Duration) -> Self {
+        self.settings.default_event_interval = interval;
+        self
+    }
+
+    /// Listens. Clients can connect from now on; they are served once the monitor is started.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened on.
+    pub fn bind(self, addresses: &[ListenAddress]) -> Result<Monitor, BindError> {
+        let inbox = Inbox::new(self.settings.event_limit).map_err(BindError::Setup)?;
+        let waiting = Arc::new(Waiting::default());
+        let mut monitor = Monitor {
+            settings: self.settings,
+            inbox,
+            sockets: Vec::new(),
+            stdio: false,
+            local_addresses: Vec::new(),
+            waiting,
+        };
+        for address in addresses {
+            monitor.listen(address)?;
+        }
+        Ok(monitor)
+    }
+}
+
+/// A monitor that listens and is not started yet.
+#[derive(Debug)]
+pub struct Monitor {
+    settings: Settings,
+    inbox: Arc<Inbox>,
+    sockets: Vec<(Socket, bool)>,
+    stdio: bool,
+    local_addresses: Vec<LocalAddress>,
+    waiting: Arc<Waiting>,
+}
+
+/// Why a monitor was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The host gave no thread.
+    #[error("cannot start the monitor's thread: {0}")]
+    Thread(#[source] io::Error),
+    /// Standard input and output cannot be used.
+    #[error("cannot use standard input and output for the monitor: {0}")]
+    Stdio(#[source] io::Error),
+    /// The loop could not be set up.
+    #[error("cannot start the monitor: {0}")]
+    Loop(String),
+}
+
+impl Monitor {
+    /// Begins to set one up.
+    #[must_use]
+    pub fn builder() -> MonitorBuilder {
+        MonitorBuilder::default()
+    }
+
+    /// Where to raise events; what is raised before the start is kept.
+    #[must_use]
+    pub fn signals(&self) -> Signals {
+        Signals::new(&self.inbox)
+    }
+
+    /// Where it listens, in the order of the addresses it was given.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[LocalAddress] {
+        &self.local_addresses
+    }
+
+    fn listen(&mut self, address: &ListenAddress) -> Result<(), BindError> {
+        match Socket::bind(address)? {
+            Some(socket) => {
+                self.local_addresses
+                    .push(socket.local_address().map_err(BindError::Setup)?);
+                if address.wait {
+                    self.waiting.expect();
+                }
+                self.sockets.push((socket, address.wait));
+            }
+            None => {
+                debug_assert_eq!(address.transport, Transport::Stdio);
+                if std::mem::replace(&mut self.stdio, true) {
+                    return Err(BindError::StdioTwice);
+                }
+                // Its one client is there already: there is nothing to wait for.
+                self.local_addresses.push(LocalAddress::Stdio);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts to serve clients, in a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The host does not give what a thread and its loop need.
+    pub fn start(self, machine: Box<dyn Machine>) -> Result<MonitorHandle, StartError> {
+        let stdio = if self.stdio {
+            Some(stdio::open().map_err(StartError::Stdio)?)
+        } else {
+            None
+        };
+        let inbox = Arc::clone(&self.inbox);
+        let waiting = Arc::clone(&self.waiting);
+        let local_addresses = self.local_addresses.clone();
+        let (ready, is_ready) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("monitor".to_owned())
+            .spawn(move || serve(self, machine, stdio, &ready))
+            .map_err(StartError::Thread)?;
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok(MonitorHandle {
+                thread: Some(thread),
+                inbox,
+                waiting,
+                local_addresses,
+            }),
+            Ok(Err(error)) => Err(StartError::Loop(error.to_string())),
+            Err(error) => Err(StartError::Loop(error.to_string())),
+        }
+    }
+}
+
+/// The monitor's thread.
+fn serve(
+    monitor: Monitor,
+    machine: Box<dyn Machine>,
+    stdio: Option<(Stream, Pump)>,
+    ready: &SyncSender<Result<(), ReactorError>>,
+) {
+    let Monitor {
+        settings,
+        inbox,
+        sockets,
+        waiting,
+        ..
+    } = monitor;
+    let server = Server::new(settings, machine, Arc::clone(&inbox));
+    let server = Rc::new(RefCell::new(server));
+    let mut reactor = match Reactor::new(Rc::clone(&server), inbox) {
+        Ok(reactor) => reactor,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let pump = stdio.map(|(stream, pump)| {
+        server.borrow_mut().begin(stream);
+        pump
+    });
+    for (socket, waits) in sockets {
+        let waiting = waits.then(|| Arc::clone(&waiting));
+        reactor.add(Box::new(Listener::new(socket, Rc::clone(&server), waiting)));
+    }
+    let _ = ready.send(Ok(()));
+    reactor.run();
+    waiting.give_up();
+    let time = server.borrow().time_to_close(Instant::now());
+    drop(reactor);
+    // The last owner of the sessions: their streams end here, and standard output can be written to its end.
+    drop(server);
+    if let Some(pump) = pump {
+        pump.wait(time);
+    }
+}
+
+/// A monitor that serves its clients.
+#[derive(Debug)]
+pub struct MonitorHandle {
+    thread: Option<JoinHandle<()>>,
+    inbox: Arc<Inbox>,
+    waiting: Arc<Waiting>,
+    local_addresses: Vec<LocalAddress>,
+}
+
+impl MonitorHandle {
+    /// Where to raise events.
+    #[must_use]
+    pub fn signals(&self) -> Signals {
+        Signals::new(&self.inbox)
+    }
+
+    /// Where it listens, in the order of the addresses it was given.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[LocalAddress] {
+        &self.local_addresses
+    }
+
+    /// Waits until every listener with `wait=on` has had its first client.
+    pub fn wait_for_clients(&self) {
+        self.waiting.wait();
+    }
+
+    /// Ends it: sends what is left to send, but no longer than `time`, and removes its sockets.
+    ///
+    /// Events raised and answers given before this are among what is sent.
+    pub fn shutdown(mut self, time: Duration) {
+        self.end(time);
+    }
+
+    fn end(&mut self, time: Duration) {
+        if let Some(thread) = self.thread.take() {
+            self.inbox.push(Item::Shutdown(time));
+            if thread.join().is_err() {
+                tracing::error!("the monitor's thread has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for MonitorHandle {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}

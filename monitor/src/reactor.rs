@@ -1,0 +1,186 @@
+//! The monitor's loop: what is ready is handled, then every session is taken as far as it gets.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event_manager::{
+    EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberId, SubscriberOps,
+};
+use vmm_sys_util::timerfd::TimerFd;
+
+use crate::inbox::Inbox;
+use crate::server::{Settled, Shared};
+use crate::session::SessionId;
+
+/// What the loop dispatches to.
+type Subscriber = Box<dyn MutEventSubscriber>;
+
+/// The loop and what it watches.
+pub(crate) struct Reactor {
+    manager: EventManager<Subscriber>,
+    server: Shared,
+    sessions: BTreeMap<SessionId, SubscriberId>,
+    timer: Rc<RefCell<TimerFd>>,
+}
+
+/// Why there is no loop.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReactorError {
+    #[error("{0}")]
+    Events(event_manager::Error),
+    #[error("{0}")]
+    Timer(vmm_sys_util::errno::Error),
+}
+
+impl Reactor {
+    pub(crate) fn new(server: Shared, inbox: Arc<Inbox>) -> Result<Self, ReactorError> {
+        let timer = Rc::new(RefCell::new(TimerFd::new().map_err(ReactorError::Timer)?));
+        let mut reactor = Self {
+            manager: EventManager::new().map_err(ReactorError::Events)?,
+            server: Rc::clone(&server),
+            sessions: BTreeMap::new(),
+            timer: Rc::clone(&timer),
+        };
+        reactor.add(Box::new(Mail {
+            inbox,
+            server: Rc::clone(&server),
+        }));
+        reactor.add(Box::new(Alarm { timer, server }));
+        Ok(reactor)
+    }
+
+    pub(crate) fn add(&mut self, subscriber: Subscriber) {
+        self.manager.add_subscriber(subscriber);
+    }
+
+    /// Runs until the server is done.
+    pub(crate) fn run(&mut self) {
+        loop {
+            self.settle();
+            if self.server.borrow().is_done(Instant::now()) {
+                return;
+            }
+            self.set_timer();
+            if let Err(error) = self.manager.run() {
+                tracing::error!(%error, "the monitor cannot go on");
+                return;
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let begun = self.server.borrow_mut().take_begun();
+        for id in begun {
+            let watch = Watch {
+                id,
+                server: Rc::clone(&self.server),
+            };
+            let subscriber = self.manager.add_subscriber(Box::new(watch));
+            self.sessions.insert(id, subscriber);
+        }
+        let settled = self.server.borrow_mut().settle();
+        for (id, settled) in settled {
+            match settled {
+                Settled::Waits(interest) => self.watch(id, interest),
+                Settled::Over => {
+                    if let Some(subscriber) = self.sessions.remove(&id) {
+                        // It was added above and is removed nowhere else.
+                        let _ = self.manager.remove_subscriber(subscriber);
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, id: SessionId, interest: EventSet) {
+        let server = self.server.borrow();
+        let (Some(session), Some(subscriber)) = (server.session(id), self.sessions.get(&id)) else {
+            return;
+        };
+        let events = Events::new_raw(session.stream.as_raw_fd(), interest);
+        let changed = self
+            .manager
+            .event_ops(*subscriber)
+            .and_then(|ops| ops.modify(events));
+        if let Err(error) = changed {
+            tracing::error!(%error, "cannot watch a session");
+        }
+    }
+
+    fn set_timer(&self) {
+        let mut timer = self.timer.borrow_mut();
+        let set = match self.server.borrow().next_due() {
+            // A timer of zero is one that is off.
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                timer.reset(left.max(Duration::from_nanos(1)), None)
+            }
+            None => timer.clear(),
+        };
+        if let Err(error) = set {
+            tracing::error!(%error, "cannot set the monitor's timer");
+        }
+    }
+}
+
+/// Watches one session's stream.
+struct Watch {
+    id: SessionId,
+    server: Shared,
+}
+
+impl MutEventSubscriber for Watch {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        if let Some(session) = self.server.borrow().session(self.id)
+            && let Err(error) = ops.add(Events::new(&session.stream, EventSet::IN))
+        {
+            tracing::error!(%error, "cannot watch a session");
+        }
+    }
+
+    fn process(&mut self, events: Events, _: &mut EventOps<'_>) {
+        self.server.borrow_mut().ready(self.id, events.event_set());
+    }
+}
+
+/// Watches the inbox.
+struct Mail {
+    inbox: Arc<Inbox>,
+    server: Shared,
+}
+
+impl MutEventSubscriber for Mail {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        if let Err(error) = ops.add(Events::new(&self.inbox.waker, EventSet::IN)) {
+            tracing::error!(%error, "cannot watch the monitor's inbox");
+        }
+    }
+
+    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
+        self.server.borrow_mut().receive(Instant::now());
+    }
+}
+
+/// Watches the timer.
+struct Alarm {
+    timer: Rc<RefCell<TimerFd>>,
+    server: Shared,
+}
+
+impl MutEventSubscriber for Alarm {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        if let Err(error) = ops.add(Events::new(&*self.timer.borrow(), EventSet::IN)) {
+            tracing::error!(%error, "cannot watch the monitor's timer");
+        }
+    }
+
+    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
+        // The timer is ready, so this does not wait; it is set anew before the loop goes on.
+        let _ = self.timer.borrow_mut().wait();
+        self.server.borrow_mut().send_delayed(Instant::now());
+    }
+}

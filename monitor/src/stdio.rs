@@ -1,0 +1,103 @@
+//! Standard input and output as one stream.
+//!
+//! The session is on a socket pair, and two threads move bytes between its other end and the real thing. That way
+//! neither descriptor is ever made non-blocking (the mode belongs to the open file, which the shell and every other
+//! program on the terminal share), a regular file will do (epoll refuses those), and a reader that is slow stops only
+//! its own thread.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::stream::Stream;
+
+/// The thread that writes what the session says.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    done: Receiver<()>,
+}
+
+impl Pump {
+    /// Waits until everything has been written, but no longer than this. The session must be gone.
+    pub(crate) fn wait(&self, time: Duration) {
+        let _ = self.done.recv_timeout(time);
+    }
+}
+
+/// Makes a stream of this process's standard input and output.
+pub(crate) fn open() -> io::Result<(Stream, Pump)> {
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    join(input, output)
+}
+
+/// Makes one stream of something to read from and something to write to.
+fn join(
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+) -> io::Result<(Stream, Pump)> {
+    let (near, far) = UnixStream::pair()?;
+    let from_far = far.try_clone()?;
+    let (sender, done) = sync_channel(1);
+    thread::Builder::new()
+        .name("monitor-stdin".to_owned())
+        .spawn(move || read_input(input, &far))?;
+    thread::Builder::new()
+        .name("monitor-stdout".to_owned())
+        .spawn(move || write_output(from_far, output, &sender))?;
+    Ok((Stream::unix(near)?, Pump { done }))
+}
+
+fn read_input(mut input: impl Read, mut far: &UnixStream) {
+    // However it ends, the session sees the end of its input.
+    let _ = io::copy(&mut input, &mut far);
+    let _ = far.shutdown(Shutdown::Write);
+}
+
+fn write_output(mut far: UnixStream, mut output: impl Write, done: &SyncSender<()>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count) = far.read(&mut buffer) {
+        let written = output
+            .write_all(&buffer[..count])
+            .and_then(|()| output.flush());
+        if count == 0 || written.is_err() {
+            break;
+        }
+    }
+    // What cannot be written need not be read: the session learns that its client is gone.
+    let _ = far.shutdown(Shutdown::Both);
+    let _ = done.try_send(());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_go_both_ways_and_the_end_of_input_arrives() {
+        let (mut input, typed) = UnixStream::pair().unwrap();
+        let (printed, output) = UnixStream::pair().unwrap();
+        let (stream, pump) = join(typed, output).unwrap();
+        let Stream::Unix(mut stream) = stream else {
+            panic!("a unix stream")
+        };
+        stream.set_nonblocking(false).unwrap();
+        input.write_all(b"hello").unwrap();
+        drop(input);
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"hello");
+        stream.write_all(b"world").unwrap();
+        drop(stream);
+        let mut read = Vec::new();
+        let mut printed = printed;
+        printed.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"world");
+        pump.wait(Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,316 @@
+//! Commands: their arguments, who executes them, what they answer, and how a request becomes one.
+
+use std::fmt::Write as _;
+
+use super::Owners;
+use super::Schema;
+use super::documentation::write_doc;
+use super::types::write_struct;
+use crate::definition::{Command, Data, Definition};
+use crate::name;
+
+/// Who executes a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Machine,
+    Monitor,
+}
+
+impl Owner {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Machine => "Machine",
+            Self::Monitor => "Monitor",
+        }
+    }
+}
+
+/// The Rust type of the arguments that a command states itself.
+pub(super) fn arguments_type(command: &str) -> String {
+    format!("{}Arguments", name::camel(command))
+}
+
+/// Writes the commands' argument types, both command traits with their enums, and `Command`.
+pub(super) fn write(schema: &Schema<'_>, owners: &Owners, out: &mut String) {
+    for (definition, command) in schema.commands() {
+        if let Data::Members(members) = &command.data {
+            let members: Vec<_> = members.iter().map(|member| (definition, member)).collect();
+            write_struct(
+                schema,
+                definition,
+                &arguments_type(&definition.name),
+                &members,
+                out,
+            );
+        }
+    }
+    let owner = |definition: &Definition| {
+        if owners.monitor.contains(&definition.module) {
+            Owner::Monitor
+        } else {
+            Owner::Machine
+        }
+    };
+    for of in [Owner::Machine, Owner::Monitor] {
+        let commands: Vec<_> = schema
+            .commands()
+            .filter(|(definition, _)| owner(definition) == of)
+            .collect();
+        write_trait(schema, of, &commands, out);
+        write_enum(of, &commands, out);
+        write_return(schema, of, &commands, out);
+        write_execute(schema, of, &commands, out);
+    }
+    write_decode(schema, owner, out);
+    write_table(schema, owner, out);
+}
+
+/// The Rust type of a command's arguments, if it has any.
+fn data_type(definition: &Definition, command: &Command) -> Option<String> {
+    match &command.data {
+        Data::Empty => None,
+        Data::Members(_) => Some(arguments_type(&definition.name)),
+        Data::Named(name, _) => Some(name.clone()),
+    }
+}
+
+fn return_type(schema: &Schema<'_>, command: &Command) -> String {
+    command
+        .returns
+        .as_ref()
+        .map_or_else(|| "()".to_owned(), |of| schema.rust_type(of))
+}
+
+fn write_trait(
+    schema: &Schema<'_>,
+    of: Owner,
+    commands: &[(&Definition, &Command)],
+    out: &mut String,
+) {
+    let (name, who) = match of {
+        Owner::Machine => ("MachineCommands", "machine executes"),
+        Owner::Monitor => ("MonitorCommands", "monitor answers itself"),
+    };
+    let _ = writeln!(
+        out,
+        "/// The commands that the {who}, a method each.\npub trait {name} {{"
+    );
+    for (definition, command) in commands {
+        write_doc(out, definition.doc.as_ref(), &definition.name);
+        // What the schema says of errors stands under its own heading; where it says nothing, Rust still asks for it.
+        if definition
+            .doc
+            .as_ref()
+            .is_none_or(|doc| doc.errors.is_none())
+        {
+            let _ = writeln!(
+                out,
+                "    ///\n    /// # Errors\n    ///\n    /// What the command fails with."
+            );
+        }
+        let arguments = data_type(definition, command)
+            .map(|data| format!(", arguments: {data}"))
+            .unwrap_or_default();
+        let returns = return_type(schema, command);
+        let method = name::snake(&definition.name);
+        let _ = writeln!(
+            out,
+            "    fn {method}(&mut self{arguments}) -> Result<{returns}, crate::CommandError>;\n"
+        );
+    }
+    if of == Owner::Monitor {
+        let _ = writeln!(
+            out,
+            "    /// Connects to a signal, of one device only if one is named, and returns the connection's handle.\n    ///\n    /// # Errors\n    ///\n    /// No device has that name, or the session holds too many connections.\n    fn get_event(&mut self, signal: Signal, device: Option<String>) -> Result<i64, crate::CommandError>;"
+        );
+    }
+    let _ = writeln!(out, "}}\n");
+}
+
+fn write_enum(of: Owner, commands: &[(&Definition, &Command)], out: &mut String) {
+    let (owner, who) = match of {
+        Owner::Machine => ("Machine", "machine executes"),
+        Owner::Monitor => ("Monitor", "monitor answers itself"),
+    };
+    let _ = writeln!(
+        out,
+        "/// A command that the {who}, with its arguments checked.\n#[derive(Clone, Debug, PartialEq)]\npub enum {owner}Command {{"
+    );
+    for (definition, command) in commands {
+        write_doc(out, definition.doc.as_ref(), &definition.name);
+        let arguments = data_type(definition, command)
+            .map(|data| format!("({data})"))
+            .unwrap_or_default();
+        let _ = writeln!(out, "    {}{arguments},", name::camel(&definition.name));
+    }
+    if of == Owner::Monitor {
+        let _ = writeln!(
+            out,
+            "    /// The accessor of a signal.\n    GetEvent {{\n        /// The signal to connect to.\n        signal: Signal,\n        /// The only device to hear of.\n        device: Option<String>,\n    }},"
+        );
+    }
+    let _ = writeln!(out, "}}\n");
+}
+
+fn write_return(
+    schema: &Schema<'_>,
+    of: Owner,
+    commands: &[(&Definition, &Command)],
+    out: &mut String,
+) {
+    let owner = of.name();
+    let _ = writeln!(
+        out,
+        "/// What a [`{owner}Command`] answers with.\n#[derive(Clone, Debug, PartialEq, serde::Serialize)]\n#[serde(untagged)]\npub enum {owner}Return {{\n    /// Nothing: an object without members.\n    Empty(crate::Empty),"
+    );
+    for (definition, command) in commands {
+        if command.returns.is_some() {
+            let returns = return_type(schema, command);
+            let variant = name::camel(&definition.name);
+            let _ = writeln!(
+                out,
+                "    /// What `{}` answers.\n    {variant}({returns}),",
+                definition.name
+            );
+        }
+    }
+    if of == Owner::Monitor {
+        let _ = writeln!(
+            out,
+            "    /// The handle that an accessor answers.\n    GetEvent(i64),"
+        );
+    }
+    let _ = writeln!(out, "}}\n");
+}
+
+fn write_execute(
+    schema: &Schema<'_>,
+    of: Owner,
+    commands: &[(&Definition, &Command)],
+    out: &mut String,
+) {
+    let owner = of.name();
+    let _ = writeln!(
+        out,
+        "impl {owner}Command {{\n    /// Its name on the wire; for an accessor, that of the signal it connects to.\n    #[must_use]\n    pub const fn name(&self) -> &'static str {{\n        match self {{"
+    );
+    for (definition, command) in commands {
+        let variant = name::camel(&definition.name);
+        let pattern = if data_type(definition, command).is_some() {
+            "(_)"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            out,
+            "            Self::{variant}{pattern} => \"{}\",",
+            definition.name
+        );
+    }
+    if of == Owner::Monitor {
+        let _ = writeln!(
+            out,
+            "            Self::GetEvent {{ signal, .. }} => signal.accessor(),"
+        );
+    }
+    let _ = writeln!(
+        out,
+        "        }}\n    }}\n\n    /// Executes it.\n    ///\n    /// # Errors\n    ///\n    /// What the command fails with.\n    pub fn execute(self, commands: &mut impl {owner}Commands) -> Result<{owner}Return, crate::CommandError> {{\n        match self {{"
+    );
+    for (definition, command) in commands {
+        let variant = name::camel(&definition.name);
+        let method = name::snake(&definition.name);
+        let (pattern, argument) = match data_type(definition, command) {
+            Some(_) => ("(arguments)", "arguments"),
+            None => ("", ""),
+        };
+        let wrap = if return_type(schema, command) == "()" {
+            format!("|()| {owner}Return::Empty(crate::Empty {{}})")
+        } else {
+            format!("{owner}Return::{variant}")
+        };
+        let _ = writeln!(
+            out,
+            "            Self::{variant}{pattern} => commands.{method}({argument}).map({wrap}),"
+        );
+    }
+    if of == Owner::Monitor {
+        let _ = writeln!(
+            out,
+            "            Self::GetEvent {{ signal, device }} => commands.get_event(signal, device).map(MonitorReturn::GetEvent),"
+        );
+    }
+    let _ = writeln!(out, "        }}\n    }}\n}}\n");
+}
+
+fn write_decode(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: &mut String) {
+    let _ = writeln!(
+        out,
+        "/// A command of the schema, with its arguments checked.\n#[derive(Clone, Debug, PartialEq)]\npub enum Command {{\n    /// One that the machine executes.\n    Machine(MachineCommand),\n    /// One that the monitor answers itself.\n    Monitor(MonitorCommand),\n}}\n"
+    );
+    let _ = writeln!(
+        out,
+        "impl Command {{\n    /// Makes a command of its name and its arguments.\n    ///\n    /// # Errors\n    ///\n    /// There is no such command, or its arguments are not what the schema says.\n    pub fn decode(name: &str, arguments: crate::Arguments) -> Result<Self, crate::CommandError> {{\n        match name {{"
+    );
+    for (definition, command) in schema.commands() {
+        let variant = name::camel(&definition.name);
+        let owner = owner(definition).name();
+        let made = match data_type(definition, command) {
+            Some(_) => format!(
+                "Ok(Self::{owner}({owner}Command::{variant}(crate::arguments(arguments)?)))"
+            ),
+            None => format!(
+                "crate::no_arguments(arguments).map(|()| Self::{owner}({owner}Command::{variant}))"
+            ),
+        };
+        let _ = writeln!(out, "            \"{}\" => {made},", definition.name);
+    }
+    for (event, data) in schema.signals() {
+        let signal = name::camel(&event.name);
+        let accessor = name::accessor(&event.name);
+        let device = if schema.device(event, data).is_some() {
+            "crate::device_argument(arguments)"
+        } else {
+            "crate::no_arguments(arguments).map(|()| None)"
+        };
+        let _ = writeln!(
+            out,
+            "            \"{accessor}\" => {device}.map(|device| Self::Monitor(MonitorCommand::GetEvent {{ signal: Signal::{signal}, device }})),"
+        );
+    }
+    let _ = writeln!(
+        out,
+        "            _ => Err(crate::CommandError::command_not_found(name)),\n        }}\n    }}\n}}\n"
+    );
+}
+
+fn write_table(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: &mut String) {
+    let mut rows: Vec<(String, Owner, bool)> = schema
+        .commands()
+        .map(|(definition, command)| {
+            (
+                definition.name.clone(),
+                owner(definition),
+                command.allow_oob,
+            )
+        })
+        .chain(
+            schema
+                .signals()
+                .map(|(e, _)| (name::accessor(&e.name), Owner::Monitor, false)),
+        )
+        .collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    let _ = writeln!(
+        out,
+        "/// Every command, accessors included, sorted by name.\npub const COMMANDS: &[crate::CommandEntry] = &["
+    );
+    for (name, owner, allow_oob) in rows {
+        let owner = owner.name();
+        let _ = writeln!(
+            out,
+            "    crate::CommandEntry {{ name: \"{name}\", owner: crate::CommandOwner::{owner}, allow_oob: {allow_oob} }},"
+        );
+    }
+    let _ = writeln!(out, "];");
+}

@@ -1,0 +1,226 @@
+//! Writes the Rust of a schema.
+//!
+//! A file of this folder for each part of what comes out: the types, the events and their accessors, the commands.
+
+mod commands;
+mod documentation;
+mod events;
+mod types;
+
+use std::collections::HashMap;
+
+use crate::NOTICE_FEATURE;
+use crate::check::BUILT_IN;
+use crate::definition::{Command, Data, Definition, Kind, Member, Type};
+use crate::error::SchemaError;
+use crate::name;
+
+/// Who executes the commands of a schema's modules.
+#[derive(Clone, Debug, Default)]
+pub struct Owners {
+    /// The modules whose commands the monitor answers itself. Those of every other module are the machine's.
+    pub monitor: Vec<String>,
+}
+
+/// Writes everything.
+pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<String, SchemaError> {
+    let schema = Schema::new(definitions);
+    schema.one_name_each()?;
+    let mut out = String::new();
+    types::write(&schema, &mut out)?;
+    events::write(&schema, &mut out);
+    commands::write(&schema, owners, &mut out);
+    Ok(out)
+}
+
+/// The definitions, and what the writers ask about them.
+struct Schema<'a> {
+    definitions: &'a [Definition],
+    by_name: HashMap<&'a str, &'a Definition>,
+}
+
+impl<'a> Schema<'a> {
+    fn new(definitions: &'a [Definition]) -> Self {
+        let by_name = definitions.iter().map(|d| (d.name.as_str(), d)).collect();
+        Self {
+            definitions,
+            by_name,
+        }
+    }
+
+    fn commands(&self) -> impl Iterator<Item = (&'a Definition, &'a Command)> {
+        self.definitions
+            .iter()
+            .filter_map(|definition| match &definition.kind {
+                Kind::Command(command) => Some((definition, command)),
+                _ => None,
+            })
+    }
+
+    fn events(&self) -> impl Iterator<Item = (&'a Definition, &'a Data)> {
+        self.definitions
+            .iter()
+            .filter_map(|definition| match &definition.kind {
+                Kind::Event(data) => Some((definition, data)),
+                _ => None,
+            })
+    }
+
+    /// The events that can be connected to.
+    fn signals(&self) -> impl Iterator<Item = (&'a Definition, &'a Data)> {
+        self.events()
+            .filter(|(definition, _)| !definition.has_feature(NOTICE_FEATURE))
+    }
+
+    /// The events that are only ever a part of a session's stream.
+    fn notices(&self) -> impl Iterator<Item = (&'a Definition, &'a Data)> {
+        self.events()
+            .filter(|(definition, _)| definition.has_feature(NOTICE_FEATURE))
+    }
+
+    /// The members of a struct, its base's first, each with the definition that documents it.
+    fn all_members(&self, name: &str) -> Vec<(&'a Definition, &'a Member)> {
+        let Some(definition) = self.by_name.get(name) else {
+            return Vec::new();
+        };
+        let Kind::Struct { base, members } = &definition.kind else {
+            return Vec::new();
+        };
+        let mut all = base
+            .as_ref()
+            .map(|base| self.all_members(base))
+            .unwrap_or_default();
+        all.extend(members.iter().map(|member| (*definition, member)));
+        all
+    }
+
+    /// The members of a command's arguments or an event's data.
+    fn data_members(
+        &self,
+        of: &'a Definition,
+        data: &'a Data,
+    ) -> Vec<(&'a Definition, &'a Member)> {
+        match data {
+            Data::Empty => Vec::new(),
+            Data::Members(members) => members.iter().map(|member| (of, member)).collect(),
+            Data::Named(name, _) => self.all_members(name),
+        }
+    }
+
+    /// Whether an event says which device it is about.
+    fn device(&self, event: &'a Definition, data: &'a Data) -> Option<&'a Member> {
+        let members = self.data_members(event, data);
+        let devices = members.into_iter().filter(|(_, m)| m.name == "device");
+        devices
+            .map(|(_, member)| member)
+            .find(|m| m.of.name == "str" && !m.of.array)
+    }
+
+    /// The Rust type of a value.
+    fn rust_type(&self, of: &Type) -> String {
+        let name = match of.name.as_str() {
+            "str" => "String".to_owned(),
+            "number" => "f64".to_owned(),
+            "int" | "int64" => "i64".to_owned(),
+            "int8" => "i8".to_owned(),
+            "int16" => "i16".to_owned(),
+            "int32" => "i32".to_owned(),
+            "uint8" => "u8".to_owned(),
+            "uint16" => "u16".to_owned(),
+            "uint32" => "u32".to_owned(),
+            "uint64" | "size" => "u64".to_owned(),
+            "null" => "crate::Null".to_owned(),
+            "any" => "serde_json::Value".to_owned(),
+            name => name.to_owned(),
+        };
+        if of.array {
+            format!("Vec<{name}>")
+        } else {
+            name
+        }
+    }
+
+    /// The Rust type of a member of `owner`, boxed where the type would hold itself.
+    fn member_type(&self, owner: &str, member: &Member) -> String {
+        let mut rust = self.rust_type(&member.of);
+        if !member.of.array && self.reaches(&member.of.name, owner, &mut Vec::new()) {
+            rust = format!("Box<{rust}>");
+        }
+        if member.optional {
+            format!("Option<{rust}>")
+        } else {
+            rust
+        }
+    }
+
+    /// Whether a value of type `from` may hold, without an array between, one of type `to`.
+    fn reaches(&self, from: &str, to: &str, seen: &mut Vec<String>) -> bool {
+        if from == to {
+            return true;
+        }
+        if seen.iter().any(|name| name == from) {
+            return false;
+        }
+        seen.push(from.to_owned());
+        self.all_members(from)
+            .into_iter()
+            .any(|(_, member)| !member.of.array && self.reaches(&member.of.name, to, seen))
+    }
+
+    /// Refuses what would be two things of one name in Rust.
+    fn one_name_each(&self) -> Result<(), SchemaError> {
+        let mut names: HashMap<String, &str> = [
+            "Command",
+            "MachineCommand",
+            "MonitorCommand",
+            "MachineReturn",
+            "MonitorReturn",
+            "MachineCommands",
+            "MonitorCommands",
+            "Event",
+            "Notice",
+            "Signal",
+            "Empty",
+        ]
+        .into_iter()
+        .map(|name| (name.to_owned(), "the generator"))
+        .collect();
+        for definition in self.definitions {
+            let name = match &definition.kind {
+                Kind::Enum(_) | Kind::Struct { .. } => definition.name.clone(),
+                Kind::Event(Data::Members(_)) => name::camel(&definition.name),
+                Kind::Command(Command {
+                    data: Data::Members(_),
+                    ..
+                }) => commands::arguments_type(&definition.name),
+                _ => continue,
+            };
+            if let Some(other) = names.insert(name.clone(), &definition.name) {
+                let message = format!(
+                    "'{}' would be '{name}' in Rust, as {other} is",
+                    definition.name
+                );
+                return Err(definition.location.error(message));
+            }
+        }
+        let accessors: Vec<_> = self
+            .signals()
+            .map(|(event, _)| (name::accessor(&event.name), event))
+            .collect();
+        for (accessor, event) in accessors {
+            if self.by_name.contains_key(accessor.as_str()) {
+                let message = format!(
+                    "'{accessor}' is defined, and '{}' makes it again",
+                    event.name
+                );
+                return Err(event.location.error(message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a type is one that the language brings along.
+fn is_built_in(name: &str) -> bool {
+    BUILT_IN.contains(&name)
+}

@@ -1,0 +1,122 @@
+//! Reads a schema's files: the first one, and what it includes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::definition::Definition;
+use crate::doc::Doc;
+use crate::error::{Location, SchemaError};
+use crate::node::{Item, Node, parse};
+use crate::pragma::Pragmas;
+
+/// A schema that was read.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Everything defined, in the order of the files.
+    pub definitions: Vec<Definition>,
+    /// Every file that was read, for a build script to watch.
+    pub files: Vec<PathBuf>,
+    pub(crate) pragmas: Pragmas,
+}
+
+/// Reads a schema.
+pub(crate) fn load(path: &Path) -> Result<Loaded, SchemaError> {
+    let mut loaded = Loaded::default();
+    let from = Location::new(&Rc::from(path.display().to_string()), 1);
+    loaded.file(path, &from, &mut Vec::new())?;
+    Ok(loaded)
+}
+
+impl Loaded {
+    fn file(
+        &mut self,
+        path: &Path,
+        from: &Location,
+        including: &mut Vec<PathBuf>,
+    ) -> Result<(), SchemaError> {
+        if including.iter().any(|file| file == path) {
+            return Err(from.error(format!("'{}' includes itself", path.display())));
+        }
+        if self.files.iter().any(|file| file == path) {
+            return Ok(());
+        }
+        let text = fs::read_to_string(path)
+            .map_err(|error| from.error(format!("cannot read '{}': {error}", path.display())))?;
+        self.files.push(path.to_owned());
+        including.push(path.to_owned());
+        self.items(path, &text, including)?;
+        including.pop();
+        Ok(())
+    }
+
+    fn items(
+        &mut self,
+        path: &Path,
+        text: &str,
+        including: &mut Vec<PathBuf>,
+    ) -> Result<(), SchemaError> {
+        let file: Rc<str> = Rc::from(path.display().to_string());
+        let module = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut pending: Option<Doc> = None;
+        for item in parse(&file, text)? {
+            match item {
+                Item::Doc(location, lines) => {
+                    unclaimed(pending.take())?;
+                    let doc = Doc::parse(&file, location, &lines)?;
+                    pending = doc.symbol.is_some().then_some(doc);
+                }
+                Item::Object(node) => match directive(&node)? {
+                    Some(("include", value)) => {
+                        unclaimed(pending.take())?;
+                        let name = value.text("'include'")?;
+                        let included = path.parent().unwrap_or(Path::new("")).join(name);
+                        self.file(&included, &value.location, including)?;
+                    }
+                    Some((_, value)) => {
+                        unclaimed(pending.take())?;
+                        self.pragmas.add(value)?;
+                    }
+                    None => {
+                        let definition = Definition::from_node(&node, &module, pending.take())?;
+                        self.definitions.push(definition);
+                    }
+                },
+            }
+        }
+        unclaimed(pending)
+    }
+}
+
+/// An object that is no definition: an include or a pragma.
+fn directive(node: &Node) -> Result<Option<(&'static str, &Node)>, SchemaError> {
+    let members = node.members("a definition")?;
+    for name in ["include", "pragma"] {
+        if let Some((_, value)) = members.iter().find(|(key, _)| key == name) {
+            if members.len() > 1 {
+                return Err(node
+                    .location
+                    .error(format!("'{name}' stands alone in its object")));
+            }
+            return Ok(Some((name, value)));
+        }
+    }
+    Ok(None)
+}
+
+fn unclaimed(doc: Option<Doc>) -> Result<(), SchemaError> {
+    match doc {
+        Some(Doc {
+            symbol: Some(symbol),
+            location,
+            ..
+        }) => Err(location.error(format!(
+            "documentation of '{symbol}' without its definition"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,56 @@
+//! What every command has, whatever the schema says of it.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{CommandError, Decode, Members, Path};
+
+/// The arguments of a request, not yet checked.
+pub type Arguments = Map<String, Value>;
+
+/// An object without members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Empty {}
+
+/// The value that says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Null;
+
+/// A command as the schema's table lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandEntry {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// Who executes it.
+    pub owner: CommandOwner,
+    /// Whether it may be executed out of band.
+    pub allow_oob: bool,
+}
+
+/// Who executes a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandOwner {
+    /// The machine, in its own thread.
+    Machine,
+    /// The monitor, at once.
+    Monitor,
+}
+
+/// Decodes the arguments of a command that has some.
+pub(crate) fn arguments<T: Decode>(arguments: Arguments) -> Result<T, CommandError> {
+    T::decode(Value::Object(arguments), &Path::ROOT)
+}
+
+/// Refuses arguments to a command that has none.
+pub(crate) fn no_arguments(arguments: Arguments) -> Result<(), CommandError> {
+    Members::open(Value::Object(arguments), &Path::ROOT)?.close()
+}
+
+/// Decodes the arguments of an accessor whose events say which device they are about.
+pub(crate) fn device_argument(arguments: Arguments) -> Result<Option<String>, CommandError> {
+    let root = Path::ROOT;
+    let mut members = Members::open(Value::Object(arguments), &root)?;
+    let device = members.optional("device")?;
+    members.close()?;
+    Ok(device)
+}

@@ -1,0 +1,246 @@
+//! From JSON to the schema's types, with errors that name what they are about.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::{CommandError, Null};
+
+/// Where a value stands within a command's arguments: `throttle.limits[2].bps`.
+#[derive(Debug)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    segment: Segment<'a>,
+}
+
+#[derive(Debug)]
+enum Segment<'a> {
+    Root,
+    Member(&'a str),
+    Element(usize),
+}
+
+impl Path<'_> {
+    /// The arguments themselves.
+    pub const ROOT: Path<'static> = Path {
+        parent: None,
+        segment: Segment::Root,
+    };
+}
+
+impl<'a> Path<'a> {
+    /// A member of the object that stands here.
+    #[must_use]
+    pub fn member(&'a self, name: &'a str) -> Path<'a> {
+        Path {
+            parent: Some(self),
+            segment: Segment::Member(name),
+        }
+    }
+
+    /// An element of the array that stands here.
+    #[must_use]
+    pub fn element(&'a self, index: usize) -> Path<'a> {
+        Path {
+            parent: Some(self),
+            segment: Segment::Element(index),
+        }
+    }
+
+    fn wrong_type(&self, expected: &str) -> CommandError {
+        CommandError::generic(format!(
+            "Invalid parameter type for '{self}', expected: {expected}"
+        ))
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(formatter)?;
+        }
+        match self.segment {
+            Segment::Root => Ok(()),
+            Segment::Member(name) => {
+                let at_root = self
+                    .parent
+                    .is_none_or(|p| matches!(p.segment, Segment::Root));
+                write!(formatter, "{}{name}", if at_root { "" } else { "." })
+            }
+            Segment::Element(index) => write!(formatter, "[{index}]"),
+        }
+    }
+}
+
+/// A type that values of the wire can be checked against and turned into.
+pub trait Decode: Sized {
+    /// Turns a value into one of this type.
+    ///
+    /// # Errors
+    ///
+    /// The value is of another type; the error names `path`.
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError>;
+}
+
+/// The members of an object while they are taken out one by one.
+#[derive(Debug)]
+pub struct Members<'a> {
+    members: Map<String, Value>,
+    path: &'a Path<'a>,
+}
+
+impl<'a> Members<'a> {
+    /// Opens an object.
+    ///
+    /// # Errors
+    ///
+    /// The value is none.
+    pub fn open(value: Value, path: &'a Path<'a>) -> Result<Self, CommandError> {
+        match value {
+            Value::Object(members) => Ok(Self { members, path }),
+            _ => Err(path.wrong_type("object")),
+        }
+    }
+
+    /// Takes a member that must be there.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or of another type.
+    pub fn required<T: Decode>(&mut self, name: &str) -> Result<T, CommandError> {
+        let path = self.path.member(name);
+        match self.members.remove(name) {
+            Some(value) => T::decode(value, &path),
+            None => Err(CommandError::generic(format!(
+                "Parameter '{path}' is missing"
+            ))),
+        }
+    }
+
+    /// Takes a member that may be absent. `null` is not absence.
+    ///
+    /// # Errors
+    ///
+    /// It is there, and of another type.
+    pub fn optional<T: Decode>(&mut self, name: &str) -> Result<Option<T>, CommandError> {
+        let path = self.path.member(name);
+        self.members
+            .remove(name)
+            .map(|value| T::decode(value, &path))
+            .transpose()
+    }
+
+    /// Ends the object.
+    ///
+    /// # Errors
+    ///
+    /// A member is left that nobody took.
+    pub fn close(self) -> Result<(), CommandError> {
+        match self.members.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let path = self.path.member(name);
+                Err(CommandError::generic(format!(
+                    "Parameter '{path}' is unexpected"
+                )))
+            }
+        }
+    }
+}
+
+/// Decodes a value of an enumeration.
+pub(crate) fn one_of<T: Copy>(
+    value: &Value,
+    path: &Path<'_>,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+) -> Result<T, CommandError> {
+    let Value::String(text) = value else {
+        return Err(path.wrong_type("string"));
+    };
+    all.iter()
+        .copied()
+        .find(|candidate| name(*candidate) == text)
+        .ok_or_else(|| {
+            CommandError::generic(format!("Parameter '{path}' does not accept value '{text}'"))
+        })
+}
+
+impl Decode for String {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        match value {
+            Value::String(text) => Ok(text),
+            _ => Err(path.wrong_type("string")),
+        }
+    }
+}
+
+impl Decode for bool {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        value.as_bool().ok_or_else(|| path.wrong_type("boolean"))
+    }
+}
+
+impl Decode for f64 {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        value.as_f64().ok_or_else(|| path.wrong_type("number"))
+    }
+}
+
+impl Decode for Value {
+    fn decode(value: Value, _: &Path<'_>) -> Result<Self, CommandError> {
+        Ok(value)
+    }
+}
+
+impl Decode for Null {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        if value.is_null() {
+            Ok(Self)
+        } else {
+            Err(path.wrong_type("null"))
+        }
+    }
+}
+
+impl<T: Decode> Decode for Box<T> {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        T::decode(value, path).map(Self::new)
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        let Value::Array(elements) = value else {
+            return Err(path.wrong_type("array"));
+        };
+        elements
+            .into_iter()
+            .enumerate()
+            .map(|(index, element)| T::decode(element, &path.element(index)))
+            .collect()
+    }
+}
+
+/// Integers: of JSON's numbers, those without a fraction or an exponent.
+macro_rules! decode_integer {
+    ($($integer:ty),*) => {$(
+        impl Decode for $integer {
+            fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+                let number = match (value.as_i64(), value.as_u64()) {
+                    (Some(number), _) => i128::from(number),
+                    (None, Some(number)) => i128::from(number),
+                    (None, None) => return Err(path.wrong_type("integer")),
+                };
+                Self::try_from(number).map_err(|_| {
+                    let (least, most) = (Self::MIN, Self::MAX);
+                    CommandError::generic(format!(
+                        "Parameter '{path}' expects an integer from {least} to {most}"
+                    ))
+                })
+            }
+        }
+    )*};
+}
+
+decode_integer!(i8, i16, i32, i64, u8, u16, u32, u64);
