@@ -1,3 +1,11 @@
-//! The program.
+//! Faultvisor: a virtual machine monitor whose disk errors are signals.
 
-fn main() {}
+mod boot;
+mod cli;
+mod cpu;
+mod memory;
+
+fn main() {
+    let _ = cli::parse(std::env::args_os());
+    let _ = memory::allocate(1);
+}

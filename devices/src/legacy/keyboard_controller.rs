@@ -16,9 +16,6 @@ const STATUS_COMMAND: u64 = 4;
 /// a kernel that reboots waits for input-buffer-full to be clear, which it is.
 const OUTPUT_BUFFER_FULL: u8 = 0x01;
 
-/// Command: pulse output line 0, which is wired to the CPU's reset.
-const PULSE_RESET: u8 = 0xfe;
-
 /// An i8042 without keyboard and mouse, whose reset line works.
 pub struct KeyboardController {
     reset: EventFd,
@@ -30,6 +27,10 @@ impl KeyboardController {
     /// Number of ports from [`Self::BASE`]. Port 0x61 in between belongs to the PIT's speaker
     /// gate, which KVM answers before an exit gets here.
     pub const PORTS: u64 = 5;
+    /// The port that takes commands.
+    pub const COMMAND_PORT: u64 = Self::BASE + STATUS_COMMAND;
+    /// Command: pulse output line 0, which is wired to the CPU's reset.
+    pub const PULSE_RESET: u8 = 0xfe;
 
     /// A controller that writes to `reset` when the guest pulses the reset line.
     pub fn new(reset: EventFd) -> Self {
@@ -46,7 +47,7 @@ impl BusDevice for KeyboardController {
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
-        if offset == STATUS_COMMAND && data.first() == Some(&PULSE_RESET) {
+        if offset == STATUS_COMMAND && data.first() == Some(&Self::PULSE_RESET) {
             // An eventfd refuses a write only when its counter is at its limit, and then the
             // reset is already known.
             let _ = self.reset.write(1);
@@ -65,9 +66,9 @@ mod tests {
         let reset = EventFd::new(EFD_NONBLOCK).unwrap();
         let device = KeyboardController::new(reset.try_clone().unwrap());
         device.write(STATUS_COMMAND, &[0xd1]);
-        device.write(0, &[PULSE_RESET]);
+        device.write(0, &[KeyboardController::PULSE_RESET]);
         assert!(reset.read().is_err());
-        device.write(STATUS_COMMAND, &[PULSE_RESET]);
+        device.write(STATUS_COMMAND, &[KeyboardController::PULSE_RESET]);
         assert_eq!(reset.read().unwrap(), 1);
     }
 

@@ -2,8 +2,10 @@
 
 mod cmos;
 mod keyboard_controller;
+mod power;
 mod serial;
 
 pub use cmos::Cmos;
 pub use keyboard_controller::KeyboardController;
+pub use power::PowerControl;
 pub use serial::{COM_PORTS, COM1_BASE, COM1_INTERRUPT, Serial};

@@ -1,0 +1,184 @@
+//! The ACPI tables: the processors, the interrupt controller, and the way to switch off.
+//!
+//! As little as makes a Linux guest find its vCPUs, reboot at once and power itself off. Disks are
+//! announced on the kernel command line; nothing else here needs describing.
+
+use acpi_tables::aml::{Name, Package};
+use acpi_tables::facs::FACS;
+use acpi_tables::fadt::{FADTBuilder, Flags};
+use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
+use acpi_tables::madt::{
+    EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic,
+};
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::sdt::Sdt;
+use acpi_tables::xsdt::XSDT;
+use acpi_tables::{Aml, AmlSink};
+use faultvisor_devices::legacy::{KeyboardController, PowerControl};
+
+use super::layout;
+
+/// Where KVM's in-kernel interrupt controllers are.
+const LOCAL_APIC: u32 = 0xfee0_0000;
+const IO_APIC: u32 = 0xfec0_0000;
+
+/// The interrupt of power events; none is ever raised.
+const SCI: u16 = 9;
+
+const OEM: [u8; 6] = *b"FLTVSR";
+const OEM_TABLE: [u8; 8] = *b"FAULTVSR";
+const OEM_REVISION: u32 = 1;
+
+/// FADT revision 5 and later: every field that is used here.
+const FADT_REVISION: u8 = 6;
+/// FADT boot architecture flags: there are ISA devices, and no VGA and no MSI.
+const BOOT_LEGACY_DEVICES: u16 = 1 << 0;
+const BOOT_NO_VGA: u16 = 1 << 2;
+const BOOT_NO_MSI: u16 = 1 << 3;
+
+/// Tables must lie on a boundary of this many bytes (the FACS asks for it).
+const ALIGNMENT: usize = 64;
+
+/// Bytes that a table is written to.
+#[derive(Default)]
+struct Bytes(Vec<u8>);
+
+impl AmlSink for Bytes {
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+}
+
+fn bytes_of(table: &dyn Aml) -> Vec<u8> {
+    let mut bytes = Bytes::default();
+    table.to_aml_bytes(&mut bytes);
+    bytes.0
+}
+
+/// The tables, as they are to lie at [`layout::ACPI_TABLES`]; the RSDP comes first.
+pub fn tables(cpus: u8) -> Vec<u8> {
+    let mut area = vec![0; Rsdp::len()];
+    let mut place = |table: &[u8]| {
+        area.resize(area.len().next_multiple_of(ALIGNMENT), 0);
+        let address = layout::ACPI_TABLES + area.len() as u64;
+        area.extend(table);
+        address
+    };
+    let facs = place(&bytes_of(&FACS::new()));
+    let dsdt = place(&dsdt());
+    let fadt = place(&fadt(facs, dsdt));
+    let madt = place(&madt(cpus));
+    let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
+    xsdt.add_entry(fadt);
+    xsdt.add_entry(madt);
+    let xsdt = place(&bytes_of(&xsdt));
+    let rsdp = bytes_of(&Rsdp::new(OEM, xsdt));
+    area[..rsdp.len()].copy_from_slice(&rsdp);
+    area
+}
+
+/// Only the package that says what to write to enter S5 (ACPI 6.4 §7.4.2).
+fn dsdt() -> Vec<u8> {
+    let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
+    let off = PowerControl::SOFT_OFF;
+    let soft_off = Name::new("_S5_".into(), &Package::new(vec![&off, &off]));
+    dsdt.append_slice(&bytes_of(&soft_off));
+    dsdt.as_slice().to_vec()
+}
+
+fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
+    let mut fadt = FADTBuilder::new(OEM, OEM_TABLE, OEM_REVISION)
+        .flag(Flags::Wbinvd)
+        .flag(Flags::ProcC1)
+        // Neither button is among the fixed hardware.
+        .flag(Flags::PwrButton)
+        .flag(Flags::SlpButton)
+        .flag(Flags::ResetRegSup);
+    fadt.major_version = FADT_REVISION;
+    // The first 4 GiB: both addresses fit the 32-bit fields, which every version reads.
+    let low = |address: u64| u32::try_from(address).unwrap_or_default();
+    fadt.firmware_ctrl = low(facs).into();
+    fadt.dsdt = low(dsdt).into();
+    fadt.sci_int = SCI.into();
+    fadt.pm1a_evt_blk = u32::from(PowerControl::EVENT_BLOCK).into();
+    fadt.pm1_evt_len = 4;
+    fadt.pm1a_cnt_blk = u32::from(PowerControl::CONTROL_BLOCK).into();
+    fadt.pm1_cnt_len = 2;
+    fadt.century = 0x32;
+    // No C-states but C1: latencies above these limits say so.
+    fadt.p_lvl2_lat = 101.into();
+    fadt.p_lvl3_lat = 1001.into();
+    fadt.iapc_boot_arch = (BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_MSI).into();
+    fadt.reset_reg = GAS::new(
+        AddressSpace::SystemIo,
+        8,
+        0,
+        AccessSize::ByteAccess,
+        KeyboardController::COMMAND_PORT,
+    );
+    fadt.reset_value = KeyboardController::PULSE_RESET;
+    bytes_of(&fadt.finalize())
+}
+
+fn madt(cpus: u8) -> Vec<u8> {
+    let mut madt = MADT::new(
+        OEM,
+        OEM_TABLE,
+        OEM_REVISION,
+        LocalInterruptController::Address(LOCAL_APIC),
+    );
+    for cpu in 0..cpus {
+        madt.add_structure(ProcessorLocalApic::new(cpu, cpu, EnabledStatus::Enabled));
+    }
+    // Its ID must differ from every local APIC's.
+    madt.add_structure(IoApic::new(cpus, IO_APIC, 0));
+    bytes_of(&madt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+        u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap())
+    }
+
+    fn table(area: &[u8], address: u64) -> &[u8] {
+        let start = usize::try_from(address - layout::ACPI_TABLES).unwrap();
+        let length = u32::from_le_bytes(area[start + 4..start + 8].try_into().unwrap());
+        &area[start..start + length as usize]
+    }
+
+    #[test]
+    fn every_table_is_reachable_and_sums_to_zero() {
+        let area = tables(2);
+        let end = layout::ACPI_TABLES + area.len() as u64;
+        assert!(end <= layout::ACPI_TABLES_END);
+        let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+        assert_eq!(&area[..8], b"RSD PTR ");
+        assert_eq!((sum(&area[..20]), sum(&area[..36])), (0, 0));
+        let xsdt = table(&area, u64_at(&area, 24));
+        let fadt = table(&area, u64_at(xsdt, 36));
+        let madt = table(&area, u64_at(xsdt, 44));
+        let dsdt = table(
+            &area,
+            u64::from(u32::from_le_bytes(fadt[40..44].try_into().unwrap())),
+        );
+        let facs = table(
+            &area,
+            u64::from(u32::from_le_bytes(fadt[36..40].try_into().unwrap())),
+        );
+        assert_eq!(&facs[..4], b"FACS");
+        for (table, name) in [
+            (xsdt, b"XSDT"),
+            (fadt, b"FACP"),
+            (madt, b"APIC"),
+            (dsdt, b"DSDT"),
+        ] {
+            assert_eq!(&table[..4], name);
+            assert_eq!(sum(table), 0, "{}", String::from_utf8_lossy(name));
+        }
+        // Two local APICs of 8 bytes and one I/O APIC of 12.
+        assert_eq!(madt.len(), 44 + 2 * 8 + 12);
+    }
+}

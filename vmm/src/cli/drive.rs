@@ -1,0 +1,135 @@
+//! `--drive`.
+
+use std::path::PathBuf;
+
+use faultvisor_devices::block::{Access, ErrorPolicy};
+
+use super::key_value::{KeyError, KeyValues, one_of, switch};
+
+/// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
+const SERIAL_LENGTH: usize = 20;
+
+/// Whether the image's format was said, or has to be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `format=raw`.
+    Raw,
+    /// Nothing was said: raw, unless the image looks like something else.
+    Probe,
+}
+
+/// One disk, as the command line describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    /// The image.
+    pub file: PathBuf,
+    /// Its format.
+    pub format: Format,
+    /// The disk's name in the machine; unique.
+    pub id: String,
+    /// Whether the guest may write.
+    pub access: Access,
+    /// What becomes of errors.
+    pub policy: ErrorPolicy,
+    /// The serial that the guest sees; empty if there is none.
+    pub serial: String,
+}
+
+const KEYS: [&str; 10] = [
+    "file", "format", "id", "readonly", "werror", "rerror", "serial", "cache", "aio", "if",
+];
+
+/// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
+pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
+    let mut keys = KeyValues::parse(text, &KEYS)?;
+    let file = keys.take("file").ok_or(KeyError::Missing("file"))?;
+    let format = keys
+        .take_with("format", |word| one_of(word, &["raw"], &["qcow2"]))?
+        .map_or(Format::Probe, |()| Format::Raw);
+    keys.take_with("if", |word| one_of(word, &["virtio"], &[]))?;
+    keys.take_with("cache", |word| {
+        one_of(word, &["writeback"], &["none", "unsafe"])
+    })?;
+    keys.take_with("aio", |word| one_of(word, &["threads"], &["io_uring"]))?;
+    let id = keys
+        .take_with("id", identifier)?
+        .unwrap_or_else(|| format!("virtio{index}"));
+    let read_only = keys.take_with("readonly", switch)?.unwrap_or(false);
+    Ok(Drive {
+        file: file.into(),
+        format,
+        id,
+        access: if read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
+        policy: ErrorPolicy {
+            on_write: keys.take_with("werror", str::parse)?.unwrap_or_default(),
+            on_read: keys.take_with("rerror", str::parse)?.unwrap_or_default(),
+        },
+        serial: keys.take_with("serial", serial)?.unwrap_or_default(),
+    })
+}
+
+/// QEMU's rule for identifiers: a letter, then letters, digits and `-`, `.`, `_`.
+fn identifier(word: &str) -> Result<String, &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if word.starts_with(|first: char| first.is_ascii_alphabetic()) && word.bytes().all(allowed) {
+        Ok(word.to_owned())
+    } else {
+        Err("an id starts with a letter and goes on with letters, digits, '-', '.' and '_'")
+    }
+}
+
+fn serial(word: &str) -> Result<String, String> {
+    if word.len() <= SERIAL_LENGTH {
+        Ok(word.to_owned())
+    } else {
+        Err(format!("a serial has at most {SERIAL_LENGTH} bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faultvisor_devices::block::{OnReadError, OnWriteError};
+
+    use super::*;
+
+    #[test]
+    fn every_key_has_its_effect_and_every_default_is_qemus() {
+        let text = "file=/d,format=raw,id=disk0,readonly=on,werror=stop,rerror=ignore,serial=D1,\
+                    cache=writeback,aio=threads,if=virtio";
+        let drive = parse(text, 7).unwrap();
+        assert_eq!((drive.id.as_str(), drive.serial.as_str()), ("disk0", "D1"));
+        assert_eq!(
+            (drive.access, drive.format),
+            (Access::ReadOnly, Format::Raw)
+        );
+        assert_eq!(drive.policy.on_write, OnWriteError::Stop);
+        assert_eq!(drive.policy.on_read, OnReadError::Ignore);
+        let default = parse("file=x", 7).unwrap();
+        assert_eq!(default.id, "virtio7");
+        assert_eq!(
+            (default.access, default.format),
+            (Access::ReadWrite, Format::Probe)
+        );
+        assert_eq!(default.policy, ErrorPolicy::default());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_key_and_the_reason() {
+        let error = |text| parse(text, 0).unwrap_err().to_string();
+        assert_eq!(error("id=x"), "key 'file' is missing");
+        let werror = "werror=panic: 'panic' is not one of report, ignore, enospc, stop";
+        assert_eq!(error("file=x,werror=panic"), werror);
+        assert_eq!(
+            error("file=x,readonly=maybe"),
+            "readonly=maybe: expected on or off"
+        );
+        let qcow2 = "format=qcow2: not supported by this version; it has raw";
+        assert_eq!(error("file=x,format=qcow2"), qcow2);
+        assert!(error("file=x,id=0").starts_with("id=0: an id starts with a letter"));
+        assert!(error("file=x,serial=123456789012345678901").contains("at most 20 bytes"));
+    }
+}

@@ -1,0 +1,189 @@
+//! QEMU's option syntax: `key=value,key=value`, with `,,` for a comma in a value.
+
+use std::collections::BTreeMap;
+
+/// What is wrong with an option's value. The option itself is named by whoever reports it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A part without `=`.
+    #[error("'{0}' is not of the form key=value")]
+    NoValue(String),
+    /// A key that appears twice.
+    #[error("key '{0}' is given twice")]
+    Twice(String),
+    /// A key that the option does not have.
+    #[error("unknown key '{key}'{}", suggestion(nearest.as_deref()))]
+    Unknown {
+        /// As it was given.
+        key: String,
+        /// The known key that looks most like it.
+        nearest: Option<String>,
+    },
+    /// A value that its key cannot have.
+    #[error("{key}={value}: {reason}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A key that must be there.
+    #[error("key '{0}' is missing")]
+    Missing(&'static str),
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| {
+        format!("; did you mean '{nearest}'?")
+    })
+}
+
+/// The known word that a misspelt one most likely stands for.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(word, known), known))
+        .filter(|(distance, known)| *distance <= known.len().max(word.len()) / 2)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// The keys and values of one option, each of which is taken once.
+#[derive(Debug)]
+pub struct KeyValues(BTreeMap<String, String>);
+
+impl KeyValues {
+    /// Splits an option's text, and checks its keys.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] for a part that is no pair, or a key that is unknown or there twice.
+    pub fn parse(text: &str, known: &[&'static str]) -> Result<Self, KeyError> {
+        let mut values = BTreeMap::new();
+        for part in split(text) {
+            let Some((key, value)) = part.split_once('=') else {
+                return Err(KeyError::NoValue(part));
+            };
+            if !known.contains(&key) {
+                return Err(KeyError::Unknown {
+                    key: key.to_owned(),
+                    nearest: nearest(key, known.iter().copied()).map(str::to_owned),
+                });
+            }
+            if values.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(KeyError::Twice(key.to_owned()));
+            }
+        }
+        Ok(Self(values))
+    }
+
+    /// Takes a key's value, if it is there.
+    pub fn take(&mut self, key: &str) -> Option<String> {
+        self.0.remove(key)
+    }
+
+    /// Takes a key's value and understands it with `parse`, which says why it cannot.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Value`].
+    pub fn take_with<T, E: ToString>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, KeyError> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        match parse(&value) {
+            Ok(parsed) => Ok(Some(parsed)),
+            Err(reason) => Err(KeyError::Value {
+                key,
+                value,
+                reason: reason.to_string(),
+            }),
+        }
+    }
+}
+
+/// The parts between single commas, with double commas made single.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character == ',' && characters.next_if_eq(&',').is_none() {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(character);
+        }
+    }
+    parts
+}
+
+/// QEMU's words for a switch.
+///
+/// # Errors
+///
+/// The words, when it is none of them.
+pub fn switch(word: &str) -> Result<bool, &'static str> {
+    match word {
+        "on" | "yes" | "true" => Ok(true),
+        "off" | "no" | "false" => Ok(false),
+        _ => Err("expected on or off"),
+    }
+}
+
+/// A word that must be one of a few, and of those one that works here.
+///
+/// # Errors
+///
+/// Which words there are.
+pub fn one_of(word: &str, supported: &[&str], later: &[&str]) -> Result<(), String> {
+    if supported.contains(&word) {
+        Ok(())
+    } else if later.contains(&word) {
+        Err(format!(
+            "not supported by this version; it has {}",
+            supported.join(", ")
+        ))
+    } else {
+        Err(format!(
+            "expected {}",
+            [supported, later].concat().join(", ")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_double_comma_is_a_comma_in_a_value() {
+        let mut values = KeyValues::parse("file=a,,b=c,,,id=x", &["file", "id"]).unwrap();
+        assert_eq!(values.take("file").unwrap(), "a,b=c,");
+        assert_eq!(values.take("id").unwrap(), "x");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_known_one() {
+        let known = ["werror", "rerror", "readonly"];
+        let error = KeyValues::parse("werorr=stop", &known).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown key 'werorr'; did you mean 'werror'?"
+        );
+        let error = KeyValues::parse("zzzzzz=1", &known).unwrap_err();
+        assert_eq!(error.to_string(), "unknown key 'zzzzzz'");
+    }
+
+    #[test]
+    fn a_key_counts_once_and_needs_a_value() {
+        let parse = |text| KeyValues::parse(text, &["id"]).unwrap_err();
+        assert_eq!(parse("id=a,id=b"), KeyError::Twice("id".into()));
+        assert_eq!(parse("id"), KeyError::NoValue("id".into()));
+        assert_eq!(parse("id=a,"), KeyError::NoValue(String::new()));
+    }
+}

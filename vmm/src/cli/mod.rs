@@ -1,0 +1,436 @@
+//! The command line: QEMU's option names and value syntax, with one dash or two.
+
+mod drive;
+mod key_value;
+mod serial;
+mod size;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use faultvisor_monitor::ListenAddress;
+
+pub use drive::{Drive, Format};
+pub use serial::SerialPort;
+
+use key_value::{KeyError, KeyValues, nearest};
+use size::parse_size;
+
+/// Guest memory when `-m` does not say otherwise.
+const DEFAULT_MEMORY: u64 = 256 << 20;
+
+/// As many as fit the APIC IDs that the machine's tables can hold without x2APIC.
+const MAX_CPUS: u64 = 64;
+
+/// What the machine is to be.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// The kernel image.
+    pub kernel: PathBuf,
+    /// The initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line, before the machine adds its devices.
+    pub append: String,
+    /// Guest memory in bytes.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub cpus: u8,
+    /// The disks, in order.
+    pub drives: Vec<Drive>,
+    /// The first serial port.
+    pub serial: SerialPort,
+    /// Where the monitor listens.
+    pub qmp: Vec<ListenAddress>,
+    /// `-S`: do not start the vCPUs.
+    pub start_stopped: bool,
+    /// `--no-reboot`: a reset by the guest ends the program.
+    pub no_reboot: bool,
+    /// `--no-shutdown`: a guest that is off leaves the program running.
+    pub no_shutdown: bool,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `--pidfile`.
+    pub pidfile: Option<PathBuf>,
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+pub enum Invocation {
+    /// Run a machine.
+    Run(Box<Configuration>),
+    /// Print this and end well.
+    Print(String),
+}
+
+/// A command line that cannot be obeyed, in one line that names the thing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+impl UsageError {
+    fn of(option: &str, reason: &impl ToString) -> Self {
+        Self(format!("--{option}: {}", reason.to_string()))
+    }
+}
+
+/// Options with a value, and what they mean.
+const WITH_VALUE: [(&str, &str, &str); 10] = [
+    (
+        "kernel",
+        "FILE",
+        "Kernel to boot: a bzImage or an ELF vmlinux",
+    ),
+    ("initrd", "FILE", "Initial RAM disk"),
+    ("append", "TEXT", "Kernel command line"),
+    ("smp", "N", "Number of vCPUs [default: 1]"),
+    (
+        "drive",
+        "KEYS",
+        "Disk: file=PATH[,format=raw][,id=ID][,readonly=on][,werror=report|ignore|enospc|stop]\
+         [,rerror=report|ignore|stop][,serial=TEXT]",
+    ),
+    (
+        "serial",
+        "PORT",
+        "First serial port: stdio, file:PATH, unix:PATH or null [default: stdio, or null with --qmp stdio]",
+    ),
+    (
+        "qmp",
+        "ADDRESS",
+        "Monitor: unix:PATH, tcp:HOST:PORT or stdio, with ,wait=on|off; repeatable",
+    ),
+    ("name", "TEXT", "Name of the machine"),
+    (
+        "pidfile",
+        "FILE",
+        "File that holds the program's process ID while it runs",
+    ),
+    (
+        "m",
+        "SIZE",
+        "Guest memory, such as 512M or 2G [default: 256M]",
+    ),
+];
+
+/// Options without a value.
+const SWITCHES: [(&str, &str); 3] = [
+    ("S", "Do not start the vCPUs; 'cont' does"),
+    (
+        "no-reboot",
+        "End when the guest resets itself, instead of starting again",
+    ),
+    ("no-shutdown", "Keep running when the guest has shut down"),
+];
+
+fn command() -> Command {
+    let mut command = Command::new("faultvisor")
+        .about("Boots a Linux guest whose disk errors are signals over QMP")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args_override_self(true)
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .action(ArgAction::Version)
+                .help("Print the version"),
+        );
+    for (name, value, help) in WITH_VALUE {
+        let repeatable = matches!(name, "drive" | "qmp");
+        let arg = Arg::new(name)
+            .value_name(value)
+            .help(help)
+            .allow_hyphen_values(true)
+            .action(if repeatable {
+                ArgAction::Append
+            } else {
+                ArgAction::Set
+            });
+        command = command.arg(match name {
+            "m" => arg.short('m').visible_alias("memory"),
+            "append" => arg.long(name),
+            _ => arg
+                .long(name)
+                .value_parser(NonEmptyStringValueParser::new()),
+        });
+    }
+    for (name, help) in SWITCHES {
+        let arg = Arg::new(name).help(help).action(ArgAction::SetTrue);
+        command = command.arg(match name {
+            "S" => arg.short('S'),
+            _ => arg.long(name),
+        });
+    }
+    command
+}
+
+/// Gives a long option with one dash its second, and leaves values alone.
+fn normalize(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut normalized = Vec::new();
+    let mut is_value = true; // The program's name.
+    for argument in arguments {
+        let text = argument.to_string_lossy().into_owned();
+        let bare = text.trim_start_matches('-');
+        let is_short = bare == "S"
+            || bare == "h"
+            || bare.starts_with("m") && {
+                bare.len() == 1 || bare[1..].starts_with(|c: char| c.is_ascii_digit() || c == '=')
+            };
+        let one_dash = text.starts_with('-') && !text.starts_with("--");
+        if !is_value && one_dash && !is_short && !bare.is_empty() {
+            normalized.push(format!("-{text}").into());
+        } else {
+            normalized.push(argument);
+        }
+        is_value =
+            !is_value && text.starts_with('-') && WITH_VALUE.iter().any(|(name, ..)| *name == bare);
+    }
+    normalized
+}
+
+/// Understands the command line.
+///
+/// # Errors
+///
+/// [`UsageError`] names the option, key or value that cannot be used.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let matches = match command().try_get_matches_from(normalize(arguments)) {
+        Ok(matches) => matches,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Ok(Invocation::Print(error.to_string()))
+                }
+                _ => Err(usage_error(&error)),
+            };
+        }
+    };
+    configuration(&matches).map(|configuration| Invocation::Run(Box::new(configuration)))
+}
+
+/// One line from clap's several.
+fn usage_error(error: &clap::Error) -> UsageError {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let argument = context(ContextKind::InvalidArg).unwrap_or_default();
+    let name = argument.split_whitespace().next().unwrap_or_default();
+    UsageError(match error.kind() {
+        ErrorKind::UnknownArgument if name.starts_with('-') => {
+            let options = WITH_VALUE.iter().map(|(name, ..)| *name);
+            let switches = SWITCHES.iter().map(|(name, _)| *name);
+            let known = options.chain(switches).filter(|name| name.len() > 1);
+            match nearest(name.trim_start_matches('-'), known) {
+                Some(known) => format!("unknown option '{name}'; did you mean '--{known}'?"),
+                None => format!("unknown option '{name}'"),
+            }
+        }
+        ErrorKind::UnknownArgument => format!("unexpected argument '{argument}'"),
+        ErrorKind::InvalidValue => format!("option '{name}' needs a value"),
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            line.trim_start_matches("error: ").to_owned()
+        }
+    })
+}
+
+fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
+    let text = |name| matches.get_one::<String>(name);
+    let all = |name| matches.get_many::<String>(name).into_iter().flatten();
+    let kernel = text("kernel").ok_or_else(|| UsageError("--kernel is missing".to_owned()))?;
+    let mut drives = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (index, text) in all("drive").enumerate() {
+        let drive = drive::parse(text, index).map_err(|error| UsageError::of("drive", &error))?;
+        if !ids.insert(drive.id.clone()) {
+            return Err(UsageError(format!("two drives have the id '{}'", drive.id)));
+        }
+        drives.push(drive);
+    }
+    let mut qmp = Vec::new();
+    for text in all("qmp") {
+        let address: ListenAddress = text
+            .parse()
+            .map_err(|error| UsageError::of("qmp", &error))?;
+        qmp.push(address);
+    }
+    let monitor_on_stdio = qmp.iter().any(|address| address.to_string() == "stdio");
+    let serial = match text("serial") {
+        Some(text) => serial::parse(text).map_err(|error| UsageError::of("serial", &error))?,
+        None if monitor_on_stdio => SerialPort::Null,
+        None => SerialPort::Stdio,
+    };
+    if monitor_on_stdio && serial == SerialPort::Stdio {
+        return Err(UsageError(
+            "--serial and --qmp cannot both be on stdio".to_owned(),
+        ));
+    }
+    Ok(Configuration {
+        kernel: kernel.into(),
+        initrd: text("initrd").map(Into::into),
+        append: text("append").cloned().unwrap_or_default(),
+        memory: text("m").map_or(Ok(DEFAULT_MEMORY), |text| memory(text))?,
+        cpus: text("smp").map_or(Ok(1), |text| cpus(text))?,
+        drives,
+        serial,
+        qmp,
+        start_stopped: matches.get_flag("S"),
+        no_reboot: matches.get_flag("no-reboot"),
+        no_shutdown: matches.get_flag("no-shutdown"),
+        name: text("name").cloned(),
+        pidfile: text("pidfile").map(Into::into),
+    })
+}
+
+/// `-m 512M`, or QEMU's long form `-m size=512M`.
+fn memory(text: &str) -> Result<u64, UsageError> {
+    let error = |reason: &dyn std::fmt::Display| UsageError(format!("-m: {reason}"));
+    let size = text.strip_prefix("size=").unwrap_or(text);
+    let bytes = parse_size(size, 'M').map_err(|reason| error(&reason))?;
+    if bytes.is_multiple_of(4096) && bytes > 0 {
+        Ok(bytes)
+    } else {
+        Err(error(&format!(
+            "'{text}' is not a multiple of 4096 bytes above 0"
+        )))
+    }
+}
+
+/// `--smp 2`, or QEMU's long form `--smp cpus=2`.
+fn cpus(text: &str) -> Result<u8, UsageError> {
+    let number = match text.split_once('=') {
+        Some(_) => KeyValues::parse(text, &["cpus"])
+            .and_then(|mut keys| keys.take("cpus").ok_or(KeyError::Missing("cpus")))
+            .map_err(|error| UsageError::of("smp", &error))?,
+        None => text.to_owned(),
+    };
+    match number.parse::<u64>() {
+        Ok(count @ 1..=MAX_CPUS) => u8::try_from(count).map_err(|_| UsageError(number)),
+        _ => Err(UsageError(format!(
+            "--smp: '{number}' is not a number of vCPUs from 1 to {MAX_CPUS}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<Configuration, String> {
+        let all = ["faultvisor"].iter().chain(arguments).map(OsString::from);
+        match parse(all) {
+            Ok(Invocation::Run(configuration)) => Ok(*configuration),
+            Ok(Invocation::Print(text)) => Err(text),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn one_dash_is_as_good_as_two() {
+        let two = [
+            "--kernel",
+            "k",
+            "-m",
+            "1G",
+            "--append",
+            "-quiet",
+            "--no-reboot",
+            "-S",
+        ];
+        let one = [
+            "-kernel",
+            "k",
+            "-m",
+            "1G",
+            "-append",
+            "-quiet",
+            "-no-reboot",
+            "-S",
+        ];
+        for arguments in [two, one] {
+            let configuration = run(&arguments).unwrap();
+            assert_eq!(configuration.kernel, PathBuf::from("k"));
+            assert_eq!(configuration.append, "-quiet");
+            assert_eq!(configuration.memory, 1 << 30);
+            assert!(configuration.no_reboot && configuration.start_stopped);
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_named_with_the_nearest_known_one() {
+        let error = run(&["--kernel", "k", "--dirve", "file=x"]).unwrap_err();
+        assert_eq!(error, "unknown option '--dirve'; did you mean '--drive'?");
+        let error = run(&["-kernle", "k"]).unwrap_err();
+        assert_eq!(error, "unknown option '--kernle'; did you mean '--kernel'?");
+        let error = run(&["--kernel", "k", "stray"]).unwrap_err();
+        assert_eq!(error, "unexpected argument 'stray'");
+        assert_eq!(
+            run(&["--kernel"]).unwrap_err(),
+            "option '--kernel' needs a value"
+        );
+        assert_eq!(run(&["--append", "x"]).unwrap_err(), "--kernel is missing");
+    }
+
+    #[test]
+    fn two_drives_with_one_id_are_refused() {
+        let arguments = [
+            "--kernel",
+            "k",
+            "--drive",
+            "file=a,id=d",
+            "--drive",
+            "file=b,id=d",
+        ];
+        assert_eq!(run(&arguments).unwrap_err(), "two drives have the id 'd'");
+        let arguments = [
+            "--kernel",
+            "k",
+            "--drive",
+            "file=a,id=virtio1",
+            "--drive",
+            "file=b",
+        ];
+        assert_eq!(
+            run(&arguments).unwrap_err(),
+            "two drives have the id 'virtio1'"
+        );
+    }
+
+    #[test]
+    fn standard_input_has_one_user() {
+        let both = ["--kernel", "k", "--qmp", "stdio", "--serial", "stdio"];
+        let error = "--serial and --qmp cannot both be on stdio";
+        assert_eq!(run(&both).unwrap_err(), error);
+        assert_eq!(run(&both[..4]).unwrap().serial, SerialPort::Null);
+        assert_eq!(run(&both[..2]).unwrap().serial, SerialPort::Stdio);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let error = |option, value| run(&["--kernel", "k", option, value]).unwrap_err();
+        assert_eq!(
+            error("-m", "0"),
+            "-m: '0' is not a multiple of 4096 bytes above 0"
+        );
+        assert_eq!(
+            error("-m", "12x"),
+            "-m: '12x' is not a size such as 512M or 2G"
+        );
+        let cpus = "--smp: '0' is not a number of vCPUs from 1 to 64";
+        assert_eq!(error("--smp", "0"), cpus);
+        let drive = "--drive: unknown key 'werorr'; did you mean 'werror'?";
+        assert_eq!(error("--drive", "file=x,werorr=stop"), drive);
+    }
+
+    #[test]
+    fn help_and_version_are_printed_and_no_error() {
+        assert!(run(&["--help"]).unwrap_err().contains("--drive <KEYS>"));
+        assert!(run(&["-version"]).unwrap_err().starts_with("faultvisor "));
+    }
+}

@@ -1,0 +1,124 @@
+//! The host's side of the guest's first serial port.
+
+mod escape;
+mod input;
+mod socket;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use event_manager::MutEventSubscriber;
+use faultvisor_devices::console::ConsoleOutput;
+use faultvisor_devices::legacy::Serial;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::cli::SerialPort;
+use crate::inbox::Sender;
+use crate::socket_path::{self, BoundPath};
+use crate::terminal::RawTerminal;
+
+/// Why the console cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// The output file.
+    #[error("--serial: cannot open '{}': {}", path.display(), faultvisor_devices::block::Errno::of(source))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// The socket.
+    #[error("--serial: {0}")]
+    Socket(#[from] socket_path::BindError),
+    /// The terminal, a thread or a descriptor.
+    #[error("--serial: {0}")]
+    Setup(#[from] io::Error),
+}
+
+/// The console, open, before there is a UART to connect it to.
+pub struct Console {
+    output: ConsoleOutput,
+    input: Input,
+    terminal: Option<RawTerminal>,
+}
+
+enum Input {
+    None,
+    Stdin,
+    Unix(UnixListener, BoundPath),
+}
+
+impl Console {
+    /// Opens what the command line names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError`] names it.
+    pub fn open(port: &SerialPort) -> Result<Self, ConsoleError> {
+        let mut terminal = None;
+        let (output, input) = match port {
+            SerialPort::Null => (ConsoleOutput::null(), Input::None),
+            SerialPort::Stdio => {
+                terminal = RawTerminal::enter()?;
+                let output = ConsoleOutput::new()?;
+                // Not `std::io::stdout`, which would keep back what follows the last newline.
+                output.attach(Box::new(File::from(rustix::io::dup(rustix::stdio::stdout())
+                    .map_err(io::Error::from)?)));
+                (output, Input::Stdin)
+            }
+            SerialPort::File(path) => {
+                let file = File::create(path).map_err(|source| ConsoleError::File {
+                    path: path.clone(),
+                    source,
+                })?;
+                let output = ConsoleOutput::new()?;
+                output.attach(Box::new(file));
+                (output, Input::None)
+            }
+            SerialPort::Unix(path) => {
+                let (listener, bound) = socket_path::bind(path)?;
+                (ConsoleOutput::new()?, Input::Unix(listener, bound))
+            }
+        };
+        Ok(Self {
+            output,
+            input,
+            terminal,
+        })
+    }
+
+    /// Where the UART writes to.
+    pub fn output(&self) -> &ConsoleOutput {
+        &self.output
+    }
+
+    /// Connects the input to the UART: what is to be run on the main loop, and what must be kept
+    /// until the end. `room` is the event that the UART announces room with.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no descriptor left.
+    pub fn connect(
+        self,
+        serial: Arc<Serial>,
+        room: EventFd,
+        inbox: Sender,
+    ) -> io::Result<(Option<Box<dyn MutEventSubscriber>>, Option<RawTerminal>)> {
+        let subscriber: Option<Box<dyn MutEventSubscriber>> = match self.input {
+            Input::None => None,
+            Input::Stdin => Some(Box::new(input::StandardInput::new(serial, room, inbox)?)),
+            Input::Unix(listener, bound) => Some(Box::new(socket::SocketConsole::new(
+                listener,
+                bound,
+                self.output,
+                serial,
+                room,
+            ))),
+        };
+        Ok((subscriber, self.terminal))
+    }
+}

@@ -1,0 +1,128 @@
+//! A unix socket as the guest's terminal, for one client after the other.
+
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use faultvisor_devices::console::ConsoleOutput;
+use faultvisor_devices::legacy::Serial;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::socket_path::BoundPath;
+
+/// Accepts a client when there is none, and moves its input to the UART. The UART's output goes to
+/// it through the console's own thread.
+pub(super) struct SocketConsole {
+    listener: UnixListener,
+    /// Removes the socket's file at the end.
+    _path: BoundPath,
+    output: ConsoleOutput,
+    serial: Arc<Serial>,
+    room: EventFd,
+    client: Option<UnixStream>,
+    pending: Vec<u8>,
+}
+
+impl SocketConsole {
+    pub(super) fn new(
+        listener: UnixListener,
+        path: BoundPath,
+        output: ConsoleOutput,
+        serial: Arc<Serial>,
+        room: EventFd,
+    ) -> Self {
+        Self {
+            listener,
+            _path: path,
+            output,
+            serial,
+            room,
+            client: None,
+            pending: Vec::new(),
+        }
+    }
+
+    fn accept(&mut self, ops: &mut EventOps<'_>) -> io::Result<()> {
+        let (client, _) = self.listener.accept()?;
+        self.output.attach(Box::new(client.try_clone()?));
+        self.watch(ops, &Events::new(&client, EventSet::IN), true);
+        self.watch(ops, &Events::new(&self.listener, EventSet::IN), false);
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// Reads once from the client; without one, or when it is gone, waits for the next.
+    fn read(&mut self, ops: &mut EventOps<'_>) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        let mut buffer = [0; 1024];
+        match client.read(&mut buffer) {
+            Ok(count) if count > 0 => {
+                self.pending.extend(&buffer[..count]);
+                return;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Ok(_) | Err(_) => {}
+        }
+        let events = Events::new(client, EventSet::IN);
+        // Wakes the console's thread from a write that nobody would take.
+        let _ = client.shutdown(std::net::Shutdown::Both);
+        self.watch(ops, &events, false);
+        self.watch(ops, &Events::new(&self.listener, EventSet::IN), true);
+        self.client = None;
+    }
+
+    /// Gives the UART what it takes, and reads no more from the client until it took everything.
+    fn deliver(&mut self, ops: &mut EventOps<'_>) {
+        let was_waiting = !self.pending.is_empty();
+        let taken = self.serial.receive(&self.pending);
+        self.pending.drain(..taken);
+        if let Some(client) = &self.client
+            && was_waiting
+        {
+            let wanted = if self.pending.is_empty() {
+                EventSet::IN
+            } else {
+                EventSet::empty()
+            };
+            if let Err(error) = ops.modify(Events::new(client, wanted)) {
+                tracing::error!(%error, "console socket");
+            }
+        }
+    }
+
+    fn watch(&self, ops: &mut EventOps<'_>, events: &Events, on: bool) {
+        let events = Events::new_raw(events.fd(), events.event_set());
+        let result = if on {
+            ops.add(events)
+        } else {
+            ops.remove(events)
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "console socket");
+        }
+    }
+}
+
+impl MutEventSubscriber for SocketConsole {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        self.watch(ops, &Events::new(&self.room, EventSet::IN), true);
+        self.watch(ops, &Events::new(&self.listener, EventSet::IN), true);
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        if events.fd() == self.room.as_raw_fd() {
+            let _ = self.room.read();
+        } else if events.fd() == self.listener.as_raw_fd() {
+            if let Err(error) = self.accept(ops) {
+                tracing::warn!(%error, "console socket: accept");
+            }
+        } else {
+            self.read(ops);
+        }
+        self.deliver(ops);
+    }
+}

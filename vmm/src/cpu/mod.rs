@@ -1,0 +1,84 @@
+//! The state that a vCPU starts in.
+
+mod cpuid;
+mod msr;
+mod registers;
+
+use kvm_bindings::CpuId;
+use kvm_ioctls::{Kvm, VcpuFd};
+use vm_memory::GuestMemoryMmap;
+
+/// KVM refused part of a vCPU's state.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuError {
+    /// A KVM call.
+    #[error("vCPU {cpu}: KVM refuses its {what}: {source}")]
+    Kvm {
+        /// Which vCPU.
+        cpu: u8,
+        /// Which part of the state.
+        what: &'static str,
+        /// What KVM said.
+        source: kvm_ioctls::Error,
+    },
+    /// KVM refused an MSR without which no guest runs.
+    #[error("vCPU {cpu}: KVM refuses MSR {index:#x}, which every guest needs")]
+    Msr {
+        /// Which vCPU.
+        cpu: u8,
+        /// The MSR.
+        index: u32,
+    },
+    /// The descriptor or page tables do not fit into guest memory.
+    #[error("cannot write the start-up tables: {0}")]
+    Memory(#[from] vm_memory::GuestMemoryError),
+}
+
+impl CpuError {
+    fn kvm(cpu: u8, what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> Self {
+        move |source| Self::Kvm { cpu, what, source }
+    }
+}
+
+/// The features that every vCPU of a machine gets.
+///
+/// # Errors
+///
+/// What KVM said.
+pub fn supported_features(kvm: &Kvm) -> Result<CpuId, CpuError> {
+    kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)
+        .map_err(CpuError::kvm(0, "list of CPU features"))
+}
+
+/// Writes the tables that the first vCPU's registers point to.
+///
+/// # Errors
+///
+/// [`CpuError::Memory`].
+pub fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
+    registers::write_tables(memory)
+}
+
+/// Sets a vCPU up. The first starts at `entry`; the others wait to be started by it.
+///
+/// # Errors
+///
+/// [`CpuError`] when KVM refuses what a guest cannot do without.
+pub fn configure(
+    vcpu: &VcpuFd,
+    cpu: u8,
+    cpus: u8,
+    features: &CpuId,
+    entry: u64,
+) -> Result<(), CpuError> {
+    let tsc_khz = vcpu.get_tsc_khz().ok();
+    let cpuid = cpuid::for_cpu(features, cpu, cpus, tsc_khz);
+    vcpu.set_cpuid2(&cpuid)
+        .map_err(CpuError::kvm(cpu, "CPU features"))?;
+    msr::configure(vcpu, cpu)?;
+    registers::configure_local_apic(vcpu, cpu)?;
+    if cpu == 0 {
+        registers::configure(vcpu, cpu, entry)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! The vCPUs' threads, and the gate that starts, pauses and ends them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{fmt, io};
+
+use faultvisor_devices::bus::Bus;
+use faultvisor_devices::sync::{lock, wait, wait_timeout};
+use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
+use kvm_ioctls::VcpuFd;
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+use crate::inbox::{Notice, Sender};
+
+/// How long the gate waits for a vCPU to leave the guest before it is kicked again. A kick that
+/// comes between a vCPU's last look at the gate and its entry into the guest has no effect.
+const KICK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Which of the machine's successive virtual machines a notice is about: a reset makes a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Generation(pub u64);
+
+/// Why a vCPU does not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VcpuExit {
+    /// It was told to end, and its thread does.
+    Ended,
+    /// A triple fault: on a PC, the reset line.
+    TripleFault,
+    /// KVM says that the guest has reset itself.
+    Reset,
+    /// KVM says that the guest has switched itself off.
+    PowerOff,
+    /// Something that KVM cannot go on from.
+    Failed(String),
+}
+
+/// What the vCPUs are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Run,
+    Pause,
+    End,
+}
+
+/// The gate: each vCPU looks at it before it enters the guest.
+struct Gate {
+    order: Mutex<Order>,
+    changed: Condvar,
+    /// Copy of `order` that is read on the way into the guest.
+    open: AtomicU32,
+    /// vCPUs inside the guest.
+    inside: AtomicU32,
+    left: Condvar,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self {
+            order: Mutex::new(Order::Pause),
+            changed: Condvar::new(),
+            open: AtomicU32::new(0),
+            inside: AtomicU32::new(0),
+            left: Condvar::new(),
+        }
+    }
+
+    fn set(&self, order: Order) {
+        let mut current = lock(&self.order);
+        if *current != Order::End {
+            *current = order;
+            self.open
+                .store(u32::from(order == Order::Run), Ordering::SeqCst);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits until the vCPU may enter the guest, and counts it in. False when it must end.
+    fn enter(&self) -> bool {
+        loop {
+            // First inside, then look: whoever closes the gate sees one or the other.
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            if self.open.load(Ordering::SeqCst) != 0 {
+                return true;
+            }
+            self.leave();
+            let mut order = lock(&self.order);
+            while *order == Order::Pause {
+                order = wait(&self.changed, order);
+            }
+            if *order == Order::End {
+                return false;
+            }
+        }
+    }
+
+    fn leave(&self) {
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+        if self.open.load(Ordering::SeqCst) == 0 {
+            // Under the lock, so that a waiter cannot miss it between looking and waiting.
+            let _order = lock(&self.order);
+            self.left.notify_all();
+        }
+    }
+
+    /// Waits for the order to end.
+    fn wait_for_end(&self) {
+        let mut order = lock(&self.order);
+        while *order != Order::End {
+            order = wait(&self.changed, order);
+        }
+    }
+}
+
+/// The signal that interrupts KVM_RUN. Its handler does nothing: the interruption is all.
+fn kick_signal() -> i32 {
+    SIGRTMIN()
+}
+
+extern "C" fn on_kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+/// Makes the kick signal harmless to the process. Once, before the first vCPU.
+///
+/// # Errors
+///
+/// When the host refuses the handler.
+pub fn prepare_signals() -> io::Result<()> {
+    register_signal_handler(kick_signal(), on_kick)
+        .map_err(|error| io::Error::from_raw_os_error(error.errno()))
+}
+
+/// What vCPU exits are dispatched on.
+pub struct Buses {
+    /// Port I/O.
+    pub pio: Bus,
+    /// Memory-mapped I/O.
+    pub mmio: Bus,
+}
+
+/// The vCPU threads of one virtual machine. They begin paused.
+pub struct Vcpus {
+    gate: Arc<Gate>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Vcpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vcpus")
+            .field("count", &self.threads.len())
+            .finish()
+    }
+}
+
+impl Vcpus {
+    /// Starts a thread for each vCPU.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses a thread or a descriptor. Threads that were started end.
+    pub fn start(
+        vcpus: Vec<VcpuFd>,
+        buses: &Arc<Buses>,
+        generation: Generation,
+        inbox: &Sender,
+    ) -> io::Result<Self> {
+        let mut started = Self {
+            gate: Arc::new(Gate::new()),
+            threads: Vec::new(),
+        };
+        for (index, fd) in vcpus.into_iter().enumerate() {
+            let vcpu = Vcpu {
+                fd,
+                buses: buses.clone(),
+                gate: started.gate.clone(),
+                generation,
+                inbox: inbox.try_clone()?,
+            };
+            let thread = thread::Builder::new()
+                .name(format!("vcpu{index}"))
+                .stack_size(256 << 10)
+                .spawn(move || vcpu.run())?;
+            started.threads.push(thread);
+        }
+        Ok(started)
+    }
+
+    /// Number of threads; each sends [`VcpuExit::Ended`] once.
+    pub fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Lets the guest run.
+    pub fn resume(&self) {
+        self.gate.set(Order::Run);
+    }
+
+    /// Returns when no vCPU executes guest code. One may still be busy with an exit; what that does
+    /// to a device is part of the instruction that it belongs to.
+    pub fn pause(&self) {
+        self.gate.set(Order::Pause);
+        let mut order = lock(&self.gate.order);
+        while self.gate.inside.load(Ordering::SeqCst) != 0 {
+            self.kick();
+            order = wait_timeout(&self.gate.left, order, KICK_INTERVAL);
+        }
+        drop(order);
+    }
+
+    /// Pauses for good: the threads end as soon as they are done with what they are doing.
+    pub fn end(&self) {
+        self.pause();
+        self.gate.set(Order::End);
+    }
+
+    /// Waits for the threads, which have been told to end.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a vCPU's thread panicked");
+            }
+        }
+    }
+
+    fn kick(&self) {
+        for thread in &self.threads {
+            // A thread that has ended cannot be kicked, and need not be.
+            let _ = thread.kill(kick_signal());
+        }
+    }
+}
+
+struct Vcpu {
+    fd: VcpuFd,
+    buses: Arc<Buses>,
+    gate: Arc<Gate>,
+    generation: Generation,
+    inbox: Sender,
+}
+
+impl Vcpu {
+    fn run(mut self) {
+        while self.gate.enter() {
+            if let Some(exit) = self.enter_guest() {
+                self.inbox.send(Notice::Vcpu(self.generation, exit));
+                self.gate.wait_for_end();
+            }
+        }
+        let (inbox, generation) = (self.inbox, self.generation);
+        // Closed before it is reported: the virtual machine can be let go of then.
+        drop(self.fd);
+        inbox.send(Notice::Vcpu(generation, VcpuExit::Ended));
+    }
+
+    /// Runs the guest to its next exit, and handles it.
+    fn enter_guest(&mut self) -> Option<VcpuExit> {
+        use kvm_ioctls::VcpuExit as Exit;
+
+        let result = self.fd.run();
+        self.gate.leave();
+        match result {
+            Ok(Exit::IoOut(port, data)) => self.buses.pio.write(port.into(), data),
+            Ok(Exit::IoIn(port, data)) => self.buses.pio.read(port.into(), data),
+            Ok(Exit::MmioWrite(address, data)) => self.buses.mmio.write(address, data),
+            Ok(Exit::MmioRead(address, data)) => self.buses.mmio.read(address, data),
+            Ok(Exit::Intr | Exit::IrqWindowOpen | Exit::Hlt) => {}
+            Ok(Exit::Shutdown) => return Some(VcpuExit::TripleFault),
+            Ok(Exit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _)) => return Some(VcpuExit::Reset),
+            Ok(Exit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _)) => {
+                return Some(VcpuExit::PowerOff);
+            }
+            Ok(other) => return Some(self.failed(format!("{other:?}"))),
+            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
+            Err(error) => return Some(self.failed(error.to_string())),
+        }
+        None
+    }
+
+    /// What is known of a vCPU that KVM gave up on.
+    fn failed(&self, reason: String) -> VcpuExit {
+        let at = self
+            .fd
+            .get_regs()
+            .map_or_else(|_| String::new(), |regs| format!(" at rip {:#x}", regs.rip));
+        VcpuExit::Failed(format!("{reason}{at}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_gate_holds_and_an_ended_one_never_opens_again() {
+        let gate = Arc::new(Gate::new());
+        let vcpu = {
+            let gate = gate.clone();
+            thread::spawn(move || {
+                let mut entries = 0;
+                while gate.enter() {
+                    entries += 1;
+                    gate.leave();
+                }
+                entries
+            })
+        };
+        gate.set(Order::Run);
+        gate.set(Order::Pause);
+        {
+            let mut order = lock(&gate.order);
+            while gate.inside.load(Ordering::SeqCst) != 0 {
+                order = wait_timeout(&gate.left, order, KICK_INTERVAL);
+            }
+        }
+        gate.set(Order::End);
+        gate.set(Order::Run);
+        vcpu.join().unwrap();
+        assert!(!gate.enter());
+    }
+}

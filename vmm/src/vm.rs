@@ -1,0 +1,215 @@
+//! One virtual machine: from power-on to the next reset.
+//!
+//! A reset does not put an old machine back in order; it makes a new one around the same memory
+//! and devices, so that there is one way for a machine to start.
+
+use std::io;
+use std::sync::Arc;
+
+use faultvisor_devices::virtio::mmio;
+use kvm_bindings::{
+    CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
+use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::cpu::{self, CpuError};
+use crate::inbox::Sender;
+use crate::vcpu::{Buses, Generation, Vcpus};
+
+/// Three pages that KVM needs on Intel hosts, and one for its identity map; both below the
+/// firmware's place, where a PC has nothing.
+const TSS: usize = 0xfffb_d000;
+const IDENTITY_MAP: u64 = 0xfffb_c000;
+
+/// Why there is no virtual machine.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// There is no /dev/kvm that can be opened.
+    #[error("cannot open /dev/kvm: {0}{hint}", hint = open_hint(.0))]
+    Open(faultvisor_devices::block::Errno),
+    /// It is not the KVM API that every Linux since 2.6.22 has.
+    #[error("/dev/kvm has API version {0}, expected 12")]
+    Version(i32),
+    /// KVM lacks something that the machine is built on.
+    #[error("this KVM lacks {0:?}")]
+    Missing(Cap),
+    /// A KVM call.
+    #[error("KVM refuses to {what}: {source}")]
+    Kvm {
+        /// What it was asked to do.
+        what: &'static str,
+        /// What it said.
+        source: kvm_ioctls::Error,
+    },
+    /// A vCPU.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+    /// A thread or a descriptor.
+    #[error("cannot start the vCPUs: {0}")]
+    Start(#[source] io::Error),
+}
+
+fn open_hint(errno: &faultvisor_devices::block::Errno) -> &'static str {
+    match errno.0 {
+        libc::EACCES | libc::EPERM => " (is the user in the group that owns it?)",
+        libc::ENOENT | libc::ENXIO | libc::ENODEV => {
+            " (is virtualization enabled, and a kvm module loaded?)"
+        }
+        _ => "",
+    }
+}
+
+/// Opens KVM and checks that it has what the machine is built on.
+///
+/// # Errors
+///
+/// [`VmError`] names what is missing.
+pub fn open_kvm() -> Result<Kvm, VmError> {
+    let kvm = Kvm::new()
+        .map_err(|error| VmError::Open(faultvisor_devices::block::Errno(error.errno())))?;
+    let version = kvm.get_api_version();
+    if version != 12 {
+        return Err(VmError::Version(version));
+    }
+    for capability in [
+        Cap::Irqchip,
+        Cap::Pit2,
+        Cap::UserMemory,
+        Cap::Ioeventfd,
+        Cap::Irqfd,
+        Cap::ExtCpuid,
+    ] {
+        if !kvm.check_extension(capability) {
+            return Err(VmError::Missing(capability));
+        }
+    }
+    Ok(kvm)
+}
+
+/// An eventfd that raises an interrupt when it is written to.
+#[derive(Debug)]
+pub struct Line {
+    /// Written to by the device.
+    pub event: EventFd,
+    /// The interrupt controllers' input.
+    pub interrupt: u32,
+}
+
+/// An eventfd that KVM writes to when the guest kicks a virtio device's first queue.
+#[derive(Debug)]
+pub struct Kick {
+    /// Read by the device.
+    pub event: EventFd,
+    /// The device's register window.
+    pub window: u64,
+}
+
+/// What a virtual machine is plugged into. It outlives resets.
+pub struct Board {
+    /// Guest memory.
+    pub memory: Arc<GuestMemoryMmap>,
+    /// The devices.
+    pub buses: Arc<Buses>,
+    /// Their interrupts.
+    pub lines: Vec<Line>,
+    /// Their kicks.
+    pub kicks: Vec<Kick>,
+    /// Features of every vCPU.
+    pub features: CpuId,
+    /// Number of vCPUs.
+    pub cpus: u8,
+}
+
+/// A virtual machine with its vCPUs, which begin paused.
+#[derive(Debug)]
+pub struct Vm {
+    vcpus: Vcpus,
+    /// Held open for its interrupts and kicks.
+    _fd: VmFd,
+}
+
+impl Vm {
+    /// Makes a virtual machine that starts at `entry`.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] with what KVM refused.
+    pub fn new(
+        kvm: &Kvm,
+        board: &Board,
+        entry: u64,
+        generation: Generation,
+        inbox: &Sender,
+    ) -> Result<Self, VmError> {
+        let refuses = |what| move |source| VmError::Kvm { what, source };
+        let fd = kvm.create_vm().map_err(refuses("make a machine"))?;
+        fd.set_identity_map_address(IDENTITY_MAP)
+            .map_err(refuses("place its identity map"))?;
+        fd.set_tss_address(TSS)
+            .map_err(refuses("place its task state"))?;
+        map_memory(&fd, &board.memory)?;
+        fd.create_irq_chip()
+            .map_err(refuses("make interrupt controllers"))?;
+        let pit = kvm_pit_config {
+            flags: KVM_PIT_SPEAKER_DUMMY,
+            ..Default::default()
+        };
+        fd.create_pit2(pit).map_err(refuses("make a timer"))?;
+        for line in &board.lines {
+            fd.register_irqfd(&line.event, line.interrupt)
+                .map_err(refuses("connect an interrupt"))?;
+        }
+        for kick in &board.kicks {
+            let notify = IoEventAddress::Mmio(kick.window + mmio::QUEUE_NOTIFY);
+            fd.register_ioevent(&kick.event, &notify, 0u32)
+                .map_err(refuses("connect a disk's kick"))?;
+        }
+        cpu::write_tables(&board.memory)?;
+        let mut vcpus = Vec::new();
+        for cpu in 0..board.cpus {
+            let vcpu = fd
+                .create_vcpu(cpu.into())
+                .map_err(refuses("make a vCPU"))?;
+            cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
+            vcpus.push(vcpu);
+        }
+        let vcpus = Vcpus::start(vcpus, &board.buses, generation, inbox).map_err(VmError::Start)?;
+        Ok(Self { vcpus, _fd: fd })
+    }
+
+    /// Its vCPUs.
+    pub fn vcpus(&self) -> &Vcpus {
+        &self.vcpus
+    }
+
+    /// Ends it, after its vCPUs have reported that they ended.
+    pub fn close(self) {
+        self.vcpus.join();
+    }
+}
+
+/// Gives KVM the guest's memory.
+#[expect(unsafe_code, reason = "KVM takes guest memory by its host address")]
+fn map_memory(fd: &VmFd, memory: &GuestMemoryMmap) -> Result<(), VmError> {
+    for (slot, region) in (0..).zip(memory.iter()) {
+        let host = region
+            .get_host_address(MemoryRegionAddress(0))
+            .map_or(0, |address| address as u64);
+        let description = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: region.start_addr().raw_value(),
+            memory_size: region.len(),
+            userspace_addr: host,
+        };
+        // SAFETY: the range is a mapping of the process that lives as long as the board, which
+        // outlives every virtual machine made on it, and nothing forms references into it.
+        unsafe { fd.set_user_memory_region(description) }.map_err(|source| VmError::Kvm {
+            what: "map guest memory",
+            source,
+        })?;
+    }
+    Ok(())
+}
