@@ -300,6 +300,11 @@ fn documentation_is_required_and_checked() {
             "feature 'f' is not documented",
         ),
         (
+            "# @a:\n#\n# Does it.\n#\n# @x: it\n#\n# Since: 0.1\n",
+            "{ 'command': 'a', 'data': { 'x': { 'type': 'int', 'features': [ 'f' ] } } }",
+            "feature 'f' is not documented",
+        ),
+        (
             "# @a:\n#\n# @x: one\n#\n# @x: two\n",
             command,
             "'x' is described twice",
