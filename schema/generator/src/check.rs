@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::NOTICE_FEATURE;
-use crate::definition::{Data, Definition, EnumValue, Kind, Member, Type};
+use crate::definition::{Command, Data, Definition, EnumValue, Feature, Kind, Member, Type};
 use crate::doc::{Described, Doc};
 use crate::error::{Location, SchemaError};
 use crate::name;
@@ -239,11 +239,7 @@ impl Checker<'_> {
             return Err(doc.location.error("'Since:' is missing"));
         }
         self.documented_members(definition, doc)?;
-        let features: Vec<&str> = definition
-            .features
-            .iter()
-            .map(|f| f.name.as_str())
-            .collect();
+        let features = features(definition);
         described("feature", &features, &doc.features, doc)?;
         let returns =
             matches!(&definition.kind, Kind::Command(command) if command.returns.is_some());
@@ -272,6 +268,24 @@ impl Checker<'_> {
         }
         described("member", &names, &doc.members, doc)
     }
+}
+
+/// The features of a definition and of its members; one documentation serves those of one name.
+fn features(definition: &Definition) -> Vec<&str> {
+    let of_members: Vec<&Feature> = match &definition.kind {
+        Kind::Enum(values) => values.iter().flat_map(|value| &value.features).collect(),
+        Kind::Struct { members, .. }
+        | Kind::Command(Command {
+            data: Data::Members(members),
+            ..
+        })
+        | Kind::Event(Data::Members(members)) => {
+            members.iter().flat_map(|member| &member.features).collect()
+        }
+        Kind::Command(_) | Kind::Event(_) => Vec::new(),
+    };
+    let all = definition.features.iter().chain(of_members);
+    all.map(|feature| feature.name.as_str()).collect()
 }
 
 fn data_names(data: &Data) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! Reads schemas in the QAPI language and writes Rust.
 //!
 //! The language is the one of QEMU's "How to use the QAPI code generator". A schema goes through four steps, a
-//! module each: [`lexer`] makes tokens of the text, [`node`] makes a tree of the tokens, [`definition`] gives the tree
-//! its meaning, [`check`] refuses what means nothing; [`codegen`] then writes the Rust. Documentation is part of the
-//! language ([`doc`]): what is not documented is refused like what is not defined.
+//! module each: `lexer` makes tokens of the text, `node` makes a tree of the tokens, `definition` gives the tree
+//! its meaning, `check` refuses what means nothing; `codegen` then writes the Rust. Documentation is part of the
+//! language (`doc`): what is not documented is refused like what is not defined.
 //!
 //! Not written yet, and refused by name where a schema uses them: unions, alternates and conditions (`if`).
 

@@ -1,0 +1,171 @@
+//! Where a monitor listens, and how it ends.
+
+// Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use faultvisor_monitor::{ListenAddress, LocalAddress, Machine, Monitor, Reply};
+use faultvisor_schema::{Event, MachineCommand};
+use support::{Client, Server};
+use tempfile::TempDir;
+
+struct NoMachine;
+
+impl Machine for NoMachine {
+    fn submit(&self, _: MachineCommand, _: Reply) {}
+
+    fn has_device(&self, _: &str) -> bool {
+        false
+    }
+}
+
+fn bind(text: &str) -> Result<Monitor, String> {
+    let address: ListenAddress = text.parse().unwrap();
+    Monitor::builder()
+        .bind(&[address])
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_socket_is_for_its_owner_only_and_goes_with_the_monitor() {
+    let server = Server::new();
+    assert_eq!(
+        fs::metadata(&server.path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    server.handle.shutdown(Duration::from_secs(60));
+    assert!(!server.path.exists());
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    let text = format!("unix:{}", path.display());
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let first = bind(&text).unwrap();
+    assert_eq!(
+        bind(&text).unwrap_err(),
+        format!("socket '{}' is in use", path.display())
+    );
+    drop(first);
+    assert!(!path.exists());
+    fs::write(&path, "").unwrap();
+    assert_eq!(
+        bind(&text).unwrap_err(),
+        format!("'{}' is there already, and is no socket", path.display())
+    );
+    assert!(path.exists());
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named() {
+    let error = bind("unix:/nonexistent/qmp.sock").unwrap_err();
+    assert!(
+        error.starts_with("cannot listen on socket '/nonexistent/qmp.sock': No such file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tcp_serves_the_loopback_and_others_only_if_that_is_meant() {
+    let monitor = bind("tcp:127.0.0.1:0").unwrap();
+    let [LocalAddress::Tcp(address)] = monitor.local_addresses() else {
+        panic!("one TCP address")
+    };
+    let in_use = bind(&format!("tcp:{address}")).unwrap_err();
+    assert!(
+        in_use.starts_with(&format!("cannot listen on '{address}': Address")),
+        "{in_use}"
+    );
+    let stream = TcpStream::connect(address).unwrap();
+    let handle = monitor.start(Box::new(NoMachine)).unwrap();
+    let mut greeting = String::new();
+    BufReader::new(stream).read_line(&mut greeting).unwrap();
+    assert!(greeting.starts_with("{\"QMP\": "));
+    drop(handle);
+    let error = bind("tcp:0.0.0.0:0").unwrap_err();
+    assert_eq!(
+        error,
+        "'0.0.0.0:0' can be reached from other hosts: add allow-remote=on if that is meant"
+    );
+    assert!(bind("tcp::0").is_err());
+    assert!(bind("tcp:0.0.0.0:0,allow-remote=on").is_ok());
+}
+
+#[test]
+fn only_one_monitor_can_have_standard_input() {
+    let addresses = ["stdio".parse().unwrap(), "stdio".parse().unwrap()];
+    let error = Monitor::builder().bind(&addresses).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "'stdio' can be used for one monitor only"
+    );
+}
+
+#[test]
+fn wait_on_waits_for_the_first_client() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    let monitor = bind(&format!("unix:{},wait=on", path.display())).unwrap();
+    let handle = monitor.start(Box::new(NoMachine)).unwrap();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| handle.wait_for_clients());
+        let mut client = Client::connect(&path);
+        client.read();
+        waiter.join().unwrap();
+    });
+}
+
+#[test]
+fn shutting_down_sends_what_is_left_to_send() {
+    const EVENTS: usize = 5000;
+    let server = Server::new();
+    let mut client = server.client();
+    let reader = std::thread::spawn(move || {
+        let mut lines = Vec::new();
+        while let Some(line) = client.line() {
+            lines.push(line);
+        }
+        lines
+    });
+    for _ in 0..EVENTS {
+        server.signals.raise(Event::Stop);
+    }
+    server.signals.raise(Event::Resume);
+    server.handle.shutdown(Duration::from_secs(60));
+    let lines = reader.join().unwrap();
+    assert_eq!(lines.len(), EVENTS + 1);
+    assert!(lines[EVENTS].contains("RESUME"));
+}
+
+#[test]
+fn a_client_that_never_reads_cannot_keep_the_monitor_from_ending() {
+    let server = Server::with(Monitor::builder().default_event_interval(Duration::ZERO));
+    let client = server.client();
+    for _ in 0..20_000 {
+        server.signals.raise(Event::Stop);
+    }
+    server.handle.shutdown(Duration::from_millis(50));
+    drop(client);
+}
+
+#[test]
+fn what_is_raised_before_the_start_is_kept() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    let monitor = bind(&format!("unix:{}", path.display())).unwrap();
+    monitor.signals().raise(Event::Stop);
+    // Nobody was connected then; it must only do no harm.
+    let _handle = monitor.start(Box::new(NoMachine)).unwrap();
+    Client::connect(&path).read();
+}

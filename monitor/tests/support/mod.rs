@@ -1,0 +1,190 @@
+//! A machine that does nothing, and a client that speaks by hand: the wire is what is tested.
+
+// Each test program uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+#![allow(missing_docs)]
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use faultvisor_monitor::{
+    ListenAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply, Signals,
+};
+use faultvisor_schema::{
+    BlockErrorAction, BlockIoError, Event, IoOperationType, MachineCommand, MachineReturn,
+    RunState, StatusInfo,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it. No test depends on how long that is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Answers `query-status` at once, and leaves every other command to the test.
+struct FakeMachine {
+    left: Sender<(MachineCommand, Reply)>,
+}
+
+impl Machine for FakeMachine {
+    fn submit(&self, command: MachineCommand, reply: Reply) {
+        if command == MachineCommand::QueryStatus {
+            let status = StatusInfo {
+                running: true,
+                status: RunState::Running,
+            };
+            reply.send(Ok(MachineReturn::QueryStatus(status)));
+        } else {
+            self.left.send((command, reply)).unwrap();
+        }
+    }
+
+    fn has_device(&self, name: &str) -> bool {
+        name.starts_with("disk")
+    }
+}
+
+/// A monitor on a unix socket.
+pub struct Server {
+    pub signals: Signals,
+    pub commands: Receiver<(MachineCommand, Reply)>,
+    pub path: PathBuf,
+    pub handle: MonitorHandle,
+    pub directory: TempDir,
+}
+
+impl Server {
+    pub fn new() -> Self {
+        Self::with(Monitor::builder())
+    }
+
+    /// Without the rate limit of default events, which only the clock could end.
+    pub fn unlimited() -> Self {
+        Self::with(Monitor::builder().default_event_interval(Duration::ZERO))
+    }
+
+    pub fn with(builder: MonitorBuilder) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("qmp.sock");
+        let address: ListenAddress = format!("unix:{}", path.display()).parse().unwrap();
+        let monitor = builder.bind(&[address]).unwrap();
+        let (left, commands) = channel();
+        let handle = monitor.start(Box::new(FakeMachine { left })).unwrap();
+        Self {
+            signals: handle.signals(),
+            commands,
+            path,
+            handle,
+            directory,
+        }
+    }
+
+    /// A client that has been greeted.
+    pub fn greeted(&self) -> Client {
+        let mut client = Client::connect(&self.path);
+        assert!(client.read()["QMP"].is_object());
+        client
+    }
+
+    /// A client that has negotiated.
+    pub fn client(&self) -> Client {
+        let mut client = self.greeted();
+        client.execute("qmp_capabilities");
+        client
+    }
+
+    /// A client without default events.
+    pub fn quiet_client(&self) -> Client {
+        let mut client = self.greeted();
+        client.execute("disable-default-events");
+        client.execute("qmp_capabilities");
+        client
+    }
+
+    pub fn command(&self) -> (MachineCommand, Reply) {
+        self.commands.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+/// A client.
+pub struct Client {
+    pub stream: UnixStream,
+    lines: BufReader<UnixStream>,
+}
+
+impl Client {
+    pub fn connect(path: &std::path::Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap());
+        Self { stream, lines }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The next line, or nothing at the stream's end.
+    pub fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.lines.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(line),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("no line: {error}"),
+        }
+    }
+
+    pub fn read(&mut self) -> Value {
+        let line = self.line().expect("a line");
+        assert!(line.is_ascii() && line.ends_with("\r\n"), "{line:?}");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Executes a command without arguments that succeeds, and that nothing precedes.
+    pub fn execute(&mut self, command: &str) -> Value {
+        self.send(format!("{{'execute': '{command}'}}"));
+        let answer = self.read();
+        assert!(answer.get("return").is_some(), "{answer}");
+        answer["return"].clone()
+    }
+
+    pub fn error(&mut self, request: impl AsRef<[u8]>) -> (String, String) {
+        self.send(request);
+        let answer = self.read();
+        let text = |name: &str| {
+            answer["error"][name]
+                .as_str()
+                .unwrap_or_else(|| panic!("{answer}"))
+                .to_owned()
+        };
+        (text("class"), text("desc"))
+    }
+
+    /// Everything that was said until now, without the answer that shows that it is everything.
+    pub fn until_now(&mut self) -> Vec<Value> {
+        self.send("{'execute': 'query-status', 'id': 'until now'}");
+        let mut said = Vec::new();
+        loop {
+            let message = self.read();
+            if message["id"] == "until now" {
+                return said;
+            }
+            said.push(message);
+        }
+    }
+}
+
+pub fn io_error(device: &str, reason: &str) -> Event {
+    Event::BlockIoError(BlockIoError {
+        qom_path: format!("/machine/peripheral/{device}"),
+        device: device.to_owned(),
+        node_name: Some(device.to_owned()),
+        operation: IoOperationType::Write,
+        action: BlockErrorAction::Stop,
+        nospace: Some(true),
+        reason: reason.to_owned(),
+    })
+}

@@ -1,0 +1,323 @@
+//! Good schemas and bad ones, as files.
+
+// Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+
+use faultvisor_qapi_generator::{Loaded, Owners, SchemaError, generate, load};
+use tempfile::TempDir;
+
+fn write(directory: &Path, name: &str, text: &str) {
+    fs::write(directory.join(name), text).unwrap();
+}
+
+fn load_text(text: &str) -> Result<Loaded, SchemaError> {
+    let directory = TempDir::new().unwrap();
+    write(directory.path(), "schema.json", text);
+    load(&directory.path().join("schema.json"))
+}
+
+/// The line and the message of what is wrong.
+fn refused(text: &str) -> (u32, String) {
+    let error = load_text(text)
+        .and_then(|schema| generate(&schema, &Owners::default()))
+        .expect_err("a bad schema");
+    assert!(error.to_string().contains("schema.json:"), "{error}");
+    (error.location.line(), error.message)
+}
+
+fn refusal(text: &str) -> String {
+    refused(text).1
+}
+
+fn rust(text: &str) -> String {
+    generate(&load_text(text).unwrap(), &Owners::default()).unwrap()
+}
+
+#[test]
+fn a_definition_of_each_kind_becomes_rust() {
+    let rust = rust(
+        "{ 'enum': 'Color', 'data': [ 'red', 'dark-blue' ] }
+         { 'struct': 'Base', 'data': { 'id': 'int' } }
+         { 'struct': 'Thing', 'base': 'Base', 'data': { '*color': 'Color', 'list': [ 'str' ], '*in': 'Thing' } }
+         { 'command': 'paint', 'data': { 'thing': 'Thing' }, 'returns': [ 'Thing' ], 'allow-oob': true }
+         { 'event': 'PAINTED', 'data': { '*device': 'str' } }
+         { 'event': 'DRY' }",
+    );
+    for part in [
+        "pub enum Color {",
+        "    DarkBlue,",
+        "    pub id: i64,",
+        "    pub color: Option<Color>,",
+        "    pub list: Vec<String>,",
+        "    pub r#in: Option<Box<Thing>>,",
+        "pub struct PaintArguments {",
+        "fn paint(&mut self, arguments: PaintArguments) -> Result<Vec<Thing>, crate::CommandError>;",
+        "Painted(Painted),",
+        "\"get-painted-event\" => crate::device_argument(arguments)",
+        "\"get-dry-event\" => crate::no_arguments(arguments)",
+        "name: \"paint\", owner: crate::CommandOwner::Machine, allow_oob: true",
+    ] {
+        assert!(rust.contains(part), "{part} is missing in:\n{rust}");
+    }
+    // The base's members come first on the wire.
+    assert!(rust.find("pub id: i64").unwrap() < rust.find("pub color").unwrap());
+}
+
+#[test]
+fn a_notice_has_no_accessor() {
+    let rust = rust("{ 'event': 'GAP', 'features': [ 'notice' ] } { 'event': 'DRY' }");
+    assert!(rust.contains("get-dry-event") && !rust.contains("get-gap-event"));
+}
+
+#[test]
+fn who_executes_a_command_follows_from_its_file() {
+    let directory = TempDir::new().unwrap();
+    write(
+        directory.path(),
+        "schema.json",
+        "{ 'include': 'own.json' }\n{ 'command': 'b' }",
+    );
+    write(directory.path(), "own.json", "{ 'command': 'a' }");
+    let schema = load(&directory.path().join("schema.json")).unwrap();
+    let owners = Owners {
+        monitor: vec!["own".to_owned()],
+    };
+    let rust = generate(&schema, &owners).unwrap();
+    assert!(rust.contains("name: \"a\", owner: crate::CommandOwner::Monitor"));
+    assert!(rust.contains("name: \"b\", owner: crate::CommandOwner::Machine"));
+    assert_eq!(schema.files.len(), 2);
+}
+
+#[test]
+fn a_file_is_read_once_however_often_it_is_included() {
+    let directory = TempDir::new().unwrap();
+    let twice = "{ 'include': 'a.json' }\n{ 'include': 'a.json' }";
+    write(directory.path(), "schema.json", twice);
+    write(directory.path(), "a.json", "{ 'command': 'a' }");
+    assert_eq!(
+        load(&directory.path().join("schema.json"))
+            .unwrap()
+            .definitions
+            .len(),
+        1
+    );
+    write(directory.path(), "a.json", "\n{ 'include': 'schema.json' }");
+    let error = load(&directory.path().join("schema.json")).unwrap_err();
+    assert!(error.to_string().contains("a.json:2: "), "{error}");
+    assert!(error.message.ends_with("includes itself"));
+    write(directory.path(), "a.json", "{ 'include': 'none.json' }");
+    let error = load(&directory.path().join("schema.json")).unwrap_err();
+    assert!(error.message.starts_with("cannot read"), "{error}");
+}
+
+#[test]
+fn what_is_no_schema_is_refused_with_its_line() {
+    assert_eq!(
+        refused("\n{ 'enum': 'A"),
+        (2, "a string is missing its closing quote".to_owned())
+    );
+    assert_eq!(refused("{\n'enum': \"A\" }"), (2, "stray '\"'".to_owned()));
+    assert_eq!(
+        refused("{ 'enum': maybe }"),
+        (1, "stray word 'maybe'".to_owned())
+    );
+    assert_eq!(
+        refused("{ 'a': 'b',\n'a': 'c' }"),
+        (2, "key 'a' is there twice".to_owned())
+    );
+    assert_eq!(refused("{ 'a' 'b' }"), (1, "expected ':'".to_owned()));
+    assert_eq!(
+        refused("{ 'a': 'b'"),
+        (1, "the file ends where ',' or '}' was expected".to_owned())
+    );
+    assert_eq!(
+        refused("[ 'a' ]"),
+        (1, "expected '{' or documentation".to_owned())
+    );
+    assert_eq!(
+        refused("##\n# @a:\n"),
+        (
+            1,
+            "documentation without an end: '##' is missing".to_owned()
+        )
+    );
+    assert_eq!(
+        refused("##\n#x\n##"),
+        (2, "a space must follow '#' in documentation".to_owned())
+    );
+    assert!(refusal("{ 'data': {} }").starts_with("a definition needs one of the keys"));
+    assert_eq!(
+        refusal("{ 'enum': 'A', 'struct': 'B' }"),
+        "a definition cannot be 'enum' and 'struct'"
+    );
+}
+
+#[test]
+fn what_is_not_written_yet_is_refused_by_name() {
+    let yet = |what: &str| format!("'{what}' is not supported by this generator yet");
+    assert_eq!(
+        refusal("{ 'union': 'U', 'base': 'B', 'discriminator': 'd', 'data': {} }"),
+        yet("union")
+    );
+    assert_eq!(
+        refusal("{ 'alternate': 'A', 'data': {} }"),
+        yet("alternate")
+    );
+    assert_eq!(refusal("{ 'command': 'a', 'if': 'CONFIG_A' }"), yet("if"));
+}
+
+#[test]
+fn names_follow_their_rules() {
+    for (schema, part) in [
+        ("{ 'enum': 'color', 'data': [] }", "'color': a type's name"),
+        ("{ 'command': 'Stop' }", "'Stop': a command's name"),
+        ("{ 'command': 'a_b' }", "'a_b': a command's name"),
+        ("{ 'event': 'Stop' }", "'Stop': an event's name"),
+        (
+            "{ 'struct': 'As', 'data': { 'a_b': 'int' } }",
+            "'a_b': a member",
+        ),
+        ("{ 'enum': 'Es', 'data': [ 'A' ] }", "'A': a value"),
+        (
+            "{ 'struct': 'As', 'data': { 'has-x': 'int' } }",
+            "no member may be called 'has-x'",
+        ),
+        (
+            "{ 'struct': 'As', 'data': { 'a': 'int', '*a': 'int' } }",
+            "member 'a' is there twice",
+        ),
+        (
+            "{ 'enum': 'Es', 'data': [ 'a', 'a' ] }",
+            "value 'a' is there twice",
+        ),
+        ("{ 'command': 'a' } { 'command': 'a' }", "'a' is defined in"),
+        (
+            "{ 'event': 'DRY' } { 'command': 'get-dry-event' }",
+            "'get-dry-event' is defined, and",
+        ),
+    ] {
+        assert!(
+            refusal(schema).starts_with(part),
+            "{schema}: {}",
+            refusal(schema)
+        );
+    }
+    rust("{ 'pragma': { 'command-name-exceptions': [ 'a_b' ] } } { 'command': 'a_b' }");
+}
+
+#[test]
+fn types_must_be_there_and_be_types() {
+    for (schema, message) in [
+        (
+            "{ 'struct': 'As', 'data': { 'a': 'Bs' } }",
+            "there is no type 'Bs'",
+        ),
+        (
+            "{ 'command': 'b' } { 'struct': 'As', 'data': { 'a': 'b' } }",
+            "'b' is no type",
+        ),
+        (
+            "{ 'struct': 'As', 'base': 'Bs', 'data': {} }",
+            "there is no type 'Bs'",
+        ),
+        (
+            "{ 'command': 'a', 'returns': 'int' }",
+            "there is no type 'int'",
+        ),
+        ("{ 'command': 'a', 'data': 'Bs' }", "there is no type 'Bs'"),
+        (
+            "{ 'struct': 'As', 'data': { 'a': 'As' } }",
+            "'As' would have to hold a 'As' for ever",
+        ),
+        (
+            "{ 'struct': 'As', 'base': 'As', 'data': {} }",
+            "'As' is its own base",
+        ),
+        (
+            "{ 'struct': 'Bs', 'data': { 'a': 'int' } } { 'struct': 'As', 'base': 'Bs', 'data': { 'a': 'int' } }",
+            "member 'a' is there in base 'Bs' already",
+        ),
+        (
+            "{ 'struct': 'As', 'data': { 'a': [ 'int', 'str' ] } }",
+            "an array type names exactly one type",
+        ),
+        (
+            "{ 'struct': 'As', 'data': {}, 'features': [ 'notice' ] }",
+            "only an event can have the feature 'notice'",
+        ),
+    ] {
+        assert_eq!(refusal(schema), message, "{schema}");
+    }
+}
+
+#[test]
+fn documentation_is_required_and_checked() {
+    let documented = |doc: &str, definition: &str| {
+        format!("{{ 'pragma': {{ 'doc-required': true }} }}\n##\n{doc}##\n{definition}")
+    };
+    let command = "{ 'command': 'a', 'data': { 'x': 'int' } }";
+    let good =
+        "# @a:\n#\n# Does it.\n#\n# @x: what to do it with,\n#     and more\n#\n# Since: 0.1\n";
+    let rust = rust(&documented(good, command));
+    assert!(
+        rust.contains("    /// what to do it with,\n    /// and more\n"),
+        "{rust}"
+    );
+    for (doc, definition, message) in [
+        (
+            "# @b:\n#\n# Does it.\n",
+            command,
+            "this documents 'b', but 'a' follows",
+        ),
+        ("# @a:\n#\n# Since: 0.1\n", command, "'a' is not described"),
+        ("# @a:\n#\n# Does it.\n", command, "'Since:' is missing"),
+        (
+            "# @a:\n#\n# Does it.\n#\n# Since: 0.1\n",
+            command,
+            "member 'x' is not documented",
+        ),
+        (
+            "# @a:\n#\n# Does it.\n#\n# @x:\n#\n# Since: 0.1\n",
+            command,
+            "member 'x' is not described",
+        ),
+        (
+            "# @a:\n#\n# Does it.\n#\n# @y: no\n#\n# Since: 0.1\n",
+            "{ 'command': 'a' }",
+            "there is no member 'y' to document",
+        ),
+        (
+            "# @a:\n#\n# Does it.\n#\n# Returns: it\n#\n# Since: 0.1\n",
+            "{ 'command': 'a' }",
+            "'Returns:' where nothing is returned",
+        ),
+        (
+            "# @a:\n#\n# Does it.\n#\n# Since: 0.1\n",
+            "{ 'command': 'a', 'features': [ 'f' ] }",
+            "feature 'f' is not documented",
+        ),
+        (
+            "# @a:\n#\n# Does it.\n#\n# @x: it\n#\n# Since: 0.1\n",
+            "{ 'command': 'a', 'data': { 'x': { 'type': 'int', 'features': [ 'f' ] } } }",
+            "feature 'f' is not documented",
+        ),
+        (
+            "# @a:\n#\n# @x: one\n#\n# @x: two\n",
+            command,
+            "'x' is described twice",
+        ),
+    ] {
+        assert_eq!(refusal(&documented(doc, definition)), message);
+    }
+    assert_eq!(
+        refused("{ 'pragma': { 'doc-required': true } }\n{ 'command': 'a' }"),
+        (2, "'a' is not documented".to_owned())
+    );
+    assert_eq!(
+        refused("##\n# @a:\n##\n\n{ 'include': 'b' }"),
+        (1, "documentation of 'a' without its definition".to_owned())
+    );
+}

@@ -1,0 +1,347 @@
+//! What is generated, used.
+
+// Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use faultvisor_schema::*;
+use serde_json::{Value, json};
+
+fn decode(name: &str, arguments: Value) -> Result<Command, CommandError> {
+    let Value::Object(arguments) = arguments else {
+        panic!("arguments are an object")
+    };
+    Command::decode(name, arguments)
+}
+
+fn refused(name: &str, arguments: Value) -> String {
+    let error = decode(name, arguments).unwrap_err();
+    assert_eq!(error.class, ErrorClass::GenericError);
+    error.desc
+}
+
+fn disk() -> BlockInfo {
+    BlockInfo {
+        device: "disk0".to_owned(),
+        qdev: None,
+        r#type: "unknown".to_owned(),
+        removable: false,
+        locked: false,
+        inserted: Some(BlockDeviceInfo {
+            file: "disk.img".to_owned(),
+            node_name: Some("disk0".to_owned()),
+            ro: false,
+            drv: "raw".to_owned(),
+            backing_file: None,
+            backing_file_depth: 0,
+            encrypted: false,
+            detect_zeroes: BlockdevDetectZeroesOptions::Off,
+            bps: 0,
+            bps_rd: 0,
+            bps_wr: 0,
+            iops: 0,
+            iops_rd: 0,
+            iops_wr: 0,
+            image: ImageInfo {
+                filename: "disk.img".to_owned(),
+                format: "raw".to_owned(),
+                dirty_flag: None,
+                actual_size: Some(4096),
+                virtual_size: 1 << 40,
+                cluster_size: None,
+                encrypted: None,
+                compressed: None,
+                backing_filename: None,
+                full_backing_filename: None,
+                backing_filename_format: None,
+                backing_image: None,
+            },
+            cache: BlockdevCacheInfo {
+                writeback: true,
+                direct: false,
+                no_flush: false,
+            },
+            write_threshold: 0,
+        }),
+        io_status: Some(BlockDeviceIoStatus::Nospace),
+    }
+}
+
+#[test]
+fn a_name_and_arguments_become_a_command() {
+    assert_eq!(
+        decode("stop", json!({})),
+        Ok(Command::Machine(MachineCommand::Stop))
+    );
+    let put = MonitorCommand::PutEvent(PutEventArguments { tag: 32 });
+    assert_eq!(
+        decode("put-event", json!({"tag": 32})),
+        Ok(Command::Monitor(put))
+    );
+    let get = MonitorCommand::GetEvent {
+        signal: Signal::BlockIoError,
+        device: Some("disk0".to_owned()),
+    };
+    assert_eq!(
+        decode("get-block-io-error-event", json!({"device": "disk0"})),
+        Ok(Command::Monitor(get))
+    );
+    assert_eq!(
+        decode("get-events-lost-event", json!({}))
+            .unwrap_err()
+            .class,
+        ErrorClass::CommandNotFound
+    );
+}
+
+#[test]
+fn what_is_wrong_with_arguments_is_named() {
+    assert_eq!(
+        refused("put-event", json!({})),
+        "Parameter 'tag' is missing"
+    );
+    assert_eq!(
+        refused("put-event", json!({"tag": 1, "x": 2})),
+        "Parameter 'x' is unexpected"
+    );
+    for wrong in [
+        json!("1"),
+        json!(1.0),
+        json!(null),
+        json!(true),
+        json!([1]),
+        json!(1e30),
+    ] {
+        let message = refused("put-event", json!({"tag": wrong}));
+        assert_eq!(
+            message,
+            "Invalid parameter type for 'tag', expected: integer"
+        );
+    }
+    assert_eq!(
+        refused("put-event", json!({"tag": u64::MAX})),
+        format!(
+            "Parameter 'tag' expects an integer from {} to {}",
+            i64::MIN,
+            i64::MAX
+        )
+    );
+    assert_eq!(
+        refused("stop", json!({"x": 1})),
+        "Parameter 'x' is unexpected"
+    );
+    let enable = |enable: Value| refused("qmp_capabilities", json!({"enable": enable}));
+    assert_eq!(
+        enable(json!("oob")),
+        "Invalid parameter type for 'enable', expected: array"
+    );
+    assert_eq!(
+        enable(json!(["oob", 1])),
+        "Invalid parameter type for 'enable[1]', expected: string"
+    );
+    assert_eq!(
+        enable(json!(["bar"])),
+        "Parameter 'enable[0]' does not accept value 'bar'"
+    );
+    // Null is not absence.
+    assert_eq!(
+        enable(json!(null)),
+        "Invalid parameter type for 'enable', expected: array"
+    );
+}
+
+#[test]
+fn a_path_leads_to_what_is_wrong() {
+    let mut value = serde_json::to_value(disk()).unwrap();
+    value["inserted"]["image"]["virtual-size"] = json!("large");
+    let error = BlockInfo::decode(value, &Path::ROOT).unwrap_err();
+    assert_eq!(
+        error.desc,
+        "Invalid parameter type for 'inserted.image.virtual-size', expected: integer"
+    );
+}
+
+#[test]
+fn what_is_encoded_decodes_to_the_same() {
+    let value = serde_json::to_value(disk()).unwrap();
+    assert_eq!(BlockInfo::decode(value, &Path::ROOT), Ok(disk()));
+}
+
+#[test]
+fn members_are_in_the_schemas_order_and_absent_ones_absent() {
+    let text = serde_json::to_string(&disk()).unwrap();
+    assert!(text.starts_with(
+        r#"{"device":"disk0","type":"unknown","removable":false,"locked":false,"inserted":{"file":"#
+    ));
+    assert!(text.contains(r#""image":{"filename":"disk.img","format":"raw","actual-size":4096,"virtual-size":1099511627776}"#));
+    assert!(text.ends_with(r#""io-status":"nospace"}"#));
+    assert!(!text.contains("null"));
+}
+
+#[test]
+fn the_table_has_every_command_once_and_sorted() {
+    assert!(COMMANDS.is_sorted_by(|a, b| a.name < b.name));
+    for entry in COMMANDS {
+        if let Err(error) = decode(entry.name, json!({})) {
+            assert_ne!(error.class, ErrorClass::CommandNotFound, "{}", entry.name);
+        }
+    }
+    for signal in Signal::ALL {
+        let entry = COMMANDS
+            .iter()
+            .find(|entry| entry.name == signal.accessor())
+            .unwrap();
+        assert_eq!(entry.owner, CommandOwner::Monitor);
+    }
+    let owner = |name| {
+        COMMANDS
+            .iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.owner)
+    };
+    assert_eq!(owner("quit"), Some(CommandOwner::Machine));
+    assert_eq!(owner("query-version"), Some(CommandOwner::Monitor));
+}
+
+#[test]
+fn an_event_knows_its_signal_and_its_device() {
+    let reset = Event::Reset(Reset {
+        guest: true,
+        reason: ShutdownCause::GuestReset,
+    });
+    assert_eq!(
+        (reset.signal(), reset.name(), reset.device()),
+        (Signal::Reset, "RESET", None)
+    );
+    assert_eq!(
+        serde_json::to_value(&reset).unwrap(),
+        json!({"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}})
+    );
+    assert!(Signal::BlockIoError.has_device() && !Signal::Stop.has_device());
+}
+
+struct Machine;
+
+impl MachineCommands for Machine {
+    fn query_status(&mut self) -> Result<StatusInfo, CommandError> {
+        Ok(StatusInfo {
+            running: false,
+            status: RunState::IoError,
+        })
+    }
+    fn system_reset(&mut self) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn query_kvm(&mut self) -> Result<KvmInfo, CommandError> {
+        Ok(KvmInfo {
+            enabled: true,
+            present: true,
+        })
+    }
+    fn query_name(&mut self) -> Result<NameInfo, CommandError> {
+        Ok(NameInfo { name: None })
+    }
+    fn stop(&mut self) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn cont(&mut self) -> Result<(), CommandError> {
+        Err(CommandError::generic("no"))
+    }
+    fn quit(&mut self) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn query_block(&mut self) -> Result<Vec<BlockInfo>, CommandError> {
+        Ok(vec![disk()])
+    }
+}
+
+fn answer(command: MachineCommand) -> Value {
+    serde_json::to_value(command.execute(&mut Machine).unwrap()).unwrap()
+}
+
+#[test]
+fn answers_decode_as_the_types_that_qemus_schema_makes() {
+    use qapi::qmp;
+    fn read<C: qapi::Command>(value: Value) -> C::Ok {
+        serde_json::from_value(value).unwrap()
+    }
+    let blocks = read::<qmp::query_block>(answer(MachineCommand::QueryBlock));
+    assert_eq!(blocks[0].io_status, Some(qmp::BlockDeviceIoStatus::nospace));
+    assert_eq!(
+        blocks[0].inserted.as_ref().unwrap().image.base.virtual_size,
+        1 << 40
+    );
+    let status = read::<qmp::query_status>(answer(MachineCommand::QueryStatus));
+    assert_eq!(status.status, qmp::RunState::io_error);
+    assert!(read::<qmp::query_kvm>(answer(MachineCommand::QueryKvm)).enabled);
+    assert_eq!(
+        read::<qmp::query_name>(answer(MachineCommand::QueryName)).name,
+        None
+    );
+    assert_eq!(answer(MachineCommand::Stop), json!({}));
+    assert!(MachineCommand::Cont.execute(&mut Machine).is_err());
+    let version = VersionInfo {
+        qemu: VersionTriple {
+            micro: 0,
+            minor: 0,
+            major: 10,
+        },
+        package: "faultvisor".to_owned(),
+    };
+    let version = serde_json::to_value(version).unwrap();
+    assert_eq!(read::<qmp::query_version>(version).qemu.major, 10);
+}
+
+#[test]
+fn events_decode_as_the_types_that_qemus_schema_makes() {
+    use qapi::qmp;
+    for (event, name) in [
+        (Event::Stop, "STOP"),
+        (Event::Resume, "RESUME"),
+        (
+            Event::Shutdown(Shutdown {
+                guest: true,
+                reason: ShutdownCause::GuestShutdown,
+            }),
+            "SHUTDOWN",
+        ),
+        (
+            Event::Reset(Reset {
+                guest: false,
+                reason: ShutdownCause::HostQmpSystemReset,
+            }),
+            "RESET",
+        ),
+        (
+            Event::BlockIoError(BlockIoError {
+                qom_path: "/machine/peripheral/disk0".to_owned(),
+                device: "disk0".to_owned(),
+                node_name: None,
+                operation: IoOperationType::Write,
+                action: BlockErrorAction::Stop,
+                nospace: Some(true),
+                reason: "No space left on device".to_owned(),
+            }),
+            "BLOCK_IO_ERROR",
+        ),
+    ] {
+        let mut value = serde_json::to_value(&event).unwrap();
+        value["timestamp"] = json!({"seconds": 1, "microseconds": 2});
+        value["tag"] = json!(32);
+        assert_eq!(value["event"], name);
+        // QEMU always sends an object here; what is read from us may leave it out.
+        let read: Result<qmp::Event, _> = serde_json::from_value(value.clone());
+        assert!(read.is_ok(), "{name}: {read:?} {value}");
+    }
+}
+
+#[test]
+fn values_are_all_of_qemus() {
+    use qapi::Enum as _;
+    let ours: Vec<&str> = RunState::ALL.iter().map(|value| value.name()).collect();
+    assert_eq!(ours, qapi::qmp::RunState::NAMES);
+    let ours: Vec<&str> = ShutdownCause::ALL
+        .iter()
+        .map(|value| value.name())
+        .collect();
+    assert_eq!(ours, qapi::qmp::ShutdownCause::NAMES);
+}
