@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The longest path that a unix socket can have, in bytes.
-const PATH_LIMIT: usize = 107;
+use crate::unix_socket::PATH_LIMIT;
 
 /// The keys that can follow an address.
 const KEYS: [&str; 6] = [

@@ -28,6 +28,7 @@ mod socket;
 mod stdio;
 mod stream;
 mod throttle;
+pub mod unix_socket;
 mod waiting;
 
 pub use address::{AddressError, ListenAddress};

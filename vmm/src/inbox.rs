@@ -1,7 +1,7 @@
 //! What reaches the main thread from the others: one queue, so that there is one order.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{self, Receiver};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_monitor::Reply;
@@ -91,10 +91,7 @@ impl Inbox {
 
     /// The next notice, if there is one.
     pub fn next(&self) -> Option<Notice> {
-        match self.queue.try_recv() {
-            Ok(notice) => Some(notice),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.queue.try_recv().ok()
     }
 
     /// The next notice, or nothing at `deadline`.

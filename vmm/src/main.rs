@@ -1,11 +1,42 @@
-//! Faultvisor: a virtual machine monitor whose disk errors are signals.
+//! Faultvisor: a KVM virtual machine monitor whose disk errors are signals.
 
 mod boot;
 mod cli;
+mod console;
 mod cpu;
+mod host_signals;
+mod inbox;
+mod machine;
 mod memory;
+mod pid_file;
+mod program;
+mod terminal;
+mod vcpu;
+mod vm;
 
-fn main() {
-    let _ = cli::parse(std::env::args_os());
-    let _ = memory::allocate(1);
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use cli::Invocation;
+use machine::Ending;
+
+fn main() -> ExitCode {
+    let outcome = match cli::parse(std::env::args_os()) {
+        Ok(Invocation::Run(configuration)) => program::run(&configuration),
+        Ok(Invocation::Print(text)) => {
+            return match io::stdout().write_all(text.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(Ending::Orderly) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "faultvisor: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -64,7 +64,7 @@ fn advise(memory: &GuestMemoryMmap, advice: Advice) {
 
 #[cfg(test)]
 mod tests {
-    use vm_memory::{Bytes, GuestMemory};
+    use vm_memory::Bytes;
 
     use super::*;
 

@@ -67,9 +67,7 @@ impl Drop for RawTerminal {
 /// signal handler may call it.
 fn restore() {
     if let Some(before) = BEFORE.get() {
-        // SAFETY: standard input is open for as long as the process lives; nothing closes it.
-        let stdin = unsafe { rustix::stdio::stdin() };
-        let _ = tcsetattr(stdin, OptionalActions::Now, before);
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
     }
 }
 

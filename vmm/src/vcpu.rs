@@ -270,15 +270,18 @@ impl Vcpu {
             Ok(Exit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _)) => {
                 return Some(VcpuExit::PowerOff);
             }
-            Ok(other) => return Some(self.failed(format!("{other:?}"))),
+            Ok(other) => {
+                let reason = format!("{other:?}");
+                return Some(self.failed(&reason));
+            }
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
-            Err(error) => return Some(self.failed(error.to_string())),
+            Err(error) => return Some(self.failed(&error.to_string())),
         }
         None
     }
 
     /// What is known of a vCPU that KVM gave up on.
-    fn failed(&self, reason: String) -> VcpuExit {
+    fn failed(&self, reason: &str) -> VcpuExit {
         let at = self
             .fd
             .get_regs()

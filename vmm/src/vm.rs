@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 
 use faultvisor_devices::virtio::mmio;
-use kvm_bindings::{
-    CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region,
-};
+use kvm_bindings::{CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
-use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
+use vm_memory::{
+    Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress,
+};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::cpu::{self, CpuError};
@@ -169,9 +169,7 @@ impl Vm {
         cpu::write_tables(&board.memory)?;
         let mut vcpus = Vec::new();
         for cpu in 0..board.cpus {
-            let vcpu = fd
-                .create_vcpu(cpu.into())
-                .map_err(refuses("make a vCPU"))?;
+            let vcpu = fd.create_vcpu(cpu.into()).map_err(refuses("make a vCPU"))?;
             cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
             vcpus.push(vcpu);
         }

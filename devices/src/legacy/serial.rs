@@ -30,6 +30,7 @@ const INPUT_CAPACITY: usize = 4096;
 /// A UART whose output goes to a console and whose input comes from [`Serial::receive`].
 pub struct Serial {
     state: Mutex<State>,
+    line: Arc<dyn InterruptLine>,
     /// Signalled when there is room for input again.
     room: EventFd,
 }
@@ -56,9 +57,10 @@ impl Serial {
     pub fn new(line: Arc<dyn InterruptLine>, output: ConsoleOutput, room: EventFd) -> Self {
         Self {
             state: Mutex::new(State {
-                uart: Uart::new(Line(line), output),
+                uart: Uart::new(Line(line.clone()), output),
                 waiting: VecDeque::new(),
             }),
+            line,
             room,
         }
     }
@@ -78,10 +80,10 @@ impl Serial {
     }
 
     /// Back to the state after power-on; input that the guest has not read is gone.
-    pub fn reset(&self, line: Arc<dyn InterruptLine>) {
+    pub fn reset(&self) {
         let mut state = lock(&self.state);
         let output = state.uart.writer().clone();
-        state.uart = Uart::new(Line(line), output);
+        state.uart = Uart::new(Line(self.line.clone()), output);
         state.waiting.clear();
         let _ = self.room.write(1);
     }
@@ -197,10 +199,10 @@ mod tests {
 
     #[test]
     fn a_reset_forgets_input_and_registers() {
-        let (serial, line, _room) = serial();
+        let (serial, _line, _room) = serial();
         serial.write(7, &[0x5a]);
         serial.receive(b"typed before the reset");
-        serial.reset(Arc::new(line));
+        serial.reset();
         assert_eq!(read(&serial, 7), 0);
         assert_eq!(read(&serial, LINE_STATUS) & DATA_READY, 0);
     }

@@ -134,7 +134,7 @@ impl Kernel {
             Some((Format::Elf, elf_end(&file)))
         } else if matches((bzimage::MAGIC.0, &bzimage::MAGIC.1)) {
             let flags = read_u16(&file, bzimage::XLOADFLAGS);
-            if !flags.is_some_and(|flags| flags & 1 != 0) {
+            if flags.is_none_or(|flags| flags & 1 == 0) {
                 return Err(KernelError::No64BitEntry(path.to_owned()));
             }
             Some((Format::BzImage, bzimage_end(&file)))

@@ -200,7 +200,7 @@ impl Guest {
 fn low_memory_end(memory: &GuestMemoryMmap) -> u64 {
     memory
         .find_region(GuestAddress(0))
-        .map_or(0, |region| region.len())
+        .map_or(0, GuestMemoryRegion::len)
         .min(memory::LOW_MEMORY_END)
 }
 

@@ -17,8 +17,8 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::cli::SerialPort;
 use crate::inbox::Sender;
-use crate::socket_path::{self, BoundPath};
 use crate::terminal::RawTerminal;
+use faultvisor_monitor::unix_socket::{self, SocketFile, UnixSocketError};
 
 /// Why the console cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum ConsoleError {
     },
     /// The socket.
     #[error("--serial: {0}")]
-    Socket(#[from] socket_path::BindError),
+    Socket(#[from] UnixSocketError),
     /// The terminal, a thread or a descriptor.
     #[error("--serial: {0}")]
     Setup(#[from] io::Error),
@@ -46,10 +46,18 @@ pub struct Console {
     terminal: Option<RawTerminal>,
 }
 
+/// A console in use.
+pub struct ConnectedConsole {
+    /// Its input, to be run on the main loop.
+    pub subscriber: Option<Box<dyn MutEventSubscriber>>,
+    /// The raw terminal, to be kept until the end.
+    pub terminal: Option<RawTerminal>,
+}
+
 enum Input {
     None,
     Stdin,
-    Unix(UnixListener, BoundPath),
+    Unix(UnixListener, SocketFile),
 }
 
 impl Console {
@@ -66,8 +74,9 @@ impl Console {
                 terminal = RawTerminal::enter()?;
                 let output = ConsoleOutput::new()?;
                 // Not `std::io::stdout`, which would keep back what follows the last newline.
-                output.attach(Box::new(File::from(rustix::io::dup(rustix::stdio::stdout())
-                    .map_err(io::Error::from)?)));
+                output.attach(Box::new(File::from(
+                    rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?,
+                )));
                 (output, Input::Stdin)
             }
             SerialPort::File(path) => {
@@ -80,7 +89,7 @@ impl Console {
                 (output, Input::None)
             }
             SerialPort::Unix(path) => {
-                let (listener, bound) = socket_path::bind(path)?;
+                let (listener, bound) = unix_socket::bind(path)?;
                 (ConsoleOutput::new()?, Input::Unix(listener, bound))
             }
         };
@@ -96,8 +105,7 @@ impl Console {
         &self.output
     }
 
-    /// Connects the input to the UART: what is to be run on the main loop, and what must be kept
-    /// until the end. `room` is the event that the UART announces room with.
+    /// Connects the input to the UART. `room` is the event that the UART announces room with.
     ///
     /// # Errors
     ///
@@ -107,7 +115,7 @@ impl Console {
         serial: Arc<Serial>,
         room: EventFd,
         inbox: Sender,
-    ) -> io::Result<(Option<Box<dyn MutEventSubscriber>>, Option<RawTerminal>)> {
+    ) -> io::Result<ConnectedConsole> {
         let subscriber: Option<Box<dyn MutEventSubscriber>> = match self.input {
             Input::None => None,
             Input::Stdin => Some(Box::new(input::StandardInput::new(serial, room, inbox)?)),
@@ -119,6 +127,9 @@ impl Console {
                 room,
             ))),
         };
-        Ok((subscriber, self.terminal))
+        Ok(ConnectedConsole {
+            subscriber,
+            terminal: self.terminal,
+        })
     }
 }

@@ -10,14 +10,14 @@ use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_devices::legacy::Serial;
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::socket_path::BoundPath;
+use faultvisor_monitor::unix_socket::SocketFile;
 
 /// Accepts a client when there is none, and moves its input to the UART. The UART's output goes to
 /// it through the console's own thread.
 pub(super) struct SocketConsole {
     listener: UnixListener,
     /// Removes the socket's file at the end.
-    _path: BoundPath,
+    _path: SocketFile,
     output: ConsoleOutput,
     serial: Arc<Serial>,
     room: EventFd,
@@ -28,7 +28,7 @@ pub(super) struct SocketConsole {
 impl SocketConsole {
     pub(super) fn new(
         listener: UnixListener,
-        path: BoundPath,
+        path: SocketFile,
         output: ConsoleOutput,
         serial: Arc<Serial>,
         room: EventFd,

@@ -61,7 +61,7 @@ pub(super) fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
     }
     // The first gigabyte: the kernel, its parameters and its command line are there.
     for index in 0..512 {
-        let entry = index * LARGE_PAGE_SIZE | LARGE_PAGE | PRESENT_WRITABLE;
+        let entry = (index * LARGE_PAGE_SIZE) | LARGE_PAGE | PRESENT_WRITABLE;
         memory.write_obj(entry, GuestAddress(layout::PAGE_DIRECTORY + index * 8))?;
     }
     Ok(())

@@ -1,0 +1,192 @@
+//! Putting the machine together, from a configuration to a guest before its first instruction.
+
+use std::cell::Cell;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use faultvisor_devices::block::policy::Run;
+use faultvisor_devices::bus::{Bus, RangeError};
+use faultvisor_devices::console::ConsoleOutput;
+use faultvisor_devices::legacy::{
+    COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, KeyboardController, PowerControl, Serial,
+};
+use faultvisor_devices::virtio::mmio;
+use faultvisor_monitor::Signals;
+use faultvisor_schema::RunState;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::disks::{DriveError, MachineDisk};
+use super::reset::StartError;
+use super::{DeviceNames, LifeCycle, Machine};
+use crate::boot::{BootError, Guest};
+use crate::cli::Configuration;
+use crate::cpu::{self, CpuError};
+use crate::inbox::{Inbox, Sender};
+use crate::memory::{self, MemoryError};
+use crate::vcpu::{self, Buses, Generation};
+use crate::vm::{self, Board, Line, VmError};
+
+/// Why there is no machine.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// KVM.
+    #[error(transparent)]
+    Vm(#[from] VmError),
+    /// The CPU's features.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+    /// Guest memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// A disk.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// Kernel, initrd or command line.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The first start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Two devices in one place.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// A descriptor or a signal handler.
+    #[error("cannot set up the machine: {0}")]
+    Setup(#[from] io::Error),
+}
+
+/// What a machine is made from.
+pub struct Plan<'a> {
+    /// The command line.
+    pub configuration: &'a Configuration,
+    /// Where the serial port writes to.
+    pub output: ConsoleOutput,
+    /// Where events go.
+    pub signals: Signals,
+    /// The main thread's queue.
+    pub inbox: Inbox,
+    /// And its other end.
+    pub sender: Sender,
+    /// Readable when the host wants the program to end.
+    pub host_signal: UnixStream,
+}
+
+/// The parts of a machine that its surroundings need.
+pub struct Connections {
+    /// The serial port, for its input.
+    pub serial: Arc<Serial>,
+    /// Written to when the serial port has room again.
+    pub room: EventFd,
+    /// The names of the disks.
+    pub devices: DeviceNames,
+}
+
+impl Machine {
+    /// Puts a machine together. Its guest is in memory and its vCPUs are paused.
+    ///
+    /// # Errors
+    ///
+    /// [`AssemblyError`] names what is missing or wrong.
+    pub fn assemble(plan: Plan<'_>) -> Result<(Self, Connections), AssemblyError> {
+        let Plan {
+            configuration,
+            output,
+            signals,
+            inbox,
+            sender,
+            host_signal,
+        } = plan;
+        let kvm = vm::open_kvm()?;
+        vcpu::prepare_signals()?;
+        let memory = memory::allocate(configuration.memory)?;
+        let event = || EventFd::new(EFD_NONBLOCK);
+        let (reset_line, power_off, room, serial_line) = (event()?, event()?, event()?, event()?);
+        let serial = Arc::new(Serial::new(
+            Arc::new(serial_line.try_clone()?),
+            output,
+            room.try_clone()?,
+        ));
+
+        let mut pio = Bus::new();
+        let keyboard = KeyboardController::new(reset_line.try_clone()?);
+        let power = PowerControl::new(power_off.try_clone()?);
+        pio.insert(COM1_BASE, COM_PORTS, serial.clone())?;
+        pio.insert(
+            KeyboardController::BASE,
+            KeyboardController::PORTS,
+            Arc::new(keyboard),
+        )?;
+        pio.insert(Cmos::BASE, Cmos::PORTS, Arc::new(Cmos::new()))?;
+        pio.insert(
+            PowerControl::EVENT_BLOCK.into(),
+            PowerControl::PORTS,
+            Arc::new(power),
+        )?;
+
+        let mut mmio = Bus::new();
+        let mut disks = Vec::new();
+        let mut kicks = Vec::new();
+        let mut lines = vec![Line {
+            event: serial_line,
+            interrupt: COM1_INTERRUPT,
+        }];
+        for (index, drive) in (0..).zip(&configuration.drives) {
+            let (disk, wiring) = MachineDisk::open(drive, index, &memory, &signals, &sender)?;
+            mmio.insert(wiring.kick.window, mmio::WINDOW, wiring.transport)?;
+            lines.push(wiring.line);
+            kicks.push(wiring.kick);
+            disks.push(disk);
+        }
+        let announcements: Vec<String> = disks.iter().map(MachineDisk::announcement).collect();
+        let guest = Guest::open(configuration, &announcements.join(" "))?;
+        let devices = DeviceNames(Arc::new(
+            disks.iter().map(|disk| disk.id().to_owned()).collect(),
+        ));
+        let board = Board {
+            memory,
+            buses: Arc::new(Buses { pio, mmio }),
+            lines,
+            kicks,
+            features: cpu::supported_features(&kvm)?,
+            cpus: configuration.cpus,
+        };
+        let mut machine = Self {
+            name: configuration.name.clone(),
+            life_cycle: LifeCycle {
+                start_stopped: configuration.start_stopped,
+                no_reboot: configuration.no_reboot,
+                no_shutdown: configuration.no_shutdown,
+                has_monitor: !configuration.qmp.is_empty(),
+            },
+            kvm,
+            board,
+            guest,
+            disks,
+            serial: serial.clone(),
+            vm: None,
+            generation: Generation::default(),
+            state: RunState::Prelaunch,
+            run: Run::default(),
+            stops: Vec::new(),
+            undrained: 0,
+            resetting: None,
+            quit_requested: false,
+            signals,
+            inbox,
+            sender,
+            reset_line,
+            power_off,
+            host_signal,
+            ending: Rc::new(Cell::new(None)),
+        };
+        machine.build()?;
+        let connections = Connections {
+            serial,
+            room,
+            devices,
+        };
+        Ok((machine, connections))
+    }
+}

@@ -1,0 +1,66 @@
+//! The machine's part of the monitor's commands.
+
+use faultvisor_schema::{
+    BlockInfo, CommandError, KvmInfo, MachineCommands, NameInfo, RunState, ShutdownCause,
+    StatusInfo,
+};
+
+use super::Machine;
+use super::disks::MachineDisk;
+
+impl MachineCommands for Machine {
+    fn query_status(&mut self) -> Result<StatusInfo, CommandError> {
+        Ok(StatusInfo {
+            running: self.is_running(),
+            status: self.state,
+        })
+    }
+
+    fn query_kvm(&mut self) -> Result<KvmInfo, CommandError> {
+        Ok(KvmInfo {
+            enabled: true,
+            present: true,
+        })
+    }
+
+    fn query_name(&mut self) -> Result<NameInfo, CommandError> {
+        Ok(NameInfo {
+            name: self.name.clone(),
+        })
+    }
+
+    fn query_block(&mut self) -> Result<Vec<BlockInfo>, CommandError> {
+        Ok(self.disks.iter().map(MachineDisk::info).collect())
+    }
+
+    /// Through [`Machine::stop_command`], whose answer waits for the disks; this is for whoever
+    /// cannot wait.
+    fn stop(&mut self) -> Result<(), CommandError> {
+        Machine::stop(self, RunState::Paused);
+        Ok(())
+    }
+
+    fn cont(&mut self) -> Result<(), CommandError> {
+        match self.state {
+            RunState::Running => Ok(()),
+            // What QEMU calls a state that needs a reset.
+            RunState::InternalError | RunState::Shutdown | RunState::GuestPanicked => Err(
+                CommandError::generic("Resetting the Virtual Machine is required"),
+            ),
+            _ => {
+                self.start();
+                Ok(())
+            }
+        }
+    }
+
+    fn quit(&mut self) -> Result<(), CommandError> {
+        self.quit_requested = true;
+        Ok(())
+    }
+
+    fn system_reset(&mut self) -> Result<(), CommandError> {
+        self.reset(ShutdownCause::HostQmpSystemReset, false);
+        Ok(())
+    }
+}

@@ -1,0 +1,344 @@
+//! The machine's disks: opening them, and what joins them to the monitor.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex};
+
+use faultvisor_devices::block::policy::Run;
+use faultvisor_devices::block::{
+    Access, Action, Image, IoStatus, OpenError, SECTOR_SIZE, ThreadPool,
+};
+use faultvisor_devices::interrupt::InterruptLine;
+use faultvisor_devices::sync::lock;
+use faultvisor_devices::virtio::block::{
+    Disk, DiskConfiguration, DiskObserver, ErrorKind, IoError,
+};
+use faultvisor_devices::virtio::mmio::{self, Transport};
+use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
+use faultvisor_monitor::Signals;
+use faultvisor_schema::{
+    BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError,
+    BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo, IoOperationType,
+};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::cli::{Drive, Format};
+use crate::inbox::{Notice, Sender};
+use crate::vcpu::Generation;
+use crate::vm::{Kick, Line};
+
+/// The disks' register windows lie here, one after the other, in the hole below 4 GiB.
+const WINDOWS: u64 = 0xd000_0000;
+
+/// The interrupts that disks get in turn: what a PC's own devices leave free of the inputs that a
+/// kernel sets up without being told. More disks share them, which edges allow.
+const INTERRUPTS: [u32; 9] = [5, 6, 7, 10, 11, 12, 14, 15, 3];
+
+/// Why a `--drive` cannot be a disk.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The image.
+    #[error("drive '{id}': {source}")]
+    Open {
+        /// The drive.
+        id: String,
+        /// What is wrong.
+        source: OpenError,
+    },
+    /// Nothing was said of its format, and it looks like another than raw.
+    #[error(
+        "drive '{id}': '{path}' is a qcow2 image, which is not supported; \
+         format=raw would use its bytes as they are"
+    )]
+    Format {
+        /// The drive.
+        id: String,
+        /// The image.
+        path: String,
+    },
+    /// The host refused a thread or a descriptor.
+    #[error("drive '{id}': {source}")]
+    Setup {
+        /// The drive.
+        id: String,
+        /// What the host said.
+        source: io::Error,
+    },
+}
+
+/// What raises a disk's errors as signals and stops the machine for them.
+struct Observer {
+    id: String,
+    signals: Signals,
+    inbox: Mutex<Sender>,
+}
+
+impl DiskObserver for Observer {
+    fn io_error(&self, error: &IoError) {
+        self.signals.raise(Event::BlockIoError(BlockIoError {
+            qom_path: qom_path(&self.id),
+            device: self.id.clone(),
+            node_name: Some(self.id.clone()),
+            operation: match error.kind {
+                ErrorKind::Read => IoOperationType::Read,
+                ErrorKind::Write => IoOperationType::Write,
+            },
+            action: match error.action {
+                Action::Report => BlockErrorAction::Report,
+                Action::Ignore => BlockErrorAction::Ignore,
+                Action::Stop => BlockErrorAction::Stop,
+            },
+            nospace: Some(error.errno == faultvisor_devices::block::Errno::ENOSPC),
+            reason: error.errno.to_string(),
+        }));
+    }
+
+    fn stop_machine(&self, run: Run) {
+        lock(&self.inbox).send(Notice::DiskError(run));
+    }
+}
+
+/// Where QEMU's object tree would have the device.
+fn qom_path(id: &str) -> String {
+    format!("/machine/peripheral/{id}")
+}
+
+/// A disk with its transport and the image behind it.
+pub(super) struct MachineDisk {
+    disk: Arc<Disk>,
+    transport: Arc<Transport>,
+    /// A second handle on the image, for what `query-block` says of it.
+    image: std::fs::File,
+    path: String,
+    /// Its place among the disks.
+    index: u32,
+}
+
+/// A disk's connections to the board.
+pub(super) struct Wiring {
+    pub transport: Arc<Transport>,
+    pub line: Line,
+    pub kick: Kick,
+}
+
+impl MachineDisk {
+    /// Opens a drive and starts its thread; the disk begins paused.
+    pub(super) fn open(
+        drive: &Drive,
+        index: u32,
+        memory: &Arc<GuestMemoryMmap>,
+        signals: &Signals,
+        inbox: &Sender,
+    ) -> Result<(Self, Wiring), DriveError> {
+        let image = Image::open(&drive.file, drive.access).map_err(|source| DriveError::Open {
+            id: drive.id.clone(),
+            source,
+        })?;
+        let path = drive.file.display().to_string();
+        if drive.format == Format::Probe && looks_like_qcow2(&image) {
+            return Err(DriveError::Format {
+                id: drive.id.clone(),
+                path,
+            });
+        }
+        Self::set_up(drive, index, image, path, memory, signals, inbox).map_err(|source| {
+            DriveError::Setup {
+                id: drive.id.clone(),
+                source,
+            }
+        })
+    }
+
+    fn set_up(
+        drive: &Drive,
+        index: u32,
+        image: Image,
+        path: String,
+        memory: &Arc<GuestMemoryMmap>,
+        signals: &Signals,
+        inbox: &Sender,
+    ) -> io::Result<(Self, Wiring)> {
+        let configuration = DiskConfiguration {
+            id: drive.id.clone(),
+            serial: drive.serial.clone(),
+            sectors: image.length() / SECTOR_SIZE,
+            access: drive.access,
+            policy: drive.policy,
+        };
+        let observer = Observer {
+            id: drive.id.clone(),
+            signals: signals.clone(),
+            inbox: Mutex::new(inbox.try_clone()?),
+        };
+        let file = image.file().try_clone()?;
+        let backend = ThreadPool::new(image, &drive.id)?;
+        let disk = Disk::new(
+            configuration,
+            Box::new(backend),
+            memory.clone(),
+            Arc::new(observer),
+        )?;
+        let disk = Arc::new(disk);
+        let event = EventFd::new(EFD_NONBLOCK)?;
+        let line: Arc<dyn InterruptLine> = Arc::new(event.try_clone()?);
+        let device: Arc<dyn VirtioDevice> = disk.clone();
+        let transport = Arc::new(Transport::new(device, Arc::new(Interrupt::new(line))));
+        let wiring = Wiring {
+            transport: transport.clone(),
+            line: Line {
+                event,
+                interrupt: interrupt(index),
+            },
+            kick: Kick {
+                event: disk.kick_event().try_clone()?,
+                window: window(index),
+            },
+        };
+        let machine_disk = Self {
+            disk,
+            transport,
+            image: file,
+            path,
+            index,
+        };
+        Ok((machine_disk, wiring))
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.disk.configuration().id
+    }
+
+    /// How the kernel command line announces it (Linux
+    /// `Documentation/admin-guide/kernel-parameters.txt`, `virtio_mmio.device`).
+    pub(super) fn announcement(&self) -> String {
+        format!(
+            "virtio_mmio.device={}K@{:#x}:{}",
+            mmio::WINDOW >> 10,
+            window(self.index),
+            interrupt(self.index)
+        )
+    }
+
+    pub(super) fn resume(&self, run: Run) {
+        self.disk.resume(run);
+    }
+
+    pub(super) fn pause(&self, run: Run, inbox: &Sender) {
+        self.then(inbox, Notice::DiskDrained(run), |done| {
+            self.disk.pause(done);
+        });
+    }
+
+    pub(super) fn reset(&self, generation: Generation, inbox: &Sender) {
+        self.then(inbox, Notice::DiskReset(generation), |done| {
+            self.disk.reset_then(done);
+        });
+    }
+
+    pub(super) fn reset_registers(&self) {
+        self.transport.reset_registers();
+    }
+
+    pub(super) fn close(&self, inbox: &Sender) {
+        self.then(inbox, Notice::DiskClosed, |done| self.disk.close(done));
+    }
+
+    /// Asks the disk for something whose end is a notice.
+    fn then(
+        &self,
+        inbox: &Sender,
+        notice: Notice,
+        ask: impl FnOnce(faultvisor_devices::virtio::block::Done),
+    ) {
+        match inbox.try_clone() {
+            Ok(inbox) => ask(Box::new(move || inbox.send(notice))),
+            Err(error) => {
+                // Without a descriptor to be told by, the end is taken for granted.
+                tracing::error!(%error, "drive '{}'", self.id());
+                ask(Box::new(|| ()));
+                inbox.send(notice);
+            }
+        }
+    }
+
+    /// What `query-block` says of it.
+    pub(super) fn info(&self) -> BlockInfo {
+        let configuration = self.disk.configuration();
+        let actual_size = self
+            .image
+            .metadata()
+            .ok()
+            .and_then(|metadata| i64::try_from(metadata.blocks() * 512).ok());
+        let virtual_size = configuration.sectors * SECTOR_SIZE;
+        let image = ImageInfo {
+            filename: self.path.clone(),
+            format: "raw".to_owned(),
+            dirty_flag: None,
+            actual_size,
+            virtual_size: i64::try_from(virtual_size).unwrap_or(i64::MAX),
+            cluster_size: None,
+            encrypted: None,
+            compressed: None,
+            backing_filename: None,
+            full_backing_filename: None,
+            backing_filename_format: None,
+            backing_image: None,
+        };
+        let inserted = BlockDeviceInfo {
+            file: self.path.clone(),
+            node_name: Some(configuration.id.clone()),
+            ro: configuration.access == Access::ReadOnly,
+            drv: "raw".to_owned(),
+            backing_file: None,
+            backing_file_depth: 0,
+            encrypted: false,
+            detect_zeroes: BlockdevDetectZeroesOptions::Off,
+            bps: 0,
+            bps_rd: 0,
+            bps_wr: 0,
+            iops: 0,
+            iops_rd: 0,
+            iops_wr: 0,
+            image,
+            cache: BlockdevCacheInfo {
+                writeback: true,
+                direct: false,
+                no_flush: false,
+            },
+            write_threshold: 0,
+        };
+        let io_status = match self.disk.io_status() {
+            IoStatus::Ok => BlockDeviceIoStatus::Ok,
+            IoStatus::Failed => BlockDeviceIoStatus::Failed,
+            IoStatus::NoSpace => BlockDeviceIoStatus::Nospace,
+        };
+        BlockInfo {
+            device: configuration.id.clone(),
+            qdev: Some(qom_path(&configuration.id)),
+            r#type: "unknown".to_owned(),
+            removable: false,
+            locked: false,
+            inserted: Some(inserted),
+            // As in QEMU: only a disk whose errors can stop the machine has one.
+            io_status: configuration.policy.may_stop().then_some(io_status),
+        }
+    }
+}
+
+fn window(index: u32) -> u64 {
+    WINDOWS + u64::from(index) * mmio::WINDOW
+}
+
+fn interrupt(index: u32) -> u32 {
+    let slot = usize::try_from(index).unwrap_or_default() % INTERRUPTS.len();
+    INTERRUPTS[slot]
+}
+
+/// Whether an image begins as qcow2 does. Taken for raw by mistake, its guest would read the
+/// format's own tables, and write over them.
+fn looks_like_qcow2(image: &Image) -> bool {
+    let mut magic = [0; 4];
+    std::os::unix::fs::FileExt::read_exact_at(image.file(), &mut magic, 0).is_ok()
+        && magic == *b"QFI\xfb"
+}

@@ -1,0 +1,336 @@
+//! The machine: its parts, and its run state, which the main thread owns.
+//!
+//! Everything that changes the run state arrives as a [`Notice`] in one queue, and is done with
+//! before the next is looked at. Nothing here waits for a disk or for a vCPU that is busy with a
+//! device: what takes time is asked for, and its end is another notice.
+
+mod assembly;
+mod commands;
+mod disks;
+mod reset;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use faultvisor_devices::block::policy::Run;
+use faultvisor_devices::legacy::Serial;
+use faultvisor_monitor::{Reply, Signals};
+use faultvisor_schema::{
+    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause,
+};
+use kvm_ioctls::Kvm;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::boot::Guest;
+use crate::inbox::{Inbox, Notice, Sender};
+use crate::vcpu::{Generation, VcpuExit};
+use crate::vm::{Board, Vm};
+pub use assembly::{AssemblyError, Plan};
+use disks::MachineDisk;
+use reset::Resetting;
+
+/// How long the end of the program waits for requests in flight. They were not answered yet: the
+/// guest was never told that they are safe.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the machine does at the ends of its guest's life.
+#[derive(Debug, Clone, Copy)]
+pub struct LifeCycle {
+    /// `-S`.
+    pub start_stopped: bool,
+    /// `--no-reboot`.
+    pub no_reboot: bool,
+    /// `--no-shutdown`.
+    pub no_shutdown: bool,
+    /// Whether any client can reach the machine and continue or end it.
+    pub has_monitor: bool,
+}
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The guest shut down, or somebody asked for the end.
+    Orderly,
+    /// The guest could not be kept running, and nobody is there to look at it.
+    Failed,
+}
+
+/// The machine.
+pub struct Machine {
+    name: Option<String>,
+    life_cycle: LifeCycle,
+    kvm: Kvm,
+    board: Board,
+    guest: Guest,
+    disks: Vec<MachineDisk>,
+    serial: Arc<Serial>,
+    vm: Option<Vm>,
+    generation: Generation,
+    state: RunState,
+    run: Run,
+    /// `stop` commands that are answered when no disk has anything in flight.
+    stops: Vec<Reply>,
+    /// Disks that have not said yet that nothing is in flight.
+    undrained: usize,
+    resetting: Option<Resetting>,
+    quit_requested: bool,
+    signals: Signals,
+    inbox: Inbox,
+    sender: Sender,
+    /// The guest pulsed the reset line.
+    reset_line: EventFd,
+    /// The guest switched itself off.
+    power_off: EventFd,
+    /// A signal of the host that asks for the end.
+    host_signal: UnixStream,
+    ending: Rc<Cell<Option<Ending>>>,
+}
+
+impl Machine {
+    /// How the program is to end, once it is.
+    pub fn ending(&self) -> Rc<Cell<Option<Ending>>> {
+        self.ending.clone()
+    }
+
+    fn is_running(&self) -> bool {
+        self.state == RunState::Running
+    }
+
+    /// Starts the guest, or leaves it before its first instruction (`-S`).
+    pub fn power_on(&mut self) {
+        if !self.life_cycle.start_stopped {
+            self.start();
+        }
+    }
+
+    /// Begins a run.
+    fn start(&mut self) {
+        self.state = RunState::Running;
+        // Before anything can fail again: the client sees the error of the new run after it.
+        self.signals.raise(Event::Resume);
+        if self.resetting.is_none() {
+            self.begin_run();
+        }
+    }
+
+    /// Lets disks and vCPUs go.
+    fn begin_run(&mut self) {
+        self.run = Run(self.run.0 + 1);
+        for disk in &self.disks {
+            disk.resume(self.run);
+        }
+        // Their pause is over, whether or not it was complete.
+        self.undrained = 0;
+        self.answer_stops();
+        if let Some(vm) = &self.vm {
+            vm.vcpus().resume();
+        }
+    }
+
+    /// Stops the guest for a reason, if it runs.
+    fn stop(&mut self, reason: RunState) {
+        if !self.is_running() {
+            return;
+        }
+        if let Some(vm) = &self.vm {
+            vm.vcpus().pause();
+        }
+        self.state = reason;
+        self.signals.raise(Event::Stop);
+        self.pause_disks();
+    }
+
+    fn pause_disks(&mut self) {
+        self.undrained = self.disks.len();
+        for disk in &self.disks {
+            disk.pause(self.run, &self.sender);
+        }
+    }
+
+    /// A client's `stop`: answered when the images are at rest.
+    fn stop_command(&mut self, reply: Reply) {
+        self.stop(RunState::Paused);
+        self.stops.push(reply);
+        if self.undrained == 0 {
+            self.answer_stops();
+        }
+    }
+
+    fn answer_stops(&mut self) {
+        for reply in self.stops.drain(..) {
+            reply.send(Ok(MachineReturn::Empty(Empty {})));
+        }
+    }
+
+    fn disk_drained(&mut self, run: Run) {
+        if run == self.run && self.undrained > 0 {
+            self.undrained -= 1;
+            if self.undrained == 0 {
+                self.answer_stops();
+            }
+        }
+    }
+
+    /// A disk holds a request back. If the machine has been continued since, or reset, the request
+    /// has been submitted again, or dropped, and the error is none any more.
+    fn disk_error(&mut self, run: Run) {
+        if run == self.run && self.resetting.is_none() {
+            self.stop(RunState::IoError);
+        }
+    }
+
+    fn vcpu_exit(&mut self, generation: Generation, exit: VcpuExit) {
+        if generation != self.generation {
+            return;
+        }
+        match exit {
+            VcpuExit::Ended => self.vcpu_ended(),
+            VcpuExit::TripleFault | VcpuExit::Reset => self.guest_reset(),
+            VcpuExit::PowerOff => self.guest_power_off(),
+            VcpuExit::Failed(reason) => {
+                tracing::error!("the guest cannot go on: {reason}");
+                self.fail();
+            }
+        }
+    }
+
+    /// The guest cannot go on. A client may look at it; without one, the program ends.
+    fn fail(&mut self) {
+        self.stop(RunState::InternalError);
+        if !self.life_cycle.has_monitor {
+            self.ending.set(Some(Ending::Failed));
+        }
+    }
+
+    /// The guest asked for a reset.
+    fn guest_reset(&mut self) {
+        self.reset(ShutdownCause::GuestReset, true);
+    }
+
+    /// The guest switched itself off.
+    fn guest_power_off(&mut self) {
+        if self.resetting.is_none() {
+            self.shut_down(ShutdownCause::GuestShutdown, true);
+        }
+    }
+
+    /// The machine is off: the end, unless `--no-shutdown` keeps it for a client to look at.
+    fn shut_down(&mut self, reason: ShutdownCause, guest: bool) {
+        self.signals
+            .raise(Event::Shutdown(Shutdown { guest, reason }));
+        if self.life_cycle.no_shutdown {
+            self.stop(RunState::Shutdown);
+        } else {
+            self.ending.set(Some(Ending::Orderly));
+        }
+    }
+
+    /// Somebody wants the program to end, whatever the guest does.
+    fn end(&mut self, reason: ShutdownCause) {
+        let guest = false;
+        self.signals
+            .raise(Event::Shutdown(Shutdown { guest, reason }));
+        self.ending.set(Some(Ending::Orderly));
+    }
+
+    fn execute(&mut self, command: MachineCommand, reply: Reply) {
+        if command == MachineCommand::Stop {
+            return self.stop_command(reply);
+        }
+        reply.send(command.execute(self));
+        if std::mem::take(&mut self.quit_requested) {
+            self.end(ShutdownCause::HostQmpQuit);
+        }
+    }
+
+    fn handle(&mut self, notice: Notice) {
+        match notice {
+            Notice::Command(command, reply) => self.execute(command, reply),
+            Notice::Vcpu(generation, exit) => self.vcpu_exit(generation, exit),
+            Notice::DiskError(run) => self.disk_error(run),
+            Notice::DiskDrained(run) => self.disk_drained(run),
+            Notice::DiskReset(generation) => self.disk_reset(generation),
+            Notice::DiskClosed => {}
+            Notice::End(reason) => self.end(reason),
+        }
+    }
+
+    /// Ends vCPUs and disks, as far as that is possible in reasonable time.
+    pub fn close(self) {
+        if let Some(vm) = &self.vm {
+            vm.vcpus().end();
+        }
+        for disk in &self.disks {
+            disk.close(&self.sender);
+        }
+        let deadline = Instant::now() + CLOSE_PATIENCE;
+        let mut open = self.disks.len();
+        while open > 0 {
+            match self.inbox.next_until(deadline) {
+                Some(Notice::DiskClosed) => open -= 1,
+                // A command's reply answers that there is none any more.
+                Some(_) => {}
+                None => {
+                    tracing::warn!("{open} disks still have requests in flight");
+                    // Their threads cannot be waited for; the process takes them with it.
+                    std::mem::forget(self.disks);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The names of the machine's disks, for whoever must not ask the machine itself.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceNames(Arc<BTreeSet<String>>);
+
+impl DeviceNames {
+    /// Whether a device has that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+impl MutEventSubscriber for Machine {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        let result = [
+            Events::new(self.inbox.event(), EventSet::IN),
+            Events::new(&self.reset_line, EventSet::IN),
+            Events::new(&self.power_off, EventSet::IN),
+            Events::new(&self.host_signal, EventSet::IN),
+        ]
+        .into_iter()
+        .try_for_each(|events| ops.add(events));
+        if let Err(error) = result {
+            tracing::error!(%error, "the main loop");
+            self.ending.set(Some(Ending::Failed));
+        }
+    }
+
+    fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
+        let fd = events.fd();
+        if fd == self.inbox.event().as_raw_fd() {
+            self.inbox.clear_event();
+            while self.ending.get().is_none()
+                && let Some(notice) = self.inbox.next()
+            {
+                self.handle(notice);
+            }
+        } else if fd == self.reset_line.as_raw_fd() {
+            let _ = self.reset_line.read();
+            self.guest_reset();
+        } else if fd == self.power_off.as_raw_fd() {
+            let _ = self.power_off.read();
+            self.guest_power_off();
+        } else {
+            self.end(ShutdownCause::HostSignal);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Reset: the vCPUs end, the disks come to rest, and a new virtual machine starts on the same
+//! memory and devices.
+
+use faultvisor_schema::{Event, Reset, RunState, ShutdownCause};
+
+use super::Machine;
+use crate::boot::BootError;
+use crate::memory;
+use crate::vcpu::Generation;
+use crate::vm::{Vm, VmError};
+
+/// A reset that waits for vCPUs and disks.
+pub(super) struct Resetting {
+    reason: ShutdownCause,
+    guest: bool,
+    vcpus: usize,
+    disks: usize,
+}
+
+/// Why a machine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Kernel, initrd or command line.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// KVM.
+    #[error(transparent)]
+    Vm(#[from] VmError),
+}
+
+impl Machine {
+    /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`).
+    pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool) {
+        if self.resetting.is_some() || guest && !self.is_running() {
+            return;
+        }
+        if self.life_cycle.no_reboot {
+            return self.shut_down(reason, guest);
+        }
+        let vcpus = self.vm.as_ref().map_or(0, |vm| {
+            vm.vcpus().end();
+            vm.vcpus().count()
+        });
+        self.resetting = Some(Resetting {
+            reason,
+            guest,
+            vcpus,
+            disks: self.disks.len(),
+        });
+        for disk in &self.disks {
+            disk.reset(self.generation, &self.sender);
+        }
+        self.finish_reset();
+    }
+
+    pub(super) fn vcpu_ended(&mut self) {
+        if let Some(resetting) = &mut self.resetting {
+            resetting.vcpus = resetting.vcpus.saturating_sub(1);
+        }
+        self.finish_reset();
+    }
+
+    pub(super) fn disk_reset(&mut self, generation: Generation) {
+        if generation == self.generation
+            && let Some(resetting) = &mut self.resetting
+        {
+            resetting.disks = resetting.disks.saturating_sub(1);
+        }
+        self.finish_reset();
+    }
+
+    /// Starts the new virtual machine when nothing of the old one is at work any more.
+    fn finish_reset(&mut self) {
+        let Some(resetting) = self
+            .resetting
+            .take_if(|resetting| resetting.vcpus == 0 && resetting.disks == 0)
+        else {
+            return;
+        };
+        let Resetting { reason, guest, .. } = resetting;
+        if let Some(vm) = self.vm.take() {
+            vm.close();
+        }
+        for disk in &self.disks {
+            disk.reset_registers();
+        }
+        self.serial.reset();
+        // Pulses of the old machine mean nothing to the new one.
+        let _ = self.reset_line.read();
+        let _ = self.power_off.read();
+        memory::clear(&self.board.memory);
+        let built = self.build();
+        self.signals.raise(Event::Reset(Reset { guest, reason }));
+        match built {
+            Ok(()) if self.is_running() => self.begin_run(),
+            Ok(()) => self.state = RunState::Prelaunch,
+            Err(error) => {
+                tracing::error!("the machine cannot start again: {error}");
+                self.fail();
+            }
+        }
+    }
+
+    /// Fills memory, which must be all zeros, and makes a virtual machine.
+    pub(super) fn build(&mut self) -> Result<(), StartError> {
+        let entry = self.guest.load(&self.board.memory)?;
+        self.generation = Generation(self.generation.0 + 1);
+        let vm = Vm::new(&self.kvm, &self.board, entry, self.generation, &self.sender)?;
+        self.vm = Some(vm);
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The program's life: everything is opened, the machine runs, everything is put away.
+
+use std::io;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
+use faultvisor_devices::sync::lock;
+use faultvisor_monitor::{Monitor, Reply};
+use faultvisor_schema::MachineCommand;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::{Configuration, UsageError};
+use crate::console::{Console, ConsoleError};
+use crate::host_signals;
+use crate::inbox::{Inbox, Notice, Sender};
+use crate::machine::{AssemblyError, DeviceNames, Ending, Machine, Plan};
+use crate::pid_file::{PidFile, PidFileError};
+
+/// How long the end of the program waits for clients and the console to take what is left.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why the program did not run, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The command line.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The serial port.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    /// The monitor's listeners.
+    #[error("--qmp: {0}")]
+    Bind(#[from] faultvisor_monitor::BindError),
+    /// The monitor.
+    #[error(transparent)]
+    Monitor(#[from] faultvisor_monitor::StartError),
+    /// The machine.
+    #[error(transparent)]
+    Assembly(#[from] AssemblyError),
+    /// The file for the process ID.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// The main loop.
+    #[error("the main loop failed: {0}")]
+    Loop(event_manager::Error),
+    /// A descriptor or a signal handler.
+    #[error("cannot set up the program: {0}")]
+    Setup(#[from] io::Error),
+}
+
+/// What the monitor's thread knows of the machine.
+struct Link {
+    inbox: Mutex<Sender>,
+    devices: DeviceNames,
+}
+
+impl faultvisor_monitor::Machine for Link {
+    fn submit(&self, command: MachineCommand, reply: Reply) {
+        lock(&self.inbox).send(Notice::Command(command, reply));
+    }
+
+    fn has_device(&self, name: &str) -> bool {
+        self.devices.contains(name)
+    }
+}
+
+/// Warnings and errors go to standard error; `FAULTVISOR_LOG` (error, warn, info, debug, trace,
+/// off) says how much.
+fn start_logging() {
+    let level = std::env::var("FAULTVISOR_LOG")
+        .ok()
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(LevelFilter::WARN);
+    // Refused only when there is a logger already.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .try_init();
+}
+
+/// Runs a machine to its end.
+///
+/// # Errors
+///
+/// [`ProgramError`], before the guest runs, in one line that names what is wrong.
+pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
+    start_logging();
+    let host_signal = host_signals::catch()?;
+    let (inbox, sender) = Inbox::new()?;
+    let monitor = Monitor::builder().bind(&configuration.qmp)?;
+    let console = Console::open(&configuration.serial)?;
+    let output = console.output().clone();
+    let plan = Plan {
+        configuration,
+        output: output.clone(),
+        signals: monitor.signals(),
+        inbox,
+        sender: sender.try_clone()?,
+        host_signal,
+    };
+    let (mut machine, connections) = Machine::assemble(plan)?;
+    let _pid_file = configuration
+        .pidfile
+        .as_deref()
+        .map(PidFile::write)
+        .transpose()?;
+    let (input, terminal) =
+        console.connect(connections.serial, connections.room, sender.try_clone()?)?;
+    let monitor = monitor.start(Box::new(Link {
+        inbox: Mutex::new(sender),
+        devices: connections.devices,
+    }))?;
+    monitor.wait_for_clients();
+
+    let ending = machine.ending();
+    machine.power_on();
+    let mut main_loop: EventManager<Box<dyn MutEventSubscriber>> =
+        EventManager::new().map_err(ProgramError::Loop)?;
+    let machine = std::rc::Rc::new(std::cell::RefCell::new(machine));
+    main_loop.add_subscriber(Box::new(machine.clone()));
+    if let Some(input) = input {
+        main_loop.add_subscriber(input);
+    }
+    let outcome = loop {
+        if let Some(ending) = ending.get() {
+            break Ok(ending);
+        }
+        if let Err(error) = main_loop.run() {
+            break Err(ProgramError::Loop(error));
+        }
+    };
+    // The loop's share in the machine ends first, so that it can be taken apart.
+    drop(main_loop);
+    if let Some(machine) = std::rc::Rc::into_inner(machine) {
+        machine.into_inner().close();
+    }
+    output.drain(FAREWELL);
+    monitor.shutdown(FAREWELL);
+    drop(terminal);
+    outcome
+}
