@@ -5,8 +5,15 @@
 //! drive one VMM; [`suite`] is how an end-to-end test is written, run and reported.
 
 pub mod artifact;
+pub mod child;
+pub mod guest;
 pub mod initramfs;
 pub mod kernel;
+pub mod machine;
 pub mod packages;
+pub mod qmp;
+pub mod stock_kernel;
 pub mod tool;
+pub mod transcript;
+mod userland;
 pub mod workspace;
