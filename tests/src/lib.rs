@@ -7,12 +7,15 @@
 pub mod artifact;
 pub mod child;
 pub mod guest;
+pub mod host;
 pub mod initramfs;
 pub mod kernel;
+pub mod lab;
 pub mod machine;
 pub mod packages;
 pub mod qmp;
 pub mod stock_kernel;
+pub mod suite;
 pub mod tool;
 pub mod transcript;
 mod userland;
