@@ -12,9 +12,9 @@ mod runner;
 use std::time::Duration;
 
 pub use context::{Context, Place};
-pub use failure::Failure;
+pub use failure::{Failure, chain};
 pub use result::{Outcome, Record, Report, TestResult};
-pub use runner::{Selection, run_all, run_one};
+pub use runner::{Selection, run_all, run_one, selected};
 
 /// What a test cannot run without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,6 +35,18 @@ impl Selection {
     }
 }
 
+/// The selected tests, in order.
+pub fn selected<'a>(
+    tests: &'a [&'a [Test]],
+    selection: &'a Selection,
+) -> impl Iterator<Item = &'a Test> {
+    tests
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|test| selection.has(test))
+}
+
 /// Runs the selected tests one after the other, writing a [`Record`] for whatever happens. `arguments` make this program
 /// call [`run_one`] when a test's name is appended to them. Returns whether none failed.
 pub fn run_all(
@@ -46,12 +58,7 @@ pub fn run_all(
 ) -> io::Result<bool> {
     let mut results = 0;
     let mut all_well = true;
-    for test in tests
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|test| selection.has(test))
-    {
+    for test in selected(tests, selection) {
         writeln!(to, "{}", Record::Start(test.name.to_owned()))?;
         let started = Instant::now();
         let (outcome, log) = match missing(test.needs, kvm) {
