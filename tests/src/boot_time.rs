@@ -196,7 +196,7 @@ pub fn summary(samples: &[Sample]) -> String {
         seconds.sort_by(f64::total_cmp);
         let mut overhead: Vec<u64> = of_name().map(|sample| sample.overhead_kib).collect();
         overhead.sort_unstable();
-        let middle = seconds.len() / 2;
+        let middle = (seconds.len() - 1) / 2;
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,

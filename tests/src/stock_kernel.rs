@@ -105,7 +105,7 @@ impl StockKernel {
         let Some(path) = self
             .modules
             .iter()
-            .find(|path| module_name(path) == Some(name))
+            .find(|path| module_name(path).is_some_and(|found| is_same_module(found, name)))
         else {
             return Ok(None);
         };
@@ -148,6 +148,11 @@ fn find_file(packages: &[Unpacked], path: &str) -> Option<PathBuf> {
         .iter()
         .map(|package| package.root.join(path))
         .find(|path| path.is_file())
+}
+
+/// The kernel takes both spellings for the same module; its files have either.
+fn is_same_module(one: &str, other: &str) -> bool {
+    one.replace('-', "_") == other.replace('-', "_")
 }
 
 /// `virtio_blk` for `…/virtio_blk.ko.xz`.

@@ -11,24 +11,55 @@ use crate::packages::{self, PackagesError};
 use crate::stock_kernel::{StockKernel, StockKernelError};
 use crate::tool;
 
-/// The contents of those of `names` that are not built into the kernel.
-pub fn modules<'a>(
-    kernel: &StockKernel,
-    names: &[&'a str],
-) -> Result<Vec<(&'a str, Vec<u8>)>, StockKernelError> {
-    let contents = |name: &&'a str| {
-        kernel
-            .module(name)
-            .map(|module| module.map(|contents| (*name, contents)))
+/// A module and its contents.
+pub type Module = (String, Vec<u8>);
+
+/// Those of `names` that are not built into the kernel, each behind the modules that it depends on.
+pub fn modules(kernel: &StockKernel, names: &[&str]) -> Result<Vec<Module>, StockKernelError> {
+    let mut ordered = Vec::new();
+    for name in names {
+        add_with_dependencies(name, &|name| kernel.module(name), &mut ordered)?;
+    }
+    Ok(ordered)
+}
+
+fn add_with_dependencies<E>(
+    name: &str,
+    load: &impl Fn(&str) -> Result<Option<Vec<u8>>, E>,
+    ordered: &mut Vec<Module>,
+) -> Result<(), E> {
+    if ordered.iter().any(|(found, _)| found == name) {
+        return Ok(());
+    }
+    if let Some(contents) = load(name)? {
+        for dependency in dependencies(&contents) {
+            add_with_dependencies(&dependency, load, ordered)?;
+        }
+        ordered.push((name.to_owned(), contents));
+    }
+    Ok(())
+}
+
+/// What a module's `.modinfo` section says that it depends on.
+fn dependencies(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {
+        return Vec::new();
     };
+    let names = module[at + KEY.len()..]
+        .split(|&byte| byte == 0)
+        .next()
+        .unwrap_or_default();
+    let names = String::from_utf8_lossy(names);
     names
-        .iter()
-        .filter_map(|name| contents(name).transpose())
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
         .collect()
 }
 
 /// Adds modules, and the order in which init loads them.
-pub fn add_modules(archive: &mut FileArchive, modules: &[(&str, Vec<u8>)]) -> io::Result<()> {
+pub fn add_modules(archive: &mut FileArchive, modules: &[Module]) -> io::Result<()> {
     for (name, contents) in modules {
         archive.file(&format!("/lib/modules/{name}.ko"), 0o644, contents)?;
     }
@@ -100,5 +131,30 @@ impl Busybox {
         }
         archive.character_device("/dev/console", 0o600, (5, 1))?;
         archive.character_device("/dev/null", 0o666, (1, 3))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_comes_behind_those_it_depends_on_and_only_once() {
+        let load = |name: &str| -> Result<Option<Vec<u8>>, ()> {
+            let depends: &[u8] = match name {
+                "blk" => b"\0license=GPL\0depends=virtio,ring\0",
+                "mmio" => b"\0depends=ring,virtio\0",
+                "virtio" => b"\0depends=ring\0",
+                "ring" => b"\0depends=\0",
+                _ => return Ok(None),
+            };
+            Ok(Some(depends.to_vec()))
+        };
+        let mut ordered = Vec::new();
+        for name in ["blk", "built_in", "mmio"] {
+            add_with_dependencies(name, &load, &mut ordered).unwrap();
+        }
+        let names: Vec<_> = ordered.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["ring", "virtio", "blk", "mmio"]);
     }
 }

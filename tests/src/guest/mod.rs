@@ -31,16 +31,8 @@ pub const INIT_MARKER: &str = "FV-INIT";
 /// What the line with a script's exit status starts with.
 pub const EXIT_MARKER: &str = "FV-EXIT ";
 
-/// Loaded by the guest, in this order; one that is built in is left out.
-const MODULES: [&str; 7] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_mmio",
-    "virtio_pci_modern_dev",
-    "virtio_pci_legacy_dev",
-    "virtio_pci",
-    "virtio_blk",
-];
+/// Loaded by the guest, with what they depend on; one that is built in is left out.
+const MODULES: [&str; 2] = ["virtio_mmio", "virtio_blk"];
 const INIT: &str = include_str!("init.sh");
 const DISK_SIZE: &str = "64M";
 

@@ -1,21 +1,25 @@
 //! What the user sees.
 
-#![expect(clippy::print_stdout, reason = "printing is this module's purpose")]
-
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Arguments;
 use std::io::{self, Write};
 
 use faultvisor_tests::suite::{Outcome, TestResult, chain};
 
+/// A reader that has gone away, such as `head`, is no reason to stop working.
+fn say(text: Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
 /// Says what is being done.
 pub fn note(text: &str) {
-    println!("── {text}");
+    say(format_args!("── {text}"));
 }
 
 /// Prints a result of a command.
 pub fn line(text: &str) {
-    println!("{text}");
+    say(format_args!("{text}"));
 }
 
 /// Says why a command cannot be done.
@@ -32,21 +36,21 @@ pub fn result(result: &TestResult) {
         seconds,
     } = result;
     match outcome {
-        Outcome::Passed => println!("   ok       {seconds:7.2} s  {name}"),
-        Outcome::Failed(why) => println!("   FAILED   {seconds:7.2} s  {name}: {why}"),
-        Outcome::Skipped(why) => println!("   skipped             {name}: {why}"),
+        Outcome::Passed => say(format_args!("   ok       {seconds:7.2} s  {name}")),
+        Outcome::Failed(why) => say(format_args!("   FAILED   {seconds:7.2} s  {name}: {why}")),
+        Outcome::Skipped(why) => say(format_args!("   skipped             {name}: {why}")),
     }
 }
 
 /// Prints what failed tests have collected, each test that failed or was skipped with why, and the closing line.
 pub fn summary(results: &[TestResult], logs: &BTreeMap<String, Vec<String>>) {
-    println!();
+    say(format_args!(""));
     for result in results
         .iter()
         .filter(|result| matches!(result.outcome, Outcome::Failed(_)))
     {
         for text in logs.get(&result.name).into_iter().flatten() {
-            println!("{}: {text}", result.name);
+            say(format_args!("{}: {text}", result.name));
         }
     }
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
@@ -55,13 +59,15 @@ pub fn summary(results: &[TestResult], logs: &BTreeMap<String, Vec<String>>) {
             Outcome::Passed => passed += 1,
             Outcome::Failed(why) => {
                 failed += 1;
-                println!("FAILED {name}: {why}");
+                say(format_args!("FAILED {name}: {why}"));
             }
             Outcome::Skipped(why) => {
                 skipped += 1;
-                println!("skipped {name}: {why}");
+                say(format_args!("skipped {name}: {why}"));
             }
         }
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    say(format_args!(
+        "{passed} passed, {failed} failed, {skipped} skipped"
+    ));
 }
