@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `bzImage`, `vmlinux` | the distribution's kernel for virtual machines, as packaged and as ELF |
 //! | `initramfs.cpio` | busybox, the virtio modules, and [an init](mod@self) that ends in a shell or in a test's script |
-//! | `e2fsprogs.cpio` | mke2fs and e2fsck with their libraries, to append where a script needs them |
+//! | `e2fsprogs.cpio` | mkfs.ext4 and e2fsck with their libraries, to append where a script needs them |
 //! | `disk.img` | 64 MiB of ext4 |
 //!
 //! What the guest runs is up to its [`Script`].
@@ -96,7 +96,7 @@ impl GuestImages {
         self.directory.join("initramfs.cpio")
     }
 
-    /// To append to the initramfs: `mke2fs` and `e2fsck`.
+    /// To append to the initramfs: `mkfs.ext4` and `e2fsck`.
     pub fn e2fsprogs(&self) -> PathBuf {
         self.directory.join("e2fsprogs.cpio")
     }
@@ -139,16 +139,19 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<GuestImages, 
         },
     )?;
 
-    let e2fsprogs = [tool::command("mke2fs")?, tool::command("e2fsck")?]
+    let [mke2fs, e2fsck] = [tool::command("mke2fs")?, tool::command("e2fsck")?]
         .map(|tool| PathBuf::from(tool.get_program()));
+    // busybox has a mke2fs of its own, which its shell prefers.
+    const MKFS: &str = "/bin/mkfs.ext4";
     let inputs = Fingerprint::new()
-        .file(&e2fsprogs[0])?
-        .file(&e2fsprogs[1])?;
+        .value(MKFS)
+        .file(&mke2fs)?
+        .file(&e2fsck)?;
     artifact::ensure(&images.e2fsprogs(), &inputs, |to| {
         userland::write_archive(to, |archive| {
-            e2fsprogs
-                .iter()
-                .try_for_each(|program| archive.program(program))
+            archive.program(&mke2fs)?;
+            archive.program(&e2fsck)?;
+            archive.symlink(MKFS, &mke2fs.to_string_lossy())
         })
     })?;
 

@@ -74,7 +74,7 @@ impl Script {
         self
     }
 
-    /// The script needs `mke2fs -t ext4` (busybox has only ext2) or `e2fsck`.
+    /// The script needs `mkfs.ext4` (busybox's `mke2fs` makes only ext2) or `e2fsck`.
     #[must_use]
     pub fn with_e2fsprogs(mut self) -> Self {
         self.with_e2fsprogs = true;

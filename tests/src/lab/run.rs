@@ -118,7 +118,7 @@ impl Images {
                 up_after = Some(line.at - started);
             } else if let Some((_, found)) = line.text.split_once(EXIT_MARKER) {
                 status = found.trim().parse().ok();
-            } else {
+            } else if status.is_none() {
                 on_line(&line.text);
             }
         }

@@ -1,8 +1,8 @@
 //! What a test has at hand.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Failure;
 use crate::guest::{GuestImages, Script};
@@ -23,7 +23,7 @@ pub struct Place {
 pub struct Context {
     place: Place,
     scratch: tempfile::TempDir,
-    transcripts: RefCell<Vec<(String, Transcript)>>,
+    logs: Logs,
 }
 
 impl Context {
@@ -33,7 +33,7 @@ impl Context {
         Ok(Self {
             place,
             scratch,
-            transcripts: RefCell::default(),
+            logs: Logs::default(),
         })
     }
 
@@ -72,7 +72,23 @@ impl Context {
     /// Starts a VMM.
     pub fn start(&self, command: &mut Command) -> Result<Machine, Failure> {
         let machine = Machine::spawn(command)?;
-        let mut transcripts = self.transcripts.borrow_mut();
+        self.logs.add(&machine);
+        Ok(machine)
+    }
+
+    /// What all machines of this test say.
+    pub(super) fn logs(&self) -> Logs {
+        self.logs.clone()
+    }
+}
+
+/// The outputs of a test's machines, shared with whoever ends the test.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Logs(Arc<Mutex<Vec<(String, Transcript)>>>);
+
+impl Logs {
+    fn add(&self, machine: &Machine) {
+        let mut transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = transcripts.len() / 2 + 1;
         transcripts.push((
             format!("machine {number}, stderr"),
@@ -82,19 +98,20 @@ impl Context {
             format!("machine {number}, serial"),
             machine.serial().clone(),
         ));
-        Ok(machine)
     }
 
-    /// What all machines of this test have said.
-    pub(super) fn log(&self) -> String {
-        let transcripts = self.transcripts.borrow();
-        transcripts
-            .iter()
-            .fold(String::new(), |mut log, (title, transcript)| {
-                for line in transcript.text().lines() {
-                    log.push_str(&format!("{title}: {line}\n"));
-                }
-                log
-            })
+    /// All that was said until now, line by line, each under its machine.
+    pub(super) fn text(&self) -> String {
+        let transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        for (title, transcript) in transcripts.iter() {
+            for line in transcript.text().lines() {
+                text.push_str(title);
+                text.push_str(": ");
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
     }
 }

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use super::context::Logs;
 use super::failure::chain;
 use super::{Context, Failure, Needs, Outcome, Place, Record, Test, TestResult};
 use crate::child::Guarded;
@@ -16,6 +18,8 @@ const FAILED: u8 = 1;
 const SKIPPED: u8 = 77;
 /// What the line with the reason starts with.
 const WHY: &str = "FV-WHY ";
+/// How long a test's process may take to say what it has at its limit, and to start and end.
+const GRACE: Duration = Duration::from_secs(5);
 /// No more of a failed test's log is passed on: a serial console may have said very much.
 const LOG_LINES: usize = 400;
 
@@ -63,7 +67,11 @@ pub fn run_all(
         let started = Instant::now();
         let (outcome, log) = match missing(test.needs, kvm) {
             Some(why) => (Outcome::Skipped(why), String::new()),
-            None => run_in_process(test, arguments)?,
+            None => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(arguments).arg(test.name);
+                run_process(&mut command, test.limit)?
+            }
         };
         if matches!(outcome, Outcome::Failed(_)) {
             all_well = false;
@@ -102,22 +110,21 @@ fn missing(needs: Needs, kvm: &Kvm) -> Option<String> {
     (!enough).then(|| kvm.to_string())
 }
 
-fn run_in_process(test: &Test, arguments: &[OsString]) -> io::Result<(Outcome, String)> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(arguments).arg(test.name);
+/// Runs a test's process, which ends itself at its limit. It is killed if it does not.
+fn run_process(command: &mut Command, limit: Duration) -> io::Result<(Outcome, String)> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let deadline = Instant::now() + test.limit;
-    let mut process = Guarded::spawn(&mut command)?;
+    let deadline = Instant::now() + limit + GRACE;
+    let mut process = Guarded::spawn(command)?;
     let missing = || io::Error::other("a child without its pipes");
     let output = Transcript::record(process.child().stdout.take().ok_or_else(missing)?)?;
     let errors = Transcript::record(process.child().stderr.take().ok_or_else(missing)?)?;
     let ended = process.wait_until(deadline)?;
     process.kill()?;
     // What the test has started dies with it, and closes the pipes.
-    let closed = Instant::now() + Duration::from_secs(5);
+    let closed = Instant::now() + GRACE;
     let log = [&errors, &output]
         .map(|pipe| pipe.wait_for_end(closed).unwrap_or_else(|_| pipe.text()))
         .concat();
@@ -126,7 +133,7 @@ fn run_in_process(test: &Test, arguments: &[OsString]) -> io::Result<(Outcome, S
         .find_map(|line| line.strip_prefix(WHY))
         .map(str::to_owned);
     let outcome = match ended {
-        None => Outcome::Failed(format!("killed after its limit of {:?}", test.limit)),
+        None => Outcome::Failed(format!("killed some time after its limit of {limit:?}")),
         Some(status) => match (status.code(), why) {
             (Some(0), _) => Outcome::Passed,
             (Some(code), Some(why)) if code == i32::from(SKIPPED) => Outcome::Skipped(why),
@@ -174,15 +181,78 @@ pub fn run_one(tests: &[&[Test]], name: &str, place: Place, to: &mut dyn Write) 
             return Ok(FAILED);
         }
     };
+    end_at_limit(test.limit, context.logs())?;
     let (why, status) = match (test.run)(&context) {
         Ok(()) => return Ok(0),
         Err(Failure::Skipped(why)) => (why, SKIPPED),
         Err(Failure::Failed(why)) => {
-            write!(to, "{}", context.log())?;
+            write!(to, "{}", context.logs().text())?;
             (why, FAILED)
         }
     };
     writeln!(to, "{WHY}{}", why.lines().collect::<Vec<_>>().join("; "))?;
     to.flush()?;
     Ok(status)
+}
+
+/// Ends this process when `limit` has passed, with all that is known until then.
+fn end_at_limit(limit: Duration, logs: Logs) -> io::Result<()> {
+    let watchdog = move || {
+        thread::sleep(limit);
+        let end = format!(
+            "{}{WHY}not done after its limit of {limit:?}\n",
+            logs.text()
+        );
+        // The process ends next, whether anybody hears why or not.
+        let _ = io::stdout().write_all(end.as_bytes());
+        process::exit(i32::from(FAILED));
+    };
+    thread::Builder::new()
+        .name("limit".to_owned())
+        .spawn(watchdog)
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, limit: Duration) -> (Outcome, String) {
+        run_process(Command::new("sh").args(["-c", script]), limit).unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_process_tells_how_its_test_ended() {
+        assert_eq!(run("echo noise", LONG).0, Outcome::Passed);
+        let skipped = run("echo 'FV-WHY no disk'; exit 77", LONG).0;
+        assert_eq!(skipped, Outcome::Skipped("no disk".to_owned()));
+        let (failed, log) = run("echo serial; echo 'FV-WHY 2 is not 3'; exit 1", LONG);
+        assert_eq!(failed, Outcome::Failed("2 is not 3".to_owned()));
+        assert_eq!(log, "serial\n");
+    }
+
+    #[test]
+    fn a_process_that_says_nothing_has_failed() {
+        let crashed = run("kill -9 $$", LONG).0;
+        assert_eq!(
+            crashed,
+            Outcome::Failed("its process ended with signal: 9 (SIGKILL): ".to_owned())
+        );
+        let panicked = run(
+            "echo \"thread 'main' panicked at x.rs\" >&2; exit 101",
+            LONG,
+        )
+        .0;
+        let Outcome::Failed(why) = panicked else {
+            panic!("{panicked:?}")
+        };
+        assert!(
+            why.ends_with("exit status: 101: thread 'main' panicked at x.rs"),
+            "{why}"
+        );
+        // No reason given is no success and no skip.
+        assert!(matches!(run("exit 77", LONG).0, Outcome::Failed(_)));
+    }
 }
