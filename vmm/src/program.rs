@@ -106,8 +106,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         .as_deref()
         .map(PidFile::write)
         .transpose()?;
-    let (input, terminal) =
-        console.connect(connections.serial, connections.room, sender.try_clone()?)?;
+    let console = console.connect(connections.serial, connections.room, sender.try_clone()?)?;
     let monitor = monitor.start(Box::new(Link {
         inbox: Mutex::new(sender),
         devices: connections.devices,
@@ -120,7 +119,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         EventManager::new().map_err(ProgramError::Loop)?;
     let machine = std::rc::Rc::new(std::cell::RefCell::new(machine));
     main_loop.add_subscriber(Box::new(machine.clone()));
-    if let Some(input) = input {
+    if let Some(input) = console.subscriber {
         main_loop.add_subscriber(input);
     }
     let outcome = loop {
@@ -138,6 +137,6 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     }
     output.drain(FAREWELL);
     monitor.shutdown(FAREWELL);
-    drop(terminal);
+    drop(console.terminal);
     outcome
 }

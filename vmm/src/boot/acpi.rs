@@ -1,9 +1,9 @@
 //! The ACPI tables: the processors, the interrupt controller, and the way to switch off.
 //!
-//! As little as makes a Linux guest find its vCPUs, reboot at once and power itself off. Disks are
-//! announced on the kernel command line; nothing else here needs describing.
+//! As little as makes a Linux guest find its vCPUs and its disks, reboot at once and power itself
+//! off. Stock distribution kernels look for virtio-mmio devices here and nowhere else.
 
-use acpi_tables::aml::{Name, Package};
+use acpi_tables::aml::{Device, Interrupt, Memory32Fixed, Name, Package, ResourceTemplate};
 use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
@@ -17,6 +17,7 @@ use acpi_tables::{Aml, AmlSink};
 use faultvisor_devices::legacy::{KeyboardController, PowerControl};
 
 use super::layout;
+use crate::boot::DeviceWindow;
 
 /// Where KVM's in-kernel interrupt controllers are.
 const LOCAL_APIC: u32 = 0xfee0_0000;
@@ -56,7 +57,7 @@ fn bytes_of(table: &dyn Aml) -> Vec<u8> {
 }
 
 /// The tables, as they are to lie at [`layout::ACPI_TABLES`]; the RSDP comes first.
-pub fn tables(cpus: u8) -> Vec<u8> {
+pub fn tables(cpus: u8, devices: &[DeviceWindow]) -> Vec<u8> {
     let mut area = vec![0; Rsdp::len()];
     let mut place = |table: &[u8]| {
         area.resize(area.len().next_multiple_of(ALIGNMENT), 0);
@@ -65,7 +66,7 @@ pub fn tables(cpus: u8) -> Vec<u8> {
         address
     };
     let facs = place(&bytes_of(&FACS::new()));
-    let dsdt = place(&dsdt());
+    let dsdt = place(&dsdt(devices));
     let fadt = place(&fadt(facs, dsdt));
     let madt = place(&madt(cpus));
     let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
@@ -77,13 +78,34 @@ pub fn tables(cpus: u8) -> Vec<u8> {
     area
 }
 
-/// Only the package that says what to write to enter S5 (ACPI 6.4 §7.4.2).
-fn dsdt() -> Vec<u8> {
+/// What to write to enter S5 (ACPI 6.4 §7.4.2), and the virtio-mmio devices.
+fn dsdt(devices: &[DeviceWindow]) -> Vec<u8> {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
     let off = PowerControl::SOFT_OFF;
     let soft_off = Name::new("_S5_".into(), &Package::new(vec![&off, &off]));
     dsdt.append_slice(&bytes_of(&soft_off));
+    for (index, device) in (0..).zip(devices) {
+        dsdt.append_slice(&virtio_mmio(index, device));
+    }
     dsdt.as_slice().to_vec()
+}
+
+/// A virtio-mmio device, under the hardware ID that Linux's driver matches (`LNRO0005`).
+fn virtio_mmio(index: u16, device: &DeviceWindow) -> Vec<u8> {
+    let memory = Memory32Fixed::new(true, device.base, device.length);
+    // Edges, so that devices can share a line.
+    let interrupt = Interrupt::new(true, true, false, true, device.interrupt);
+    let resources = ResourceTemplate::new(vec![&memory, &interrupt]);
+    // A name is four characters; base 16 leaves room for 4,096 devices.
+    let name = format!("V{index:03X}");
+    bytes_of(&Device::new(
+        name.as_str().into(),
+        vec![
+            &Name::new("_HID".into(), &"LNRO0005"),
+            &Name::new("_UID".into(), &index),
+            &Name::new("_CRS".into(), &resources),
+        ],
+    ))
 }
 
 fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
@@ -151,7 +173,12 @@ mod tests {
 
     #[test]
     fn every_table_is_reachable_and_sums_to_zero() {
-        let area = tables(2);
+        let disk = DeviceWindow {
+            base: 0xd000_0000,
+            length: 0x1000,
+            interrupt: 5,
+        };
+        let area = tables(2, &[disk; 40]);
         let end = layout::ACPI_TABLES + area.len() as u64;
         assert!(end <= layout::ACPI_TABLES_END);
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));

@@ -68,7 +68,19 @@ pub struct Guest {
     kernel: Kernel,
     initrd: Option<(File, PathBuf, u64)>,
     command_line: String,
+    devices: Vec<DeviceWindow>,
     cpus: u8,
+}
+
+/// A virtio-mmio device, as the guest is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceWindow {
+    /// First address of its registers.
+    pub base: u32,
+    /// Their length in bytes.
+    pub length: u32,
+    /// Its interrupt.
+    pub interrupt: u32,
 }
 
 /// x86 page size.
@@ -82,18 +94,32 @@ const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 
 impl Guest {
-    /// Opens the images. `devices` is appended to the command line.
+    /// Opens the images.
+    ///
+    /// The guest learns of its `devices` from the ACPI tables. A kernel that is told not to look at
+    /// them (`acpi=off`) is told on its command line, in the words of Linux's
+    /// `virtio_mmio.device` parameter; both ways at once would announce each device twice.
     ///
     /// # Errors
     ///
     /// [`BootError`] names the image that cannot be used.
-    pub fn open(configuration: &Configuration, devices: &str) -> Result<Self, BootError> {
+    pub fn open(
+        configuration: &Configuration,
+        devices: Vec<DeviceWindow>,
+    ) -> Result<Self, BootError> {
         let mut command_line = configuration.append.trim().to_owned();
-        if !devices.is_empty() {
-            if !command_line.is_empty() {
-                command_line.push(' ');
+        if command_line
+            .split_whitespace()
+            .any(|word| word == "acpi=off")
+        {
+            for device in &devices {
+                command_line.push_str(&format!(
+                    " virtio_mmio.device={}K@{:#x}:{}",
+                    device.length >> 10,
+                    device.base,
+                    device.interrupt
+                ));
             }
-            command_line.push_str(devices);
         }
         if command_line.len() >= layout::COMMAND_LINE_LIMIT {
             let length = command_line.len();
@@ -122,6 +148,7 @@ impl Guest {
             kernel,
             initrd,
             command_line,
+            devices,
             cpus: configuration.cpus,
         })
     }
@@ -157,7 +184,10 @@ impl Guest {
             self.command_line.as_bytes(),
             GuestAddress(layout::COMMAND_LINE),
         )?;
-        memory.write_slice(&acpi::tables(self.cpus), GuestAddress(layout::ACPI_TABLES))?;
+        memory.write_slice(
+            &acpi::tables(self.cpus, &self.devices),
+            GuestAddress(layout::ACPI_TABLES),
+        )?;
         memory.write_obj(parameters, GuestAddress(layout::BOOT_PARAMETERS))?;
         Ok(kernel.entry)
     }

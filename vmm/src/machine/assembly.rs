@@ -139,8 +139,8 @@ impl Machine {
             kicks.push(wiring.kick);
             disks.push(disk);
         }
-        let announcements: Vec<String> = disks.iter().map(MachineDisk::announcement).collect();
-        let guest = Guest::open(configuration, &announcements.join(" "))?;
+        let windows = disks.iter().map(MachineDisk::device_window).collect();
+        let guest = Guest::open(configuration, windows)?;
         let devices = DeviceNames(Arc::new(
             disks.iter().map(|disk| disk.id().to_owned()).collect(),
         ));

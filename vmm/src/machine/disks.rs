@@ -23,6 +23,7 @@ use faultvisor_schema::{
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use crate::boot::DeviceWindow;
 use crate::cli::{Drive, Format};
 use crate::inbox::{Notice, Sender};
 use crate::vcpu::Generation;
@@ -209,15 +210,14 @@ impl MachineDisk {
         &self.disk.configuration().id
     }
 
-    /// How the kernel command line announces it (Linux
-    /// `Documentation/admin-guide/kernel-parameters.txt`, `virtio_mmio.device`).
-    pub(super) fn announcement(&self) -> String {
-        format!(
-            "virtio_mmio.device={}K@{:#x}:{}",
-            mmio::WINDOW >> 10,
-            window(self.index),
-            interrupt(self.index)
-        )
+    /// Where the guest finds it.
+    pub(super) fn device_window(&self) -> DeviceWindow {
+        let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        DeviceWindow {
+            base: low(window(self.index)),
+            length: low(mmio::WINDOW),
+            interrupt: interrupt(self.index),
+        }
     }
 
     pub(super) fn resume(&self, run: Run) {

@@ -1,3 +1,55 @@
-//! cargo xtask.
+//! `cargo xtask`: what one does with this project beside building it.
 
-fn main() {}
+mod bench;
+mod binaries;
+mod cargo;
+mod console;
+mod e2e;
+mod guest;
+mod test;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use faultvisor_tests::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Faultvisor's guests, tests and benchmarks"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make a kernel, an initramfs and a disk image under target/guest, and say how to boot them.
+    Guest,
+    /// Check the formatting, the lints and the documentation, and run every test.
+    Test(test::Options),
+    /// Measure.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(status) => status,
+        Err(error) => {
+            console::error(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode, Box<dyn Error>> {
+    let workspace = Workspace::locate()?;
+    match task {
+        Task::Guest => guest::perform(&workspace),
+        Task::Test(options) => test::perform(&workspace, &options),
+        Task::Bench(bench) => bench::perform(&workspace, &bench),
+    }
+}

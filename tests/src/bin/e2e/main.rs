@@ -1,0 +1,164 @@
+//! The end-to-end tests, as one program that runs on this machine and, built statically, in the lab.
+//!
+//! `cargo xtask test` runs it and reads its results; run by hand, `e2e run --name <part of a name>` runs some tests.
+
+mod catalogue;
+mod place;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use faultvisor_tests::boot_time;
+use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::host::Kvm;
+use faultvisor_tests::suite::{self, Needs, Place, Selection};
+
+#[derive(Parser)]
+#[command(about = "Faultvisor's end-to-end tests")]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run tests, each in a process of its own, and write their results as FV-… lines.
+    Run {
+        #[command(flatten)]
+        place: PlaceArguments,
+        #[command(flatten)]
+        selection: SelectionArguments,
+    },
+    /// Run one test in this process.
+    #[command(hide = true)]
+    One {
+        #[command(flatten)]
+        place: PlaceArguments,
+        name: String,
+    },
+    /// Write the names of tests.
+    List {
+        #[command(flatten)]
+        selection: SelectionArguments,
+    },
+    /// Measure how long VMMs take to a guest's init.
+    BootTime {
+        /// A file with the contenders as JSON.
+        #[arg(long)]
+        contenders: PathBuf,
+        #[arg(long)]
+        runs: usize,
+        /// What each contender gives its guest.
+        #[arg(long)]
+        guest_memory_mib: u64,
+    },
+}
+
+#[derive(clap::Args)]
+struct PlaceArguments {
+    /// The program under test.
+    #[arg(long)]
+    program: PathBuf,
+    /// The directory of the guest's images.
+    #[arg(long)]
+    guest: PathBuf,
+}
+
+impl PlaceArguments {
+    fn as_arguments(&self) -> [OsString; 4] {
+        [
+            "--program".into(),
+            self.program.clone().into(),
+            "--guest".into(),
+            self.guest.clone().into(),
+        ]
+    }
+}
+
+impl From<PlaceArguments> for Place {
+    fn from(arguments: PlaceArguments) -> Self {
+        Self {
+            program: arguments.program,
+            guest: GuestImages::at(arguments.guest),
+        }
+    }
+}
+
+#[derive(clap::Args)]
+struct SelectionArguments {
+    /// Only tests whose names hold this.
+    #[arg(long = "name")]
+    names: Vec<String>,
+    /// Only tests that need this: nothing, kvm, or linux.
+    #[arg(long, value_parser = parse_needs)]
+    needs: Vec<Needs>,
+}
+
+impl From<SelectionArguments> for Selection {
+    fn from(arguments: SelectionArguments) -> Self {
+        Self {
+            names: arguments.names,
+            needs: arguments.needs,
+        }
+    }
+}
+
+fn parse_needs(word: &str) -> Result<Needs, String> {
+    match word {
+        "nothing" => Ok(Needs::Nothing),
+        "kvm" => Ok(Needs::Kvm),
+        "linux" => Ok(Needs::Linux),
+        _ => Err("one of: nothing, kvm, linux".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().action) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // The lab's console is stdout and stderr; there is no better place if this fails too.
+            let _ = writeln!(io::stderr(), "e2e: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
+    let stdout = &mut io::stdout();
+    match action {
+        Action::Run { place, selection } => {
+            let mut one = vec![OsString::from("one")];
+            one.extend(place.as_arguments());
+            let selection = selection.into();
+            let all_well =
+                suite::run_all(catalogue::TESTS, &selection, &Kvm::probe(), &one, stdout)?;
+            Ok(u8::from(!all_well))
+        }
+        Action::One { place, name } => Ok(suite::run_one(
+            catalogue::TESTS,
+            &name,
+            place.into(),
+            stdout,
+        )?),
+        Action::List { selection } => {
+            for test in suite::selected(catalogue::TESTS, &selection.into()) {
+                writeln!(stdout, "{}", test.name)?;
+            }
+            Ok(0)
+        }
+        Action::BootTime {
+            contenders,
+            runs,
+            guest_memory_mib,
+        } => {
+            let contenders = boot_time::from_json(&fs::read_to_string(contenders)?)?;
+            boot_time::measure(&contenders, runs, guest_memory_mib, stdout)?;
+            Ok(0)
+        }
+    }
+}

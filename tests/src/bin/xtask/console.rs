@@ -1,0 +1,73 @@
+//! What the user sees.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Arguments;
+use std::io::{self, Write};
+
+use faultvisor_tests::suite::{Outcome, TestResult, chain};
+
+/// A reader that has gone away, such as `head`, is no reason to stop working.
+fn say(text: Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Says what is being done.
+pub fn note(text: &str) {
+    say(format_args!("── {text}"));
+}
+
+/// Prints a result of a command.
+pub fn line(text: &str) {
+    say(format_args!("{text}"));
+}
+
+/// Says why a command cannot be done.
+pub fn error(error: &dyn Error) {
+    // There is no better place if this fails too.
+    let _ = writeln!(io::stderr(), "xtask: {}", chain(error));
+}
+
+/// Prints a test's result as it comes.
+pub fn result(result: &TestResult) {
+    let TestResult {
+        name,
+        outcome,
+        seconds,
+    } = result;
+    match outcome {
+        Outcome::Passed => say(format_args!("   ok       {seconds:7.2} s  {name}")),
+        Outcome::Failed(why) => say(format_args!("   FAILED   {seconds:7.2} s  {name}: {why}")),
+        Outcome::Skipped(why) => say(format_args!("   skipped             {name}: {why}")),
+    }
+}
+
+/// Prints what failed tests have collected, each test that failed or was skipped with why, and the closing line.
+pub fn summary(results: &[TestResult], logs: &BTreeMap<String, Vec<String>>) {
+    say(format_args!(""));
+    for result in results
+        .iter()
+        .filter(|result| matches!(result.outcome, Outcome::Failed(_)))
+    {
+        for text in logs.get(&result.name).into_iter().flatten() {
+            say(format_args!("{}: {text}", result.name));
+        }
+    }
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for TestResult { name, outcome, .. } in results {
+        match outcome {
+            Outcome::Passed => passed += 1,
+            Outcome::Failed(why) => {
+                failed += 1;
+                say(format_args!("FAILED {name}: {why}"));
+            }
+            Outcome::Skipped(why) => {
+                skipped += 1;
+                say(format_args!("skipped {name}: {why}"));
+            }
+        }
+    }
+    say(format_args!(
+        "{passed} passed, {failed} failed, {skipped} skipped"
+    ));
+}

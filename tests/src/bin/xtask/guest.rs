@@ -1,0 +1,45 @@
+//! `cargo xtask guest`: something to boot.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use faultvisor_tests::guest;
+use faultvisor_tests::host::Kvm;
+use faultvisor_tests::workspace::Workspace;
+
+use crate::console;
+
+/// Makes the images and prints the command line that boots them.
+pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
+    let images = guest::build(workspace, &console::note)?;
+    let shown = |path: &Path| {
+        path.strip_prefix(workspace.root())
+            .unwrap_or(path)
+            .display()
+            .to_string()
+    };
+    for path in [
+        images.bzimage(),
+        images.vmlinux(),
+        images.initramfs(),
+        images.disk(),
+    ] {
+        console::line(&shown(&path));
+    }
+    let kvm = Kvm::probe();
+    if !kvm.runs_linux() {
+        console::note(&format!(
+            "{kvm}: the command below is for one whose KVM does"
+        ));
+    }
+    console::line(&format!(
+        "\ncargo run --release --package faultvisor -- --kernel {} --initrd {} \\\n    \
+         --append \"console=ttyS0 reboot=t panic=-1 quiet\" -m 256M --no-reboot --serial stdio \\\n    \
+         --drive file={},format=raw,id=disk0",
+        shown(&images.vmlinux()),
+        shown(&images.initramfs()),
+        shown(&images.disk()),
+    ));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,165 @@
+//! `cargo xtask test`: everything that can be checked, with one closing line.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::{Command, ExitCode};
+
+use clap::{Args, ValueEnum};
+use faultvisor_tests::suite::{Outcome, TestResult, chain};
+use faultvisor_tests::workspace::Workspace;
+
+use crate::cargo::{self, Ran};
+use crate::{console, e2e};
+
+/// What to run.
+#[derive(Args)]
+pub struct Options {
+    /// Only these stages; all if not given.
+    #[arg(long = "only", value_enum)]
+    stages: Vec<Stage>,
+    /// Only end-to-end tests whose names hold this.
+    #[arg(long = "name")]
+    names: Vec<String>,
+}
+
+/// A stage, in the order in which they run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// Formatting, clippy, documentation.
+    Checks,
+    /// Unit tests and the examples in the documentation.
+    Unit,
+    /// Tests with guests, on this machine's KVM and in the lab.
+    E2e,
+}
+
+/// Runs the stages; fails if anything in them does.
+pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let has = |stage| options.stages.is_empty() || options.stages.contains(&stage);
+    let mut all = Tally::default();
+    if has(Stage::Checks) {
+        for (name, mut command) in checks() {
+            console::note(name);
+            all.add(
+                name,
+                cargo::check(workspace, name, &mut command)?,
+                Shown::Every,
+            );
+        }
+    }
+    if has(Stage::Unit) {
+        for (name, mut command) in unit_tests() {
+            console::note(name);
+            all.add(
+                name,
+                cargo::test(workspace, name, &mut command)?,
+                Shown::NotPassed,
+            );
+        }
+    }
+    if has(Stage::E2e) {
+        match e2e::run(workspace, &options.names) {
+            Ok((results, logs)) => {
+                all.results.extend(results);
+                all.logs.extend(logs);
+            }
+            Err(error) => {
+                let outcome = Outcome::Failed(chain(error.as_ref()));
+                all.results.push(TestResult {
+                    name: "end-to-end tests".to_owned(),
+                    outcome,
+                    seconds: 0.0,
+                });
+            }
+        }
+    }
+    console::summary(&all.results, &all.logs);
+    let failed = all
+        .results
+        .iter()
+        .any(|result| matches!(result.outcome, Outcome::Failed(_)));
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn checks() -> [(&'static str, Command); 3] {
+    let with = |arguments: &[&str]| {
+        let mut cargo = cargo::command();
+        cargo.args(arguments);
+        cargo
+    };
+    let mut documentation = with(&["doc", "--quiet", "--workspace", "--no-deps"]);
+    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    [
+        ("formatting", with(&["fmt", "--all", "--", "--check"])),
+        (
+            "clippy",
+            with(&[
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+        ),
+        ("documentation", documentation),
+    ]
+}
+
+fn unit_tests() -> [(&'static str, Command); 2] {
+    let with = |arguments: &[&str]| {
+        let mut cargo = cargo::command();
+        cargo
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(arguments);
+        cargo
+    };
+    [
+        (
+            "unit tests",
+            with(&["--lib", "--bins", "--tests", "--examples"]),
+        ),
+        ("doc tests", with(&["--doc"])),
+    ]
+}
+
+/// Which results are printed at once; all of them are counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Every,
+    /// There are hundreds of unit tests.
+    NotPassed,
+}
+
+#[derive(Default)]
+struct Tally {
+    results: Vec<TestResult>,
+    logs: BTreeMap<String, Vec<String>>,
+}
+
+impl Tally {
+    fn add(&mut self, name: &str, ran: Ran, shown: Shown) {
+        for line in &ran.output {
+            console::line(&format!("   │ {line}"));
+        }
+        for result in &ran.results {
+            if shown == Shown::Every || result.outcome != Outcome::Passed {
+                console::result(result);
+            }
+        }
+        if shown == Shown::NotPassed {
+            let passed = ran
+                .results
+                .iter()
+                .filter(|result| result.outcome == Outcome::Passed)
+                .count();
+            console::line(&format!("   {passed} {name} passed"));
+        }
+        self.results.extend(ran.results);
+    }
+}

@@ -1,0 +1,25 @@
+#!/bin/sh
+# The guest's init: says that it is there, mounts, loads the virtio modules, and runs what a test brought, or a shell.
+echo FV-INIT
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmp /tmp
+while read -r module; do insmod "/lib/modules/$module.ko"; done < /lib/modules/order
+
+if [ -f /test/run ]; then
+    cd /tmp
+    sh /test/run < /dev/null 2>&1
+    echo "FV-EXIT $?"
+    # Changing a terminal's settings waits until all output has left: nothing may be lost when the machine ends.
+    stty opost < /dev/console
+    $(cat /test/end)
+    # Not every end needs to work on every machine.
+    exec sleep 1000000
+fi
+
+echo
+echo "Linux $(uname -r). A disk is /dev/vda: mount /dev/vda /mnt. Ends with: exit"
+setsid cttyhack sh
+stty opost < /dev/console
+reboot -f

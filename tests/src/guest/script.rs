@@ -1,0 +1,106 @@
+//! What a test has its guest do.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+
+use super::GuestImages;
+use crate::artifact::{self, ArtifactError};
+use crate::initramfs::Archive;
+
+/// How the guest ends after its script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ending {
+    /// `reboot -f`: by the way that the kernel's parameter `reboot=` names. Ends a VMM with `--no-reboot`.
+    #[default]
+    Reboot,
+    /// `poweroff -f`: needs ACPI.
+    PowerOff,
+    /// `halt -f`: the vCPU stops for ever, the VMM stays.
+    Halt,
+    /// The guest idles; the test ends the VMM.
+    Stay,
+}
+
+impl Ending {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Reboot => "reboot -f",
+            Self::PowerOff => "poweroff -f",
+            Self::Halt => "halt -f",
+            Self::Stay => "true",
+        }
+    }
+}
+
+/// A shell script for the guest's busybox, the files that it needs, and how the guest ends after it.
+///
+/// The guest's console shows the script's output, then a line `FV-EXIT <status>`.
+#[derive(Clone, Default)]
+pub struct Script {
+    text: String,
+    ending: Ending,
+    files: Vec<(String, Vec<u8>)>,
+    with_e2fsprogs: bool,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Script({:?}, then {:?})", self.text, self.ending)
+    }
+}
+
+impl Script {
+    /// A script that is run by `sh`, in /tmp, with the disks' modules loaded.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+
+    /// How the guest ends; by `reboot -f` if not said.
+    #[must_use]
+    pub fn ending(mut self, ending: Ending) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    /// A file that the script finds in /test.
+    #[must_use]
+    pub fn file(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name.to_owned(), contents.into()));
+        self
+    }
+
+    /// The script needs `mkfs.ext4` (busybox's `mke2fs` makes only ext2) or `e2fsck`.
+    #[must_use]
+    pub fn with_e2fsprogs(mut self) -> Self {
+        self.with_e2fsprogs = true;
+        self
+    }
+
+    /// Writes the guest's initramfs with this script in it.
+    pub fn write(&self, images: &GuestImages, to: &Path) -> Result<(), ArtifactError> {
+        artifact::replace(to, |temporary| {
+            self.write_to(images, temporary)
+                .map_err(|error| ArtifactError::new("write", to, error))
+        })
+    }
+
+    fn write_to(&self, images: &GuestImages, to: &Path) -> io::Result<()> {
+        let mut output = BufWriter::new(File::create(to)?);
+        io::copy(&mut File::open(images.initramfs())?, &mut output)?;
+        if self.with_e2fsprogs {
+            io::copy(&mut File::open(images.e2fsprogs())?, &mut output)?;
+        }
+        let mut archive = Archive::new(output);
+        archive.file("/test/run", 0o755, self.text.as_bytes())?;
+        archive.file("/test/end", 0o644, self.ending.command().as_bytes())?;
+        for (name, contents) in &self.files {
+            archive.file(&format!("/test/{name}"), 0o644, contents)?;
+        }
+        archive.finish().map(drop)
+    }
+}

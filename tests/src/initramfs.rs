@@ -1,0 +1,240 @@
+//! Initramfs archives in the "newc" cpio format (Linux `Documentation/driver-api/early-userspace/buffer-format.rst`).
+//!
+//! Archives concatenate: the kernel unpacks one after the other, later files replacing earlier ones. Each is padded to
+//! four bytes here, so that appending needs no care. They are uncompressed, because unpacking costs more than reading
+//! when the reader is emulated.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::tool;
+
+const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
+const SYMLINK: u32 = 0o120_000;
+const CHARACTER_DEVICE: u32 = 0o020_000;
+
+/// An archive on its way to `W`. Directories that a file needs are made as it is added.
+#[derive(Debug)]
+pub struct Archive<W: Write> {
+    to: W,
+    inode: u32,
+    directories: BTreeSet<String>,
+}
+
+impl<W: Write> Archive<W> {
+    /// Starts an archive.
+    pub fn new(to: W) -> Self {
+        Self {
+            to,
+            inode: 0,
+            directories: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a directory of mode 755, and those above it.
+    pub fn directory(&mut self, path: &str) -> io::Result<()> {
+        let path = relative(path);
+        if path.is_empty() || self.directories.contains(path) {
+            return Ok(());
+        }
+        self.parents(path)?;
+        self.directories.insert(path.to_owned());
+        self.header(path, DIRECTORY | 0o755, 0, (0, 0))
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, path: &str, mode: u32, contents: &[u8]) -> io::Result<()> {
+        let size = u32::try_from(contents.len()).map_err(|_| too_large(path))?;
+        let path = relative(path);
+        self.parents(path)?;
+        self.header(path, REGULAR | mode, size, (0, 0))?;
+        self.to.write_all(contents)?;
+        self.pad(u64::from(size))
+    }
+
+    /// Adds a copy of a file of this machine, under its own mode.
+    pub fn copy(&mut self, path: &str, source: &Path) -> io::Result<()> {
+        let mut file = File::open(source)?;
+        let metadata = file.metadata()?;
+        let size = u32::try_from(metadata.len()).map_err(|_| too_large(path))?;
+        let path = relative(path);
+        self.parents(path)?;
+        self.header(
+            path,
+            REGULAR | (metadata.permissions().mode() & 0o777),
+            size,
+            (0, 0),
+        )?;
+        let copied = io::copy(&mut file, &mut self.to)?;
+        if copied != u64::from(size) {
+            return Err(io::Error::other(format!(
+                "'{}' changed while it was read",
+                source.display()
+            )));
+        }
+        self.pad(copied)
+    }
+
+    /// Adds a dynamically linked program of this machine and the libraries that it loads, all at their own paths.
+    pub fn program(&mut self, source: &Path) -> io::Result<()> {
+        let listing = tool::output(Command::new("ldd").arg(source)).map_err(io::Error::other)?;
+        let libraries = parse_libraries(&String::from_utf8_lossy(&listing));
+        for path in libraries.iter().map(Path::new).chain([source]) {
+            self.copy(&path.to_string_lossy(), &fs::canonicalize(path)?)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a symbolic link.
+    pub fn symlink(&mut self, path: &str, to: &str) -> io::Result<()> {
+        let size = u32::try_from(to.len()).map_err(|_| too_large(path))?;
+        let path = relative(path);
+        self.parents(path)?;
+        self.header(path, SYMLINK | 0o777, size, (0, 0))?;
+        self.to.write_all(to.as_bytes())?;
+        self.pad(u64::from(size))
+    }
+
+    /// Adds the special file of a character device.
+    pub fn character_device(
+        &mut self,
+        path: &str,
+        mode: u32,
+        (major, minor): (u32, u32),
+    ) -> io::Result<()> {
+        let path = relative(path);
+        self.parents(path)?;
+        self.header(path, CHARACTER_DEVICE | mode, 0, (major, minor))
+    }
+
+    /// Ends the archive and gives back where it went.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.inode = 0;
+        self.header("TRAILER!!!", 0, 0, (0, 0))?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+
+    fn parents(&mut self, path: &str) -> io::Result<()> {
+        match path.rsplit_once('/') {
+            Some((parent, _)) => self.directory(parent),
+            None => Ok(()),
+        }
+    }
+
+    fn header(&mut self, path: &str, mode: u32, size: u32, device: (u32, u32)) -> io::Result<()> {
+        self.inode += 1;
+        let name_size = path.len() + 1;
+        write!(self.to, "070701{:08X}{mode:08X}", self.inode)?;
+        // Owner root, one link; times are nil so that the same contents make the same archive.
+        write!(self.to, "{:08X}{:08X}{:08X}{:08X}{size:08X}", 0, 0, 1, 0)?;
+        write!(
+            self.to,
+            "{:08X}{:08X}{:08X}{:08X}{name_size:08X}{:08X}",
+            0, 0, device.0, device.1, 0
+        )?;
+        self.to.write_all(path.as_bytes())?;
+        self.to.write_all(&[0])?;
+        self.pad(110 + name_size as u64)
+    }
+
+    fn pad(&mut self, length: u64) -> io::Result<()> {
+        let padding: &[u8] = match length % 4 {
+            1 => &[0; 3],
+            2 => &[0; 2],
+            3 => &[0; 1],
+            _ => &[],
+        };
+        self.to.write_all(padding)
+    }
+}
+
+fn relative(path: &str) -> &str {
+    path.trim_matches('/')
+}
+
+fn too_large(path: &str) -> io::Error {
+    io::Error::other(format!(
+        "'{path}' is larger than the 4 GiB of a cpio member"
+    ))
+}
+
+/// The libraries that `ldd` found, the program interpreter among them.
+fn parse_libraries(listing: &str) -> Vec<String> {
+    let path_in = |line: &str| {
+        let path = line.split_once("=>").map_or(line, |(_, found)| found);
+        path.split_whitespace()
+            .next()
+            .filter(|path| path.starts_with('/'))
+            .map(str::to_owned)
+    };
+    listing.lines().filter_map(path_in).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name, mode, and contents of every member, read back by the rules of the format.
+    fn members(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        loop {
+            let field = |index: usize| {
+                let start = at + 6 + index * 8;
+                u32::from_str_radix(std::str::from_utf8(&archive[start..start + 8]).unwrap(), 16)
+                    .unwrap()
+            };
+            assert_eq!(&archive[at..at + 6], b"070701");
+            let (mode, size, name_size) = (field(1), field(6) as usize, field(11) as usize);
+            let name = String::from_utf8(archive[at + 110..at + 109 + name_size].to_vec()).unwrap();
+            let data = (at + 110 + name_size).next_multiple_of(4);
+            at = (data + size).next_multiple_of(4);
+            if name == "TRAILER!!!" {
+                assert_eq!(at, archive.len());
+                return found;
+            }
+            found.push((name, mode, archive[data..data + size].to_vec()));
+        }
+    }
+
+    #[test]
+    fn an_archive_reads_back_as_written() {
+        let mut archive = Archive::new(Vec::new());
+        archive.file("/init", 0o755, b"#!/bin/sh\n").unwrap();
+        archive.symlink("/bin/sh", "busybox").unwrap();
+        archive
+            .character_device("/dev/console", 0o600, (5, 1))
+            .unwrap();
+        archive.file("/bin/a/b", 0o644, b"").unwrap();
+        let names_and_modes = [
+            ("init", 0o100_755, b"#!/bin/sh\n".as_slice()),
+            ("bin", 0o040_755, b""),
+            ("bin/sh", 0o120_777, b"busybox"),
+            ("dev", 0o040_755, b""),
+            ("dev/console", 0o020_600, b""),
+            ("bin/a", 0o040_755, b""),
+            ("bin/a/b", 0o100_644, b""),
+        ];
+        let expected: Vec<_> = names_and_modes
+            .map(|(name, mode, data)| (name.to_owned(), mode, data.to_vec()))
+            .into_iter()
+            .collect();
+        assert_eq!(members(&archive.finish().unwrap()), expected);
+    }
+
+    #[test]
+    fn the_libraries_of_a_program_are_read_from_ldd() {
+        let listing = "\tlinux-vdso.so.1 (0x1)\n\tlibz.so.1 => /lib/x/libz.so.1 (0x2)\n\t/lib64/ld.so.2 (0x3)\n\
+                       \tstatically linked\n\tlibgone.so => not found\n";
+        assert_eq!(
+            parse_libraries(listing),
+            ["/lib/x/libz.so.1", "/lib64/ld.so.2"]
+        );
+    }
+}

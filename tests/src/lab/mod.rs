@@ -1,0 +1,105 @@
+//! The lab: a nested host in software, for machines whose own KVM cannot run Linux.
+//!
+//! QEMU's TCG emulates AMD's SVM with nested paging, so that a stock Linux in it has a real /dev/kvm. A [`Payload`] is
+//! what a run brings along; [`Images::run`] boots the lab, runs the payload's script in it, and hands on each line of
+//! its console as it comes.
+//!
+//! The payload is part of the initramfs. Measured with a vmlinux of 53 MB (best of three, to the shutdown): in an
+//! uncompressed initramfs 4.1 s, on an NVMe disk with ext4, which the cloud kernel has built in, 4.6 s; without it
+//! 3.9 s. An initramfs works with every kernel, and its memory is no worse spent than a page cache's.
+
+mod payload;
+mod run;
+
+use std::path::PathBuf;
+
+use crate::artifact::{self, ArtifactError};
+use crate::guest::{self, GuestError};
+use crate::packages::{self, PackagesError};
+use crate::stock_kernel::{StockKernel, StockKernelError};
+use crate::userland::{self, Busybox};
+use crate::workspace::Workspace;
+
+pub use payload::Payload;
+pub use run::{Outcome, RunError, Settings};
+
+/// Loaded by the lab, with what they depend on: KVM, and a network card for runs that have one.
+const MODULES: [&str; 3] = [KVM_MODULE, "virtio_pci", "virtio_net"];
+/// The one without which there is no lab.
+const KVM_MODULE: &str = "kvm-amd";
+const INIT: &str = include_str!("init.sh");
+
+/// Why the lab's images could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// A package could not be had.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
+    /// There is no stock kernel.
+    #[error(transparent)]
+    StockKernel(#[from] StockKernelError),
+    /// Its image or busybox could not be had.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// A file could not be written.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The stock kernel has no KVM for the lab.
+    #[error("the kernel package of Linux {release} has no module '{module}', which the lab needs")]
+    NoModule {
+        /// The kernel's release.
+        release: String,
+        /// The module.
+        module: &'static str,
+    },
+}
+
+/// The lab's kernel and the first part of its initramfs.
+#[derive(Debug, Clone)]
+pub struct Images {
+    directory: PathBuf,
+}
+
+impl Images {
+    /// The kernel, as ELF: QEMU starts it directly, without firmware or decompression.
+    fn vmlinux(&self) -> PathBuf {
+        self.directory.join("vmlinux")
+    }
+
+    /// The initramfs without a payload.
+    fn initramfs(&self) -> PathBuf {
+        self.directory.join("initramfs.cpio")
+    }
+}
+
+/// Makes what is missing or out of date under `target/lab-images/`, and installs QEMU.
+pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<Images, LabError> {
+    packages::ensure_installed(&[packages::QEMU], note)?;
+    let images = Images {
+        directory: workspace.lab_directory(),
+    };
+    let cache = guest::cache(workspace)?;
+    let kernel = StockKernel::fetch(&cache, note)?;
+    let busybox = Busybox::fetch(&cache, note)?;
+    guest::vmlinux(&kernel, &images.vmlinux(), note)?;
+    let inputs = kernel
+        .fingerprint()
+        .value((&busybox.fingerprint, INIT, MODULES));
+    artifact::ensure(&images.initramfs(), &inputs, |to| -> Result<(), LabError> {
+        note("making the lab's initramfs");
+        let modules = userland::modules(&kernel, &MODULES)?;
+        if modules.iter().all(|(name, _)| name != KVM_MODULE) {
+            return Err(LabError::NoModule {
+                release: kernel.release().to_owned(),
+                module: KVM_MODULE,
+            });
+        }
+        userland::write_archive(to, |archive| {
+            busybox.add_to(archive)?;
+            archive.file("/init", 0o755, INIT.as_bytes())?;
+            userland::add_modules(archive, &modules)
+        })?;
+        Ok(())
+    })?;
+    Ok(images)
+}

@@ -1,0 +1,213 @@
+//! One run of the lab.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Images, Payload};
+use crate::artifact::ArtifactError;
+use crate::child::Guarded;
+use crate::tool::{self, ToolError};
+use crate::transcript::{NoLine, Transcript};
+
+const UP_MARKER: &str = "FV-LAB-UP";
+const EXIT_MARKER: &str = "FV-LAB-EXIT ";
+
+/// How one run of the lab is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The run's whole wall time; the lab is killed when it has passed.
+    pub limit: Duration,
+    /// The lab's memory.
+    pub memory_mib: u32,
+    /// TCP ports of this machine's loopback and the ports in the lab that they lead to.
+    pub forwarded_ports: Vec<(u16, u16)>,
+}
+
+impl Settings {
+    /// As much memory as a run needs, no network.
+    pub fn with_limit(limit: Duration) -> Self {
+        Self {
+            limit,
+            memory_mib: 2000,
+            forwarded_ports: Vec::new(),
+        }
+    }
+}
+
+/// How a run of the lab ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The exit status of the payload's script.
+    pub status: i32,
+    /// From QEMU's start until /dev/kvm was there.
+    pub up_after: Duration,
+    /// From QEMU's start until its end.
+    pub total: Duration,
+}
+
+/// Why a run of the lab has no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The payload could not be written.
+    #[error(transparent)]
+    Payload(#[from] ArtifactError),
+    /// There is no QEMU.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// QEMU could not be started or waited for.
+    #[error("cannot run the lab")]
+    Process(#[from] io::Error),
+    /// It took too long and was killed.
+    #[error("the lab was killed after {limit:?}; its console ended with:\n{tail}")]
+    TimedOut {
+        /// The limit that had been set.
+        limit: Duration,
+        /// The last lines of its console.
+        tail: String,
+    },
+    /// It ended before the payload's script did.
+    #[error("the lab ended before its payload did; its console ended with:\n{tail}")]
+    Died {
+        /// The last lines of its console and of QEMU's messages.
+        tail: String,
+    },
+}
+
+impl Images {
+    /// Boots the lab, runs `script` in it, and hands on each line of its console as it comes.
+    pub fn run(
+        &self,
+        payload: Payload,
+        script: &str,
+        settings: &Settings,
+        mut on_line: impl FnMut(&str),
+    ) -> Result<Outcome, RunError> {
+        let initramfs = payload.finish(script)?;
+        let mut command = self.command(settings)?;
+        command.arg("-initrd").arg(initramfs.path());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+
+        let started = Instant::now();
+        let deadline = started + settings.limit;
+        let mut process = Guarded::spawn(&mut command)?;
+        let missing = || io::Error::other("a child without its pipes");
+        let console = Transcript::record(process.child().stdout.take().ok_or_else(missing)?)?;
+        let messages = Transcript::record(process.child().stderr.take().ok_or_else(missing)?)?;
+
+        let mut up_after = None;
+        let mut status = None;
+        for index in 0.. {
+            let line = match console.line(index, deadline) {
+                Ok(line) => line,
+                Err(NoLine::Ended) => break,
+                Err(NoLine::TimedOut) => {
+                    process.kill()?;
+                    return Err(RunError::TimedOut {
+                        limit: settings.limit,
+                        tail: console.tail(20),
+                    });
+                }
+            };
+            if line.text.contains(UP_MARKER) {
+                up_after = Some(line.at - started);
+            } else if let Some((_, found)) = line.text.split_once(EXIT_MARKER) {
+                status = found.trim().parse().ok();
+            } else if status.is_none() {
+                on_line(&line.text);
+            }
+        }
+        // The console is closed: what is left to do for QEMU takes no time worth a limit of its own.
+        process.wait_until(deadline + Duration::from_secs(5))?;
+        match (up_after, status) {
+            (Some(up_after), Some(status)) => Ok(Outcome {
+                status,
+                up_after,
+                total: started.elapsed(),
+            }),
+            _ => Err(RunError::Died {
+                tail: format!(
+                    "{}\n{}",
+                    console.tail(20),
+                    without_warnings(&messages.text())
+                ),
+            }),
+        }
+    }
+
+    fn command(&self, settings: &Settings) -> Result<Command, ToolError> {
+        let mut command = tool::command("qemu-system-x86_64")?;
+        // One CPU: with two, one run in eight hung.
+        command.args([
+            "-M",
+            "q35",
+            "-accel",
+            "tcg",
+            "-cpu",
+            "EPYC,+svm,+npt",
+            "-smp",
+            "1",
+        ]);
+        command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
+        command.arg("-m").arg(settings.memory_mib.to_string());
+        command.args([
+            "-chardev",
+            "stdio,id=console,signal=off",
+            "-serial",
+            "chardev:console",
+        ]);
+        command.arg("-kernel").arg(self.vmlinux());
+        // loglevel=1 leaves panics: a kernel message must not cut a result in two.
+        command.args([
+            "-append",
+            "console=ttyS0 panic=-1 reboot=t quiet loglevel=1",
+        ]);
+        if !settings.forwarded_ports.is_empty() {
+            command.arg("-nic").arg(network(&settings.forwarded_ports));
+        }
+        Ok(command)
+    }
+}
+
+fn network(forwarded: &[(u16, u16)]) -> OsString {
+    let mut option = "user,model=virtio-net-pci,restrict=on".to_owned();
+    for (outside, inside) in forwarded {
+        // Writing to a string cannot fail.
+        let _ = write!(option, ",hostfwd=tcp:127.0.0.1:{outside}-:{inside}");
+    }
+    option.into()
+}
+
+/// QEMU warns about every CPU feature that TCG lacks.
+fn without_warnings(messages: &str) -> String {
+    messages
+        .lines()
+        .filter(|line| !line.contains("warning: TCG doesn't support"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarded_ports_become_options_of_the_network() {
+        let option = network(&[(4000, 4444), (4001, 22)]);
+        let expected = "user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:4000-:4444,\
+                        hostfwd=tcp:127.0.0.1:4001-:22";
+        assert_eq!(option, expected);
+    }
+
+    #[test]
+    fn warnings_about_emulation_are_left_out() {
+        let messages =
+            "q: warning: TCG doesn't support requested feature: CPUID.01H\nno such machine";
+        assert_eq!(without_warnings(messages), "no such machine");
+    }
+}

@@ -1,0 +1,262 @@
+//! What the project needs from the Debian or Ubuntu archive.
+//!
+//! Programs that must be installed are installed by apt when this runs as root; otherwise the exact command is part of
+//! the error. Files that only go into images (the kernel, busybox) are fetched and unpacked without any privilege.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::artifact::{self, ArtifactError, Fingerprint, Freshness};
+use crate::tool::{self, ToolError};
+
+/// A program and the package that brings it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requirement {
+    /// The program's name, as found in `PATH`.
+    pub program: &'static str,
+    /// The Debian package; Ubuntu has the same names.
+    pub package: &'static str,
+}
+
+/// Makes the guest's disk image, and goes into guests.
+pub const MKE2FS: Requirement = Requirement {
+    program: "mke2fs",
+    package: "e2fsprogs",
+};
+/// Runs the lab.
+pub const QEMU: Requirement = Requirement {
+    program: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+};
+/// Unpacks kernels and modules compressed by it.
+pub const XZ: Requirement = Requirement {
+    program: "xz",
+    package: "xz-utils",
+};
+/// Unpacks kernels and modules compressed by it.
+pub const ZSTD: Requirement = Requirement {
+    program: "zstd",
+    package: "zstd",
+};
+
+/// Why something could not be had from the archive.
+#[derive(Debug, thiserror::Error)]
+pub enum PackagesError {
+    /// Programs are missing, and only root may install them.
+    #[error("{programs} missing; as root, run: {command}")]
+    NeedsRoot {
+        /// The missing programs, as a list with its verb.
+        programs: String,
+        /// What installs them.
+        command: String,
+    },
+    /// None of the packages is known to apt.
+    #[error(
+        "apt knows none of these packages: {0}; if its lists are empty, run as root: apt-get update"
+    )]
+    Unknown(String),
+    /// The package exists in name only.
+    #[error("package '{0}' depends on no kernel image")]
+    NoImage(String),
+    /// The package was fetched, but does not hold what it should.
+    #[error("package '{package}' holds no '{file}'")]
+    Lacks {
+        /// The package.
+        package: String,
+        /// What was looked for.
+        file: String,
+    },
+    /// A tool failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// A file could not be written.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+}
+
+/// Installs what is missing, or says how to.
+pub fn ensure_installed(
+    requirements: &[Requirement],
+    note: &dyn Fn(&str),
+) -> Result<(), PackagesError> {
+    let missing: Vec<_> = requirements
+        .iter()
+        .filter(|needed| tool::find(needed.program).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: BTreeSet<_> = missing.iter().map(|needed| needed.package).collect();
+    let packages = packages.into_iter().collect::<Vec<_>>().join(" ");
+    let install = format!("apt-get install -y --no-install-recommends {packages}");
+    if !is_root() {
+        let programs = missing
+            .iter()
+            .map(|needed| needed.program)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let verb = if missing.len() == 1 { "is" } else { "are" };
+        return Err(PackagesError::NeedsRoot {
+            programs: format!("{programs} {verb}"),
+            command: format!("apt-get update && {install}"),
+        });
+    }
+    note(&format!("installing {packages}"));
+    update_lists()?;
+    tool::run(
+        tool::command("apt-get")?
+            .args(install.split(' ').skip(1))
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )?;
+    Ok(())
+}
+
+/// A package's files, unpacked.
+#[derive(Debug, Clone)]
+pub struct Unpacked {
+    /// The package's name.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// The directory that stands for `/`.
+    pub root: PathBuf,
+    /// Whether it had to be fetched.
+    pub freshness: Freshness,
+}
+
+/// Fetches `package` and unpacks it under `cache`, with no privilege and without installing it.
+pub fn unpack(package: &str, cache: &Path, note: &dyn Fn(&str)) -> Result<Unpacked, PackagesError> {
+    let root = cache.join(package);
+    let version = candidate(package)?.ok_or_else(|| PackagesError::Unknown(package.to_owned()))?;
+    let fingerprint = Fingerprint::new().value(&version);
+    let freshness = artifact::ensure(
+        &root,
+        &fingerprint,
+        |temporary| -> Result<(), PackagesError> {
+            note(&format!("fetching {package} {version}"));
+            let unwritable = |error| ArtifactError::new("create", temporary, error);
+            fs::create_dir_all(temporary).map_err(unwritable)?;
+            let download = tempfile::tempdir_in(cache).map_err(unwritable)?;
+            let mut fetch = tool::command("apt-get")?;
+            // The sandbox user of apt cannot write to a private directory, and warns about it.
+            fetch
+                .args(["-o", "APT::Sandbox::User=root", "download", package])
+                .current_dir(download.path());
+            tool::run(&mut fetch)?;
+            let archive = only_file(download.path()).map_err(|error| {
+                ArtifactError::new("find the package in", download.path(), error)
+            })?;
+            tool::run(tool::command("dpkg")?.arg("-x").arg(archive).arg(temporary))?;
+            Ok(())
+        },
+    )?;
+    Ok(Unpacked {
+        package: package.to_owned(),
+        version,
+        root,
+        freshness,
+    })
+}
+
+/// The first of `packages` that apt knows; its lists are fetched if it knows none and this runs as root.
+pub fn first_known<'a>(packages: &[&'a str]) -> Result<&'a str, PackagesError> {
+    let known = |packages: &[&'a str]| -> Result<Option<&'a str>, PackagesError> {
+        for package in packages {
+            if candidate(package)?.is_some() {
+                return Ok(Some(package));
+            }
+        }
+        Ok(None)
+    };
+    if let Some(package) = known(packages)? {
+        return Ok(package);
+    }
+    if is_root() {
+        update_lists()?;
+        if let Some(package) = known(packages)? {
+            return Ok(package);
+        }
+    }
+    Err(PackagesError::Unknown(packages.join(", ")))
+}
+
+/// What a package directly depends on, versions and alternatives left out.
+pub fn dependencies(package: &str) -> Result<Vec<String>, PackagesError> {
+    let shown =
+        tool::output(tool::command("apt-cache")?.args(["show", "--no-all-versions", package]))?;
+    Ok(parse_dependencies(&String::from_utf8_lossy(&shown)))
+}
+
+/// Whether this process may install packages.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn update_lists() -> Result<(), PackagesError> {
+    Ok(tool::run(tool::command("apt-get")?.arg("update"))?)
+}
+
+fn candidate(package: &str) -> Result<Option<String>, PackagesError> {
+    let policy = tool::output(
+        tool::command("apt-cache")?
+            .args(["policy", package])
+            .env("LC_ALL", "C"),
+    )?;
+    Ok(parse_candidate(&String::from_utf8_lossy(&policy)))
+}
+
+fn parse_candidate(policy: &str) -> Option<String> {
+    let version = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    (version != "(none)").then(|| version.to_owned())
+}
+
+fn parse_dependencies(shown: &str) -> Vec<String> {
+    let names = shown
+        .lines()
+        .find_map(|line| line.strip_prefix("Depends: "))
+        .unwrap_or_default();
+    let first_word = |entry: &str| {
+        entry
+            .split([' ', '(', '|'])
+            .find(|word| !word.is_empty())
+            .map(str::to_owned)
+    };
+    names.split(',').filter_map(first_word).collect()
+}
+
+fn only_file(directory: &Path) -> io::Result<PathBuf> {
+    match fs::read_dir(directory)?.next() {
+        Some(entry) => Ok(entry?.path()),
+        None => Err(io::Error::from(io::ErrorKind::NotFound)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_candidate_version_is_read_from_the_policy() {
+        let policy = "linux-image-cloud-amd64:\n  Installed: (none)\n  Candidate: 6.1.192-2\n  Version table:\n";
+        assert_eq!(parse_candidate(policy).as_deref(), Some("6.1.192-2"));
+        assert_eq!(
+            parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"),
+            None
+        );
+        assert_eq!(parse_candidate(""), None);
+    }
+
+    #[test]
+    fn dependencies_lose_their_versions_and_alternatives() {
+        let shown = "Package: p\nDepends: linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2), kmod | busybox, initramfs\n";
+        assert_eq!(
+            parse_dependencies(shown),
+            ["linux-image-6.1.0-56-cloud-amd64", "kmod", "initramfs"]
+        );
+        assert!(parse_dependencies("Package: p\n").is_empty());
+    }
+}

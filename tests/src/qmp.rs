@@ -1,0 +1,327 @@
+//! A QMP client for tests: blocking, line by line, every wait with a deadline.
+//!
+//! It knows nothing of the schema on purpose: what it sends and receives is JSON as on the wire, so that tests can say
+//! wrong things too and see every member of an answer.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// Nobody listens there.
+    #[error("cannot connect to '{address}' within {within:?}")]
+    Connect {
+        /// A path, or a host and port.
+        address: String,
+        /// How long was tried.
+        within: Duration,
+        /// What the last attempt said.
+        #[source]
+        source: io::Error,
+    },
+    /// The command was answered by an error.
+    #[error("{class}: {desc}")]
+    Command {
+        /// The error's class.
+        class: String,
+        /// Its description.
+        desc: String,
+    },
+    /// What was waited for did not come.
+    #[error("no {wanted} within {within:?}")]
+    TimedOut {
+        /// What should have come.
+        wanted: String,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The server closed the connection.
+    #[error("the server closed the connection; waiting for {0}")]
+    Closed(String),
+    /// The server sent something else than a JSON object in a line.
+    #[error("the server sent what is no JSON object: {0}")]
+    NotJson(String),
+    /// Reading or writing failed.
+    #[error("the connection failed")]
+    Connection(#[from] io::Error),
+}
+
+/// Who said a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// This client.
+    Client,
+    /// The monitor.
+    Server,
+}
+
+/// Is told each line of the exchange as it happens.
+pub type Observer = Box<dyn FnMut(Speaker, &str)>;
+
+#[derive(Debug)]
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        // Zero would mean for ever.
+        let timeout = Some(timeout.max(Duration::from_millis(1)));
+        match self {
+            Self::Unix(stream) => stream.set_read_timeout(timeout),
+            Self::Tcp(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.write_all(bytes),
+            Self::Tcp(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
+/// One connection to a monitor.
+pub struct Qmp {
+    stream: Stream,
+    unread: Vec<u8>,
+    events: VecDeque<Value>,
+    observer: Option<Observer>,
+}
+
+impl Qmp {
+    /// Connects to a Unix socket, trying until somebody listens there.
+    pub fn connect_unix(path: &Path, within: Duration) -> Result<Self, QmpError> {
+        let stream = connect(&path.display().to_string(), within, || {
+            UnixStream::connect(path)
+        })?;
+        Ok(Self::new(Stream::Unix(stream)))
+    }
+
+    /// Connects to a TCP port, trying until somebody listens there.
+    pub fn connect_tcp(address: &str, within: Duration) -> Result<Self, QmpError> {
+        let stream = connect(address, within, || TcpStream::connect(address))?;
+        Ok(Self::new(Stream::Tcp(stream)))
+    }
+
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            unread: Vec::new(),
+            events: VecDeque::new(),
+            observer: None,
+        }
+    }
+
+    /// From now on, tells `observer` each line.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
+    /// Reads the greeting and leaves the negotiation behind, with no capability enabled.
+    pub fn negotiate(&mut self, within: Duration) -> Result<Value, QmpError> {
+        let greeting = self.next_message("greeting", within)?;
+        self.execute("qmp_capabilities", None, within)?;
+        Ok(greeting)
+    }
+
+    /// Executes a command and returns what it returned. Events that come before the answer are kept for
+    /// [`next_event`](Self::next_event).
+    pub fn execute(
+        &mut self,
+        command: &str,
+        arguments: Option<Value>,
+        within: Duration,
+    ) -> Result<Value, QmpError> {
+        let mut request = json!({ "execute": command });
+        if let Some(arguments) = arguments {
+            request["arguments"] = arguments;
+        }
+        self.send(&request.to_string())?;
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut message = self.next_message(&format!("answer to '{command}'"), left)?;
+            if message.get("event").is_some() {
+                self.events.push_back(message);
+            } else if let Some(error) = message.get("error") {
+                let member = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+                return Err(QmpError::Command {
+                    class: member("class"),
+                    desc: member("desc"),
+                });
+            } else {
+                return Ok(message["return"].take());
+            }
+        }
+    }
+
+    /// The next event, whichever it is.
+    pub fn next_event(&mut self, within: Duration) -> Result<Value, QmpError> {
+        match self.events.pop_front() {
+            Some(event) => Ok(event),
+            None => self.next_message("event", within),
+        }
+    }
+
+    /// The next event of that name; those before it are dropped.
+    pub fn wait_for_event(&mut self, name: &str, within: Duration) -> Result<Value, QmpError> {
+        let deadline = Instant::now() + within;
+        loop {
+            let event = match self.events.pop_front() {
+                Some(event) => event,
+                None => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.next_message(&format!("event '{name}'"), left)?
+                }
+            };
+            if event["event"] == name {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next message, whatever it is.
+    pub fn next_message(&mut self, wanted: &str, within: Duration) -> Result<Value, QmpError> {
+        let deadline = Instant::now() + within;
+        let line = loop {
+            if let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                break String::from_utf8_lossy(&line).trim_end().to_owned();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timed_out = || QmpError::TimedOut {
+                wanted: wanted.to_owned(),
+                within,
+            };
+            if left == Duration::ZERO {
+                return Err(timed_out());
+            }
+            self.stream.set_read_timeout(left)?;
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(QmpError::Closed(wanted.to_owned())),
+                Ok(length) => self.unread.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(timed_out()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if let Some(observer) = &mut self.observer {
+            observer(Speaker::Server, &line);
+        }
+        match serde_json::from_str(&line) {
+            Ok(message @ Value::Object(_)) => Ok(message),
+            _ => Err(QmpError::NotJson(line)),
+        }
+    }
+
+    /// Sends a text as it is, with an end of line.
+    pub fn send(&mut self, text: &str) -> Result<(), QmpError> {
+        if let Some(observer) = &mut self.observer {
+            observer(Speaker::Client, text);
+        }
+        Ok(self.stream.write_all(format!("{text}\r\n").as_bytes())?)
+    }
+}
+
+/// Tries to connect until somebody listens. Connecting is itself what is waited for; nothing announces a listener.
+fn connect<T>(
+    address: &str,
+    within: Duration,
+    attempt: impl Fn() -> io::Result<T>,
+) -> Result<T, QmpError> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let deadline = Instant::now() + within;
+    loop {
+        match attempt() {
+            Ok(stream) => return Ok(stream),
+            Err(source) if Instant::now() >= deadline => {
+                return Err(QmpError::Connect {
+                    address: address.to_owned(),
+                    within,
+                    source,
+                });
+            }
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixListener;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A client of a server that says each text after it has read a line; the first without.
+    fn client_of(answers: &'static [&'static str]) -> (Qmp, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("qmp");
+        let listener = UnixListener::bind(&path).unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut requests = BufReader::new(stream.try_clone().unwrap()).lines();
+            for (index, answer) in answers.iter().enumerate() {
+                if index > 0 {
+                    requests.next().unwrap().unwrap();
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            let _ = requests.next();
+        });
+        (Qmp::connect_unix(&path, SOON).unwrap(), directory)
+    }
+
+    #[test]
+    fn events_before_an_answer_are_kept() {
+        let (mut qmp, _directory) = client_of(&[
+            "{\"QMP\": {}}\r\n",
+            "{\"return\": {}}\r\n",
+            "{\"event\": \"STOP\"}\r\n{\"return\": 32}\r\n{\"event\": \"RES",
+            "UME\"}\r\n{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}}\r\n",
+        ]);
+        assert_eq!(qmp.negotiate(SOON).unwrap(), json!({ "QMP": {} }));
+        assert_eq!(qmp.execute("get-stop-event", None, SOON).unwrap(), 32);
+        let refused = qmp
+            .execute("put-event", Some(json!({ "tag": 1 })), SOON)
+            .unwrap_err();
+        assert_eq!(refused.to_string(), "GenericError: no");
+        assert_eq!(qmp.next_event(SOON).unwrap()["event"], "STOP");
+        assert_eq!(
+            qmp.wait_for_event("RESUME", SOON).unwrap()["event"],
+            "RESUME"
+        );
+        let silent = qmp.next_event(Duration::from_millis(10)).unwrap_err();
+        assert!(matches!(silent, QmpError::TimedOut { .. }), "{silent}");
+    }
+
+    #[test]
+    fn a_socket_without_a_listener_is_named() {
+        let refused = Qmp::connect_unix(Path::new("/no/such/socket"), Duration::ZERO)
+            .err()
+            .unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "cannot connect to '/no/such/socket' within 0ns"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What a test has at hand.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Failure;
+use crate::guest::{GuestImages, Script};
+use crate::machine::Machine;
+use crate::transcript::Transcript;
+
+/// Where a run takes place: which files it has.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The program under test.
+    pub program: PathBuf,
+    /// The guest's images.
+    pub guest: GuestImages,
+}
+
+/// What a test has at hand. Machines started through it show their consoles when the test fails.
+#[derive(Debug)]
+pub struct Context {
+    place: Place,
+    scratch: tempfile::TempDir,
+    logs: Logs,
+}
+
+impl Context {
+    /// A context with an empty scratch directory, which goes with it.
+    pub(super) fn new(place: Place) -> std::io::Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("fv-").tempdir()?;
+        Ok(Self {
+            place,
+            scratch,
+            logs: Logs::default(),
+        })
+    }
+
+    /// The program under test.
+    pub fn program(&self) -> &Path {
+        &self.place.program
+    }
+
+    /// The guest's images.
+    pub fn guest(&self) -> &GuestImages {
+        &self.place.guest
+    }
+
+    /// A directory of the test's own, on a short path, so that sockets fit in it.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// A path in the scratch directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Writes the guest's initramfs with `script` in it, and returns its path.
+    pub fn initramfs(&self, script: &Script) -> Result<PathBuf, Failure> {
+        let path = self.path("initramfs.cpio");
+        script.write(self.guest(), &path)?;
+        Ok(path)
+    }
+
+    /// A command line of the program under test, to be completed and passed to [`start`](Self::start).
+    pub fn command(&self) -> Command {
+        Command::new(self.program())
+    }
+
+    /// Starts a VMM.
+    pub fn start(&self, command: &mut Command) -> Result<Machine, Failure> {
+        let machine = Machine::spawn(command)?;
+        self.logs.add(&machine);
+        Ok(machine)
+    }
+
+    /// What all machines of this test say.
+    pub(super) fn logs(&self) -> Logs {
+        self.logs.clone()
+    }
+}
+
+/// The outputs of a test's machines, shared with whoever ends the test.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Logs(Arc<Mutex<Vec<(String, Transcript)>>>);
+
+impl Logs {
+    fn add(&self, machine: &Machine) {
+        let mut transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = transcripts.len() / 2 + 1;
+        transcripts.push((
+            format!("machine {number}, stderr"),
+            machine.messages().clone(),
+        ));
+        transcripts.push((
+            format!("machine {number}, serial"),
+            machine.serial().clone(),
+        ));
+    }
+
+    /// All that was said until now, line by line, each under its machine.
+    pub(super) fn text(&self) -> String {
+        let transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        for (title, transcript) in transcripts.iter() {
+            for line in transcript.text().lines() {
+                text.push_str(title);
+                text.push_str(": ");
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,61 @@
+//! Why a test did not pass.
+
+use std::error::Error;
+
+/// Why a test did not pass. Every error becomes one by `?`, with the errors under it.
+#[derive(Debug)]
+pub enum Failure {
+    /// The behaviour is not as the test says.
+    Failed(String),
+    /// The test cannot run here.
+    Skipped(String),
+}
+
+impl Failure {
+    /// The behaviour is not as the test says.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self::Failed(why.into())
+    }
+
+    /// The test cannot run here.
+    pub fn skip(why: impl Into<String>) -> Self {
+        Self::Skipped(why.into())
+    }
+}
+
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(chain(&error))
+    }
+}
+
+/// An error and the errors under it in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+    use std::process::Command;
+
+    #[test]
+    fn a_failure_tells_the_errors_under_an_error() {
+        let error = Machine::spawn(&mut Command::new("/no/such/program")).unwrap_err();
+        let Failure::Failed(why) = Failure::from(error) else {
+            panic!()
+        };
+        assert_eq!(
+            why,
+            "cannot start 'program': No such file or directory (os error 2)"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! How an end-to-end test is written, run and reported.
+//!
+//! A test is a function from a [`Context`] to a result, its name a sentence about behaviour. The binary `e2e` runs
+//! them: on this machine where its KVM can, in the lab where not, as the same static binary. Each test has a process of
+//! its own, so that one that crashes or hangs takes nothing with it.
+
+mod context;
+mod failure;
+mod result;
+mod runner;
+
+use std::time::Duration;
+
+pub use context::{Context, Place};
+pub use failure::{Failure, chain};
+pub use result::{Outcome, Record, Report, TestResult};
+pub use runner::{Selection, run_all, run_one, selected};
+
+/// What a test cannot run without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing beyond the program.
+    Nothing,
+    /// Any /dev/kvm.
+    Kvm,
+    /// A /dev/kvm that runs Linux guests, and the guest's images.
+    Linux,
+}
+
+/// One end-to-end test.
+#[derive(Debug, Clone, Copy)]
+pub struct Test {
+    /// A sentence about behaviour, such as `a_full_disk_stops_the_machine`.
+    pub name: &'static str,
+    /// What it cannot run without.
+    pub needs: Needs,
+    /// It is killed, and has failed, when this time has passed.
+    pub limit: Duration,
+    /// The test.
+    pub run: fn(&Context) -> Result<(), Failure>,
+}
+
+impl Test {
+    /// A test with the default limit: several times what a Linux guest takes to boot in the lab.
+    pub const fn new(
+        name: &'static str,
+        needs: Needs,
+        run: fn(&Context) -> Result<(), Failure>,
+    ) -> Self {
+        Self {
+            name,
+            needs,
+            limit: Duration::from_secs(60),
+            run,
+        }
+    }
+
+    /// The same test with another limit.
+    #[must_use]
+    pub const fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+/// Lists tests by their functions: `tests![Needs::Linux; a_disk_reads_back, a_full_disk_stops_the_machine]`.
+#[macro_export]
+macro_rules! tests {
+    ($needs:expr; $($name:ident),+ $(,)?) => {
+        &[$($crate::suite::Test::new(stringify!($name), $needs, $name)),+]
+    };
+}
+
+/// Fails the test unless a condition holds: `check!(status == 0, "mount ended with {status}")`.
+#[macro_export]
+macro_rules! check {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::suite::Failure::new(format!($($message)+)));
+        }
+    };
+}
+
+/// Fails the test unless both sides are equal: `check_eq!(reply["status"], "io-error")`.
+#[macro_export]
+macro_rules! check_eq {
+    ($left:expr, $right:expr) => {
+        match (&$left, &$right) {
+            (left, right) => $crate::check!(
+                *left == *right,
+                "{} is {left:?}, not {right:?}",
+                stringify!($left)
+            ),
+        }
+    };
+}

@@ -1,0 +1,258 @@
+//! Runs tests, each in a process of its own, and says how they ended.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::{self, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::context::Logs;
+use super::failure::chain;
+use super::{Context, Failure, Needs, Outcome, Place, Record, Test, TestResult};
+use crate::child::Guarded;
+use crate::host::Kvm;
+use crate::transcript::Transcript;
+
+/// The exit status of a test's process, beside 0.
+const FAILED: u8 = 1;
+const SKIPPED: u8 = 77;
+/// What the line with the reason starts with.
+const WHY: &str = "FV-WHY ";
+/// How long a test's process may take to say what it has at its limit, and to start and end.
+const GRACE: Duration = Duration::from_secs(5);
+/// No more of a failed test's log is passed on: a serial console may have said very much.
+const LOG_LINES: usize = 400;
+
+/// Which tests to run.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only tests whose names hold one of these; all if empty.
+    pub names: Vec<String>,
+    /// Only tests that need any of these; all if empty.
+    pub needs: Vec<Needs>,
+}
+
+impl Selection {
+    fn has(&self, test: &Test) -> bool {
+        (self.names.is_empty() || self.names.iter().any(|name| test.name.contains(name)))
+            && (self.needs.is_empty() || self.needs.contains(&test.needs))
+    }
+}
+
+/// The selected tests, in order.
+pub fn selected<'a>(
+    tests: &'a [&'a [Test]],
+    selection: &'a Selection,
+) -> impl Iterator<Item = &'a Test> {
+    tests
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|test| selection.has(test))
+}
+
+/// Runs the selected tests one after the other, writing a [`Record`] for whatever happens. `arguments` make this program
+/// call [`run_one`] when a test's name is appended to them. Returns whether none failed.
+pub fn run_all(
+    tests: &[&[Test]],
+    selection: &Selection,
+    kvm: &Kvm,
+    arguments: &[OsString],
+    to: &mut dyn Write,
+) -> io::Result<bool> {
+    let mut results = 0;
+    let mut all_well = true;
+    for test in selected(tests, selection) {
+        writeln!(to, "{}", Record::Start(test.name.to_owned()))?;
+        let started = Instant::now();
+        let (outcome, log) = match missing(test.needs, kvm) {
+            Some(why) => (Outcome::Skipped(why), String::new()),
+            None => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(arguments).arg(test.name);
+                run_process(&mut command, test.limit)?
+            }
+        };
+        if matches!(outcome, Outcome::Failed(_)) {
+            all_well = false;
+            let lines: Vec<&str> = log.lines().collect();
+            for text in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                writeln!(
+                    to,
+                    "{}",
+                    Record::Log {
+                        name: test.name.to_owned(),
+                        text: (*text).to_owned()
+                    }
+                )?;
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let result = TestResult {
+            name: test.name.to_owned(),
+            outcome,
+            seconds,
+        };
+        writeln!(to, "{}", Record::Result(result))?;
+        results += 1;
+    }
+    writeln!(to, "{}", Record::End { results })?;
+    to.flush()?;
+    Ok(all_well)
+}
+
+fn missing(needs: Needs, kvm: &Kvm) -> Option<String> {
+    let enough = match needs {
+        Needs::Nothing => true,
+        Needs::Kvm => kvm.is_there(),
+        Needs::Linux => kvm.runs_linux(),
+    };
+    (!enough).then(|| kvm.to_string())
+}
+
+/// Runs a test's process, which ends itself at its limit. It is killed if it does not.
+fn run_process(command: &mut Command, limit: Duration) -> io::Result<(Outcome, String)> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let deadline = Instant::now() + limit + GRACE;
+    let mut process = Guarded::spawn(command)?;
+    let missing = || io::Error::other("a child without its pipes");
+    let output = Transcript::record(process.child().stdout.take().ok_or_else(missing)?)?;
+    let errors = Transcript::record(process.child().stderr.take().ok_or_else(missing)?)?;
+    let ended = process.wait_until(deadline)?;
+    process.kill()?;
+    // What the test has started dies with it, and closes the pipes.
+    let closed = Instant::now() + GRACE;
+    let log = [&errors, &output]
+        .map(|pipe| pipe.wait_for_end(closed).unwrap_or_else(|_| pipe.text()))
+        .concat();
+    let why = log
+        .lines()
+        .find_map(|line| line.strip_prefix(WHY))
+        .map(str::to_owned);
+    let outcome = match ended {
+        None => Outcome::Failed(format!("killed some time after its limit of {limit:?}")),
+        Some(status) => match (status.code(), why) {
+            (Some(0), _) => Outcome::Passed,
+            (Some(code), Some(why)) if code == i32::from(SKIPPED) => Outcome::Skipped(why),
+            (Some(code), Some(why)) if code == i32::from(FAILED) => Outcome::Failed(why),
+            // It panicked, or was killed by a signal.
+            _ => Outcome::Failed(format!(
+                "its process ended with {status}: {}",
+                last_line(&errors)
+            )),
+        },
+    };
+    let log = log
+        .lines()
+        .filter(|line| !line.starts_with(WHY))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    Ok((outcome, log))
+}
+
+fn last_line(transcript: &Transcript) -> String {
+    let text = transcript.text();
+    let panic = text.lines().find(|line| line.contains("panicked at"));
+    panic
+        .or_else(|| text.lines().last())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Runs one test in this process. Writes its log if it fails, and returns the exit status with which this process must
+/// end so that [`run_all`] understands it.
+pub fn run_one(tests: &[&[Test]], name: &str, place: Place, to: &mut dyn Write) -> io::Result<u8> {
+    let Some(test) = tests
+        .iter()
+        .copied()
+        .flatten()
+        .find(|test| test.name == name)
+    else {
+        writeln!(to, "{WHY}there is no test of this name")?;
+        return Ok(FAILED);
+    };
+    let context = match Context::new(place) {
+        Ok(context) => context,
+        Err(error) => {
+            writeln!(to, "{WHY}no scratch directory: {}", chain(&error))?;
+            return Ok(FAILED);
+        }
+    };
+    end_at_limit(test.limit, context.logs())?;
+    let (why, status) = match (test.run)(&context) {
+        Ok(()) => return Ok(0),
+        Err(Failure::Skipped(why)) => (why, SKIPPED),
+        Err(Failure::Failed(why)) => {
+            write!(to, "{}", context.logs().text())?;
+            (why, FAILED)
+        }
+    };
+    writeln!(to, "{WHY}{}", why.lines().collect::<Vec<_>>().join("; "))?;
+    to.flush()?;
+    Ok(status)
+}
+
+/// Ends this process when `limit` has passed, with all that is known until then.
+fn end_at_limit(limit: Duration, logs: Logs) -> io::Result<()> {
+    let watchdog = move || {
+        thread::sleep(limit);
+        let end = format!(
+            "{}{WHY}not done after its limit of {limit:?}\n",
+            logs.text()
+        );
+        // The process ends next, whether anybody hears why or not.
+        let _ = io::stdout().write_all(end.as_bytes());
+        process::exit(i32::from(FAILED));
+    };
+    thread::Builder::new()
+        .name("limit".to_owned())
+        .spawn(watchdog)
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, limit: Duration) -> (Outcome, String) {
+        run_process(Command::new("sh").args(["-c", script]), limit).unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_process_tells_how_its_test_ended() {
+        assert_eq!(run("echo noise", LONG).0, Outcome::Passed);
+        let skipped = run("echo 'FV-WHY no disk'; exit 77", LONG).0;
+        assert_eq!(skipped, Outcome::Skipped("no disk".to_owned()));
+        let (failed, log) = run("echo serial; echo 'FV-WHY 2 is not 3'; exit 1", LONG);
+        assert_eq!(failed, Outcome::Failed("2 is not 3".to_owned()));
+        assert_eq!(log, "serial\n");
+    }
+
+    #[test]
+    fn a_process_that_says_nothing_has_failed() {
+        let crashed = run("kill -9 $$", LONG).0;
+        assert_eq!(
+            crashed,
+            Outcome::Failed("its process ended with signal: 9 (SIGKILL): ".to_owned())
+        );
+        let panicked = run(
+            "echo \"thread 'main' panicked at x.rs\" >&2; exit 101",
+            LONG,
+        )
+        .0;
+        let Outcome::Failed(why) = panicked else {
+            panic!("{panicked:?}")
+        };
+        assert!(
+            why.ends_with("exit status: 101: thread 'main' panicked at x.rs"),
+            "{why}"
+        );
+        // No reason given is no success and no skip.
+        assert!(matches!(run("exit 77", LONG).0, Outcome::Failed(_)));
+    }
+}

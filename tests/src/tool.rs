@@ -1,0 +1,140 @@
+//! Running the command-line tools that the images are made with.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// Why a tool did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// It is not on this machine.
+    #[error("'{0}' is not installed")]
+    Missing(String),
+    /// It could not be started.
+    #[error("cannot start '{program}'")]
+    Start {
+        /// The tool.
+        program: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended with a failure.
+    #[error("'{command}' ended with {status}: {message}")]
+    Failed {
+        /// The whole command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last of what it wrote to stderr.
+        message: String,
+    },
+}
+
+/// Finds a program in `PATH`, or where the system's programs are that an ordinary user's `PATH` may lack.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+/// A command for a tool that must be there.
+pub fn command(name: &str) -> Result<Command, ToolError> {
+    find(name)
+        .map(Command::new)
+        .ok_or_else(|| ToolError::Missing(name.to_owned()))
+}
+
+/// Runs a command to its end and returns what it wrote to stdout.
+pub fn output(command: &mut Command) -> Result<Vec<u8>, ToolError> {
+    let output = command.output().map_err(|source| ToolError::Start {
+        program: command_name(command.get_program()),
+        source,
+    })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = stderr
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let tail = lines.len().saturating_sub(5);
+    Err(ToolError::Failed {
+        command: command_line(command),
+        status: output.status,
+        message: lines[tail..].join("; "),
+    })
+}
+
+/// Runs a command to its end; what it writes is shown only if it fails.
+pub fn run(command: &mut Command) -> Result<(), ToolError> {
+    output(command).map(drop)
+}
+
+/// A command as one would type it.
+pub fn command_line(command: &Command) -> String {
+    let mut line = command_name(command.get_program());
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&quoted(&argument.to_string_lossy()));
+    }
+    line
+}
+
+/// A word as a shell would need it quoted.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn command_name(program: &OsStr) -> String {
+    Path::new(program)
+        .file_name()
+        .unwrap_or(program)
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_tool_is_named_with_its_arguments_and_its_message() {
+        let error = run(Command::new("sh").args(["-c", "echo no such luck >&2; exit 3"]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("'sh -c 'echo no such luck >&2; exit 3'' ended with exit status: 3"),
+            "{error}"
+        );
+        assert!(error.ends_with(": no such luck"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_tool_is_named() {
+        assert_eq!(
+            command("no-such-tool-here").unwrap_err().to_string(),
+            "'no-such-tool-here' is not installed"
+        );
+    }
+
+    #[test]
+    fn words_are_quoted_as_a_shell_needs_it() {
+        assert_eq!(
+            quoted("file=disk.img,format=raw"),
+            "file=disk.img,format=raw"
+        );
+        assert_eq!(quoted("console=ttyS0 quiet"), "'console=ttyS0 quiet'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,160 @@
+//! What the guest's and the lab's user space have in common: busybox, and modules loaded by init.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::artifact::ArtifactError;
+use crate::initramfs::Archive;
+use crate::packages::{self, PackagesError};
+use crate::stock_kernel::{StockKernel, StockKernelError};
+use crate::tool;
+
+/// A module and its contents.
+pub type Module = (String, Vec<u8>);
+
+/// Those of `names` that are not built into the kernel, each behind the modules that it depends on.
+pub fn modules(kernel: &StockKernel, names: &[&str]) -> Result<Vec<Module>, StockKernelError> {
+    let mut ordered = Vec::new();
+    for name in names {
+        add_with_dependencies(name, &|name| kernel.module(name), &mut ordered)?;
+    }
+    Ok(ordered)
+}
+
+fn add_with_dependencies<E>(
+    name: &str,
+    load: &impl Fn(&str) -> Result<Option<Vec<u8>>, E>,
+    ordered: &mut Vec<Module>,
+) -> Result<(), E> {
+    if ordered.iter().any(|(found, _)| found == name) {
+        return Ok(());
+    }
+    if let Some(contents) = load(name)? {
+        for dependency in dependencies(&contents) {
+            add_with_dependencies(&dependency, load, ordered)?;
+        }
+        ordered.push((name.to_owned(), contents));
+    }
+    Ok(())
+}
+
+/// What a module's `.modinfo` section says that it depends on.
+fn dependencies(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {
+        return Vec::new();
+    };
+    let names = module[at + KEY.len()..]
+        .split(|&byte| byte == 0)
+        .next()
+        .unwrap_or_default();
+    let names = String::from_utf8_lossy(names);
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Adds modules, and the order in which init loads them.
+pub fn add_modules(archive: &mut FileArchive, modules: &[Module]) -> io::Result<()> {
+    for (name, contents) in modules {
+        archive.file(&format!("/lib/modules/{name}.ko"), 0o644, contents)?;
+    }
+    let order: String = modules
+        .iter()
+        .map(|(name, _)| format!("{name}\n"))
+        .collect();
+    archive.file("/lib/modules/order", 0o644, order.as_bytes())
+}
+
+/// An archive that goes to a file.
+pub type FileArchive = Archive<BufWriter<File>>;
+
+/// Writes one archive to a new file at `path`.
+pub fn write_archive(
+    path: &Path,
+    fill: impl FnOnce(&mut FileArchive) -> io::Result<()>,
+) -> Result<(), ArtifactError> {
+    let write = || {
+        let mut archive = Archive::new(BufWriter::new(File::create(path)?));
+        fill(&mut archive)?;
+        archive.finish().map(drop)
+    };
+    write().map_err(|error| ArtifactError::new("write", path, error))
+}
+
+/// The one program that both the guest's and the lab's user space consist of.
+#[derive(Debug)]
+pub struct Busybox {
+    program: PathBuf,
+    applets: Vec<String>,
+    /// Changes when it does.
+    pub fingerprint: String,
+}
+
+impl Busybox {
+    /// Fetches the static busybox into `cache`, unless it is there.
+    pub fn fetch(cache: &Path, note: &dyn Fn(&str)) -> Result<Self, PackagesError> {
+        const PACKAGE: &str = "busybox-static";
+        let unpacked = packages::unpack(PACKAGE, cache, note)?;
+        let program = ["bin/busybox", "usr/bin/busybox"].map(|path| unpacked.root.join(path));
+        let program = program
+            .into_iter()
+            .find(|path| path.is_file())
+            .ok_or_else(|| PackagesError::Lacks {
+                package: PACKAGE.to_owned(),
+                file: "bin/busybox".to_owned(),
+            })?;
+        let applets = tool::output(Command::new(&program).arg("--list"))?;
+        let applets = String::from_utf8_lossy(&applets)
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        Ok(Self {
+            program,
+            applets,
+            fingerprint: unpacked.version,
+        })
+    }
+
+    /// Adds it with a link for each of its commands, and the directories and devices that an init needs first.
+    pub fn add_to(&self, archive: &mut FileArchive) -> io::Result<()> {
+        archive.copy("/bin/busybox", &self.program)?;
+        for applet in self.applets.iter().filter(|applet| *applet != "busybox") {
+            archive.symlink(&format!("/bin/{applet}"), "busybox")?;
+        }
+        for directory in ["/proc", "/sys", "/tmp", "/root"] {
+            archive.directory(directory)?;
+        }
+        archive.character_device("/dev/console", 0o600, (5, 1))?;
+        archive.character_device("/dev/null", 0o666, (1, 3))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_comes_behind_those_it_depends_on_and_only_once() {
+        let load = |name: &str| -> Result<Option<Vec<u8>>, ()> {
+            let depends: &[u8] = match name {
+                "blk" => b"\0license=GPL\0depends=virtio,ring\0",
+                "mmio" => b"\0depends=ring,virtio\0",
+                "virtio" => b"\0depends=ring\0",
+                "ring" => b"\0depends=\0",
+                _ => return Ok(None),
+            };
+            Ok(Some(depends.to_vec()))
+        };
+        let mut ordered = Vec::new();
+        for name in ["blk", "built_in", "mmio"] {
+            add_with_dependencies(name, &load, &mut ordered).unwrap();
+        }
+        let names: Vec<_> = ordered.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["ring", "virtio", "blk", "mmio"]);
+    }
+}
