@@ -150,7 +150,7 @@ fn command() -> Command {
                 ArgAction::Set
             });
         command = command.arg(match name {
-            "m" => arg.short('m').visible_alias("memory"),
+            "m" => arg.short('m'),
             "append" => arg.long(name),
             _ => arg
                 .long(name)

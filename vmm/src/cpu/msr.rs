@@ -30,8 +30,8 @@ pub(super) fn configure(vcpu: &VcpuFd, cpu: u8) -> Result<(), CpuError> {
         let msrs = Msrs::from_entries(&[entry]).map_err(|_| CpuError::Msr { cpu, index })?;
         match vcpu.set_msrs(&msrs) {
             Ok(1) => {}
-            Ok(_) => tracing::debug!("vCPU {cpu}: KVM skips MSR {index:#x}"),
-            Err(error) => tracing::debug!(%error, "vCPU {cpu}: KVM refuses MSR {index:#x}"),
+            Ok(_) => tracing::info!("vCPU {cpu}: KVM skips MSR {index:#x}"),
+            Err(error) => tracing::info!(%error, "vCPU {cpu}: KVM refuses MSR {index:#x}"),
         }
     }
     Ok(())
