@@ -180,6 +180,11 @@ impl Qmp {
         }
     }
 
+    /// Events that came before an answer and were not asked for yet.
+    pub fn take_events(&mut self) -> Vec<Value> {
+        self.events.drain(..).collect()
+    }
+
     /// The next event of that name; those before it are dropped.
     pub fn wait_for_event(&mut self, name: &str, within: Duration) -> Result<Value, QmpError> {
         let deadline = Instant::now() + within;

@@ -2,7 +2,14 @@
 
 use faultvisor_tests::suite::Test;
 
-use crate::place;
+use crate::{boot, disk, life_cycle, place, read_error, write_error};
 
 /// The tests, in the order in which they run.
-pub const TESTS: &[&[Test]] = &[place::TESTS];
+pub const TESTS: &[&[Test]] = &[
+    place::TESTS,
+    boot::TESTS,
+    life_cycle::TESTS,
+    disk::TESTS,
+    write_error::TESTS,
+    read_error::TESTS,
+];

@@ -2,8 +2,16 @@
 //!
 //! `cargo xtask test` runs it and reads its results; run by hand, `e2e run --name <part of a name>` runs some tests.
 
+mod boot;
 mod catalogue;
+mod client;
+mod disk;
+mod life_cycle;
+mod linux;
 mod place;
+mod read_error;
+mod small_file_system;
+mod write_error;
 
 use std::error::Error;
 use std::ffi::OsString;
