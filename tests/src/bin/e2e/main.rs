@@ -12,6 +12,7 @@ mod place;
 mod read_error;
 mod small_file_system;
 mod write_error;
+mod wrong_use;
 
 use std::error::Error;
 use std::ffi::OsString;

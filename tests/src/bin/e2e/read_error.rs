@@ -43,7 +43,7 @@ fn read_errors_are_reported_to_the_guest_or_ignored_and_leave_it_running(
     }
     let failed = guest.attempt(READ)?;
     check!(
-        failed.status != 0 && failed.output.contains("I/O error"),
+        failed.status != 0 && failed.output.contains("Input/output error"),
         "dd ended with {}: {}",
         failed.status,
         failed.output

@@ -20,8 +20,8 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const MIB: usize = 1 << 20;
-/// What a guest's kernel says of a write that failed.
-const WRITE_FAILED: &str = "I/O error, dev vda, sector 2048 op 0x1:(WRITE)";
+/// What [`WRITE`] writes at a time.
+const PIECE: usize = 256 << 10;
 
 /// One request at a time, so that what fails is known: MiB by MiB from the start of the disk.
 const WRITE: &str = "dd if=/test/data of=/dev/vda bs=256k oflag=direct conv=notrunc";
@@ -180,7 +180,7 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     let (full, long) = (small.path("disk"), context.path("disk"));
     linux::image(&full, 16, b"")?;
     linux::image(&long, 16, b"")?;
-    let data = pattern(13, 2 * MIB);
+    let data = pattern(13, 2 * MIB + PIECE);
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &full, "format=raw,id=full,werror=report");
@@ -188,26 +188,29 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     // No lack of space, and so the default policy reports it too.
     add_disk(&mut command, &long, "format=raw,id=default");
     let (mut guest, mut client) = linux::boot(context, &mut command)?;
-    limit_file_size(&mut guest, Some(1 << 20))?;
+    limit_file_size(&mut guest, Some(2 << 20))?;
 
     let expected = [
-        ("vda", "full write report nospace: No space left on device"),
-        ("vdb", "long write report: File too large"),
-        ("vdc", "default write report: File too large"),
+        (
+            "vda",
+            2048,
+            "full write report nospace: No space left on device",
+        ),
+        ("vdb", 4096, "long write report: File too large"),
+        ("vdc", 4096, "default write report: File too large"),
     ];
-    for (disk, wire) in expected {
-        // The first MiB has room, and the next write fails.
+    for (disk, sector, wire) in expected {
         let write = WRITE.replace("vda", disk);
         let failed = guest.attempt(&write)?;
         check!(
-            failed.status != 0 && failed.output.contains("I/O error"),
+            failed.status != 0 && failed.output.contains("Input/output error"),
             "dd ended with {}: {}",
             failed.status,
             failed.output
         );
         client.expect_io_error(wire)?;
         let log = guest.disk_errors()?;
-        let message = WRITE_FAILED.replace("vda", disk);
+        let message = format!("I/O error, dev {disk}, sector {sector} op 0x1:(WRITE)");
         check!(log.contains(&message), "no '{message}' in '{log}'");
     }
     check_eq!(client.run_state()?, "running");
@@ -217,7 +220,7 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     check_eq!(client.io_status("long")?, None);
     check_eq!(client.events_until_now()?.len(), 0);
     linux::check_bytes(&full, 0, &data[..MIB])?;
-    linux::check_bytes(&long, 0, &data[..MIB])?;
+    linux::check_bytes(&long, 0, &data[..2 * MIB])?;
     client.execute("quit")?;
     guest.expect_exit(0)?;
     Ok(())
@@ -228,26 +231,32 @@ fn write_errors_that_are_ignored_reach_only_clients(context: &Context) -> Result
     let (full, long) = (small.path("disk"), context.path("disk"));
     linux::image(&full, 16, b"")?;
     linux::image(&long, 16, b"")?;
-    let data = pattern(14, MIB + (256 << 10));
+    let data = pattern(14, 2 * MIB + PIECE);
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &full, "format=raw,id=full,werror=ignore");
     add_disk(&mut command, &long, "format=raw,id=long,werror=ignore");
     let (mut guest, mut client) = linux::boot(context, &mut command)?;
-    limit_file_size(&mut guest, Some(1 << 20))?;
+    limit_file_size(&mut guest, Some(2 << 20))?;
     let expected = [
         (
             "vda",
             &full,
+            1,
             "full write ignore nospace: No space left on device",
         ),
-        ("vdb", &long, "long write ignore: File too large"),
+        ("vdb", &long, 2, "long write ignore: File too large"),
     ];
-    for (disk, image, wire) in expected {
-        guest.run(&WRITE.replace("vda", disk))?;
+    for (disk, image, mebibytes, wire) in expected {
+        let kept = mebibytes * MIB;
+        guest.run(&format!(
+            "{} count={}",
+            WRITE.replace("vda", disk),
+            kept / PIECE + 1
+        ))?;
         client.expect_io_error(wire)?;
-        linux::check_bytes(image, 0, &data[..MIB])?;
-        linux::check_bytes(image, MIB as u64, &[0; 256 << 10])?;
+        linux::check_bytes(image, 0, &data[..kept])?;
+        linux::check_bytes(image, kept as u64, &[0; PIECE])?;
     }
     check_eq!(guest.disk_errors()?, "");
     check_eq!(client.run_state()?, "running");
