@@ -1,13 +1,12 @@
 //! Writes that the host refuses for a reason of its own, under each policy.
 
-use faultvisor_tests::guest_shell::{self, GuestShell};
+use faultvisor_tests::guest_shell;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::client::Client;
 use crate::linux::{self, add_disk, pattern};
-use crate::small_file_system::{LoopDevice, SmallFileSystem};
+use crate::space::{LoopDevice, SmallFileSystem, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Linux;
@@ -26,22 +25,10 @@ const PIECE: usize = 256 << 10;
 /// One request at a time, so that what fails is known: MiB by MiB from the start of the disk.
 const WRITE: &str = "dd if=/test/data of=/dev/vda bs=256k oflag=direct conv=notrunc";
 
-/// Past this size the VMM's files do not grow.
-fn limit_file_size(guest: &mut GuestShell, bytes: Option<u64>) -> Result<(), Failure> {
-    let pid = i32::try_from(guest.machine().id()).ok();
-    let pid = pid.and_then(Pid::from_raw);
-    let limit = Rlimit {
-        current: bytes,
-        maximum: None,
-    };
-    prlimit(pid, Resource::Fsize, limit)?;
-    Ok(())
-}
-
 fn a_full_file_system_stops_the_machine_until_there_is_space(
     context: &Context,
 ) -> Result<(), Failure> {
-    let small = SmallFileSystem::mount(context, "small", 2)?;
+    let small = SmallFileSystem::mount(context.path("small"), 2)?;
     let image = small.path("disk");
     linux::image(&image, 64, b"")?;
     let data = pattern(10, 4 * MIB);
@@ -104,7 +91,7 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
 fn many_writes_that_fail_at_once_are_all_done_when_there_is_space(
     context: &Context,
 ) -> Result<(), Failure> {
-    let small = SmallFileSystem::mount(context, "small", 2)?;
+    let small = SmallFileSystem::mount(context.path("small"), 2)?;
     let image = small.path("disk");
     linux::image(&image, 64, b"")?;
     let data = pattern(11, 4 * MIB);
@@ -147,7 +134,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     add_disk(&mut command, &image, "format=raw,id=disk0,werror=stop");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
     let mut client = Client::connect_by_handles(&linux::monitor(context))?;
-    limit_file_size(&mut guest, Some(1 << 20))?;
+    limit_file_size(guest.machine().id(), Some(1 << 20))?;
 
     guest.begin(WRITE)?;
     let too_large = "disk0 write stop: File too large";
@@ -155,7 +142,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     client.expect("STOP")?;
     check_eq!(client.run_state()?, "io-error");
     check_eq!(client.io_status("disk0")?.as_deref(), Some("failed"));
-    limit_file_size(&mut guest, None)?;
+    limit_file_size(guest.machine().id(), None)?;
     client.execute("cont")?;
     client.expect("RESUME")?;
     guest.succeed()?;
@@ -164,7 +151,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     linux::check_bytes(&image, 0, &data)?;
 
     // The end of the program does not wait for a request that is held back.
-    limit_file_size(&mut guest, Some(1 << 20))?;
+    limit_file_size(guest.machine().id(), Some(1 << 20))?;
     guest.begin("dd if=/test/data of=/dev/vda bs=256k seek=8 oflag=direct conv=notrunc")?;
     client.expect_io_error(too_large)?;
     client.expect("STOP")?;
@@ -176,7 +163,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
 fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     context: &Context,
 ) -> Result<(), Failure> {
-    let small = SmallFileSystem::mount(context, "small", 1)?;
+    let small = SmallFileSystem::mount(context.path("small"), 1)?;
     let (full, long) = (small.path("disk"), context.path("disk"));
     linux::image(&full, 16, b"")?;
     linux::image(&long, 16, b"")?;
@@ -188,7 +175,7 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     // No lack of space, and so the default policy reports it too.
     add_disk(&mut command, &long, "format=raw,id=default");
     let (mut guest, mut client) = linux::boot(context, &mut command)?;
-    limit_file_size(&mut guest, Some(2 << 20))?;
+    limit_file_size(guest.machine().id(), Some(2 << 20))?;
 
     let expected = [
         (
@@ -227,7 +214,7 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
 }
 
 fn write_errors_that_are_ignored_reach_only_clients(context: &Context) -> Result<(), Failure> {
-    let small = SmallFileSystem::mount(context, "small", 1)?;
+    let small = SmallFileSystem::mount(context.path("small"), 1)?;
     let (full, long) = (small.path("disk"), context.path("disk"));
     linux::image(&full, 16, b"")?;
     linux::image(&long, 16, b"")?;
@@ -237,7 +224,7 @@ fn write_errors_that_are_ignored_reach_only_clients(context: &Context) -> Result
     add_disk(&mut command, &full, "format=raw,id=full,werror=ignore");
     add_disk(&mut command, &long, "format=raw,id=long,werror=ignore");
     let (mut guest, mut client) = linux::boot(context, &mut command)?;
-    limit_file_size(&mut guest, Some(2 << 20))?;
+    limit_file_size(guest.machine().id(), Some(2 << 20))?;
     let expected = [
         (
             "vda",
@@ -268,7 +255,7 @@ fn write_errors_that_are_ignored_reach_only_clients(context: &Context) -> Result
 
 /// Writes to a block device fail only when the page cache in front of it is written back: in a flush.
 fn a_flush_that_fails_counts_as_a_write(context: &Context) -> Result<(), Failure> {
-    let small = SmallFileSystem::mount(context, "small", 1)?;
+    let small = SmallFileSystem::mount(context.path("small"), 1)?;
     let image = small.path("disk");
     linux::image(&image, 16, b"")?;
     let device = LoopDevice::attach(&image)?;

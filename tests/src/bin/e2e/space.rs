@@ -1,10 +1,12 @@
-//! Host file systems that are as small as a test wants them, and block devices on them.
+//! Too little space on the host: file systems as small as a test wants them, block devices on them, and limits on the
+//! size of files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use faultvisor_tests::suite::{Context, Failure};
+use faultvisor_tests::suite::Failure;
 use faultvisor_tests::tool;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// A file system of its own, as small as a test wants it. It goes when this is dropped.
 #[derive(Debug)]
@@ -13,9 +15,8 @@ pub struct SmallFileSystem {
 }
 
 impl SmallFileSystem {
-    /// Mounts one. Where that is not permitted, the test is skipped.
-    pub fn mount(context: &Context, name: &str, mebibytes: u64) -> Result<Self, Failure> {
-        let mount_point = context.path(name);
+    /// Mounts one on a new directory. Where that is not permitted, the test is skipped.
+    pub fn mount(mount_point: PathBuf, mebibytes: u64) -> Result<Self, Failure> {
         fs::create_dir(&mount_point)?;
         let mut mount = tool::command("mount")?;
         mount.args(["-t", "tmpfs", "-o"]);
@@ -75,4 +76,15 @@ impl Drop for LoopDevice {
             let _ = losetup.arg("-d").arg(&self.path).output();
         }
     }
+}
+
+/// Lets a process's files grow to this size and no further.
+pub fn limit_file_size(process: u32, bytes: Option<u64>) -> Result<(), Failure> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit)?;
+    Ok(())
 }
