@@ -8,6 +8,7 @@ use crate::{boot, disk, life_cycle, place, read_error, write_error, wrong_use};
 pub const TESTS: &[&[Test]] = &[
     wrong_use::BEFORE_KVM,
     wrong_use::WITH_KVM,
+    life_cycle::WITH_KVM,
     place::TESTS,
     boot::TESTS,
     life_cycle::TESTS,

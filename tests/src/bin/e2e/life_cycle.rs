@@ -21,6 +21,12 @@ pub const TESTS: &[Test] = tests![
     no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at,
 ];
 
+/// What needs no guest that runs.
+pub const WITH_KVM: &[Test] = tests![
+    Needs::Kvm;
+    each_signal_that_asks_for_the_end_ends_the_program_with_0,
+];
+
 /// A guest that is stopped does nothing. It is given this time to do it in.
 const MOMENT: Duration = Duration::from_millis(300);
 
@@ -121,9 +127,7 @@ fn a_guest_waits_for_cont_before_its_first_instruction_and_in_its_work(
         check_eq!(client.run_state()?, "running");
     }
 
-    let pid: i32 = fs::read_to_string(&pid_file)?.trim().parse()?;
-    let pid = Pid::from_raw(pid).ok_or_else(|| Failure::new("no process ID"))?;
-    kill_process(pid, Signal::TERM)?;
+    send(Signal::TERM, &fs::read_to_string(&pid_file)?)?;
     let shutdown = client.expect("SHUTDOWN")?;
     check_eq!(shutdown, json!({ "guest": false, "reason": "host-signal" }));
     guest.expect_exit(0)?;
@@ -163,4 +167,30 @@ fn no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at(
     client.execute("quit")?;
     guest.expect_exit(0)?;
     Ok(())
+}
+
+fn each_signal_that_asks_for_the_end_ends_the_program_with_0(
+    context: &Context,
+) -> Result<(), Failure> {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut command = context.command();
+        command.arg("--kernel").arg(context.guest().vmlinux());
+        command.args(["-S", "--serial", "stdio", "--qmp"]);
+        command.arg(format!("unix:{}", linux::monitor(context).display()));
+        let (mut guest, mut client) = linux::start(context, &mut command)?;
+        check_eq!(client.run_state()?, "prelaunch");
+        send(signal, &guest.machine().id().to_string())?;
+        let shutdown = client.expect("SHUTDOWN")?;
+        check_eq!(shutdown, json!({ "guest": false, "reason": "host-signal" }));
+        guest.expect_exit(0)?;
+        let socket = linux::monitor(context);
+        check!(!socket.exists(), "the monitor's socket is left over");
+    }
+    Ok(())
+}
+
+fn send(signal: Signal, process: &str) -> Result<(), Failure> {
+    let pid = Pid::from_raw(process.trim().parse()?);
+    let pid = pid.ok_or_else(|| Failure::new("no process ID"))?;
+    Ok(kill_process(pid, signal)?)
 }

@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = tests![
     a_full_file_system_stops_the_machine_until_there_is_space,
     many_writes_that_fail_at_once_are_all_done_when_there_is_space,
     a_disk_that_stops_on_every_error_stops_at_a_file_size_limit,
+    a_reset_drops_what_is_held_back,
     write_errors_that_are_reported_reach_the_guest_and_leave_it_running,
     write_errors_that_are_ignored_reach_only_clients,
     a_flush_that_fails_counts_as_a_write,
@@ -155,6 +156,42 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     guest.begin("dd if=/test/data of=/dev/vda bs=256k seek=8 oflag=direct conv=notrunc")?;
     client.expect_io_error(too_large)?;
     client.expect("STOP")?;
+    client.execute("quit")?;
+    guest.expect_exit(0)?;
+    Ok(())
+}
+
+fn a_reset_drops_what_is_held_back(context: &Context) -> Result<(), Failure> {
+    let small = SmallFileSystem::mount(context.path("small"), 1)?;
+    let image = small.path("disk");
+    linux::image(&image, 16, b"")?;
+    let data = pattern(15, MIB + PIECE);
+    let script = guest_shell::script().file("data", data.clone());
+    let mut command = linux::command_with(context, &script)?;
+    add_disk(&mut command, &image, "format=raw,id=disk0");
+    let (mut guest, _default) = linux::boot(context, &mut command)?;
+    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
+    client.get_event("RESET")?;
+    guest.begin(WRITE)?;
+    client.expect("BLOCK_IO_ERROR")?;
+    client.expect("STOP")?;
+    client.execute("system_reset")?;
+    client.expect("RESET")?;
+    check_eq!(client.run_state()?, "prelaunch");
+    small.resize(16)?;
+    client.execute("cont")?;
+    client.expect("RESUME")?;
+    guest.wait()?;
+    check_eq!(client.io_status("disk0")?.as_deref(), Some("ok"));
+    // The write that was held back belonged to a guest that is no more.
+    let last_piece = "dd if=/dev/vda bs=256k skip=4 count=1 iflag=direct | tr -d '\\0' | wc -c";
+    check!(
+        guest.run(last_piece)?.ends_with("\n0"),
+        "the new guest finds what the old one did not write"
+    );
+    linux::check_bytes(&image, 0, &data[..MIB])?;
+    guest.run(WRITE)?;
+    linux::check_bytes(&image, 0, &data)?;
     client.execute("quit")?;
     guest.expect_exit(0)?;
     Ok(())

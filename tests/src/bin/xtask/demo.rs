@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use faultvisor_tests::child::Guarded;
@@ -15,7 +15,7 @@ use faultvisor_tests::tool;
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
-use crate::console;
+use crate::{console, namespace};
 
 /// It takes a fraction of this.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -84,7 +84,7 @@ fn run_directly(
     guest: &GuestImages,
     shortage: Option<Shortage>,
 ) -> Result<bool, Box<dyn Error>> {
-    let namespace = namespace();
+    let namespace = namespace::command();
     // A small file system takes a mount namespace; without one a limit on the size of files does as well.
     let shortage = shortage.unwrap_or(match namespace {
         Some(_) => Shortage::FileSystem,
@@ -99,24 +99,9 @@ fn run_directly(
     };
     command.args(words(&binaries.faultvisor, guest, shortage));
     let mut process = Guarded::spawn(command.stdin(Stdio::null()))?;
-    let ended = process.wait_until(std::time::Instant::now() + LIMIT)?;
+    let ended = process.wait_until(Instant::now() + LIMIT)?;
     let status = ended.ok_or_else(|| format!("killed after {LIMIT:?}"))?;
     Ok(status.success())
-}
-
-/// What runs a program where it may mount: in a mount namespace of its own, which takes its mounts with it, and for an
-/// ordinary user in a user namespace too. None where that is not permitted.
-fn namespace() -> Option<Command> {
-    let mut unshare = tool::command("unshare").ok()?;
-    unshare.arg("--mount");
-    if !packages::is_root() {
-        unshare.args(["--user", "--map-root-user"]);
-    }
-    let mut attempt = Command::new(unshare.get_program());
-    attempt.args(unshare.get_args());
-    attempt.args(["mount", "-t", "tmpfs", "tmpfs", "/tmp"]);
-    tool::run(&mut attempt).ok()?;
-    Some(unshare)
 }
 
 fn run_in_lab(

@@ -7,6 +7,7 @@ mod console;
 mod demo;
 mod e2e;
 mod guest;
+mod namespace;
 mod test;
 
 use std::error::Error;
