@@ -146,19 +146,23 @@ fn a_file_system_made_in_one_boot_is_whole_in_the_next(context: &Context) -> Res
 fn a_guest_that_is_stopped_and_continued_while_it_writes_loses_nothing(
     context: &Context,
 ) -> Result<(), Failure> {
+    const WRITERS: u64 = 4;
+    const PLACES: u64 = 16;
     let image = context.path("disk");
-    linux::image(&image, 4, b"")?;
-    let data = pattern(7, MIB);
+    linux::image(&image, WRITERS * PLACES / 2, b"")?;
+    let data = pattern(7, MIB / 2);
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, mut client) = linux::boot(context, &mut command)?;
-    // Four writers, so that there is always something in flight; each writes its part over and over.
-    guest.run(
-        "write() { while [ ! -e /tmp/enough ]; do dd if=/test/data of=/dev/vda bs=8k seek=$(($1 * 128)) \
-         oflag=direct conv=notrunc || touch /tmp/failed; done; }; \
-         for i in 0 1 2 3; do write $i & done 2> /dev/null",
-    )?;
+    // Several writers, so that there is always something in flight; each writes place after place, round and round.
+    guest.run(&format!(
+        "write() {{ n=0; while [ ! -e /tmp/enough ]; do \
+         dd if=/test/data of=/dev/vda bs=8k seek=$((($1 * {PLACES} + n % {PLACES}) * 64)) oflag=direct conv=notrunc \
+         || touch /tmp/failed; n=$((n + 1)); done; echo $n > /tmp/writes$1; }}; \
+         for i in $(seq 0 {}); do write $i & done 2> /dev/null",
+        WRITERS - 1
+    ))?;
     for _ in 0..STOPS {
         client.execute("stop")?;
         client.expect("STOP")?;
@@ -166,10 +170,18 @@ fn a_guest_that_is_stopped_and_continued_while_it_writes_loses_nothing(
         client.expect("RESUME")?;
     }
     guest.run("touch /tmp/enough; wait; [ ! -e /tmp/failed ]")?;
+    let mut writes = Vec::new();
+    for writer in 0..WRITERS {
+        let count: u64 = guest.run(&format!("cat /tmp/writes{writer}"))?.parse()?;
+        writes.push(count);
+    }
     guest.power_off()?;
     guest.expect_exit(0)?;
-    for index in 0..4 {
-        linux::check_bytes(&image, index << 20, &data)?;
+    for (writer, count) in (0..).zip(writes) {
+        check!(count > 0, "writer {writer} has written nothing");
+        for place in 0..count.min(PLACES) {
+            linux::check_bytes(&image, (writer * PLACES + place) << 19, &data)?;
+        }
     }
     Ok(())
 }
