@@ -1,13 +1,14 @@
 //! The test harness: what the end-to-end tests, the benchmarks and `cargo xtask` are made of.
 //!
 //! From the bottom up: [`packages`], [`kernel`] and [`initramfs`] make the images that [`guest`] and [`lab`] keep under
-//! `target/`; [`host`] says whether this machine can run Linux guests itself or needs the lab; [`machine`] and [`qmp`]
-//! drive one VMM; [`suite`] is how an end-to-end test is written, run and reported.
+//! `target/`; [`host`] says whether this machine can run Linux guests itself or needs the lab; [`machine`], [`qmp`] and
+//! [`guest_shell`] drive one VMM and the guest in it; [`suite`] is how an end-to-end test is written, run and reported.
 
 pub mod artifact;
 pub mod boot_time;
 pub mod child;
 pub mod guest;
+pub mod guest_shell;
 pub mod host;
 pub mod initramfs;
 pub mod kernel;

@@ -112,6 +112,25 @@ impl Machine {
         Ok(line)
     }
 
+    /// All lines from the last one waited for to the next that holds `wanted`, which is the last of them.
+    pub fn read_until(
+        &mut self,
+        wanted: &str,
+        within: Duration,
+    ) -> Result<Vec<Line>, MachineError> {
+        let from = self.position;
+        self.wait_for_line(wanted, within)?;
+        let at_once = Instant::now();
+        let lines = (from..self.position).map(|index| self.serial.line(index, at_once));
+        lines
+            .collect::<Result<_, _>>()
+            .map_err(|why| MachineError::NoLine {
+                wanted: wanted.to_owned(),
+                within,
+                why,
+            })
+    }
+
     /// Waits for the `FV-EXIT` of the guest's script and returns its status.
     pub fn wait_for_script(&mut self, within: Duration) -> Result<i32, MachineError> {
         let marker = crate::guest::EXIT_MARKER;
@@ -227,6 +246,8 @@ mod tests {
         machine.type_text("typed\n").unwrap();
         machine.wait_for_line("typed", SOON).unwrap();
         assert_eq!(machine.wait_for_script(SOON).unwrap(), 7);
+        // What a wait has passed is not told again.
+        assert!(machine.read_until("typed", Duration::ZERO).is_err());
         machine.expect_exit(3, SOON).unwrap();
     }
 

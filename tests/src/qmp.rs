@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
@@ -149,11 +149,12 @@ impl Qmp {
         arguments: Option<Value>,
         within: Duration,
     ) -> Result<Value, QmpError> {
-        let mut request = json!({ "execute": command });
-        if let Some(arguments) = arguments {
-            request["arguments"] = arguments;
-        }
-        self.send(&request.to_string())?;
+        // In the order of the protocol's documents, for whoever reads along.
+        let name = Value::from(command);
+        self.send(&match arguments {
+            None => format!("{{\"execute\": {name}}}"),
+            Some(arguments) => format!("{{\"execute\": {name}, \"arguments\": {arguments}}}"),
+        })?;
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -178,6 +179,11 @@ impl Qmp {
             Some(event) => Ok(event),
             None => self.next_message("event", within),
         }
+    }
+
+    /// Events that came before an answer and were not asked for yet.
+    pub fn take_events(&mut self) -> Vec<Value> {
+        self.events.drain(..).collect()
     }
 
     /// The next event of that name; those before it are dropped.
@@ -267,6 +273,7 @@ fn connect<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::io::{BufRead, BufReader};
     use std::os::unix::net::UnixListener;
 

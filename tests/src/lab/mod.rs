@@ -23,8 +23,8 @@ use crate::workspace::Workspace;
 pub use payload::Payload;
 pub use run::{Outcome, RunError, Settings};
 
-/// Loaded by the lab, with what they depend on: KVM, and a network card for runs that have one.
-const MODULES: [&str; 3] = [KVM_MODULE, "virtio_pci", "virtio_net"];
+/// Loaded by the lab, with what they depend on: KVM, a network card for runs that have one, and block devices for disks.
+const MODULES: [&str; 4] = [KVM_MODULE, "virtio_pci", "virtio_net", "loop"];
 /// The one without which there is no lab.
 const KVM_MODULE: &str = "kvm-amd";
 const INIT: &str = include_str!("init.sh");

@@ -2,7 +2,17 @@
 
 use faultvisor_tests::suite::Test;
 
-use crate::place;
+use crate::{boot, disk, life_cycle, place, read_error, write_error, wrong_use};
 
 /// The tests, in the order in which they run.
-pub const TESTS: &[&[Test]] = &[place::TESTS];
+pub const TESTS: &[&[Test]] = &[
+    wrong_use::BEFORE_KVM,
+    wrong_use::WITH_KVM,
+    life_cycle::WITH_KVM,
+    place::TESTS,
+    boot::TESTS,
+    life_cycle::TESTS,
+    disk::TESTS,
+    write_error::TESTS,
+    read_error::TESTS,
+];

@@ -2,8 +2,18 @@
 //!
 //! `cargo xtask test` runs it and reads its results; run by hand, `e2e run --name <part of a name>` runs some tests.
 
+mod boot;
 mod catalogue;
+mod client;
+mod demo;
+mod disk;
+mod life_cycle;
+mod linux;
 mod place;
+mod read_error;
+mod space;
+mod write_error;
+mod wrong_use;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -16,7 +26,9 @@ use clap::{Parser, Subcommand};
 use faultvisor_tests::boot_time;
 use faultvisor_tests::guest::GuestImages;
 use faultvisor_tests::host::Kvm;
-use faultvisor_tests::suite::{self, Needs, Place, Selection};
+use faultvisor_tests::suite::{self, Failure, Needs, Place, Selection};
+
+use demo::Shortage;
 
 #[derive(Parser)]
 #[command(about = "Faultvisor's end-to-end tests")]
@@ -45,6 +57,14 @@ enum Action {
     List {
         #[command(flatten)]
         selection: SelectionArguments,
+    },
+    /// Show a disk that fills up, and what a client makes of it.
+    Demo {
+        #[command(flatten)]
+        place: PlaceArguments,
+        /// Why the disk's image has less space than the disk.
+        #[arg(long, value_enum)]
+        shortage: Shortage,
     },
     /// Measure how long VMMs take to a guest's init.
     BootTime {
@@ -151,6 +171,10 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
             }
             Ok(0)
         }
+        Action::Demo { place, shortage } => match demo::perform(&place.into(), shortage) {
+            Ok(()) => Ok(0),
+            Err(Failure::Failed(why) | Failure::Skipped(why)) => Err(why.into()),
+        },
         Action::BootTime {
             contenders,
             runs,

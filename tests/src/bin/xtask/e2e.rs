@@ -16,7 +16,7 @@ use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
-use crate::console;
+use crate::{console, namespace};
 
 /// All tests on this machine, or all tests in the lab, take less by far.
 const LIMIT: Duration = Duration::from_secs(12 * 60);
@@ -91,7 +91,14 @@ fn run_here(
     needs: &[&str],
     names: &[String],
 ) -> Result<Results, Box<dyn Error>> {
-    let mut command = Command::new(&binaries.e2e);
+    let mut command = match namespace::command() {
+        Some(mut unshare) => {
+            unshare.arg(&binaries.e2e);
+            unshare
+        }
+        // Tests that mount are skipped, and say why.
+        None => Command::new(&binaries.e2e),
+    };
     command
         .arg("run")
         .arg("--program")

@@ -4,9 +4,11 @@ mod bench;
 mod binaries;
 mod cargo;
 mod console;
+mod demo;
 mod e2e;
 mod first_entry;
 mod guest;
+mod namespace;
 mod test;
 
 use std::error::Error;
@@ -27,6 +29,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Show the main job: a disk fills up, a client is told and makes space, and the guest goes on.
+    Demo(demo::Options),
     /// Make a kernel, an initramfs and a disk image under target/guest, and say how to boot them.
     Guest,
     /// Check the formatting, the lints and the documentation, and run every test.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<ExitCode, Box<dyn Error>> {
     let workspace = Workspace::locate()?;
     match task {
+        Task::Demo(options) => demo::perform(&workspace, &options),
         Task::Guest => guest::perform(&workspace),
         Task::Test(options) => test::perform(&workspace, &options),
         Task::Bench(bench) => bench::perform(&workspace, &bench),

@@ -1,0 +1,265 @@
+//! Wrong use gets one line that names the thing, and exit status 1, before any guest runs.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use faultvisor_tests::machine::Machine;
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests, tool};
+
+/// Whatever is wrong is found at once; only a busy machine takes longer.
+const SOON: Duration = Duration::from_secs(20);
+
+/// What is found wrong before anything is asked of KVM.
+pub const BEFORE_KVM: &[Test] = tests![
+    Needs::Nothing;
+    an_unknown_option_is_refused_with_the_nearest_known_one,
+    an_unknown_key_is_refused_with_the_nearest_known_one,
+    two_drives_with_one_id_are_refused,
+    standard_input_is_not_shared_by_console_and_monitor,
+    a_socket_that_is_in_use_is_refused,
+    a_socket_path_that_is_too_long_is_refused,
+    a_machine_without_dev_kvm_says_so,
+    a_user_who_may_not_open_dev_kvm_is_told_so,
+];
+
+/// What is found wrong when the machine is put together.
+pub const WITH_KVM: &[Test] = tests![
+    Needs::Kvm;
+    a_kernel_that_is_no_kernel_is_refused,
+    a_kernel_that_is_not_there_is_refused,
+    a_kernel_that_does_not_fit_into_memory_is_refused,
+    an_initrd_that_does_not_fit_beside_the_kernel_is_refused,
+    a_drive_that_is_not_there_is_refused,
+    a_drive_that_is_a_directory_is_refused,
+    a_drive_that_is_no_whole_number_of_sectors_is_refused,
+    a_pid_file_in_no_directory_is_refused,
+];
+
+/// Runs a command line and checks that it is refused, with nothing on stdout and this line on stderr.
+fn check_refused(command: &mut Command, line: &str) -> Result<(), Failure> {
+    let mut machine = Machine::spawn(command)?;
+    machine.expect_exit(1, SOON)?;
+    let deadline = machine.started() + SOON;
+    let ends = |_| Failure::new("the output does not end");
+    check_eq!(
+        machine.messages().wait_for_end(deadline).map_err(ends)?,
+        format!("faultvisor: {line}\n")
+    );
+    check_eq!(machine.serial().wait_for_end(deadline).map_err(ends)?, "");
+    Ok(())
+}
+
+/// A command line that has nothing wrong with it.
+fn command(context: &Context) -> Command {
+    let mut command = context.command();
+    command.arg("--kernel").arg(context.guest().vmlinux());
+    command.args(["-S", "-m", "256M"]);
+    command
+}
+
+fn an_unknown_option_is_refused_with_the_nearest_known_one(
+    context: &Context,
+) -> Result<(), Failure> {
+    check_refused(
+        command(context).args(["--no-rebot"]),
+        "unknown option '--no-rebot'; did you mean '--no-reboot'?",
+    )?;
+    check_refused(
+        command(context).args(["-dirve", "file=x"]),
+        "unknown option '--dirve'; did you mean '--drive'?",
+    )
+}
+
+fn an_unknown_key_is_refused_with_the_nearest_known_one(context: &Context) -> Result<(), Failure> {
+    check_refused(
+        command(context).args(["--drive", "file=x,werorr=stop"]),
+        "--drive: unknown key 'werorr'; did you mean 'werror'?",
+    )?;
+    check_refused(
+        command(context).args(["--drive", "file=x,werror=panic"]),
+        "--drive: werror=panic: 'panic' is not one of report, ignore, enospc, stop",
+    )
+}
+
+fn two_drives_with_one_id_are_refused(context: &Context) -> Result<(), Failure> {
+    let drives = ["--drive", "file=a,id=disk0", "--drive", "file=b,id=disk0"];
+    check_refused(
+        command(context).args(drives),
+        "two drives have the id 'disk0'",
+    )
+}
+
+fn standard_input_is_not_shared_by_console_and_monitor(context: &Context) -> Result<(), Failure> {
+    check_refused(
+        command(context).args(["--serial", "stdio", "--qmp", "stdio"]),
+        "--serial and --qmp cannot both be on stdio",
+    )
+}
+
+fn a_socket_that_is_in_use_is_refused(context: &Context) -> Result<(), Failure> {
+    let path = context.path("qmp");
+    let listener = UnixListener::bind(&path)?;
+    let address = format!("unix:{}", path.display());
+    check_refused(
+        command(context).args(["--qmp", &address]),
+        &format!("--qmp: socket '{}' is in use", path.display()),
+    )?;
+    // Whoever listens there still does.
+    check!(path.exists(), "the socket of another program is gone");
+    drop(listener);
+    Ok(())
+}
+
+fn a_socket_path_that_is_too_long_is_refused(context: &Context) -> Result<(), Failure> {
+    let path = format!("/tmp/{}", "long/".repeat(21));
+    let address = format!("unix:{path}");
+    check_refused(
+        command(context).args(["--qmp", &address]),
+        &format!(
+            "--qmp: socket path '{path}' is too long: {} bytes, and 107 is the most",
+            path.len()
+        ),
+    )
+}
+
+/// Runs the program under a /dev of its own, where `prepare` has made what is there, without privilege over files.
+fn check_refused_under_dev(context: &Context, prepare: &str, line: &str) -> Result<(), Failure> {
+    const NAMESPACE: [&str; 3] = ["--user", "--map-root-user", "--mount"];
+    let unshare = || tool::command("unshare");
+    let possible = unshare()?
+        .args(NAMESPACE)
+        .arg("true")
+        .stderr(Stdio::null())
+        .status()?;
+    if !possible.success() {
+        return Err(Failure::skip("user namespaces are not permitted here"));
+    }
+    let wrong = command(context);
+    let script = format!(
+        "mount -t tmpfs dev /dev && {prepare} && exec setpriv --bounding-set=-all --inh-caps=-all \"$0\" \"$@\""
+    );
+    let mut command = unshare()?;
+    command.args(NAMESPACE).args(["sh", "-c", &script]);
+    command.arg(wrong.get_program()).args(wrong.get_args());
+    check_refused(&mut command, line)
+}
+
+fn a_machine_without_dev_kvm_says_so(context: &Context) -> Result<(), Failure> {
+    check_refused_under_dev(
+        context,
+        "true",
+        "cannot open /dev/kvm: No such file or directory (is virtualization enabled, and a kvm module loaded?)",
+    )
+}
+
+fn a_user_who_may_not_open_dev_kvm_is_told_so(context: &Context) -> Result<(), Failure> {
+    check_refused_under_dev(
+        context,
+        "touch /dev/kvm && chmod 0 /dev/kvm",
+        "cannot open /dev/kvm: Permission denied (is the user in the group that owns it?)",
+    )
+}
+
+fn a_kernel_that_is_no_kernel_is_refused(context: &Context) -> Result<(), Failure> {
+    let path = context.path("kernel");
+    fs::write(&path, "#!/bin/sh\necho not a kernel\n")?;
+    let mut command = context.command();
+    check_refused(
+        command.arg("--kernel").arg(&path),
+        &format!(
+            "'{}' is neither a bzImage nor an x86-64 ELF vmlinux",
+            path.display()
+        ),
+    )
+}
+
+fn a_kernel_that_is_not_there_is_refused(context: &Context) -> Result<(), Failure> {
+    let path = context.path("kernel");
+    let mut command = context.command();
+    check_refused(
+        command.arg("--kernel").arg(&path),
+        &format!(
+            "cannot read kernel '{}': No such file or directory",
+            path.display()
+        ),
+    )
+}
+
+fn a_kernel_that_does_not_fit_into_memory_is_refused(context: &Context) -> Result<(), Failure> {
+    let images = context.guest();
+    for kernel in [images.vmlinux(), images.bzimage()] {
+        let mut command = context.command();
+        command.arg("--kernel").arg(&kernel).args(["-m", "16M"]);
+        let mut machine = Machine::spawn(&mut command)?;
+        machine.expect_exit(1, SOON)?;
+        let text = machine.messages().wait_for_end(machine.started() + SOON);
+        let text = text.map_err(|_| Failure::new("the output does not end"))?;
+        let start = format!(
+            "faultvisor: 16 MiB of memory are too small for kernel '{}', which needs ",
+            kernel.display()
+        );
+        let needed = text
+            .strip_prefix(&start)
+            .and_then(|rest| rest.strip_suffix(" MiB\n"))
+            .and_then(|number| number.parse::<u64>().ok());
+        check!(needed.is_some_and(|needed| needed > 16), "it says: {text}");
+    }
+    Ok(())
+}
+
+fn an_initrd_that_does_not_fit_beside_the_kernel_is_refused(
+    context: &Context,
+) -> Result<(), Failure> {
+    let path = context.path("initrd");
+    File::create(&path)?.set_len(250 << 20)?;
+    check_refused(
+        command(context).arg("--initrd").arg(&path),
+        &format!(
+            "initrd '{}' of 262144000 bytes does not fit into 256 MiB of memory beside the kernel",
+            path.display()
+        ),
+    )
+}
+
+fn check_drive_refused(context: &Context, name: &str, why: &str) -> Result<(), Failure> {
+    let path = context.path(name);
+    let drive = format!("file={},format=raw,id=data", path.display());
+    check_refused(
+        command(context).args(["--drive", &drive]),
+        &format!(
+            "drive 'data': {}",
+            why.replace("PATH", &path.display().to_string())
+        ),
+    )
+}
+
+fn a_drive_that_is_not_there_is_refused(context: &Context) -> Result<(), Failure> {
+    let why = "cannot open 'PATH': No such file or directory";
+    check_drive_refused(context, "missing", why)
+}
+
+fn a_drive_that_is_a_directory_is_refused(context: &Context) -> Result<(), Failure> {
+    fs::create_dir(context.path("directory"))?;
+    let why = "'PATH' is a directory, not a file or a block device";
+    check_drive_refused(context, "directory", why)
+}
+
+fn a_drive_that_is_no_whole_number_of_sectors_is_refused(context: &Context) -> Result<(), Failure> {
+    fs::write(context.path("odd"), [0; 700])?;
+    let why = "the size of 'PATH', 700 bytes, is not a multiple of 512";
+    check_drive_refused(context, "odd", why)
+}
+
+fn a_pid_file_in_no_directory_is_refused(context: &Context) -> Result<(), Failure> {
+    let path = context.path("no/such/pid");
+    check_refused(
+        command(context).arg("--pidfile").arg(&path),
+        &format!(
+            "--pidfile: cannot write '{}': No such file or directory",
+            path.display()
+        ),
+    )
+}

@@ -1,0 +1,199 @@
+//! A Linux guest that obeys a test: its shell takes commands from the serial console and answers with their output and
+//! status.
+
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use crate::guest::{INIT_MARKER, Script};
+use crate::machine::{Machine, MachineError};
+
+/// The shell's script.
+const SHELL: &str = include_str!("guest/shell.sh");
+/// The line that says that the shell is there.
+const SHELL_MARKER: &str = "FV-SHELL";
+/// What the line behind a command's output starts with.
+const STATUS_MARKER: &str = "FV-STATUS ";
+
+/// How long anything may take: a guest boots in the lab in some 7 s, on a busy machine in several times that.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The kernel's part of the command line. No kernel message may cut a line of the shell's in two; the kernel's log has
+/// them all.
+pub const APPEND: &str = "console=ttyS0 quiet loglevel=0 panic=-1 reboot=t";
+
+/// Why a command in the guest did not do what a test needs.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    /// The machine did not answer.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The command failed.
+    #[error("the guest's '{command}' ended with {status}: {output}")]
+    Status {
+        /// The command.
+        command: String,
+        /// Its exit status.
+        status: i32,
+        /// What it wrote.
+        output: String,
+    },
+}
+
+/// What a command in the guest came to.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its exit status.
+    pub status: i32,
+    /// What it wrote, lines joined by newlines.
+    pub output: String,
+    /// When the line with its status arrived.
+    pub at: Instant,
+}
+
+/// A guest whose shell takes commands.
+#[derive(Debug)]
+pub struct GuestShell {
+    machine: Machine,
+    /// The command that is being carried out.
+    command: String,
+}
+
+/// The script that makes a guest's init such a shell. Files can be added to it.
+pub fn script() -> Script {
+    Script::new(SHELL)
+}
+
+/// Completes a VMM's command line with a kernel, an initramfs and a monitor.
+pub fn boot_arguments<'a>(
+    command: &'a mut Command,
+    kernel: &Path,
+    initramfs: &Path,
+    monitor: &Path,
+) -> &'a mut Command {
+    command.arg("--kernel").arg(kernel);
+    command.arg("--initrd").arg(initramfs);
+    command.args(["--append", APPEND, "-m", "192M", "--serial", "stdio"]);
+    command
+        .arg("--qmp")
+        .arg(format!("unix:{}", monitor.display()))
+}
+
+impl GuestShell {
+    /// A machine whose guest, with [`script`] in its initramfs, is on its way.
+    pub fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            command: String::new(),
+        }
+    }
+
+    /// Waits until the guest's init has started and its shell takes commands.
+    pub fn wait(&mut self) -> Result<(), MachineError> {
+        self.machine.wait_for_line(INIT_MARKER, PATIENCE)?;
+        self.machine.wait_for_line(SHELL_MARKER, PATIENCE).map(drop)
+    }
+
+    /// Has the guest begin with a command, and does not wait for it.
+    pub fn begin(&mut self, command: &str) -> Result<(), MachineError> {
+        command.clone_into(&mut self.command);
+        self.machine.type_text(&format!("{command}\n"))
+    }
+
+    /// Waits for the end of what was begun.
+    pub fn finish(&mut self) -> Result<Answer, MachineError> {
+        self.finish_within(PATIENCE)
+    }
+
+    /// As [`finish`](Self::finish), with another limit.
+    pub fn finish_within(&mut self, within: Duration) -> Result<Answer, MachineError> {
+        let mut lines = self.machine.read_until(STATUS_MARKER, within)?;
+        let last = lines.pop();
+        let at = last.as_ref().map_or_else(Instant::now, |line| line.at);
+        let (before, status) = last
+            .as_ref()
+            .and_then(|line| line.text.split_once(STATUS_MARKER))
+            .unwrap_or_default();
+        let mut output: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        if !before.is_empty() {
+            output.push(before);
+        }
+        Ok(Answer {
+            status: status.trim().parse().unwrap_or(-1),
+            output: output.join("\n").replace('\r', ""),
+            at,
+        })
+    }
+
+    /// Carries out a command, however it ends.
+    pub fn attempt(&mut self, command: &str) -> Result<Answer, MachineError> {
+        self.begin(command)?;
+        self.finish()
+    }
+
+    /// Carries out a command that has to succeed, and returns its output.
+    pub fn run(&mut self, command: &str) -> Result<String, ShellError> {
+        self.begin(command)?;
+        self.succeed()
+    }
+
+    /// Waits for the end of what was begun, which has to succeed, and returns its output.
+    pub fn succeed(&mut self) -> Result<String, ShellError> {
+        let answer = self.finish()?;
+        if answer.status == 0 {
+            return Ok(answer.output);
+        }
+        Err(ShellError::Status {
+            command: self.command.clone(),
+            status: answer.status,
+            output: answer.output,
+        })
+    }
+
+    /// The guest's kernel messages about failed disk requests.
+    pub fn disk_errors(&mut self) -> Result<String, ShellError> {
+        self.run("dmesg | grep 'I/O error' || true")
+    }
+
+    /// Has the guest write what is cached, and switch itself off.
+    pub fn power_off(&mut self) -> Result<(), MachineError> {
+        self.begin("sync; poweroff -f")
+    }
+
+    /// Waits until the VMM has ended with this exit status.
+    pub fn expect_exit(&mut self, status: i32) -> Result<(), MachineError> {
+        self.machine.expect_exit(status, PATIENCE)
+    }
+
+    /// Kills the VMM.
+    pub fn kill(&mut self) -> Result<ExitStatus, MachineError> {
+        self.machine.kill()
+    }
+
+    /// The machine.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_comes_back_with_its_output_and_status() {
+        let mut command = Command::new("sh");
+        let shell = SHELL
+            .replace("exec 3< /dev/console", "exec 3<&0")
+            .replace("stty -echo <&3", "echo FV-INIT");
+        command.args(["-c", &shell]);
+        let mut guest = GuestShell::new(Machine::spawn(&mut command).unwrap());
+        guest.wait().unwrap();
+        assert_eq!(guest.run("echo one; echo two").unwrap(), "one\ntwo");
+        assert_eq!(guest.run("printf half").unwrap(), "half");
+        let failed = guest.attempt("echo no; false").unwrap();
+        assert_eq!((failed.status, failed.output.as_str()), (1, "no"));
+        let error = guest.run("echo why; false").unwrap_err().to_string();
+        assert_eq!(error, "the guest's 'echo why; false' ended with 1: why");
+    }
+}
