@@ -40,6 +40,9 @@ const BOOT_NO_MSI: u16 = 1 << 3;
 /// Tables must lie on a boundary of this many bytes (the FACS asks for it).
 const ALIGNMENT: usize = 64;
 
+/// Devices that fit into the area with room to spare (a test builds that many).
+pub const MAX_DEVICES: usize = 1024;
+
 /// Bytes that a table is written to.
 #[derive(Default)]
 struct Bytes(Vec<u8>);
@@ -180,7 +183,7 @@ mod tests {
             length: 0x1000,
             interrupt: 5,
         };
-        let area = tables(2, &[disk; 40]);
+        let area = tables(2, &[disk; MAX_DEVICES]);
         let end = layout::ACPI_TABLES + area.len() as u64;
         assert!(end <= layout::ACPI_TABLES_END);
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));

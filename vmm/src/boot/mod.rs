@@ -54,6 +54,9 @@ pub enum BootError {
     /// A zero byte would end it early.
     #[error("the kernel command line contains a zero byte")]
     CommandLineZero,
+    /// More disks than the tables have room for.
+    #[error("{0} drives, and {limit} are the most", limit = acpi::MAX_DEVICES)]
+    TooManyDevices(usize),
     /// Too little memory for anything.
     #[error("{0} MiB of memory are too small for any kernel")]
     MemoryTooSmall(u64),
@@ -107,6 +110,9 @@ impl Guest {
         configuration: &Configuration,
         devices: Vec<DeviceWindow>,
     ) -> Result<Self, BootError> {
+        if devices.len() > acpi::MAX_DEVICES {
+            return Err(BootError::TooManyDevices(devices.len()));
+        }
         let mut command_line = configuration.append.trim().to_owned();
         if command_line
             .split_whitespace()
