@@ -4,8 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use super::SECTOR_SIZE;
+use super::{Errno, SECTOR_SIZE};
 
 /// Whether the guest may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +52,8 @@ pub struct Image {
     path: PathBuf,
     length: u64,
     access: Access,
+    /// Why the page cache can no longer be trusted; see [`Image::flush`].
+    failed_flush: OnceLock<Errno>,
 }
 
 impl Image {
@@ -96,12 +99,31 @@ impl Image {
             path: path.to_owned(),
             length,
             access,
+            failed_flush: OnceLock::new(),
         })
     }
 
     /// The open file.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Makes every completed write durable.
+    ///
+    /// A flush that failed fails for ever, as in QEMU: the kernel tells of a write-back error
+    /// once, may drop the pages that it could not write, and calls the next `fdatasync` a success
+    /// though their data is nowhere.
+    ///
+    /// # Errors
+    ///
+    /// The host's errno, or that of the first flush that failed.
+    pub fn flush(&self) -> Result<(), Errno> {
+        if let Some(errno) = self.failed_flush.get() {
+            return Err(*errno);
+        }
+        self.file
+            .sync_data()
+            .map_err(|error| *self.failed_flush.get_or_init(|| Errno::of(&error)))
     }
 
     /// The path that it was opened by.
@@ -151,5 +173,19 @@ mod tests {
         let image = Image::open(file.path(), Access::ReadOnly).unwrap();
         assert_eq!((image.length(), image.access()), (1024, Access::ReadOnly));
         assert!(io::Write::write(&mut image.file(), b"x").is_err());
+    }
+
+    #[test]
+    fn a_flush_after_one_that_failed_does_not_pretend() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut image = Image::open(file.path(), Access::ReadWrite).unwrap();
+        assert_eq!(image.flush(), Ok(()));
+        // A file that cannot be synchronized stands for a medium that could not be written to.
+        let (pipe, _other_end) = io::pipe().unwrap();
+        let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
+        let good = std::mem::replace(&mut image.file, pipe);
+        assert_eq!(image.flush(), Err(Errno(libc::EINVAL)));
+        image.file = good;
+        assert_eq!(image.flush(), Err(Errno(libc::EINVAL)));
     }
 }

@@ -10,6 +10,6 @@ pub(super) fn execute(image: &Image, request: &Request) -> Result<(), Errno> {
         Operation::Write { offset, durability } => {
             request.buffers.write_to(file, offset, durability)
         }
-        Operation::Flush => file.sync_data().map_err(|error| Errno::of(&error)),
+        Operation::Flush => image.flush(),
     }
 }

@@ -87,7 +87,8 @@ pub(super) struct Worker {
     drained: Vec<Done>,
     /// As `drained`, but nothing else releases them.
     resets: Vec<Done>,
-    closing: Option<Done>,
+    /// As `resets`, and then the thread ends.
+    closing: Vec<Done>,
     closed: bool,
 }
 
@@ -103,7 +104,7 @@ impl Worker {
             held: BTreeMap::new(),
             drained: Vec::new(),
             resets: Vec::new(),
-            closing: None,
+            closing: Vec::new(),
             closed: false,
         }
     }
@@ -138,7 +139,7 @@ impl Worker {
             Message::Resume(run) => self.resume(run),
             Message::Close(done) => {
                 self.running = false;
-                self.closing = Some(done);
+                self.closing.push(done);
             }
         }
         self.settle();
@@ -171,6 +172,11 @@ impl Worker {
     }
 
     fn resume(&mut self, run: Run) {
+        // A `cont` may race with the end of the machine. New requests would put the end off for as
+        // long as the guest has any.
+        if self.closed || !self.closing.is_empty() {
+            return;
+        }
         self.run = run;
         self.running = true;
         self.drained.drain(..).for_each(|drained| drained());
@@ -186,10 +192,8 @@ impl Worker {
         if self.in_flight.is_empty() {
             self.drained.drain(..).for_each(|drained| drained());
             self.resets.drain(..).for_each(|done| done());
-            if let Some(done) = self.closing.take() {
-                self.closed = true;
-                done();
-            }
+            self.closed |= !self.closing.is_empty();
+            self.closing.drain(..).for_each(|done| done());
         }
     }
 
@@ -292,9 +296,19 @@ impl Worker {
                 );
                 continue;
             };
-            // After a reset there is nobody to answer.
-            if let (Some(active), Ok(())) = (&mut active, &result) {
-                result = self.conclude(active, token, pending, end);
+            match (self.judge(pending.request.operation, end), &mut active) {
+                (Some(status), Some(active)) if result.is_ok() => {
+                    result = self.answer(active, pending.answer, status);
+                }
+                // After a reset there is nobody to answer.
+                (Some(_), _) => {}
+                (None, active) => {
+                    if active.is_some() {
+                        self.held.insert(token, pending);
+                    }
+                    self.running = false;
+                    self.parts.observer.stop_machine(self.run);
+                }
             }
         }
         if let Some(active) = active {
@@ -303,17 +317,13 @@ impl Worker {
         self.settle();
     }
 
-    fn conclude(
-        &mut self,
-        active: &mut Active,
-        token: Token,
-        pending: Pending,
-        end: Result<(), Errno>,
-    ) -> Result<(), Broken> {
+    /// What the guest is to be told of a request's end, or nothing when the request is to be held.
+    /// An error is the observer's to hear of, and marks the disk, even when the driver that sent
+    /// the request is gone: what it wrote is still missing from the disk.
+    fn judge(&self, operation: Operation, end: Result<(), Errno>) -> Option<Status> {
         let Err(errno) = end else {
-            return self.answer(active, pending.answer, Status::Ok);
+            return Some(Status::Ok);
         };
-        let operation = pending.request.operation;
         let is_read = operation.is_read();
         let action = self.parts.configuration.policy.action(is_read, errno);
         self.log(operation, errno, action);
@@ -330,14 +340,9 @@ impl Worker {
             errno,
         });
         match action {
-            Action::Report => self.answer(active, pending.answer, Status::IoError),
-            Action::Ignore => self.answer(active, pending.answer, Status::Ok),
-            Action::Stop => {
-                self.held.insert(token, pending);
-                self.running = false;
-                self.parts.observer.stop_machine(self.run);
-                Ok(())
-            }
+            Action::Report => Some(Status::IoError),
+            Action::Ignore => Some(Status::Ok),
+            Action::Stop => None,
         }
     }
 
