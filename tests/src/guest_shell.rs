@@ -26,11 +26,12 @@ pub const APPEND: &str = "console=ttyS0 quiet loglevel=0 panic=-1 reboot=t";
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
     /// The guest did not answer.
-    #[error("the guest's '{command}': {source}")]
+    #[error("the guest does not answer '{command}'")]
     NoAnswer {
         /// The command.
         command: String,
         /// What the machine did instead.
+        #[source]
         source: MachineError,
     },
     /// The command failed.
