@@ -2,7 +2,7 @@
 //! status.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::guest::{INIT_MARKER, Script};
@@ -25,9 +25,15 @@ pub const APPEND: &str = "console=ttyS0 quiet loglevel=0 panic=-1 reboot=t";
 /// Why a command in the guest did not do what a test needs.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
-    /// The machine did not answer.
-    #[error(transparent)]
-    Machine(#[from] MachineError),
+    /// The guest did not answer.
+    #[error("the guest does not answer '{command}'")]
+    NoAnswer {
+        /// The command.
+        command: String,
+        /// What the machine did instead.
+        #[source]
+        source: MachineError,
+    },
     /// The command failed.
     #[error("the guest's '{command}' ended with {status}: {output}")]
     Status {
@@ -95,19 +101,21 @@ impl GuestShell {
     }
 
     /// Has the guest begin with a command, and does not wait for it.
-    pub fn begin(&mut self, command: &str) -> Result<(), MachineError> {
+    pub fn begin(&mut self, command: &str) -> Result<(), ShellError> {
         command.clone_into(&mut self.command);
-        self.machine.type_text(&format!("{command}\n"))
+        let typed = self.machine.type_text(&format!("{command}\n"));
+        typed.map_err(|source| self.no_answer(source))
+    }
+
+    fn no_answer(&self, source: MachineError) -> ShellError {
+        let command = self.command.clone();
+        ShellError::NoAnswer { command, source }
     }
 
     /// Waits for the end of what was begun.
-    pub fn finish(&mut self) -> Result<Answer, MachineError> {
-        self.finish_within(PATIENCE)
-    }
-
-    /// As [`finish`](Self::finish), with another limit.
-    pub fn finish_within(&mut self, within: Duration) -> Result<Answer, MachineError> {
-        let mut lines = self.machine.read_until(STATUS_MARKER, within)?;
+    pub fn finish(&mut self) -> Result<Answer, ShellError> {
+        let answer = self.machine.read_until(STATUS_MARKER, PATIENCE);
+        let mut lines = answer.map_err(|source| self.no_answer(source))?;
         let last = lines.pop();
         let at = last.as_ref().map_or_else(Instant::now, |line| line.at);
         let (before, status) = last
@@ -126,7 +134,7 @@ impl GuestShell {
     }
 
     /// Carries out a command, however it ends.
-    pub fn attempt(&mut self, command: &str) -> Result<Answer, MachineError> {
+    pub fn attempt(&mut self, command: &str) -> Result<Answer, ShellError> {
         self.begin(command)?;
         self.finish()
     }
@@ -156,18 +164,13 @@ impl GuestShell {
     }
 
     /// Has the guest write what is cached, and switch itself off.
-    pub fn power_off(&mut self) -> Result<(), MachineError> {
+    pub fn power_off(&mut self) -> Result<(), ShellError> {
         self.begin("sync; poweroff -f")
     }
 
     /// Waits until the VMM has ended with this exit status.
     pub fn expect_exit(&mut self, status: i32) -> Result<(), MachineError> {
         self.machine.expect_exit(status, PATIENCE)
-    }
-
-    /// Kills the VMM.
-    pub fn kill(&mut self) -> Result<ExitStatus, MachineError> {
-        self.machine.kill()
     }
 
     /// The machine.

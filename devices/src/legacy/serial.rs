@@ -22,6 +22,25 @@ pub const COM1_INTERRUPT: u32 = 4;
 
 /// Receive buffer register.
 const DATA: u8 = 0;
+/// Interrupt enable register.
+const INTERRUPT_ENABLE: u8 = 1;
+/// Interrupt identification register.
+const INTERRUPT_IDENTIFICATION: u8 = 2;
+/// Line control register.
+const LINE_CONTROL: u8 = 3;
+/// Line status register.
+const LINE_STATUS: u8 = 5;
+
+/// In the interrupt enable register: received data interrupts.
+const ENABLE_RECEIVED_DATA: u8 = 1;
+/// In the interrupt identification register: nothing is pending.
+const NOTHING_PENDING: u8 = 1;
+/// In the interrupt identification register: there is received data.
+const RECEIVED_DATA: u8 = 1 << 2;
+/// In the line control register: the first registers are the divisor's.
+const DIVISOR_LATCH: u8 = 1 << 7;
+/// In the line status register: there is received data.
+const DATA_READY: u8 = 1;
 
 /// Input that is kept for the guest beyond the UART's FIFO. More is not read from the host until
 /// the guest has taken some.
@@ -90,6 +109,17 @@ impl Serial {
 }
 
 impl State {
+    /// Whether there is input that the guest wants to be interrupted for.
+    ///
+    /// A 16550 says so for as long as it has any; vm-superio only until the first byte is read. A
+    /// driver may take a part of a long input and look here for whether there is more, as Linux
+    /// does after each 256 bytes.
+    fn has_input_to_announce(&mut self) -> bool {
+        self.uart.read(LINE_STATUS) & DATA_READY != 0
+            && self.uart.read(LINE_CONTROL) & DIVISOR_LATCH == 0
+            && self.uart.read(INTERRUPT_ENABLE) & ENABLE_RECEIVED_DATA != 0
+    }
+
     /// Moves waiting input into the FIFO while it has room.
     fn refill(&mut self) {
         while self.uart.fifo_capacity() > 0 && !self.waiting.is_empty() {
@@ -117,6 +147,9 @@ impl BusDevice for Serial {
         // A string instruction arrives as several bytes for one port.
         for byte in data {
             *byte = state.uart.read(offset);
+            if offset == INTERRUPT_IDENTIFICATION && state.has_input_to_announce() {
+                *byte = *byte & !NOTHING_PENDING | RECEIVED_DATA;
+            }
             if offset == DATA {
                 let was_full = state.waiting.len() == INPUT_CAPACITY;
                 state.refill();
@@ -136,6 +169,13 @@ impl BusDevice for Serial {
             if let Err(error) = state.uart.write(offset, *byte) {
                 tracing::warn!(%error, "serial: write");
             }
+            // Input that was there before the guest wanted to know.
+            if offset == INTERRUPT_ENABLE
+                && state.has_input_to_announce()
+                && let Err(error) = self.line.raise()
+            {
+                tracing::warn!(%error, "serial: input interrupt");
+            }
         }
     }
 }
@@ -146,9 +186,9 @@ mod tests {
 
     use super::*;
 
-    const LINE_STATUS: u64 = 5;
-    const DATA_READY: u8 = 1;
-    const INTERRUPT_ENABLE: u64 = 1;
+    const LINE_STATUS: u64 = super::LINE_STATUS as u64;
+    const INTERRUPT_ENABLE: u64 = super::INTERRUPT_ENABLE as u64;
+    const INTERRUPT_IDENTIFICATION: u64 = super::INTERRUPT_IDENTIFICATION as u64;
 
     fn serial() -> (Serial, EventFd, EventFd) {
         let (line, room) = (
@@ -186,6 +226,25 @@ mod tests {
         }
         assert_eq!(output, input);
         assert_eq!(serial.room(), INPUT_CAPACITY);
+    }
+
+    #[test]
+    fn input_is_announced_until_all_of_it_is_read() {
+        let (serial, line, _room) = serial();
+        assert_eq!(serial.receive(&[b'x'; 3]), 3);
+        assert!(line.read().is_err());
+        serial.write(INTERRUPT_ENABLE, &[ENABLE_RECEIVED_DATA]);
+        assert!(line.read().is_ok());
+        for _ in 0..3 {
+            // Asked more than once, it says the same.
+            for _ in 0..2 {
+                let pending = read(&serial, INTERRUPT_IDENTIFICATION) & 0xf;
+                assert_eq!(pending, RECEIVED_DATA);
+            }
+            read(&serial, 0);
+        }
+        let pending = read(&serial, INTERRUPT_IDENTIFICATION) & 0xf;
+        assert_eq!(pending, NOTHING_PENDING);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use faultvisor_tests::suite::Test;
 
-use crate::{boot, disk, life_cycle, place, read_error, write_error, wrong_use};
+use crate::{boot, console, disk, life_cycle, place, read_error, write_error, wrong_use};
 
 /// The tests, in the order in which they run.
 pub const TESTS: &[&[Test]] = &[
@@ -11,6 +11,7 @@ pub const TESTS: &[&[Test]] = &[
     life_cycle::WITH_KVM,
     place::TESTS,
     boot::TESTS,
+    console::TESTS,
     life_cycle::TESTS,
     disk::TESTS,
     write_error::TESTS,

@@ -5,6 +5,7 @@
 mod boot;
 mod catalogue;
 mod client;
+mod console;
 mod demo;
 mod disk;
 mod life_cycle;
