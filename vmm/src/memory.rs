@@ -21,7 +21,8 @@ pub struct MemoryError {
     source: vm_memory::mmap::FromRangesError,
 }
 
-/// Allocates guest memory. Nothing of it is resident until the guest touches it.
+/// Allocates guest memory. Nothing of it is resident until the guest touches it, and then page by
+/// page: a guest that boots touches little of much, and huge pages would have the host zero it all.
 ///
 /// # Errors
 ///
@@ -35,7 +36,6 @@ pub fn allocate(size: u64) -> Result<Arc<GuestMemoryMmap>, MemoryError> {
     }
     let memory =
         GuestMemoryMmap::from_ranges(&ranges).map_err(|source| MemoryError { size, source })?;
-    advise(&memory, Advice::LinuxHugepage);
     Ok(Arc::new(memory))
 }
 
@@ -43,10 +43,6 @@ pub fn allocate(size: u64) -> Result<Arc<GuestMemoryMmap>, MemoryError> {
 ///
 /// Nothing but the host and devices that are at rest may be using the memory: no vCPU runs.
 pub fn clear(memory: &GuestMemoryMmap) {
-    advise(memory, Advice::LinuxDontNeed);
-}
-
-fn advise(memory: &GuestMemoryMmap, advice: Advice) {
     for region in memory.iter() {
         let Ok(start) = region.get_host_address(vm_memory::MemoryRegionAddress(0)) else {
             continue;
@@ -54,10 +50,9 @@ fn advise(memory: &GuestMemoryMmap, advice: Advice) {
         let length = usize::try_from(region.len()).unwrap_or(usize::MAX);
         // SAFETY: the range is a private anonymous mapping that belongs to the region, which is
         // borrowed. No Rust reference into it exists, and its bytes may change at any time.
-        let result = unsafe { madvise(start.cast(), length, advice) };
+        let result = unsafe { madvise(start.cast(), length, Advice::LinuxDontNeed) };
         if let Err(error) = result {
-            // Advice about huge pages is only that; a kernel may be built without them.
-            tracing::debug!(%error, "madvise at {:#x}", region.start_addr().raw_value());
+            tracing::warn!(%error, "memory at {:#x} is not cleared", region.start_addr().raw_value());
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::inbox::{Notice, Sender};
 /// comes between a vCPU's last look at the gate and its entry into the guest has no effect.
 const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
+/// What a vCPU's log says when it enters the guest for the first time.
+const FIRST_ENTRY: &str = "enters the guest";
+
 /// Which of the machine's successive virtual machines a notice is about: a reset makes a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Generation(pub u64);
@@ -171,6 +174,7 @@ impl Vcpus {
         };
         for (index, fd) in vcpus.into_iter().enumerate() {
             let vcpu = Vcpu {
+                index,
                 fd,
                 buses: buses.clone(),
                 gate: started.gate.clone(),
@@ -232,6 +236,7 @@ impl Vcpus {
 }
 
 struct Vcpu {
+    index: usize,
     fd: VcpuFd,
     buses: Arc<Buses>,
     gate: Arc<Gate>,
@@ -241,7 +246,12 @@ struct Vcpu {
 
 impl Vcpu {
     fn run(mut self) {
+        let mut entered = false;
         while self.gate.enter() {
+            if !std::mem::replace(&mut entered, true) {
+                // `cargo xtask bench boot` times the program's start by this line.
+                tracing::debug!("vcpu{}: {FIRST_ENTRY}", self.index);
+            }
             if let Some(exit) = self.enter_guest() {
                 self.inbox.send(Notice::Vcpu(self.generation, exit));
                 self.gate.wait_for_end();

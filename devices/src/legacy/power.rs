@@ -1,11 +1,16 @@
 //! The ACPI fixed hardware that a guest switches itself off with (ACPI 6.4 §4.8.3): PM1 status,
-//! enable and control, and nothing that ever happens on them but sleep state S5.
+//! enable and control. No event ever happens on them; sleep state S5 is all that does anything.
+
+use std::sync::Mutex;
 
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::bus::BusDevice;
+use crate::sync::lock;
 
-/// Offset of the control register from the first port; status and enable come before it.
+/// Offset of the enable register from the first port; status comes before it, and reads as zero.
+const ENABLE: u64 = 2;
+/// Offset of the control register.
 const CONTROL: u64 = 4;
 /// Control: the OS owns the ACPI hardware. It always does, there is no firmware that could.
 const SCI_ENABLED: u8 = 0x01;
@@ -17,6 +22,8 @@ const SLEEP_TYPE_MASK: u8 = 7;
 /// The PM1a register block.
 pub struct PowerControl {
     power_off: EventFd,
+    /// What the OS enabled. It reads its settings back, and complains at length of one that is lost.
+    enabled: Mutex<[u8; 2]>,
 }
 
 impl PowerControl {
@@ -31,19 +38,34 @@ impl PowerControl {
 
     /// Writes to `power_off` when the guest enters S5.
     pub fn new(power_off: EventFd) -> Self {
-        Self { power_off }
+        Self {
+            power_off,
+            enabled: Mutex::default(),
+        }
     }
 }
 
 impl BusDevice for PowerControl {
     fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
-        if offset == CONTROL {
-            data[0] = SCI_ENABLED;
+        match offset {
+            ENABLE => {
+                for (to, from) in data.iter_mut().zip(*lock(&self.enabled)) {
+                    *to = from;
+                }
+            }
+            CONTROL => data[0] = SCI_ENABLED,
+            _ => {}
         }
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
+        if offset == ENABLE {
+            for (to, from) in lock(&self.enabled).iter_mut().zip(data) {
+                *to = *from;
+            }
+            return;
+        }
         let upper = match (offset, data) {
             (CONTROL, [_, upper, ..]) => *upper,
             (offset, [upper]) if offset == CONTROL + 1 => *upper,
@@ -85,5 +107,14 @@ mod tests {
         assert_eq!(data, [SCI_ENABLED, 0]);
         device.read(0, &mut data);
         assert_eq!(data, [0, 0]);
+    }
+
+    #[test]
+    fn what_the_os_enabled_reads_back() {
+        let device = PowerControl::new(EventFd::new(EFD_NONBLOCK).unwrap());
+        device.write(ENABLE, &[0x20, 0x05]);
+        let mut data = [0; 2];
+        device.read(ENABLE, &mut data);
+        assert_eq!(data, [0x20, 0x05]);
     }
 }

@@ -115,6 +115,8 @@ fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
         // Neither button is among the fixed hardware.
         .flag(Flags::PwrButton)
         .flag(Flags::SlpButton)
+        // Nor is the clock's alarm.
+        .flag(Flags::FixRtc)
         .flag(Flags::ResetRegSup);
     fadt.major_version = FADT_REVISION;
     // The first 4 GiB: both addresses fit the 32-bit fields, which every version reads.

@@ -30,6 +30,9 @@ pub enum KernelError {
     /// A bzImage that cannot start in 64-bit mode.
     #[error("kernel '{}' has no 64-bit entry point", .0.display())]
     No64BitEntry(PathBuf),
+    /// It would lie where the boot parameters and tables are.
+    #[error("kernel '{}' is linked to lie below 1 MiB", .0.display())]
+    TooLow(PathBuf),
     /// It would end past the end of memory.
     #[error(
         "{memory} MiB of memory are too small for kernel '{}', which needs {needed} MiB",
@@ -131,7 +134,11 @@ impl Kernel {
             file.read_exact_at(&mut bytes, offset).is_ok() && bytes == magic
         };
         let found = if matches((elf::MAGIC.0, &elf::MAGIC.1)) {
-            Some((Format::Elf, elf_end(&file)))
+            let place = elf_place(&file);
+            if place.is_some_and(|(start, _)| start < layout::HIGH_MEMORY) {
+                return Err(KernelError::TooLow(path.to_owned()));
+            }
+            Some((Format::Elf, place.map(|(_, end)| end)))
         } else if matches((bzimage::MAGIC.0, &bzimage::MAGIC.1)) {
             let flags = read_u16(&file, bzimage::XLOADFLAGS);
             if flags.is_none_or(|flags| flags & 1 == 0) {
@@ -195,23 +202,25 @@ impl Kernel {
     }
 }
 
-/// The end of the highest loaded segment, if the headers make sense.
-fn elf_end(file: &File) -> Option<u64> {
+/// The start of the lowest loaded segment and the end of the highest, if the headers make sense.
+fn elf_place(file: &File) -> Option<(u64, u64)> {
     if read_u16(file, elf::MACHINE)? != elf::MACHINE_X86_64 {
         return None;
     }
     let table = read_u64(file, elf::PROGRAM_HEADERS)?;
     let size = u64::from(read_u16(file, elf::PROGRAM_HEADER_SIZE)?);
-    let mut end = None;
+    let mut place: Option<(u64, u64)> = None;
     for index in 0..u64::from(read_u16(file, elf::PROGRAM_HEADER_COUNT)?) {
         let header = table.checked_add(index * size)?;
         if read_u32(file, header)? == elf::TYPE_LOAD {
             let start = read_u64(file, header.checked_add(elf::PHYSICAL_ADDRESS)?)?;
             let length = read_u64(file, header.checked_add(elf::MEMORY_SIZE)?)?;
-            end = end.max(Some(start.checked_add(length)?));
+            let end = start.checked_add(length)?;
+            let (lowest, highest) = place.unwrap_or((start, end));
+            place = Some((lowest.min(start), highest.max(end)));
         }
     }
-    end
+    place
 }
 
 fn bzimage_end(file: &File) -> Option<u64> {

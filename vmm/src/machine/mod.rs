@@ -146,6 +146,12 @@ impl Machine {
         self.pause_disks();
     }
 
+    /// Brings the machine into a state that only a reset leads out of, whether or not it runs now.
+    fn halt(&mut self, state: RunState) {
+        self.stop(state);
+        self.state = state;
+    }
+
     fn pause_disks(&mut self) {
         self.undrained = self.disks.len();
         for disk in &self.disks {
@@ -202,20 +208,23 @@ impl Machine {
 
     /// The guest cannot go on. A client may look at it; without one, the program ends.
     fn fail(&mut self) {
-        self.stop(RunState::InternalError);
+        self.halt(RunState::InternalError);
         if !self.life_cycle.has_monitor {
             self.ending.set(Some(Ending::Failed));
         }
     }
 
-    /// The guest asked for a reset.
+    /// The guest asked for a reset. It may have been stopped since; as in QEMU, it is reset all the
+    /// same, and the vCPU that waits for it does not wait for ever.
     fn guest_reset(&mut self) {
-        self.reset(ShutdownCause::GuestReset, true);
+        if self.state != RunState::Shutdown {
+            self.reset(ShutdownCause::GuestReset, true);
+        }
     }
 
     /// The guest switched itself off.
     fn guest_power_off(&mut self) {
-        if self.resetting.is_none() {
+        if self.resetting.is_none() && self.state != RunState::Shutdown {
             self.shut_down(ShutdownCause::GuestShutdown, true);
         }
     }
@@ -225,7 +234,7 @@ impl Machine {
         self.signals
             .raise(Event::Shutdown(Shutdown { guest, reason }));
         if self.life_cycle.no_shutdown {
-            self.stop(RunState::Shutdown);
+            self.halt(RunState::Shutdown);
         } else {
             self.ending.set(Some(Ending::Orderly));
         }

@@ -31,7 +31,7 @@ pub enum StartError {
 impl Machine {
     /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`).
     pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool) {
-        if self.resetting.is_some() || guest && !self.is_running() {
+        if self.resetting.is_some() {
             return;
         }
         if self.life_cycle.no_reboot {

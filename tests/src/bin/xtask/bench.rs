@@ -15,7 +15,7 @@ use faultvisor_tests::packages;
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
-use crate::{binaries, console};
+use crate::{binaries, console, first_entry};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -53,6 +53,8 @@ const FIRMWARE: [&str; 5] = [
     "pvh.bin",
     "kvmvapic.bin",
 ];
+/// How often the program's start is measured; it takes a fraction of a second.
+const ENTRIES: usize = 11;
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
@@ -62,6 +64,12 @@ pub fn perform(workspace: &Workspace, bench: &Bench) -> Result<ExitCode, Box<dyn
     let binaries = binaries::build(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
     let kvm = Kvm::probe();
+    if options.vmms.is_empty() || options.vmms.contains(&Vmm::Faultvisor) {
+        match &kvm {
+            Kvm::NoKvm { why } => console::note(&format!("no first KVM_RUN to measure: {why}")),
+            _ => first_entry::measure(&binaries.faultvisor, &guest, ENTRIES, options.memory)?,
+        }
+    }
     let mut samples = Vec::new();
     let mut take = |line: &str| match line.parse::<Sample>() {
         Ok(sample) => {

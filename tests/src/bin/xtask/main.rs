@@ -5,6 +5,7 @@ mod binaries;
 mod cargo;
 mod console;
 mod e2e;
+mod first_entry;
 mod guest;
 mod test;
 
