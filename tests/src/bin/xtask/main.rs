@@ -7,6 +7,7 @@ mod console;
 mod e2e;
 mod first_entry;
 mod guest;
+mod python;
 mod test;
 
 use std::error::Error;

@@ -1,0 +1,3 @@
+//! x
+use faultvisor_tests::suite::Test;
+pub const TESTS: &[Test] = &[];
