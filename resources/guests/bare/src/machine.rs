@@ -44,9 +44,14 @@ impl Serial {
         }
     }
 
+    /// Whether something was typed.
+    pub fn has_input() -> bool {
+        read_port(LINE_STATUS) & DATA_READY != 0
+    }
+
     /// Waits for a byte.
     pub fn read() -> u8 {
-        while read_port(LINE_STATUS) & DATA_READY == 0 {
+        while !Self::has_input() {
             core::hint::spin_loop();
         }
         read_port(COM1)

@@ -314,12 +314,13 @@ fn identify(step: usize, disk: &mut Disk) {
     report(step, format_args!("id ok={} text={name}", tally.ok));
 }
 
-/// Prints that many bytes: letters that depend on their place.
+/// Prints that many bytes, letters that depend on their place; fewer if something is typed meanwhile.
 fn flood(step: usize, bytes: u64) {
-    const PIECE: usize = 4096;
+    const PIECE: usize = 1024;
     let mut piece = [0; PIECE];
     let mut at = 0;
-    while at < bytes {
+    report(step, format_args!("flooding"));
+    while at < bytes && !Serial::has_input() {
         let count = (bytes - at).min(PIECE as u64);
         for (place, byte) in (at..at + count).zip(&mut piece) {
             *byte = b'a' + (pattern::mix(place) % 26) as u8;
@@ -328,7 +329,7 @@ fn flood(step: usize, bytes: u64) {
         at += count;
     }
     Serial::write(b"\r\n");
-    report(step, format_args!("flooded bytes={bytes}"));
+    report(step, format_args!("flooded bytes={at}"));
 }
 
 const _: () = assert!(SLOTS <= u16::MAX as usize);

@@ -1,3 +1,0 @@
-//! x
-use faultvisor_tests::suite::Test;
-pub const TESTS: &[Test] = &[];
