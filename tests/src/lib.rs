@@ -5,6 +5,7 @@
 //! [`guest_shell`] drive one VMM and the guest in it; [`suite`] is how an end-to-end test is written, run and reported.
 
 pub mod artifact;
+pub mod bare;
 pub mod boot_time;
 pub mod child;
 pub mod guest;

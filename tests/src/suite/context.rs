@@ -16,6 +16,10 @@ pub struct Place {
     pub program: PathBuf,
     /// The guest's images.
     pub guest: GuestImages,
+    /// The bare-metal guest (resources/guests/bare).
+    pub bare_guest: PathBuf,
+    /// A Python that has qemu.qmp, where there is one.
+    pub python: Option<PathBuf>,
 }
 
 /// What a test has at hand. Machines started through it show their consoles when the test fails.
@@ -45,6 +49,16 @@ impl Context {
     /// The guest's images.
     pub fn guest(&self) -> &GuestImages {
         &self.place.guest
+    }
+
+    /// The bare-metal guest.
+    pub fn bare_guest(&self) -> &Path {
+        &self.place.bare_guest
+    }
+
+    /// A Python that has qemu.qmp, where there is one.
+    pub fn python(&self) -> Option<&Path> {
+        self.place.python.as_deref()
     }
 
     /// A directory of the test's own, on a short path, so that sockets fit in it.

@@ -2,13 +2,23 @@
 
 use faultvisor_tests::suite::Test;
 
-use crate::{boot, console, disk, life_cycle, place, read_error, write_error, wrong_use};
+use crate::{bare, boot, console, disk, life_cycle, place, read_error, write_error, wrong_use};
 
 /// The tests, in the order in which they run.
 pub const TESTS: &[&[Test]] = &[
     wrong_use::BEFORE_KVM,
     wrong_use::WITH_KVM,
     life_cycle::WITH_KVM,
+    bare::power::TESTS,
+    bare::io::TESTS,
+    bare::errors::TESTS,
+    bare::space::TESTS,
+    bare::held::TESTS,
+    bare::races::TESTS,
+    bare::chains::TESTS,
+    bare::console::TESTS,
+    bare::terminal::TESTS,
+    bare::clients::TESTS,
     place::TESTS,
     boot::TESTS,
     console::TESTS,

@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` runs it and reads its results; run by hand, `e2e run --name <part of a name>` runs some tests.
 
+mod bare;
 mod boot;
 mod catalogue;
 mod client;
@@ -88,16 +89,28 @@ struct PlaceArguments {
     /// The directory of the guest's images.
     #[arg(long)]
     guest: PathBuf,
+    /// The bare-metal guest.
+    #[arg(long)]
+    bare_guest: PathBuf,
+    /// A Python that has qemu.qmp.
+    #[arg(long)]
+    python: Option<PathBuf>,
 }
 
 impl PlaceArguments {
-    fn as_arguments(&self) -> [OsString; 4] {
-        [
+    fn as_arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec![
             "--program".into(),
             self.program.clone().into(),
             "--guest".into(),
             self.guest.clone().into(),
-        ]
+            "--bare-guest".into(),
+            self.bare_guest.clone().into(),
+        ];
+        if let Some(python) = &self.python {
+            arguments.extend(["--python".into(), python.clone().into()]);
+        }
+        arguments
     }
 }
 
@@ -106,6 +119,8 @@ impl From<PlaceArguments> for Place {
         Self {
             program: arguments.program,
             guest: GuestImages::at(arguments.guest),
+            bare_guest: arguments.bare_guest,
+            python: arguments.python,
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Binaries {
     pub faultvisor: PathBuf,
     /// The end-to-end tests.
     pub e2e: PathBuf,
+    /// The bare-metal guest.
+    pub bare_guest: PathBuf,
 }
 
 /// Builds them.
@@ -41,5 +43,34 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     Ok(Binaries {
         faultvisor: directory.join("faultvisor"),
         e2e: directory.join("e2e"),
+        bare_guest: build_bare_guest(workspace)?,
     })
+}
+
+/// A cargo command for the bare-metal guest, which is no member of the workspace.
+pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> std::process::Command {
+    let directory = workspace.root().join("resources/guests/bare");
+    let mut cargo = cargo::command();
+    // Its own flags only: these make it a kernel.
+    cargo
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET");
+    cargo.arg(subcommand).args(["--quiet", "--release"]);
+    cargo
+        .arg("--config")
+        .arg(directory.join(".cargo/config.toml"));
+    cargo
+        .arg("--manifest-path")
+        .arg(directory.join("Cargo.toml"));
+    cargo
+        .arg("--target-dir")
+        .arg(workspace.target().join("guests"));
+    cargo
+}
+
+fn build_bare_guest(workspace: &Workspace) -> Result<PathBuf, ToolError> {
+    let mut cargo = bare_guest_command(workspace, "build");
+    tool::run(cargo.current_dir(workspace.root()))?;
+    let built = workspace.target().join("guests").join(TARGET);
+    Ok(built.join("release/bare-guest"))
 }

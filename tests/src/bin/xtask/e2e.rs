@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
-use crate::{console, namespace};
+use crate::{console, namespace, python};
 
 /// All tests on this machine, or all tests in the lab, take less by far.
 const LIMIT: Duration = Duration::from_secs(12 * 60);
@@ -47,7 +48,14 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<Results, Box<dyn E
         .unwrap_or_else(|_| GuestImages::at(workspace.guest_directory()));
     if !here.is_empty() {
         console::note("end-to-end tests on this machine");
-        add(run_here(&binaries, &images, here, names)?);
+        let python = python::with_qmp(workspace);
+        add(run_here(
+            &binaries,
+            &images,
+            python.as_deref(),
+            here,
+            names,
+        )?);
     }
     if !in_lab.is_empty() {
         console::note(&format!("end-to-end tests in the lab, for {kvm}"));
@@ -88,6 +96,7 @@ fn take(report: &mut Report, line: &str) {
 fn run_here(
     binaries: &Binaries,
     guest: &GuestImages,
+    python: Option<&Path>,
     needs: &[&str],
     names: &[String],
 ) -> Result<Results, Box<dyn Error>> {
@@ -104,7 +113,12 @@ fn run_here(
         .arg("--program")
         .arg(&binaries.faultvisor)
         .arg("--guest")
-        .arg(guest.directory());
+        .arg(guest.directory())
+        .arg("--bare-guest")
+        .arg(&binaries.bare_guest);
+    if let Some(python) = python {
+        command.arg("--python").arg(python);
+    }
     command
         .args(options(needs, names))
         .stdin(Stdio::null())
@@ -142,12 +156,15 @@ fn run_in_lab(
     let mut payload = Payload::new(lab)?;
     payload.copy("/payload/faultvisor", &binaries.faultvisor)?;
     payload.copy("/payload/e2e", &binaries.e2e)?;
+    payload.copy("/payload/bare-guest", &binaries.bare_guest)?;
     let inside = payload.guest(guest)?;
     let words = [
         "/payload/e2e",
         "run",
         "--program",
         "/payload/faultvisor",
+        "--bare-guest",
+        "/payload/bare-guest",
         "--guest",
     ]
     .map(str::to_owned);

@@ -9,6 +9,7 @@ mod e2e;
 mod first_entry;
 mod guest;
 mod namespace;
+mod python;
 mod test;
 
 use std::error::Error;

@@ -9,7 +9,7 @@ use faultvisor_tests::suite::{Outcome, TestResult, chain};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::cargo::{self, Ran};
-use crate::{console, e2e};
+use crate::{binaries, console, e2e};
 
 /// What to run.
 #[derive(Args)]
@@ -38,7 +38,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     let has = |stage| options.stages.is_empty() || options.stages.contains(&stage);
     let mut all = Tally::default();
     if has(Stage::Checks) {
-        for (name, mut command) in checks() {
+        for (name, mut command) in checks(workspace) {
             console::note(name);
             all.add(
                 name,
@@ -85,7 +85,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     })
 }
 
-fn checks() -> [(&'static str, Command); 3] {
+fn checks(workspace: &Workspace) -> [(&'static str, Command); 5] {
     let with = |arguments: &[&str]| {
         let mut cargo = cargo::command();
         cargo.args(arguments);
@@ -93,6 +93,10 @@ fn checks() -> [(&'static str, Command); 3] {
     };
     let mut documentation = with(&["doc", "--quiet", "--workspace", "--no-deps"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
+    let mut guest_formatting = with(&["fmt", "--manifest-path"]);
+    guest_formatting.args(["resources/guests/bare/Cargo.toml", "--", "--check"]);
+    let mut guest_clippy = binaries::bare_guest_command(workspace, "clippy");
+    guest_clippy.args(["--", "-D", "warnings"]);
     [
         ("formatting", with(&["fmt", "--all", "--", "--check"])),
         (
@@ -108,6 +112,8 @@ fn checks() -> [(&'static str, Command); 3] {
             ]),
         ),
         ("documentation", documentation),
+        ("formatting of the bare-metal guest", guest_formatting),
+        ("clippy on the bare-metal guest", guest_clippy),
     ]
 }
 

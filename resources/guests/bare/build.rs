@@ -1,0 +1,7 @@
+//! Tells the linker where things lie in guest memory.
+
+fn main() {
+    let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    println!("cargo::rerun-if-changed=link.ld");
+    println!("cargo::rustc-link-arg-bins=-T{directory}/link.ld");
+}

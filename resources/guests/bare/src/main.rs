@@ -1,0 +1,111 @@
+//! A guest without an operating system, for tests and measurements of Faultvisor.
+//!
+//! It does, in ring 3, what the script in its initrd says, and reports each step in a line on COM1. README.md describes
+//! the script.
+#![no_std]
+#![no_main]
+
+mod boot;
+mod disk;
+mod machine;
+mod memory;
+mod pattern;
+mod requests;
+mod script;
+mod steps;
+
+use core::fmt::Write;
+
+use boot::BootParameters;
+use disk::{DISKS, Disk};
+use machine::{End, Serial};
+use script::Words;
+use steps::{Guest, Next};
+
+/// Ring 3 starts here.
+#[unsafe(no_mangle)]
+extern "C" fn guest_main(boot_parameters: u64) -> ! {
+    // SAFETY: the boot protocol says that they are there, and src/boot.rs passes the register on.
+    let parameters = unsafe { BootParameters::at(boot_parameters) };
+    let mut guest = Guest::default();
+    for word in parameters.command_line().split_ascii_whitespace() {
+        if let Some(address) = disk_address(word)
+            && guest.count < DISKS
+        {
+            guest.disks[guest.count] = Disk::new(guest.count, address);
+            guest.count += 1;
+        }
+    }
+    report(0, format_args!("start disks={}", guest.count));
+    for (number, line) in (1..).zip(parameters.initrd().lines()) {
+        match guest.step(number, line.trim()) {
+            Ok(Next::Go) => {}
+            Ok(Next::End(how)) => machine::end(how),
+            Err(wrong) => {
+                report(number, format_args!("error why={wrong}"));
+                break;
+            }
+        }
+    }
+    report(0, format_args!("end"));
+    machine::end(End::Off)
+}
+
+/// The address in `virtio_mmio.device=4K@0xd0000000:5`.
+fn disk_address(word: &str) -> Option<u64> {
+    let device = word.strip_prefix("virtio_mmio.device=")?;
+    let (_, place) = device.split_once('@')?;
+    script::number(place.split(':').next()?)
+}
+
+/// Writes a line `FV <step> ...`.
+fn report(step: usize, what: core::fmt::Arguments<'_>) {
+    // Put together first: each write is an exit, or several.
+    let mut line = Line::default();
+    // What does not fit is cut off.
+    let _ = writeln!(line, "FV {step} {what}\r");
+    Serial::write(&line.bytes[..line.length]);
+}
+
+struct Line {
+    bytes: [u8; 400],
+    length: usize,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 400],
+            length: 0,
+        }
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        for byte in text.bytes() {
+            let room = self.bytes.get_mut(self.length).ok_or(core::fmt::Error)?;
+            *room = byte;
+            self.length += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The rest of a line's words, with one space between them.
+fn text(words: &mut Words<'_>) {
+    let mut first = true;
+    while let Some(word) = words.rest() {
+        if !core::mem::take(&mut first) {
+            Serial::write(b" ");
+        }
+        Serial::write(word.as_bytes());
+    }
+    Serial::write(b"\r\n");
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    report(0, format_args!("panic {}", info.message()));
+    machine::end(End::Off)
+}

@@ -1,0 +1,102 @@
+//! What a compiler expects of a C library, and access to memory that a device shares.
+
+use core::arch::asm;
+
+/// Reads memory or a register that somebody else may write.
+///
+/// # Safety
+///
+/// `address` must be mapped, and aligned for `T`.
+pub unsafe fn load<T: Copy>(address: u64) -> T {
+    // SAFETY: the caller's.
+    unsafe { (address as *const T).read_volatile() }
+}
+
+/// Writes memory that somebody else may read.
+///
+/// # Safety
+///
+/// `address` must be mapped, aligned for `T`, and nothing that the compiler knows of.
+pub unsafe fn store<T: Copy>(address: u64, value: T) {
+    // SAFETY: the caller's.
+    unsafe { (address as *mut T).write_volatile(value) };
+}
+
+/// Copies forwards.
+///
+/// # Safety
+///
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!("rep movsb", inout("rdi") to => _, inout("rsi") from => _, inout("rcx") count => _,
+            options(nostack, preserves_flags));
+    }
+    to
+}
+
+/// Copies, also between ranges that overlap.
+///
+/// # Safety
+///
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
+    if (to as usize).wrapping_sub(from as usize) >= count {
+        // SAFETY: the caller's; forwards is right here.
+        return unsafe { memcpy(to, from, count) };
+    }
+    // SAFETY: the caller's; the direction flag is put back.
+    unsafe {
+        asm!("std", "rep movsb", "cld",
+            inout("rdi") to.wrapping_add(count).wrapping_sub(1) => _,
+            inout("rsi") from.wrapping_add(count).wrapping_sub(1) => _,
+            inout("rcx") count => _, options(nostack));
+    }
+    to
+}
+
+/// Fills.
+///
+/// # Safety
+///
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memset(to: *mut u8, value: i32, count: usize) -> *mut u8 {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!("rep stosb", inout("rdi") to => _, in("al") value.to_le_bytes()[0],
+            inout("rcx") count => _, options(nostack, preserves_flags));
+    }
+    to
+}
+
+/// Compares.
+///
+/// # Safety
+///
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
+    for index in 0..count {
+        // SAFETY: the caller's. Volatile, so that the loop is not taken for a memcmp and made a call of this.
+        let [left, right] = unsafe { [left, right].map(|start| start.add(index).read_volatile()) };
+        if left != right {
+            return i32::from(left) - i32::from(right);
+        }
+    }
+    0
+}
+
+/// Compares for equality.
+///
+/// # Safety
+///
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
+    // SAFETY: the caller's.
+    unsafe { memcmp(left, right, count) }
+}

@@ -1,0 +1,335 @@
+//! The steps of a script.
+
+use core::str;
+
+use crate::disk::{self, DISKS, Descriptor, Disk, Kind, SLOTS, Setup, register};
+use crate::machine::{self, End, Serial};
+use crate::pattern::{self, SECTOR};
+use crate::requests::{self, Burst, StormOf};
+use crate::script::{Words, Wrong, number};
+use crate::{report, text};
+
+/// What comes after a step.
+#[derive(Debug, Clone, Copy)]
+pub enum Next {
+    /// The next one.
+    Go,
+    /// The end.
+    End(End),
+}
+
+/// The guest's disks, and what it has left in flight.
+#[derive(Debug)]
+pub struct Guest {
+    /// The disks; the first `count` of them are there.
+    pub disks: [Disk; DISKS],
+    /// How many there are.
+    pub count: usize,
+    started: Option<Burst>,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self {
+            disks: [Disk::new(0, 0); DISKS],
+            count: 0,
+            started: None,
+        }
+    }
+}
+
+impl Guest {
+    /// Does a step. Empty lines and those that begin with `#` are none.
+    pub fn step(&mut self, number: usize, line: &str) -> Result<Next, Wrong> {
+        let mut words = Words::of(line);
+        let Some(name) = words.rest() else {
+            return Ok(Next::Go);
+        };
+        match name {
+            "#" => {}
+            "print" => text(&mut words),
+            "flood" => flood(number, words.number()?),
+            "await" => {
+                report(number, format_args!("await"));
+                let byte = Serial::read();
+                report(number, format_args!("came byte={byte:#04x}"));
+            }
+            "choose" => {
+                report(number, format_args!("choose"));
+                match Serial::read() {
+                    b'o' => return Ok(Next::End(End::Off)),
+                    b'r' => return Ok(Next::End(End::Reset)),
+                    b'f' => return Ok(Next::End(End::TripleFault)),
+                    _ => {}
+                }
+            }
+            "echo" => {
+                let last: u8 = words.number()?;
+                report(number, format_args!("echo"));
+                let mut count = 0u64;
+                loop {
+                    let byte = Serial::read();
+                    if byte == last {
+                        break;
+                    }
+                    Serial::write(&[byte]);
+                    count += 1;
+                }
+                report(number, format_args!("echoed count={count}"));
+            }
+            "spin" => {
+                report(number, format_args!("spin"));
+                machine::spin();
+            }
+            "exit" => {
+                return Ok(Next::End(match words.word()? {
+                    "off" => End::Off,
+                    "reset" => End::Reset,
+                    "fault" => End::TripleFault,
+                    _ => return Err("not-off-reset-or-fault"),
+                }));
+            }
+            _ => self.disk_step(number, name, &mut words)?,
+        }
+        Ok(Next::Go)
+    }
+
+    fn disk_step(&mut self, step: usize, name: &str, words: &mut Words<'_>) -> Result<(), Wrong> {
+        let index: usize = words.number()?;
+        let disk = self.disks[..self.count]
+            .get_mut(index)
+            .ok_or("no-such-disk")?;
+        match name {
+            "setup" => {
+                let setup = setup(disk, words)?;
+                let status = disk.start(&setup);
+                let (offered, sectors) = (disk.offered(), disk.capacity());
+                report(
+                    step,
+                    format_args!("setup status={status:#x} offered={offered:#x} sectors={sectors}"),
+                );
+            }
+            "reset" => {
+                disk.reset();
+                let status = disk.get(register::STATUS);
+                report(step, format_args!("reset status={status:#x}"));
+            }
+            "register" => {
+                let offset = words.number()?;
+                if let Some(value) = words.rest() {
+                    disk.set(offset, number(value).ok_or("not-a-number")? as u32);
+                }
+                report(step, format_args!("register value={:#x}", disk.get(offset)));
+            }
+            "id" => identify(step, disk),
+            "read" | "write" | "flush" => {
+                let burst = burst(name, 1, words)?;
+                run(step, disk, &burst)?;
+            }
+            "burst" => {
+                let (name, count) = (words.word()?, words.number()?);
+                run(step, disk, &burst(name, count, words)?)?;
+            }
+            "start" => {
+                let (name, count) = (words.word()?, words.number()?);
+                let burst = burst(name, count, words)?;
+                if !burst.fits(disk) {
+                    return Err("too-much-at-once");
+                }
+                burst.start(disk);
+                self.started = Some(burst);
+                report(step, format_args!("started count={count}"));
+            }
+            "wait" => {
+                let burst = self.started.take().ok_or("nothing-was-started")?;
+                finish(step, disk, &burst);
+            }
+            "storm" => {
+                let storm = StormOf {
+                    first: words.number()?,
+                    sectors_each: words.number()?,
+                    count: words.number()?,
+                    depth: words.number()?,
+                    seed: words.number()?,
+                };
+                if !storm.fits(disk) {
+                    return Err("too-much-at-once");
+                }
+                report(step, format_args!("storming"));
+                let tally = storm.run(disk);
+                report_tally(step, "stormed", disk, tally, 0);
+            }
+            _ => chain_step(step, disk, name, words)?,
+        }
+        Ok(())
+    }
+}
+
+/// Steps that put chains together by hand.
+fn chain_step(
+    step: usize,
+    disk: &mut Disk,
+    name: &str,
+    words: &mut Words<'_>,
+) -> Result<(), Wrong> {
+    match name {
+        "header" => disk.raw_header(words.number()?, words.number()?),
+        "descriptor" => {
+            let table = words.word()?;
+            let descriptor = Descriptor {
+                index: words.number()?,
+                address: disk.address(words.word()?).ok_or("not-an-address")?,
+                length: words.number()?,
+                flags: words.number()?,
+                next: words.number()?,
+            };
+            disk.raw_descriptor(table, descriptor);
+        }
+        "offer" => disk.offer(words.number()?),
+        "available" => disk.set_available(words.number()?),
+        "kick" => disk.set(register::QUEUE_NOTIFY, 0),
+        "used" => {
+            let used = loop {
+                if let Some(used) = disk.poll() {
+                    break used;
+                }
+                core::hint::spin_loop();
+            };
+            let data = pattern::sum(disk.buffer(0, SECTOR as u64));
+            report(
+                step,
+                format_args!(
+                    "used head={} length={} status={:#04x} sum={data:#018x}",
+                    used.head,
+                    used.length,
+                    disk.raw_status()
+                ),
+            );
+        }
+        "broken" => {
+            while disk.get(register::STATUS) & disk::NEEDS_RESET == 0 {
+                core::hint::spin_loop();
+            }
+            let (status, cause) = (
+                disk.get(register::STATUS),
+                disk.get(register::INTERRUPT_STATUS),
+            );
+            let used = u8::from(disk.poll().is_some());
+            report(
+                step,
+                format_args!("broken status={status:#x} interrupt={cause:#x} used={used}"),
+            );
+        }
+        _ => return Err("no-such-step"),
+    }
+    Ok(())
+}
+
+fn setup(disk: &Disk, words: &mut Words<'_>) -> Result<Setup, Wrong> {
+    let mut setup = Setup::default();
+    while let Some(word) = words.rest() {
+        let (key, value) = word.split_once('=').ok_or("not-key=value")?;
+        let address = disk.address(value).ok_or("not-an-address")?;
+        match key {
+            "size" => setup.size = address as u32,
+            "features" => setup.features = address,
+            "table" => setup.table = Some(address),
+            "available" => setup.available = Some(address),
+            "used" => setup.used = Some(address),
+            _ => return Err("no-such-key"),
+        }
+    }
+    Ok(setup)
+}
+
+fn burst(name: &str, count: usize, words: &mut Words<'_>) -> Result<Burst, Wrong> {
+    let kind = match name {
+        "read" => Kind::Read,
+        "write" => Kind::Write,
+        "flush" => Kind::Flush,
+        _ => return Err("not-read-write-or-flush"),
+    };
+    let mut burst = Burst {
+        kind,
+        first: 0,
+        sectors_each: 0,
+        count,
+        seed: 0,
+    };
+    if kind != Kind::Flush {
+        (burst.first, burst.sectors_each) = (words.number()?, words.number()?);
+    }
+    if kind == Kind::Write {
+        burst.seed = words.number()?;
+    }
+    Ok(burst)
+}
+
+fn run(step: usize, disk: &mut Disk, burst: &Burst) -> Result<(), Wrong> {
+    if !burst.fits(disk) {
+        return Err("too-much-at-once");
+    }
+    burst.start(disk);
+    finish(step, disk, burst);
+    Ok(())
+}
+
+fn finish(step: usize, disk: &mut Disk, burst: &Burst) {
+    let tally = requests::wait(disk, burst.count);
+    let sum = if burst.kind == Kind::Read {
+        burst.sum(disk)
+    } else {
+        0
+    };
+    report_tally(step, "done", disk, tally, sum);
+}
+
+fn report_tally(step: usize, word: &str, disk: &mut Disk, tally: requests::Tally, sum: u64) {
+    // One that comes twice comes now, if not later.
+    while disk.completed().is_some() {}
+    let requests::Tally {
+        ok,
+        io_error,
+        unsupported,
+        bad,
+        cycles,
+    } = tally;
+    report(
+        step,
+        format_args!(
+            "{word} ok={ok} ioerr={io_error} unsupp={unsupported} bad={bad} doubled={} sum={sum:#018x} cycles={cycles}",
+            disk.doubled
+        ),
+    );
+}
+
+fn identify(step: usize, disk: &mut Disk) {
+    disk.buffer(0, 20).fill(0xee);
+    disk.submit(0, Kind::Identify, 0, 20);
+    disk.kick();
+    let tally = requests::wait(disk, 1);
+    let bytes = disk.buffer(0, 20);
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(20);
+    let name = str::from_utf8(&bytes[..end]).unwrap_or("?");
+    report(step, format_args!("id ok={} text={name}", tally.ok));
+}
+
+/// Prints that many bytes, letters that depend on their place; fewer if something is typed meanwhile.
+fn flood(step: usize, bytes: u64) {
+    const PIECE: usize = 1024;
+    let mut piece = [0; PIECE];
+    let mut at = 0;
+    report(step, format_args!("flooding"));
+    while at < bytes && !Serial::has_input() {
+        let count = (bytes - at).min(PIECE as u64);
+        for (place, byte) in (at..at + count).zip(&mut piece) {
+            *byte = b'a' + (pattern::mix(place) % 26) as u8;
+        }
+        Serial::write(&piece[..count as usize]);
+        at += count;
+    }
+    Serial::write(b"\r\n");
+    report(step, format_args!("flooded bytes={at}"));
+}
+
+const _: () = assert!(SLOTS <= u16::MAX as usize);

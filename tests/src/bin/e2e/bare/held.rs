@@ -1,0 +1,164 @@
+//! Requests that are held while the machine is stopped for an error.
+
+use std::fs;
+
+use faultvisor_tests::bare::{BareMachine, Plan, SOON, content};
+use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests};
+use serde_json::{Value, json};
+
+use super::{check_state, image, limit_file_size};
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_once,
+    a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again,
+    a_system_reset_while_requests_are_held_forgets_them,
+    quit_while_requests_are_held_ends_the_program,
+];
+
+const COUNT: usize = 250;
+const FIRST: usize = 100;
+
+/// A machine that has stopped because of its burst of writes.
+fn stopped(context: &Context, script: &str) -> Result<(BareMachine, Qmp, Value), Failure> {
+    let disk = image(context, "disk", 1, 4096)?;
+    let plan = Plan::new(context, script)?.disk(&disk, "id=d0,werror=stop");
+    let mut machine = plan.environment("FAULTVISOR_LOG", "info").start()?;
+    let mut client = machine.client()?;
+    let tag = client.execute("get-block-io-error-event", None, SOON)?;
+    machine.report("choose")?;
+    limit_file_size(&machine.machine, Some(50 * 512))?;
+    machine.machine.type_text("c")?;
+    Ok((machine, client, tag))
+}
+
+/// Waits for that many tagged errors and for STOP.
+fn errors_and_stop(client: &mut Qmp, tag: &Value, count: usize) -> Result<(), Failure> {
+    let (mut errors, mut stopped) = (0, false);
+    while errors < count || !stopped {
+        let event = client.next_event(SOON)?;
+        if event["event"] == "STOP" {
+            check!(errors > 0, "STOP came before the error that it is about");
+            stopped = true;
+        } else if event["event"] == "BLOCK_IO_ERROR" && event["tag"] == *tag {
+            check_eq!(event["data"]["action"], "stop");
+            errors += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The sectors of the writes that the program says have failed.
+fn failed_sectors(machine: &BareMachine) -> Vec<u64> {
+    let sector = |line: &str| {
+        let (_, rest) = line.split_once("write at sector ")?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    machine
+        .machine
+        .messages()
+        .text()
+        .lines()
+        .filter_map(sector)
+        .collect()
+}
+
+fn hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_once(
+    context: &Context,
+) -> Result<(), Failure> {
+    let script = format!("setup 0\nchoose\nburst 0 write {COUNT} {FIRST} 8 5\nexit off");
+    let (mut machine, mut client, tag) = stopped(context, &script)?;
+    errors_and_stop(&mut client, &tag, COUNT)?;
+    check_state(&mut client, "io-error", "failed")?;
+    client.execute("cont", None, SOON)?;
+    errors_and_stop(&mut client, &tag, COUNT)?;
+    // The second round failed in about the order in which it was submitted. Several threads work at it, and any may
+    // be late with one; a wrong order would put requests a third of all places away on average.
+    let failed = failed_sectors(&machine);
+    check_eq!(failed.len(), 2 * COUNT);
+    let mut distance = 0;
+    for (place, sector) in failed[COUNT..].iter().enumerate() {
+        let submitted = (usize::try_from(*sector)? - FIRST) / 8;
+        distance += place.abs_diff(submitted);
+    }
+    check!(
+        distance < COUNT * COUNT / 8,
+        "the order of submission is lost: {failed:?}"
+    );
+    limit_file_size(&machine.machine, None)?;
+    client.execute("cont", None, SOON)?;
+    machine
+        .report("done")?
+        .expect(u64::try_from(COUNT)?, 0, 0)?;
+    machine.ends_well()?;
+    let written = fs::read(context.path("disk"))?;
+    let (first, end) = (FIRST * 512, (FIRST + 8 * COUNT) * 512);
+    check!(
+        written[first..end] == content(5, u64::try_from(FIRST)?, 8 * COUNT),
+        "other bytes"
+    );
+    Ok(())
+}
+
+fn a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again(
+    context: &Context,
+) -> Result<(), Failure> {
+    let round = "start 0 write 200 100 8 5\nreset 0\nsetup 0\nread 0 0 8\n";
+    let script = format!("setup 0\nchoose\n{}exit off", round.repeat(20));
+    let (mut machine, mut client, _) = stopped(context, &script)?;
+    // The machine stops now and then, whenever an error comes before the reset.
+    loop {
+        let event = client.next_event(SOON)?;
+        if event["event"] == "STOP" {
+            client.execute("cont", None, SOON)?;
+        } else if event["event"] == "SHUTDOWN" {
+            break;
+        }
+    }
+    for _ in 0..20 {
+        check_eq!(machine.report("reset")?.number("status")?, 0);
+        check_eq!(machine.report("setup")?.number("status")?, 0xf);
+        machine.report("done")?.expect(1, 0, 0)?;
+    }
+    machine.ends_well()?;
+    check!(
+        fs::read(context.path("disk"))? == content(1, 0, 4096),
+        "the image has changed"
+    );
+    Ok(())
+}
+
+fn a_system_reset_while_requests_are_held_forgets_them(context: &Context) -> Result<(), Failure> {
+    let script = format!("setup 0\nchoose\nburst 0 write {COUNT} {FIRST} 8 5\nexit off");
+    let (mut machine, mut client, tag) = stopped(context, &script)?;
+    errors_and_stop(&mut client, &tag, COUNT)?;
+    client.execute("system_reset", None, SOON)?;
+    client.wait_for_event("RESET", SOON)?;
+    limit_file_size(&machine.machine, None)?;
+    client.execute("cont", None, SOON)?;
+    machine.report("choose")?;
+    check_state(&mut client, "running", "ok")?;
+    let disks = client.execute("query-block", None, SOON)?;
+    check_eq!(disks[0]["io-status"], json!("ok"));
+    check!(
+        fs::read(context.path("disk"))? == content(1, 0, 4096),
+        "a forgotten write was done"
+    );
+    machine.machine.type_text("o")?;
+    machine.ends_well()
+}
+
+fn quit_while_requests_are_held_ends_the_program(context: &Context) -> Result<(), Failure> {
+    let script = format!("setup 0\nchoose\nburst 0 write {COUNT} {FIRST} 8 5\nexit off");
+    let (mut machine, mut client, tag) = stopped(context, &script)?;
+    errors_and_stop(&mut client, &tag, 1)?;
+    client.execute("quit", None, SOON)?;
+    machine.ends_well()?;
+    check!(
+        fs::read(context.path("disk"))? == content(1, 0, 4096),
+        "a held write was done"
+    );
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! What the guest reads and writes is what lies in the image.
+
+use std::fs;
+
+use faultvisor_tests::bare::{Plan, content, pattern};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests};
+
+use super::image;
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    reads_and_writes_are_the_images_bytes,
+    the_serial_is_the_disks_name_for_the_guest,
+    a_full_queue_completes_each_request_once,
+    a_driver_without_indirect_descriptors_or_event_index_works,
+    two_disks_do_not_mix,
+    a_read_only_disk_refuses_writes_and_keeps_its_bytes,
+    a_request_past_the_end_of_the_disk_fails_alone,
+    a_storm_of_requests_leaves_what_it_says,
+];
+
+fn reads_and_writes_are_the_images_bytes(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 256)?;
+    let script = "setup 0\nread 0 0 64\nwrite 0 100 32 9\nflush 0\nread 0 100 32\nexit off";
+    let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
+    let setup = machine.report("setup")?;
+    check_eq!(
+        (setup.number("status")?, setup.number("sectors")?),
+        (0xf, 256)
+    );
+    let read = machine.report("done")?;
+    read.expect(1, 0, 0)?;
+    check_eq!(read.number("sum")?, pattern::sum(&content(1, 0, 64)));
+    machine.report("done")?.expect(1, 0, 0)?;
+    machine.report("done")?.expect(1, 0, 0)?;
+    let read = machine.report("done")?;
+    check_eq!(read.number("sum")?, pattern::sum(&content(9, 100, 32)));
+    machine.ends_well()?;
+    let mut expected = content(1, 0, 256);
+    expected[100 * 512..132 * 512].copy_from_slice(&content(9, 100, 32));
+    check!(fs::read(&disk)? == expected, "the image has other bytes");
+    Ok(())
+}
+
+fn the_serial_is_the_disks_name_for_the_guest(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 8)?;
+    for serial in ["D1", "exactly-20-bytes-now"] {
+        let plan = Plan::new(context, "setup 0\nid 0\nexit off")?;
+        let mut machine = plan.disk(&disk, &format!("serial={serial}")).start()?;
+        let report = machine.report("id")?;
+        check_eq!((report.number("ok")?, report.text("text")), (1, serial));
+        machine.ends_well()?;
+    }
+    Ok(())
+}
+
+fn a_full_queue_completes_each_request_once(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 3, 256 * 8)?;
+    let script =
+        "setup 0\nburst 0 read 256 0 8\nburst 0 write 256 0 8 4\nburst 0 flush 256\nexit off";
+    let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
+    let read = machine.report("done")?;
+    read.expect(256, 0, 0)?;
+    check_eq!(read.number("sum")?, pattern::sum(&content(3, 0, 256 * 8)));
+    machine.report("done")?.expect(256, 0, 0)?;
+    machine.report("done")?.expect(256, 0, 0)?;
+    machine.ends_well()?;
+    check!(
+        fs::read(&disk)? == content(4, 0, 256 * 8),
+        "the image has other bytes"
+    );
+    Ok(())
+}
+
+fn a_driver_without_indirect_descriptors_or_event_index_works(
+    context: &Context,
+) -> Result<(), Failure> {
+    let disk = image(context, "disk", 3, 4096)?;
+    // VERSION_1 alone: no flush either, so that each write is durable by itself.
+    let script = "setup 0 features=0x100000000 size=128\nburst 0 write 40 8 8 6\nburst 0 read 40 8 8\n\
+                  setup 0 features=0x120000200\nstorm 0 0 4 500 60 11\n\
+                  setup 0 features=0x110000200\nstorm 0 0 4 500 200 12\nexit off";
+    let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
+    machine.report("done")?.expect(40, 0, 0)?;
+    let read = machine.report("done")?;
+    check_eq!(read.number("sum")?, pattern::sum(&content(6, 8, 320)));
+    for _ in 0..2 {
+        machine.report("stormed")?.expect(500, 0, 0)?;
+    }
+    machine.ends_well()
+}
+
+fn two_disks_do_not_mix(context: &Context) -> Result<(), Failure> {
+    let disks = [image(context, "a", 1, 1024)?, image(context, "b", 2, 1024)?];
+    let script =
+        "setup 0\nsetup 1\nstart 0 write 100 0 8 21\nburst 1 write 100 8 8 22\nwait 0\nexit off";
+    let plan = Plan::new(context, script)?;
+    let mut machine = plan
+        .disk(&disks[0], "id=a")
+        .disk(&disks[1], "id=b")
+        .start()?;
+    machine.report("done")?.expect(100, 0, 0)?;
+    machine.report("done")?.expect(100, 0, 0)?;
+    machine.ends_well()?;
+    let (a, b) = (fs::read(&disks[0])?, fs::read(&disks[1])?);
+    check!(
+        a[..800 * 512] == content(21, 0, 800),
+        "the first disk's bytes"
+    );
+    check!(
+        a[800 * 512..] == content(1, 800, 224),
+        "the first disk's rest"
+    );
+    check!(
+        b[8 * 512..808 * 512] == content(22, 8, 800),
+        "the second disk's bytes"
+    );
+    check!(b[..8 * 512] == content(2, 0, 8), "the second disk's start");
+    Ok(())
+}
+
+fn a_read_only_disk_refuses_writes_and_keeps_its_bytes(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 5, 64)?;
+    let script = "setup 0\nwrite 0 0 8 9\nread 0 0 8\nexit off";
+    let mut machine = Plan::new(context, script)?
+        .disk(&disk, "readonly=on")
+        .start()?;
+    let setup = machine.report("setup")?;
+    check!(
+        setup.number("offered")? & 1 << 5 != 0,
+        "VIRTIO_BLK_F_RO is not offered"
+    );
+    machine.report("done")?.expect(0, 1, 0)?;
+    machine.report("done")?.expect(1, 0, 0)?;
+    machine.ends_well()?;
+    check!(
+        fs::read(&disk)? == content(5, 0, 64),
+        "the image has changed"
+    );
+    Ok(())
+}
+
+fn a_request_past_the_end_of_the_disk_fails_alone(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 5, 64)?;
+    let script = "setup 0\nburst 0 read 9 0 8\nburst 0 write 2 60 4 8\nread 0 0x7fffffffffffff 1\nwrite 0 0xffffffffffffffff 2 1\nexit off";
+    let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
+    machine.report("done")?.expect(8, 1, 0)?;
+    machine.report("done")?.expect(1, 1, 0)?;
+    machine.report("done")?.expect(0, 1, 0)?;
+    machine.report("done")?.expect(0, 1, 0)?;
+    machine.ends_well()?;
+    check_eq!(fs::metadata(&disk)?.len(), 64 * 512);
+    Ok(())
+}
+
+fn a_storm_of_requests_leaves_what_it_says(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 5, 2000 * 4)?;
+    let script = "setup 0\nstorm 0 0 4 2000 128 77\nexit off";
+    let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
+    machine.report("stormed")?.expect(2000, 0, 0)?;
+    machine.ends_well()?;
+    check_storm(&fs::read(&disk)?, 77, 5, 2000, 4)
+}
+
+/// Fails unless an image that `before` had filled holds what the storm of `seed` has written.
+pub fn check_storm(
+    image: &[u8],
+    seed: u64,
+    before: u64,
+    count: u64,
+    sectors: usize,
+) -> Result<(), Failure> {
+    for (index, bytes) in (0..count).zip(image.chunks(sectors * 512)) {
+        let written = pattern::storm(seed, index) == pattern::Storm::Write;
+        let seed = if written { seed } else { before };
+        let sector = index * sectors as u64;
+        check!(
+            bytes == content(seed, sector, sectors),
+            "the bytes of request {index}, written: {written}"
+        );
+    }
+    Ok(())
+}

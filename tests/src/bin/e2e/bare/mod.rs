@@ -1,0 +1,62 @@
+//! Tests with the bare-metal guest, which runs on any KVM, and whose every request is the test's own.
+
+pub mod chains;
+pub mod clients;
+pub mod console;
+pub mod errors;
+pub mod held;
+pub mod io;
+pub mod power;
+pub mod races;
+pub mod space;
+pub mod terminal;
+
+use std::path::PathBuf;
+
+use faultvisor_tests::bare::{self, SOON};
+use faultvisor_tests::machine::Machine;
+use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::suite::{Context, Failure};
+use faultvisor_tests::{check, check_eq};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::Value;
+
+/// An image in the test's directory, with what `seed` puts there.
+fn image(context: &Context, name: &str, seed: u64, sectors: usize) -> Result<PathBuf, Failure> {
+    let path = context.path(name);
+    bare::image(&path, seed, sectors)?;
+    Ok(path)
+}
+
+/// Sets the limit on the size of files that the program writes, in bytes.
+fn limit_file_size(machine: &Machine, bytes: Option<u64>) -> Result<(), Failure> {
+    let pid = i32::try_from(machine.id()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit)?;
+    Ok(())
+}
+
+/// Fails unless the machine is in that state, and the first disk's io-status is that; empty means that it has none.
+fn check_state(client: &mut Qmp, state: &str, io_status: &str) -> Result<(), Failure> {
+    let status = client.execute("query-status", None, SOON)?;
+    check_eq!(status["status"], *state);
+    check_eq!(status["running"], state == "running");
+    let disks = client.execute("query-block", None, SOON)?;
+    let found = disks[0]["io-status"].as_str().unwrap_or_default();
+    check!(
+        found == io_status,
+        "the io-status is '{found}', not '{io_status}', in state {state}"
+    );
+    Ok(())
+}
+
+/// Fails unless an event has this name and these members in its data.
+fn check_event(event: &Value, name: &str, data: &[(&str, Value)]) -> Result<(), Failure> {
+    let fits =
+        event["event"] == name && data.iter().all(|(key, value)| event["data"][key] == *value);
+    check!(fits, "{event} is not {name} with {data:?}");
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The ways in which a guest's life ends, and begins again.
+
+use faultvisor_tests::bare::{Plan, SOON};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check_eq, tests};
+use serde_json::json;
+
+use super::check_event;
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    a_guest_that_switches_itself_off_ends_the_program_with_0,
+    a_reset_starts_the_guest_again,
+    a_triple_fault_starts_the_guest_again,
+    with_no_reboot_a_reset_ends_the_program_with_0,
+    with_no_reboot_a_triple_fault_ends_the_program_with_0,
+    with_no_shutdown_a_guest_that_is_off_can_be_reset,
+    a_machine_that_starts_stopped_runs_its_guest_at_cont,
+    quit_ends_a_guest_that_never_would,
+];
+
+fn a_guest_that_switches_itself_off_ends_the_program_with_0(
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut machine = Plan::new(context, "choose")?.start()?;
+    let mut client = machine.client()?;
+    machine.report("choose")?;
+    machine.machine.type_text("o")?;
+    let event = client.next_event(SOON)?;
+    check_event(
+        &event,
+        "SHUTDOWN",
+        &[("guest", json!(true)), ("reason", json!("guest-shutdown"))],
+    )?;
+    machine.ends_well()
+}
+
+fn starts_again(context: &Context, key: &str) -> Result<(), Failure> {
+    let mut machine = Plan::new(context, "choose")?.start()?;
+    let mut client = machine.client()?;
+    for _ in 0..3 {
+        machine.report("start")?;
+        machine.report("choose")?;
+        machine.machine.type_text(key)?;
+        let event = client.next_event(SOON)?;
+        check_event(
+            &event,
+            "RESET",
+            &[("guest", json!(true)), ("reason", json!("guest-reset"))],
+        )?;
+    }
+    machine.report("choose")?;
+    machine.machine.type_text("o")?;
+    machine.ends_well()
+}
+
+fn a_reset_starts_the_guest_again(context: &Context) -> Result<(), Failure> {
+    starts_again(context, "r")
+}
+
+fn a_triple_fault_starts_the_guest_again(context: &Context) -> Result<(), Failure> {
+    starts_again(context, "f")
+}
+
+fn ends_once(context: &Context, script: &str) -> Result<(), Failure> {
+    let plan = Plan::new(context, script)?.options(&["--no-reboot"]);
+    let mut machine = plan.start()?;
+    machine.ends_well()?;
+    machine
+        .machine
+        .serial()
+        .wait_for_end(std::time::Instant::now() + SOON)?;
+    let starts = machine
+        .machine
+        .serial()
+        .text()
+        .matches("start disks=")
+        .count();
+    check_eq!(starts, 1);
+    Ok(())
+}
+
+fn with_no_reboot_a_reset_ends_the_program_with_0(context: &Context) -> Result<(), Failure> {
+    ends_once(context, "exit reset")
+}
+
+fn with_no_reboot_a_triple_fault_ends_the_program_with_0(context: &Context) -> Result<(), Failure> {
+    ends_once(context, "exit fault")
+}
+
+fn with_no_shutdown_a_guest_that_is_off_can_be_reset(context: &Context) -> Result<(), Failure> {
+    let plan = Plan::new(context, "choose")?.options(&["--no-shutdown"]);
+    let mut machine = plan.start()?;
+    let mut client = machine.client()?;
+    machine.report("choose")?;
+    machine.machine.type_text("o")?;
+    client.wait_for_event("SHUTDOWN", SOON)?;
+    client.wait_for_event("STOP", SOON)?;
+    let status = client.execute("query-status", None, SOON)?;
+    check_eq!(status, json!({ "running": false, "status": "shutdown" }));
+    client.execute("system_reset", None, SOON)?;
+    client.wait_for_event("RESET", SOON)?;
+    client.execute("cont", None, SOON)?;
+    machine.report("start")?;
+    client.execute("quit", None, SOON)?;
+    machine.ends_well()
+}
+
+fn a_machine_that_starts_stopped_runs_its_guest_at_cont(context: &Context) -> Result<(), Failure> {
+    let mut machine = Plan::new(context, "spin")?.options(&["-S"]).start()?;
+    let mut client = machine.client()?;
+    let status = client.execute("query-status", None, SOON)?;
+    check_eq!(status, json!({ "running": false, "status": "prelaunch" }));
+    check_eq!(machine.machine.serial().text(), "");
+    client.execute("cont", None, SOON)?;
+    client.wait_for_event("RESUME", SOON)?;
+    machine.report("spin")?;
+    client.execute("quit", None, SOON)?;
+    machine.ends_well()
+}
+
+fn quit_ends_a_guest_that_never_would(context: &Context) -> Result<(), Failure> {
+    let mut machine = Plan::new(context, "spin")?.start()?;
+    let mut client = machine.client()?;
+    machine.report("spin")?;
+    client.execute("quit", None, SOON)?;
+    check_event(
+        &client.next_event(SOON)?,
+        "SHUTDOWN",
+        &[("guest", json!(false)), ("reason", json!("host-qmp-quit"))],
+    )?;
+    machine.ends_well()
+}

@@ -1,0 +1,150 @@
+//! Commands that race with requests in flight and held. Each seed is another course of events.
+
+use std::fs;
+use std::time::Instant;
+
+use faultvisor_tests::bare::{BareMachine, Plan, SOON, pattern};
+use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, tests};
+use serde_json::json;
+
+use super::io::check_storm;
+use super::{check_event, image, limit_file_size};
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    stop_and_cont_during_a_storm_lose_and_double_nothing,
+    errors_stop_and_cont_during_a_storm_lose_and_double_nothing,
+    system_reset_during_a_storm_starts_a_guest_that_works,
+    quit_during_a_storm_ends_the_program_at_once,
+];
+
+const SECTORS: usize = 4;
+const REQUESTS: u64 = 12000;
+
+fn storming(context: &Context, seed: u64, options: &str) -> Result<(BareMachine, Qmp), Failure> {
+    let disk = image(context, "disk", 1, usize::try_from(REQUESTS)? * SECTORS)?;
+    let script = format!("setup 0\nstorm 0 0 {SECTORS} {REQUESTS} 200 {seed}\nchoose");
+    let mut machine = Plan::new(context, &script)?.disk(&disk, options).start()?;
+    let client = machine.client()?;
+    machine.report("storming")?;
+    Ok((machine, client))
+}
+
+/// Lets some time pass in which the guest works: as long as that many commands take.
+fn let_pass(client: &mut Qmp, commands: u64) -> Result<(), Failure> {
+    for _ in 0..commands {
+        client.execute("query-kvm", None, SOON)?;
+    }
+    Ok(())
+}
+
+/// Disturbs the storm by `turn`, which is given numbers, until its end.
+fn until_the_end(
+    machine: &mut BareMachine,
+    mut turn: impl FnMut(&BareMachine, u64) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + SOON;
+    let mut turns = 0;
+    while !machine.machine.serial().text().contains(" stormed ") {
+        check!(
+            Instant::now() < deadline,
+            "the storm has not ended after {turns} turns"
+        );
+        turn(machine, turns)?;
+        turns += 1;
+    }
+    check!(turns > 10, "the storm was over after {turns} turns");
+    machine.report("stormed")?.expect(REQUESTS, 0, 0)
+}
+
+/// Switches the guest off, and looks at what it has written.
+fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Result<(), Failure> {
+    machine.report("choose")?;
+    machine.machine.type_text("o")?;
+    machine.ends_well()?;
+    let image = fs::read(context.path("disk"))?;
+    check_storm(&image, seed, 1, REQUESTS, SECTORS)
+}
+
+fn stop_and_cont_during_a_storm_lose_and_double_nothing(context: &Context) -> Result<(), Failure> {
+    for seed in 0..3 {
+        let (mut machine, mut client) = storming(context, seed, "")?;
+        until_the_end(&mut machine, |_, turn| {
+            let chance = pattern::mix(seed << 32 | turn);
+            client.execute("stop", None, SOON)?;
+            let_pass(&mut client, chance % 3)?;
+            client.execute("cont", None, SOON)?;
+            let_pass(&mut client, chance >> 8 & 7)
+        })?;
+        end(context, machine, seed)?;
+    }
+    Ok(())
+}
+
+fn errors_stop_and_cont_during_a_storm_lose_and_double_nothing(
+    context: &Context,
+) -> Result<(), Failure> {
+    for seed in 10..13 {
+        let (mut machine, mut client) = storming(context, seed, "werror=stop")?;
+        until_the_end(&mut machine, |machine, turn| {
+            let chance = pattern::mix(seed << 32 | turn);
+            // Writes behind this place fail; every other turn, none does.
+            let place = chance % (REQUESTS * SECTORS as u64 * 512);
+            let limit = Some(place).filter(|_| turn % 2 == 0);
+            limit_file_size(&machine.machine, limit)?;
+            let_pass(&mut client, chance >> 32 & 7)?;
+            if chance >> 40 & 1 == 1 {
+                client.execute("stop", None, SOON)?;
+            }
+            client.execute("cont", None, SOON).map(drop)?;
+            Ok(())
+        })?;
+        limit_file_size(&machine.machine, None)?;
+        // What was stopped by an error of before the end is not held by anything any more.
+        client.execute("cont", None, SOON)?;
+        end(context, machine, seed)?;
+    }
+    Ok(())
+}
+
+fn system_reset_during_a_storm_starts_a_guest_that_works(context: &Context) -> Result<(), Failure> {
+    let (mut machine, mut client) = storming(context, 20, "")?;
+    for turn in 0..15 {
+        let chance = pattern::mix(turn);
+        let_pass(&mut client, chance % 8)?;
+        if chance >> 8 & 1 == 1 {
+            client.execute("stop", None, SOON)?;
+        }
+        client.execute("system_reset", None, SOON)?;
+        client.wait_for_event("RESET", SOON)?;
+        if chance >> 8 & 1 == 1 {
+            client.execute("cont", None, SOON)?;
+        }
+        machine.report("start")?;
+        machine.report("storming")?;
+    }
+    machine.report("stormed")?.expect(REQUESTS, 0, 0)?;
+    end(context, machine, 20)
+}
+
+fn quit_during_a_storm_ends_the_program_at_once(context: &Context) -> Result<(), Failure> {
+    for seed in 30..45 {
+        let (mut machine, mut client) = storming(context, seed, "werror=stop")?;
+        let chance = pattern::mix(seed);
+        let_pass(&mut client, chance % 6)?;
+        if chance >> 8 & 1 == 1 {
+            limit_file_size(
+                &machine.machine,
+                Some(chance % (REQUESTS * SECTORS as u64 * 512)),
+            )?;
+            let_pass(&mut client, chance >> 16 & 3)?;
+        }
+        client.execute("quit", None, SOON)?;
+        let event = client.wait_for_event("SHUTDOWN", SOON)?;
+        check_event(&event, "SHUTDOWN", &[("reason", json!("host-qmp-quit"))])?;
+        machine.ends_well()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! The program on a terminal: raw while it runs, and as before on every way out.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Instant;
+
+use faultvisor_tests::bare::{Plan, SOON};
+use faultvisor_tests::child::Guarded;
+use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::transcript::Transcript;
+use faultvisor_tests::{check, check_eq, tests};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{InputModes, LocalModes, Termios, tcgetattr};
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    keys_reach_the_guest_one_by_one_and_control_a_x_quits,
+    the_terminal_is_put_back_when_the_guest_switches_itself_off,
+    the_terminal_is_put_back_after_quit,
+    the_terminal_is_put_back_after_sigterm,
+    the_terminal_is_put_back_after_sighup,
+    the_terminal_is_put_back_after_a_fatal_signal,
+    the_terminal_is_put_back_when_the_machine_cannot_start,
+];
+
+/// A program on a terminal, with the terminal's other end.
+struct OnTerminal {
+    process: Guarded,
+    keyboard: File,
+    screen: Transcript,
+    /// The program's end, kept open so that the terminal stays.
+    terminal: OwnedFd,
+    before: Settings,
+}
+
+/// What `stty -a` shows.
+#[derive(Debug, PartialEq)]
+struct Settings(String);
+
+impl Settings {
+    fn of(terminal: &OwnedFd) -> Result<Self, Failure> {
+        Ok(Self(format!("{:?}", tcgetattr(terminal)?)))
+    }
+}
+
+fn is_raw(termios: &Termios) -> bool {
+    let local = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
+    let input = InputModes::ICRNL | InputModes::IXON;
+    !termios.local_modes.intersects(local) && !termios.input_modes.intersects(input)
+}
+
+fn start(plan: Plan<'_>) -> Result<OnTerminal, Failure> {
+    let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&control)?;
+    unlockpt(&control)?;
+    let name = ptsname(&control, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(name, flags, Mode::empty())?;
+    let before = Settings::of(&terminal)?;
+    check!(!is_raw(&tcgetattr(&terminal)?), "a new terminal is raw");
+    let mut command = plan.options(&["--serial", "stdio"]).into_command();
+    command.stdin(Stdio::from(terminal.try_clone()?));
+    command.stdout(Stdio::from(terminal.try_clone()?));
+    let process = Guarded::spawn(&mut command)?;
+    let keyboard = File::from(control);
+    let screen = Transcript::record(Screen(keyboard.try_clone()?))?;
+    Ok(OnTerminal {
+        process,
+        keyboard,
+        screen,
+        terminal,
+        before,
+    })
+}
+
+struct Screen(File);
+
+impl Read for Screen {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl OnTerminal {
+    fn sees(&self, text: &str) -> Result<(), Failure> {
+        let deadline = Instant::now() + SOON;
+        let found = self.screen.find(0, deadline, |line| line.contains(text));
+        found.map_err(|why| Failure::new(format!("no '{text}' on the terminal: {why}")))?;
+        Ok(())
+    }
+
+    /// The guest runs: the terminal must be raw now.
+    fn runs(&self, text: &str) -> Result<(), Failure> {
+        self.sees(text)?;
+        check!(
+            is_raw(&tcgetattr(&self.terminal)?),
+            "the terminal is not raw"
+        );
+        Ok(())
+    }
+
+    fn types(&mut self, keys: &str) -> Result<(), Failure> {
+        Ok(self.keyboard.write_all(keys.as_bytes())?)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let pid = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw);
+        Ok(kill_process(
+            pid.ok_or_else(|| Failure::new("no process id"))?,
+            signal,
+        )?)
+    }
+
+    /// Waits for the end, after which the terminal must be as before.
+    fn ends(mut self) -> Result<ExitStatus, Failure> {
+        let status = self.process.wait_until(Instant::now() + SOON)?;
+        let status = status.ok_or_else(|| Failure::new("the program still runs"))?;
+        check_eq!(Settings::of(&self.terminal)?, self.before);
+        Ok(status)
+    }
+
+    fn ends_well(self) -> Result<(), Failure> {
+        check_eq!(self.ends()?.code(), Some(0));
+        Ok(())
+    }
+}
+
+fn keys_reach_the_guest_one_by_one_and_control_a_x_quits(context: &Context) -> Result<(), Failure> {
+    let mut terminal = start(Plan::new(
+        context,
+        "await\nawait\nawait\nawait\necho 4\nexit off",
+    )?)?;
+    // Without an end of line; Ctrl-C, carriage return and Ctrl-A itself are keys as all others.
+    for (step, (key, byte)) in [("y", 0x79), ("\x03", 3), ("\r", 13), ("\x01\x01", 1)]
+        .iter()
+        .enumerate()
+    {
+        terminal.runs(&format!("FV {} await", step + 1))?;
+        terminal.types(key)?;
+        terminal.sees(&format!("FV {} came byte={byte:#04x}", step + 1))?;
+    }
+    terminal.sees("FV 5 echo")?;
+    // Ctrl-A C is reserved and does nothing.
+    terminal.types("\x01cplain\r\n")?;
+    terminal.sees("plain")?;
+    terminal.types("\x01x")?;
+    terminal.ends_well()
+}
+
+fn the_terminal_is_put_back_when_the_guest_switches_itself_off(
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut terminal = start(Plan::new(context, "choose")?)?;
+    terminal.runs("choose")?;
+    terminal.types("o")?;
+    terminal.ends_well()
+}
+
+fn the_terminal_is_put_back_after_quit(context: &Context) -> Result<(), Failure> {
+    let terminal = start(Plan::new(context, "spin")?)?;
+    terminal.runs("spin")?;
+    let mut client = Qmp::connect_unix(&context.path("qmp"), SOON)?;
+    client.negotiate(SOON)?;
+    client.execute("quit", None, SOON)?;
+    terminal.ends_well()
+}
+
+fn after_signal(context: &Context, signal: Signal) -> Result<ExitStatus, Failure> {
+    let terminal = start(Plan::new(context, "spin")?)?;
+    terminal.runs("spin")?;
+    terminal.signal(signal)?;
+    terminal.ends()
+}
+
+fn the_terminal_is_put_back_after_sigterm(context: &Context) -> Result<(), Failure> {
+    check_eq!(after_signal(context, Signal::TERM)?.code(), Some(0));
+    Ok(())
+}
+
+fn the_terminal_is_put_back_after_sighup(context: &Context) -> Result<(), Failure> {
+    check_eq!(after_signal(context, Signal::HUP)?.code(), Some(0));
+    Ok(())
+}
+
+fn the_terminal_is_put_back_after_a_fatal_signal(context: &Context) -> Result<(), Failure> {
+    for signal in [
+        Signal::SEGV,
+        Signal::ABORT,
+        Signal::BUS,
+        Signal::ILL,
+        Signal::QUIT,
+    ] {
+        let status = after_signal(context, signal)?;
+        check_eq!(status.signal(), Some(signal.as_raw()));
+    }
+    Ok(())
+}
+
+fn the_terminal_is_put_back_when_the_machine_cannot_start(
+    context: &Context,
+) -> Result<(), Failure> {
+    let plan = Plan::new(context, "spin")?.disk(&context.path("no-such-disk"), "");
+    check_eq!(start(plan)?.ends()?.code(), Some(1));
+    Ok(())
+}
