@@ -221,14 +221,14 @@ fn many_clients_at_once_each_hear_everything(context: &Context) -> Result<(), Fa
     // One that never reads, and one that is gone.
     let silent = machine.client()?;
     drop(machine.client()?);
-    for turn in 0..20 {
-        let command = if turn % 2 == 0 { "stop" } else { "cont" };
-        clients[turn].execute(command, None, SOON)?;
+    let turns = [("stop", "STOP"), ("cont", "RESUME")];
+    let turns = turns.into_iter().cycle().take(20);
+    for ((command, _), client) in turns.clone().zip(&mut clients) {
+        client.execute(command, None, SOON)?;
     }
     for client in &mut clients {
-        for turn in 0..20 {
-            let name = if turn % 2 == 0 { "STOP" } else { "RESUME" };
-            check_event(&client.next_event(SOON)?, name, &[])?;
+        for (_, event) in turns.clone() {
+            check_event(&client.next_event(SOON)?, event, &[])?;
         }
     }
     clients[0].execute("quit", None, SOON)?;

@@ -71,7 +71,7 @@ impl Clients {
             check_event(&event, "BLOCK_IO_ERROR", data)?;
             tags.extend(event.get("tag").cloned());
         }
-        check_eq!(tags, [tag.clone()]);
+        check_eq!(tags, std::slice::from_ref(tag));
         let (client, tag) = &mut self.filtered;
         let event = client.next_event(SOON)?;
         check_event(&event, "BLOCK_IO_ERROR", data)?;

@@ -89,7 +89,11 @@ async def main(path):
     await client.execute("quit")
     while (await events.get())["event"] != "SHUTDOWN":
         pass
-    await client.disconnect()
+    try:
+        await client.disconnect()
+    except EOFError:
+        # The server was first, as it may be after 'quit'.
+        pass
 
 
 asyncio.run(main(sys.argv[1]))

@@ -119,7 +119,7 @@ impl Client {
             "{disks:?}"
         );
         let inserted = disks[0].inserted.as_ref();
-        check_eq!(inserted.map(|image| image.base_size()), Some(256 * 512));
+        check_eq!(inserted.map(Size::virtual_size), Some(256 * 512));
         let errors = self.record.messages()?.into_iter();
         Ok(errors
             .filter(|message| message["event"] == "BLOCK_IO_ERROR")
@@ -145,11 +145,11 @@ impl Client {
 }
 
 trait Size {
-    fn base_size(&self) -> i64;
+    fn virtual_size(&self) -> i64;
 }
 
 impl Size for qmp::BlockDeviceInfo {
-    fn base_size(&self) -> i64 {
+    fn virtual_size(&self) -> i64 {
         self.image.base.virtual_size
     }
 }
