@@ -114,8 +114,8 @@ fn on_socket(context: &Context, script: &str) -> Result<(Guarded, UnixStream), F
     let mut command = plan.options(&["--serial", &serial, "-S"]).into_command();
     let process = Guarded::spawn(command.stdin(Stdio::null()))?;
     let mut monitor = Qmp::connect_unix(&context.path("qmp"), SOON)?;
-    let console = connect(&path)?;
     monitor.negotiate(SOON)?;
+    let console = connect(&path)?;
     monitor.execute("cont", None, SOON)?;
     Ok((process, console))
 }
@@ -181,8 +181,8 @@ fn a_socket_takes_one_client_after_the_other(context: &Context) -> Result<(), Fa
 
 fn sigterm_ends_the_machine_in_order(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.start()?;
-    let mut client = machine.client()?;
     machine.report("spin")?;
+    let mut client = machine.client()?;
     let pid = i32::try_from(machine.machine.id())
         .ok()
         .and_then(Pid::from_raw);

@@ -112,8 +112,8 @@ fn with_limit(context: &Context, options: &str) -> Result<(BareMachine, Clients)
     let disk = image(context, "disk", 1, 256)?;
     let plan = Plan::new(context, &script("write 0 100 8 7"))?;
     let mut machine = plan.disk(&disk, &format!("id=d0,{options}")).start()?;
-    let clients = Clients::connect(&machine)?;
     machine.report("choose")?;
+    let clients = Clients::connect(&machine)?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
     machine.machine.type_text("c")?;
     Ok((machine, clients))
@@ -124,8 +124,8 @@ fn truncated(context: &Context, options: &str) -> Result<(BareMachine, Clients),
     let disk = image(context, "disk", 1, 256)?;
     let plan = Plan::new(context, &script("read 0 100 8"))?;
     let mut machine = plan.disk(&disk, &format!("id=d0,{options}")).start()?;
-    let clients = Clients::connect(&machine)?;
     machine.report("choose")?;
+    let clients = Clients::connect(&machine)?;
     File::options().write(true).open(&disk)?.set_len(50 * 512)?;
     machine.machine.type_text("c")?;
     Ok((machine, clients))
@@ -275,10 +275,10 @@ fn an_error_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Fail
     let script = "setup 0\nsetup 1\nchoose\nwrite 0 100 8 7\nwrite 1 0 8 7\nexit off";
     let plan = Plan::new(context, script)?.disk(&disks[0], "id=d0,werror=stop");
     let mut machine = plan.disk(&disks[1], "id=d1,werror=stop").start()?;
+    machine.report("choose")?;
     let mut client = machine.client()?;
     let other = Some(json!({ "device": "d1" }));
     client.execute("get-block-io-error-event", other, SOON)?;
-    machine.report("choose")?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
     machine.machine.type_text("c")?;
     let event = client.next_event(SOON)?;

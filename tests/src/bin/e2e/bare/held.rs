@@ -1,6 +1,7 @@
 //! Requests that are held while the machine is stopped for an error.
 
 use std::fs;
+use std::time::Instant;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON, content};
 use faultvisor_tests::qmp::Qmp;
@@ -50,19 +51,20 @@ fn errors_and_stop(client: &mut Qmp, tag: &Value, count: usize) -> Result<(), Fa
     Ok(())
 }
 
-/// The sectors of the writes that the program says have failed.
-fn failed_sectors(machine: &BareMachine) -> Vec<u64> {
-    let sector = |line: &str| {
+/// The sectors of the first writes that the program says have failed.
+fn failed_sectors(machine: &BareMachine, count: usize) -> Result<Vec<u64>, Failure> {
+    let deadline = Instant::now() + SOON;
+    let sector = |line: &str| -> Option<u64> {
         let (_, rest) = line.split_once("write at sector ")?;
         rest.split(' ').next()?.parse().ok()
     };
-    machine
-        .machine
-        .messages()
-        .text()
-        .lines()
-        .filter_map(sector)
-        .collect()
+    let (mut sectors, mut index) = (Vec::new(), 0);
+    while sectors.len() < count {
+        let line = machine.machine.messages().line(index, deadline)?;
+        sectors.extend(sector(&line.text));
+        index += 1;
+    }
+    Ok(sectors)
 }
 
 fn hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_once(
@@ -76,8 +78,7 @@ fn hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_onc
     errors_and_stop(&mut client, &tag, COUNT)?;
     // The second round failed in about the order in which it was submitted. Several threads work at it, and any may
     // be late with one; a wrong order would put requests a third of all places away on average.
-    let failed = failed_sectors(&machine);
-    check_eq!(failed.len(), 2 * COUNT);
+    let failed = failed_sectors(&machine, 2 * COUNT)?;
     let mut distance = 0;
     for (place, sector) in failed[COUNT..].iter().enumerate() {
         let submitted = (usize::try_from(*sector)? - FIRST) / 8;

@@ -23,8 +23,8 @@ fn a_guest_that_switches_itself_off_ends_the_program_with_0(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "choose")?.start()?;
-    let mut client = machine.client()?;
     machine.report("choose")?;
+    let mut client = machine.client()?;
     machine.machine.type_text("o")?;
     let event = client.next_event(SOON)?;
     check_event(
@@ -37,10 +37,9 @@ fn a_guest_that_switches_itself_off_ends_the_program_with_0(
 
 fn starts_again(context: &Context, key: &str) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "choose")?.start()?;
+    machine.report("choose")?;
     let mut client = machine.client()?;
     for _ in 0..3 {
-        machine.report("start")?;
-        machine.report("choose")?;
         machine.machine.type_text(key)?;
         let event = client.next_event(SOON)?;
         check_event(
@@ -48,8 +47,9 @@ fn starts_again(context: &Context, key: &str) -> Result<(), Failure> {
             "RESET",
             &[("guest", json!(true)), ("reason", json!("guest-reset"))],
         )?;
+        machine.report("start")?;
+        machine.report("choose")?;
     }
-    machine.report("choose")?;
     machine.machine.type_text("o")?;
     machine.ends_well()
 }
@@ -121,8 +121,8 @@ fn a_machine_that_starts_stopped_runs_its_guest_at_cont(context: &Context) -> Re
 
 fn quit_ends_a_guest_that_never_would(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.start()?;
-    let mut client = machine.client()?;
     machine.report("spin")?;
+    let mut client = machine.client()?;
     client.execute("quit", None, SOON)?;
     check_event(
         &client.next_event(SOON)?,
