@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::option_syntax::{nearest, split, suggestion};
 use crate::unix_socket::PATH_LIMIT;
 
 /// The keys that can follow an address.
@@ -67,7 +68,7 @@ pub enum AddressError {
     #[error("'{0}' is no port: expected a number from 0 to 65535")]
     BadPort(String),
     /// A key that is not known.
-    #[error("unknown key '{key}'{}", nearest(.key))]
+    #[error("unknown key '{key}'{}", suggestion(nearest(.key, KEYS)))]
     UnknownKey {
         /// The key.
         key: String,
@@ -82,15 +83,6 @@ pub enum AddressError {
         /// What it takes.
         expected: &'static str,
     },
-}
-
-fn nearest(key: &str) -> String {
-    KEYS.iter()
-        .map(|known| (strsim::damerau_levenshtein(key, known), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, known)| format!(", did you mean '{known}'?"))
-        .unwrap_or_default()
 }
 
 impl ListenAddress {
@@ -174,20 +166,6 @@ impl FromStr for ListenAddress {
         parts.try_for_each(|option| parsed.option(&option))?;
         Ok(parsed)
     }
-}
-
-/// Splits at commas; two in a row are one that belongs to the text.
-fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character == ',' && characters.next_if_eq(&',').is_none() {
-            parts.push(String::new());
-        } else if let Some(last) = parts.last_mut() {
-            last.push(character);
-        }
-    }
-    parts
 }
 
 fn transport(address: &str) -> Result<Transport, AddressError> {
@@ -283,7 +261,7 @@ mod tests {
     fn wrong_use_names_the_thing() {
         assert_eq!(
             refused("unix:a,wiat=on"),
-            "unknown key 'wiat', did you mean 'wait'?"
+            "unknown key 'wiat'; did you mean 'wait'?"
         );
         assert_eq!(refused("unix:a,zzzzzzzzz"), "unknown key 'zzzzzzzzz'");
         assert_eq!(

@@ -18,6 +18,7 @@ mod inbox;
 mod lexer;
 mod listener;
 mod monitor;
+pub mod option_syntax;
 mod output;
 mod reactor;
 mod registry;

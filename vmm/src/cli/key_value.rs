@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+pub use faultvisor_monitor::option_syntax::nearest;
+use faultvisor_monitor::option_syntax::{split, suggestion};
+
 /// What is wrong with an option's value. The option itself is named by whoever reports it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -32,22 +35,6 @@ pub enum KeyError {
     /// A key that must be there.
     #[error("key '{0}' is missing")]
     Missing(&'static str),
-}
-
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| {
-        format!("; did you mean '{nearest}'?")
-    })
-}
-
-/// The known word that a misspelt one most likely stands for.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(word, known), known))
-        .filter(|(distance, known)| *distance <= known.len().max(word.len()) / 2)
-        .min()
-        .map(|(_, known)| known)
 }
 
 /// The keys and values of one option, each of which is taken once.
@@ -106,20 +93,6 @@ impl KeyValues {
             }),
         }
     }
-}
-
-/// The parts between single commas, with double commas made single.
-fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character == ',' && characters.next_if_eq(&',').is_none() {
-            parts.push(String::new());
-        } else if let Some(part) = parts.last_mut() {
-            part.push(character);
-        }
-    }
-    parts
 }
 
 /// QEMU's words for a switch.
