@@ -1,6 +1,8 @@
 //! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that does its work.
 
 mod request;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::io;

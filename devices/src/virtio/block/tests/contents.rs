@@ -1,0 +1,225 @@
+//! With the real backend, with errors, stops and resumes in between, the disk is what the
+//! requests made of it.
+
+use std::sync::{Arc, Mutex};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use vmm_sys_util::eventfd::EventFd;
+
+use super::driver::*;
+use super::fakes::{Heard, fake_backend};
+use super::strategies::{config, errno, kind, policy};
+use crate::block::{
+    Access, Action, Backend, Completion, Errno, Image, Operation, Request, ThreadPool, Token,
+};
+use crate::sync::lock;
+
+/// What was submitted, and how it failed if it did.
+type Log = Arc<Mutex<Vec<(Operation, Option<Errno>)>>>;
+
+/// Some requests of the real backend fail before they begin.
+struct Flaky {
+    pool: ThreadPool,
+    script: Vec<Option<Errno>>,
+    failed: Vec<Completion>,
+    log: Log,
+}
+
+impl Backend for Flaky {
+    fn submit(&mut self, token: Token, request: Request) {
+        let failure = self.script.pop().flatten();
+        lock(&self.log).push((request.operation, failure));
+        match failure {
+            None => self.pool.submit(token, request),
+            Some(errno) => {
+                let result = Err(errno);
+                self.failed.push(Completion { token, result });
+                self.pool.completion_event().write(1).unwrap();
+            }
+        }
+    }
+
+    fn completed(&mut self) -> Vec<Completion> {
+        let mut completed = self.pool.completed();
+        completed.append(&mut self.failed);
+        completed
+    }
+
+    fn completion_event(&self) -> &EventFd {
+        self.pool.completion_event()
+    }
+}
+
+const SECTORS: u64 = 64;
+
+/// Requests that are in flight together: no two of them touch one sector, so that their order
+/// does not matter. And how often the machine is stopped and continued meanwhile.
+#[derive(Debug, Clone)]
+struct Batch {
+    /// Kind, sectors skipped before it, sectors.
+    requests: Vec<(u32, u64, u32)>,
+    stops: u8,
+}
+
+fn batch() -> impl Strategy<Value = Batch> {
+    let requests = vec((kind(), 0..4u64, 1..=8u32), 1..10);
+    (requests, 0..3u8).prop_map(|(requests, stops)| Batch { requests, stops })
+}
+
+/// The real disk and what it should hold.
+struct Model {
+    machine: Machine,
+    contents: Vec<u8>,
+    log: Log,
+    /// Makes each write different.
+    stamp: u8,
+}
+
+/// One request of a batch as it was made.
+struct Made {
+    slot: u16,
+    kind: u32,
+    offset: usize,
+    length: usize,
+    written: Vec<u8>,
+}
+
+impl Model {
+    fn run(&mut self, batch: &Batch) {
+        let made = self.make(batch);
+        self.machine.kick();
+        for _ in 0..batch.stops {
+            self.machine.pause();
+            self.machine.resume();
+        }
+        self.wait(made.len());
+        for request in &made {
+            self.check(request);
+        }
+        lock(&self.log).clear();
+    }
+
+    fn make(&mut self, batch: &Batch) -> Vec<Made> {
+        let (mut made, mut sector) = (Vec::new(), 0);
+        for (slot, (kind, skip, sectors)) in (0u16..).zip(&batch.requests) {
+            let kind = *kind;
+            let count = if kind == FLUSH { 0 } else { *sectors };
+            let first = sector + skip;
+            if first + u64::from(count) > SECTORS {
+                break;
+            }
+            sector = first + u64::from(count);
+            self.stamp = self.stamp.wrapping_add(1);
+            let length = usize::try_from(count).unwrap() * 512;
+            let written = vec![self.stamp; length];
+            self.machine.write(data_of(slot), &written);
+            self.machine.queue(slot, kind, first, count * 512);
+            made.push(Made {
+                slot,
+                kind,
+                offset: usize::try_from(first).unwrap() * 512,
+                length,
+                written,
+            });
+        }
+        made
+    }
+
+    /// Waits for all answers, and does as the machine does when it is asked to stop: nothing if
+    /// it was continued since, and otherwise it is, after a while, continued.
+    fn wait(&mut self, count: usize) {
+        let mut heads = Vec::new();
+        while heads.len() < count {
+            while let Ok(heard) = self.machine.heard.try_recv() {
+                if matches!(heard, Heard::Stop { run, .. } if run == self.machine.run) {
+                    self.machine.pause();
+                    self.machine.resume();
+                }
+            }
+            heads.extend(self.machine.take_used().into_iter().map(|(head, _)| head));
+            if heads.len() < count {
+                self.machine.wait_bell();
+            }
+        }
+        heads.sort_unstable();
+        let all: Vec<_> = (0..u16::try_from(count).unwrap()).map(head_of).collect();
+        assert_eq!(heads, all);
+    }
+
+    fn check(&mut self, made: &Made) {
+        let place = made.offset..made.offset + made.length;
+        let failure = self.failure(made);
+        let policy = self.machine.setup.policy;
+        let action = failure.map(|errno| policy.action(made.kind == IN, errno));
+        let status = self.machine.status(made.slot);
+        assert_ne!(action, Some(Action::Stop), "answered though it is held");
+        if made.kind != FLUSH {
+            let expected = if action == Some(Action::Report) {
+                IOERR
+            } else {
+                OK
+            };
+            assert_eq!(status, expected);
+        }
+        match (made.kind, failure) {
+            (OUT, None) => self.contents[place].copy_from_slice(&made.written),
+            (IN, failure) => {
+                let read = self.machine.read(data_of(made.slot), made.length);
+                let untouched = failure.is_some();
+                let expected = if untouched {
+                    &made.written
+                } else {
+                    &self.contents[place]
+                };
+                assert!(read == expected, "a read brought something else");
+            }
+            _ => {}
+        }
+    }
+
+    /// How the request's last submission failed, if it did. Flushes cannot be told apart.
+    fn failure(&self, made: &Made) -> Option<Errno> {
+        let log = lock(&self.log);
+        let is_it = |operation: &Operation| match *operation {
+            Operation::Read { offset } => made.kind == IN && offset == made.offset as u64,
+            Operation::Write { offset, .. } => made.kind == OUT && offset == made.offset as u64,
+            Operation::Flush => false,
+        };
+        let last = log.iter().rev().find(|(operation, _)| is_it(operation));
+        assert_eq!(last.is_some(), made.kind != FLUSH);
+        last.and_then(|(_, failure)| *failure)
+    }
+}
+
+proptest! {
+    #![proptest_config(config(100))]
+
+    #[test]
+    fn the_disk_is_what_the_requests_made_of_it(
+        policy in policy(),
+        script in vec(prop_oneof![3 => Just(None), 1 => errno().prop_map(Some)], 0..80),
+        batches in vec(batch(), 1..8),
+    ) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(SECTORS * 512).unwrap();
+        let image = Image::open(file.path(), Access::ReadWrite).unwrap();
+        let log = Arc::new(Mutex::default());
+        let flaky = Flaky {
+            pool: ThreadPool::new(image, "test").unwrap(),
+            script,
+            failed: Vec::new(),
+            log: Arc::clone(&log),
+        };
+        let setup = Setup { policy, sectors: SECTORS, ..Setup::default() };
+        let mut machine = setup.with_backend(Box::new(flaky), fake_backend().1);
+        machine.initialize();
+        machine.resume();
+        let contents = vec![0; usize::try_from(SECTORS).unwrap() * 512];
+        let mut model = Model { machine, contents, log, stamp: 0 };
+        for batch in &batches {
+            model.run(batch);
+        }
+        prop_assert!(std::fs::read(file.path()).unwrap() == model.contents);
+    }
+}

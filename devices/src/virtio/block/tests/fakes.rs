@@ -1,0 +1,223 @@
+//! What stands around the device in its tests: a backend that does nothing until it is told to, and
+//! an observer that writes down what it hears.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::super::{Disk, DiskObserver, IoError};
+use super::driver::USED;
+use crate::block::policy::Run;
+use crate::block::{Backend, Completion, Errno, IoStatus, Request, Token};
+use crate::sync::{lock, wait_timeout};
+
+/// Far longer than anything here takes, however busy the host is.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A backend whose requests end when, how, and in which order the test says.
+pub struct FakeBackend {
+    shared: Arc<Shared>,
+    submitted: Sender<(Token, Request)>,
+}
+
+/// The test's hold on a [`FakeBackend`]. When it goes, whatever is in flight ends well, so that a
+/// test that failed does not wait for it.
+pub struct FakeControl {
+    shared: Arc<Shared>,
+    submitted: Receiver<(Token, Request)>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    looked: Condvar,
+    event: EventFd,
+}
+
+#[derive(Default)]
+struct State {
+    in_flight: Vec<Token>,
+    completed: Vec<Completion>,
+    /// When set, every request ends like this at once.
+    at_once: Option<Result<(), Errno>>,
+    /// How often the worker has looked for completions.
+    looks: u64,
+}
+
+pub fn fake_backend() -> (FakeBackend, FakeControl) {
+    let (sender, receiver) = channel();
+    let shared = Arc::new(Shared {
+        state: Mutex::default(),
+        looked: Condvar::new(),
+        event: EventFd::new(EFD_NONBLOCK).unwrap(),
+    });
+    let backend = FakeBackend {
+        shared: shared.clone(),
+        submitted: sender,
+    };
+    let control = FakeControl {
+        shared,
+        submitted: receiver,
+    };
+    (backend, control)
+}
+
+impl Backend for FakeBackend {
+    fn submit(&mut self, token: Token, request: Request) {
+        let mut state = lock(&self.shared.state);
+        assert!(!state.in_flight.contains(&token), "{token:?} is in flight");
+        if let Some(result) = state.at_once {
+            state.completed.push(Completion { token, result });
+            self.shared.event.write(1).unwrap();
+        } else {
+            state.in_flight.push(token);
+        }
+        drop(state);
+        let _ = self.submitted.send((token, request));
+    }
+
+    fn completed(&mut self) -> Vec<Completion> {
+        let _ = self.shared.event.read();
+        let mut state = lock(&self.shared.state);
+        state.looks += 1;
+        self.shared.looked.notify_all();
+        std::mem::take(&mut state.completed)
+    }
+
+    fn completion_event(&self) -> &EventFd {
+        &self.shared.event
+    }
+}
+
+impl FakeControl {
+    /// Waits for the next request that reaches the backend.
+    pub fn next(&self) -> (Token, Request) {
+        self.submitted
+            .recv_timeout(DEADLINE)
+            .expect("no request reached the backend")
+    }
+
+    /// Requests that have reached the backend and that nobody has taken from here yet.
+    pub fn arrived(&self) -> Vec<(Token, Request)> {
+        self.submitted.try_iter().collect()
+    }
+
+    /// Ends requests, all of them in one turn of the worker.
+    pub fn end(&self, results: impl IntoIterator<Item = (Token, Result<(), Errno>)>) {
+        let mut state = lock(&self.shared.state);
+        for (token, result) in results {
+            let at = state.in_flight.iter().position(|t| *t == token);
+            state.in_flight.remove(at.expect("not in flight"));
+            state.completed.push(Completion { token, result });
+        }
+        self.shared.event.write(1).unwrap();
+    }
+
+    /// From now on every request ends like this as soon as it is submitted.
+    pub fn end_at_once(&self, result: Result<(), Errno>) {
+        lock(&self.shared.state).at_once = Some(result);
+    }
+
+    /// Returns when the worker has done everything that it was asked for before: each look at the
+    /// completions is a turn of its loop, and what was asked for before the first of these turns
+    /// is seen at the latest by the second, and done with before the third.
+    pub fn barrier(&self) {
+        let mut state = lock(&self.shared.state);
+        let (end, since) = (state.looks + 3, Instant::now());
+        while state.looks < end {
+            let before = state.looks;
+            self.shared.event.write(1).unwrap();
+            while state.looks == before {
+                assert!(since.elapsed() < DEADLINE, "the worker does nothing");
+                state = wait_timeout(&self.shared.looked, state, DEADLINE);
+            }
+        }
+    }
+}
+
+impl Drop for FakeControl {
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared.state);
+        state.at_once = Some(Ok(()));
+        let left = std::mem::take(&mut state.in_flight);
+        state
+            .completed
+            .extend(left.into_iter().map(|token| Completion {
+                token,
+                result: Ok(()),
+            }));
+        self.shared.event.write(1).unwrap();
+    }
+}
+
+/// What an observer heard, and how things stood at that moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    Error {
+        error: IoError,
+        io_status: IoStatus,
+        /// The used ring's index.
+        used: u16,
+    },
+    Stop {
+        run: Run,
+        used: u16,
+    },
+}
+
+/// An observer that writes down.
+pub struct Recorder {
+    pub disk: OnceLock<Weak<Disk>>,
+    memory: Arc<GuestMemoryMmap>,
+    heard: Mutex<Sender<Heard>>,
+    /// Rung for each thing heard, so that one can wait for the guest's interrupt or for this.
+    bell: EventFd,
+    gate: Mutex<()>,
+}
+
+impl Recorder {
+    pub fn new(memory: &Arc<GuestMemoryMmap>, bell: &EventFd) -> (Arc<Self>, Receiver<Heard>) {
+        let (sender, receiver) = channel();
+        let recorder = Self {
+            disk: OnceLock::new(),
+            memory: memory.clone(),
+            heard: Mutex::new(sender),
+            bell: bell.try_clone().unwrap(),
+            gate: Mutex::default(),
+        };
+        (Arc::new(recorder), receiver)
+    }
+
+    /// While the gate is closed, an error's report does not return once the error is noted.
+    pub fn close_gate(&self) -> MutexGuard<'_, ()> {
+        lock(&self.gate)
+    }
+
+    fn note(&self, heard: Heard) {
+        let _ = lock(&self.heard).send(heard);
+        self.bell.write(1).unwrap();
+    }
+
+    fn used(&self) -> u16 {
+        self.memory.read_obj(GuestAddress(USED + 2)).unwrap()
+    }
+}
+
+impl DiskObserver for Recorder {
+    fn io_error(&self, error: &IoError) {
+        let disk = self.disk.get().and_then(Weak::upgrade);
+        self.note(Heard::Error {
+            error: *error,
+            io_status: disk.map_or(IoStatus::Ok, |disk| disk.io_status()),
+            used: self.used(),
+        });
+        drop(lock(&self.gate));
+    }
+
+    fn stop_machine(&self, run: Run) {
+        let used = self.used();
+        self.note(Heard::Stop { run, used });
+    }
+}

@@ -1,0 +1,13 @@
+//! The device with its thread, from the registers to the backend and back.
+
+mod completions;
+mod contents;
+mod driver;
+mod fakes;
+mod framing;
+mod garbage;
+mod life_cycle;
+mod malformed;
+mod notifications;
+mod policies;
+mod strategies;
