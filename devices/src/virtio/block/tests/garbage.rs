@@ -15,6 +15,8 @@ enum Deed {
     /// An access of any width at any offset.
     Access(u64, Vec<u8>),
     Kick,
+    /// A request in the usual framing that may even be good.
+    Ask(u16, u32, u64, u32),
     /// A descriptor that is nearly right.
     Describe(u64, u16, (u64, u32, u16, u16)),
     /// A header that is nearly right.
@@ -74,24 +76,26 @@ fn register() -> impl Strategy<Value = Deed> {
 
 fn deed() -> impl Strategy<Value = Deed> {
     let table = prop_oneof![3 => Just(TABLE), 1 => Just(INDIRECT_TABLE)];
-    let kind = prop_oneof![4 => 0..12u32, 1 => any::<u32>()];
-    let sector = prop_oneof![4 => 0..66u64, 1 => any::<u64>()];
+    let kind = || prop_oneof![4 => 0..12u32, 1 => any::<u32>()];
+    let sector = || prop_oneof![4 => 0..66u64, 1 => any::<u64>()];
     let bytes = |length| vec(any::<u8>(), 1..=length);
     prop_oneof![
         2 => register(),
         1 => (any::<u16>(), bytes(8)).prop_map(|(at, data)| Deed::Access(at.into(), data)),
-        6 => Just(Deed::Kick),
-        8 => (table, 0..16u16, descriptor())
+        3 => Just(Deed::Kick),
+        12 => (0..8u16, kind(), sector(), length())
+            .prop_map(|(slot, kind, sector, length)| Deed::Ask(slot, kind, sector, length)),
+        2 => (table, 0..16u16, descriptor())
             .prop_map(|(table, index, descriptor)| Deed::Describe(table, index, descriptor)),
-        6 => (0..8u16, kind, sector)
+        2 => (0..8u16, kind(), sector())
             .prop_map(|(slot, kind, sector)| Deed::Header(slot, kind, sector)),
-        6 => prop_oneof![16 => 0..16u16, 1 => any::<u16>()].prop_map(Deed::Offer),
+        2 => prop_oneof![16 => 0..16u16, 1 => any::<u16>()].prop_map(Deed::Offer),
         1 => any::<u16>().prop_map(Deed::Index),
         1 => (TABLE..INDIRECT_TABLE + 0x1000, bytes(64))
             .prop_map(|(at, data)| Deed::Scribble(at, data)),
         1 => Just(Deed::Pause),
         2 => Just(Deed::Resume),
-        3 => Just(Deed::Initialize),
+        4 => Just(Deed::Initialize),
         1 => Just(Deed::Reset),
     ]
 }
@@ -105,6 +109,7 @@ impl Deed {
                 machine.transport.read(offset, &mut data);
             }
             Self::Kick => machine.kick(),
+            Self::Ask(slot, kind, sector, length) => machine.ask(slot, kind, sector, length),
             Self::Describe(table, index, descriptor) => {
                 machine.describe(table, index, descriptor);
             }
@@ -146,9 +151,11 @@ proptest! {
         }
         machine.kick();
         machine.backend.barrier();
+        // From here on nothing fails and stops the machine again.
+        machine.backend.end_at_once(Ok(()));
+        machine.backend.barrier();
         machine.resume();
         machine.recover();
-        machine.backend.end_at_once(Ok(()));
         machine.ask(1, IN, 0, 512);
         prop_assert_eq!(machine.wait_used(1), [(head_of(1), 513)]);
         prop_assert_eq!(machine.status(1), OK);

@@ -1,8 +1,10 @@
 //! Kicks and interrupts: none lost, none that nobody asked for.
 
+use std::hint::spin_loop;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread;
+use std::time::Instant;
 
 use vm_memory::{Bytes, GuestAddress};
 
@@ -118,6 +120,54 @@ fn a_kick_before_the_driver_is_ready_or_the_machine_runs_is_not_lost() {
     assert_eq!(machine.used_index(), 0);
     machine.resume();
     machine.wait_used(1);
+}
+
+#[test]
+fn after_a_whole_queue_at_once_the_device_still_listens() {
+    for (features, at, expected) in [
+        (VERSION_1, USED, 0),
+        (VERSION_1 | EVENT_IDX, USED + 4 + 8 * 4, 4),
+    ] {
+        let setup = Setup {
+            features,
+            queue_size: 4,
+            ..Setup::default()
+        };
+        let machine = setup.start();
+        let (head, tail) = (machine.head(0, GET_ID, 0), Machine::tail(0));
+        machine.place(TABLE, 0, &[head, tail]);
+        machine.backend.barrier();
+        machine.set_u16(AVAILABLE + 2, 4);
+        machine.kick();
+        machine.backend.barrier();
+        assert_eq!(machine.used_index(), 4);
+        assert_eq!(machine.get_u16(at), expected);
+    }
+}
+
+#[test]
+fn a_driver_that_kicks_only_where_it_was_asked_to_is_never_left_waiting() {
+    let setup = Setup {
+        features: VERSION_1 | EVENT_IDX,
+        ..Setup::default()
+    };
+    let mut machine = setup.start();
+    let available_event = USED + 4 + 8 * 64;
+    let (head, tail) = (machine.head(0, GET_ID, 0), Machine::tail(0));
+    machine.place(TABLE, 0, &[head, tail]);
+    let since = Instant::now();
+    for round in 0..20_000u16 {
+        machine.offer(0);
+        // The event is read after the index is written, or the other side's look may miss both.
+        fence(Ordering::SeqCst);
+        if machine.get_u16(available_event) == round {
+            machine.kick();
+        }
+        while machine.used_index() == round {
+            assert!(since.elapsed() < DEADLINE, "left waiting in round {round}");
+            spin_loop();
+        }
+    }
 }
 
 #[test]
