@@ -77,6 +77,11 @@ impl Guest {
                 }
                 report(number, format_args!("echoed count={count}"));
             }
+            "delay" => {
+                let cycles: u64 = words.number()?;
+                let start = machine::cycles();
+                while machine::cycles().wrapping_sub(start) < cycles {}
+            }
             "spin" => {
                 report(number, format_args!("spin"));
                 machine::spin();
