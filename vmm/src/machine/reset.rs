@@ -1,5 +1,5 @@
-//! Reset: the vCPUs end, the disks come to rest, and a new virtual machine starts on the same
-//! memory and devices.
+//! Reset: the vCPUs end, then the disks come to rest, and a new virtual machine starts on the same
+//! memory and devices. In this order: a vCPU that still runs could set a disk up again.
 
 use faultvisor_schema::{Event, Reset, RunState, ShutdownCause};
 
@@ -47,15 +47,24 @@ impl Machine {
             vcpus,
             disks: self.disks.len(),
         });
-        for disk in &self.disks {
-            disk.reset(self.generation, &self.sender);
+        if vcpus == 0 {
+            self.reset_disks();
         }
-        self.finish_reset();
     }
 
     pub(super) fn vcpu_ended(&mut self) {
         if let Some(resetting) = &mut self.resetting {
             resetting.vcpus = resetting.vcpus.saturating_sub(1);
+            if resetting.vcpus == 0 {
+                self.reset_disks();
+            }
+        }
+    }
+
+    /// No vCPU can touch a disk any more.
+    fn reset_disks(&mut self) {
+        for disk in &self.disks {
+            disk.reset(self.generation, &self.sender);
         }
         self.finish_reset();
     }

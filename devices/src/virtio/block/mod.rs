@@ -33,8 +33,7 @@ const VIRTIO_ID_BLOCK: u32 = 2;
 /// Descriptors of the request queue.
 const QUEUE_SIZE: u16 = 256;
 
-/// Longest data segment that a driver should send, in bytes. Nothing here depends on it; it keeps
-/// a single descriptor's share of a request reasonable.
+/// Longest data segment that a driver should send, in bytes. With [`SEG_MAX`] it limits a request.
 const SIZE_MAX: u32 = 4 << 20;
 
 /// Data segments of a request: what a queue has room for beside header and status.

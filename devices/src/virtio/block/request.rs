@@ -12,6 +12,10 @@ use crate::block::buffers::{GuestBuffers, Segment};
 use crate::block::{Access, Durability, Operation, Request, SECTOR_SIZE};
 use crate::virtio::chain::Chain;
 
+/// Bytes of a request that a driver which keeps to SIZE_MAX and SEG_MAX stays below. A longer one
+/// lists memory many times over, and would keep the disk from coming to rest for as long.
+const MAX_LENGTH: u64 = super::SIZE_MAX as u64 * super::SEG_MAX as u64;
+
 /// Length of a request's header: type, a reserved word, sector.
 const HEADER_LENGTH: usize = 16;
 
@@ -158,6 +162,7 @@ fn transfer(
 ) -> Result<Parsed, RequestError> {
     let (sector, bytes) = (little_endian(sector), length(data));
     let fits = bytes.is_multiple_of(SECTOR_SIZE)
+        && bytes <= MAX_LENGTH
         && sector
             .checked_add(bytes / SECTOR_SIZE)
             .is_some_and(|end| end <= disk.sectors);
@@ -167,8 +172,7 @@ fn transfer(
     };
     let operation = operation(sector * SECTOR_SIZE);
     let data_length = if operation.is_read() {
-        // A chain of more than 4 GiB is the driver's fault (virtio 1.2 §2.7.5.2), and the number
-        // is only advice to it.
+        // Below 4 GiB, as it is within the limit.
         u32::try_from(bytes).unwrap_or(u32::MAX - 1)
     } else {
         0
