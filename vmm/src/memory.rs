@@ -1,5 +1,8 @@
 //! Guest memory: where it lies in the guest's address space, and where it comes from.
-#![expect(unsafe_code, reason = "madvise on the mapping takes a raw pointer")]
+#![expect(
+    unsafe_code,
+    reason = "guest memory is mapped, and advised on, by raw pointers"
+)]
 
 use std::io;
 use std::sync::Arc;

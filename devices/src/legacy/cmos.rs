@@ -1,4 +1,5 @@
-//! The CMOS real-time clock (MC146818), as far as a kernel reads the time of day from it.
+//! The CMOS real-time clock (MC146818), as far as a kernel reads the time of day from it. A kernel that
+//! reads the ACPI tables is told not to look for it.
 //!
 //! Without one, Linux polls the update-in-progress bit of a port that reads as ones until it gives
 //! up, once in early boot and again when its clock driver probes.

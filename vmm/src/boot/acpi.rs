@@ -32,10 +32,12 @@ const OEM_REVISION: u32 = 1;
 
 /// FADT revision 5 and later: every field that is used here.
 const FADT_REVISION: u8 = 6;
-/// FADT boot architecture flags: there are ISA devices, and no VGA and no MSI.
+/// FADT boot architecture flags: there are ISA devices, no VGA, no MSI, and no clock that a kernel
+/// should probe: it has the time of day from kvmclock.
 const BOOT_LEGACY_DEVICES: u16 = 1 << 0;
 const BOOT_NO_VGA: u16 = 1 << 2;
 const BOOT_NO_MSI: u16 = 1 << 3;
+const BOOT_NO_CMOS_CLOCK: u16 = 1 << 5;
 
 /// Tables must lie on a boundary of this many bytes (the FACS asks for it).
 const ALIGNMENT: usize = 64;
@@ -131,11 +133,11 @@ fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
     fadt.pm1_evt_len = 4;
     fadt.pm1a_cnt_blk = u32::from(PowerControl::CONTROL_BLOCK).into();
     fadt.pm1_cnt_len = 2;
-    fadt.century = 0x32;
     // No C-states but C1: latencies above these limits say so.
     fadt.p_lvl2_lat = 101.into();
     fadt.p_lvl3_lat = 1001.into();
-    fadt.iapc_boot_arch = (BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_MSI).into();
+    fadt.iapc_boot_arch =
+        (BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_MSI | BOOT_NO_CMOS_CLOCK).into();
     fadt.reset_reg = GAS::new(
         AddressSpace::SystemIo,
         8,
