@@ -2,7 +2,7 @@
 
 use faultvisor_schema::{
     COMMANDS, CommandError, CommandInfo, MonitorCommands, PutEventArguments, QMPCapability,
-    QmpCapabilitiesArguments, Signal, VersionInfo, VersionTriple,
+    QmpCapabilitiesArguments, SignalName, VersionInfo, VersionTriple,
 };
 
 use crate::Machine;
@@ -105,7 +105,7 @@ impl MonitorCommands for Executor<'_> {
         }
     }
 
-    fn get_event(&mut self, signal: Signal, device: Option<String>) -> Result<i64, CommandError> {
+    fn get_event(&mut self, signal: SignalName, device: Option<String>) -> Result<i64, CommandError> {
         if let Some(name) = device
             .as_deref()
             .filter(|name| !self.machine.has_device(name))

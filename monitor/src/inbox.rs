@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use faultvisor_schema::{CommandError, Event, MachineReturn, Signal};
+use faultvisor_schema::{CommandError, Event, MachineReturn, SignalName};
 use serde::Serialize;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -39,7 +39,7 @@ pub(crate) enum Item {
     Raised(Event, Timestamp),
     /// Events were raised that there was no room to keep.
     Dropped {
-        signal: Signal,
+        signal: SignalName,
         device: Option<String>,
         count: u64,
     },

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::rc::Rc;
 
-use faultvisor_schema::{EventsLost, Notice, Signal};
+use faultvisor_schema::{EventsLost, Notice, SignalName};
 
 use crate::codec;
 use crate::registry::Handle;
@@ -28,7 +28,7 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct Lost {
     connection: Option<Handle>,
-    signal: Signal,
+    signal: SignalName,
     tail: Rc<[u8]>,
     count: u64,
 }
@@ -63,7 +63,7 @@ impl Output {
     pub(crate) fn event(
         &mut self,
         connection: Option<Handle>,
-        signal: Signal,
+        signal: SignalName,
         body: &Rc<[u8]>,
         tail: &Rc<[u8]>,
     ) {
@@ -80,7 +80,7 @@ impl Output {
     pub(crate) fn lose(
         &mut self,
         connection: Option<Handle>,
-        signal: Signal,
+        signal: SignalName,
         tail: &Rc<[u8]>,
         count: u64,
     ) {
@@ -223,7 +223,7 @@ mod tests {
 
     fn event(output: &mut Output, number: u32) {
         let body: Rc<[u8]> = format!("{{\"n\": {number:03}").into_bytes().into();
-        output.event(None, Signal::Stop, &body, &codec::untagged());
+        output.event(None, SignalName::Stop, &body, &codec::untagged());
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
         let handle = Handle::for_tests(9);
         let body: Rc<[u8]> = Rc::from(*b"{\"event\": \"STOP\"");
         let tail = codec::tagged(handle);
-        (0..20).for_each(|_| output.event(Some(handle), Signal::Stop, &body, &tail));
+        (0..20).for_each(|_| output.event(Some(handle), SignalName::Stop, &body, &tail));
         output.close_connection(handle);
         output.answer(b"{\"return\": {}}\r\n".to_vec());
         let mut pipe = Pipe {

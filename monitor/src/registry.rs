@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use faultvisor_schema::{Event, Signal};
+use faultvisor_schema::{Event, SignalName};
 
 use crate::codec;
 use crate::session::SessionId;
@@ -56,7 +56,7 @@ impl fmt::Display for Handle {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) session: SessionId,
-    pub(crate) signal: Signal,
+    pub(crate) signal: SignalName,
     /// The only device to hear of.
     device: Option<String>,
     /// What ends each of its events on the wire.
@@ -73,7 +73,7 @@ impl Connection {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     connections: BTreeMap<Handle, Connection>,
-    by_signal: BTreeMap<Signal, BTreeSet<Handle>>,
+    by_signal: BTreeMap<SignalName, BTreeSet<Handle>>,
     by_session: BTreeMap<SessionId, BTreeSet<Handle>>,
 }
 
@@ -82,7 +82,7 @@ impl Registry {
     pub(crate) fn connect(
         &mut self,
         session: SessionId,
-        signal: Signal,
+        signal: SignalName,
         device: Option<String>,
     ) -> Option<Handle> {
         let handle = Handle::next()?;
@@ -129,7 +129,7 @@ impl Registry {
     /// The connections that an event of a signal about a device goes to.
     pub(crate) fn of(
         &self,
-        signal: Signal,
+        signal: SignalName,
         device: Option<&str>,
     ) -> impl Iterator<Item = (Handle, &Connection)> {
         let handles = self.by_signal.get(&signal).into_iter().flatten();

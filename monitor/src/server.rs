@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_manager::EventSet;
-use faultvisor_schema::{Event, Signal};
+use faultvisor_schema::{Event, SignalName};
 
 use crate::Machine;
 use crate::codec;
@@ -27,7 +27,7 @@ pub(crate) type Shared = Rc<RefCell<Server>>;
 /// What a delayed default event is kept as.
 #[derive(Debug)]
 struct Delayed {
-    signal: Signal,
+    signal: SignalName,
     body: Rc<[u8]>,
 }
 
@@ -186,7 +186,7 @@ impl Server {
     }
 
     /// Tells everyone who would have heard of events that they will not.
-    fn lose(&mut self, signal: Signal, device: Option<&str>, count: u64) {
+    fn lose(&mut self, signal: SignalName, device: Option<&str>, count: u64) {
         for (id, session) in &mut self.sessions {
             if session.has_default_events() {
                 session.output.lose(None, signal, &self.untagged, count);

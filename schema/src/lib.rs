@@ -3,7 +3,8 @@
 //! What is on the wire is defined in `qapi/*.json` and nowhere else. The generator makes of each definition:
 //!
 //! * of an enum or a struct, a type that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`]),
-//! * of an event, a variant of [`Event`] and of [`Signal`], and the command that connects to it,
+//! * of an event, a variant of [`Event`] and of [`SignalName`], a [`Signal`] in [`Signals`], and the command that connects
+//!   to it,
 //! * of a command, a variant of [`MachineCommand`] or [`MonitorCommand`], a method of [`MachineCommands`] or
 //!   [`MonitorCommands`], and an entry of [`COMMANDS`].
 //!
@@ -13,15 +14,17 @@
 mod command;
 mod decode;
 mod error;
+mod signal;
 
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/schema.rs"));
 }
 
-pub use command::{Arguments, CommandEntry, CommandOwner, Empty, Null};
+pub use command::{AccessorArguments, Arguments, CommandEntry, CommandOwner, Empty, Null};
 pub use decode::{Decode, Members, Path};
 pub use error::{CommandError, ErrorClass};
 pub use generated::*;
+pub use signal::{Connection, Signal};
 
-use command::{arguments, device_argument, no_arguments};
+use command::{accessor_arguments, arguments, no_arguments};
 use decode::one_of;

@@ -24,8 +24,8 @@ fn handles_are_unique_for_the_process() {
     let (mut one, mut other) = (Registry::default(), Registry::default());
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
-        assert!(seen.insert(one.connect(session, Signal::Stop, None).unwrap()));
-        assert!(seen.insert(other.connect(session, Signal::Stop, None).unwrap()));
+        assert!(seen.insert(one.connect(session, SignalName::Stop, None).unwrap()));
+        assert!(seen.insert(other.connect(session, SignalName::Stop, None).unwrap()));
     }
     assert!(
         seen.iter()
@@ -38,12 +38,12 @@ fn a_connection_hears_its_signal_and_its_device_only() {
     let session = SessionId::for_tests(1);
     let mut registry = Registry::default();
     let all = registry
-        .connect(session, Signal::BlockIoError, None)
+        .connect(session, SignalName::BlockIoError, None)
         .unwrap();
     let one = registry
-        .connect(session, Signal::BlockIoError, Some("disk1".to_owned()))
+        .connect(session, SignalName::BlockIoError, Some("disk1".to_owned()))
         .unwrap();
-    registry.connect(session, Signal::Stop, None).unwrap();
+    registry.connect(session, SignalName::Stop, None).unwrap();
     assert_eq!(handles(&registry, &io_error("disk0")), [all]);
     assert_eq!(handles(&registry, &io_error("disk1")), [all, one]);
 }
@@ -52,7 +52,7 @@ fn a_connection_hears_its_signal_and_its_device_only() {
 fn a_handle_is_given_back_once_and_by_its_holder() {
     let (holder, other) = (SessionId::for_tests(1), SessionId::for_tests(2));
     let mut registry = Registry::default();
-    let handle = registry.connect(holder, Signal::Stop, None).unwrap();
+    let handle = registry.connect(holder, SignalName::Stop, None).unwrap();
     assert!(registry.disconnect(other, handle).is_none());
     assert!(registry.disconnect(holder, handle).is_some());
     assert!(registry.disconnect(holder, handle).is_none());
@@ -64,7 +64,7 @@ fn a_session_that_leaves_leaves_nothing_behind() {
     let session = SessionId::for_tests(1);
     let mut registry = Registry::default();
     for _ in 0..10 {
-        registry.connect(session, Signal::Stop, None).unwrap();
+        registry.connect(session, SignalName::Stop, None).unwrap();
     }
     assert_eq!(registry.held_by(session), 10);
     registry.leave(session);

@@ -180,6 +180,9 @@ impl<'a> Schema<'a> {
             "Event",
             "Notice",
             "Signal",
+            "SignalName",
+            "Signals",
+            "Connection",
             "Empty",
         ]
         .into_iter()
