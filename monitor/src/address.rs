@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::option_syntax::{nearest, split, suggestion};
+use crate::protocol::Protocol;
 use crate::unix_socket::PATH_LIMIT;
 
 /// The keys that can follow an address.
@@ -29,6 +30,7 @@ const KEYS: [&str; 6] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     pub(crate) transport: Transport,
+    pub(crate) protocol: Protocol,
     pub(crate) wait: bool,
     pub(crate) allow_remote: bool,
 }
@@ -107,11 +109,9 @@ impl ListenAddress {
             "wait" => self.wait = switch(key, value)?,
             "nowait" => self.wait = !switch(key, value)?,
             "allow-remote" => self.allow_remote = switch(key, value)?,
-            "mode" => expect(key, value, "control", "control")?,
-            "protocol" if value == Some("json-rpc") => {
-                return Err(AddressError::NotSupported(option.to_owned()));
-            }
-            "protocol" => expect(key, value, "qmp", "qmp or json-rpc")?,
+            "mode" if value == Some("control") => {}
+            "mode" => return Err(bad_value(key, value.unwrap_or_default(), "control")),
+            "protocol" => self.protocol = protocol(value)?,
             _ => {
                 return Err(AddressError::UnknownKey {
                     key: key.to_owned(),
@@ -131,15 +131,15 @@ fn switch(key: &str, value: Option<&str>) -> Result<bool, AddressError> {
     }
 }
 
-fn expect(
-    key: &str,
-    value: Option<&str>,
-    wanted: &str,
-    expected: &'static str,
-) -> Result<(), AddressError> {
+fn protocol(value: Option<&str>) -> Result<Protocol, AddressError> {
     match value {
-        Some(value) if value == wanted => Ok(()),
-        value => Err(bad_value(key, value.unwrap_or_default(), expected)),
+        Some("qmp") => Ok(Protocol::Qmp),
+        Some("json-rpc") => Ok(Protocol::JsonRpc),
+        value => Err(bad_value(
+            "protocol",
+            value.unwrap_or_default(),
+            "qmp or json-rpc",
+        )),
     }
 }
 
@@ -160,6 +160,7 @@ impl FromStr for ListenAddress {
         let transport = transport(&address)?;
         let mut parsed = Self {
             transport,
+            protocol: Protocol::default(),
             wait: false,
             allow_remote: false,
         };
@@ -270,8 +271,8 @@ mod tests {
         );
         assert_eq!(refused("fd:3"), "'fd:3' is not supported yet");
         assert_eq!(
-            refused("stdio,protocol=json-rpc"),
-            "'protocol=json-rpc' is not supported yet"
+            refused("stdio,protocol=json"),
+            "'protocol' does not take 'json': expected qmp or json-rpc"
         );
         assert_eq!(
             refused("tcp:localhost"),

@@ -22,6 +22,10 @@ struct NoMachine;
 impl Machine for NoMachine {
     fn submit(&self, _: MachineCommand, _: Reply) {}
 
+    fn is_current(&self, _: &Event) -> bool {
+        false
+    }
+
     fn has_device(&self, _: &str) -> bool {
         false
     }
