@@ -122,6 +122,11 @@ impl Inbox {
         }
     }
 
+    /// Whether nothing waits to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
     /// Takes everything that is there.
     pub(crate) fn take(&self) -> VecDeque<Item> {
         // An eventfd that was not signalled has nothing to say, and that is fine.

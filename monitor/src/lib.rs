@@ -47,16 +47,20 @@ pub use inbox::Reply;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use socket::{BindError, LocalAddress};
 
-use faultvisor_schema::{Event, MachineCommand};
+use faultvisor_schema::{Event, MachineCommand, MachineReturn};
 
 /// What executes the commands that the monitor cannot answer itself.
 ///
-/// Both methods are called on the monitor's thread and must not block it.
+/// All methods are called on the monitor's thread and must not block it.
 pub trait Machine: Send + 'static {
     /// Takes a command to be executed, here or elsewhere, now or later. `reply` takes its answer.
     ///
     /// Of one session, no second in-band command comes before the first is answered.
     fn submit(&self, command: MachineCommand, reply: Reply);
+
+    /// Answers a command that only asks, if that can be done without asking anybody else. The answer must not be older
+    /// than the events that were raised before.
+    fn answer(&self, command: &MachineCommand) -> Option<MachineReturn>;
 
     /// Whether there is a device of that name.
     fn has_device(&self, name: &str) -> bool;

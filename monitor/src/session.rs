@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use event_manager::EventSet;
 use faultvisor_schema::{
-    Arguments, COMMANDS, Command, CommandError, Empty, ErrorClass, MachineReturn, QMPCapability,
+    Arguments, COMMANDS, Command, CommandError, Empty, ErrorClass, MachineCommand, MachineReturn,
+    QMPCapability,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -231,20 +232,27 @@ impl Session {
         let Some(request) = self.in_flight.remove(&sequence) else {
             return;
         };
-        let result = result.map_err(|error| Stage::Execution.failure(error));
-        let result = result.as_ref();
-        let id = request.id.as_deref();
-        if self.negotiation.has(QMPCapability::ClassHints) {
-            self.answer(
-                result.map(Hinted).as_ref().map_err(|failure| *failure),
-                id,
-                request.band,
-            );
-        } else {
-            self.answer(result, id, request.band);
-        }
+        self.answer_of_machine(&result, request.id.as_deref(), request.band);
         if let Some(first) = self.waiting.front_mut() {
             first.in_flight.take_if(|flying| *flying == sequence);
+        }
+    }
+
+    fn answer_of_machine(
+        &mut self,
+        result: &Result<MachineReturn, CommandError>,
+        id: Option<&RawValue>,
+        band: Band,
+    ) {
+        match result {
+            Err(error) => {
+                let failure = Stage::Execution.failure(error.clone());
+                self.answer::<Empty>(Err(&failure), id, band);
+            }
+            Ok(value) if self.negotiation.has(QMPCapability::ClassHints) => {
+                self.answer(Ok(&Hinted(value)), id, band);
+            }
+            Ok(value) => self.answer(Ok(value), id, band),
         }
     }
 
@@ -345,21 +353,42 @@ impl Session {
                 });
             }
             Ok(Action::Command(Command::Machine(command))) => {
-                self.sequence += 1;
-                let ticket = Ticket {
-                    session: self.id,
-                    sequence: self.sequence,
-                };
-                if band == Band::In
-                    && let Some(first) = self.waiting.front_mut()
-                {
-                    first.in_flight = Some(self.sequence);
-                }
-                self.in_flight.insert(self.sequence, InFlight { id, band });
-                surroundings
-                    .machine
-                    .submit(command, Reply::new(surroundings.inbox, ticket));
+                self.ask(command, id, band, surroundings);
             }
+        }
+    }
+
+    /// Has the machine execute a command.
+    fn ask(
+        &mut self,
+        command: MachineCommand,
+        id: Option<Box<RawValue>>,
+        band: Band,
+        surroundings: &mut Surroundings<'_>,
+    ) {
+        let answer = surroundings.machine.answer(&command);
+        let known = match answer {
+            // Nothing is raised that the answer could overtake.
+            Some(answer) if surroundings.inbox.is_empty() => {
+                return self.answer_of_machine(&Ok(answer), id.as_deref(), band);
+            }
+            known => known,
+        };
+        self.sequence += 1;
+        let ticket = Ticket {
+            session: self.id,
+            sequence: self.sequence,
+        };
+        if band == Band::In
+            && let Some(first) = self.waiting.front_mut()
+        {
+            first.in_flight = Some(self.sequence);
+        }
+        self.in_flight.insert(self.sequence, InFlight { id, band });
+        let reply = Reply::new(surroundings.inbox, ticket);
+        match known {
+            Some(answer) => reply.send(Ok(answer)),
+            None => surroundings.machine.submit(command, reply),
         }
     }
 

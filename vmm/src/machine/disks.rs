@@ -206,6 +206,11 @@ impl MachineDisk {
         Ok((machine_disk, wiring))
     }
 
+    /// The disk and its name, for a view.
+    pub(super) fn shared(&self) -> (String, Arc<Disk>) {
+        (self.id().to_owned(), Arc::clone(&self.disk))
+    }
+
     pub(super) fn id(&self) -> &str {
         &self.disk.configuration().id
     }
