@@ -24,27 +24,33 @@ pub struct Binaries {
 /// Builds them.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the program and the end-to-end tests");
-    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
-    flags.push(OsString::from(" -C target-feature=+crt-static"));
-    let mut cargo = cargo::command();
-    cargo.args(["build", "--quiet", "--profile", PROFILE, "--target", TARGET]);
-    cargo.args([
-        "--package",
-        "faultvisor",
-        "--package",
-        "faultvisor-tests",
-        "--bin",
-        "faultvisor",
-        "--bin",
-        "e2e",
-    ]);
-    tool::run(cargo.env("RUSTFLAGS", flags).current_dir(workspace.root()))?;
-    let directory = workspace.target().join(TARGET).join(PROFILE);
+    let directory = build_binaries(workspace, &["faultvisor", "e2e"])?;
     Ok(Binaries {
         faultvisor: directory.join("faultvisor"),
         e2e: directory.join("e2e"),
         bare_guest: build_bare_guest(workspace)?,
     })
+}
+
+/// Builds the benchmark of the monitor.
+pub fn build_benchmark(workspace: &Workspace) -> Result<PathBuf, ToolError> {
+    console::note("building the benchmark");
+    Ok(build_binaries(workspace, &["bench-qmp"])?.join("bench-qmp"))
+}
+
+/// Returns where they are.
+fn build_binaries(workspace: &Workspace, names: &[&str]) -> Result<PathBuf, ToolError> {
+    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.push(OsString::from(" -C target-feature=+crt-static"));
+    let mut cargo = cargo::command();
+    cargo.args(["build", "--quiet", "--profile", PROFILE, "--target", TARGET]);
+    // Both packages each time: what is built for one alone would have other features, and be built again.
+    cargo.args(["--package", "faultvisor", "--package", "faultvisor-tests"]);
+    for name in names {
+        cargo.args(["--bin", name]);
+    }
+    tool::run(cargo.env("RUSTFLAGS", flags).current_dir(workspace.root()))?;
+    Ok(workspace.target().join(TARGET).join(PROFILE))
 }
 
 /// A cargo command for the bare-metal guest, which is no member of the workspace.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use faultvisor_tests::boot_time::{self, Contender, Sample};
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
@@ -15,18 +15,12 @@ use faultvisor_tests::packages;
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
+use super::qemu;
 use crate::{binaries, console, first_entry};
-
-/// What to measure.
-#[derive(Subcommand)]
-pub enum Bench {
-    /// How long a VMM takes from exec to the guest's init, and what memory it needs beside the guest's.
-    Boot(BootOptions),
-}
 
 /// How to measure booting.
 #[derive(Args)]
-pub struct BootOptions {
+pub struct Options {
     /// How often each VMM boots.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -58,8 +52,7 @@ const ENTRIES: usize = 11;
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
-pub fn perform(workspace: &Workspace, bench: &Bench) -> Result<ExitCode, Box<dyn Error>> {
-    let Bench::Boot(options) = bench;
+pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
     let binaries = binaries::build(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
@@ -98,7 +91,7 @@ pub fn perform(workspace: &Workspace, bench: &Bench) -> Result<ExitCode, Box<dyn
 }
 
 fn contenders(
-    options: &BootOptions,
+    options: &Options,
     faultvisor: &Path,
     qemu: &Path,
     guest: &GuestImages,
@@ -164,7 +157,7 @@ fn contenders(
         .collect()
 }
 
-fn arguments(options: &BootOptions, contenders: &str) -> [String; 7] {
+fn arguments(options: &Options, contenders: &str) -> [String; 7] {
     let (runs, memory) = (options.runs.to_string(), options.memory.to_string());
     [
         "boot-time",
@@ -178,15 +171,10 @@ fn arguments(options: &BootOptions, contenders: &str) -> [String; 7] {
     .map(str::to_owned)
 }
 
-fn qemu() -> Result<PathBuf, ToolError> {
-    let program = packages::QEMU.program;
-    tool::find(program).ok_or_else(|| ToolError::Missing(program.to_owned()))
-}
-
 fn measure_here(
     binaries: &binaries::Binaries,
     guest: &GuestImages,
-    options: &BootOptions,
+    options: &Options,
     take: &mut dyn FnMut(&str),
 ) -> Result<bool, Box<dyn Error>> {
     let list = tempfile::NamedTempFile::new()?;
@@ -206,7 +194,7 @@ fn measure_in_lab(
     lab: &lab::Images,
     binaries: &binaries::Binaries,
     guest: &GuestImages,
-    options: &BootOptions,
+    options: &Options,
     take: &mut dyn FnMut(&str),
 ) -> Result<bool, Box<dyn Error>> {
     const LIST: &str = "/payload/contenders.json";

@@ -1,0 +1,92 @@
+//! A client that costs as little as it can: it looks at lines only as far as a measurement needs.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Measured;
+
+/// How long anything may take before a measurement is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+const BUFFER_SIZE: usize = 256 * 1024;
+
+/// A connection and what was read of it.
+pub struct Client {
+    stream: UnixStream,
+    reader: BufReader<UnixStream>,
+    line: Vec<u8>,
+}
+
+impl Client {
+    /// Connects, trying until somebody listens there.
+    pub fn connect(path: &Path) -> Measured<Self> {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let deadline = Instant::now() + PATIENCE;
+        let stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                // Nothing announces a listener.
+                Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            reader: BufReader::with_capacity(BUFFER_SIZE, stream.try_clone()?),
+            stream,
+            line: Vec::new(),
+        })
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> Measured {
+        Ok(self.stream.write_all(bytes)?)
+    }
+
+    /// The next line, without its end.
+    pub fn line(&mut self) -> Measured<&[u8]> {
+        self.line.clear();
+        self.reader.read_until(b'\n', &mut self.line)?;
+        match self.line.strip_suffix(b"\n") {
+            Some(line) => Ok(line.strip_suffix(b"\r").unwrap_or(line)),
+            None => Err("the server closed the connection".into()),
+        }
+    }
+
+    /// How many bytes the last line had, with its end.
+    pub fn line_length(&self) -> u64 {
+        self.line.len() as u64
+    }
+
+    /// The next line, which has to be an answer that is no error.
+    pub fn answer(&mut self) -> Measured<&[u8]> {
+        let line = self.line()?;
+        if line.starts_with(b"{\"return\"") {
+            Ok(line)
+        } else {
+            Err(format!("no answer: {}", String::from_utf8_lossy(line)).into())
+        }
+    }
+
+    /// Executes a command without arguments.
+    pub fn execute(&mut self, command: &str) -> Measured<&[u8]> {
+        self.send(request(command).as_bytes())?;
+        self.answer()
+    }
+
+    /// Reads the greeting and leaves the negotiation behind; without default events where the server knows how.
+    pub fn negotiate(&mut self) -> Measured {
+        let is_ours = self.line()?.windows(10).any(|word| word == b"faultvisor");
+        if is_ours {
+            self.execute("disable-default-events")?;
+        }
+        self.execute("qmp_capabilities").map(drop)
+    }
+}
+
+/// A command without arguments.
+pub fn request(command: &str) -> String {
+    format!("{{\"execute\": \"{command}\"}}\r\n")
+}

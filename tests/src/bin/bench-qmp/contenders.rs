@@ -1,0 +1,60 @@
+//! Who is measured beside whom, all of them started before anything is measured.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::peer::Peer;
+use crate::{Measured, Options};
+
+/// The processes that answer requests.
+pub struct Contenders {
+    /// The floor.
+    pub echo: Peer,
+    /// Faultvisor, if there is a KVM for it.
+    pub faultvisor: Option<Peer>,
+    /// QEMU, if it is there.
+    pub qemu: Option<Peer>,
+}
+
+impl Contenders {
+    /// Starts them.
+    pub fn start(options: &Options) -> Measured<Self> {
+        let faultvisor = options
+            .faultvisor
+            .as_deref()
+            .zip(options.bare_guest.as_deref());
+        Ok(Self {
+            echo: Peer::echo()?,
+            faultvisor: faultvisor
+                .map(|(program, guest)| faultvisor_with(program, guest))
+                .transpose()?,
+            qemu: options.qemu.as_deref().map(qemu).transpose()?,
+        })
+    }
+}
+
+/// A machine that has not started: nothing but its monitor does anything.
+fn faultvisor_with(program: &Path, guest: &Path) -> Measured<Peer> {
+    Peer::start(|directory, socket| {
+        let script = directory.join("script");
+        fs::write(&script, "spin")?;
+        let mut command = Command::new(program);
+        command.arg("--kernel").arg(guest);
+        command.arg("--initrd").arg(script);
+        command.args(["--append", "acpi=off", "-m", "48M", "-S"]);
+        command.args(["--serial", "null", "--qmp"]);
+        command.arg(format!("unix:{}", socket.display()));
+        Ok(command)
+    })
+}
+
+fn qemu(program: &Path) -> Measured<Peer> {
+    Peer::start(|_, socket| {
+        let mut command = Command::new(program);
+        command.args(["-M", "none", "-nodefaults", "-no-user-config"]);
+        command.args(["-display", "none", "-qmp"]);
+        command.arg(format!("unix:{},server=on,wait=off", socket.display()));
+        Ok(command)
+    })
+}

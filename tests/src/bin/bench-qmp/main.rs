@@ -1,0 +1,126 @@
+//! The benchmark of the monitor, as one optimised program: the client that measures, and the processes that it measures
+//! beside Faultvisor and QEMU. `cargo xtask bench qmp` builds and runs it.
+
+mod client;
+mod contenders;
+mod echo;
+mod events;
+mod host;
+mod peer;
+mod requests;
+mod sample;
+mod sessions;
+mod table;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use contenders::Contenders;
+use table::Table;
+
+/// What a measurement comes to.
+type Measured<T = ()> = Result<T, Box<dyn Error>>;
+
+#[derive(Parser)]
+#[command(about = "Measures Faultvisor's monitor")]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Measure, and print a table.
+    Measure(Options),
+    /// Send back what comes, on a unix socket.
+    #[command(hide = true)]
+    Echo { socket: PathBuf },
+    /// Be a monitor on a unix socket, and raise events as standard input says.
+    #[command(hide = true)]
+    Host { socket: PathBuf },
+}
+
+/// What to measure, and against what.
+#[derive(Args)]
+struct Options {
+    /// Faultvisor; not measured if not given.
+    #[arg(long)]
+    faultvisor: Option<PathBuf>,
+    /// The bare-metal guest that Faultvisor is given.
+    #[arg(long, requires = "faultvisor")]
+    bare_guest: Option<PathBuf>,
+    /// QEMU; not measured if not given.
+    #[arg(long)]
+    qemu: Option<PathBuf>,
+    /// How often what takes microseconds is measured, in rounds that take turns.
+    #[arg(long)]
+    runs: usize,
+    /// Only this; all if not given.
+    #[arg(long = "only", value_enum)]
+    measures: Vec<Measure>,
+}
+
+/// What there is to measure, in the order in which it is.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    /// One request at a time, and hundreds at once.
+    Requests,
+    /// From a device that raises an event to the client.
+    Events,
+    /// Ten thousand connections on one signal.
+    Connections,
+    /// Sixty-four sessions that all hear a hundred thousand events.
+    Sessions,
+    /// What an idle session costs.
+    Memory,
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().action) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // There is no better place if this fails too.
+            let _ = writeln!(io::stderr(), "bench-qmp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(action: Action) -> Measured {
+    match action {
+        Action::Echo { socket } => echo::serve(&socket),
+        Action::Host { socket } => host::serve(&socket),
+        Action::Measure(options) => {
+            let table = measure(&options)?;
+            write!(io::stdout(), "{table}")?;
+            Ok(())
+        }
+    }
+}
+
+fn measure(options: &Options) -> Measured<Table> {
+    let has = |measure| options.measures.is_empty() || options.measures.contains(&measure);
+    let mut table = Table::default();
+    if has(Measure::Requests) {
+        let contenders = Contenders::start(options)?;
+        requests::one_at_a_time(&contenders, options.runs, &mut table)?;
+        requests::pipelined(&contenders, options.runs, &mut table)?;
+    }
+    if has(Measure::Events) {
+        events::latency(options.runs, &mut table)?;
+    }
+    if has(Measure::Connections) {
+        events::on_many_connections(&mut table)?;
+    }
+    if has(Measure::Sessions) {
+        sessions::hear_everything(&mut table)?;
+    }
+    if has(Measure::Memory) {
+        sessions::idle(&mut table)?;
+    }
+    Ok(table)
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask bench`: Faultvisor and what it is measured beside, in one run on one machine.
+
+mod boot;
+mod qmp;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use faultvisor_tests::packages;
+use faultvisor_tests::tool::{self, ToolError};
+use faultvisor_tests::workspace::Workspace;
+
+/// What to measure.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// How long a VMM takes from exec to the guest's init, and what memory it needs beside the guest's.
+    Boot(boot::Options),
+    /// How long the monitor's answers and events take, and how much it can take on.
+    Qmp(qmp::Options),
+}
+
+/// Measures.
+pub fn perform(workspace: &Workspace, bench: &Bench) -> Result<ExitCode, Box<dyn Error>> {
+    match bench {
+        Bench::Boot(options) => boot::perform(workspace, options),
+        Bench::Qmp(options) => qmp::perform(workspace, options),
+    }
+}
+
+fn qemu() -> Result<PathBuf, ToolError> {
+    let program = packages::QEMU.program;
+    tool::find(program).ok_or_else(|| ToolError::Missing(program.to_owned()))
+}

@@ -1,0 +1,49 @@
+//! `cargo xtask bench qmp`: the monitor beside QEMU's, and beside a bare echo between two processes.
+
+use std::error::Error;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use faultvisor_tests::host::Kvm;
+use faultvisor_tests::packages;
+use faultvisor_tests::workspace::Workspace;
+
+use crate::{binaries, console};
+
+/// How to measure the monitor.
+#[derive(Args)]
+pub struct Options {
+    /// How often what takes microseconds is measured.
+    #[arg(long, default_value_t = 10_000)]
+    runs: usize,
+    /// Only this: requests, events, connections, sessions or memory; all if not given.
+    #[arg(long = "only")]
+    measures: Vec<String>,
+}
+
+/// Measures, on this machine. Faultvisor needs a KVM even to wait; what does without is measured everywhere.
+pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    packages::ensure_installed(&[packages::QEMU], &console::note)?;
+    let binaries = binaries::build(workspace)?;
+    let mut command = Command::new(binaries::build_benchmark(workspace)?);
+    command
+        .arg("measure")
+        .args(["--runs", &options.runs.to_string()]);
+    for measure in &options.measures {
+        command.args(["--only", measure]);
+    }
+    match Kvm::probe() {
+        Kvm::NoKvm { why } => console::note(&format!("Faultvisor's requests are left out: {why}")),
+        _ => {
+            command.arg("--faultvisor").arg(&binaries.faultvisor);
+            command.arg("--bare-guest").arg(&binaries.bare_guest);
+        }
+    }
+    command.arg("--qemu").arg(super::qemu()?);
+    console::note("measuring");
+    Ok(if command.status()?.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
