@@ -23,9 +23,21 @@ type Subscriber = Box<dyn MutEventSubscriber>;
 pub(crate) struct Reactor {
     manager: EventManager<Subscriber>,
     server: Shared,
-    sessions: BTreeMap<SessionId, SubscriberId>,
+    sessions: BTreeMap<SessionId, Watched>,
     timer: Rc<RefCell<TimerFd>>,
+    /// When the timer ends, if it is set.
+    due: Option<Instant>,
 }
+
+/// A session's stream, and what it is watched for: the kernel is told only what changes, since most of the time a
+/// session waits for the next request before and after it has answered one.
+struct Watched {
+    subscriber: SubscriberId,
+    interest: EventSet,
+}
+
+/// What a session's stream is watched for from the start.
+const FIRST_INTEREST: EventSet = EventSet::IN;
 
 /// Why there is no loop.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +56,7 @@ impl Reactor {
             server: Rc::clone(&server),
             sessions: BTreeMap::new(),
             timer: Rc::clone(&timer),
+            due: None,
         };
         reactor.add(Box::new(Mail {
             inbox,
@@ -80,16 +93,20 @@ impl Reactor {
                 server: Rc::clone(&self.server),
             };
             let subscriber = self.manager.add_subscriber(Box::new(watch));
-            self.sessions.insert(id, subscriber);
+            let watched = Watched {
+                subscriber,
+                interest: FIRST_INTEREST,
+            };
+            self.sessions.insert(id, watched);
         }
         let settled = self.server.borrow_mut().settle();
         for (id, settled) in settled {
             match settled {
                 Settled::Waits(interest) => self.watch(id, interest),
                 Settled::Over => {
-                    if let Some(subscriber) = self.sessions.remove(&id) {
+                    if let Some(watched) = self.sessions.remove(&id) {
                         // It was added above and is removed nowhere else.
-                        let _ = self.manager.remove_subscriber(subscriber);
+                        let _ = self.manager.remove_subscriber(watched.subscriber);
                     }
                 }
             }
@@ -98,31 +115,43 @@ impl Reactor {
 
     fn watch(&mut self, id: SessionId, interest: EventSet) {
         let server = self.server.borrow();
-        let (Some(session), Some(subscriber)) = (server.session(id), self.sessions.get(&id)) else {
+        let (Some(session), Some(watched)) = (server.session(id), self.sessions.get_mut(&id))
+        else {
             return;
         };
+        if watched.interest == interest {
+            return;
+        }
         let events = Events::new_raw(session.stream.as_raw_fd(), interest);
         let changed = self
             .manager
-            .event_ops(*subscriber)
+            .event_ops(watched.subscriber)
             .and_then(|ops| ops.modify(events));
-        if let Err(error) = changed {
-            tracing::error!(%error, "cannot watch a session");
+        match changed {
+            Ok(()) => watched.interest = interest,
+            Err(error) => tracing::error!(%error, "cannot watch a session"),
         }
     }
 
-    fn set_timer(&self) {
+    fn set_timer(&mut self) {
+        let due = self.server.borrow().next_due();
+        let now = Instant::now();
+        // One that has not ended yet ends when it should.
+        if due == self.due && due.is_none_or(|due| due > now) {
+            return;
+        }
         let mut timer = self.timer.borrow_mut();
-        let set = match self.server.borrow().next_due() {
+        let set = match due {
             // A timer of zero is one that is off.
             Some(due) => {
-                let left = due.saturating_duration_since(Instant::now());
+                let left = due.saturating_duration_since(now);
                 timer.reset(left.max(Duration::from_nanos(1)), None)
             }
             None => timer.clear(),
         };
-        if let Err(error) = set {
-            tracing::error!(%error, "cannot set the monitor's timer");
+        match set {
+            Ok(()) => self.due = due,
+            Err(error) => tracing::error!(%error, "cannot set the monitor's timer"),
         }
     }
 }
@@ -136,7 +165,7 @@ struct Watch {
 impl MutEventSubscriber for Watch {
     fn init(&mut self, ops: &mut EventOps<'_>) {
         if let Some(session) = self.server.borrow().session(self.id)
-            && let Err(error) = ops.add(Events::new(&session.stream, EventSet::IN))
+            && let Err(error) = ops.add(Events::new(&session.stream, FIRST_INTEREST))
         {
             tracing::error!(%error, "cannot watch a session");
         }
