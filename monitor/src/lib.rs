@@ -17,6 +17,9 @@
 mod address;
 mod codec;
 mod executor;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod json;
 mod json_rpc;
