@@ -20,6 +20,11 @@ pub struct Requirement {
     pub package: &'static str,
 }
 
+/// Compiles libFuzzer.
+pub const CXX: Requirement = Requirement {
+    program: "c++",
+    package: "g++",
+};
 /// Makes the guest's disk image, and goes into guests.
 pub const MKE2FS: Requirement = Requirement {
     program: "mke2fs",

@@ -7,6 +7,7 @@ mod console;
 mod demo;
 mod e2e;
 mod first_entry;
+mod fuzz;
 mod guest;
 mod namespace;
 mod python;

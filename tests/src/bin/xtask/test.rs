@@ -9,7 +9,7 @@ use faultvisor_tests::suite::{Outcome, TestResult, chain};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::cargo::{self, Ran};
-use crate::{binaries, console, e2e};
+use crate::{binaries, console, e2e, fuzz};
 
 /// What to run.
 #[derive(Args)]
@@ -29,6 +29,8 @@ enum Stage {
     Checks,
     /// Unit tests and the examples in the documentation.
     Unit,
+    /// A few seconds of each fuzz target.
+    Fuzz,
     /// Tests with guests, on this machine's KVM and in the lab.
     E2e,
 }
@@ -55,6 +57,11 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
                 cargo::test(workspace, name, &mut command)?,
                 Shown::NotPassed,
             );
+        }
+    }
+    if has(Stage::Fuzz) {
+        for (name, ran) in fuzz::run(workspace)? {
+            all.add(&name, ran, Shown::Every);
         }
     }
     if has(Stage::E2e) {

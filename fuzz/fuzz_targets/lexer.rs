@@ -1,0 +1,7 @@
+//! The lexer: any division of the input gives the same messages.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| faultvisor_monitor::fuzzing::lexer(input));

@@ -1,0 +1,7 @@
+//! A session in QMP: arbitrary bytes in arbitrary pieces.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| faultvisor_monitor::fuzzing::session(input));
