@@ -7,6 +7,7 @@ pub mod errors;
 pub mod held;
 pub mod io;
 pub mod power;
+mod pty;
 pub mod races;
 pub mod space;
 pub mod terminal;

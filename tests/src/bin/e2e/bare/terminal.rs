@@ -1,22 +1,19 @@
 //! The program on a terminal: raw while it runs, and as before on every way out.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Instant;
 
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::child::Guarded;
 use faultvisor_tests::qmp::Qmp;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
-use faultvisor_tests::transcript::Transcript;
 use faultvisor_tests::{check, check_eq, tests};
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{InputModes, LocalModes, Termios, tcgetattr};
+
+use super::pty::Pty;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
@@ -32,10 +29,7 @@ pub const TESTS: &[Test] = tests![
 /// A program on a terminal, with the terminal's other end.
 struct OnTerminal {
     process: Guarded,
-    keyboard: File,
-    screen: Transcript,
-    /// The program's end, kept open so that the terminal stays.
-    terminal: OwnedFd,
+    pty: Pty,
     before: Settings,
 }
 
@@ -56,57 +50,35 @@ fn is_raw(termios: &Termios) -> bool {
 }
 
 fn start(plan: Plan<'_>) -> Result<OnTerminal, Failure> {
-    let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    grantpt(&control)?;
-    unlockpt(&control)?;
-    let name = ptsname(&control, Vec::new())?;
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let terminal = rustix::fs::open(name, flags, Mode::empty())?;
-    let before = Settings::of(&terminal)?;
-    check!(!is_raw(&tcgetattr(&terminal)?), "a new terminal is raw");
+    let pty = Pty::open()?;
+    let before = Settings::of(&pty.terminal)?;
+    check!(!is_raw(&tcgetattr(&pty.terminal)?), "a new terminal is raw");
     let mut command = plan.options(&["--serial", "stdio"]).into_command();
-    command.stdin(Stdio::from(terminal.try_clone()?));
-    command.stdout(Stdio::from(terminal.try_clone()?));
-    let process = Guarded::spawn(&mut command)?;
-    let keyboard = File::from(control);
-    let screen = Transcript::record(Screen(keyboard.try_clone()?))?;
+    pty.give(&mut command)?;
     Ok(OnTerminal {
-        process,
-        keyboard,
-        screen,
-        terminal,
+        process: Guarded::spawn(&mut command)?,
+        pty,
         before,
     })
 }
 
-struct Screen(File);
-
-impl Read for Screen {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
 impl OnTerminal {
     fn sees(&self, text: &str) -> Result<(), Failure> {
-        let deadline = Instant::now() + SOON;
-        let found = self.screen.find(0, deadline, |line| line.contains(text));
-        found.map_err(|why| Failure::new(format!("no '{text}' on the terminal: {why}")))?;
-        Ok(())
+        self.pty.sees(text)
     }
 
     /// The guest runs: the terminal must be raw now.
     fn runs(&self, text: &str) -> Result<(), Failure> {
         self.sees(text)?;
         check!(
-            is_raw(&tcgetattr(&self.terminal)?),
+            is_raw(&tcgetattr(&self.pty.terminal)?),
             "the terminal is not raw"
         );
         Ok(())
     }
 
     fn types(&mut self, keys: &str) -> Result<(), Failure> {
-        Ok(self.keyboard.write_all(keys.as_bytes())?)
+        self.pty.types(keys)
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Failure> {
@@ -123,7 +95,7 @@ impl OnTerminal {
     fn ends(mut self) -> Result<ExitStatus, Failure> {
         let status = self.process.wait_until(Instant::now() + SOON)?;
         let status = status.ok_or_else(|| Failure::new("the program still runs"))?;
-        check_eq!(Settings::of(&self.terminal)?, self.before);
+        check_eq!(Settings::of(&self.pty.terminal)?, self.before);
         Ok(status)
     }
 

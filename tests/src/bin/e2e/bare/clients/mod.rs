@@ -1,8 +1,9 @@
 //! Clients that nobody here wrote: QEMU's Python library, and the `qapi` crate.
 
 mod qapi_crate;
+mod qmp_shell;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -13,10 +14,13 @@ use faultvisor_tests::{check, check_eq, tests};
 
 use super::{image, limit_file_size};
 use qapi_crate::the_qapi_crate_drives_the_exchange;
+use qmp_shell::qemus_shell_completes_and_executes_commands;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     qemus_python_library_drives_the_exchange,
+    qemus_python_library_switches_out_of_band_on_and_uses_it,
+    qemus_shell_completes_and_executes_commands,
     the_qapi_crate_drives_the_exchange,
 ];
 
@@ -30,18 +34,26 @@ fn failing(context: &Context) -> Result<BareMachine, Failure> {
     Ok(machine)
 }
 
-fn qemus_python_library_drives_the_exchange(context: &Context) -> Result<(), Failure> {
-    let python = context
+/// A Python that has QEMU's library.
+fn python(context: &Context) -> Result<&Path, Failure> {
+    context
         .python()
-        .ok_or_else(|| Failure::skip("no Python with qemu.qmp"))?;
-    let script = context.path("exchange.py");
-    std::fs::write(&script, include_str!("exchange.py"))?;
-    let mut machine = failing(context)?;
+        .ok_or_else(|| Failure::skip("no Python with qemu.qmp"))
+}
+
+/// Runs a Python script on a machine's monitor until both have ended well.
+fn runs_to_the_end(
+    context: &Context,
+    machine: &mut BareMachine,
+    script: &str,
+) -> Result<(), Failure> {
+    let file = context.path("client.py");
+    std::fs::write(&file, script)?;
     // Listening, before somebody connects who does not try again.
     drop(machine.client()?);
     let errors = context.path("errors");
-    let mut command = Command::new(python);
-    command.arg(&script).arg(machine.socket());
+    let mut command = Command::new(python(context)?);
+    command.arg(&file).arg(machine.socket());
     command.stderr(std::fs::File::create(&errors)?);
     let mut client = Guarded::spawn(&mut command)?;
     let status = client.wait_until(Instant::now() + SOON)?;
@@ -50,7 +62,21 @@ fn qemus_python_library_drives_the_exchange(context: &Context) -> Result<(), Fai
         "the client ended with {status:?}: {}",
         std::fs::read_to_string(&errors)?
     );
-    machine.ends_well()?;
+    machine.ends_well()
+}
+
+fn qemus_python_library_drives_the_exchange(context: &Context) -> Result<(), Failure> {
+    python(context)?;
+    let mut machine = failing(context)?;
+    runs_to_the_end(context, &mut machine, include_str!("exchange.py"))?;
     check_eq!(machine.machine.serial().text().matches(" done ").count(), 0);
     Ok(())
+}
+
+fn qemus_python_library_switches_out_of_band_on_and_uses_it(
+    context: &Context,
+) -> Result<(), Failure> {
+    python(context)?;
+    let mut machine = Plan::new(context, "spin")?.options(&["-S"]).start()?;
+    runs_to_the_end(context, &mut machine, include_str!("out_of_band.py"))
 }
