@@ -54,8 +54,9 @@ impl Output {
         self.bytes >= self.limit
     }
 
-    /// Adds an answer.
+    /// Adds an answer, behind what was lost before it as far as there is room to say so.
     pub(crate) fn answer(&mut self, line: Vec<u8>) {
+        self.tell_lost();
         self.push(line.into());
     }
 
@@ -302,6 +303,21 @@ mod tests {
         output.send(&mut pipe).unwrap();
         assert_eq!(lines(&pipe).len(), 5);
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn an_answer_does_not_overtake_the_notice_of_a_loss_that_there_is_room_for() {
+        let mut output = Output::new(700);
+        output.lose(None, SignalName::Stop, &Rc::new(Rendering::unasked()), 1);
+        output.answer(b"{\"return\": {}}\r\n".to_vec());
+        let mut pipe = Pipe {
+            taken: Vec::new(),
+            room: 100_000,
+        };
+        output.send(&mut pipe).unwrap();
+        let lines = lines(&pipe);
+        assert!(lines[0].contains("EVENTS_LOST"), "{lines:?}");
+        assert_eq!(lines[1], "{\"return\": {}}");
     }
 
     #[test]
