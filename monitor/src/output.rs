@@ -54,7 +54,7 @@ impl Output {
         self.bytes >= self.limit
     }
 
-    /// Adds an answer, behind what was lost before it as far as there is room to say so.
+    /// Adds an answer.
     pub(crate) fn answer(&mut self, line: Vec<u8>) {
         self.tell_lost();
         self.push(line.into());
