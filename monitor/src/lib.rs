@@ -18,6 +18,7 @@ mod address;
 mod codec;
 mod executor;
 mod inbox;
+mod inherited;
 mod json;
 mod json_rpc;
 mod lexer;
@@ -44,6 +45,7 @@ mod waiting;
 pub use address::{AddressError, ListenAddress};
 pub use faultvisor_schema::Signals;
 pub use inbox::Reply;
+pub use inherited::InheritedError;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use socket::{BindError, LocalAddress};
 
