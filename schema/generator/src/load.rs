@@ -13,7 +13,7 @@ use crate::pragma::Pragmas;
 /// A schema that was read.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Everything defined, in the order of the files.
+    /// Everything defined, in the order of the files: what includes another comes before it, as a whole.
     pub definitions: Vec<Definition>,
     /// Every file that was read, for a build script to watch.
     pub files: Vec<PathBuf>,
@@ -25,10 +25,17 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, SchemaError> {
     let mut loaded = Loaded::default();
     let from = Location::new(&Rc::from(path.display().to_string()), 1);
     loaded.file(path, &from, &mut Vec::new())?;
+    loaded.sort();
     Ok(loaded)
 }
 
 impl Loaded {
+    fn sort(&mut self) {
+        let files: Vec<String> = self.files.iter().map(|f| f.display().to_string()).collect();
+        self.definitions
+            .sort_by_key(|of| files.iter().position(|file| file == of.location.file()));
+    }
+
     fn file(
         &mut self,
         path: &Path,
