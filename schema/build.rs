@@ -10,7 +10,7 @@ use std::{env, fs};
 use faultvisor_qapi_generator::{Owners, generate, load};
 
 /// The modules (files without `.json`) whose commands the monitor answers itself.
-const MONITOR_MODULES: [&str; 2] = ["control", "signal"];
+const MONITOR_MODULES: [&str; 3] = ["control", "signal", "introspect"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let schema = load(Path::new("qapi/qapi-schema.json")).map_err(|error| {

@@ -2,7 +2,7 @@
 
 use faultvisor_schema::{
     COMMANDS, CommandError, CommandInfo, MonitorCommands, PutEventArguments, QMPCapability,
-    QmpCapabilitiesArguments, Signal, VersionInfo, VersionTriple,
+    QmpCapabilitiesArguments, SchemaInfo, Signal, VersionInfo, VersionTriple, introspection,
 };
 
 use crate::Machine;
@@ -84,6 +84,10 @@ impl MonitorCommands for Executor<'_> {
                 name: entry.name.to_owned(),
             })
             .collect())
+    }
+
+    fn query_qmp_schema(&mut self) -> Result<Vec<SchemaInfo>, CommandError> {
+        Ok(introspection().to_vec())
     }
 
     fn disable_default_events(&mut self) -> Result<(), CommandError> {

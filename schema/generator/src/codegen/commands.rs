@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Owners;
 use super::Schema;
+use super::accessor;
 use super::documentation::write_doc;
 use super::types::write_struct;
 use crate::definition::{Command, Data, Definition};
@@ -297,7 +298,7 @@ fn write_table(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: &
         .chain(
             schema
                 .signals()
-                .map(|(e, _)| (name::accessor(&e.name), Owner::Monitor, false)),
+                .map(|(e, _)| (name::accessor(&e.name), Owner::Monitor, accessor::ALLOW_OOB)),
         )
         .collect();
     rows.sort_by(|a, b| a.0.cmp(&b.0));

@@ -3,10 +3,12 @@
 //! A file of this folder for each part of what comes out: the types (with a file for those that are one of several),
 //! the events and their accessors, the commands, what the schema says of itself on the wire.
 
+mod accessor;
 mod alternates;
 mod commands;
 mod documentation;
 mod events;
+mod introspection;
 mod types;
 mod unions;
 
@@ -33,6 +35,7 @@ pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<St
     types::write(&schema, &mut out)?;
     events::write(&schema, &mut out);
     commands::write(&schema, owners, &mut out);
+    introspection::write(&schema, &mut out);
     Ok(out)
 }
 
