@@ -18,6 +18,9 @@ mod decode;
 mod error;
 mod introspection;
 
+#[cfg(test)]
+mod language;
+
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/schema.rs"));
 }

@@ -26,7 +26,7 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     rendering.all();
     let _ = writeln!(
         out,
-        "\n/// Everything that the schema defines, and what it is.\npub(crate) fn entities() -> Vec<SchemaInfo> {{\n    vec!["
+        "\n/// Everything that the schema defines, and what it is.\npub(crate) fn entities() -> Vec<crate::SchemaInfo> {{\n    vec!["
     );
     for entry in rendering.entries {
         let _ = writeln!(out, "        crate::introspection::{entry},");
@@ -70,14 +70,11 @@ fn named(mut definition: Definition, plain: &mut Vec<Definition>) {
             return;
         }
     };
-    let stated = match data {
-        Data::Named(..) => None,
-        Data::Empty => Some((EMPTY.to_owned(), None)),
-        Data::Members(_) => Some((name, Some(()))),
-    };
-    if let Some((name, members)) = stated {
-        let stated = std::mem::replace(data, Data::Named(name.clone(), location));
-        if members.is_some() {
+    match data {
+        Data::Named(..) => {}
+        Data::Empty => *data = Data::Named(EMPTY.to_owned(), location),
+        Data::Members(_) => {
+            let stated = std::mem::replace(data, Data::Named(name.clone(), location));
             plain.push(object(&definition, name, stated));
         }
     }
@@ -200,7 +197,7 @@ impl<'a> Rendering<'a> {
         let Some(definition) = self.schema.by_name.get(used.name.as_str()).copied() else {
             let json = json_type(&used.name);
             self.entries
-                .push(format!("builtin(\"{name}\", JSONType::{json})"));
+                .push(format!("builtin(\"{name}\", crate::JSONType::{json})"));
             return;
         };
         let features = features(&definition.features);
