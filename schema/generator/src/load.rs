@@ -15,9 +15,22 @@ use crate::pragma::Pragmas;
 pub struct Loaded {
     /// Everything defined, in the order of the files: what includes another comes before it, as a whole.
     pub definitions: Vec<Definition>,
+    /// What is said of each file as a whole, in the order of the files.
+    pub topics: Vec<Topic>,
     /// Every file that was read, for a build script to watch.
     pub files: Vec<PathBuf>,
     pub(crate) pragmas: Pragmas,
+}
+
+/// What a file of a schema is about.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// The file, without its extension.
+    pub module: String,
+    /// Its heading.
+    pub title: String,
+    /// What else is said of it.
+    pub text: String,
 }
 
 /// Reads a schema.
@@ -57,6 +70,30 @@ impl Loaded {
         Ok(())
     }
 
+    /// Adds documentation that is of no definition: a heading, or more to say under the last one.
+    fn topic(&mut self, module: &str, body: &str) {
+        let (title, text) = match body.strip_prefix("= ") {
+            Some(heading) => heading.split_once('\n').unwrap_or((heading, "")),
+            None => ("", body),
+        };
+        let text = text.trim();
+        if let Some(topic) = self.topics.iter_mut().find(|topic| topic.module == module) {
+            let heading = if title.is_empty() {
+                String::new()
+            } else {
+                format!("**{title}**\n\n")
+            };
+            topic.text.push_str(&format!("\n\n{heading}{text}"));
+            return;
+        }
+        let title = if title.is_empty() { module } else { title };
+        self.topics.push(Topic {
+            module: module.to_owned(),
+            title: title.to_owned(),
+            text: text.to_owned(),
+        });
+    }
+
     fn items(
         &mut self,
         path: &Path,
@@ -75,7 +112,11 @@ impl Loaded {
                 Item::Doc(location, lines) => {
                     unclaimed(pending.take())?;
                     let doc = Doc::parse(&file, location, &lines)?;
-                    pending = doc.symbol.is_some().then_some(doc);
+                    if doc.symbol.is_some() {
+                        pending = Some(doc);
+                    } else {
+                        self.topic(&module, &doc.body);
+                    }
                 }
                 Item::Object(node) => match directive(&node)? {
                     Some(("include", value)) => {

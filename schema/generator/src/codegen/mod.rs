@@ -1,7 +1,7 @@
-//! Writes the Rust of a schema.
+//! Writes the Rust of a schema, and its reference manual.
 //!
 //! A file of this folder for each part of what comes out: the types (with a file for those that are one of several),
-//! the events and their accessors, the commands, what the schema says of itself on the wire.
+//! the events and their accessors, the commands, what the schema says of itself on the wire and what it says to people.
 
 mod accessor;
 mod alternates;
@@ -9,6 +9,7 @@ mod commands;
 mod documentation;
 mod events;
 mod introspection;
+mod reference;
 mod types;
 mod unions;
 
@@ -18,6 +19,7 @@ use crate::NOTICE_FEATURE;
 use crate::check::BUILT_IN;
 use crate::definition::{Command, Data, Definition, Kind, Member, Type, Union};
 use crate::error::SchemaError;
+use crate::load::Loaded;
 use crate::name;
 
 /// Who executes the commands of a schema's modules.
@@ -37,6 +39,11 @@ pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<St
     commands::write(&schema, owners, &mut out);
     introspection::write(&schema, &mut out);
     Ok(out)
+}
+
+/// Writes the reference manual.
+pub(crate) fn reference(loaded: &Loaded, owners: &Owners) -> String {
+    reference::write(&Schema::new(&loaded.definitions), &loaded.topics, owners)
 }
 
 /// The definitions, and what the writers ask about them.
