@@ -12,13 +12,13 @@ use crate::name;
 
 /// Who executes a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     Machine,
     Monitor,
 }
 
 impl Owner {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Machine => "Machine",
             Self::Monitor => "Monitor",
@@ -45,13 +45,7 @@ pub(super) fn write(schema: &Schema<'_>, owners: &Owners, out: &mut String) {
             );
         }
     }
-    let owner = |definition: &Definition| {
-        if owners.monitor.contains(&definition.module) {
-            Owner::Monitor
-        } else {
-            Owner::Machine
-        }
-    };
+    let owner = |definition: &Definition| owner(owners, definition);
     for of in [Owner::Machine, Owner::Monitor] {
         let commands: Vec<_> = schema
             .commands()
@@ -66,6 +60,15 @@ pub(super) fn write(schema: &Schema<'_>, owners: &Owners, out: &mut String) {
     write_table(schema, owner, out);
 }
 
+/// Who executes a command, by the module it is defined in.
+pub(super) fn owner(owners: &Owners, definition: &Definition) -> Owner {
+    if owners.monitor.contains(&definition.module) {
+        Owner::Monitor
+    } else {
+        Owner::Machine
+    }
+}
+
 /// The Rust type of a command's arguments, if it has any.
 fn data_type(definition: &Definition, command: &Command) -> Option<String> {
     match &command.data {
@@ -75,7 +78,8 @@ fn data_type(definition: &Definition, command: &Command) -> Option<String> {
     }
 }
 
-fn return_type(schema: &Schema<'_>, command: &Command) -> String {
+/// The Rust type of a command's answer.
+pub(super) fn return_type(schema: &Schema<'_>, command: &Command) -> String {
     command
         .returns
         .as_ref()
