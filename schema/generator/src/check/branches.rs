@@ -17,6 +17,11 @@ pub(crate) enum JsonKind {
     Object,
 }
 
+impl JsonKind {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 6;
+}
+
 impl Checker<'_> {
     pub(super) fn union(&self, definition: &Definition, union: &Union) -> Result<(), SchemaError> {
         let base = match &union.base {
