@@ -274,6 +274,14 @@ fn names_follow_their_rules() {
             "{ 'struct': 'AsList', 'data': {} }",
             "'AsList': no name ends in 'List'",
         ),
+        (
+            "{ 'struct': 'String', 'data': {} }",
+            "'String' would be 'String' in Rust, which is taken",
+        ),
+        (
+            "{ 'event': 'IT_DRIED', 'data': { 'a': 'int' } } { 'struct': 'ItDried', 'data': {} }",
+            "'ItDried' would be 'ItDried' in Rust, as 'IT_DRIED' is",
+        ),
         ("{ 'command': 'a' } { 'command': 'a' }", "'a' is defined in"),
         (
             "{ 'event': 'DRY' } { 'command': 'get-dry-event' }",

@@ -206,17 +206,16 @@ impl<'a> Schema<'a> {
 
     /// Refuses what would be two things of one name in Rust.
     fn one_name_each(&self) -> Result<(), SchemaError> {
-        let mut names: HashMap<String, &str> = RESERVED
-            .into_iter()
-            .map(|name| (name.to_owned(), "the generator"))
-            .collect();
+        let mut names: HashMap<String, &str> = HashMap::new();
         for definition in self.definitions {
             for name in rust_types(definition) {
-                if let Some(other) = names.insert(name.clone(), &definition.name) {
-                    let message = format!(
-                        "'{}' would be '{name}' in Rust, as {other} is",
-                        definition.name
-                    );
+                let of = &definition.name;
+                if RESERVED.contains(&name.as_str()) {
+                    let message = format!("'{of}' would be '{name}' in Rust, which is taken");
+                    return Err(definition.location.error(message));
+                }
+                if let Some(other) = names.insert(name.clone(), of) {
+                    let message = format!("'{of}' would be '{name}' in Rust, as '{other}' is");
                     return Err(definition.location.error(message));
                 }
             }
@@ -238,8 +237,8 @@ impl<'a> Schema<'a> {
     }
 }
 
-/// The types that are generated whatever the schema says.
-const RESERVED: [&str; 11] = [
+/// The types that are generated whatever the schema says, and those of Rust's own that what is generated uses.
+const RESERVED: [&str; 20] = [
     "Command",
     "MachineCommand",
     "MonitorCommand",
@@ -251,6 +250,15 @@ const RESERVED: [&str; 11] = [
     "Notice",
     "Signal",
     "Empty",
+    "Box",
+    "Option",
+    "Result",
+    "String",
+    "Vec",
+    "Err",
+    "None",
+    "Ok",
+    "Some",
 ];
 
 /// The types in Rust that a definition becomes.
