@@ -6,7 +6,8 @@ use std::sync::Arc;
 use faultvisor_schema::{
     AccessorArguments, COMMANDS, CommandError, CommandInfo, ConnectArguments, DisconnectArguments,
     ErrorClass, ListenEventArguments, MonitorCommands, Null, PutEventArguments, QMPCapability,
-    QmpCapabilitiesArguments, SignalName, UnlistenEventArguments, VersionInfo, VersionTriple,
+    QmpCapabilitiesArguments, SchemaInfo, SignalName, UnlistenEventArguments, VersionInfo,
+    VersionTriple, introspection,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -224,6 +225,10 @@ impl MonitorCommands for Executor<'_> {
                 name: entry.name.to_owned(),
             })
             .collect())
+    }
+
+    fn query_qmp_schema(&mut self) -> Result<Vec<SchemaInfo>, CommandError> {
+        Ok(introspection().to_vec())
     }
 
     fn disable_default_events(&mut self) -> Result<(), CommandError> {

@@ -56,6 +56,7 @@ impl Output {
 
     /// Adds an answer.
     pub(crate) fn answer(&mut self, line: Vec<u8>) {
+        self.tell_lost();
         self.push(line.into());
     }
 
