@@ -43,7 +43,6 @@ pub mod unix_socket;
 mod waiting;
 
 pub use address::{AddressError, ListenAddress};
-pub use faultvisor_schema::Signals;
 pub use inbox::Reply;
 pub use inherited::InheritedError;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};

@@ -13,8 +13,8 @@ use faultvisor_devices::legacy::{
     COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, KeyboardController, PowerControl, Serial,
 };
 use faultvisor_devices::virtio::mmio;
-use faultvisor_monitor::Signals;
 use faultvisor_schema::RunState;
+use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disks::{DriveError, MachineDisk};

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::legacy::Serial;
-use faultvisor_monitor::{Reply, Signals};
+use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause,
+    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause, Signals,
 };
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
