@@ -40,7 +40,7 @@ fn with_third(context: &Context, socket: &OwnedFd, before: &str) -> Command {
 }
 
 fn start(context: &Context, command: Command, options: &[&str]) -> Result<BareMachine, Failure> {
-    let script = "setup 0\nspin";
+    let script = "spin";
     Plan::wrapped(context, script, command)?
         .options(options)
         .start()
