@@ -142,9 +142,8 @@ impl Machine {
         }
         let windows = disks.iter().map(MachineDisk::device_window).collect();
         let guest = Guest::open(configuration, windows)?;
-        let state = RunState::Prelaunch;
         let by_name = disks.iter().map(MachineDisk::shared).collect();
-        let view = View::new(configuration.name.clone(), by_name, state);
+        let view = View::new(configuration.name.clone(), by_name);
         let board = Board {
             memory,
             buses: Arc::new(Buses { pio, mmio }),
@@ -168,7 +167,7 @@ impl Machine {
             serial: serial.clone(),
             vm: None,
             generation: Generation::default(),
-            state,
+            state: RunState::Prelaunch,
             run: Run::default(),
             stops: Vec::new(),
             undrained: 0,

@@ -105,9 +105,11 @@ impl Machine {
 
     /// Starts the guest, or leaves it before its first instruction (`-S`).
     pub fn power_on(&mut self) {
-        if !self.life_cycle.start_stopped {
-            self.change(Self::start);
-        }
+        self.change(|machine| {
+            if !machine.life_cycle.start_stopped {
+                machine.start();
+            }
+        });
     }
 
     /// Begins a run.
@@ -324,7 +326,7 @@ impl Machine {
         let view = self.view.clone();
         let mut published = view.change();
         act(self);
-        *published = self.state;
+        *published = Some(self.state);
     }
 
     fn process_event(&mut self, fd: RawFd) {
