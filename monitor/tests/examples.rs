@@ -29,6 +29,9 @@ const ABRIDGED: [&str; 2] = ["query-commands", "query-qmp-schema"];
 /// Commands that are executed before the negotiation ends.
 const BEFORE_NEGOTIATION: [&str; 2] = ["qmp_capabilities", "disable-default-events"];
 
+/// Commands that a capability brings.
+const OF_CLASS_HINTS: [&str; 2] = ["connect", "disconnect"];
+
 /// Answers every command with what the example says.
 struct ExampleMachine {
     answer: Arc<Mutex<Value>>,
@@ -86,20 +89,21 @@ impl Stage {
         let handle = monitor.start(Box::new(machine)).unwrap();
         let mut client = Client::connect(&path);
         assert!(client.read()["QMP"].is_object());
-        let negotiates = exchange.messages.iter().any(|message| match message {
-            Message::Client(text) => BEFORE_NEGOTIATION.contains(&command(&json(text))),
-            Message::Server(_) => false,
-        });
-        if !negotiates {
+        let commands: Vec<String> = exchange
+            .messages
+            .iter()
+            .filter_map(|message| match message {
+                Message::Client(text) => Some(command(&json(text)).to_owned()),
+                Message::Server(_) => None,
+            })
+            .collect();
+        let uses = |names: &[&str]| commands.iter().any(|c| names.contains(&c.as_str()));
+        if !uses(&BEFORE_NEGOTIATION) {
             // Default events would come beside those that the example asks for.
-            if exchange
-                .messages
-                .iter()
-                .any(|m| matches!(m, Message::Client(_)))
-            {
+            if !commands.is_empty() {
                 client.execute("disable-default-events");
             }
-            client.execute("qmp_capabilities");
+            negotiate(&mut client, uses(&OF_CLASS_HINTS));
         }
         Self {
             handle,
@@ -119,11 +123,12 @@ impl Stage {
         let command = command(&request);
         let mut expected = answer.clone();
         let got = self.client.read();
-        if command.starts_with("get-") {
-            assert!(got["return"].is_i64(), "{got}");
-            self.handles
-                .insert(expected["return"].to_string(), got["return"].clone());
-            expected["return"] = got["return"].clone();
+        if let Some(named) = handle(command, &mut expected) {
+            let mut got = got.clone();
+            let given = handle(command, &mut got).unwrap();
+            assert!(given.is_i64(), "{given}");
+            self.handles.insert(named.to_string(), given.clone());
+            *named = given.clone();
         } else if ABRIDGED.contains(&command) {
             for element in expected["return"].as_array().unwrap() {
                 let list = got["return"].as_array().unwrap();
@@ -154,16 +159,39 @@ impl Stage {
 
     /// Puts the handles that were given out in the place of those that the example names.
     fn translate(&self, message: &mut Value) {
-        let tag = if message.get("execute").is_some() {
-            message.pointer_mut("/arguments/tag")
-        } else {
-            message.get_mut("tag")
+        let Some(members) = message.as_object_mut() else {
+            return;
         };
-        if let Some(tag) = tag
-            && let Some(given) = self.handles.get(&tag.to_string())
-        {
-            *tag = given.clone();
+        let is_connection = members.get("__jsonclass__") == Some(&json!("Connection"));
+        for (name, value) in members {
+            if name == "tag" || (name == "id" && is_connection) {
+                if let Some(given) = self.handles.get(&value.to_string()) {
+                    *value = given.clone();
+                }
+            } else {
+                self.translate(value);
+            }
         }
+    }
+}
+
+fn negotiate(client: &mut Client, class_hints: bool) {
+    let enable = if class_hints {
+        vec!["class-hints"]
+    } else {
+        vec![]
+    };
+    let request = json!({"execute": "qmp_capabilities", "arguments": {"enable": enable}});
+    client.send(request.to_string());
+    assert_eq!(client.read(), json!({"return": {}}));
+}
+
+/// Where the handle stands in an answer that has one.
+fn handle<'v>(command: &str, answer: &'v mut Value) -> Option<&'v mut Value> {
+    match command {
+        "connect" => answer.pointer_mut("/return/id"),
+        _ if command.starts_with("get-") => answer.get_mut("return"),
+        _ => None,
     }
 }
 

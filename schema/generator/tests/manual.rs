@@ -78,7 +78,7 @@ const SCHEMA: &str = "\
 # Returns: what was used up
 #
 # Errors:
-#     - If it is <dry>, GenericError
+#     - If it is <dry> or __wet__, GenericError
 #
 # Since: 0.2
 #
@@ -122,7 +122,7 @@ fn the_manual_says_of_everything_what_it_is() {
         "**Arguments**\n\n- `with` ([`Paint`](#type-paint)): what to paint with\n",
         "**Returns** array of [`Shade`](#type-shade): what was used up\n",
         "The machine executes it, and it can be executed out of band.\n",
-        "**Errors**\n\n- If it is \\<dry>, GenericError\n",
+        "**Errors**\n\n- If it is \\<dry> or \\_\\_wet\\_\\_, GenericError\n",
         "Since 0.2.\n\n```\n-> { 'execute': 'paint',\n     'arguments': { 'with': 'oil' } }\n<- { 'return': [] }\n```\n",
         "**Accessor** `get-dry-event`:",
         "- `device` (str, optional): the only device",

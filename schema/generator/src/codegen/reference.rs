@@ -267,9 +267,12 @@ impl<'a> Manual<'a> {
             Some(definition) => link(definition),
             None => format!("`{name}`"),
         };
+        // What Markdown would take for a tag or for emphasis is meant as it stands.
         let lines: Vec<String> = text
+            .replace('<', "\\<")
+            .replace("__", "\\_\\_")
             .lines()
-            .map(|line| with_names(&line.replace('<', "\\<"), render))
+            .map(|line| with_names(line, render))
             .collect();
         lines.join("\n")
     }
