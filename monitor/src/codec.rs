@@ -2,18 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::rc::Rc;
 
-use faultvisor_schema::{CommandError, Event, Notice, QMPCapability, VersionInfo};
+use faultvisor_schema::{CommandError, QMPCapability, VersionInfo};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::value::RawValue;
 
-use crate::inbox::Timestamp;
-use crate::registry::Handle;
-
 /// What ends a line.
-const LINE_END: &[u8] = b"\r\n";
+pub(crate) const LINE_END: &[u8] = b"\r\n";
 
 /// JSON as QMP's server writes it: a space after each colon and comma, and nothing but ASCII.
 struct Ascii;
@@ -79,7 +75,8 @@ pub(crate) fn ascii(text: &str) -> String {
     escaped
 }
 
-fn encode<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+/// A value as QMP's server writes it.
+pub(crate) fn encode<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(128);
     value.serialize(&mut Serializer::with_formatter(&mut bytes, Ascii))?;
     Ok(bytes)
@@ -114,9 +111,9 @@ pub(crate) fn greeting(
     })
 }
 
-/// The line that answers a request.
+/// The answer to a request, without the end of its line.
 pub(crate) fn answer<T: Serialize>(
-    result: &Result<T, CommandError>,
+    result: Result<&T, &CommandError>,
     id: Option<&RawValue>,
 ) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
@@ -128,55 +125,17 @@ pub(crate) fn answer<T: Serialize>(
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RawValue>,
     }
-    line(&Answer {
-        value: result.as_ref().ok(),
-        error: result.as_ref().err(),
+    encode(&Answer {
+        value: result.ok(),
+        error: result.err(),
         id,
     })
-}
-
-/// An event without its last brace: what follows says whose it is.
-pub(crate) fn event(event: &Event, timestamp: Timestamp) -> serde_json::Result<Rc<[u8]>> {
-    #[derive(Serialize)]
-    struct Stamped<'a> {
-        #[serde(flatten)]
-        event: &'a Event,
-        timestamp: Timestamp,
-    }
-    encode(&Stamped { event, timestamp }).map(open)
-}
-
-/// A notice without its last brace.
-pub(crate) fn notice(notice: &Notice) -> serde_json::Result<Rc<[u8]>> {
-    encode(notice).map(open)
-}
-
-fn open(mut object: Vec<u8>) -> Rc<[u8]> {
-    object.pop();
-    object.into()
-}
-
-/// What ends an event that arrives unasked.
-pub(crate) fn untagged() -> Rc<[u8]> {
-    Rc::from([b"}", LINE_END].concat())
-}
-
-/// What ends an event that arrives on a connection.
-pub(crate) fn tagged(handle: Handle) -> Rc<[u8]> {
-    let mut tail = format!(", \"tag\": {handle}}}").into_bytes();
-    tail.extend_from_slice(LINE_END);
-    tail.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultvisor_schema::{EventsLost, Shutdown, ShutdownCause, VersionTriple};
-
-    const AT: Timestamp = Timestamp {
-        seconds: 5,
-        microseconds: 7,
-    };
+    use faultvisor_schema::VersionTriple;
 
     fn text(bytes: &[u8]) -> &str {
         std::str::from_utf8(bytes).unwrap()
@@ -203,49 +162,10 @@ mod tests {
     #[test]
     fn server_output_is_one_line_of_ascii() {
         let value = "a\"\\\n\u{1}\u{7f}ä€𝄞".to_owned();
-        let line = answer(&Ok::<_, CommandError>(value.clone()), None).unwrap();
-        let body = line.strip_suffix(b"\r\n").unwrap();
-        assert!(is_plain(text(body)), "{}", text(body));
-        assert!(text(body).contains("\\ud834\\udd1e"));
-        let read: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let body = answer(Ok(&value), None).unwrap();
+        assert!(is_plain(text(&body)), "{}", text(&body));
+        assert!(text(&body).contains("\\ud834\\udd1e"));
+        let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(read["return"], value);
-    }
-
-    #[test]
-    fn an_event_with_data_has_it_before_its_time() {
-        let data = Shutdown {
-            guest: true,
-            reason: ShutdownCause::GuestReset,
-        };
-        let mut line = event(&Event::Shutdown(data), AT).unwrap().to_vec();
-        line.extend_from_slice(&untagged());
-        assert_eq!(
-            text(&line),
-            "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}, \
-             \"timestamp\": {\"seconds\": 5, \"microseconds\": 7}}\r\n"
-        );
-    }
-
-    #[test]
-    fn an_event_without_data_has_no_such_member() {
-        let mut line = event(&Event::Stop, AT).unwrap().to_vec();
-        line.extend_from_slice(&tagged(Handle::for_tests(32)));
-        assert_eq!(
-            text(&line),
-            "{\"event\": \"STOP\", \"timestamp\": {\"seconds\": 5, \"microseconds\": 7}, \
-             \"tag\": 32}\r\n"
-        );
-    }
-
-    #[test]
-    fn a_notice_is_spelled_as_the_contract_spells_it() {
-        let lost = EventsLost {
-            event: "STOP".to_owned(),
-            count: 3,
-        };
-        assert_eq!(
-            text(&notice(&Notice::EventsLost(lost)).unwrap()),
-            "{\"event\": \"EVENTS_LOST\", \"data\": {\"event\": \"STOP\", \"count\": 3}"
-        );
     }
 }

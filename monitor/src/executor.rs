@@ -1,13 +1,26 @@
 //! The commands that the monitor answers itself.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use faultvisor_schema::{
-    COMMANDS, CommandError, CommandInfo, MonitorCommands, PutEventArguments, QMPCapability,
-    QmpCapabilitiesArguments, SchemaInfo, Signal, VersionInfo, VersionTriple, introspection,
+    AccessorArguments, COMMANDS, CommandError, CommandInfo, ConnectArguments, DisconnectArguments,
+    ErrorClass, ListenEventArguments, MonitorCommands, Null, PutEventArguments, QMPCapability,
+    QmpCapabilitiesArguments, SchemaInfo, SignalName, UnlistenEventArguments, VersionInfo,
+    VersionTriple, introspection,
 };
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::Machine;
+use crate::codec::ascii;
+use crate::inbox::Inbox;
+use crate::json;
+use crate::objects::{self, Object};
 use crate::output::Output;
-use crate::registry::{Handle, Registry};
+use crate::protocol::Protocol;
+use crate::registry::{ConnectError, Handle, Hold, Registry, Wanted, spoken};
+use crate::rendering::Encoded;
 use crate::session::SessionId;
 
 /// The version of QEMU whose schema the commands follow, and what this program is.
@@ -22,11 +35,12 @@ pub(crate) fn version() -> VersionInfo {
     }
 }
 
-/// What the greeting offers. "oob", "subscribe" and "class-hints" have their place here once they work.
-pub(crate) const CAPABILITIES: &[QMPCapability] = &[];
-
-/// How many connections a session may hold: memory that a client takes is bounded, this too.
-const CONNECTION_LIMIT: usize = 65_536;
+/// What the greeting offers.
+pub(crate) const CAPABILITIES: &[QMPCapability] = &[
+    QMPCapability::Oob,
+    QMPCapability::Subscribe,
+    QMPCapability::ClassHints,
+];
 
 /// How far a session is, and what it has settled.
 #[derive(Debug)]
@@ -39,23 +53,150 @@ pub(crate) struct Negotiation {
     pub(crate) enabled: Vec<QMPCapability>,
 }
 
-impl Default for Negotiation {
-    fn default() -> Self {
+impl Negotiation {
+    /// At the start of a session. JSON-RPC has no negotiation, and no events that nobody asked for.
+    pub(crate) fn new(protocol: Protocol) -> Self {
+        let negotiates = protocol == Protocol::Qmp;
         Self {
-            complete: false,
-            default_events: true,
+            complete: !negotiates,
+            default_events: negotiates,
             enabled: Vec::new(),
         }
+    }
+
+    /// Whether a capability was switched on.
+    pub(crate) fn has(&self, capability: QMPCapability) -> bool {
+        self.enabled.contains(&capability)
     }
 }
 
 /// What a command of the monitor's own works on.
 pub(crate) struct Executor<'a> {
     pub(crate) session: SessionId,
+    pub(crate) protocol: Protocol,
     pub(crate) negotiation: &'a mut Negotiation,
     pub(crate) output: &'a mut Output,
     pub(crate) registry: &'a mut Registry,
     pub(crate) machine: &'a dyn Machine,
+    pub(crate) inbox: &'a Arc<Inbox>,
+    /// The connection that was just made, to be told how things are once the command is answered.
+    pub(crate) initial: Option<Handle>,
+}
+
+impl Executor<'_> {
+    /// Makes a connection that its client names, for the subscription of a protocol and for `listen-event`.
+    pub(crate) fn listen(
+        &mut self,
+        event: &str,
+        id: &RawValue,
+        device: Option<String>,
+    ) -> Result<(), CommandError> {
+        let signal = signal_of(event)?;
+        let wanted = self.wanted(signal, device)?;
+        let name = json::canonical(id)?;
+        let form = self.protocol.form();
+        let connected = self.registry.connect_named(wanted, form, id, name);
+        self.initial = Some(connected.map_err(|error| refused(&error))?);
+        Ok(())
+    }
+
+    /// Ends a connection that its client names, of this event if one is named.
+    pub(crate) fn unlisten(
+        &mut self,
+        id: &RawValue,
+        event: Option<&str>,
+    ) -> Result<(), CommandError> {
+        let signal = event.map(signal_of).transpose()?;
+        let name = json::canonical(id)?;
+        let handle = self.registry.named(self.session, &name).filter(|handle| {
+            let connection = self.registry.connection(*handle);
+            signal.is_none() || connection.map(|connection| connection.signal) == signal
+        });
+        let Some(handle) = handle else {
+            let name = spoken(&name);
+            let message = match signal {
+                None => format!("Id '{name}' is not in use"),
+                Some(signal) => {
+                    format!("Id '{name}' is no subscription to '{}'", signal.name())
+                }
+            };
+            return Err(CommandError::generic(message));
+        };
+        self.end(handle, &Hold::Name(name));
+        Ok(())
+    }
+
+    /// Tells a connection that was just made how things are.
+    pub(crate) fn tell_initial(&mut self, handle: Handle) {
+        let Some(connection) = self.registry.connection(handle) else {
+            return;
+        };
+        let rendering = Rc::new(connection.rendering.initial());
+        let signal = connection.signal;
+        for (event, timestamp) in self.inbox.standing(signal, connection.device.as_deref()) {
+            if !self.machine.is_current(&event) {
+                continue;
+            }
+            match Encoded::event(&event, timestamp) {
+                Ok(event) => self.output.event(Some(handle), signal, &rendering, &event),
+                Err(error) => tracing::error!(%error, "cannot encode an event"),
+            }
+        }
+    }
+
+    fn wanted(&self, signal: SignalName, device: Option<String>) -> Result<Wanted, CommandError> {
+        if let Some(name) = device.as_deref() {
+            if !signal.has_device() {
+                return Err(CommandError::generic("Parameter 'device' is unexpected"));
+            }
+            if !self.machine.has_device(name) {
+                return Err(CommandError::device_not_found(name));
+            }
+        }
+        Ok(Wanted {
+            session: self.session,
+            signal,
+            device,
+        })
+    }
+
+    /// Ends a connection, if the session holds it in this way.
+    fn end(&mut self, handle: Handle, hold: &Hold) -> bool {
+        let ended = self.registry.disconnect(self.session, handle, hold);
+        if ended {
+            self.output.close_connection(handle);
+        }
+        ended
+    }
+
+    fn needs_class_hints(&self, command: &str) -> Result<(), CommandError> {
+        if self.negotiation.has(QMPCapability::ClassHints) {
+            return Ok(());
+        }
+        let message = format!("The command {command} needs the capability 'class-hints'");
+        Err(CommandError::new(ErrorClass::CommandNotFound, message))
+    }
+}
+
+/// The signal that raises an event, which may be spelled as in the schema or in lower case with dashes.
+fn signal_of(event: &str) -> Result<SignalName, CommandError> {
+    let is_called =
+        |signal: &SignalName| signal.name() == event || objects::dashed(signal.name()) == event;
+    SignalName::ALL
+        .iter()
+        .copied()
+        .find(is_called)
+        .ok_or_else(|| CommandError::generic(format!("There is no event '{event}'")))
+}
+
+fn refused(error: &ConnectError) -> CommandError {
+    CommandError::generic(error.to_string())
+}
+
+/// A string as the id that it is on the wire.
+fn string_id(id: &str) -> Result<Box<RawValue>, CommandError> {
+    RawValue::from_string(ascii(&Value::from(id).to_string()))
+        .map_err(|error| CommandError::generic(error.to_string()))
 }
 
 impl MonitorCommands for Executor<'_> {
@@ -96,33 +237,60 @@ impl MonitorCommands for Executor<'_> {
     }
 
     fn put_event(&mut self, arguments: PutEventArguments) -> Result<(), CommandError> {
-        let handle = Handle::from_tag(arguments.tag);
-        match self.registry.disconnect(self.session, handle) {
-            Some(_) => {
-                self.output.close_connection(handle);
-                Ok(())
-            }
-            None => Err(CommandError::invalid_parameter_value(
-                "tag",
-                "a valid event handle",
-            )),
+        if self.end(Handle::from_tag(arguments.tag), &Hold::Tag) {
+            return Ok(());
         }
+        let expected = "a valid event handle";
+        Err(CommandError::invalid_parameter_value("tag", expected))
     }
 
-    fn get_event(&mut self, signal: Signal, device: Option<String>) -> Result<i64, CommandError> {
-        if let Some(name) = device
-            .as_deref()
-            .filter(|name| !self.machine.has_device(name))
-        {
-            return Err(CommandError::device_not_found(name));
+    fn get_event(
+        &mut self,
+        signal: SignalName,
+        arguments: AccessorArguments,
+    ) -> Result<i64, CommandError> {
+        let wanted = self.wanted(signal, arguments.device)?;
+        let form = self.protocol.form();
+        let handle = self
+            .registry
+            .connect_tagged(wanted, form)
+            .map_err(|error| refused(&error))?;
+        self.initial = arguments.initial.then_some(handle);
+        Ok(handle.tag())
+    }
+
+    fn listen_event(&mut self, arguments: ListenEventArguments) -> Result<(), CommandError> {
+        let id = string_id(&arguments.id)?;
+        self.listen(&arguments.event, &id, arguments.device)
+    }
+
+    fn unlisten_event(&mut self, arguments: UnlistenEventArguments) -> Result<(), CommandError> {
+        let id = string_id(&arguments.id)?;
+        self.unlisten(&id, None)
+    }
+
+    fn connect(&mut self, arguments: ConnectArguments) -> Result<Value, CommandError> {
+        self.needs_class_hints("connect")?;
+        let object = Object::parse(arguments.obj, self.machine)?;
+        let (signal, device) = object.signal(&arguments.signal)?;
+        let wanted = self.wanted(signal, device)?;
+        let handle = self
+            .registry
+            .connect_object(wanted)
+            .map_err(|error| refused(&error))?;
+        Ok(objects::connection(handle))
+    }
+
+    fn disconnect(&mut self, arguments: DisconnectArguments) -> Result<Null, CommandError> {
+        self.needs_class_hints("disconnect")?;
+        let handle = objects::parse_connection(arguments.connection)?;
+        if self.end(handle, &Hold::Object) {
+            return Ok(Null);
         }
-        if self.registry.held_by(self.session) >= CONNECTION_LIMIT {
-            let message = format!("A session can hold {CONNECTION_LIMIT} event handles at most");
-            return Err(CommandError::generic(message));
-        }
-        self.registry
-            .connect(self.session, signal, device)
-            .map(Handle::tag)
-            .ok_or_else(|| CommandError::generic("There are no event handles left"))
+        let expected = "a connection of this session";
+        Err(CommandError::invalid_parameter_value(
+            "connection",
+            expected,
+        ))
     }
 }

@@ -5,14 +5,14 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use faultvisor_schema::{CommandError, Event, MachineReturn, Signal};
-use serde::Serialize;
+use faultvisor_schema::{CommandError, Event, MachineReturn, SignalName};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::session::SessionId;
+use crate::standing::Standing;
 
 /// When an event was raised, as it is on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timestamp {
     pub(crate) seconds: i64,
     pub(crate) microseconds: u32,
@@ -39,7 +39,7 @@ pub(crate) enum Item {
     Raised(Event, Timestamp),
     /// Events were raised that there was no room to keep.
     Dropped {
-        signal: Signal,
+        signal: SignalName,
         device: Option<String>,
         count: u64,
     },
@@ -66,17 +66,23 @@ pub(crate) struct Inbox {
     event_limit: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     items: VecDeque<Item>,
     events: usize,
+    /// What is so because of the events, whether or not they found room.
+    standing: Standing,
 }
 
 impl Inbox {
     pub(crate) fn new(event_limit: usize) -> io::Result<Arc<Self>> {
         let waker = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
         Ok(Arc::new(Self {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                items: VecDeque::new(),
+                events: 0,
+                standing: Standing::new(Timestamp::now()),
+            }),
             waker,
             event_limit,
         }))
@@ -91,11 +97,14 @@ impl Inbox {
         self.put(|queue| queue.items.push_back(item));
     }
 
-    fn raise(&self, event: Event) {
+    /// Takes an event from whatever thread raises it. It never waits for a client.
+    pub(crate) fn raise(&self, event: Event) {
         self.put(|queue| {
+            // Stamped where it gets its place, so that time never runs back in the stream.
+            let now = Timestamp::now();
+            queue.standing.note(&event, now);
             if queue.events < self.event_limit {
-                // Stamped where it gets its place, so that time never runs back in the stream.
-                queue.items.push_back(Item::Raised(event, Timestamp::now()));
+                queue.items.push_back(Item::Raised(event, now));
                 queue.events += 1;
             } else {
                 queue.drop_event(&event);
@@ -113,11 +122,27 @@ impl Inbox {
         }
     }
 
+    /// Whether nothing waits to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
     /// Takes everything that is there.
     pub(crate) fn take(&self) -> VecDeque<Item> {
         // An eventfd that was not signalled has nothing to say, and that is fine.
         let _ = self.waker.read();
-        std::mem::take(&mut *self.lock()).items
+        let mut queue = self.lock();
+        queue.events = 0;
+        std::mem::take(&mut queue.items)
+    }
+
+    /// The events of a signal, of one device if it is named, that tell of how things are.
+    pub(crate) fn standing(
+        &self,
+        signal: SignalName,
+        device: Option<&str>,
+    ) -> Vec<(Event, Timestamp)> {
+        self.lock().standing.of(signal, device)
     }
 }
 
@@ -143,28 +168,6 @@ impl Queue {
             device: event.device().map(str::to_owned),
             count: 1,
         });
-    }
-}
-
-/// Where the rest of the program raises events.
-#[derive(Clone, Debug)]
-pub struct Signals {
-    inbox: Arc<Inbox>,
-}
-
-impl Signals {
-    pub(crate) fn new(inbox: &Arc<Inbox>) -> Self {
-        Self {
-            inbox: Arc::clone(inbox),
-        }
-    }
-
-    /// Raises an event, now, from any thread.
-    ///
-    /// It never waits for a client: the monitor's thread is told, and does the rest. What is raised before an answer
-    /// is given to a [`Reply`] is sent before that answer.
-    pub fn raise(&self, event: Event) {
-        self.inbox.raise(event);
     }
 }
 
@@ -219,16 +222,15 @@ mod tests {
     #[test]
     fn events_that_there_is_no_room_for_are_counted_in_their_place() {
         let inbox = Inbox::new(2).unwrap();
-        let signals = Signals::new(&inbox);
         for _ in 0..3 {
-            signals.raise(Event::Stop);
-            signals.raise(Event::Resume);
+            inbox.raise(Event::Stop);
+            inbox.raise(Event::Resume);
         }
         assert_eq!(
             names(&inbox),
             ["STOP", "RESUME", "STOP lost 2", "RESUME lost 2"]
         );
-        signals.raise(Event::Stop);
+        inbox.raise(Event::Stop);
         assert_eq!(names(&inbox), ["STOP"]);
     }
 

@@ -28,9 +28,20 @@ pub(crate) enum LexicalError {
 /// What a piece of input came to.
 pub(crate) type Lexed = Result<Vec<u8>, LexicalError>;
 
+/// What the messages are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// QMP's: strings may be in single quotes, and single quotes escaped in both.
+    #[default]
+    Qmp,
+    /// JSON proper.
+    Json,
+}
+
 /// The state between two pieces of input.
 #[derive(Debug, Default)]
 pub(crate) struct Lexer {
+    dialect: Dialect,
     /// The message so far, in JSON proper.
     message: Vec<u8>,
     /// The bytes of input that it is made of.
@@ -64,6 +75,18 @@ enum Step {
 }
 
 impl Lexer {
+    /// Before the first piece.
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            ..Self::default()
+        }
+    }
+
+    fn is_quote(&self, byte: u8) -> bool {
+        byte == b'"' || (byte == b'\'' && self.dialect == Dialect::Qmp)
+    }
+
     /// Reads up to the end of the next message, or of the input. Returns how many bytes that were.
     pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Option<Lexed>) {
         for (index, &byte) in input.iter().enumerate() {
@@ -113,7 +136,7 @@ impl Lexer {
             b'\t' | b'\r' => self.fail_within(byte, LexicalError::ControlInString(byte)),
             _ if string.escaped => {
                 // JSON knows no escaped single quote, and needs none.
-                if byte != b'\'' {
+                if byte != b'\'' || self.dialect == Dialect::Json {
                     self.message.push(b'\\');
                 }
                 self.message.push(byte);
@@ -154,7 +177,8 @@ impl Lexer {
         // Outside of all brackets, words and signs run up to the next space, bracket or quote.
         let after_run = self.open.is_empty() && !self.message.is_empty();
         match byte {
-            b'"' | b'\'' | b'{' | b'[' if after_run => return Step::EndedBefore,
+            b'{' | b'[' if after_run => return Step::EndedBefore,
+            _ if after_run && self.is_quote(byte) => return Step::EndedBefore,
             b' ' | b'\t' | b'\r' | b'\n' if after_run => return Step::Ends,
             b' ' | b'\t' | b'\r' | b'\n' => {
                 // One space says as much as many, and an answer that echoes it stays on one line.
@@ -162,7 +186,7 @@ impl Lexer {
                     self.message.push(b' ');
                 }
             }
-            b'"' | b'\'' => {
+            _ if self.is_quote(byte) => {
                 self.message.push(b'"');
                 self.string = Some(OpenString {
                     quote: byte,
@@ -222,7 +246,7 @@ impl Lexer {
                 _ => return,
             },
             None => match byte {
-                b'"' | b'\'' => {
+                _ if self.is_quote(byte) => {
                     self.string = Some(OpenString {
                         quote: byte,
                         escaped: false,
@@ -249,7 +273,7 @@ impl Lexer {
     fn reset(&mut self) {
         *self = Self {
             restarted: self.restarted,
-            ..Self::default()
+            ..Self::new(self.dialect)
         };
     }
 }

@@ -5,9 +5,12 @@
 //!
 //! On the way in, bytes pass the `lexer` (where does a message end?), become a `request` (what is asked?), and are
 //! checked against the schema by what is generated from it. A `session` answers in order; what the monitor knows itself
-//! is in `executor`. On the way out, an event is encoded once by the `codec` and put into the `output` of each session
-//! that the `registry` names, or of every one with default events, which `throttle` thins. `server` is the state all
-//! of that works on, `reactor` the loop, `inbox` the one way in from other threads.
+//! is in `executor`. The `protocol` of a session says how requests and answers are spelled: as QMP (`request`, `codec`)
+//! or as JSON-RPC (`json_rpc`). On the way out, an event is encoded once in each form that somebody wants (`rendering`)
+//! and put into the `output` of each session that the `registry` names, or of every one with default events, which
+//! `throttle` thins; a client that connects late is told what is `standing`. `objects` are what signals and answers
+//! belong to for a client with class hints. `server` is the state all of that works on, `reactor` the loop, `inbox` the
+//! one way in from other threads.
 //!
 //! Nothing here waits: not for a client, and not for the machine.
 
@@ -15,17 +18,24 @@ mod address;
 mod codec;
 mod executor;
 mod inbox;
+mod inherited;
+mod json;
+mod json_rpc;
 mod lexer;
 mod listener;
 mod monitor;
+mod objects;
 pub mod option_syntax;
 mod output;
+mod protocol;
 mod reactor;
 mod registry;
+mod rendering;
 mod request;
 mod server;
 mod session;
 mod socket;
+mod standing;
 mod stdio;
 mod stream;
 mod throttle;
@@ -33,21 +43,30 @@ pub mod unix_socket;
 mod waiting;
 
 pub use address::{AddressError, ListenAddress};
-pub use inbox::{Reply, Signals};
+pub use inbox::Reply;
+pub use inherited::InheritedError;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use socket::{BindError, LocalAddress};
 
-use faultvisor_schema::MachineCommand;
+use faultvisor_schema::{Event, MachineCommand, MachineReturn};
 
 /// What executes the commands that the monitor cannot answer itself.
 ///
-/// Both methods are called on the monitor's thread and must not block it.
+/// All methods are called on the monitor's thread and must not block it.
 pub trait Machine: Send + 'static {
     /// Takes a command to be executed, here or elsewhere, now or later. `reply` takes its answer.
     ///
-    /// Of one session, no second command comes before the first is answered.
+    /// Of one session, no second in-band command comes before the first is answered.
     fn submit(&self, command: MachineCommand, reply: Reply);
+
+    /// Answers a command that only asks, if that can be done without asking anybody else. The answer must not be older
+    /// than the events that were raised before.
+    fn answer(&self, command: &MachineCommand) -> Option<MachineReturn>;
 
     /// Whether there is a device of that name.
     fn has_device(&self, name: &str) -> bool;
+
+    /// Whether what an event told of is still so, for a client that connects now: a `STOP` if the machine does not run,
+    /// a `BLOCK_IO_ERROR` if the disk's io-status is not ok.
+    fn is_current(&self, event: &Event) -> bool;
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_schema::CommandError;
 
-use crate::codec;
+use crate::protocol::Protocol;
 use crate::server::{Server, Shared};
 use crate::session::SessionId;
 use crate::socket::Socket;
@@ -21,6 +21,7 @@ const ACCEPTS_PER_TURN: usize = 16;
 /// One listening socket and the sessions that came of it.
 pub(crate) struct Listener {
     socket: Socket,
+    protocol: Protocol,
     server: Shared,
     sessions: BTreeSet<SessionId>,
     /// Who waits for the first client.
@@ -31,9 +32,15 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(socket: Socket, server: Shared, waiting: Option<Arc<Waiting>>) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        protocol: Protocol,
+        server: Shared,
+        waiting: Option<Arc<Waiting>>,
+    ) -> Self {
         Self {
             socket,
+            protocol,
             server,
             sessions: BTreeSet::new(),
             waiting,
@@ -64,13 +71,13 @@ impl Listener {
         let limit = server.settings.session_limit;
         if self.sessions.len() >= limit {
             let error = CommandError::generic(format!("{limit} clients are connected already"));
-            if let Ok(line) = codec::answer(&Err::<(), _>(error), None) {
+            if let Ok(line) = self.protocol.farewell(error) {
                 // A socket that was just opened has room for a line; a client that is gone misses nothing.
                 let _ = stream.write(&line);
             }
             return;
         }
-        self.sessions.insert(server.begin(stream));
+        self.sessions.insert(server.begin(stream, self.protocol));
         if let Some(waiting) = self.waiting.take() {
             waiting.arrived();
         }

@@ -8,13 +8,16 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use faultvisor_schema::{Connection, Event, Signals};
+
 use crate::Machine;
-use crate::address::{ListenAddress, Transport};
-use crate::inbox::{Inbox, Item, Signals};
+use crate::address::ListenAddress;
+use crate::inbox::{Inbox, Item};
 use crate::listener::Listener;
+use crate::protocol::Protocol;
 use crate::reactor::{Reactor, ReactorError};
 use crate::server::Server;
-use crate::socket::{BindError, LocalAddress, Socket};
+use crate::socket::{self, BindError, Bound, LocalAddress, Socket};
 use crate::stdio::{self, Pump};
 use crate::stream::Stream;
 use crate::waiting::Waiting;
@@ -32,6 +35,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug)]
 pub struct MonitorBuilder {
     settings: Settings,
+    signals: Signals,
 }
 
 impl Default for MonitorBuilder {
@@ -43,6 +47,7 @@ impl Default for MonitorBuilder {
                 event_limit: 64 * 1024,
                 default_event_interval: Duration::from_secs(1),
             },
+            signals: Signals::default(),
         }
     }
 }
@@ -76,6 +81,14 @@ impl MonitorBuilder {
         self
     }
 
+    /// The signals whose events its clients hear; its own, for [`Monitor::signals`] to be raised on, unless said
+    /// otherwise.
+    #[must_use]
+    pub fn signals(mut self, signals: &Signals) -> Self {
+        self.signals = signals.clone();
+        self
+    }
+
     /// Listens. Clients can connect from now on; they are served once the monitor is started.
     ///
     /// # Errors
@@ -84,11 +97,16 @@ impl MonitorBuilder {
     pub fn bind(self, addresses: &[ListenAddress]) -> Result<Monitor, BindError> {
         let inbox = Inbox::new(self.settings.event_limit).map_err(BindError::Setup)?;
         let waiting = Arc::new(Waiting::default());
+        let raised = Arc::clone(&inbox);
+        let handler: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(move |event| raised.raise(event));
         let mut monitor = Monitor {
             settings: self.settings,
+            connections: self.signals.connect_all(&handler),
+            signals: self.signals,
             inbox,
             sockets: Vec::new(),
-            stdio: false,
+            connected: Vec::new(),
+            stdio: None,
             local_addresses: Vec::new(),
             waiting,
         };
@@ -103,9 +121,13 @@ impl MonitorBuilder {
 #[derive(Debug)]
 pub struct Monitor {
     settings: Settings,
+    signals: Signals,
+    /// What brings the signals' events into the inbox.
+    connections: Vec<Connection>,
     inbox: Arc<Inbox>,
-    sockets: Vec<(Socket, bool)>,
-    stdio: bool,
+    sockets: Vec<(Socket, ListenAddress)>,
+    connected: Vec<(Stream, Protocol)>,
+    stdio: Option<Protocol>,
     local_addresses: Vec<LocalAddress>,
     waiting: Arc<Waiting>,
 }
@@ -134,7 +156,7 @@ impl Monitor {
     /// Where to raise events; what is raised before the start is kept.
     #[must_use]
     pub fn signals(&self) -> Signals {
-        Signals::new(&self.inbox)
+        self.signals.clone()
     }
 
     /// Where it listens, in the order of the addresses it was given.
@@ -144,23 +166,23 @@ impl Monitor {
     }
 
     fn listen(&mut self, address: &ListenAddress) -> Result<(), BindError> {
-        match Socket::bind(address)? {
-            Some(socket) => {
-                self.local_addresses
-                    .push(socket.local_address().map_err(BindError::Setup)?);
-                if address.wait {
-                    self.waiting.expect();
+        for (bound, local) in socket::open(address)? {
+            match bound {
+                Bound::Listening(socket) => {
+                    if address.wait {
+                        self.waiting.expect();
+                    }
+                    self.sockets.push((socket, address.clone()));
                 }
-                self.sockets.push((socket, address.wait));
-            }
-            None => {
-                debug_assert_eq!(address.transport, Transport::Stdio);
-                if std::mem::replace(&mut self.stdio, true) {
-                    return Err(BindError::StdioTwice);
+                // Such a client is there already: there is nothing to wait for.
+                Bound::Connected(stream) => self.connected.push((stream, address.protocol)),
+                Bound::Stdio => {
+                    if self.stdio.replace(address.protocol).is_some() {
+                        return Err(BindError::StdioTwice);
+                    }
                 }
-                // Its one client is there already: there is nothing to wait for.
-                self.local_addresses.push(LocalAddress::Stdio);
             }
+            self.local_addresses.push(local);
         }
         Ok(())
     }
@@ -170,12 +192,14 @@ impl Monitor {
     /// # Errors
     ///
     /// The host does not give what a thread and its loop need.
-    pub fn start(self, machine: Box<dyn Machine>) -> Result<MonitorHandle, StartError> {
-        let stdio = if self.stdio {
-            Some(stdio::open().map_err(StartError::Stdio)?)
-        } else {
-            None
-        };
+    pub fn start(mut self, machine: Box<dyn Machine>) -> Result<MonitorHandle, StartError> {
+        let stdio = self.stdio.map(|protocol| {
+            let (stream, pump) = stdio::open()?;
+            Ok((stream, protocol, pump))
+        });
+        let stdio = stdio.transpose().map_err(StartError::Stdio)?;
+        let signals = self.signals.clone();
+        let connections = std::mem::take(&mut self.connections);
         let inbox = Arc::clone(&self.inbox);
         let waiting = Arc::clone(&self.waiting);
         let local_addresses = self.local_addresses.clone();
@@ -187,6 +211,8 @@ impl Monitor {
         match is_ready.recv() {
             Ok(Ok(())) => Ok(MonitorHandle {
                 thread: Some(thread),
+                signals,
+                connections,
                 inbox,
                 waiting,
                 local_addresses,
@@ -201,13 +227,14 @@ impl Monitor {
 fn serve(
     monitor: Monitor,
     machine: Box<dyn Machine>,
-    stdio: Option<(Stream, Pump)>,
+    stdio: Option<(Stream, Protocol, Pump)>,
     ready: &SyncSender<Result<(), ReactorError>>,
 ) {
     let Monitor {
         settings,
         inbox,
         sockets,
+        connected,
         waiting,
         ..
     } = monitor;
@@ -220,13 +247,17 @@ fn serve(
             return;
         }
     };
-    let pump = stdio.map(|(stream, pump)| {
-        server.borrow_mut().begin(stream);
+    let pump = stdio.map(|(stream, protocol, pump)| {
+        server.borrow_mut().begin(stream, protocol);
         pump
     });
-    for (socket, waits) in sockets {
-        let waiting = waits.then(|| Arc::clone(&waiting));
-        reactor.add(Box::new(Listener::new(socket, Rc::clone(&server), waiting)));
+    for (stream, protocol) in connected {
+        server.borrow_mut().begin(stream, protocol);
+    }
+    for (socket, address) in sockets {
+        let waiting = address.wait.then(|| Arc::clone(&waiting));
+        let listener = Listener::new(socket, address.protocol, Rc::clone(&server), waiting);
+        reactor.add(Box::new(listener));
     }
     let _ = ready.send(Ok(()));
     reactor.run();
@@ -244,6 +275,8 @@ fn serve(
 #[derive(Debug)]
 pub struct MonitorHandle {
     thread: Option<JoinHandle<()>>,
+    signals: Signals,
+    connections: Vec<Connection>,
     inbox: Arc<Inbox>,
     waiting: Arc<Waiting>,
     local_addresses: Vec<LocalAddress>,
@@ -253,7 +286,7 @@ impl MonitorHandle {
     /// Where to raise events.
     #[must_use]
     pub fn signals(&self) -> Signals {
-        Signals::new(&self.inbox)
+        self.signals.clone()
     }
 
     /// Where it listens, in the order of the addresses it was given.
@@ -280,6 +313,7 @@ impl MonitorHandle {
             if thread.join().is_err() {
                 tracing::error!("the monitor's thread has panicked");
             }
+            self.connections.clear();
         }
     }
 }

@@ -1,13 +1,17 @@
-//! The connections: who wants to hear which signal, and under which handle.
+//! The connections: who wants to hear which signal, and what the client knows that by.
+//!
+//! There is one kind of connection for all the ways to make one: they differ in what the client calls it ([`Hold`]) and in
+//! how its events are written ([`Rendering`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use faultvisor_schema::{Event, Signal};
+use faultvisor_schema::{Event, SignalName};
+use serde_json::value::RawValue;
 
-use crate::codec;
+use crate::rendering::{Form, Rendering};
 use crate::session::SessionId;
 
 /// The largest handle: what a client that keeps numbers in doubles still tells apart from the next one.
@@ -52,16 +56,54 @@ impl fmt::Display for Handle {
     }
 }
 
-/// A connection: a signal, a filter, and how its events are rendered.
+/// A connection: a signal, a filter, and how its events are written.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) session: SessionId,
-    pub(crate) signal: Signal,
+    pub(crate) signal: SignalName,
     /// The only device to hear of.
-    device: Option<String>,
-    /// What ends each of its events on the wire.
-    pub(crate) tail: Rc<[u8]>,
+    pub(crate) device: Option<String>,
+    pub(crate) rendering: Rc<Rendering>,
+    hold: Hold,
 }
+
+/// What a client knows a connection by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// By its handle, as the tag of its events.
+    Tag,
+    /// By a name of its own: the text that equal names have in common.
+    Name(String),
+    /// By its handle, as an object.
+    Object,
+}
+
+/// What a connection is to be.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) session: SessionId,
+    pub(crate) signal: SignalName,
+    pub(crate) device: Option<String>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("A session can hold {CONNECTION_LIMIT} connections at most")]
+    TooMany,
+    #[error("The ids of a session's connections can have {NAMES_LIMIT} bytes together at most")]
+    NamesTooLong,
+    #[error("Id '{0}' is in use already")]
+    InUse(String),
+    #[error("There are no connection handles left")]
+    NoHandles,
+}
+
+/// How many connections a session may hold: memory that a client takes is bounded, this too.
+const CONNECTION_LIMIT: usize = 65_536;
+
+/// How many bytes the names of a session's connections may have, all together.
+const NAMES_LIMIT: usize = 1024 * 1024;
 
 impl Connection {
     fn wants(&self, device: Option<&str>) -> bool {
@@ -69,56 +111,138 @@ impl Connection {
     }
 }
 
+/// What one session holds.
+#[derive(Debug, Default)]
+struct Held {
+    handles: BTreeSet<Handle>,
+    names: HashMap<String, Named>,
+    /// What the names cost together.
+    name_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Named {
+    handle: Handle,
+    /// The bytes that the name takes, wherever it is kept.
+    bytes: usize,
+}
+
 /// Every connection of every session.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     connections: BTreeMap<Handle, Connection>,
-    by_signal: BTreeMap<Signal, BTreeSet<Handle>>,
-    by_session: BTreeMap<SessionId, BTreeSet<Handle>>,
+    by_signal: BTreeMap<SignalName, BTreeSet<Handle>>,
+    by_session: BTreeMap<SessionId, Held>,
 }
 
 impl Registry {
-    /// Makes a connection. There is none to be had once all handles were given out.
-    pub(crate) fn connect(
+    /// Makes a connection whose events carry its handle as their tag.
+    pub(crate) fn connect_tagged(
         &mut self,
-        session: SessionId,
-        signal: Signal,
-        device: Option<String>,
-    ) -> Option<Handle> {
-        let handle = Handle::next()?;
-        let tail = codec::tagged(handle);
+        wanted: Wanted,
+        form: Form,
+    ) -> Result<Handle, ConnectError> {
+        self.connect(wanted, Hold::Tag, |handle| Rendering::tagged(form, handle))
+    }
+
+    /// Makes a connection that its client names.
+    pub(crate) fn connect_named(
+        &mut self,
+        wanted: Wanted,
+        form: Form,
+        id: &RawValue,
+        name: String,
+    ) -> Result<Handle, ConnectError> {
+        let session = wanted.session;
+        let held = self.by_session.entry(session).or_default();
+        if held.names.contains_key(&name) {
+            return Err(ConnectError::InUse(spoken(&name)));
+        }
+        // It is kept twice to be found, and once as it is written.
+        let bytes = 2 * name.len() + id.get().len();
+        if held.name_bytes.saturating_add(bytes) > NAMES_LIMIT {
+            return Err(ConnectError::NamesTooLong);
+        }
+        let handle = self.connect(wanted, Hold::Name(name.clone()), |_| {
+            Rendering::named(form, id)
+        })?;
+        let held = self.by_session.entry(session).or_default();
+        held.name_bytes += bytes;
+        held.names.insert(name, Named { handle, bytes });
+        Ok(handle)
+    }
+
+    /// Makes a connection that is an object.
+    pub(crate) fn connect_object(&mut self, wanted: Wanted) -> Result<Handle, ConnectError> {
+        self.connect(wanted, Hold::Object, Rendering::object)
+    }
+
+    fn connect(
+        &mut self,
+        wanted: Wanted,
+        hold: Hold,
+        rendering: impl FnOnce(Handle) -> Rendering,
+    ) -> Result<Handle, ConnectError> {
+        let Wanted {
+            session,
+            signal,
+            device,
+        } = wanted;
+        let held = self.by_session.entry(session).or_default();
+        if held.handles.len() >= CONNECTION_LIMIT {
+            return Err(ConnectError::TooMany);
+        }
+        let handle = Handle::next().ok_or(ConnectError::NoHandles)?;
+        held.handles.insert(handle);
+        self.by_signal.entry(signal).or_default().insert(handle);
         self.connections.insert(
             handle,
             Connection {
                 session,
                 signal,
                 device,
-                tail,
+                rendering: Rc::new(rendering(handle)),
+                hold,
             },
         );
-        self.by_signal.entry(signal).or_default().insert(handle);
-        self.by_session.entry(session).or_default().insert(handle);
-        Some(handle)
+        Ok(handle)
     }
 
-    /// Ends a connection that `session` holds, and says what it was.
-    pub(crate) fn disconnect(&mut self, session: SessionId, handle: Handle) -> Option<Connection> {
-        if !self.by_session.get_mut(&session)?.remove(&handle) {
-            return None;
+    /// A connection.
+    pub(crate) fn connection(&self, handle: Handle) -> Option<&Connection> {
+        self.connections.get(&handle)
+    }
+
+    /// The connection that a session knows by this name.
+    pub(crate) fn named(&self, session: SessionId, name: &str) -> Option<Handle> {
+        let named = self.by_session.get(&session)?.names.get(name)?;
+        Some(named.handle)
+    }
+
+    /// Ends a connection that `session` holds in this way. Returns whether it did.
+    pub(crate) fn disconnect(&mut self, session: SessionId, handle: Handle, hold: &Hold) -> bool {
+        let holds =
+            |connection: &Connection| connection.session == session && connection.hold == *hold;
+        if !self.connections.get(&handle).is_some_and(holds) {
+            return false;
         }
-        self.remove(handle)
+        self.remove(handle);
+        if let Some(held) = self.by_session.get_mut(&session) {
+            held.handles.remove(&handle);
+            if let Hold::Name(name) = hold
+                && let Some(named) = held.names.remove(name)
+            {
+                held.name_bytes -= named.bytes;
+            }
+        }
+        true
     }
 
     /// Ends every connection of a session.
     pub(crate) fn leave(&mut self, session: SessionId) {
-        for handle in self.by_session.remove(&session).unwrap_or_default() {
+        for handle in self.by_session.remove(&session).unwrap_or_default().handles {
             self.remove(handle);
         }
-    }
-
-    /// How many connections a session holds.
-    pub(crate) fn held_by(&self, session: SessionId) -> usize {
-        self.by_session.get(&session).map_or(0, BTreeSet::len)
     }
 
     /// The connections that an event goes to, the oldest first.
@@ -129,7 +253,7 @@ impl Registry {
     /// The connections that an event of a signal about a device goes to.
     pub(crate) fn of(
         &self,
-        signal: Signal,
+        signal: SignalName,
         device: Option<&str>,
     ) -> impl Iterator<Item = (Handle, &Connection)> {
         let handles = self.by_signal.get(&signal).into_iter().flatten();
@@ -144,6 +268,14 @@ impl Registry {
             handles.remove(&handle);
         }
         Some(connection)
+    }
+}
+
+/// A name as a message tells it.
+pub(crate) fn spoken(name: &str) -> String {
+    match serde_json::from_str(name) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => name.to_owned(),
     }
 }
 

@@ -1,14 +1,12 @@
-//! A message as a request: what is to be executed, with what, and what to answer to.
+//! What a client asks for, whatever the protocol that it asks in; and QMP's way of asking.
 
 use std::fmt;
 
-use faultvisor_schema::{Arguments, CommandError};
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use faultvisor_schema::CommandError;
 use serde_json::value::RawValue;
-use serde_json::{Map, Number, Value};
 
 use crate::codec::ascii;
+use crate::json::{self, Members, Strict};
 
 /// A request, well-formed or not.
 #[derive(Debug)]
@@ -16,15 +14,25 @@ pub(crate) struct Request {
     /// What the client wants to know the answer by, spelled as the client spelled it.
     pub(crate) id: Option<Box<RawValue>>,
     /// What it asks for, or why that cannot be said.
-    pub(crate) call: Result<Call, CommandError>,
+    pub(crate) call: Result<Call, Failure>,
 }
 
-/// A command by name.
+/// What is asked for. Arguments are an object, and not looked at before it is their turn.
 #[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) name: String,
-    pub(crate) arguments: Arguments,
-    pub(crate) band: Band,
+pub(crate) enum Call {
+    /// A command by name.
+    Command {
+        name: String,
+        arguments: Option<Box<RawValue>>,
+        band: Band,
+    },
+    /// A subscription, which the request's id names.
+    Subscribe {
+        event: String,
+        arguments: Option<Box<RawValue>>,
+    },
+    /// The end of one.
+    Unsubscribe { event: String },
 }
 
 /// Whether a command waits for its turn.
@@ -36,90 +44,120 @@ pub(crate) enum Band {
     Out,
 }
 
+/// Why a request has no result, and how far it got: JSON-RPC tells these apart.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) stage: Stage,
+    pub(crate) error: CommandError,
+}
+
+/// How far a request got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It is no JSON.
+    Text,
+    /// It is no request.
+    Request,
+    /// It asks for nothing that there is, or with the wrong arguments.
+    Command,
+    /// It was executed.
+    Execution,
+}
+
+impl Stage {
+    /// A failure at this stage.
+    pub(crate) fn failure(self, error: CommandError) -> Failure {
+        Failure { stage: self, error }
+    }
+}
+
 impl Request {
-    /// Makes a request of a message's JSON.
+    /// Makes a request of a message in QMP.
     pub(crate) fn parse(message: &[u8]) -> Self {
         let mut id = None;
-        let call = parse(message).and_then(|members| {
+        let call = members(message).and_then(|members| {
             for (name, value) in &members.0 {
                 if name == "id" {
                     id = RawValue::from_string(ascii(value.get())).ok();
                 }
             }
-            call(&members)
+            call(members).map_err(|error| Stage::Request.failure(error))
         });
         Self { id, call }
     }
 
     /// What stands for a message that was none.
     pub(crate) fn unreadable(error: &impl fmt::Display) -> Self {
+        let error = CommandError::generic(error.to_string());
         Self {
             id: None,
-            call: Err(CommandError::generic(error.to_string())),
+            call: Err(Stage::Text.failure(error)),
         }
+    }
+
+    /// Whether it is not to wait for its turn.
+    pub(crate) fn is_out_of_band(&self) -> bool {
+        matches!(
+            self.call,
+            Ok(Call::Command {
+                band: Band::Out,
+                ..
+            })
+        )
     }
 }
 
-fn parse(message: &[u8]) -> Result<Members, CommandError> {
-    let text = std::str::from_utf8(message)
-        .map_err(|_| CommandError::generic("JSON parse error, invalid UTF-8"))?;
-    match text.as_bytes().first() {
-        Some(b'{') => from_json(text),
-        _ => {
-            // What is no JSON at all is told so, and what is some other JSON is told that.
-            from_json::<Strict>(text)?;
-            Err(CommandError::generic("QMP input must be a JSON object"))
-        }
+fn members(message: &[u8]) -> Result<Members, Failure> {
+    let in_text = |error| Stage::Text.failure(error);
+    let text = json::text(message).map_err(in_text)?;
+    if message.first() == Some(&b'{') {
+        return json::read(text).map_err(in_text);
     }
+    // What is no JSON at all is told so, and what is some other JSON is told that.
+    json::read::<Strict>(text).map_err(in_text)?;
+    let error = CommandError::generic("QMP input must be a JSON object");
+    Err(Stage::Request.failure(error))
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, CommandError> {
-    // The lexer has bounded the nesting already.
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.disable_recursion_limit();
-    T::deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| CommandError::generic(format!("JSON parse error, {error}")))
-}
-
-fn call(members: &Members) -> Result<Call, CommandError> {
-    let mut command = None;
-    let mut arguments = Arguments::new();
-    for (name, value) in &members.0 {
-        match name.as_str() {
-            "id" => {}
-            "execute" | "exec-oob" => {
-                if command.is_some() {
-                    let message = "QMP input members 'execute' and 'exec-oob' exclude each other";
-                    return Err(CommandError::generic(message));
-                }
-                match from_json(value.get())? {
-                    Strict(Value::String(text)) => {
-                        let band = if name == "execute" {
-                            Band::In
-                        } else {
-                            Band::Out
-                        };
-                        command = Some((text, band));
-                    }
-                    Strict(_) => return Err(wrong_member(name, "a string")),
-                }
+fn call(members: Members) -> Result<Call, CommandError> {
+    const ACTIONS: [&str; 4] = ["execute", "exec-oob", "subscribe", "unsubscribe"];
+    let mut action: Option<(&str, String)> = None;
+    let mut arguments = None;
+    for (name, value) in members.0 {
+        if let Some(verb) = ACTIONS.into_iter().find(|verb| *verb == name) {
+            if let Some((other, _)) = action {
+                let message =
+                    format!("QMP input members '{other}' and '{verb}' exclude each other");
+                return Err(CommandError::generic(message));
             }
-            "arguments" => match from_json(value.get())? {
-                Strict(Value::Object(object)) => arguments = object,
-                Strict(_) => return Err(wrong_member(name, "an object")),
-            },
-            _ => return Err(unexpected_member(name)),
+            let text: String =
+                json::read(value.get()).map_err(|_| wrong_member(&name, "a string"))?;
+            action = Some((verb, text));
+        } else if name == "arguments" {
+            arguments = Some(value);
+        } else if name != "id" {
+            return Err(unexpected_member(&name));
         }
     }
-    let Some((name, band)) = command else {
-        return Err(CommandError::generic("QMP input lacks member 'execute'"));
-    };
-    Ok(Call {
+    if arguments
+        .as_ref()
+        .is_some_and(|a| !a.get().starts_with('{'))
+    {
+        return Err(wrong_member("arguments", "an object"));
+    }
+    let command = |name, band, arguments| Call::Command {
         name,
         arguments,
         band,
-    })
+    };
+    match action {
+        None => Err(CommandError::generic("QMP input lacks member 'execute'")),
+        Some(("execute", name)) => Ok(command(name, Band::In, arguments)),
+        Some(("exec-oob", name)) => Ok(command(name, Band::Out, arguments)),
+        Some(("subscribe", event)) => Ok(Call::Subscribe { event, arguments }),
+        Some(_) if arguments.is_some() => Err(unexpected_member("arguments")),
+        Some((_, event)) => Ok(Call::Unsubscribe { event }),
+    }
 }
 
 fn wrong_member(name: &str, expected: &str) -> CommandError {
@@ -131,108 +169,16 @@ pub(crate) fn unexpected_member(name: &str) -> CommandError {
     CommandError::generic(format!("QMP input member '{name}' is unexpected"))
 }
 
-/// The members of an object, each as it was spelled.
-struct Members(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                let mut seen = std::collections::HashSet::new();
-                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if !seen.insert(key.clone()) {
-                        return Err(A::Error::custom(format!("duplicate key '{key}'")));
-                    }
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// Any JSON value, but no object that says one thing twice.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(Strict(element)) = seq.next_element()? {
-            elements.push(element);
-        }
-        Ok(Value::Array(elements))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let Strict(value) = map.next_value()?;
-            if members.contains_key(&key) {
-                return Err(A::Error::custom(format!("duplicate key '{key}'")));
-            }
-            members.insert(key, value);
-        }
-        Ok(Value::Object(members))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn refused(message: &str) -> String {
-        Request::parse(message.as_bytes()).call.unwrap_err().desc
+        Request::parse(message.as_bytes())
+            .call
+            .unwrap_err()
+            .error
+            .desc
     }
 
     #[test]
@@ -280,11 +226,15 @@ mod tests {
             refused(r#"{"execute": "stop", "foo": 1}"#),
             "QMP input member 'foo' is unexpected"
         );
-        assert!(refused(r#"{"execute": "stop", "execute": "quit"}"#).contains("duplicate key"));
-        assert!(
-            refused(r#"{"execute": "stop", "arguments": {"a": {"b": 1, "b": 2}}}"#)
-                .contains("duplicate key 'b'")
+        assert_eq!(
+            refused(r#"{"execute": "stop", "exec-oob": "stop"}"#),
+            "QMP input members 'execute' and 'exec-oob' exclude each other"
         );
+        assert_eq!(
+            refused(r#"{"unsubscribe": "STOP", "arguments": {}}"#),
+            "QMP input member 'arguments' is unexpected"
+        );
+        assert!(refused(r#"{"execute": "stop", "execute": "quit"}"#).contains("duplicate key"));
         assert!(refused("{\"execute\"}").starts_with("JSON parse error, "));
         assert!(refused("foo").starts_with("JSON parse error, "));
     }
@@ -293,7 +243,7 @@ mod tests {
     fn bytes_that_are_no_utf8_are_an_error() {
         let request = Request::parse(b"{\"execute\": \"\xc0\x80\"}");
         assert_eq!(
-            request.call.unwrap_err().desc,
+            request.call.unwrap_err().error.desc,
             "JSON parse error, invalid UTF-8"
         );
     }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_manager::EventSet;
-use faultvisor_schema::{Event, Signal};
+use faultvisor_schema::{Event, SignalName};
 
 use crate::Machine;
-use crate::codec;
 use crate::inbox::{Inbox, Item, Timestamp};
 use crate::monitor::Settings;
+use crate::protocol::Protocol;
 use crate::registry::Registry;
+use crate::rendering::{Encoded, Rendering};
 use crate::session::{Session, SessionId, Surroundings};
 use crate::stream::Stream;
 use crate::throttle::Throttle;
@@ -27,8 +28,8 @@ pub(crate) type Shared = Rc<RefCell<Server>>;
 /// What a delayed default event is kept as.
 #[derive(Debug)]
 struct Delayed {
-    signal: Signal,
-    body: Rc<[u8]>,
+    signal: SignalName,
+    event: Rc<Encoded>,
 }
 
 /// Everything that the monitor's thread owns.
@@ -44,7 +45,7 @@ pub(crate) struct Server {
     next_session: SessionId,
     registry: Registry,
     throttle: Throttle<Delayed>,
-    untagged: Rc<[u8]>,
+    unasked: Rc<Rendering>,
     closing: Option<Instant>,
     scratch: Vec<u8>,
 }
@@ -69,7 +70,7 @@ impl Server {
             next_session: SessionId::FIRST,
             registry: Registry::default(),
             throttle: Throttle::new(settings.default_event_interval),
-            untagged: codec::untagged(),
+            unasked: Rc::new(Rendering::unasked()),
             closing: None,
             scratch: vec![0; READ_SIZE],
             settings,
@@ -77,11 +78,11 @@ impl Server {
     }
 
     /// Begins a session.
-    pub(crate) fn begin(&mut self, stream: Stream) -> SessionId {
+    pub(crate) fn begin(&mut self, stream: Stream, protocol: Protocol) -> SessionId {
         let id = self.next_session;
         self.next_session = id.next();
-        self.sessions
-            .insert(id, Session::new(id, stream, self.settings.output_limit));
+        let session = Session::new(id, protocol, stream, self.settings.output_limit);
+        self.sessions.insert(id, session);
         self.begun.push(id);
         self.touched.insert(id);
         id
@@ -137,25 +138,26 @@ impl Server {
     }
 
     fn deliver(&mut self, event: &Event, timestamp: Timestamp, now: Instant) {
-        let body = match codec::event(event, timestamp) {
-            Ok(body) => body,
+        let encoded = match Encoded::event(event, timestamp) {
+            Ok(encoded) => Rc::new(encoded),
             Err(error) => return tracing::error!(%error, "cannot encode an event"),
         };
-        self.deliver_default(event, &body, now);
+        self.deliver_default(event, &encoded, now);
         for (handle, connection) in self.registry.of_event(event) {
             if let Some(session) = self.sessions.get_mut(&connection.session) {
+                let rendering = &connection.rendering;
                 session
                     .output
-                    .event(Some(handle), connection.signal, &body, &connection.tail);
+                    .event(Some(handle), connection.signal, rendering, &encoded);
                 self.touched.insert(connection.session);
             }
         }
     }
 
-    fn deliver_default(&mut self, event: &Event, body: &Rc<[u8]>, now: Instant) {
+    fn deliver_default(&mut self, event: &Event, encoded: &Rc<Encoded>, now: Instant) {
         let delayed = Delayed {
             signal: event.signal(),
-            body: Rc::clone(body),
+            event: Rc::clone(encoded),
         };
         let Some(key) = rate_key(event).filter(|_| !self.settings.default_event_interval.is_zero())
         else {
@@ -179,17 +181,17 @@ impl Server {
             if session.has_default_events() {
                 session
                     .output
-                    .event(None, event.signal, &event.body, &self.untagged);
+                    .event(None, event.signal, &self.unasked, &event.event);
                 self.touched.insert(*id);
             }
         }
     }
 
     /// Tells everyone who would have heard of events that they will not.
-    fn lose(&mut self, signal: Signal, device: Option<&str>, count: u64) {
+    fn lose(&mut self, signal: SignalName, device: Option<&str>, count: u64) {
         for (id, session) in &mut self.sessions {
             if session.has_default_events() {
-                session.output.lose(None, signal, &self.untagged, count);
+                session.output.lose(None, signal, &self.unasked, count);
                 self.touched.insert(*id);
             }
         }
@@ -197,7 +199,7 @@ impl Server {
             if let Some(session) = self.sessions.get_mut(&connection.session) {
                 session
                     .output
-                    .lose(Some(handle), signal, &connection.tail, count);
+                    .lose(Some(handle), signal, &connection.rendering, count);
                 self.touched.insert(connection.session);
             }
         }

@@ -1,27 +1,34 @@
 //! A session: one client, from its greeting to its last answer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
 use event_manager::EventSet;
 use faultvisor_schema::{
-    Command, CommandError, ErrorClass, MachineReturn, MonitorCommand, MonitorReturn,
+    Arguments, COMMANDS, Command, CommandError, Empty, ErrorClass, MachineCommand, MachineReturn,
+    QMPCapability,
 };
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::Machine;
-use crate::codec;
+use crate::codec::{self, LINE_END};
 use crate::executor::{CAPABILITIES, Executor, Negotiation, version};
 use crate::inbox::{Inbox, Reply, Ticket};
+use crate::json::{self, Strict};
+use crate::json_rpc::Message;
 use crate::lexer::Lexer;
+use crate::objects::Hinted;
 use crate::output::Output;
-use crate::registry::Registry;
-use crate::request::{Band, Call, Request, unexpected_member};
+use crate::protocol::Protocol;
+use crate::registry::{Handle, Registry};
+use crate::request::{Band, Call, Failure, Request, Stage, unexpected_member};
 use crate::stream::Stream;
 
-/// How many in-band commands of a session may wait for their answer before it is not read from any more.
+/// How many in-band commands of a session may wait for their answer before it is not read from any more. As many may
+/// be with the machine out of band.
 const IN_BAND_LIMIT: usize = 8;
 
 /// Which session, for the life of the process.
@@ -52,43 +59,96 @@ pub(crate) struct Surroundings<'a> {
 #[derive(Debug)]
 pub(crate) struct Session {
     id: SessionId,
+    protocol: Protocol,
     pub(crate) stream: Stream,
     pub(crate) output: Output,
+    output_limit: usize,
     negotiation: Negotiation,
     lexer: Lexer,
     /// What was read and not looked at yet.
     unread: VecDeque<u8>,
-    waiting: VecDeque<Request>,
-    in_flight: Option<InFlight>,
+    /// The messages that are not answered yet; the first one is being executed.
+    waiting: VecDeque<Pending>,
+    /// The requests that the machine is executing, by what their tickets say.
+    in_flight: BTreeMap<u64, InFlight>,
     sequence: u64,
     input_ended: bool,
     broken: bool,
 }
 
-/// The request that the machine is executing.
+/// A message that is not answered yet.
+#[derive(Debug)]
+struct Pending {
+    requests: VecDeque<Request>,
+    /// The answers so far, if they are to be told together.
+    batch: Option<Vec<u8>>,
+    /// The in-band request of it that the machine is executing.
+    in_flight: Option<u64>,
+    /// The connections that were made by it, to be told how things are once they are answered.
+    initial: Vec<Handle>,
+}
+
+/// A request that the machine is executing.
 #[derive(Debug)]
 struct InFlight {
-    sequence: u64,
     id: Option<Box<RawValue>>,
+    band: Band,
+}
+
+/// What a call comes to.
+#[derive(Debug)]
+enum Action {
+    Command(Command),
+    Subscribe {
+        event: String,
+        device: Option<String>,
+    },
+    Unsubscribe {
+        event: String,
+    },
+}
+
+impl From<Message> for Pending {
+    fn from(message: Message) -> Self {
+        let (requests, batch) = match message {
+            Message::One(request) => (VecDeque::from([request]), None),
+            Message::Batch(requests) => (requests.into(), Some(Vec::new())),
+        };
+        Self {
+            requests,
+            batch,
+            in_flight: None,
+            initial: Vec::new(),
+        }
+    }
 }
 
 impl Session {
-    /// Begins a session, with its greeting.
-    pub(crate) fn new(id: SessionId, stream: Stream, output_limit: usize) -> Self {
+    /// Begins a session, with its greeting if the protocol has one.
+    pub(crate) fn new(
+        id: SessionId,
+        protocol: Protocol,
+        stream: Stream,
+        output_limit: usize,
+    ) -> Self {
         let mut session = Self {
             id,
+            protocol,
             stream,
             output: Output::new(output_limit),
-            negotiation: Negotiation::default(),
-            lexer: Lexer::default(),
+            output_limit,
+            negotiation: Negotiation::new(protocol),
+            lexer: Lexer::new(protocol.dialect()),
             unread: VecDeque::new(),
             waiting: VecDeque::new(),
-            in_flight: None,
+            in_flight: BTreeMap::new(),
             sequence: 0,
             input_ended: false,
             broken: false,
         };
-        session.say(codec::greeting(&version(), CAPABILITIES));
+        if protocol == Protocol::Qmp {
+            session.say(codec::greeting(&version(), CAPABILITIES));
+        }
         session
     }
 
@@ -147,7 +207,7 @@ impl Session {
     pub(crate) fn advance(&mut self, surroundings: &mut Surroundings<'_>) {
         loop {
             self.execute_waiting(surroundings);
-            if !self.broken && self.takes_requests() && self.next_request() {
+            if !self.broken && self.takes_requests() && self.next_message(surroundings) {
                 continue;
             }
             let was_full = self.output.is_full();
@@ -169,33 +229,69 @@ impl Session {
 
     /// The machine answers.
     pub(crate) fn answered(&mut self, sequence: u64, result: &Result<MachineReturn, CommandError>) {
-        if let Some(request) = self
-            .in_flight
-            .take_if(|request| request.sequence == sequence)
-        {
-            self.answer(result, request.id.as_deref());
+        let Some(request) = self.in_flight.remove(&sequence) else {
+            return;
+        };
+        self.answer_of_machine(result, request.id.as_deref(), request.band);
+        if let Some(first) = self.waiting.front_mut() {
+            first.in_flight.take_if(|flying| *flying == sequence);
+        }
+    }
+
+    fn answer_of_machine(
+        &mut self,
+        result: &Result<MachineReturn, CommandError>,
+        id: Option<&RawValue>,
+        band: Band,
+    ) {
+        match result {
+            Err(error) => {
+                let failure = Stage::Execution.failure(error.clone());
+                self.answer::<Empty>(Err(&failure), id, band);
+            }
+            Ok(value) if self.negotiation.has(QMPCapability::ClassHints) => {
+                self.answer(Ok(&Hinted(value)), id, band);
+            }
+            Ok(value) => self.answer(Ok(value), id, band),
         }
     }
 
     fn outstanding(&self) -> usize {
-        self.waiting.len() + usize::from(self.in_flight.is_some())
+        self.waiting.len() + self.out_of_band()
+    }
+
+    /// How many out-of-band requests the machine is executing.
+    fn out_of_band(&self) -> usize {
+        self.in_flight
+            .values()
+            .filter(|request| request.band == Band::Out)
+            .count()
     }
 
     fn takes_requests(&self) -> bool {
-        self.outstanding() < IN_BAND_LIMIT && !self.output.is_full()
+        self.waiting.len() < IN_BAND_LIMIT
+            && self.out_of_band() < IN_BAND_LIMIT
+            && !self.output.is_full()
     }
 
-    /// Takes the next request out of what was read. Returns whether there was one.
-    fn next_request(&mut self) -> bool {
+    /// Takes the next message out of what was read. Returns whether there was one.
+    fn next_message(&mut self, surroundings: &mut Surroundings<'_>) -> bool {
         while !self.unread.is_empty() {
             let (count, lexed) = self.lexer.read(self.unread.as_slices().0);
             self.unread.drain(..count);
-            let request = match lexed {
+            let message = match lexed {
                 None => continue,
-                Some(Ok(message)) => Request::parse(&message),
-                Some(Err(error)) => Request::unreadable(&error),
+                Some(Ok(message)) => self.protocol.parse(&message),
+                Some(Err(error)) => self.protocol.unreadable(&error),
             };
-            self.waiting.push_back(request);
+            match message {
+                Message::One(request)
+                    if request.is_out_of_band() && self.negotiation.has(QMPCapability::Oob) =>
+                {
+                    self.execute(request, Band::Out, surroundings);
+                }
+                message => self.waiting.push_back(message.into()),
+            }
             return true;
         }
         // An idle session keeps no room for what it once had to read.
@@ -205,78 +301,231 @@ impl Session {
 
     /// Executes requests in their order until one has to wait for the machine.
     fn execute_waiting(&mut self, surroundings: &mut Surroundings<'_>) {
-        while self.in_flight.is_none() && !self.broken {
-            let Some(request) = self.waiting.pop_front() else {
-                return;
-            };
-            self.execute(request, surroundings);
+        while !self.broken
+            && let Some(first) = self.waiting.front_mut()
+            && first.in_flight.is_none()
+        {
+            match first.requests.pop_front() {
+                Some(request) => self.execute(request, Band::In, surroundings),
+                None => self.finish_message(surroundings),
+            }
         }
     }
 
-    fn execute(&mut self, request: Request, surroundings: &mut Surroundings<'_>) {
+    /// The first message is answered.
+    fn finish_message(&mut self, surroundings: &mut Surroundings<'_>) {
+        let Some(message) = self.waiting.pop_front() else {
+            return;
+        };
+        if let Some(mut answers) = message.batch.filter(|answers| !answers.is_empty()) {
+            answers.push(b']');
+            answers.extend_from_slice(LINE_END);
+            self.output.answer(answers);
+        }
+        for handle in message.initial {
+            self.executor(surroundings).tell_initial(handle);
+        }
+    }
+
+    fn execute(&mut self, request: Request, band: Band, surroundings: &mut Surroundings<'_>) {
         let Request { id, call } = request;
-        match call.and_then(|call| self.command(call)) {
-            Err(error) => self.answer(&Err::<MonitorReturn, _>(error), id.as_deref()),
-            Ok(Command::Monitor(command)) => {
-                let result = command.execute(&mut Executor {
-                    session: self.id,
-                    negotiation: &mut self.negotiation,
-                    output: &mut self.output,
-                    registry: surroundings.registry,
-                    machine: surroundings.machine,
+        let action = call
+            .and_then(|call| self.action(call, band))
+            .and_then(|action| self.has_room(band).map(|()| action));
+        let id_text = id.as_deref();
+        match action {
+            Err(failure) => self.answer::<Empty>(Err(&failure), id_text, band),
+            Ok(Action::Command(Command::Monitor(command))) => {
+                self.perform(id_text, band, surroundings, |executor| {
+                    command.execute(executor)
                 });
-                self.answer(&result, id.as_deref());
             }
-            Ok(Command::Machine(command)) => {
-                self.sequence += 1;
-                let ticket = Ticket {
-                    session: self.id,
-                    sequence: self.sequence,
-                };
-                self.in_flight = Some(InFlight {
-                    sequence: self.sequence,
-                    id,
+            Ok(Action::Subscribe { event, device }) => {
+                self.perform(id_text, band, surroundings, |executor| {
+                    let id = needs_id(id_text)?;
+                    executor.listen(&event, id, device).map(|()| Empty {})
                 });
-                surroundings
-                    .machine
-                    .submit(command, Reply::new(surroundings.inbox, ticket));
             }
+            Ok(Action::Unsubscribe { event }) => {
+                self.perform(id_text, band, surroundings, |executor| {
+                    let id = needs_id(id_text)?;
+                    executor.unlisten(id, Some(&event)).map(|()| Empty {})
+                });
+            }
+            Ok(Action::Command(Command::Machine(command))) => {
+                self.ask(command, id, band, surroundings);
+            }
+        }
+    }
+
+    /// Has the machine execute a command.
+    fn ask(
+        &mut self,
+        command: MachineCommand,
+        id: Option<Box<RawValue>>,
+        band: Band,
+        surroundings: &mut Surroundings<'_>,
+    ) {
+        let answer = surroundings.machine.answer(&command);
+        let known = match answer {
+            // Nothing is raised that the answer could overtake.
+            Some(answer) if surroundings.inbox.is_empty() => {
+                return self.answer_of_machine(&Ok(answer), id.as_deref(), band);
+            }
+            known => known,
+        };
+        self.sequence += 1;
+        let ticket = Ticket {
+            session: self.id,
+            sequence: self.sequence,
+        };
+        if band == Band::In
+            && let Some(first) = self.waiting.front_mut()
+        {
+            first.in_flight = Some(self.sequence);
+        }
+        self.in_flight.insert(self.sequence, InFlight { id, band });
+        let reply = Reply::new(surroundings.inbox, ticket);
+        match known {
+            Some(answer) => reply.send(Ok(answer)),
+            None => surroundings.machine.submit(command, reply),
+        }
+    }
+
+    /// Does what the monitor does itself, and answers.
+    fn perform<T: Serialize>(
+        &mut self,
+        id: Option<&RawValue>,
+        band: Band,
+        surroundings: &mut Surroundings<'_>,
+        action: impl FnOnce(&mut Executor<'_>) -> Result<T, CommandError>,
+    ) {
+        let mut executor = self.executor(surroundings);
+        let result = action(&mut executor).map_err(|error| Stage::Execution.failure(error));
+        let initial = executor.initial;
+        self.answer(result.as_ref(), id, band);
+        match self.waiting.front_mut() {
+            // Its answer is still to come, with those of its batch.
+            Some(first) if band == Band::In && first.batch.is_some() => {
+                first.initial.extend(initial);
+            }
+            _ => {
+                if let Some(handle) = initial {
+                    self.executor(surroundings).tell_initial(handle);
+                }
+            }
+        }
+    }
+
+    fn executor<'a>(&'a mut self, surroundings: &'a mut Surroundings<'_>) -> Executor<'a> {
+        Executor {
+            session: self.id,
+            protocol: self.protocol,
+            negotiation: &mut self.negotiation,
+            output: &mut self.output,
+            registry: surroundings.registry,
+            machine: surroundings.machine,
+            inbox: surroundings.inbox,
+            initial: None,
         }
     }
 
     /// What a call means at this point of the session.
-    fn command(&self, call: Call) -> Result<Command, CommandError> {
-        if call.band == Band::Out {
-            // The capability "oob" is not offered, so it cannot be on.
-            return Err(unexpected_member("exec-oob"));
+    fn action(&self, call: Call, band: Band) -> Result<Action, Failure> {
+        match call {
+            Call::Command {
+                band: Band::Out, ..
+            } if !self.negotiation.has(QMPCapability::Oob) => {
+                Err(Stage::Request.failure(unexpected_member("exec-oob")))
+            }
+            Call::Command {
+                name, arguments, ..
+            } => self
+                .command(&name, arguments.as_deref(), band)
+                .map(Action::Command)
+                .map_err(|error| Stage::Command.failure(error)),
+            Call::Subscribe { event, arguments } => {
+                self.may_subscribe("subscribe")?;
+                let device = device_of(arguments.as_deref())
+                    .map_err(|error| Stage::Command.failure(error))?;
+                Ok(Action::Subscribe { event, device })
+            }
+            Call::Unsubscribe { event } => {
+                self.may_subscribe("unsubscribe")?;
+                Ok(Action::Unsubscribe { event })
+            }
         }
-        let before = matches!(
-            call.name.as_str(),
-            "qmp_capabilities" | "disable-default-events"
-        );
-        if before && self.negotiation.complete {
+    }
+
+    fn may_subscribe(&self, member: &str) -> Result<(), Failure> {
+        if !self.negotiation.complete {
+            return Err(Stage::Command.failure(negotiate_first()));
+        }
+        if !self.negotiation.has(QMPCapability::Subscribe) {
+            return Err(Stage::Request.failure(unexpected_member(member)));
+        }
+        Ok(())
+    }
+
+    fn command(
+        &self,
+        name: &str,
+        arguments: Option<&RawValue>,
+        band: Band,
+    ) -> Result<Command, CommandError> {
+        let negotiates = matches!(name, "qmp_capabilities" | "disable-default-events");
+        if negotiates && self.protocol != Protocol::Qmp {
+            return Err(CommandError::command_not_found(name));
+        }
+        if negotiates && self.negotiation.complete {
             let message = "Capabilities negotiation is already complete, command ignored";
             return Err(CommandError::new(ErrorClass::CommandNotFound, message));
         }
-        if !before && !self.negotiation.complete {
-            let message = "Expecting capabilities negotiation with 'qmp_capabilities'";
-            return Err(CommandError::new(ErrorClass::CommandNotFound, message));
+        if !negotiates && !self.negotiation.complete {
+            return Err(negotiate_first());
         }
-        let command = Command::decode(&call.name, call.arguments)?;
-        debug_assert_eq!(
-            before,
-            matches!(
-                command,
-                Command::Monitor(
-                    MonitorCommand::QmpCapabilities(_) | MonitorCommand::DisableDefaultEvents
-                )
-            )
-        );
-        Ok(command)
+        if band == Band::Out {
+            out_of_band(name)?;
+        }
+        Command::decode(name, read_arguments(arguments)?)
     }
 
-    fn answer<T: Serialize>(&mut self, result: &Result<T, CommandError>, id: Option<&RawValue>) {
-        self.say(codec::answer(result, id));
+    /// Whether a batch may go on: what it has to say is kept until its end, and that is bounded too.
+    fn has_room(&self, band: Band) -> Result<(), Failure> {
+        let batch = self.waiting.front().and_then(|first| first.batch.as_ref());
+        if band == Band::In && batch.is_some_and(|answers| answers.len() >= self.output_limit) {
+            let message = format!(
+                "The answers of a batch can have {} bytes together at most",
+                self.output_limit
+            );
+            return Err(Stage::Execution.failure(CommandError::generic(message)));
+        }
+        Ok(())
+    }
+
+    fn answer<T: Serialize>(
+        &mut self,
+        result: Result<&T, &Failure>,
+        id: Option<&RawValue>,
+        band: Band,
+    ) {
+        let Some(answer) = self.protocol.answer(result, id) else {
+            return;
+        };
+        let batch = match self.waiting.front_mut() {
+            Some(first) if band == Band::In => first.batch.as_mut(),
+            _ => None,
+        };
+        match (batch, answer) {
+            (Some(answers), Ok(answer)) => {
+                answers.extend_from_slice(if answers.is_empty() { b"[" } else { b", " });
+                answers.extend_from_slice(&answer);
+            }
+            (_, answer) => self.say(answer.map(|mut answer| {
+                answer.extend_from_slice(LINE_END);
+                answer
+            })),
+        }
     }
 
     fn say(&mut self, line: serde_json::Result<Vec<u8>>) {
@@ -289,4 +538,46 @@ impl Session {
             }
         }
     }
+}
+
+fn negotiate_first() -> CommandError {
+    let message = "Expecting capabilities negotiation with 'qmp_capabilities'";
+    CommandError::new(ErrorClass::CommandNotFound, message)
+}
+
+/// Whether a command may overtake others. That there is none of that name is said later.
+fn out_of_band(name: &str) -> Result<(), CommandError> {
+    let entry = COMMANDS.binary_search_by_key(&name, |entry| entry.name);
+    match entry.map(|index| COMMANDS[index].allow_oob) {
+        Ok(false) => {
+            let message = format!("The command {name} does not support OOB");
+            Err(CommandError::generic(message))
+        }
+        Ok(true) | Err(_) => Ok(()),
+    }
+}
+
+fn read_arguments(arguments: Option<&RawValue>) -> Result<Arguments, CommandError> {
+    match arguments
+        .map(|arguments| json::read(arguments.get()))
+        .transpose()?
+    {
+        None => Ok(Arguments::new()),
+        Some(Strict(Value::Object(members))) => Ok(members),
+        Some(Strict(_)) => Err(CommandError::generic("Arguments must be an object")),
+    }
+}
+
+/// The arguments of a subscription.
+fn device_of(arguments: Option<&RawValue>) -> Result<Option<String>, CommandError> {
+    let root = faultvisor_schema::Path::ROOT;
+    let arguments = Value::Object(read_arguments(arguments)?);
+    let mut members = faultvisor_schema::Members::open(arguments, &root)?;
+    let device = members.optional("device")?;
+    members.close()?;
+    Ok(device)
+}
+
+fn needs_id(id: Option<&RawValue>) -> Result<&RawValue, CommandError> {
+    id.ok_or_else(|| CommandError::generic("QMP input lacks member 'id'"))
 }

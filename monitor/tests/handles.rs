@@ -117,7 +117,7 @@ fn an_accessor_can_be_of_one_device_only() {
 fn every_event_of_the_schema_has_its_accessor() {
     let server = Server::new();
     let mut client = server.quiet_client();
-    for signal in faultvisor_schema::Signal::ALL {
+    for signal in faultvisor_schema::SignalName::ALL {
         assert!(client.execute(signal.accessor()).is_i64());
     }
 }

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use faultvisor_monitor::{ListenAddress, LocalAddress, Machine, Monitor, Reply};
-use faultvisor_schema::{Event, MachineCommand};
+use faultvisor_schema::{Event, MachineCommand, MachineReturn};
 use support::{Client, Server};
 use tempfile::TempDir;
 
@@ -21,6 +21,14 @@ struct NoMachine;
 
 impl Machine for NoMachine {
     fn submit(&self, _: MachineCommand, _: Reply) {}
+
+    fn answer(&self, _: &MachineCommand) -> Option<MachineReturn> {
+        None
+    }
+
+    fn is_current(&self, _: &Event) -> bool {
+        false
+    }
 
     fn has_device(&self, _: &str) -> bool {
         false

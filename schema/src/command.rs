@@ -52,11 +52,28 @@ pub(crate) fn no_arguments(arguments: Arguments) -> Result<(), CommandError> {
     Members::open(Value::Object(arguments), &Path::ROOT)?.close()
 }
 
-/// Decodes the arguments of an accessor whose events say which device they are about.
-pub(crate) fn device_argument(arguments: Arguments) -> Result<Option<String>, CommandError> {
+/// What an accessor can be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessorArguments {
+    /// The only device to hear of.
+    pub device: Option<String>,
+    /// Whether the connection starts with an event for the state that things are in.
+    pub initial: bool,
+}
+
+/// Decodes the arguments of an accessor. `takes_device`: its events say which device they are about.
+pub(crate) fn accessor_arguments(
+    arguments: Arguments,
+    takes_device: bool,
+) -> Result<AccessorArguments, CommandError> {
     let root = Path::ROOT;
     let mut members = Members::open(Value::Object(arguments), &root)?;
-    let device = members.optional("device")?;
+    let device = if takes_device {
+        members.optional("device")?
+    } else {
+        None
+    };
+    let initial = members.optional("initial")?.unwrap_or(false);
     members.close()?;
-    Ok(device)
+    Ok(AccessorArguments { device, initial })
 }

@@ -4,7 +4,8 @@
 //!
 //! * of a type, one that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`]): an enum or a struct as
 //!   it is, a union as a struct with an enum of its branches, an alternate as an enum,
-//! * of an event, a variant of [`Event`] and of [`Signal`], and the command that connects to it,
+//! * of an event, a variant of [`Event`] and of [`SignalName`], a [`Signal`] in [`Signals`], and the command that connects
+//!   to it,
 //! * of a command, a variant of [`MachineCommand`] or [`MonitorCommand`], a method of [`MachineCommands`] or
 //!   [`MonitorCommands`], and an entry of [`COMMANDS`].
 //!
@@ -17,6 +18,7 @@ mod command;
 mod decode;
 mod error;
 mod introspection;
+mod signal;
 
 #[cfg(test)]
 mod language;
@@ -25,11 +27,12 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/schema.rs"));
 }
 
-pub use command::{Arguments, CommandEntry, CommandOwner, Empty, Null};
+pub use command::{AccessorArguments, Arguments, CommandEntry, CommandOwner, Empty, Null};
 pub use decode::{Decode, Members, Path};
 pub use error::{CommandError, ErrorClass};
 pub use generated::*;
 pub use introspection::introspection;
+pub use signal::{Connection, Signal};
 
-use command::{arguments, device_argument, no_arguments};
+use command::{accessor_arguments, arguments, no_arguments};
 use decode::one_of;

@@ -79,13 +79,13 @@ fn every_event_is_described_and_every_signal_is_one() {
     let described: BTreeSet<_> = of_kind(SchemaMetaType::Event)
         .map(|entity| entity.name.as_str())
         .collect();
-    for signal in Signal::ALL {
+    for signal in SignalName::ALL {
         assert!(described.contains(signal.name()), "{}", signal.name());
     }
     let notices: Vec<_> = of_kind(SchemaMetaType::Event)
         .filter(|entity| entity.features.iter().flatten().any(|f| f == "notice"))
         .collect();
-    assert_eq!(described.len(), Signal::ALL.len() + notices.len());
+    assert_eq!(described.len(), SignalName::ALL.len() + notices.len());
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_tag_is_a_member_of_an_enum_with_a_variant_for_each_value() {
 
 #[test]
 fn an_accessor_takes_a_device_only_where_its_events_have_one() {
-    for signal in Signal::ALL {
+    for signal in SignalName::ALL {
         let arguments = arguments(signal.accessor());
         assert_eq!(arguments.contains_key("device"), signal.has_device());
         assert!(arguments.values().all(|a| a.default == Some(Value::Null)));

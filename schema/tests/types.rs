@@ -78,11 +78,17 @@ fn a_name_and_arguments_become_a_command() {
         Ok(Command::Monitor(put))
     );
     let get = MonitorCommand::GetEvent {
-        signal: Signal::BlockIoError,
-        device: Some("disk0".to_owned()),
+        signal: SignalName::BlockIoError,
+        arguments: AccessorArguments {
+            device: Some("disk0".to_owned()),
+            initial: true,
+        },
     };
     assert_eq!(
-        decode("get-block-io-error-event", json!({"device": "disk0"})),
+        decode(
+            "get-block-io-error-event",
+            json!({"device": "disk0", "initial": true})
+        ),
         Ok(Command::Monitor(get))
     );
     assert_eq!(
@@ -185,7 +191,7 @@ fn the_table_has_every_command_once_and_sorted() {
             assert_ne!(error.class, ErrorClass::CommandNotFound, "{}", entry.name);
         }
     }
-    for signal in Signal::ALL {
+    for signal in SignalName::ALL {
         let entry = COMMANDS
             .iter()
             .find(|entry| entry.name == signal.accessor())
@@ -210,13 +216,13 @@ fn an_event_knows_its_signal_and_its_device() {
     });
     assert_eq!(
         (reset.signal(), reset.name(), reset.device()),
-        (Signal::Reset, "RESET", None)
+        (SignalName::Reset, "RESET", None)
     );
     assert_eq!(
         serde_json::to_value(&reset).unwrap(),
         json!({"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}})
     );
-    assert!(Signal::BlockIoError.has_device() && !Signal::Stop.has_device());
+    assert!(SignalName::BlockIoError.has_device() && !SignalName::Stop.has_device());
 }
 
 struct Machine;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
 use faultvisor_devices::sync::lock;
 use faultvisor_monitor::{Monitor, Reply};
-use faultvisor_schema::MachineCommand;
+use faultvisor_schema::{Event, MachineCommand, MachineReturn, Signals};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Configuration, UsageError};
 use crate::console::{Console, ConsoleError};
 use crate::host_signals;
 use crate::inbox::{Inbox, Notice, Sender};
-use crate::machine::{AssemblyError, DeviceNames, Ending, Machine, Plan};
+use crate::machine::{AssemblyError, Ending, Machine, Plan, View};
 use crate::pid_file::{PidFile, PidFileError};
 
 /// How long the end of the program waits for clients and the console to take what is left.
@@ -52,7 +52,7 @@ pub enum ProgramError {
 /// What the monitor's thread knows of the machine.
 struct Link {
     inbox: Mutex<Sender>,
-    devices: DeviceNames,
+    view: View,
 }
 
 impl faultvisor_monitor::Machine for Link {
@@ -60,8 +60,16 @@ impl faultvisor_monitor::Machine for Link {
         lock(&self.inbox).send(Notice::Command(command, reply));
     }
 
+    fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
+        self.view.answer(command)
+    }
+
     fn has_device(&self, name: &str) -> bool {
-        self.devices.contains(name)
+        self.view.has_disk(name)
+    }
+
+    fn is_current(&self, event: &Event) -> bool {
+        self.view.is_current(event)
     }
 }
 
@@ -89,13 +97,16 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     start_logging();
     let host_signal = host_signals::catch()?;
     let (inbox, sender) = Inbox::new()?;
-    let monitor = Monitor::builder().bind(&configuration.qmp)?;
+    let signals = Signals::default();
+    let monitor = Monitor::builder()
+        .signals(&signals)
+        .bind(&configuration.qmp)?;
     let console = Console::open(&configuration.serial)?;
     let output = console.output().clone();
     let plan = Plan {
         configuration,
         output: output.clone(),
-        signals: monitor.signals(),
+        signals,
         inbox,
         sender: sender.try_clone()?,
         host_signal,
@@ -109,7 +120,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     let console = console.connect(connections.serial, connections.room, sender.try_clone()?)?;
     let monitor = monitor.start(Box::new(Link {
         inbox: Mutex::new(sender),
-        devices: connections.devices,
+        view: connections.view,
     }))?;
     monitor.wait_for_clients();
 

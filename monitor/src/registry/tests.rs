@@ -18,14 +18,38 @@ fn handles(registry: &Registry, event: &Event) -> Vec<Handle> {
     registry.of_event(event).map(|(handle, _)| handle).collect()
 }
 
+fn tagged(
+    registry: &mut Registry,
+    session: SessionId,
+    signal: SignalName,
+    device: Option<&str>,
+) -> Handle {
+    let wanted = Wanted {
+        session,
+        signal,
+        device: device.map(str::to_owned),
+    };
+    registry.connect_tagged(wanted, Form::Event).unwrap()
+}
+
+fn named(registry: &mut Registry, session: SessionId, name: &str) -> Result<Handle, ConnectError> {
+    let wanted = Wanted {
+        session,
+        signal: SignalName::Stop,
+        device: None,
+    };
+    let id = RawValue::from_string(name.to_owned()).unwrap();
+    registry.connect_named(wanted, Form::Event, &id, name.to_owned())
+}
+
 #[test]
 fn handles_are_unique_for_the_process() {
     let session = SessionId::for_tests(1);
     let (mut one, mut other) = (Registry::default(), Registry::default());
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
-        assert!(seen.insert(one.connect(session, Signal::Stop, None).unwrap()));
-        assert!(seen.insert(other.connect(session, Signal::Stop, None).unwrap()));
+        assert!(seen.insert(tagged(&mut one, session, SignalName::Stop, None)));
+        assert!(seen.insert(tagged(&mut other, session, SignalName::Stop, None)));
     }
     assert!(
         seen.iter()
@@ -37,38 +61,73 @@ fn handles_are_unique_for_the_process() {
 fn a_connection_hears_its_signal_and_its_device_only() {
     let session = SessionId::for_tests(1);
     let mut registry = Registry::default();
-    let all = registry
-        .connect(session, Signal::BlockIoError, None)
-        .unwrap();
-    let one = registry
-        .connect(session, Signal::BlockIoError, Some("disk1".to_owned()))
-        .unwrap();
-    registry.connect(session, Signal::Stop, None).unwrap();
+    let all = tagged(&mut registry, session, SignalName::BlockIoError, None);
+    let one = tagged(
+        &mut registry,
+        session,
+        SignalName::BlockIoError,
+        Some("disk1"),
+    );
+    tagged(&mut registry, session, SignalName::Stop, None);
     assert_eq!(handles(&registry, &io_error("disk0")), [all]);
     assert_eq!(handles(&registry, &io_error("disk1")), [all, one]);
 }
 
 #[test]
-fn a_handle_is_given_back_once_and_by_its_holder() {
+fn a_handle_is_given_back_once_and_by_its_holder_as_what_it_is() {
     let (holder, other) = (SessionId::for_tests(1), SessionId::for_tests(2));
     let mut registry = Registry::default();
-    let handle = registry.connect(holder, Signal::Stop, None).unwrap();
-    assert!(registry.disconnect(other, handle).is_none());
-    assert!(registry.disconnect(holder, handle).is_some());
-    assert!(registry.disconnect(holder, handle).is_none());
+    let handle = tagged(&mut registry, holder, SignalName::Stop, None);
+    assert!(!registry.disconnect(other, handle, &Hold::Tag));
+    assert!(!registry.disconnect(holder, handle, &Hold::Object));
+    assert!(registry.disconnect(holder, handle, &Hold::Tag));
+    assert!(!registry.disconnect(holder, handle, &Hold::Tag));
     assert!(handles(&registry, &Event::Stop).is_empty());
+}
+
+#[test]
+fn a_name_is_one_connection_of_its_session() {
+    let (session, other) = (SessionId::for_tests(1), SessionId::for_tests(2));
+    let mut registry = Registry::default();
+    let handle = named(&mut registry, session, "\"a\"").unwrap();
+    assert_eq!(
+        named(&mut registry, session, "\"a\""),
+        Err(ConnectError::InUse("a".to_owned()))
+    );
+    assert!(named(&mut registry, other, "\"a\"").is_ok());
+    assert_eq!(registry.named(session, "\"a\""), Some(handle));
+    assert!(registry.disconnect(session, handle, &Hold::Name("\"a\"".to_owned())));
+    assert_eq!(registry.named(session, "\"a\""), None);
+    assert!(named(&mut registry, session, "\"a\"").is_ok());
+}
+
+#[test]
+fn the_names_of_a_session_have_a_bound_that_is_given_back() {
+    let session = SessionId::for_tests(1);
+    let mut registry = Registry::default();
+    let name = |number: usize| format!("\"{number:0>50000}\"");
+    let made = (0..).take_while(|number| named(&mut registry, session, &name(*number)).is_ok());
+    let made = made.count();
+    assert_eq!(made, NAMES_LIMIT / (3 * 50_002));
+    let one = registry.named(session, &name(0)).unwrap();
+    assert!(registry.disconnect(session, one, &Hold::Name(name(0))));
+    assert!(named(&mut registry, session, &name(made)).is_ok());
+    assert_eq!(
+        named(&mut registry, session, &name(made + 1)),
+        Err(ConnectError::NamesTooLong)
+    );
 }
 
 #[test]
 fn a_session_that_leaves_leaves_nothing_behind() {
     let session = SessionId::for_tests(1);
     let mut registry = Registry::default();
-    for _ in 0..10 {
-        registry.connect(session, Signal::Stop, None).unwrap();
+    for number in 0..10 {
+        tagged(&mut registry, session, SignalName::Stop, None);
+        named(&mut registry, session, &number.to_string()).unwrap();
     }
-    assert_eq!(registry.held_by(session), 10);
+    assert_eq!(handles(&registry, &Event::Stop).len(), 20);
     registry.leave(session);
-    assert_eq!(registry.held_by(session), 0);
     assert!(registry.connections.is_empty() && registry.by_session.is_empty());
     assert!(handles(&registry, &Event::Stop).is_empty());
 }

@@ -7,17 +7,17 @@
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use faultvisor_monitor::{
-    ListenAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply, Signals,
-};
+use faultvisor_monitor::{ListenAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply};
 use faultvisor_schema::{
-    BlockErrorAction, BlockIoError, Event, IoOperationType, MachineCommand, MachineReturn,
-    RunState, StatusInfo,
+    BlockErrorAction, BlockInfo, BlockIoError, Event, IoOperationType, MachineCommand,
+    MachineReturn, Reset, RunState, ShutdownCause, Signals, StatusInfo,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it. No test depends on how long that is.
@@ -26,23 +26,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Answers `query-status` at once, and leaves every other command to the test.
 struct FakeMachine {
     left: Sender<(MachineCommand, Reply)>,
+    is_current: Arc<AtomicBool>,
 }
 
 impl Machine for FakeMachine {
     fn submit(&self, command: MachineCommand, reply: Reply) {
-        if command == MachineCommand::QueryStatus {
-            let status = StatusInfo {
-                running: true,
-                status: RunState::Running,
-            };
-            reply.send(Ok(MachineReturn::QueryStatus(status)));
-        } else {
-            self.left.send((command, reply)).unwrap();
-        }
+        self.left.send((command, reply)).unwrap();
+    }
+
+    fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
+        let status = StatusInfo {
+            running: true,
+            status: RunState::Running,
+        };
+        (*command == MachineCommand::QueryStatus).then_some(MachineReturn::QueryStatus(status))
     }
 
     fn has_device(&self, name: &str) -> bool {
         name.starts_with("disk")
+    }
+
+    fn is_current(&self, _: &Event) -> bool {
+        self.is_current.load(Ordering::SeqCst)
     }
 }
 
@@ -53,6 +58,8 @@ pub struct Server {
     pub path: PathBuf,
     pub handle: MonitorHandle,
     pub directory: TempDir,
+    /// Whether the machine says of events that they are still so.
+    pub is_current: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -66,18 +73,33 @@ impl Server {
     }
 
     pub fn with(builder: MonitorBuilder) -> Self {
+        Self::listening(builder, "")
+    }
+
+    /// One that speaks JSON-RPC.
+    pub fn json_rpc() -> Self {
+        Self::listening(Monitor::builder(), ",protocol=json-rpc")
+    }
+
+    fn listening(builder: MonitorBuilder, options: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("qmp.sock");
-        let address: ListenAddress = format!("unix:{}", path.display()).parse().unwrap();
+        let address: ListenAddress = format!("unix:{}{options}", path.display()).parse().unwrap();
         let monitor = builder.bind(&[address]).unwrap();
         let (left, commands) = channel();
-        let handle = monitor.start(Box::new(FakeMachine { left })).unwrap();
+        let is_current = Arc::new(AtomicBool::new(true));
+        let machine = FakeMachine {
+            left,
+            is_current: Arc::clone(&is_current),
+        };
+        let handle = monitor.start(Box::new(machine)).unwrap();
         Self {
             signals: handle.signals(),
             commands,
             path,
             handle,
             directory,
+            is_current,
         }
     }
 
@@ -92,6 +114,17 @@ impl Server {
     pub fn client(&self) -> Client {
         let mut client = self.greeted();
         client.execute("qmp_capabilities");
+        client
+    }
+
+    /// A client that has switched these on, and has no default events.
+    pub fn capable_client(&self, capabilities: &[&str]) -> Client {
+        let mut client = self.greeted();
+        client.execute("disable-default-events");
+        client.send(format!(
+            "{{'execute': 'qmp_capabilities', 'arguments': {{'enable': {capabilities:?}}}}}"
+        ));
+        assert_eq!(client.read(), json!({"return": {}}));
         client
     }
 
@@ -187,4 +220,24 @@ pub fn io_error(device: &str, reason: &str) -> Event {
         nospace: Some(true),
         reason: reason.to_owned(),
     })
+}
+
+pub fn reset() -> Event {
+    Event::Reset(Reset {
+        guest: false,
+        reason: ShutdownCause::HostQmpSystemReset,
+    })
+}
+
+/// A disk without a medium.
+pub fn disk(name: &str) -> BlockInfo {
+    BlockInfo {
+        device: name.to_owned(),
+        qdev: None,
+        r#type: "unknown".to_owned(),
+        removable: false,
+        locked: false,
+        inserted: None,
+        io_status: None,
+    }
 }

@@ -29,8 +29,8 @@ fn a_definition_of_each_kind_becomes_rust() {
         "pub struct PaintArguments {",
         "fn paint(&mut self, arguments: PaintArguments) -> Result<Vec<Thing>, crate::CommandError>;",
         "Painted(Painted),",
-        "\"get-painted-event\" => crate::device_argument(arguments)",
-        "\"get-dry-event\" => crate::no_arguments(arguments)",
+        "\"get-painted-event\" => crate::accessor_arguments(arguments, true)",
+        "\"get-dry-event\" => crate::accessor_arguments(arguments, false)",
         "name: \"paint\", owner: crate::CommandOwner::Machine, allow_oob: true",
     ] {
         assert!(rust.contains(part), "{part} is missing in:\n{rust}");

@@ -13,13 +13,14 @@ use faultvisor_devices::legacy::{
     COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, KeyboardController, PowerControl, Serial,
 };
 use faultvisor_devices::virtio::mmio;
-use faultvisor_monitor::Signals;
 use faultvisor_schema::RunState;
+use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disks::{DriveError, MachineDisk};
 use super::reset::StartError;
-use super::{DeviceNames, LifeCycle, Machine};
+use super::view::View;
+use super::{LifeCycle, Machine};
 use crate::boot::{BootError, Guest};
 use crate::cli::Configuration;
 use crate::cpu::{self, CpuError};
@@ -79,8 +80,8 @@ pub struct Connections {
     pub serial: Arc<Serial>,
     /// Written to when the serial port has room again.
     pub room: EventFd,
-    /// The names of the disks.
-    pub devices: DeviceNames,
+    /// What the monitor's thread may look at.
+    pub view: View,
 }
 
 impl Machine {
@@ -141,9 +142,9 @@ impl Machine {
         }
         let windows = disks.iter().map(MachineDisk::device_window).collect();
         let guest = Guest::open(configuration, windows)?;
-        let devices = DeviceNames(Arc::new(
-            disks.iter().map(|disk| disk.id().to_owned()).collect(),
-        ));
+        let state = RunState::Prelaunch;
+        let by_name = disks.iter().map(MachineDisk::shared).collect();
+        let view = View::new(configuration.name.clone(), by_name, state);
         let board = Board {
             memory,
             buses: Arc::new(Buses { pio, mmio }),
@@ -153,7 +154,7 @@ impl Machine {
             cpus: configuration.cpus,
         };
         let mut machine = Self {
-            name: configuration.name.clone(),
+            view: view.clone(),
             life_cycle: LifeCycle {
                 start_stopped: configuration.start_stopped,
                 no_reboot: configuration.no_reboot,
@@ -167,7 +168,7 @@ impl Machine {
             serial: serial.clone(),
             vm: None,
             generation: Generation::default(),
-            state: RunState::Prelaunch,
+            state,
             run: Run::default(),
             stops: Vec::new(),
             undrained: 0,
@@ -182,11 +183,7 @@ impl Machine {
             ending: Rc::new(Cell::new(None)),
         };
         machine.build()?;
-        let connections = Connections {
-            serial,
-            room,
-            devices,
-        };
+        let connections = Connections { serial, room, view };
         Ok((machine, connections))
     }
 }

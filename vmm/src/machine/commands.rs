@@ -7,26 +7,19 @@ use faultvisor_schema::{
 
 use super::Machine;
 use super::disks::MachineDisk;
+use super::view;
 
 impl MachineCommands for Machine {
     fn query_status(&mut self) -> Result<StatusInfo, CommandError> {
-        Ok(StatusInfo {
-            running: self.is_running(),
-            status: self.state,
-        })
+        Ok(view::status(self.state))
     }
 
     fn query_kvm(&mut self) -> Result<KvmInfo, CommandError> {
-        Ok(KvmInfo {
-            enabled: true,
-            present: true,
-        })
+        Ok(view::kvm())
     }
 
     fn query_name(&mut self) -> Result<NameInfo, CommandError> {
-        Ok(NameInfo {
-            name: self.name.clone(),
-        })
+        Ok(self.view.name())
     }
 
     fn query_block(&mut self) -> Result<Vec<BlockInfo>, CommandError> {

@@ -15,7 +15,7 @@ use faultvisor_devices::virtio::block::{
 };
 use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
-use faultvisor_monitor::Signals;
+use faultvisor_schema::Signals;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError,
     BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo, IoOperationType,
@@ -204,6 +204,11 @@ impl MachineDisk {
             index,
         };
         Ok((machine_disk, wiring))
+    }
+
+    /// The disk and its name, for a view.
+    pub(super) fn shared(&self) -> (String, Arc<Disk>) {
+        (self.id().to_owned(), Arc::clone(&self.disk))
     }
 
     pub(super) fn id(&self) -> &str {

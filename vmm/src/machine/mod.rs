@@ -8,10 +8,10 @@ mod assembly;
 mod commands;
 mod disks;
 mod reset;
+mod view;
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::legacy::Serial;
-use faultvisor_monitor::{Reply, Signals};
+use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause,
+    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause, Signals,
 };
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
@@ -34,6 +34,7 @@ use crate::vm::{Board, Vm};
 pub use assembly::{AssemblyError, Plan};
 use disks::MachineDisk;
 use reset::Resetting;
+pub use view::View;
 
 /// How long the end of the program waits for requests in flight. They were not answered yet: the
 /// guest was never told that they are safe.
@@ -63,7 +64,7 @@ pub enum Ending {
 
 /// The machine.
 pub struct Machine {
-    name: Option<String>,
+    view: View,
     life_cycle: LifeCycle,
     kvm: Kvm,
     board: Board,
@@ -105,7 +106,7 @@ impl Machine {
     /// Starts the guest, or leaves it before its first instruction (`-S`).
     pub fn power_on(&mut self) {
         if !self.life_cycle.start_stopped {
-            self.start();
+            self.change(Self::start);
         }
     }
 
@@ -296,17 +297,6 @@ impl Machine {
     }
 }
 
-/// The names of the machine's disks, for whoever must not ask the machine itself.
-#[derive(Debug, Clone, Default)]
-pub struct DeviceNames(Arc<BTreeSet<String>>);
-
-impl DeviceNames {
-    /// Whether a device has that name.
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.contains(name)
-    }
-}
-
 impl MutEventSubscriber for Machine {
     fn init(&mut self, ops: &mut EventOps<'_>) {
         let result = [
@@ -324,7 +314,20 @@ impl MutEventSubscriber for Machine {
     }
 
     fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
-        let fd = events.fd();
+        self.change(|machine| machine.process_event(events.fd()));
+    }
+}
+
+impl Machine {
+    /// Does something that may change the run state, and lets others see it once it is done.
+    fn change(&mut self, act: impl FnOnce(&mut Self)) {
+        let view = self.view.clone();
+        let mut published = view.change();
+        act(self);
+        *published = self.state;
+    }
+
+    fn process_event(&mut self, fd: RawFd) {
         if fd == self.inbox.event().as_raw_fd() {
             self.inbox.clear_event();
             while self.ending.get().is_none()

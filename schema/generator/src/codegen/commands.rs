@@ -126,7 +126,7 @@ fn write_trait(
     if of == Owner::Monitor {
         let _ = writeln!(
             out,
-            "    /// Connects to a signal, of one device only if one is named, and returns the connection's handle.\n    ///\n    /// # Errors\n    ///\n    /// No device has that name, or the session holds too many connections.\n    fn get_event(&mut self, signal: Signal, device: Option<String>) -> Result<i64, crate::CommandError>;"
+            "    /// Connects to a signal, and returns the connection's handle.\n    ///\n    /// # Errors\n    ///\n    /// No device has the name that the arguments have, or the session holds too many connections.\n    fn get_event(&mut self, signal: SignalName, arguments: crate::AccessorArguments) -> Result<i64, crate::CommandError>;"
         );
     }
     let _ = writeln!(out, "}}\n");
@@ -148,7 +148,7 @@ fn write_enum(of: Owner, commands: &[(&Definition, &Command)], out: &mut String)
     if of == Owner::Monitor {
         let _ = writeln!(
             out,
-            "    /// The accessor of a signal.\n    GetEvent {{\n        /// The signal to connect to.\n        signal: Signal,\n        /// The only device to hear of.\n        device: Option<String>,\n    }},"
+            "    /// The accessor of a signal.\n    GetEvent {{\n        /// The signal to connect to.\n        signal: SignalName,\n        /// Its arguments.\n        arguments: crate::AccessorArguments,\n    }},"
         );
     }
     let _ = writeln!(out, "}}\n");
@@ -211,7 +211,7 @@ fn write_execute(
         "arguments",
         |definition, command| execution(schema, of, definition, command),
         (of == Owner::Monitor).then_some(
-            "Self::GetEvent { signal, device } => commands.get_event(signal, device).map(MonitorReturn::GetEvent)",
+            "Self::GetEvent { signal, arguments } => commands.get_event(signal, arguments).map(MonitorReturn::GetEvent)",
         ),
         out,
     );
@@ -279,14 +279,10 @@ fn write_decode(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: 
     for (event, data) in schema.signals() {
         let signal = name::camel(&event.name);
         let accessor = name::accessor(&event.name);
-        let device = if schema.device(event, data).is_some() {
-            "crate::device_argument(arguments)"
-        } else {
-            "crate::no_arguments(arguments).map(|()| None)"
-        };
+        let takes_device = schema.device(event, data).is_some();
         let _ = writeln!(
             out,
-            "            \"{accessor}\" => {device}.map(|device| Self::Monitor(MonitorCommand::GetEvent {{ signal: Signal::{signal}, device }})),"
+            "            \"{accessor}\" => crate::accessor_arguments(arguments, {takes_device}).map(|arguments| Self::Monitor(MonitorCommand::GetEvent {{ signal: SignalName::{signal}, arguments }})),"
         );
     }
     let _ = writeln!(

@@ -1,4 +1,4 @@
-//! Events: their data, the signals that they are, and the notices that are none.
+//! Events: their data, the signals that raise them, and the notices that are none.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::types::write_struct;
 use crate::definition::{Data, Definition};
 use crate::name;
 
-/// Writes the events' data types, `Event`, `Notice` and `Signal`.
+/// Writes the events' data types, `Event`, `Notice`, `SignalName` and `Signals`.
 pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     for (event, data) in schema.events() {
         if let Data::Members(members) = data {
@@ -23,7 +23,8 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     let about = "/// An event of the schema that is no signal: it only says something of the stream it is in.";
     write_enum("Notice", about, &notices, out);
     write_event(schema, &signals, out);
-    write_signal(schema, &signals, out);
+    write_signal_name(schema, &signals, out);
+    write_signals(&signals, out);
 }
 
 /// The Rust type of an event's data, if it has any.
@@ -56,7 +57,7 @@ fn write_enum(rust_name: &str, about: &str, events: &[(&Definition, &Data)], out
 fn write_event(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut String) {
     let _ = writeln!(
         out,
-        "impl Event {{\n    /// The signal that raises it.\n    #[must_use]\n    pub const fn signal(&self) -> Signal {{\n        match self {{"
+        "impl Event {{\n    /// The signal that raises it.\n    #[must_use]\n    pub const fn signal(&self) -> SignalName {{\n        match self {{"
     );
     for (event, data) in signals {
         let variant = name::camel(&event.name);
@@ -67,7 +68,7 @@ fn write_event(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut 
         };
         let _ = writeln!(
             out,
-            "            Self::{variant}{pattern} => Signal::{variant},"
+            "            Self::{variant}{pattern} => SignalName::{variant},"
         );
     }
     let _ = writeln!(
@@ -100,10 +101,10 @@ fn write_event(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut 
     let _ = writeln!(out, "        }}\n    }}\n}}\n");
 }
 
-fn write_signal(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut String) {
+fn write_signal_name(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut String) {
     let _ = writeln!(
         out,
-        "/// A signal: an event of the schema as something to connect to.\n#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum Signal {{"
+        "/// Which signal: an event of the schema as something to connect to.\n#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum SignalName {{"
     );
     for (event, _) in signals {
         let _ = writeln!(
@@ -113,7 +114,7 @@ fn write_signal(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut
             name::camel(&event.name)
         );
     }
-    let _ = writeln!(out, "}}\n\nimpl Signal {{");
+    let _ = writeln!(out, "}}\n\nimpl SignalName {{");
     let list: Vec<String> = signals
         .iter()
         .map(|(event, _)| format!("Self::{}", name::camel(&event.name)))
@@ -148,6 +149,56 @@ fn write_signal(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut
         }
     }
     let _ = writeln!(out, "        }}\n    }}\n}}\n");
+}
+
+/// Writes the signals themselves, a field each, and what treats them as one.
+fn write_signals(signals: &[(&Definition, &Data)], out: &mut String) {
+    let _ = writeln!(
+        out,
+        "/// The signals of the schema, to be raised and to be connected to. Clones are the same signals.\n#[derive(Clone, Debug, Default)]\npub struct Signals {{"
+    );
+    for (event, data) in signals {
+        let of = data_type(event, data).unwrap_or_else(|| "crate::Empty".to_owned());
+        let field = name::snake(&event.name);
+        let _ = writeln!(
+            out,
+            "    /// Raises `{}`.\n    pub {field}: crate::Signal<{of}>,",
+            event.name
+        );
+    }
+    let _ = writeln!(
+        out,
+        "}}\n\nimpl Signals {{\n    /// Raises an event on the signal that it is of.\n    pub fn raise(&self, event: Event) {{\n        match event {{"
+    );
+    for (event, data) in signals {
+        let variant = name::camel(&event.name);
+        let field = name::snake(&event.name);
+        let (pattern, data) = match data {
+            Data::Empty => ("", "&crate::Empty {}"),
+            _ => ("(data)", "&data"),
+        };
+        let _ = writeln!(
+            out,
+            "            Event::{variant}{pattern} => self.{field}.raise({data}),"
+        );
+    }
+    let _ = writeln!(
+        out,
+        "        }}\n    }}\n\n    /// Connects to every signal with one handler.\n    pub fn connect_all(&self, handler: &std::sync::Arc<dyn Fn(Event) + Send + Sync>) -> Vec<crate::Connection> {{\n        vec!["
+    );
+    for (event, data) in signals {
+        let variant = name::camel(&event.name);
+        let field = name::snake(&event.name);
+        let (parameter, made) = match data {
+            Data::Empty => ("_", format!("Event::{variant}")),
+            _ => ("data", format!("Event::{variant}(data.clone())")),
+        };
+        let _ = writeln!(
+            out,
+            "            {{ let handler = std::sync::Arc::clone(handler); self.{field}.connect(move |{parameter}| handler({made})) }},"
+        );
+    }
+    let _ = writeln!(out, "        ]\n    }}\n}}\n");
 }
 
 fn write_names(

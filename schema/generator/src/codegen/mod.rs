@@ -238,7 +238,7 @@ impl<'a> Schema<'a> {
 }
 
 /// The types that are generated whatever the schema says, and those of Rust's own that what is generated uses.
-const RESERVED: [&str; 20] = [
+const RESERVED: [&str; 23] = [
     "Command",
     "MachineCommand",
     "MonitorCommand",
@@ -249,6 +249,9 @@ const RESERVED: [&str; 20] = [
     "Event",
     "Notice",
     "Signal",
+    "SignalName",
+    "Signals",
+    "Connection",
     "Empty",
     "Box",
     "Option",

@@ -8,6 +8,7 @@ pub mod held;
 pub mod io;
 pub mod power;
 pub mod races;
+pub mod sockets;
 pub mod space;
 pub mod terminal;
 

@@ -1,0 +1,173 @@
+//! JSON that a client sent: read strictly, and kept as it was spelled where that matters.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use faultvisor_schema::CommandError;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+/// Reads a value from a text that holds nothing else.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, CommandError> {
+    // The lexer has bounded the nesting already.
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    T::deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| CommandError::generic(format!("JSON parse error, {error}")))
+}
+
+/// The text of a message.
+pub(crate) fn text(message: &[u8]) -> Result<&str, CommandError> {
+    std::str::from_utf8(message)
+        .map_err(|_| CommandError::generic("JSON parse error, invalid UTF-8"))
+}
+
+/// A text that two values have in common exactly if they are equal. Numbers are equal if they are spelled alike.
+pub(crate) fn canonical(value: &RawValue) -> Result<String, CommandError> {
+    let text = value.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'{') => {
+            let members: BTreeMap<String, Box<RawValue>> = read(text)?;
+            let members: Result<Vec<String>, CommandError> = members
+                .iter()
+                .map(|(name, value)| {
+                    Ok(format!(
+                        "{}:{}",
+                        Value::from(name.as_str()),
+                        canonical(value)?
+                    ))
+                })
+                .collect();
+            format!("{{{}}}", members?.join(","))
+        }
+        Some(b'[') => {
+            let elements: Vec<Box<RawValue>> = read(text)?;
+            let elements: Result<Vec<String>, CommandError> =
+                elements.iter().map(|element| canonical(element)).collect();
+            format!("[{}]", elements?.join(","))
+        }
+        Some(b'"') => Value::from(read::<String>(text)?).to_string(),
+        _ => text.to_owned(),
+    })
+}
+
+/// The members of an object, each as it was spelled.
+pub(crate) struct Members(pub(crate) Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                let mut seen = HashSet::new();
+                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if !seen.insert(key.clone()) {
+                        return Err(A::Error::custom(format!("duplicate key '{key}'")));
+                    }
+                    members.push((key, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// Any JSON value, but no object that says one thing twice.
+pub(crate) struct Strict(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(Strict(element)) = seq.next_element()? {
+            elements.push(element);
+        }
+        Ok(Value::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let Strict(value) = map.next_value()?;
+            if members.contains_key(&key) {
+                return Err(A::Error::custom(format!("duplicate key '{key}'")));
+            }
+            members.insert(key, value);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canon(text: &str) -> String {
+        canonical(&RawValue::from_string(text.to_owned()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn equal_values_have_one_canonical_text() {
+        assert_eq!(
+            canon(r#"{"b": [1, "\u0041"], "a": null}"#),
+            canon(r#"{"a":null,"b":[1,"A"]}"#)
+        );
+        assert_ne!(canon("1"), canon("\"1\""));
+        assert_ne!(
+            canon("123456789012345678901234567890"),
+            canon("123456789012345678901234567891")
+        );
+    }
+}

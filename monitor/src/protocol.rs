@@ -1,0 +1,80 @@
+//! The protocols that a session can be in: two spellings of the same requests, answers and events.
+
+use std::fmt;
+
+use faultvisor_schema::CommandError;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::codec;
+use crate::json_rpc::{self, Message};
+use crate::lexer::Dialect;
+use crate::rendering::Form;
+use crate::request::{Failure, Request};
+
+/// Which protocol a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// QEMU's.
+    #[default]
+    Qmp,
+    /// JSON-RPC 2.0.
+    JsonRpc,
+}
+
+impl Protocol {
+    /// What its messages are written in.
+    pub(crate) fn dialect(self) -> Dialect {
+        match self {
+            Self::Qmp => Dialect::Qmp,
+            Self::JsonRpc => Dialect::Json,
+        }
+    }
+
+    /// How events are told in it.
+    pub(crate) fn form(self) -> Form {
+        match self {
+            Self::Qmp => Form::Event,
+            Self::JsonRpc => Form::Notification,
+        }
+    }
+
+    /// Makes requests of a message.
+    pub(crate) fn parse(self, message: &[u8]) -> Message {
+        match self {
+            Self::Qmp => Message::One(Request::parse(message)),
+            Self::JsonRpc => json_rpc::parse(message),
+        }
+    }
+
+    /// What stands for a message that was none.
+    pub(crate) fn unreadable(self, error: &impl fmt::Display) -> Message {
+        match self {
+            Self::Qmp => Message::One(Request::unreadable(error)),
+            Self::JsonRpc => json_rpc::unreadable(error),
+        }
+    }
+
+    /// The answer to a request with this id, without the end of its line. A notification of JSON-RPC has none.
+    pub(crate) fn answer<T: Serialize>(
+        self,
+        result: Result<&T, &Failure>,
+        id: Option<&RawValue>,
+    ) -> Option<serde_json::Result<Vec<u8>>> {
+        match self {
+            Self::Qmp => Some(codec::answer(result.map_err(|failure| &failure.error), id)),
+            Self::JsonRpc => id.map(|id| json_rpc::answer(result, id)),
+        }
+    }
+
+    /// The line for a client that cannot be served.
+    pub(crate) fn farewell(self, error: CommandError) -> serde_json::Result<Vec<u8>> {
+        let failure = crate::request::Stage::Execution.failure(error);
+        let id = (self == Self::JsonRpc).then_some(RawValue::NULL);
+        let mut line = self
+            .answer::<()>(Err(&failure), id)
+            .unwrap_or_else(|| Ok(Vec::new()))?;
+        line.extend_from_slice(codec::LINE_END);
+        Ok(line)
+    }
+}

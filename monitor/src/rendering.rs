@@ -1,0 +1,268 @@
+//! How events are written: in the form that a connection was made in, marked as that connection's.
+//!
+//! An event is encoded once for each form that somebody wants it in; what differs between connections is only the
+//! tail of the line, which each connection has ready.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use faultvisor_schema::{Event, Notice};
+use serde_json::value::RawValue;
+
+use crate::codec::{self, LINE_END};
+use crate::inbox::Timestamp;
+use crate::objects;
+use crate::registry::Handle;
+
+/// The forms that an event can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// QMP's: `{"event": …, "data": …, "timestamp": …}`.
+    Event,
+    /// A signal of an object: `{"signal": …, "arguments": …, "timestamp": …}`.
+    Signal,
+    /// JSON-RPC's: `{"jsonrpc": "2.0", "method": …, "params": {"data": …, "timestamp": …}}`.
+    Notification,
+}
+
+/// How a connection's events are written.
+#[derive(Debug)]
+pub(crate) struct Rendering {
+    form: Form,
+    /// What ends each of its events.
+    tail: Rc<[u8]>,
+}
+
+impl Rendering {
+    /// Of events that arrive unasked.
+    pub(crate) fn unasked() -> Self {
+        Self::marked(Form::Event, "")
+    }
+
+    /// Of a connection that is known by its handle.
+    pub(crate) fn tagged(form: Form, handle: Handle) -> Self {
+        Self::marked(form, &format!(", \"tag\": {handle}"))
+    }
+
+    /// Of a connection that its client gave a name.
+    pub(crate) fn named(form: Form, id: &RawValue) -> Self {
+        Self::marked(form, &format!(", \"id\": {}", id.get()))
+    }
+
+    /// Of a connection to an object.
+    pub(crate) fn object(handle: Handle) -> Self {
+        let mark = format!(
+            ", \"connection\": {{\"__jsonclass__\": \"{}\", \"id\": {handle}}}",
+            objects::CONNECTION
+        );
+        Self::marked(Form::Signal, &mark)
+    }
+
+    /// The same, of an event that tells of the state that things are in.
+    pub(crate) fn initial(&self) -> Self {
+        let end = ending(self.form).len() + LINE_END.len();
+        let mark = &self.tail[..self.tail.len() - end];
+        Self::marked(
+            self.form,
+            &format!("{}, \"initial\": true", String::from_utf8_lossy(mark)),
+        )
+    }
+
+    fn marked(form: Form, mark: &str) -> Self {
+        let tail = [mark.as_bytes(), ending(form).as_bytes(), LINE_END].concat();
+        Self {
+            form,
+            tail: tail.into(),
+        }
+    }
+
+    /// The two pieces of an event's line. There are none if it could not be encoded.
+    pub(crate) fn pieces(&self, event: &Encoded) -> [Rc<[u8]>; 2] {
+        [Rc::clone(event.body(self.form)), Rc::clone(&self.tail)]
+    }
+}
+
+/// What closes the objects that are open in a form.
+fn ending(form: Form) -> &'static str {
+    match form {
+        Form::Event | Form::Signal => "}",
+        Form::Notification => "}}",
+    }
+}
+
+/// An event or a notice, ready to be written in any form.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    name: &'static str,
+    /// What it is called as a signal of an object.
+    signal: String,
+    /// Its data as JSON, if it has any.
+    data: Option<String>,
+    /// When it was raised. A notice has no such moment.
+    timestamp: Option<Timestamp>,
+    bodies: [OnceCell<Rc<[u8]>>; 3],
+}
+
+impl Encoded {
+    pub(crate) fn event(event: &Event, timestamp: Timestamp) -> serde_json::Result<Self> {
+        let signal = objects::signal(event.signal());
+        Self::new(event, event.name(), signal, Some(timestamp))
+    }
+
+    pub(crate) fn notice(notice: &Notice) -> serde_json::Result<Self> {
+        let name = match notice {
+            Notice::EventsLost(_) => "EVENTS_LOST",
+        };
+        Self::new(notice, name, objects::dashed(name), None)
+    }
+
+    fn new<T: serde::Serialize>(
+        told: &T,
+        name: &'static str,
+        signal: String,
+        timestamp: Option<Timestamp>,
+    ) -> serde_json::Result<Self> {
+        // Both enums are encoded as an object with a name and, where there is any, data.
+        let text = codec::encode(told)?;
+        let head = format!("{{\"event\": \"{name}\", \"data\": ");
+        let data = text
+            .strip_prefix(head.as_bytes())
+            .and_then(|rest| rest.strip_suffix(b"}"))
+            .map(|data| String::from_utf8_lossy(data).into_owned());
+        Ok(Self {
+            name,
+            signal,
+            data,
+            timestamp,
+            bodies: Default::default(),
+        })
+    }
+
+    /// Everything up to the connection's mark.
+    fn body(&self, form: Form) -> &Rc<[u8]> {
+        self.bodies[form as usize].get_or_init(|| self.written(form).into_bytes().into())
+    }
+
+    fn written(&self, form: Form) -> String {
+        let Self { name, signal, .. } = self;
+        let data = self.data.as_deref();
+        let timestamp = self.timestamp.map(|at| {
+            format!(
+                "\"timestamp\": {{\"seconds\": {}, \"microseconds\": {}}}",
+                at.seconds, at.microseconds
+            )
+        });
+        let (head, data) = match form {
+            Form::Event => (
+                Some(format!("{{\"event\": \"{name}\"")),
+                data.map(|data| format!("\"data\": {data}")),
+            ),
+            Form::Signal => (
+                Some(format!("{{\"signal\": \"{signal}\"")),
+                Some(format!("\"arguments\": {}", data.unwrap_or("{}"))),
+            ),
+            Form::Notification => (None, data.map(|data| format!("\"data\": {data}"))),
+        };
+        let members: Vec<String> = [head, data, timestamp].into_iter().flatten().collect();
+        let members = members.join(", ");
+        match form {
+            Form::Event | Form::Signal => members,
+            Form::Notification => {
+                format!("{{\"jsonrpc\": \"2.0\", \"method\": \"{name}\", \"params\": {{{members}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faultvisor_schema::{EventsLost, Shutdown, ShutdownCause};
+    use serde_json::json;
+
+    const AT: Timestamp = Timestamp {
+        seconds: 5,
+        microseconds: 7,
+    };
+
+    fn line(rendering: &Rendering, event: &Encoded) -> String {
+        let pieces = rendering.pieces(event);
+        String::from_utf8(pieces.concat()).unwrap()
+    }
+
+    fn shutdown() -> Encoded {
+        let data = Shutdown {
+            guest: true,
+            reason: ShutdownCause::GuestReset,
+        };
+        Encoded::event(&Event::Shutdown(data), AT).unwrap()
+    }
+
+    fn id(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn an_event_with_data_has_it_before_its_time() {
+        assert_eq!(
+            line(&Rendering::unasked(), &shutdown()),
+            "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}, \
+             \"timestamp\": {\"seconds\": 5, \"microseconds\": 7}}\r\n"
+        );
+    }
+
+    #[test]
+    fn an_event_without_data_has_no_such_member() {
+        let stop = Encoded::event(&Event::Stop, AT).unwrap();
+        let tagged = Rendering::tagged(Form::Event, Handle::for_tests(32));
+        assert_eq!(
+            line(&tagged, &stop),
+            "{\"event\": \"STOP\", \"timestamp\": {\"seconds\": 5, \"microseconds\": 7}, \
+             \"tag\": 32}\r\n"
+        );
+        let named = Rendering::named(Form::Notification, &id("[1]")).initial();
+        assert_eq!(
+            line(&named, &stop),
+            "{\"jsonrpc\": \"2.0\", \"method\": \"STOP\", \"params\": {\"timestamp\": \
+             {\"seconds\": 5, \"microseconds\": 7}, \"id\": [1], \"initial\": true}}\r\n"
+        );
+    }
+
+    #[test]
+    fn a_notice_is_spelled_as_the_contract_spells_it() {
+        let lost = EventsLost {
+            event: "STOP".to_owned(),
+            count: 3,
+        };
+        let lost = Encoded::notice(&Notice::EventsLost(lost)).unwrap();
+        assert_eq!(
+            line(&Rendering::unasked(), &lost),
+            "{\"event\": \"EVENTS_LOST\", \"data\": {\"event\": \"STOP\", \"count\": 3}}\r\n"
+        );
+    }
+
+    #[test]
+    fn the_same_event_is_told_in_every_form() {
+        let event = shutdown();
+        let handle = Handle::for_tests(33);
+        let data = json!({"guest": true, "reason": "guest-reset"});
+        let timestamp = json!({"seconds": 5, "microseconds": 7});
+        let read = |rendering: &Rendering| -> serde_json::Value {
+            serde_json::from_str(&line(rendering, &event)).unwrap()
+        };
+        assert_eq!(
+            read(&Rendering::object(handle)),
+            json!({"signal": "shutdown", "connection": {"__jsonclass__": "Connection", "id": 33},
+                   "arguments": data, "timestamp": timestamp})
+        );
+        assert_eq!(
+            read(&Rendering::tagged(Form::Notification, handle)),
+            json!({"jsonrpc": "2.0", "method": "SHUTDOWN",
+                   "params": {"data": data, "timestamp": timestamp, "tag": 33}})
+        );
+        assert_eq!(
+            read(&Rendering::named(Form::Event, &id("\"bar\"")).initial()),
+            json!({"event": "SHUTDOWN", "data": data, "timestamp": timestamp, "id": "bar", "initial": true})
+        );
+    }
+}
