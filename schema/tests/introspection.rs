@@ -156,6 +156,23 @@ fn an_accessor_takes_a_device_only_where_its_events_have_one() {
 }
 
 #[test]
+fn an_accessor_takes_what_its_description_says() {
+    for signal in SignalName::ALL {
+        let described = arguments(signal.accessor());
+        for (name, value) in [("device", json!("disk0")), ("initial", json!(true))] {
+            let sent = Arguments::from_iter([(name.to_owned(), value)]);
+            let taken = Command::decode(signal.accessor(), sent).is_ok();
+            assert_eq!(taken, described.contains_key(name), "{name}");
+        }
+        assert!(
+            described
+                .keys()
+                .all(|name| ["device", "initial"].contains(name))
+        );
+    }
+}
+
+#[test]
 fn entities_look_as_qemus_do() {
     let look = |name: &str| serde_json::to_value(entity(name)).unwrap();
     assert_eq!(

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::error::{Location, SchemaError};
+use crate::example::{Message, messages};
 
 /// A block of documentation, divided.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Example {
     pub location: Location,
     /// Its lines, without their common indentation.
     pub lines: Vec<String>,
+    /// What they say.
+    pub messages: Vec<Message>,
 }
 
 /// Where the next line of text belongs.
@@ -95,6 +98,9 @@ impl Doc {
             doc.line(&mut section, &mut in_features, &at, line)?;
         }
         doc.trim();
+        for example in &mut doc.examples {
+            example.messages = messages(&example.location, &example.lines)?;
+        }
         Ok(doc)
     }
 
@@ -114,6 +120,7 @@ impl Doc {
             self.examples.push(Example {
                 location: at.clone(),
                 lines: Vec::new(),
+                messages: Vec::new(),
             });
             *section = Section::Example;
             return Ok(());

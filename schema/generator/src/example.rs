@@ -12,7 +12,7 @@ pub struct Exchange<'a> {
     /// Where it starts.
     pub location: &'a Location,
     /// What is said, in order.
-    pub messages: Vec<Message>,
+    pub messages: &'a [Message],
 }
 
 /// A message, and whose it is.
@@ -42,26 +42,23 @@ impl Message {
 
 impl Loaded {
     /// Every example in the documentation.
-    ///
-    /// # Errors
-    ///
-    /// A line of an example that nobody says.
-    pub fn examples(&self) -> Result<Vec<Exchange<'_>>, SchemaError> {
-        let mut exchanges = Vec::new();
-        for of in &self.definitions {
-            for example in of.doc.iter().flat_map(|doc| &doc.examples) {
-                exchanges.push(Exchange {
-                    of,
-                    location: &example.location,
-                    messages: messages(&example.location, &example.lines)?,
-                });
-            }
-        }
-        Ok(exchanges)
+    #[must_use]
+    pub fn examples(&self) -> Vec<Exchange<'_>> {
+        let of = self.definitions.iter();
+        of.flat_map(|of| {
+            let examples = of.doc.iter().flat_map(|doc| &doc.examples);
+            examples.map(move |example| Exchange {
+                of,
+                location: &example.location,
+                messages: &example.messages,
+            })
+        })
+        .collect()
     }
 }
 
-fn messages(location: &Location, lines: &[String]) -> Result<Vec<Message>, SchemaError> {
+/// Makes messages of the lines of an example.
+pub(crate) fn messages(location: &Location, lines: &[String]) -> Result<Vec<Message>, SchemaError> {
     let mut messages: Vec<Message> = Vec::new();
     for line in lines {
         if let Some(message) = Message::start(line) {

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::{Schema, accessor, is_built_in};
-use crate::definition::{Branch, Command, Data, Definition, EnumValue, Feature, Kind, Type, Union};
+use crate::definition::{
+    Branch, Command, Data, Definition, EnumValue, Feature, Kind, Member, Type, Union,
+};
 use crate::name;
 
 /// The object type of whatever has no members.
@@ -36,11 +38,10 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
 
 /// The definitions with every accessor among them, and with a type of its own for whatever states its members itself.
 fn plainly(schema: &Schema<'_>) -> Vec<Definition> {
-    let mut plain = vec![];
     let Some(first) = schema.definitions.first() else {
-        return plain;
+        return Vec::new();
     };
-    plain.push(object(first, EMPTY.to_owned(), Data::Empty));
+    let mut plain = vec![object(first, EMPTY.to_owned(), Vec::new())];
     for definition in schema.definitions {
         named(definition.clone(), &mut plain);
         if let Some((event, data)) = schema
@@ -70,22 +71,15 @@ fn named(mut definition: Definition, plain: &mut Vec<Definition>) {
             return;
         }
     };
-    match data {
-        Data::Named(..) => {}
-        Data::Empty => *data = Data::Named(EMPTY.to_owned(), location),
-        Data::Members(_) => {
-            let stated = std::mem::replace(data, Data::Named(name.clone(), location));
-            plain.push(object(&definition, name, stated));
-        }
+    if let Data::Members(members) = data {
+        let members = std::mem::take(members);
+        *data = Data::Named(name.clone(), location);
+        plain.push(object(&definition, name, members));
     }
     plain.push(definition);
 }
 
-fn object(like: &Definition, name: String, data: Data) -> Definition {
-    let members = match data {
-        Data::Members(members) => members,
-        Data::Empty | Data::Named(..) => Vec::new(),
-    };
+fn object(like: &Definition, name: String, members: Vec<Member>) -> Definition {
     Definition {
         name,
         doc: None,
@@ -215,7 +209,7 @@ impl<'a> Rendering<'a> {
             }
             Kind::Union(union) => {
                 let members = self.members(&definition.name);
-                let variants = self.variants(union);
+                let variants = self.variants(definition, union);
                 format!(
                     "object(\"{name}\", {members}, Some((\"{}\", {variants})), {features})",
                     union.discriminator
@@ -246,15 +240,13 @@ impl<'a> Rendering<'a> {
         format!("&[{}]", members.join(", "))
     }
 
-    fn variants(&mut self, union: &'a Union) -> String {
-        let (_, values) = self.schema.tag_values(union);
-        let stated = |name: &str| union.branches.iter().any(|branch| branch.name == name);
+    fn variants(&mut self, definition: &Definition, union: &Union) -> String {
         let mut variants: Vec<String> = union
             .branches
             .iter()
             .map(|Branch { name, of, .. }| format!("(\"{name}\", \"{}\")", self.of(of)))
             .collect();
-        for value in values.iter().filter(|value| !stated(&value.name)) {
+        for value in self.schema.bare_values(definition, union) {
             let empty = self.uses(EMPTY, false);
             variants.push(format!("(\"{}\", \"{empty}\")", value.name));
         }

@@ -98,7 +98,7 @@ impl<'a> Manual<'a> {
                 let base = base.as_deref().map(|base| self.type_link(base));
                 self.members("Members", base, doc, members, out);
             }
-            Kind::Union(union) => self.union(doc, union, out),
+            Kind::Union(union) => self.union(definition, union, out),
             Kind::Alternate(alternatives) => self.alternatives(doc, alternatives, out),
             Kind::Command(command) => self.command(definition, command, out),
             Kind::Event(data) => self.event(definition, data, out),
@@ -117,16 +117,15 @@ impl<'a> Manual<'a> {
         }
     }
 
-    fn union(&self, doc: Option<&Doc>, union: &Union, out: &mut String) {
-        self.data("Members", doc, &union.base, out);
+    fn union(&self, definition: &Definition, union: &Union, out: &mut String) {
+        self.data("Members", definition.doc.as_ref(), &union.base, out);
         let tag = &union.discriminator;
         let _ = writeln!(out, "\n**Members that depend on `{tag}`**\n");
         for Branch { name, of, .. } in &union.branches {
             let of = self.type_link(&of.name);
             let _ = writeln!(out, "- `{name}`: those of {of}");
         }
-        let stated = |value: &EnumValue| union.branches.iter().any(|b| b.name == value.name);
-        if !self.schema.tag_values(union).1.iter().all(stated) {
+        if self.schema.bare_values(definition, union).next().is_some() {
             let _ = writeln!(out, "- any other: none");
         }
     }
@@ -268,9 +267,12 @@ impl<'a> Manual<'a> {
             Some(definition) => link(definition),
             None => format!("`{name}`"),
         };
+        // What Markdown would take for a tag or for emphasis is meant as it stands.
         let lines: Vec<String> = text
+            .replace('<', "\\<")
+            .replace("__", "\\_\\_")
             .lines()
-            .map(|line| with_names(&line.replace('<', "\\<"), render))
+            .map(|line| with_names(line, render))
             .collect();
         lines.join("\n")
     }

@@ -68,7 +68,7 @@ impl Schema<'_> {
     fn has_branch(&self, definition: &Definition, within: &mut Vec<String>) -> bool {
         match &definition.kind {
             // A value of the discriminator without a branch adds nothing.
-            Kind::Union(union) if self.tag_values(union).1.len() > union.branches.len() => true,
+            Kind::Union(union) if self.bare_values(definition, union).next().is_some() => true,
             Kind::Union(Union { branches, .. }) | Kind::Alternate(branches) => branches
                 .iter()
                 .any(|branch| self.has_end(&branch.of, within)),

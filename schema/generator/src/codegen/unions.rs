@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::Schema;
 use super::documentation::{write_doc, write_member_doc};
 use super::types::{write_field, write_field_decode};
-use crate::definition::{Branch, Data, Definition, EnumValue, Kind, Member, Union};
+use crate::definition::{Branch, Definition, EnumValue, Kind, Union};
 use crate::name;
 
 /// The Rust type of a union's branches.
@@ -16,31 +16,42 @@ pub(super) fn branch_enum(union: &str) -> String {
 }
 
 impl<'a> Schema<'a> {
-    /// The enum of a union's discriminator, and its values.
-    pub(super) fn tag_values(&self, union: &'a Union) -> (Option<&'a Definition>, &'a [EnumValue]) {
-        let base = match &union.base {
-            Data::Named(name, _) => {
-                let members = self.all_members(name).into_iter();
-                members.map(|(_, member)| member).collect()
-            }
-            Data::Members(members) => members.iter().collect(),
-            Data::Empty => Vec::new(),
-        };
-        let tag = base
-            .into_iter()
-            .find(|member: &&Member| member.name == union.discriminator)
-            .and_then(|member| self.by_name.get(member.of.name.as_str()));
-        match tag.map(|definition| (*definition, &definition.kind)) {
-            Some((definition, Kind::Enum(values))) => (Some(definition), values),
-            _ => (None, &[]),
+    /// The enum of the discriminator of a union, and its values.
+    pub(super) fn tag_values(
+        &self,
+        definition: &Definition,
+        union: &Union,
+    ) -> Option<(&'a Definition, &'a [EnumValue])> {
+        let members = self.all_members(&definition.name);
+        let (_, tag) = members
+            .iter()
+            .find(|(_, member)| member.name == union.discriminator)?;
+        let of = self.by_name.get(tag.of.name.as_str())?;
+        match &of.kind {
+            Kind::Enum(values) => Some((of, values)),
+            _ => None,
         }
+    }
+
+    /// The values of the discriminator of a union that add nothing.
+    pub(super) fn bare_values(
+        &self,
+        definition: &Definition,
+        union: &Union,
+    ) -> impl Iterator<Item = &'a EnumValue> {
+        let stated = |value: &EnumValue| union.branches.iter().any(|b| b.name == value.name);
+        let (_, values) = self.tag_values(definition, union).unzip();
+        values
+            .unwrap_or_default()
+            .iter()
+            .filter(move |value| !stated(value))
     }
 }
 
 /// Writes a union.
 pub(super) fn write(schema: &Schema<'_>, definition: &Definition, union: &Union, out: &mut String) {
     write_object(schema, definition, union, out);
-    let (Some(tag), values) = schema.tag_values(union) else {
+    let Some((tag, values)) = schema.tag_values(definition, union) else {
         return;
     };
     let variants: Vec<Variant<'_>> = values
