@@ -1,7 +1,7 @@
 //! The QMP server.
 //!
 //! A [`Monitor`] listens where it is told to ([`ListenAddress`]), serves any number of clients in a thread of its own,
-//! and hands what only the machine can do to a [`Machine`]. Events come from anywhere through [`Signals`].
+//! and hands what only the machine can do to a [`Machine`]. Events come from the schema's [`Signals`](faultvisor_schema::Signals).
 //!
 //! On the way in, bytes pass the `lexer` (where does a message end?), become a `request` (what is asked?), and are
 //! checked against the schema by what is generated from it. A `session` answers in order; what the monitor knows itself
