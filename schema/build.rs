@@ -10,10 +10,25 @@ use std::{env, fs};
 use faultvisor_qapi_generator::{Owners, generate, load};
 
 /// The modules (files without `.json`) whose commands the monitor answers itself.
-const MONITOR_MODULES: [&str; 2] = ["control", "signal"];
+const MONITOR_MODULES: [&str; 3] = ["control", "signal", "introspect"];
+
+/// Where the schema starts.
+const SCHEMA: &str = "qapi/qapi-schema.json";
+
+/// What the tests of the generated Rust are generated from. A build script cannot know whether it is for them.
+const LANGUAGE: &str = "src/language/language.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let schema = load(Path::new("qapi/qapi-schema.json")).map_err(|error| {
+    let owners = Owners {
+        monitor: MONITOR_MODULES.map(str::to_owned).to_vec(),
+    };
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    write(SCHEMA, &owners, &out.join("schema.rs"))?;
+    write(LANGUAGE, &Owners::default(), &out.join("language.rs"))
+}
+
+fn write(schema: &str, owners: &Owners, out: &Path) -> Result<(), Box<dyn Error>> {
+    let schema = load(Path::new(schema)).map_err(|error| {
         // Cargo shows the script's standard error; `file:line: message` is what editors jump to.
         eprintln!("schema/{error}");
         error
@@ -21,11 +36,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in &schema.files {
         println!("cargo::rerun-if-changed={}", file.display());
     }
-    let owners = Owners {
-        monitor: MONITOR_MODULES.map(str::to_owned).to_vec(),
-    };
-    let rust = generate(&schema, &owners)?;
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    fs::write(out.join("schema.rs"), rust)?;
+    fs::write(out, generate(&schema, owners)?)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Where to listen, as the command line says it: QEMU's syntax of `-qmp`.
 
 use std::fmt;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -18,7 +19,11 @@ const KEYS: [&str; 6] = [
     "allow-remote",
 ];
 
-/// One place to listen, parsed from `unix:PATH`, `tcp:HOST:PORT` or `stdio` and the options after it.
+/// One place to listen, parsed from `unix:PATH`, `tcp:HOST:PORT`, `stdio`, `fd:N` or `systemd[:NAME]` and the options
+/// after it.
+///
+/// `fd:N` is a socket that the program was started with, one that listens or one that is connected. `systemd` stands for
+/// every socket that systemd passed, or those with a `FileDescriptorName=`.
 ///
 /// ```
 /// use faultvisor_monitor::ListenAddress;
@@ -39,19 +44,29 @@ pub struct ListenAddress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Unix(PathBuf),
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Stdio,
+    /// A descriptor that the program was started with.
+    Descriptor(RawFd),
+    /// What systemd passed, of this name if there is one.
+    Systemd(Option<String>),
 }
 
 /// Why an address cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It starts with nothing that is known.
-    #[error("'{0}' is no address: expected unix:PATH, tcp:HOST:PORT or stdio")]
+    #[error("'{0}' is no address: expected unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd")]
     UnknownTransport(String),
     /// It is meant for a version to come.
     #[error("'{0}' is not supported yet")]
     NotSupported(String),
+    /// There is no descriptor after `fd:`.
+    #[error("'{0}' is no descriptor: expected fd:N with a number from 3 on")]
+    BadDescriptor(String),
     /// There is no path after `unix:`.
     #[error("'unix:' needs a path")]
     NoPath,
@@ -173,8 +188,17 @@ fn transport(address: &str) -> Result<Transport, AddressError> {
     if address == "stdio" {
         return Ok(Transport::Stdio);
     }
-    if address.starts_with("fd:") {
-        return Err(AddressError::NotSupported(address.to_owned()));
+    if let Some(number) = address.strip_prefix("fd:") {
+        let descriptor = number.parse().ok().filter(|fd: &RawFd| *fd >= 3);
+        return descriptor
+            .map(Transport::Descriptor)
+            .ok_or_else(|| AddressError::BadDescriptor(number.to_owned()));
+    }
+    if address == "systemd" {
+        return Ok(Transport::Systemd(None));
+    }
+    if let Some(name) = address.strip_prefix("systemd:") {
+        return Ok(Transport::Systemd(Some(name.to_owned())));
     }
     if let Some(path) = address.strip_prefix("unix:") {
         return match path.len() {
@@ -211,6 +235,9 @@ impl fmt::Display for ListenAddress {
             Transport::Unix(path) => write!(formatter, "unix:{}", path.display()),
             Transport::Tcp { host, port } => write!(formatter, "tcp:{}", host_port(host, *port)),
             Transport::Stdio => formatter.write_str("stdio"),
+            Transport::Descriptor(fd) => write!(formatter, "fd:{fd}"),
+            Transport::Systemd(None) => formatter.write_str("systemd"),
+            Transport::Systemd(Some(name)) => write!(formatter, "systemd:{name}"),
         }
     }
 }
@@ -248,6 +275,10 @@ mod tests {
             tcp("127.0.0.1", 4444)
         );
         assert_eq!(parse("tcp:[::1]:0").transport, tcp("::1", 0));
+        assert_eq!(parse("fd:3").transport, Transport::Descriptor(3));
+        assert_eq!(parse("systemd").transport, Transport::Systemd(None));
+        let named = Transport::Systemd(Some("qmp".to_owned()));
+        assert_eq!(parse("systemd:qmp,protocol=json-rpc").transport, named);
     }
 
     #[test]
@@ -269,7 +300,12 @@ mod tests {
             refused("unix:a,wait=maybe"),
             "'wait' does not take 'maybe': expected on or off"
         );
-        assert_eq!(refused("fd:3"), "'fd:3' is not supported yet");
+        for none in ["", "x", "-1", "2", "99999999999"] {
+            assert_eq!(
+                refused(&format!("fd:{none}")),
+                format!("'{none}' is no descriptor: expected fd:N with a number from 3 on")
+            );
+        }
         assert_eq!(
             refused("stdio,protocol=json"),
             "'protocol' does not take 'json': expected qmp or json-rpc"

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use faultvisor_schema::{
     AccessorArguments, COMMANDS, CommandError, CommandInfo, ConnectArguments, DisconnectArguments,
     ErrorClass, ListenEventArguments, MonitorCommands, Null, PutEventArguments, QMPCapability,
-    QmpCapabilitiesArguments, SignalName, UnlistenEventArguments, VersionInfo, VersionTriple,
+    QmpCapabilitiesArguments, SchemaInfo, SignalName, UnlistenEventArguments, VersionInfo,
+    VersionTriple, introspection,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -95,7 +96,7 @@ impl Executor<'_> {
         let name = json::canonical(id)?;
         let form = self.protocol.form();
         let connected = self.registry.connect_named(wanted, form, id, name);
-        self.initial = Some(connected.map_err(refused)?);
+        self.initial = Some(connected.map_err(|error| refused(&error))?);
         Ok(())
     }
 
@@ -188,7 +189,7 @@ fn signal_of(event: &str) -> Result<SignalName, CommandError> {
         .ok_or_else(|| CommandError::generic(format!("There is no event '{event}'")))
 }
 
-fn refused(error: ConnectError) -> CommandError {
+fn refused(error: &ConnectError) -> CommandError {
     CommandError::generic(error.to_string())
 }
 
@@ -226,6 +227,10 @@ impl MonitorCommands for Executor<'_> {
             .collect())
     }
 
+    fn query_qmp_schema(&mut self) -> Result<Vec<SchemaInfo>, CommandError> {
+        Ok(introspection().to_vec())
+    }
+
     fn disable_default_events(&mut self) -> Result<(), CommandError> {
         self.negotiation.default_events = false;
         Ok(())
@@ -249,7 +254,7 @@ impl MonitorCommands for Executor<'_> {
         let handle = self
             .registry
             .connect_tagged(wanted, form)
-            .map_err(refused)?;
+            .map_err(|error| refused(&error))?;
         self.initial = arguments.initial.then_some(handle);
         Ok(handle.tag())
     }
@@ -269,7 +274,10 @@ impl MonitorCommands for Executor<'_> {
         let object = Object::parse(arguments.obj, self.machine)?;
         let (signal, device) = object.signal(&arguments.signal)?;
         let wanted = self.wanted(signal, device)?;
-        let handle = self.registry.connect_object(wanted).map_err(refused)?;
+        let handle = self
+            .registry
+            .connect_object(wanted)
+            .map_err(|error| refused(&error))?;
         Ok(objects::connection(handle))
     }
 

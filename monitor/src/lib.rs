@@ -1,7 +1,7 @@
 //! The QMP server.
 //!
 //! A [`Monitor`] listens where it is told to ([`ListenAddress`]), serves any number of clients in a thread of its own,
-//! and hands what only the machine can do to a [`Machine`]. Events come from anywhere through [`Signals`].
+//! and hands what only the machine can do to a [`Machine`]. Events come from the schema's [`Signals`](faultvisor_schema::Signals).
 //!
 //! On the way in, bytes pass the `lexer` (where does a message end?), become a `request` (what is asked?), and are
 //! checked against the schema by what is generated from it. A `session` answers in order; what the monitor knows itself
@@ -21,6 +21,7 @@ mod executor;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inbox;
+mod inherited;
 mod json;
 mod json_rpc;
 mod lexer;
@@ -45,8 +46,8 @@ pub mod unix_socket;
 mod waiting;
 
 pub use address::{AddressError, ListenAddress};
-pub use faultvisor_schema::Signals;
 pub use inbox::Reply;
+pub use inherited::InheritedError;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use socket::{BindError, LocalAddress};
 

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use faultvisor_schema::{Connection, Event, Signals};
 
 use crate::Machine;
-use crate::address::{ListenAddress, Transport};
+use crate::address::ListenAddress;
 use crate::inbox::{Inbox, Item};
 use crate::listener::Listener;
 use crate::protocol::Protocol;
 use crate::reactor::{Reactor, ReactorError};
 use crate::server::Server;
-use crate::socket::{BindError, LocalAddress, Socket};
+use crate::socket::{self, BindError, Bound, LocalAddress, Socket};
 use crate::stdio::{self, Pump};
 use crate::stream::Stream;
 use crate::waiting::Waiting;
@@ -105,6 +105,7 @@ impl MonitorBuilder {
             signals: self.signals,
             inbox,
             sockets: Vec::new(),
+            connected: Vec::new(),
             stdio: None,
             local_addresses: Vec::new(),
             waiting,
@@ -125,6 +126,7 @@ pub struct Monitor {
     connections: Vec<Connection>,
     inbox: Arc<Inbox>,
     sockets: Vec<(Socket, ListenAddress)>,
+    connected: Vec<(Stream, Protocol)>,
     stdio: Option<Protocol>,
     local_addresses: Vec<LocalAddress>,
     waiting: Arc<Waiting>,
@@ -164,23 +166,23 @@ impl Monitor {
     }
 
     fn listen(&mut self, address: &ListenAddress) -> Result<(), BindError> {
-        match Socket::bind(address)? {
-            Some(socket) => {
-                self.local_addresses
-                    .push(socket.local_address().map_err(BindError::Setup)?);
-                if address.wait {
-                    self.waiting.expect();
+        for (bound, local) in socket::open(address)? {
+            match bound {
+                Bound::Listening(socket) => {
+                    if address.wait {
+                        self.waiting.expect();
+                    }
+                    self.sockets.push((socket, address.clone()));
                 }
-                self.sockets.push((socket, address.clone()));
-            }
-            None => {
-                debug_assert_eq!(address.transport, Transport::Stdio);
-                if self.stdio.replace(address.protocol).is_some() {
-                    return Err(BindError::StdioTwice);
+                // Such a client is there already: there is nothing to wait for.
+                Bound::Connected(stream) => self.connected.push((stream, address.protocol)),
+                Bound::Stdio => {
+                    if self.stdio.replace(address.protocol).is_some() {
+                        return Err(BindError::StdioTwice);
+                    }
                 }
-                // Its one client is there already: there is nothing to wait for.
-                self.local_addresses.push(LocalAddress::Stdio);
             }
+            self.local_addresses.push(local);
         }
         Ok(())
     }
@@ -232,6 +234,7 @@ fn serve(
         settings,
         inbox,
         sockets,
+        connected,
         waiting,
         ..
     } = monitor;
@@ -248,6 +251,9 @@ fn serve(
         server.borrow_mut().begin(stream, protocol);
         pump
     });
+    for (stream, protocol) in connected {
+        server.borrow_mut().begin(stream, protocol);
+    }
     for (socket, address) in sockets {
         let waiting = address.wait.then(|| Arc::clone(&waiting));
         let listener = Listener::new(socket, address.protocol, Rc::clone(&server), waiting);

@@ -125,7 +125,7 @@ impl Server {
                 }
                 Item::Answer(ticket, result) => {
                     if let Some(session) = self.sessions.get_mut(&ticket.session) {
-                        session.answered(ticket.sequence, result);
+                        session.answered(ticket.sequence, &result);
                         self.touched.insert(ticket.session);
                     }
                 }

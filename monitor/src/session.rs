@@ -228,11 +228,11 @@ impl Session {
     }
 
     /// The machine answers.
-    pub(crate) fn answered(&mut self, sequence: u64, result: Result<MachineReturn, CommandError>) {
+    pub(crate) fn answered(&mut self, sequence: u64, result: &Result<MachineReturn, CommandError>) {
         let Some(request) = self.in_flight.remove(&sequence) else {
             return;
         };
-        self.answer_of_machine(&result, request.id.as_deref(), request.band);
+        self.answer_of_machine(result, request.id.as_deref(), request.band);
         if let Some(first) = self.waiting.front_mut() {
             first.in_flight.take_if(|flying| *flying == sequence);
         }

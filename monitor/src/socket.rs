@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use crate::address::{ListenAddress, Transport, host_port};
+use crate::inherited::{self, InheritedError};
 use crate::stream::Stream;
 use crate::unix_socket::{self, SocketFile, UnixSocketError};
 
@@ -35,6 +36,9 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// A socket that was passed to the program.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// There is only one standard input.
     #[error("'stdio' can be used for one monitor only")]
     StdioTwice,
@@ -50,41 +54,74 @@ pub enum LocalAddress {
     Unix(PathBuf),
     /// On a TCP port; where port 0 was asked for, this is the one that it became.
     Tcp(SocketAddr),
+    /// On a socket that was passed to the program as this descriptor, or with a client that was.
+    Descriptor(RawFd),
     /// On standard input and output.
+    Stdio,
+}
+
+/// What an address comes to.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    /// A socket that clients connect to.
+    Listening(Socket),
+    /// A client that is connected already.
+    Connected(Stream),
+    /// Standard input and output.
     Stdio,
 }
 
 /// A socket that listens.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    Unix(UnixListener, SocketFile),
+    Unix {
+        listener: UnixListener,
+        /// Goes when the socket does; one that was passed to the program has its file from somebody else.
+        _file: Option<SocketFile>,
+    },
     Tcp(TcpListener),
 }
 
+/// Opens what an address asks for, and says where each part of it is.
+pub(crate) fn open(address: &ListenAddress) -> Result<Vec<(Bound, LocalAddress)>, BindError> {
+    let inherited = |fd: RawFd| {
+        let bound = inherited::take(fd, address.allow_remote)?;
+        Ok((bound, LocalAddress::Descriptor(fd)))
+    };
+    match &address.transport {
+        Transport::Stdio => Ok(vec![(Bound::Stdio, LocalAddress::Stdio)]),
+        Transport::Descriptor(fd) => Ok(vec![inherited(*fd)?]),
+        Transport::Systemd(name) => inherited::from_systemd(name.as_deref())?
+            .into_iter()
+            .map(inherited)
+            .collect(),
+        Transport::Unix(path) => {
+            let (listener, file) = unix_socket::bind(path)?;
+            let local = LocalAddress::Unix(file.path().to_owned());
+            Ok(vec![(
+                Bound::Listening(Socket::Unix {
+                    listener,
+                    _file: Some(file),
+                }),
+                local,
+            )])
+        }
+        Transport::Tcp { host, port } => {
+            let socket = bind_tcp(host, *port, address.allow_remote)?;
+            let local = socket.local_addr().map_err(BindError::Setup)?;
+            Ok(vec![(
+                Bound::Listening(Socket::Tcp(socket)),
+                LocalAddress::Tcp(local),
+            )])
+        }
+    }
+}
+
 impl Socket {
-    /// Makes the socket that an address asks for; `stdio` has none.
-    pub(crate) fn bind(address: &ListenAddress) -> Result<Option<Self>, BindError> {
-        match &address.transport {
-            Transport::Stdio => Ok(None),
-            Transport::Unix(path) => {
-                let (listener, file) = unix_socket::bind(path)?;
-                Ok(Some(Self::Unix(listener, file)))
-            }
-            Transport::Tcp { host, port } => bind_tcp(host, *port, address.allow_remote).map(Some),
-        }
-    }
-
-    pub(crate) fn local_address(&self) -> io::Result<LocalAddress> {
-        match self {
-            Self::Unix(_, file) => Ok(LocalAddress::Unix(file.path().to_owned())),
-            Self::Tcp(listener) => listener.local_addr().map(LocalAddress::Tcp),
-        }
-    }
-
     /// Takes the next client.
     pub(crate) fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Unix(listener, _) => Stream::unix(listener.accept()?.0),
+            Self::Unix { listener, .. } => Stream::unix(listener.accept()?.0),
             Self::Tcp(listener) => Stream::tcp(listener.accept()?.0),
         }
     }
@@ -93,13 +130,13 @@ impl Socket {
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         match self {
-            Self::Unix(listener, _) => listener.as_raw_fd(),
+            Self::Unix { listener, .. } => listener.as_raw_fd(),
             Self::Tcp(listener) => listener.as_raw_fd(),
         }
     }
 }
 
-fn bind_tcp(host: &str, port: u16, allow_remote: bool) -> Result<Socket, BindError> {
+fn bind_tcp(host: &str, port: u16, allow_remote: bool) -> Result<TcpListener, BindError> {
     let name = host_port(host, port);
     let addresses: Vec<SocketAddr> = if host.is_empty() {
         vec![SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port)]
@@ -118,7 +155,7 @@ fn bind_tcp(host: &str, port: u16, allow_remote: bool) -> Result<Socket, BindErr
     let bind = || {
         let listener = TcpListener::bind(addresses.as_slice())?;
         listener.set_nonblocking(true)?;
-        Ok(Socket::Tcp(listener))
+        Ok(listener)
     };
     bind().map_err(|source| BindError::Tcp {
         address: name,

@@ -12,6 +12,12 @@ pub type Arguments = Map<String, Value>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Empty {}
 
+impl Decode for Empty {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        Members::open(value, path)?.close().map(|()| Self {})
+    }
+}
+
 /// The value that says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Null;

@@ -47,7 +47,8 @@ impl<'a> Path<'a> {
         }
     }
 
-    fn wrong_type(&self, expected: &str) -> CommandError {
+    /// What stands here is nothing that was expected.
+    pub(crate) fn wrong_type(&self, expected: &str) -> CommandError {
         CommandError::generic(format!(
             "Invalid parameter type for '{self}', expected: {expected}"
         ))
@@ -128,6 +129,15 @@ impl<'a> Members<'a> {
             .remove(name)
             .map(|value| T::decode(value, &path))
             .transpose()
+    }
+
+    /// Makes a value of the members that are left.
+    ///
+    /// # Errors
+    ///
+    /// They are not the members of that type.
+    pub fn rest<T: Decode>(self) -> Result<T, CommandError> {
+        T::decode(Value::Object(self.members), self.path)
     }
 
     /// Ends the object.

@@ -2,11 +2,14 @@
 //!
 //! What is on the wire is defined in `qapi/*.json` and nowhere else. The generator makes of each definition:
 //!
-//! * of an enum or a struct, a type that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`]),
+//! * of a type, one that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`]): an enum or a struct as
+//!   it is, a union as a struct with an enum of its branches, an alternate as an enum,
 //! * of an event, a variant of [`Event`] and of [`SignalName`], a [`Signal`] in [`Signals`], and the command that connects
 //!   to it,
 //! * of a command, a variant of [`MachineCommand`] or [`MonitorCommand`], a method of [`MachineCommands`] or
 //!   [`MonitorCommands`], and an entry of [`COMMANDS`].
+//!
+//! and of all of them together the answer to `query-qmp-schema` ([`introspection()`]).
 //!
 //! Beside it stand the few types that no schema can define: how a command fails ([`CommandError`]) and how decoding
 //! names what it refuses ([`Path`]).
@@ -14,7 +17,11 @@
 mod command;
 mod decode;
 mod error;
+mod introspection;
 mod signal;
+
+#[cfg(test)]
+mod language;
 
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/schema.rs"));
@@ -24,6 +31,7 @@ pub use command::{AccessorArguments, Arguments, CommandEntry, CommandOwner, Empt
 pub use decode::{Decode, Members, Path};
 pub use error::{CommandError, ErrorClass};
 pub use generated::*;
+pub use introspection::introspection;
 pub use signal::{Connection, Signal};
 
 use command::{accessor_arguments, arguments, no_arguments};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
 use faultvisor_devices::sync::lock;
 use faultvisor_monitor::{Monitor, Reply};
-use faultvisor_schema::{Event, MachineCommand, MachineReturn};
+use faultvisor_schema::{Event, MachineCommand, MachineReturn, Signals};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Configuration, UsageError};
@@ -97,13 +97,16 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     start_logging();
     let host_signal = host_signals::catch()?;
     let (inbox, sender) = Inbox::new()?;
-    let monitor = Monitor::builder().bind(&configuration.qmp)?;
+    let signals = Signals::default();
+    let monitor = Monitor::builder()
+        .signals(&signals)
+        .bind(&configuration.qmp)?;
     let console = Console::open(&configuration.serial)?;
     let output = console.output().clone();
     let plan = Plan {
         configuration,
         output: output.clone(),
-        signals: monitor.signals(),
+        signals,
         inbox,
         sender: sender.try_clone()?,
         host_signal,

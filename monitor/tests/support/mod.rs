@@ -12,12 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use faultvisor_monitor::{
-    ListenAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply, Signals,
-};
+use faultvisor_monitor::{ListenAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply};
 use faultvisor_schema::{
     BlockErrorAction, BlockInfo, BlockIoError, Event, IoOperationType, MachineCommand,
-    MachineReturn, Reset, RunState, ShutdownCause, StatusInfo,
+    MachineReturn, Reset, RunState, ShutdownCause, Signals, StatusInfo,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

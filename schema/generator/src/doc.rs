@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::error::{Location, SchemaError};
+use crate::example::{Message, messages};
 
 /// A block of documentation, divided.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub struct Doc {
     pub errors: Option<String>,
     /// Since which version of ours.
     pub since: Option<String>,
-    /// Exchanges, a line an element; several examples follow each other after an empty line.
-    pub example: Vec<String>,
+    /// What goes over the wire, for example.
+    pub examples: Vec<Example>,
 }
 
 /// A name and what is said of it.
@@ -36,6 +37,17 @@ pub struct Described {
     pub name: String,
     /// Its description.
     pub text: String,
+}
+
+/// An example, as it stands in the documentation.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Where it starts.
+    pub location: Location,
+    /// Its lines, without their common indentation.
+    pub lines: Vec<String>,
+    /// What they say.
+    pub messages: Vec<Message>,
 }
 
 /// Where the next line of text belongs.
@@ -66,7 +78,7 @@ impl Doc {
             returns: None,
             errors: None,
             since: None,
-            example: Vec::new(),
+            examples: Vec::new(),
         };
         let mut rest = lines;
         if let Some(((number, first), after)) = lines.split_first()
@@ -86,6 +98,9 @@ impl Doc {
             doc.line(&mut section, &mut in_features, &at, line)?;
         }
         doc.trim();
+        for example in &mut doc.examples {
+            example.messages = messages(&example.location, &example.lines)?;
+        }
         Ok(doc)
     }
 
@@ -102,9 +117,11 @@ impl Doc {
             return Ok(());
         }
         if line == ".. qmp-example::" {
-            if !self.example.is_empty() {
-                self.example.push(String::new());
-            }
+            self.examples.push(Example {
+                location: at.clone(),
+                lines: Vec::new(),
+                messages: Vec::new(),
+            });
             *section = Section::Example;
             return Ok(());
         }
@@ -170,8 +187,10 @@ impl Doc {
     fn append(&mut self, section: &Section, line: &str) {
         let text = match section {
             Section::Example => {
-                self.example
-                    .push(line.strip_prefix("    ").unwrap_or(line).to_owned());
+                if let Some(example) = self.examples.last_mut() {
+                    let line = line.strip_prefix("    ").unwrap_or(line);
+                    example.lines.push(line.to_owned());
+                }
                 return;
             }
             Section::Todo => return,
@@ -219,14 +238,12 @@ impl Doc {
         {
             *text = text.trim_matches('\n').trim_end().to_owned();
         }
-        while self.example.last().is_some_and(String::is_empty) {
-            self.example.pop();
+        for Example { lines, .. } in &mut self.examples {
+            while lines.last().is_some_and(String::is_empty) {
+                lines.pop();
+            }
+            let blank = lines.iter().take_while(|line| line.is_empty()).count();
+            lines.drain(..blank);
         }
-        let blank = self
-            .example
-            .iter()
-            .take_while(|line| line.is_empty())
-            .count();
-        self.example.drain(..blank);
     }
 }

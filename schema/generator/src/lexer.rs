@@ -84,7 +84,7 @@ fn line_tokens(
                 tokens.push((location.clone(), Token::Text(text.to_owned())));
                 after
             }
-            ' ' => after,
+            ' ' | '\t' => after,
             _ => {
                 let end = rest
                     .find(|c: char| !c.is_ascii_alphanumeric())

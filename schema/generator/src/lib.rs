@@ -2,16 +2,19 @@
 //!
 //! The language is the one of QEMU's "How to use the QAPI code generator". A schema goes through four steps, a
 //! module each: `lexer` makes tokens of the text, `node` makes a tree of the tokens, `definition` gives the tree
-//! its meaning, `check` refuses what means nothing; `codegen` then writes the Rust. Documentation is part of the
-//! language (`doc`): what is not documented is refused like what is not defined.
+//! its meaning, `check` refuses what means nothing; `codegen` then writes the Rust, and the reference manual.
+//! Documentation is part of the language (`doc`): what is not documented is refused like what is not defined, and its
+//! examples can be taken out and tried (`example`).
 //!
-//! Not written yet, and refused by name where a schema uses them: unions, alternates and conditions (`if`).
+//! Refused by name, with the reason, is what this project has no use for: conditions (`if`), commands that marshal
+//! themselves (`gen`) and commands that never answer (`success-response`).
 
 mod check;
 mod codegen;
 mod definition;
 mod doc;
 mod error;
+mod example;
 mod lexer;
 mod load;
 mod name;
@@ -19,8 +22,10 @@ mod node;
 mod pragma;
 
 pub use codegen::Owners;
+pub use definition::Definition;
 pub use error::{Location, SchemaError};
-pub use load::Loaded;
+pub use example::{Exchange, Message};
+pub use load::{Loaded, Topic};
 
 use std::path::Path;
 
@@ -45,4 +50,10 @@ pub fn load(path: &Path) -> Result<Loaded, SchemaError> {
 /// Two names of the schema that would be one name in Rust.
 pub fn generate(schema: &Loaded, owners: &Owners) -> Result<String, SchemaError> {
     codegen::generate(&schema.definitions, owners)
+}
+
+/// Writes the reference manual of a schema that was loaded, in Markdown.
+#[must_use]
+pub fn reference(schema: &Loaded, owners: &Owners) -> String {
+    codegen::reference(schema, owners)
 }

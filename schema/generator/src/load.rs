@@ -13,11 +13,24 @@ use crate::pragma::Pragmas;
 /// A schema that was read.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Everything defined, in the order of the files.
+    /// Everything defined, in the order of the files: what includes another comes before it, as a whole.
     pub definitions: Vec<Definition>,
+    /// What is said of each file as a whole, in the order of the files.
+    pub topics: Vec<Topic>,
     /// Every file that was read, for a build script to watch.
     pub files: Vec<PathBuf>,
     pub(crate) pragmas: Pragmas,
+}
+
+/// What a file of a schema is about.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// The file, without its extension.
+    pub module: String,
+    /// Its heading.
+    pub title: String,
+    /// What else is said of it.
+    pub text: String,
 }
 
 /// Reads a schema.
@@ -25,10 +38,17 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, SchemaError> {
     let mut loaded = Loaded::default();
     let from = Location::new(&Rc::from(path.display().to_string()), 1);
     loaded.file(path, &from, &mut Vec::new())?;
+    loaded.sort();
     Ok(loaded)
 }
 
 impl Loaded {
+    fn sort(&mut self) {
+        let files: Vec<String> = self.files.iter().map(|f| f.display().to_string()).collect();
+        self.definitions
+            .sort_by_key(|of| files.iter().position(|file| file == of.location.file()));
+    }
+
     fn file(
         &mut self,
         path: &Path,
@@ -50,6 +70,30 @@ impl Loaded {
         Ok(())
     }
 
+    /// Adds documentation that is of no definition: a heading, or more to say under the last one.
+    fn topic(&mut self, module: &str, body: &str) {
+        let (title, text) = match body.strip_prefix("= ") {
+            Some(heading) => heading.split_once('\n').unwrap_or((heading, "")),
+            None => ("", body),
+        };
+        let text = text.trim();
+        if let Some(topic) = self.topics.iter_mut().find(|topic| topic.module == module) {
+            let heading = if title.is_empty() {
+                String::new()
+            } else {
+                format!("**{title}**\n\n")
+            };
+            topic.text.push_str(&format!("\n\n{heading}{text}"));
+            return;
+        }
+        let title = if title.is_empty() { module } else { title };
+        self.topics.push(Topic {
+            module: module.to_owned(),
+            title: title.to_owned(),
+            text: text.to_owned(),
+        });
+    }
+
     fn items(
         &mut self,
         path: &Path,
@@ -68,7 +112,11 @@ impl Loaded {
                 Item::Doc(location, lines) => {
                     unclaimed(pending.take())?;
                     let doc = Doc::parse(&file, location, &lines)?;
-                    pending = doc.symbol.is_some().then_some(doc);
+                    if doc.symbol.is_some() {
+                        pending = Some(doc);
+                    } else {
+                        self.topic(&module, &doc.body);
+                    }
                 }
                 Item::Object(node) => match directive(&node)? {
                     Some(("include", value)) => {

@@ -3,38 +3,11 @@
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
-use std::path::Path;
+mod support;
 
-use faultvisor_qapi_generator::{Loaded, Owners, SchemaError, generate, load};
+use faultvisor_qapi_generator::{Owners, generate, load};
+use support::{refusal, refused, rust, write};
 use tempfile::TempDir;
-
-fn write(directory: &Path, name: &str, text: &str) {
-    fs::write(directory.join(name), text).unwrap();
-}
-
-fn load_text(text: &str) -> Result<Loaded, SchemaError> {
-    let directory = TempDir::new().unwrap();
-    write(directory.path(), "schema.json", text);
-    load(&directory.path().join("schema.json"))
-}
-
-/// The line and the message of what is wrong.
-fn refused(text: &str) -> (u32, String) {
-    let error = load_text(text)
-        .and_then(|schema| generate(&schema, &Owners::default()))
-        .expect_err("a bad schema");
-    assert!(error.to_string().contains("schema.json:"), "{error}");
-    (error.location.line(), error.message)
-}
-
-fn refusal(text: &str) -> String {
-    refused(text).1
-}
-
-fn rust(text: &str) -> String {
-    generate(&load_text(text).unwrap(), &Owners::default()).unwrap()
-}
 
 #[test]
 fn a_definition_of_each_kind_becomes_rust() {
@@ -56,8 +29,8 @@ fn a_definition_of_each_kind_becomes_rust() {
         "pub struct PaintArguments {",
         "fn paint(&mut self, arguments: PaintArguments) -> Result<Vec<Thing>, crate::CommandError>;",
         "Painted(Painted),",
-        "\"get-painted-event\" => crate::device_argument(arguments)",
-        "\"get-dry-event\" => crate::no_arguments(arguments)",
+        "\"get-painted-event\" => crate::accessor_arguments(arguments, true)",
+        "\"get-dry-event\" => crate::accessor_arguments(arguments, false)",
         "name: \"paint\", owner: crate::CommandOwner::Machine, allow_oob: true",
     ] {
         assert!(rust.contains(part), "{part} is missing in:\n{rust}");
@@ -156,17 +129,117 @@ fn what_is_no_schema_is_refused_with_its_line() {
 }
 
 #[test]
-fn what_is_not_written_yet_is_refused_by_name() {
-    let yet = |what: &str| format!("'{what}' is not supported by this generator yet");
+fn what_is_the_languages_and_not_this_generators_is_refused_by_name_and_line() {
+    for (schema, message) in [
+        (
+            "{ 'command': 'a',\n'if': 'CONFIG_A' }",
+            "'if' is not supported by this generator: what is defined is always there",
+        ),
+        (
+            "{ 'enum': 'Es', 'data': [\n{ 'name': 'a', 'if': 'CONFIG_A' } ] }",
+            "'if' is not supported by this generator: what is defined is always there",
+        ),
+        (
+            "{ 'struct': 'Ss',\n'data': { 'a': { 'type': 'int', 'if': 'CONFIG_A' } } }",
+            "'if' is not supported by this generator: what is defined is always there",
+        ),
+        (
+            "{ 'command': 'a',\n'gen': false }",
+            "'gen' is not supported by this generator: arguments and answers of every command are typed",
+        ),
+        (
+            "{ 'command': 'a',\n'success-response': false }",
+            "'success-response' is not supported by this generator: every command answers",
+        ),
+        (
+            "{ 'command': 'a',\n'quick': true }",
+            "'command' has no key 'quick'",
+        ),
+    ] {
+        assert_eq!(refused(schema), (2, message.to_owned()), "{schema}");
+    }
+}
+
+#[test]
+fn flags_that_say_nothing_on_the_wire_are_taken_and_can_only_be_on() {
+    let rust = rust(
+        "{ 'enum': 'Es', 'prefix': 'E_S', 'data': [ 'a' ] }
+         { 'struct': 'As', 'data': { 'e': 'Es' } }
+         { 'command': 'a', 'data': 'As', 'boxed': true, 'allow-preconfig': true, 'coroutine': true }
+         { 'event': 'B', 'data': 'As', 'boxed': true }",
+    );
+    assert!(rust.contains("fn a(&mut self, arguments: As)"), "{rust}");
+    for (schema, message) in [
+        (
+            "{ 'command': 'a', 'allow-oob': false }",
+            "'allow-oob' can only be true: leave it out",
+        ),
+        (
+            "{ 'command': 'a', 'allow-oob': 'yes' }",
+            "'allow-oob' must be true or false",
+        ),
+        (
+            "{ 'command': 'a', 'allow-oob': true, 'coroutine': true }",
+            "'allow-oob' and 'coroutine' exclude each other",
+        ),
+        ("{ 'command': 'a', 'boxed': true }", "'boxed' needs 'data'"),
+        (
+            "{ 'event': 'A', 'boxed': true, 'data': { 'a': 'int' } }",
+            "'boxed' needs 'data' to name a type",
+        ),
+    ] {
+        assert_eq!(refusal(schema), message, "{schema}");
+    }
+}
+
+#[test]
+fn features_are_taken_wherever_the_language_has_them() {
+    let rust = rust(
+        "{ 'enum': 'Es', 'data': [ { 'name': 'a', 'features': [ 'of-value' ] }, 'b' ], 'features': [ 'of-enum' ] }
+         { 'struct': 'Ss', 'data': { 'e': { 'type': 'Es', 'features': [ 'of-member' ] } }, 'features': [ 'of-struct' ] }
+         { 'command': 'c', 'data': { '*s': { 'type': [ 'Ss' ], 'features': [ { 'name': 'of-argument' } ] } },
+           'features': [ 'of-command' ] }
+         { 'event': 'D', 'features': [ 'of-event' ] }",
+    );
+    for entry in [
+        r#"enumeration("4", &[("a", &["of-value"]), ("b", &[])], &["of-enum"])"#,
+        r#"object("3", &[("e", "4", false, &["of-member"])], None, &["of-struct"])"#,
+        r#"object("0", &[("s", "[3]", true, &["of-argument"])], None, &[])"#,
+        r#"command("c", "0", "1", false, &["of-command"])"#,
+        r#"event("D", "1", &["of-event"])"#,
+    ] {
+        assert!(rust.contains(entry), "{entry} is missing in:\n{rust}");
+    }
     assert_eq!(
-        refusal("{ 'union': 'U', 'base': 'B', 'discriminator': 'd', 'data': {} }"),
-        yet("union")
+        refused("{ 'command': 'a', 'features': [ 'f',\n'f' ] }"),
+        (2, "feature 'f' is there twice".to_owned())
+    );
+}
+
+#[test]
+fn pragmas_are_known_by_name() {
+    assert_eq!(
+        refused("{ 'pragma': {\n'name-case-whitelist': [] } }"),
+        (2, "unknown pragma 'name-case-whitelist'".to_owned())
     );
     assert_eq!(
-        refusal("{ 'alternate': 'A', 'data': {} }"),
-        yet("alternate")
+        refused("{ 'pragma': { 'doc-required': true },\n'command': 'a' }"),
+        (1, "'pragma' stands alone in its object".to_owned())
     );
-    assert_eq!(refusal("{ 'command': 'a', 'if': 'CONFIG_A' }"), yet("if"));
+    rust(
+        "{ 'pragma': { 'command-returns-exceptions': [ 'a' ] } } { 'command': 'a', 'returns': 'int' }",
+    );
+}
+
+#[test]
+fn what_a_file_includes_comes_after_all_of_it() {
+    let directory = TempDir::new().unwrap();
+    let includes = "{ 'command': 'a' }\n{ 'include': 'own.json' }\n{ 'command': 'b' }";
+    write(directory.path(), "schema.json", includes);
+    write(directory.path(), "own.json", "{ 'command': 'c' }");
+    let schema = load(&directory.path().join("schema.json")).unwrap();
+    let names: Vec<_> = schema.definitions.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
 }
 
 #[test]
@@ -192,6 +265,22 @@ fn names_follow_their_rules() {
         (
             "{ 'enum': 'Es', 'data': [ 'a', 'a' ] }",
             "value 'a' is there twice",
+        ),
+        (
+            "{ 'struct': 'As', 'data': { 'a-b': 'int', 'a-B': 'int' } } { 'pragma': { 'member-name-exceptions': [ 'As' ] } }",
+            "member 'a-B' is there twice",
+        ),
+        (
+            "{ 'struct': 'AsList', 'data': {} }",
+            "'AsList': no name ends in 'List'",
+        ),
+        (
+            "{ 'struct': 'String', 'data': {} }",
+            "'String' would be 'String' in Rust, which is taken",
+        ),
+        (
+            "{ 'event': 'IT_DRIED', 'data': { 'a': 'int' } } { 'struct': 'ItDried', 'data': {} }",
+            "'ItDried' would be 'ItDried' in Rust, as 'IT_DRIED' is",
         ),
         ("{ 'command': 'a' } { 'command': 'a' }", "'a' is defined in"),
         (

@@ -101,7 +101,7 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
     (
         "qmp",
         "ADDRESS",
-        "Monitor: unix:PATH, tcp:HOST:PORT or stdio, with ,wait=on|off; repeatable",
+        "Monitor: unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd[:NAME], with ,wait=on|off ,protocol=qmp|json-rpc ,allow-remote=on; repeatable",
     ),
     ("name", "TEXT", "Name of the machine"),
     (

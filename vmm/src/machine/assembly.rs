@@ -13,8 +13,8 @@ use faultvisor_devices::legacy::{
     COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, KeyboardController, PowerControl, Serial,
 };
 use faultvisor_devices::virtio::mmio;
-use faultvisor_monitor::Signals;
 use faultvisor_schema::RunState;
+use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disks::{DriveError, MachineDisk};
@@ -142,9 +142,8 @@ impl Machine {
         }
         let windows = disks.iter().map(MachineDisk::device_window).collect();
         let guest = Guest::open(configuration, windows)?;
-        let state = RunState::Prelaunch;
         let by_name = disks.iter().map(MachineDisk::shared).collect();
-        let view = View::new(configuration.name.clone(), by_name, state);
+        let view = View::new(configuration.name.clone(), by_name);
         let board = Board {
             memory,
             buses: Arc::new(Buses { pio, mmio }),
@@ -168,7 +167,7 @@ impl Machine {
             serial: serial.clone(),
             vm: None,
             generation: Generation::default(),
-            state,
+            state: RunState::Prelaunch,
             run: Run::default(),
             stops: Vec::new(),
             undrained: 0,

@@ -15,7 +15,7 @@ use faultvisor_devices::virtio::block::{
 };
 use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
-use faultvisor_monitor::Signals;
+use faultvisor_schema::Signals;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError,
     BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo, IoOperationType,

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::legacy::Serial;
-use faultvisor_monitor::{Reply, Signals};
+use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause,
+    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause, Signals,
 };
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
@@ -105,9 +105,11 @@ impl Machine {
 
     /// Starts the guest, or leaves it before its first instruction (`-S`).
     pub fn power_on(&mut self) {
-        if !self.life_cycle.start_stopped {
-            self.change(Self::start);
-        }
+        self.change(|machine| {
+            if !machine.life_cycle.start_stopped {
+                machine.start();
+            }
+        });
     }
 
     /// Begins a run.
@@ -324,7 +326,7 @@ impl Machine {
         let view = self.view.clone();
         let mut published = view.change();
         act(self);
-        *published = self.state;
+        *published = Some(self.state);
     }
 
     fn process_event(&mut self, fd: RawFd) {

@@ -19,25 +19,21 @@ pub struct View {
 struct Shared {
     name: Option<String>,
     disks: BTreeMap<String, Arc<Disk>>,
-    /// Held by the machine's thread while it changes anything: what it raises in between is followed by a state that it
-    /// has not published yet.
-    state: Mutex<RunState>,
+    /// The run state, from power-on on. Held by the machine's thread while it changes anything: what it raises in
+    /// between is followed by a state that it has not published yet.
+    state: Mutex<Option<RunState>>,
 }
 
 impl View {
-    pub(super) fn new(
-        name: Option<String>,
-        disks: BTreeMap<String, Arc<Disk>>,
-        state: RunState,
-    ) -> Self {
-        let state = Mutex::new(state);
+    pub(super) fn new(name: Option<String>, disks: BTreeMap<String, Arc<Disk>>) -> Self {
+        let state = Mutex::new(None);
         Self {
             shared: Arc::new(Shared { name, disks, state }),
         }
     }
 
     /// For the machine's thread: keeps others from looking until the guard, with the new state in it, is gone.
-    pub(super) fn change(&self) -> MutexGuard<'_, RunState> {
+    pub(super) fn change(&self) -> MutexGuard<'_, Option<RunState>> {
         lock(&self.shared.state)
     }
 
@@ -77,11 +73,11 @@ impl View {
         }
     }
 
-    /// The run state, unless it is about to change.
+    /// The run state, unless it is not known yet or about to change.
     fn state(&self) -> Option<RunState> {
         match self.shared.state.try_lock() {
-            Ok(state) => Some(*state),
-            Err(TryLockError::Poisoned(error)) => Some(*PoisonError::into_inner(error)),
+            Ok(state) => *state,
+            Err(TryLockError::Poisoned(error)) => *PoisonError::into_inner(error),
             Err(TryLockError::WouldBlock) => None,
         }
     }

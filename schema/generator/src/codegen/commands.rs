@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Owners;
 use super::Schema;
+use super::accessor;
 use super::documentation::write_doc;
 use super::types::write_struct;
 use crate::definition::{Command, Data, Definition};
@@ -11,13 +12,13 @@ use crate::name;
 
 /// Who executes a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     Machine,
     Monitor,
 }
 
 impl Owner {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Machine => "Machine",
             Self::Monitor => "Monitor",
@@ -44,13 +45,7 @@ pub(super) fn write(schema: &Schema<'_>, owners: &Owners, out: &mut String) {
             );
         }
     }
-    let owner = |definition: &Definition| {
-        if owners.monitor.contains(&definition.module) {
-            Owner::Monitor
-        } else {
-            Owner::Machine
-        }
-    };
+    let owner = |definition: &Definition| owner(owners, definition);
     for of in [Owner::Machine, Owner::Monitor] {
         let commands: Vec<_> = schema
             .commands()
@@ -65,6 +60,15 @@ pub(super) fn write(schema: &Schema<'_>, owners: &Owners, out: &mut String) {
     write_table(schema, owner, out);
 }
 
+/// Who executes a command, by the module it is defined in.
+pub(super) fn owner(owners: &Owners, definition: &Definition) -> Owner {
+    if owners.monitor.contains(&definition.module) {
+        Owner::Monitor
+    } else {
+        Owner::Machine
+    }
+}
+
 /// The Rust type of a command's arguments, if it has any.
 fn data_type(definition: &Definition, command: &Command) -> Option<String> {
     match &command.data {
@@ -74,7 +78,8 @@ fn data_type(definition: &Definition, command: &Command) -> Option<String> {
     }
 }
 
-fn return_type(schema: &Schema<'_>, command: &Command) -> String {
+/// The Rust type of a command's answer.
+pub(super) fn return_type(schema: &Schema<'_>, command: &Command) -> String {
     command
         .returns
         .as_ref()
@@ -138,10 +143,7 @@ fn write_enum(of: Owner, commands: &[(&Definition, &Command)], out: &mut String)
     );
     for (definition, command) in commands {
         write_doc(out, definition.doc.as_ref(), &definition.name);
-        let arguments = data_type(definition, command)
-            .map(|data| format!("({data})"))
-            .unwrap_or_default();
-        let _ = writeln!(out, "    {}{arguments},", name::camel(&definition.name));
+        write_variant(&definition.name, data_type(definition, command), out);
     }
     if of == Owner::Monitor {
         let _ = writeln!(
@@ -163,16 +165,10 @@ fn write_return(
         out,
         "/// What a [`{owner}Command`] answers with.\n#[derive(Clone, Debug, PartialEq, serde::Serialize)]\n#[serde(untagged)]\npub enum {owner}Return {{\n    /// Nothing: an object without members.\n    Empty(crate::Empty),"
     );
-    for (definition, command) in commands {
-        if command.returns.is_some() {
-            let returns = return_type(schema, command);
-            let variant = name::camel(&definition.name);
-            let _ = writeln!(
-                out,
-                "    /// What `{}` answers.\n    {variant}({returns}),",
-                definition.name
-            );
-        }
+    let answering = commands.iter().filter(|(_, c)| c.returns.is_some());
+    for (definition, command) in answering {
+        let _ = writeln!(out, "    /// What `{}` answers.", definition.name);
+        write_variant(&definition.name, Some(return_type(schema, command)), out);
     }
     if of == Owner::Monitor {
         let _ = writeln!(
@@ -181,6 +177,11 @@ fn write_return(
         );
     }
     let _ = writeln!(out, "}}\n");
+}
+
+fn write_variant(command: &str, holds: Option<String>, out: &mut String) {
+    let holds = holds.map(|of| format!("({of})")).unwrap_or_default();
+    let _ = writeln!(out, "    {}{holds},", name::camel(command));
 }
 
 fn write_execute(
@@ -192,55 +193,65 @@ fn write_execute(
     let owner = of.name();
     let _ = writeln!(
         out,
-        "impl {owner}Command {{\n    /// Its name on the wire; for an accessor, that of the signal it connects to.\n    #[must_use]\n    pub const fn name(&self) -> &'static str {{\n        match self {{"
+        "impl {owner}Command {{\n    /// Its name on the wire; for an accessor, that of the signal it connects to.\n    #[must_use]\n    pub const fn name(&self) -> &'static str {{"
     );
-    for (definition, command) in commands {
-        let variant = name::camel(&definition.name);
-        let pattern = if data_type(definition, command).is_some() {
-            "(_)"
-        } else {
-            ""
-        };
-        let _ = writeln!(
-            out,
-            "            Self::{variant}{pattern} => \"{}\",",
-            definition.name
-        );
-    }
-    if of == Owner::Monitor {
-        let _ = writeln!(
-            out,
-            "            Self::GetEvent {{ signal, .. }} => signal.accessor(),"
-        );
-    }
+    write_dispatch(
+        commands,
+        "_",
+        |definition, _| format!("\"{}\"", definition.name),
+        (of == Owner::Monitor).then_some("Self::GetEvent { signal, .. } => signal.accessor()"),
+        out,
+    );
     let _ = writeln!(
         out,
-        "        }}\n    }}\n\n    /// Executes it.\n    ///\n    /// # Errors\n    ///\n    /// What the command fails with.\n    pub fn execute(self, commands: &mut impl {owner}Commands) -> Result<{owner}Return, crate::CommandError> {{\n        match self {{"
+        "    /// Executes it.\n    ///\n    /// # Errors\n    ///\n    /// What the command fails with.\n    pub fn execute(self, commands: &mut impl {owner}Commands) -> Result<{owner}Return, crate::CommandError> {{"
     );
+    write_dispatch(
+        commands,
+        "arguments",
+        |definition, command| execution(schema, of, definition, command),
+        (of == Owner::Monitor).then_some(
+            "Self::GetEvent { signal, arguments } => commands.get_event(signal, arguments).map(MonitorReturn::GetEvent)",
+        ),
+        out,
+    );
+    let _ = writeln!(out, "}}\n");
+}
+
+/// Writes the body of a method that does something else for each command. What a command holds is bound to `binding`;
+/// `accessor` is the arm of the accessors.
+fn write_dispatch(
+    commands: &[(&Definition, &Command)],
+    binding: &str,
+    value: impl Fn(&Definition, &Command) -> String,
+    accessor: Option<&str>,
+    out: &mut String,
+) {
+    let _ = writeln!(out, "        match self {{");
     for (definition, command) in commands {
         let variant = name::camel(&definition.name);
-        let method = name::snake(&definition.name);
-        let (pattern, argument) = match data_type(definition, command) {
-            Some(_) => ("(arguments)", "arguments"),
-            None => ("", ""),
-        };
-        let wrap = if return_type(schema, command) == "()" {
-            format!("|()| {owner}Return::Empty(crate::Empty {{}})")
-        } else {
-            format!("{owner}Return::{variant}")
-        };
-        let _ = writeln!(
-            out,
-            "            Self::{variant}{pattern} => commands.{method}({argument}).map({wrap}),"
-        );
+        let pattern = data_type(definition, command)
+            .map(|_| format!("({binding})"))
+            .unwrap_or_default();
+        let value = value(definition, command);
+        let _ = writeln!(out, "            Self::{variant}{pattern} => {value},");
     }
-    if of == Owner::Monitor {
-        let _ = writeln!(
-            out,
-            "            Self::GetEvent {{ signal, arguments }} => commands.get_event(signal, arguments).map(MonitorReturn::GetEvent),"
-        );
+    if let Some(accessor) = accessor {
+        let _ = writeln!(out, "            {accessor},");
     }
-    let _ = writeln!(out, "        }}\n    }}\n}}\n");
+    let _ = writeln!(out, "        }}\n    }}\n");
+}
+
+/// The call of a command's method, and its answer as one of all.
+fn execution(schema: &Schema<'_>, of: Owner, definition: &Definition, command: &Command) -> String {
+    let owner = of.name();
+    let method = name::snake(&definition.name);
+    let argument = data_type(definition, command).map_or("", |_| "arguments");
+    let wrap = match return_type(schema, command).as_str() {
+        "()" => format!("|()| {owner}Return::Empty(crate::Empty {{}})"),
+        _ => format!("{owner}Return::{}", name::camel(&definition.name)),
+    };
+    format!("commands.{method}({argument}).map({wrap})")
 }
 
 fn write_decode(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: &mut String) {
@@ -293,7 +304,7 @@ fn write_table(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: &
         .chain(
             schema
                 .signals()
-                .map(|(e, _)| (name::accessor(&e.name), Owner::Monitor, true)),
+                .map(|(e, _)| (name::accessor(&e.name), Owner::Monitor, accessor::ALLOW_OOB)),
         )
         .collect();
     rows.sort_by(|a, b| a.0.cmp(&b.0));

@@ -27,9 +27,9 @@ pub(super) fn write_doc(out: &mut String, doc: Option<&Doc>, name: &str) {
             &format!("Feature `{}`: {}", feature.name, feature.text),
         );
     }
-    if !doc.example.is_empty() {
+    for example in &doc.examples {
         let _ = writeln!(out, "///\n/// ```text");
-        for line in &doc.example {
+        for line in &example.lines {
             let _ = writeln!(out, "/// {line}");
         }
         let _ = writeln!(out, "/// ```");
@@ -58,26 +58,31 @@ pub(super) fn write_text(out: &mut String, indentation: &str, text: &str) {
 }
 
 fn marked(line: &str) -> String {
-    let mut marked = String::new();
+    let marked = with_names(line, |name| format!("`{name}`"));
+    marked.replace('[', "\\[").replace('<', "\\<")
+}
+
+/// A line with every `@name` in it as `render` makes it.
+pub(super) fn with_names(line: &str, render: impl Fn(&str) -> String) -> String {
+    let mut rendered = String::new();
     let mut rest = line;
     while let Some((before, after)) = rest.split_once('@') {
         let end = after
             .find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'))
             .unwrap_or(after.len());
         let (name, remaining) = after.split_at(end);
-        let name_ends_sentence = name.trim_end_matches('-');
-        if name_ends_sentence.is_empty() || before.ends_with(|c: char| c.is_ascii_alphanumeric()) {
-            marked.push_str(before);
-            marked.push('@');
-            marked.push_str(name);
+        rendered.push_str(before);
+        // An address is no name, and neither is a lone sign.
+        let is_name = !name.trim_end_matches('-').is_empty()
+            && !before.ends_with(|c: char| c.is_ascii_alphanumeric());
+        if is_name {
+            rendered.push_str(&render(name));
         } else {
-            marked.push_str(before);
-            marked.push('`');
-            marked.push_str(name);
-            marked.push('`');
+            rendered.push('@');
+            rendered.push_str(name);
         }
         rest = remaining;
     }
-    marked.push_str(rest);
-    marked.replace('[', "\\[").replace('<', "\\<")
+    rendered.push_str(rest);
+    rendered
 }

@@ -28,7 +28,7 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
 }
 
 /// The Rust type of an event's data, if it has any.
-fn data_type(event: &Definition, data: &Data) -> Option<String> {
+pub(super) fn data_type(event: &Definition, data: &Data) -> Option<String> {
     match data {
         Data::Empty => None,
         Data::Members(_) => Some(name::camel(&event.name)),

@@ -1,18 +1,26 @@
-//! Writes the Rust of a schema.
+//! Writes the Rust of a schema, and its reference manual.
 //!
-//! A file of this folder for each part of what comes out: the types, the events and their accessors, the commands.
+//! A file of this folder for each part of what comes out: the types (with a file for those that are one of several),
+//! the events and their accessors, the commands, the decoding of answers and events, what the schema says of itself on the wire and what it says to people.
 
+mod accessor;
+mod alternates;
 mod commands;
+mod decoding;
 mod documentation;
 mod events;
+mod introspection;
+mod reference;
 mod types;
+mod unions;
 
 use std::collections::HashMap;
 
 use crate::NOTICE_FEATURE;
 use crate::check::BUILT_IN;
-use crate::definition::{Command, Data, Definition, Kind, Member, Type};
+use crate::definition::{Command, Data, Definition, Kind, Member, Type, Union};
 use crate::error::SchemaError;
+use crate::load::Loaded;
 use crate::name;
 
 /// Who executes the commands of a schema's modules.
@@ -30,7 +38,14 @@ pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<St
     types::write(&schema, &mut out)?;
     events::write(&schema, &mut out);
     commands::write(&schema, owners, &mut out);
+    decoding::write(&schema, owners, &mut out);
+    introspection::write(&schema, &mut out);
     Ok(out)
+}
+
+/// Writes the reference manual.
+pub(crate) fn reference(loaded: &Loaded, owners: &Owners) -> String {
+    reference::write(&Schema::new(&loaded.definitions), &loaded.topics, owners)
 }
 
 /// The definitions, and what the writers ask about them.
@@ -78,20 +93,24 @@ impl<'a> Schema<'a> {
             .filter(|(definition, _)| definition.has_feature(NOTICE_FEATURE))
     }
 
-    /// The members of a struct, its base's first, each with the definition that documents it.
+    /// The members of a struct, its base's first, or those of every branch of a union, each with the definition that
+    /// documents it.
     fn all_members(&self, name: &str) -> Vec<(&'a Definition, &'a Member)> {
         let Some(definition) = self.by_name.get(name) else {
             return Vec::new();
         };
-        let Kind::Struct { base, members } = &definition.kind else {
-            return Vec::new();
-        };
-        let mut all = base
-            .as_ref()
-            .map(|base| self.all_members(base))
-            .unwrap_or_default();
-        all.extend(members.iter().map(|member| (*definition, member)));
-        all
+        match &definition.kind {
+            Kind::Struct { base, members } => {
+                let mut all = base
+                    .as_ref()
+                    .map(|base| self.all_members(base))
+                    .unwrap_or_default();
+                all.extend(members.iter().map(|member| (*definition, member)));
+                all
+            }
+            Kind::Union(union) => self.data_members(definition, &union.base),
+            _ => Vec::new(),
+        }
     }
 
     /// The members of a command's arguments or an event's data.
@@ -162,48 +181,43 @@ impl<'a> Schema<'a> {
             return false;
         }
         seen.push(from.to_owned());
-        self.all_members(from)
-            .into_iter()
-            .any(|(_, member)| !member.of.array && self.reaches(&member.of.name, to, seen))
+        let branches = match self.by_name.get(from).map(|definition| &definition.kind) {
+            Some(Kind::Union(Union { branches, .. }) | Kind::Alternate(branches)) => {
+                branches.as_slice()
+            }
+            _ => &[],
+        };
+        let members = self.all_members(from).into_iter();
+        members
+            .map(|(_, member)| &member.of)
+            .chain(branches.iter().map(|branch| &branch.of))
+            .any(|of| !of.array && self.reaches(&of.name, to, seen))
+    }
+
+    /// The Rust type of a branch of `owner`, boxed where the type would hold itself.
+    fn branch_type(&self, owner: &str, of: &Type) -> String {
+        let rust = self.rust_type(of);
+        if !of.array && self.reaches(&of.name, owner, &mut Vec::new()) {
+            format!("Box<{rust}>")
+        } else {
+            rust
+        }
     }
 
     /// Refuses what would be two things of one name in Rust.
     fn one_name_each(&self) -> Result<(), SchemaError> {
-        let mut names: HashMap<String, &str> = [
-            "Command",
-            "MachineCommand",
-            "MonitorCommand",
-            "MachineReturn",
-            "MonitorReturn",
-            "MachineCommands",
-            "MonitorCommands",
-            "Event",
-            "Notice",
-            "Signal",
-            "SignalName",
-            "Signals",
-            "Connection",
-            "Empty",
-        ]
-        .into_iter()
-        .map(|name| (name.to_owned(), "the generator"))
-        .collect();
+        let mut names: HashMap<String, &str> = HashMap::new();
         for definition in self.definitions {
-            let name = match &definition.kind {
-                Kind::Enum(_) | Kind::Struct { .. } => definition.name.clone(),
-                Kind::Event(Data::Members(_)) => name::camel(&definition.name),
-                Kind::Command(Command {
-                    data: Data::Members(_),
-                    ..
-                }) => commands::arguments_type(&definition.name),
-                _ => continue,
-            };
-            if let Some(other) = names.insert(name.clone(), &definition.name) {
-                let message = format!(
-                    "'{}' would be '{name}' in Rust, as {other} is",
-                    definition.name
-                );
-                return Err(definition.location.error(message));
+            for name in rust_types(definition) {
+                let of = &definition.name;
+                if RESERVED.contains(&name.as_str()) {
+                    let message = format!("'{of}' would be '{name}' in Rust, which is taken");
+                    return Err(definition.location.error(message));
+                }
+                if let Some(other) = names.insert(name.clone(), of) {
+                    let message = format!("'{of}' would be '{name}' in Rust, as '{other}' is");
+                    return Err(definition.location.error(message));
+                }
             }
         }
         let accessors: Vec<_> = self
@@ -220,6 +234,50 @@ impl<'a> Schema<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The types that are generated whatever the schema says, and those of Rust's own that what is generated uses.
+const RESERVED: [&str; 23] = [
+    "Command",
+    "MachineCommand",
+    "MonitorCommand",
+    "MachineReturn",
+    "MonitorReturn",
+    "MachineCommands",
+    "MonitorCommands",
+    "Event",
+    "Notice",
+    "Signal",
+    "SignalName",
+    "Signals",
+    "Connection",
+    "Empty",
+    "Box",
+    "Option",
+    "Result",
+    "String",
+    "Vec",
+    "Err",
+    "None",
+    "Ok",
+    "Some",
+];
+
+/// The types in Rust that a definition becomes.
+fn rust_types(definition: &Definition) -> Vec<String> {
+    match &definition.kind {
+        Kind::Enum(_) | Kind::Struct { .. } | Kind::Alternate(_) => vec![definition.name.clone()],
+        Kind::Union(_) => vec![
+            definition.name.clone(),
+            unions::branch_enum(&definition.name),
+        ],
+        Kind::Event(Data::Members(_)) => vec![name::camel(&definition.name)],
+        Kind::Command(Command {
+            data: Data::Members(_),
+            ..
+        }) => vec![commands::arguments_type(&definition.name)],
+        Kind::Event(_) | Kind::Command(_) => Vec::new(),
     }
 }
 

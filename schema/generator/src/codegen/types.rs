@@ -3,22 +3,24 @@
 use std::fmt::Write as _;
 
 use super::documentation::{write_doc, write_member_doc};
-use super::{Schema, is_built_in};
-use crate::definition::{Definition, EnumValue, Kind, Member};
+use super::{Schema, alternates, is_built_in, unions};
+use crate::definition::{Definition, EnumValue, Kind, Member, Type, Union};
 use crate::error::SchemaError;
 use crate::name;
 
 /// Writes every type that the schema defines.
 pub(super) fn write(schema: &Schema<'_>, out: &mut String) -> Result<(), SchemaError> {
     for definition in schema.definitions {
+        schema.ends_somewhere(definition)?;
         match &definition.kind {
             Kind::Enum(values) => write_enum(definition, values, out)?,
             Kind::Struct { .. } => {
                 let members = schema.all_members(&definition.name);
-                for (_, member) in &members {
-                    ends_somewhere(schema, definition, member)?;
-                }
                 write_struct(schema, definition, &definition.name, &members, out);
+            }
+            Kind::Union(union) => unions::write(schema, definition, union, out),
+            Kind::Alternate(alternatives) => {
+                alternates::write(schema, definition, alternatives, out)?;
             }
             Kind::Command(_) | Kind::Event(_) => {}
         }
@@ -26,35 +28,56 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) -> Result<(), SchemaE
     Ok(())
 }
 
-/// A type whose value must hold a value of its own type has no value at all.
-fn ends_somewhere(
-    schema: &Schema<'_>,
-    owner: &Definition,
-    member: &Member,
-) -> Result<(), SchemaError> {
-    if !member.optional
-        && !member.of.array
-        && !is_built_in(&member.of.name)
-        && schema.must_hold(&member.of.name, &owner.name, &mut Vec::new())
-    {
-        let message = format!("'{}' would have to hold a '{0}' for ever", owner.name);
-        return Err(member.location.error(message));
-    }
-    Ok(())
-}
-
 impl Schema<'_> {
-    fn must_hold(&self, from: &str, to: &str, seen: &mut Vec<String>) -> bool {
-        if from == to {
-            return true;
+    /// A type whose value must hold a value of its own type has no value at all.
+    fn ends_somewhere(&self, definition: &Definition) -> Result<(), SchemaError> {
+        let name = &definition.name;
+        if self.has_value(name, &mut Vec::new()) {
+            return Ok(());
         }
-        if seen.iter().any(|name| name == from) {
+        let members = definition.own_members().iter();
+        let location = members
+            .filter(|member| !member.optional)
+            .find(|member| !self.has_end(&member.of, &mut vec![name.clone()]))
+            .map_or(&definition.location, |member| &member.location);
+        Err(location.error(format!("'{name}' would have to hold a '{name}' for ever")))
+    }
+
+    /// Whether there is a value of a type that holds none of those in `within`.
+    fn has_value(&self, name: &str, within: &mut Vec<String>) -> bool {
+        let Some(definition) = self.by_name.get(name).filter(|_| !is_built_in(name)) else {
+            return true;
+        };
+        if within.iter().any(|outer| outer == name) {
             return false;
         }
-        seen.push(from.to_owned());
-        self.all_members(from).into_iter().any(|(_, member)| {
-            !member.optional && !member.of.array && self.must_hold(&member.of.name, to, seen)
-        })
+        within.push(name.to_owned());
+        let members = match &definition.kind {
+            Kind::Command(command) => self.data_members(definition, &command.data),
+            Kind::Event(data) => self.data_members(definition, data),
+            _ => self.all_members(name),
+        };
+        let has_value = members
+            .into_iter()
+            .all(|(_, member)| member.optional || self.has_end(&member.of, within))
+            && self.has_branch(definition, within);
+        within.pop();
+        has_value
+    }
+
+    fn has_branch(&self, definition: &Definition, within: &mut Vec<String>) -> bool {
+        match &definition.kind {
+            // A value of the discriminator without a branch adds nothing.
+            Kind::Union(union) if self.bare_values(definition, union).next().is_some() => true,
+            Kind::Union(Union { branches, .. }) | Kind::Alternate(branches) => branches
+                .iter()
+                .any(|branch| self.has_end(&branch.of, within)),
+            _ => true,
+        }
+    }
+
+    fn has_end(&self, of: &Type, within: &mut Vec<String>) -> bool {
+        of.array || self.has_value(&of.name, within)
     }
 }
 
@@ -70,15 +93,7 @@ pub(super) fn write_struct(
     let _ = writeln!(out, "#[derive(Clone, Debug, PartialEq, serde::Serialize)]");
     let _ = writeln!(out, "pub struct {rust_name} {{");
     for (definition, member) in members {
-        write_member_doc(out, definition.doc.as_ref(), &member.name);
-        let skip = if member.optional {
-            ", skip_serializing_if = \"Option::is_none\""
-        } else {
-            ""
-        };
-        let _ = writeln!(out, "    #[serde(rename = \"{}\"{skip})]", member.name);
-        let of = schema.member_type(&documents.name, member);
-        let _ = writeln!(out, "    pub {}: {of},", name::snake(&member.name));
+        write_field(schema, &documents.name, definition, member, out);
     }
     let _ = writeln!(out, "}}\n");
     let _ = writeln!(out, "impl crate::Decode for {rust_name} {{");
@@ -93,21 +108,45 @@ pub(super) fn write_struct(
     );
     let _ = writeln!(out, "        let decoded = Self {{");
     for (_, member) in members {
-        let take = if member.optional {
-            "optional"
-        } else {
-            "required"
-        };
-        let field = name::snake(&member.name);
-        let _ = writeln!(
-            out,
-            "            {field}: members.{take}(\"{}\")?,",
-            member.name
-        );
+        write_field_decode(member, out);
     }
     let _ = writeln!(
         out,
         "        }};\n        members.close()?;\n        Ok(decoded)\n    }}\n}}\n"
+    );
+}
+
+/// Writes a field of an object type that is called `owner` in the schema.
+pub(super) fn write_field(
+    schema: &Schema<'_>,
+    owner: &str,
+    documents: &Definition,
+    member: &Member,
+    out: &mut String,
+) {
+    write_member_doc(out, documents.doc.as_ref(), &member.name);
+    let skip = if member.optional {
+        ", skip_serializing_if = \"Option::is_none\""
+    } else {
+        ""
+    };
+    let _ = writeln!(out, "    #[serde(rename = \"{}\"{skip})]", member.name);
+    let of = schema.member_type(owner, member);
+    let _ = writeln!(out, "    pub {}: {of},", name::snake(&member.name));
+}
+
+/// Writes how a field is taken out of `members`.
+pub(super) fn write_field_decode(member: &Member, out: &mut String) {
+    let take = if member.optional {
+        "optional"
+    } else {
+        "required"
+    };
+    let field = name::snake(&member.name);
+    let _ = writeln!(
+        out,
+        "            {field}: members.{take}(\"{}\")?,",
+        member.name
     );
 }
 
@@ -117,16 +156,7 @@ fn write_enum(
     out: &mut String,
 ) -> Result<(), SchemaError> {
     let rust_name = &definition.name;
-    let variants: Vec<String> = values
-        .iter()
-        .map(|value| name::camel(&value.name))
-        .collect();
-    for (index, variant) in variants.iter().enumerate() {
-        if variants[..index].contains(variant) {
-            let message = format!("two values of '{rust_name}' would be '{variant}' in Rust");
-            return Err(definition.location.error(message));
-        }
-    }
+    let variants = variants(definition, values.iter().map(|value| value.name.as_str()))?;
     write_doc(out, definition.doc.as_ref(), &definition.name);
     let _ = writeln!(
         out,
@@ -163,4 +193,20 @@ fn write_enum(
         "impl crate::Decode for {rust_name} {{\n    fn decode(value: serde_json::Value, path: &crate::Path<'_>) -> Result<Self, crate::CommandError> {{\n        crate::one_of(&value, path, Self::ALL, Self::name)\n    }}\n}}\n"
     );
     Ok(())
+}
+
+/// The variants of an enum in Rust, which must not be one where they are two in the schema.
+pub(super) fn variants<'a>(
+    definition: &Definition,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Vec<String>, SchemaError> {
+    let variants: Vec<String> = names.map(name::camel).collect();
+    for (index, variant) in variants.iter().enumerate() {
+        if variants[..index].contains(variant) {
+            let of = &definition.name;
+            let message = format!("two values of '{of}' would be '{variant}' in Rust");
+            return Err(definition.location.error(message));
+        }
+    }
+    Ok(variants)
 }

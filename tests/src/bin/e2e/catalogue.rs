@@ -19,6 +19,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::console::TESTS,
     bare::terminal::TESTS,
     bare::clients::TESTS,
+    bare::sockets::TESTS,
     place::TESTS,
     boot::TESTS,
     console::TESTS,

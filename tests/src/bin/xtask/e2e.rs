@@ -12,7 +12,7 @@ use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab::{self, Payload, Settings};
 use faultvisor_tests::suite::{Outcome, Record, Report, TestResult, chain};
-use faultvisor_tests::tool;
+use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
 
@@ -57,7 +57,8 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<Results, Box<dyn E
             names,
         )?);
     }
-    if !in_lab.is_empty() {
+    // A lab takes its time to start, and is not needed for nothing.
+    if !selected(&binaries, in_lab, names)?.is_empty() {
         console::note(&format!("end-to-end tests in the lab, for {kvm}"));
         let lab = guest.map_err(Box::<dyn Error>::from).and_then(|guest| {
             let lab = lab::build(workspace, &console::note)?;
@@ -207,18 +208,31 @@ fn without_lab(
     } else {
         Outcome::Skipped(why)
     };
+    let result = |name: String| TestResult {
+        name,
+        outcome: outcome.clone(),
+        seconds: 0.0,
+    };
+    let names = selected(binaries, needs, names)?;
+    let results: Vec<TestResult> = names.into_iter().map(result).collect();
+    results.iter().for_each(console::result);
+    Ok(results)
+}
+
+/// The names of the tests that need one of `needs`, and are among `names` if there are any.
+fn selected(
+    binaries: &Binaries,
+    needs: &[&str],
+    names: &[String],
+) -> Result<Vec<String>, ToolError> {
+    if needs.is_empty() {
+        return Ok(Vec::new());
+    }
     let list = tool::output(
         Command::new(&binaries.e2e)
             .arg("list")
             .args(options(needs, names)),
     )?;
-    let list = String::from_utf8_lossy(&list).into_owned();
-    let result = |name: &str| TestResult {
-        name: name.to_owned(),
-        outcome: outcome.clone(),
-        seconds: 0.0,
-    };
-    let results: Vec<TestResult> = list.lines().map(result).collect();
-    results.iter().for_each(console::result);
-    Ok(results)
+    let list = String::from_utf8_lossy(&list);
+    Ok(list.lines().map(str::to_owned).collect())
 }

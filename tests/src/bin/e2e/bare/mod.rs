@@ -9,6 +9,7 @@ pub mod io;
 pub mod power;
 mod pty;
 pub mod races;
+pub mod sockets;
 pub mod space;
 pub mod terminal;
 

@@ -1,111 +1,9 @@
-//! What a schema defines.
+//! From the tree of a file to definitions.
 
+use super::{Branch, Command, Data, Definition, EnumValue, Feature, Kind, Member, Type, Union};
 use crate::doc::Doc;
-use crate::error::{Location, SchemaError};
+use crate::error::SchemaError;
 use crate::node::{Node, Value};
-
-/// A definition, with where it comes from.
-#[derive(Clone, Debug)]
-pub struct Definition {
-    /// The name in the schema.
-    pub name: String,
-    /// Where it is defined.
-    pub location: Location,
-    /// The file, without its extension.
-    pub module: String,
-    /// Its documentation.
-    pub doc: Option<Doc>,
-    /// What it is said to have, by name.
-    pub features: Vec<Feature>,
-    /// What it is.
-    pub kind: Kind,
-}
-
-/// What a definition defines.
-#[derive(Clone, Debug)]
-pub enum Kind {
-    /// A type with a value from a list.
-    Enum(Vec<EnumValue>),
-    /// An object type.
-    Struct {
-        /// The type whose members come first.
-        base: Option<String>,
-        /// Its own members.
-        members: Vec<Member>,
-    },
-    /// A command.
-    Command(Command),
-    /// An event.
-    Event(Data),
-}
-
-/// What a command takes and gives.
-#[derive(Clone, Debug)]
-pub struct Command {
-    /// Its arguments.
-    pub data: Data,
-    /// What it answers with.
-    pub returns: Option<Type>,
-    /// Whether it may be executed out of band.
-    pub allow_oob: bool,
-}
-
-/// The members of a command's arguments or an event's data.
-#[derive(Clone, Debug)]
-pub enum Data {
-    /// None.
-    Empty,
-    /// Stated where they are used.
-    Members(Vec<Member>),
-    /// Those of an object type.
-    Named(String, Location),
-}
-
-/// A value of an enumeration.
-#[derive(Clone, Debug)]
-pub struct EnumValue {
-    /// As it is on the wire.
-    pub name: String,
-    /// Where it stands.
-    pub location: Location,
-    /// Its features.
-    pub features: Vec<Feature>,
-}
-
-/// A member of an object.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// As it is on the wire.
-    pub name: String,
-    /// Whether it may be absent.
-    pub optional: bool,
-    /// What it holds.
-    pub of: Type,
-    /// Where it stands.
-    pub location: Location,
-    /// Its features.
-    pub features: Vec<Feature>,
-}
-
-/// A feature.
-#[derive(Clone, Debug)]
-pub struct Feature {
-    /// Its name.
-    pub name: String,
-    /// Where it stands.
-    pub location: Location,
-}
-
-/// A type by name, or an array of it.
-#[derive(Clone, Debug)]
-pub struct Type {
-    /// The name of the type, or of the elements' type.
-    pub name: String,
-    /// Whether it is an array.
-    pub array: bool,
-    /// Where it is named.
-    pub location: Location,
-}
 
 /// The kinds of definition, by the key that starts them.
 const KINDS: [&str; 6] = ["enum", "struct", "union", "alternate", "command", "event"];
@@ -137,67 +35,16 @@ impl Definition {
             node,
             members,
         };
-        let kind = match kind.as_str() {
-            "enum" => {
-                fields.only(&["enum", "data", "features"])?;
-                Kind::Enum(enum_values(fields.required("data")?)?)
-            }
-            "struct" => {
-                fields.only(&["struct", "data", "base", "features"])?;
-                let base = fields
-                    .get("base")
-                    .map(|base| base.text("'base'"))
-                    .transpose()?;
-                let members = object_members(fields.required("data")?)?;
-                Kind::Struct {
-                    base: base.map(str::to_owned),
-                    members,
-                }
-            }
-            "command" => {
-                fields.only(&[
-                    "command",
-                    "data",
-                    "returns",
-                    "features",
-                    "allow-oob",
-                    "allow-preconfig",
-                    "boxed",
-                    "coroutine",
-                ])?;
-                Kind::Command(Command {
-                    data: data(&fields)?,
-                    returns: fields.get("returns").map(type_name).transpose()?,
-                    allow_oob: fields.flag("allow-oob")?,
-                })
-            }
-            "event" => {
-                fields.only(&["event", "data", "features", "boxed"])?;
-                Kind::Event(data(&fields)?)
-            }
-            other => {
-                let message = format!("'{other}' is not supported by this generator yet");
-                return Err(node.location.error(message));
-            }
-        };
+        let kind = fields.definition_kind()?;
         Ok(Self {
             name: name.text("a definition's name")?.to_owned(),
             location: node.location.clone(),
             module: module.to_owned(),
             doc,
-            features: fields
-                .get("features")
-                .map(features)
-                .transpose()?
-                .unwrap_or_default(),
+            features: fields.features()?,
+            boxed: fields.flag("boxed")?,
             kind,
         })
-    }
-
-    /// Whether the definition has a feature.
-    #[must_use]
-    pub fn has_feature(&self, name: &str) -> bool {
-        self.features.iter().any(|feature| feature.name == name)
     }
 }
 
@@ -224,11 +71,109 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn text(&self, key: &str) -> Result<(&'a str, &'a Node), SchemaError> {
+        let node = self.required(key)?;
+        Ok((node.text(&format!("'{key}'"))?, node))
+    }
+
+    fn features(&self) -> Result<Vec<Feature>, SchemaError> {
+        self.get("features")
+            .map_or_else(|| Ok(Vec::new()), features)
+    }
+
+    /// A flag that is off where it is absent, and so can only be stated to be on.
     fn flag(&self, key: &str) -> Result<bool, SchemaError> {
         match self.get(key) {
-            Some(node) => node.bool(&format!("'{key}'")),
             None => Ok(false),
+            Some(node) if node.bool(&format!("'{key}'"))? => Ok(true),
+            Some(node) => Err(node
+                .location
+                .error(format!("'{key}' can only be true: leave it out"))),
         }
+    }
+
+    fn definition_kind(&self) -> Result<Kind, SchemaError> {
+        match self.kind {
+            "enum" => self.enumeration(),
+            "struct" => self.structure(),
+            "union" => self.union().map(Kind::Union),
+            "alternate" => self.alternate(),
+            "command" => self.command().map(Kind::Command),
+            _ => self.event(),
+        }
+    }
+
+    fn enumeration(&self) -> Result<Kind, SchemaError> {
+        // A prefix is for C's constants only.
+        self.only(&["enum", "data", "features", "prefix"])?;
+        Ok(Kind::Enum(enum_values(self.required("data")?)?))
+    }
+
+    fn structure(&self) -> Result<Kind, SchemaError> {
+        self.only(&["struct", "data", "base", "features"])?;
+        let base = self
+            .get("base")
+            .map(|base| base.text("'base'"))
+            .transpose()?;
+        Ok(Kind::Struct {
+            base: base.map(str::to_owned),
+            members: object_members(self.required("data")?)?,
+        })
+    }
+
+    fn union(&self) -> Result<Union, SchemaError> {
+        self.only(&["union", "data", "base", "discriminator", "features"])?;
+        let base = self.required("base")?;
+        let (discriminator, node) = self.text("discriminator")?;
+        Ok(Union {
+            base: match &base.value {
+                Value::Text(name) => Data::Named(name.clone(), base.location.clone()),
+                _ => Data::Members(object_members(base)?),
+            },
+            discriminator: discriminator.to_owned(),
+            discriminator_location: node.location.clone(),
+            branches: branches(self.required("data")?)?,
+        })
+    }
+
+    fn alternate(&self) -> Result<Kind, SchemaError> {
+        self.only(&["alternate", "data", "features"])?;
+        let node = self.required("data")?;
+        let branches = branches(node)?;
+        if branches.is_empty() {
+            return Err(node.location.error("an alternate needs alternatives"));
+        }
+        Ok(Kind::Alternate(branches))
+    }
+
+    fn command(&self) -> Result<Command, SchemaError> {
+        self.only(&[
+            "command",
+            "data",
+            "returns",
+            "features",
+            "allow-oob",
+            "allow-preconfig",
+            "boxed",
+            "coroutine",
+        ])?;
+        let allow_oob = self.flag("allow-oob")?;
+        // Neither says anything on the wire: whoever executes a command decides when, and on which thread.
+        self.flag("allow-preconfig")?;
+        if self.flag("coroutine")? && allow_oob {
+            let message = "'allow-oob' and 'coroutine' exclude each other";
+            return Err(self.node.location.error(message));
+        }
+        Ok(Command {
+            data: data(self)?,
+            returns: self.get("returns").map(type_name).transpose()?,
+            allow_oob,
+        })
+    }
+
+    fn event(&self) -> Result<Kind, SchemaError> {
+        self.only(&["event", "data", "features", "boxed"])?;
+        Ok(Kind::Event(data(self)?))
     }
 
     fn only(&self, known: &[&str]) -> Result<(), SchemaError> {
@@ -241,15 +186,20 @@ fn only(members: &[(String, Node)], known: &[&str], of: &str) -> Result<(), Sche
         if known.contains(&key.as_str()) {
             continue;
         }
-        let message = match key.as_str() {
-            "if" | "gen" | "success-response" | "prefix" => {
-                format!("'{key}' is not supported by this generator yet")
-            }
-            _ => format!("'{of}' has no key '{key}'"),
-        };
-        return Err(node.location.error(message));
+        return Err(node.location.error(unknown_key(key, of)));
     }
     Ok(())
+}
+
+/// What is the language's, but not this generator's, is told apart from what is nobody's.
+fn unknown_key(key: &str, of: &str) -> String {
+    let why = match key {
+        "if" => "what is defined is always there",
+        "gen" => "arguments and answers of every command are typed",
+        "success-response" => "every command answers",
+        _ => return format!("'{of}' has no key '{key}'"),
+    };
+    format!("'{key}' is not supported by this generator: {why}")
 }
 
 fn data(fields: &Fields<'_>) -> Result<Data, SchemaError> {
@@ -288,11 +238,7 @@ fn enum_values(node: &Node) -> Result<Vec<EnumValue>, SchemaError> {
                 EnumValue {
                     name: fields.required("name")?.text("a value's name")?.to_owned(),
                     location,
-                    features: fields
-                        .get("features")
-                        .map(features)
-                        .transpose()?
-                        .unwrap_or_default(),
+                    features: fields.features()?,
                 }
             }
             _ => return Err(location.error("a value of an enum must be a string or an object")),
@@ -317,9 +263,7 @@ fn object_members(node: &Node) -> Result<Vec<Member>, SchemaError> {
                     node: value,
                     members,
                 };
-                if let Some(node) = fields.get("features") {
-                    own_features = features(node)?;
-                }
+                own_features = fields.features()?;
                 type_name(fields.required("type")?)?
             }
             _ => type_name(value)?,
@@ -331,6 +275,30 @@ fn object_members(node: &Node) -> Result<Vec<Member>, SchemaError> {
             of,
             location,
             features: own_features,
+        });
+    }
+    Ok(result)
+}
+
+fn branches(node: &Node) -> Result<Vec<Branch>, SchemaError> {
+    let mut result = Vec::new();
+    for (name, value) in node.members("'data'")? {
+        let of = match &value.value {
+            Value::Object(members) => {
+                only(members, &["type"], "branch")?;
+                let fields = Fields {
+                    kind: "branch",
+                    node: value,
+                    members,
+                };
+                type_name(fields.required("type")?)?
+            }
+            _ => type_name(value)?,
+        };
+        result.push(Branch {
+            name: name.clone(),
+            of,
+            location: value.location.clone(),
         });
     }
     Ok(result)

@@ -1,0 +1,198 @@
+//! Sockets that were open when the program started: passed by number, or by systemd.
+//!
+//! What systemd passes, and how it says so, is sd_listen_fds(3): the descriptors from 3 on, their count in LISTEN_FDS,
+//! their names in LISTEN_FDNAMES, and in LISTEN_PID for whom they are.
+
+use std::env;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
+use rustix::net::{AddressFamily, SocketType};
+
+use crate::socket::{BindError, Bound, Socket};
+use crate::stream::Stream;
+
+/// The first descriptor that is not one of the standard ones, and the first that systemd passes.
+const FIRST: RawFd = 3;
+
+/// Why an inherited socket cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InheritedError {
+    /// Those are the standard streams.
+    #[error("'fd:{0}' is a standard stream: use stdio")]
+    Standard(RawFd),
+    /// There is no such descriptor.
+    #[error("descriptor {0} is not open")]
+    NotOpen(RawFd),
+    /// It belongs to this program, or to another monitor of it.
+    #[error("descriptor {0} was not inherited, or is in use already")]
+    NotInherited(RawFd),
+    /// It is something else.
+    #[error("descriptor {0} is no stream socket")]
+    NotASocket(RawFd),
+    /// Nobody passed any.
+    #[error("systemd passed no socket: LISTEN_FDS and LISTEN_PID are not set for this process")]
+    NotActivated,
+    /// None of those passed has that name.
+    #[error("systemd passed no socket called '{0}'")]
+    NoSuchName(String),
+    /// The host.
+    #[error("cannot use descriptor {fd}: {source}")]
+    Host {
+        /// The descriptor.
+        fd: RawFd,
+        /// What the host said.
+        source: io::Error,
+    },
+}
+
+/// Takes a socket by its number.
+pub(crate) fn take(fd: RawFd, allow_remote: bool) -> Result<Bound, BindError> {
+    let socket = own(fd)?;
+    let failed = |source: io::Error| InheritedError::Host { fd, source };
+    let not_a_socket = |_: Errno| InheritedError::NotASocket(fd);
+    if socket_type(&socket).map_err(not_a_socket)? != SocketType::STREAM {
+        return Err(InheritedError::NotASocket(fd).into());
+    }
+    let listens = socket_acceptconn(&socket).map_err(not_a_socket)?;
+    let is_unix = socket_domain(&socket).map_err(not_a_socket)? == AddressFamily::UNIX;
+    Ok(match (is_unix, listens) {
+        (true, true) => {
+            let listener = UnixListener::from(socket);
+            listener.set_nonblocking(true).map_err(failed)?;
+            Bound::Listening(Socket::Unix {
+                listener,
+                _file: None,
+            })
+        }
+        (true, false) => Bound::Connected(Stream::unix(UnixStream::from(socket)).map_err(failed)?),
+        (false, true) => {
+            let listener = TcpListener::from(socket);
+            listener.set_nonblocking(true).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            if !allow_remote && !address.ip().is_loopback() {
+                return Err(BindError::Remote(address.to_string()));
+            }
+            Bound::Listening(Socket::Tcp(listener))
+        }
+        (false, false) => {
+            let stream = TcpStream::from(socket);
+            let peer = stream.peer_addr().map_err(failed)?;
+            if !allow_remote && !peer.ip().is_loopback() {
+                return Err(BindError::Remote(peer.to_string()));
+            }
+            Bound::Connected(Stream::tcp(stream).map_err(failed)?)
+        }
+    })
+}
+
+/// Takes ownership of an inherited descriptor.
+#[expect(
+    unsafe_code,
+    reason = "a number on the command line becomes a descriptor"
+)]
+fn own(fd: RawFd) -> Result<OwnedFd, InheritedError> {
+    use std::os::fd::{BorrowedFd, FromRawFd};
+
+    if fd < FIRST {
+        return Err(InheritedError::Standard(fd));
+    }
+    // SAFETY: the borrow is only used to ask whether the descriptor is open, and what flags it has.
+    let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) })
+        .map_err(|_| InheritedError::NotOpen(fd))?;
+    // A descriptor that this program opened closes on exec, and one that came through exec does not: so this is one
+    // that nobody here owns.
+    if flags.contains(FdFlags::CLOEXEC) {
+        return Err(InheritedError::NotInherited(fd));
+    }
+    // SAFETY: it is open, and owned by nobody else, as shown above; from now on it is marked so.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    fcntl_setfd(owned.as_fd(), FdFlags::CLOEXEC).map_err(|error| InheritedError::Host {
+        fd,
+        source: error.into(),
+    })?;
+    Ok(owned)
+}
+
+/// The descriptors that systemd passed, those with this name if one is given.
+pub(crate) fn from_systemd(name: Option<&str>) -> Result<Vec<RawFd>, InheritedError> {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    passed(
+        &variable("LISTEN_PID"),
+        &variable("LISTEN_FDS"),
+        &variable("LISTEN_FDNAMES"),
+        std::process::id(),
+        name,
+    )
+}
+
+fn passed(
+    pid: &str,
+    count: &str,
+    names: &str,
+    own_pid: u32,
+    wanted: Option<&str>,
+) -> Result<Vec<RawFd>, InheritedError> {
+    let count: RawFd = count.parse().unwrap_or(0);
+    if pid.parse() != Ok(own_pid) || count < 1 {
+        return Err(InheritedError::NotActivated);
+    }
+    let all = FIRST..FIRST.saturating_add(count);
+    let Some(wanted) = wanted else {
+        return Ok(all.collect());
+    };
+    let named: Vec<RawFd> = all
+        .zip(names.split(':'))
+        .filter(|(_, name)| *name == wanted)
+        .map(|(fd, _)| fd)
+        .collect();
+    if named.is_empty() {
+        return Err(InheritedError::NoSuchName(wanted.to_owned()));
+    }
+    Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_taken_that_are_for_this_process() {
+        let all = |pid: &str, count: &str| passed(pid, count, "", 7, None).ok();
+        assert_eq!(all("7", "2"), Some(vec![3, 4]));
+        for (pid, count) in [
+            ("8", "2"),
+            ("", "2"),
+            ("7", "0"),
+            ("7", "-1"),
+            ("7", "x"),
+            ("", ""),
+        ] {
+            assert_eq!(all(pid, count), None);
+        }
+    }
+
+    #[test]
+    fn sockets_are_told_apart_by_their_names() {
+        let named = |name: &str| passed("7", "3", "qmp:other:qmp", 7, Some(name));
+        assert_eq!(named("qmp").unwrap(), [3, 5]);
+        assert_eq!(named("other").unwrap(), [4]);
+        assert_eq!(
+            named("nix").unwrap_err().to_string(),
+            "systemd passed no socket called 'nix'"
+        );
+    }
+
+    #[test]
+    fn what_was_not_inherited_is_left_alone() {
+        let (ours, _other) = UnixStream::pair().unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&ours);
+        assert!(matches!(own(fd), Err(InheritedError::NotInherited(_))));
+        assert!(matches!(own(1), Err(InheritedError::Standard(1))));
+        assert!(matches!(own(1 << 20), Err(InheritedError::NotOpen(_))));
+    }
+}

@@ -1,0 +1,164 @@
+//! PROTOCOL.md, section 2: clients that mean harm, or are merely broken, cost a bounded amount of memory and delay nobody.
+
+// Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::io::Write;
+
+use faultvisor_monitor::Monitor;
+use faultvisor_schema::Event;
+use serde_json::json;
+use support::{Client, Server, io_error};
+
+/// Whether somebody else is served.
+fn serves(server: &Server) {
+    let mut other = server.client();
+    assert_eq!(other.execute("query-status")["running"], json!(true));
+}
+
+#[test]
+fn half_a_message_for_ever_delays_nobody() {
+    let server = Server::new();
+    let mut halves: Vec<Client> = (0..10).map(|_| server.client()).collect();
+    for (index, client) in halves.iter_mut().enumerate() {
+        let begin = [
+            "{\"execute\": \"query-sta",
+            "{",
+            "[[[[",
+            "{\"execute\": 'a\\",
+            "5",
+        ];
+        client.send(begin[index % begin.len()]);
+    }
+    serves(&server);
+    for client in &mut halves {
+        // And what they began can be given up.
+        client.send([0xff]);
+        assert!(client.read()["error"].is_object());
+        client.execute("query-version");
+    }
+}
+
+#[test]
+fn a_message_without_an_end_is_refused_at_the_limit() {
+    let server = Server::new();
+    let mut client = server.client();
+    client.send("{\"execute\": \"");
+    let mut sent = 0;
+    // The error comes while the string goes on; reading on does not depend on its end.
+    while sent <= 1024 * 1024 {
+        let piece = "x".repeat(64 * 1024);
+        client.send(&piece);
+        sent += piece.len();
+    }
+    let refused = client.read();
+    assert_eq!(
+        refused["error"]["desc"],
+        "JSON message size limit of 1048576 bytes exceeded"
+    );
+    serves(&server);
+    client.send("\", \"id\": 1}");
+    client.execute("query-version");
+}
+
+#[test]
+fn a_client_that_reads_a_byte_at_a_time_is_told_everything() {
+    use std::io::Read;
+
+    let server = Server::with(Monitor::builder().output_limit(1024));
+    let mut client = server.quiet_client();
+    client.execute("get-resume-event");
+    for _ in 0..2000 {
+        server.signals.raise(Event::Resume);
+    }
+    serves(&server);
+    let (mut line, mut told) = (Vec::new(), 0);
+    while told < 2000 {
+        let mut byte = [0];
+        client.stream.read_exact(&mut byte).unwrap();
+        line.push(byte[0]);
+        if byte[0] == b'\n' {
+            let message: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            line.clear();
+            told += match message["event"].as_str() {
+                Some("RESUME") => 1,
+                Some("EVENTS_LOST") => message["data"]["count"].as_u64().unwrap(),
+                _ => panic!("{message}"),
+            };
+        }
+    }
+    assert_eq!(told, 2000);
+}
+
+#[test]
+fn a_client_that_asks_and_never_reads_is_not_read_from() {
+    let server = Server::with(Monitor::builder().output_limit(64 * 1024));
+    let mut client = server.client();
+    client.stream.set_nonblocking(true).unwrap();
+    let request = "{'execute': 'query-qmp-schema'}".repeat(100);
+    // Its socket is full some time after the monitor has stopped to read: what it is sent is bounded.
+    let mut sent = 0;
+    loop {
+        match client.stream.write(request.as_bytes()) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                // Is that for now, or for good?
+                serves(&server);
+                if client.stream.write(b" ").is_err() {
+                    break;
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(sent > 0);
+    serves(&server);
+}
+
+#[test]
+fn a_client_that_disappears_within_a_message_leaves_nothing_behind() {
+    let server = Server::new();
+    for _ in 0..200 {
+        let mut client = server.client();
+        client.execute("get-block-io-error-event");
+        client.send("{\"execute\": \"query-st");
+    }
+    // Their places are free again, or will be once the monitor has seen them go.
+    let mut others: Vec<Client> = (0..32).map(|_| server.client()).collect();
+    server.signals.raise(io_error("disk0", "x"));
+    assert!(
+        others
+            .iter_mut()
+            .all(|client| client.until_now().len() == 1)
+    );
+}
+
+#[test]
+fn names_of_connections_are_bounded() {
+    let server = Server::new();
+    let mut client = server.capable_client(&["subscribe"]);
+    let name = "n".repeat(100 * 1024);
+    let refused = (0..100).find_map(|number| {
+        client.send(json!({"subscribe": "RESET", "id": [number, name]}).to_string());
+        client.read().get("error").cloned()
+    });
+    let desc = refused.unwrap()["desc"].as_str().unwrap().to_owned();
+    assert!(desc.contains("1048576 bytes together"), "{desc}");
+    serves(&server);
+}
+
+#[test]
+fn a_batch_whose_answers_are_too_long_is_cut_short_and_answered() {
+    let server = Server::json_rpc();
+    let mut client = Client::connect(&server.path);
+    let request = |id: usize| json!({"jsonrpc": "2.0", "method": "query-qmp-schema", "id": id});
+    let batch: Vec<_> = (0..1000).map(request).collect();
+    client.send(serde_json::to_string(&batch).unwrap());
+    let answers = client.read();
+    let answers = answers.as_array().unwrap();
+    assert_eq!(answers.len(), 1000);
+    assert!(answers[0]["result"].is_array());
+    assert_eq!(answers[999]["error"]["code"], json!(-32000));
+}

@@ -1,0 +1,73 @@
+//! Accessors: the commands that the schema does not define, because they follow from its events.
+
+use super::Schema;
+use crate::definition::{Command, Data, Definition, Kind, Member, Type};
+use crate::error::Location;
+use crate::name;
+
+/// Whether an accessor may be executed out of band.
+pub(super) const ALLOW_OOB: bool = true;
+
+/// An argument that an accessor takes; each may be left out.
+pub(super) struct Argument {
+    pub(super) name: &'static str,
+    pub(super) of: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// The arguments of the accessor of an event.
+pub(super) fn arguments<'a>(
+    schema: &Schema<'a>,
+    event: &'a Definition,
+    data: &'a Data,
+) -> Vec<Argument> {
+    let device = schema.device(event, data).map(|_| Argument {
+        name: "device",
+        of: "str",
+        about: "the only device to hear of",
+    });
+    let initial = Argument {
+        name: "initial",
+        of: "bool",
+        about: "whether the present state, where there is one, comes first as an event of its own",
+    };
+    device.into_iter().chain([initial]).collect()
+}
+
+/// The accessor of an event, as if the schema had defined it.
+pub(super) fn definition<'a>(
+    schema: &Schema<'a>,
+    event: &'a Definition,
+    data: &'a Data,
+) -> Definition {
+    let location = &event.location;
+    let arguments = arguments(schema, event, data);
+    let members = arguments.iter().map(|argument| Member {
+        name: argument.name.to_owned(),
+        optional: true,
+        of: plain(argument.of, location),
+        location: location.clone(),
+        features: Vec::new(),
+    });
+    Definition {
+        name: name::accessor(&event.name),
+        location: location.clone(),
+        module: event.module.clone(),
+        doc: None,
+        features: Vec::new(),
+        boxed: false,
+        kind: Kind::Command(Command {
+            data: Data::Members(members.collect()),
+            returns: Some(plain("int", location)),
+            allow_oob: ALLOW_OOB,
+        }),
+    }
+}
+
+fn plain(name: &str, location: &Location) -> Type {
+    Type {
+        name: name.to_owned(),
+        array: false,
+        location: location.clone(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Monitors on sockets that were there before the program.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+
+use faultvisor_tests::bare::{BareMachine, Plan, SOON};
+use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests};
+use serde_json::{Value, json};
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    a_listening_socket_can_be_passed_by_number,
+    a_connected_client_can_be_passed_by_number,
+    systemd_can_pass_the_monitors_sockets,
+    both_protocols_speak_side_by_side,
+];
+
+/// A descriptor of the same socket that programs started from now on inherit.
+fn inheritable(socket: impl AsFd) -> Result<OwnedFd, Failure> {
+    Ok(rustix::io::dup(socket)?)
+}
+
+/// The program, started by a shell that moves an inherited socket to descriptor 3 and does this before.
+fn with_third(context: &Context, socket: &OwnedFd, before: &str) -> Command {
+    let number = socket.as_raw_fd();
+    // At the number that it is moved to it need not be moved, and must not be closed.
+    let moved = if number == 3 {
+        String::new()
+    } else {
+        format!("exec 3<&{number} {number}<&-; ")
+    };
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("{moved}{before} exec \"$@\""), "bash"]);
+    command.arg(context.command().get_program());
+    command
+}
+
+fn start(context: &Context, command: Command, options: &[&str]) -> Result<BareMachine, Failure> {
+    let script = "spin";
+    Plan::wrapped(context, script, command)?
+        .options(options)
+        .start()
+}
+
+fn a_listening_socket_can_be_passed_by_number(context: &Context) -> Result<(), Failure> {
+    let path = context.path("passed");
+    let listener = inheritable(UnixListener::bind(&path)?)?;
+    let command = with_third(context, &listener, "");
+    let mut machine = start(context, command, &["--qmp", "fd:3"])?;
+    drop(listener);
+    let mut client = Qmp::connect_unix(&path, SOON)?;
+    client.negotiate(SOON)?;
+    let status = client.execute("query-status", None, SOON)?;
+    check_eq!(status["running"], true);
+    client.execute("quit", None, SOON)?;
+    machine.machine.expect_exit(0, SOON)?;
+    check!(
+        path.exists(),
+        "the file of a socket that was passed is somebody else's"
+    );
+    Ok(())
+}
+
+fn a_connected_client_can_be_passed_by_number(context: &Context) -> Result<(), Failure> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = inheritable(theirs)?;
+    let command = with_third(context, &theirs, "");
+    let mut machine = start(context, command, &["--qmp", "fd:3,protocol=json-rpc"])?;
+    drop(theirs);
+    let mut client = JsonRpc::new(ours)?;
+    let status = client.call("query-status", &json!({}))?;
+    check_eq!(status["result"]["running"], true);
+    client.call("quit", &json!({}))?;
+    machine.machine.expect_exit(0, SOON)?;
+    Ok(())
+}
+
+fn systemd_can_pass_the_monitors_sockets(context: &Context) -> Result<(), Failure> {
+    let path = context.path("activated");
+    let listener = inheritable(UnixListener::bind(&path)?)?;
+    let environment = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=qmp;";
+    let command = with_third(context, &listener, environment);
+    let mut machine = start(context, command, &["--qmp", "systemd:qmp"])?;
+    drop(listener);
+    let mut client = Qmp::connect_unix(&path, SOON)?;
+    client.negotiate(SOON)?;
+    client.execute("quit", None, SOON)?;
+    machine.machine.expect_exit(0, SOON)?;
+    Ok(())
+}
+
+fn both_protocols_speak_side_by_side(context: &Context) -> Result<(), Failure> {
+    let path = context.path("json-rpc");
+    let address = format!("unix:{},protocol=json-rpc", path.display());
+    let mut machine = start(context, context.command(), &["--qmp", &address])?;
+    let mut qmp = machine.client()?;
+    let mut client = JsonRpc::connect(&path)?;
+    let tag = client.call("get-stop-event", &json!({}))?["result"].clone();
+    qmp.execute("stop", None, SOON)?;
+    let event = client.read()?;
+    check_eq!(event["method"], "STOP");
+    check_eq!(event["params"]["tag"], tag);
+    // Whoever comes now learns what it missed.
+    let late = client.call("listen-event", &json!({"event": "stop", "id": "late"}))?;
+    check_eq!(late["result"], json!({}));
+    let initial = client.read()?;
+    check_eq!(initial["params"]["id"], "late");
+    check_eq!(initial["params"]["initial"], true);
+    check_eq!(initial["params"]["timestamp"], event["params"]["timestamp"]);
+    qmp.execute("quit", None, SOON)?;
+    machine.machine.expect_exit(0, SOON)?;
+    Ok(())
+}
+
+/// A client that speaks JSON-RPC.
+struct JsonRpc {
+    stream: UnixStream,
+    lines: BufReader<UnixStream>,
+}
+
+impl JsonRpc {
+    fn new(stream: UnixStream) -> Result<Self, Failure> {
+        stream.set_read_timeout(Some(SOON))?;
+        let lines = BufReader::new(stream.try_clone()?);
+        Ok(Self { stream, lines })
+    }
+
+    fn connect(path: &std::path::Path) -> Result<Self, Failure> {
+        Self::new(UnixStream::connect(path)?)
+    }
+
+    fn read(&mut self) -> Result<Value, Failure> {
+        let mut line = String::new();
+        self.lines.read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    fn call(&mut self, method: &str, params: &Value) -> Result<Value, Failure> {
+        let request = json!({"jsonrpc": "2.0", "method": method, "params": params, "id": method});
+        self.stream.write_all(request.to_string().as_bytes())?;
+        let answer = self.read()?;
+        check_eq!(answer["id"], method);
+        Ok(answer)
+    }
+}
