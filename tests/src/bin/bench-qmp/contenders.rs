@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::cpus::Cpus;
 use crate::peer::Peer;
 use crate::{Measured, Options};
 
@@ -19,24 +20,28 @@ pub struct Contenders {
 
 impl Contenders {
     /// Starts them.
-    pub fn start(options: &Options) -> Measured<Self> {
+    pub fn start(options: &Options, cpus: &Cpus) -> Measured<Self> {
         let faultvisor = options
             .faultvisor
             .as_deref()
             .zip(options.bare_guest.as_deref());
         Ok(Self {
-            echo: Peer::echo()?,
+            echo: Peer::echo(cpus)?,
             faultvisor: faultvisor
-                .map(|(program, guest)| faultvisor_with(program, guest))
+                .map(|(program, guest)| faultvisor_with(program, guest, cpus))
                 .transpose()?,
-            qemu: options.qemu.as_deref().map(qemu).transpose()?,
+            qemu: options
+                .qemu
+                .as_deref()
+                .map(|program| qemu(program, cpus))
+                .transpose()?,
         })
     }
 }
 
 /// A machine that has not started: nothing but its monitor does anything.
-fn faultvisor_with(program: &Path, guest: &Path) -> Measured<Peer> {
-    Peer::start(|directory, socket| {
+fn faultvisor_with(program: &Path, guest: &Path, cpus: &Cpus) -> Measured<Peer> {
+    Peer::start(cpus, |directory, socket| {
         let script = directory.join("script");
         fs::write(&script, "spin")?;
         let mut command = Command::new(program);
@@ -49,8 +54,8 @@ fn faultvisor_with(program: &Path, guest: &Path) -> Measured<Peer> {
     })
 }
 
-fn qemu(program: &Path) -> Measured<Peer> {
-    Peer::start(|_, socket| {
+fn qemu(program: &Path, cpus: &Cpus) -> Measured<Peer> {
+    Peer::start(cpus, |_, socket| {
         let mut command = Command::new(program);
         command.args(["-M", "none", "-nodefaults", "-no-user-config"]);
         command.args(["-display", "none", "-qmp"]);

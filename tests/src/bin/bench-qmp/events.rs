@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::Measured;
 use crate::client::{Client, request};
+use crate::cpus::Cpus;
 use crate::peer::Peer;
 use crate::requests::{echo_round_trip, microseconds};
 use crate::sample::{Moment, Samples};
@@ -41,11 +42,11 @@ fn next_event(client: &mut Client, expected: u64) -> Measured<Duration> {
 }
 
 /// Measures single events beside one way of the echo.
-pub fn latency(runs: usize, table: &mut Table) -> Measured {
-    let mut host = Peer::host()?;
+pub fn latency(cpus: &Cpus, runs: usize, table: &mut Table) -> Measured {
+    let mut host = Peer::host(cpus)?;
     let mut client = host.client()?;
     client.execute(ACCESSOR)?;
-    let echo = Peer::echo()?;
+    let echo = Peer::echo(cpus)?;
     let (mut echo, mut floor) = (echo.connect()?, Samples::default());
     let mut events = Samples::default();
     let runs = u64::try_from(runs)?;
@@ -82,13 +83,13 @@ pub fn latency(runs: usize, table: &mut Table) -> Measured {
         });
     };
     row("event, raise to read, median", Samples::median, true);
-    row("event, 99th percentile", Samples::p99, false);
+    row("  99th percentile", Samples::p99, false);
     Ok(())
 }
 
 /// Measures one session with ten thousand connections on one signal.
-pub fn on_many_connections(table: &mut Table) -> Measured {
-    let mut host = Peer::host()?;
+pub fn on_many_connections(cpus: &Cpus, table: &mut Table) -> Measured {
+    let mut host = Peer::host(cpus)?;
     let mut client = host.client()?;
     let accessors = request(ACCESSOR).repeat(WINDOW);
     let started = Instant::now();

@@ -3,6 +3,7 @@
 
 mod client;
 mod contenders;
+mod cpus;
 mod echo;
 mod events;
 mod host;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use contenders::Contenders;
+use cpus::Cpus;
 use table::Table;
 
 /// What a measurement comes to.
@@ -104,23 +106,28 @@ fn perform(action: Action) -> Measured {
 
 fn measure(options: &Options) -> Measured<Table> {
     let has = |measure| options.measures.is_empty() || options.measures.contains(&measure);
+    let (apart, together) = Cpus::divide()?;
     let mut table = Table::default();
     if has(Measure::Requests) {
-        let contenders = Contenders::start(options)?;
-        requests::one_at_a_time(&contenders, options.runs, &mut table)?;
+        let contenders = Contenders::start(options, &together)?;
+        let names = ["query-status on one CPU, median", "  99th percentile"];
+        requests::one_at_a_time(&contenders, options.runs, names, &mut table)?;
+        let contenders = Contenders::start(options, &apart)?;
+        let names = ["query-status between CPUs, median", "  99th percentile"];
+        requests::one_at_a_time(&contenders, options.runs, names, &mut table)?;
         requests::pipelined(&contenders, options.runs, &mut table)?;
     }
     if has(Measure::Events) {
-        events::latency(options.runs, &mut table)?;
+        events::latency(&apart, options.runs, &mut table)?;
     }
     if has(Measure::Connections) {
-        events::on_many_connections(&mut table)?;
+        events::on_many_connections(&apart, &mut table)?;
     }
     if has(Measure::Sessions) {
-        sessions::hear_everything(&mut table)?;
+        sessions::hear_everything(&apart, &mut table)?;
     }
     if has(Measure::Memory) {
-        sessions::idle(&mut table)?;
+        sessions::idle(&apart, &mut table)?;
     }
     Ok(table)
 }

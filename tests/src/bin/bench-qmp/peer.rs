@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::Measured;
 use crate::client::Client;
+use crate::cpus::Cpus;
 
 /// A process that listens on a unix socket. Dropping it kills it.
 pub struct Peer {
@@ -24,11 +25,15 @@ pub struct Peer {
 
 impl Peer {
     /// Starts what `command` makes of a directory and the path of a socket in it.
-    pub fn start(command: impl FnOnce(&Path, &Path) -> io::Result<Command>) -> Measured<Self> {
+    pub fn start(
+        cpus: &Cpus,
+        command: impl FnOnce(&Path, &Path) -> io::Result<Command>,
+    ) -> Measured<Self> {
         let directory = tempfile::Builder::new().prefix("fv-").tempdir()?;
         let socket = directory.path().join("socket");
         let mut command = command(directory.path(), &socket)?;
-        let mut process = Guarded::spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut process = cpus.for_peers(|| Guarded::spawn(&mut command))??;
         Ok(Self {
             input: process.child().stdin.take(),
             process,
@@ -37,9 +42,9 @@ impl Peer {
         })
     }
 
-    fn of_this_program(role: &str) -> Measured<Self> {
+    fn of_this_program(cpus: &Cpus, role: &str) -> Measured<Self> {
         let program = env::current_exe()?;
-        Self::start(|_, socket| {
+        Self::start(cpus, |_, socket| {
             let mut command = Command::new(program);
             command.args([OsStr::new(role), socket.as_os_str()]);
             Ok(command)
@@ -47,13 +52,13 @@ impl Peer {
     }
 
     /// An echo.
-    pub fn echo() -> Measured<Self> {
-        Self::of_this_program("echo")
+    pub fn echo(cpus: &Cpus) -> Measured<Self> {
+        Self::of_this_program(cpus, "echo")
     }
 
     /// A monitor whose events are raised by [`raise`](Self::raise).
-    pub fn host() -> Measured<Self> {
-        Self::of_this_program("host")
+    pub fn host(cpus: &Cpus) -> Measured<Self> {
+        Self::of_this_program(cpus, "host")
     }
 
     /// A connection, as soon as the process listens.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::Measured;
 use crate::client::Client;
+use crate::cpus::Cpus;
 use crate::events::reason;
 use crate::peer::Peer;
 use crate::table::{Row, Table};
@@ -15,8 +16,8 @@ const WINDOW: u64 = 500;
 const IDLE_SESSIONS: u32 = 60;
 
 /// Has every session hear every event, and checks that it does, in order.
-pub fn hear_everything(table: &mut Table) -> Measured {
-    let mut host = Peer::host()?;
+pub fn hear_everything(cpus: &Cpus, table: &mut Table) -> Measured {
+    let mut host = Peer::host(cpus)?;
     let mut clients = Vec::new();
     for _ in 0..SESSIONS {
         let mut client = host.client()?;
@@ -72,8 +73,8 @@ fn hear(client: &mut Client, first: u64) -> Measured<u64> {
 }
 
 /// Measures what the host's memory grows by with sessions that have negotiated and do nothing.
-pub fn idle(table: &mut Table) -> Measured {
-    let host = Peer::host()?;
+pub fn idle(cpus: &Cpus, table: &mut Table) -> Measured {
+    let host = Peer::host(cpus)?;
     // What the first session makes resident is the program, not the session.
     drop(host.client()?);
     let first = host.client()?;
