@@ -10,13 +10,15 @@ use crate::protocol::Protocol;
 use crate::unix_socket::PATH_LIMIT;
 
 /// The keys that can follow an address.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "server",
     "wait",
     "nowait",
     "protocol",
     "mode",
     "allow-remote",
+    "max-clients",
+    "max-output",
 ];
 
 /// One place to listen, parsed from `unix:PATH`, `tcp:HOST:PORT`, `stdio`, `fd:N` or `systemd[:NAME]` and the options
@@ -38,6 +40,10 @@ pub struct ListenAddress {
     pub(crate) protocol: Protocol,
     pub(crate) wait: bool,
     pub(crate) allow_remote: bool,
+    /// How many clients it serves at once, if not as many as the others.
+    pub(crate) max_clients: Option<usize>,
+    /// How many bytes a client may leave unread before events are lost to it, likewise.
+    pub(crate) max_output: Option<usize>,
 }
 
 /// What carries the bytes.
@@ -126,6 +132,8 @@ impl ListenAddress {
             "allow-remote" => self.allow_remote = switch(key, value)?,
             "mode" if value == Some("control") => {}
             "mode" => return Err(bad_value(key, value.unwrap_or_default(), "control")),
+            "max-clients" => self.max_clients = Some(number(key, value)?),
+            "max-output" => self.max_output = Some(number(key, value)?),
             "protocol" => self.protocol = protocol(value)?,
             _ => {
                 return Err(AddressError::UnknownKey {
@@ -144,6 +152,13 @@ fn switch(key: &str, value: Option<&str>) -> Result<bool, AddressError> {
         Some("off") => Ok(false),
         Some(value) => Err(bad_value(key, value, "on or off")),
     }
+}
+
+/// A key that takes a number from 1 on.
+fn number(key: &str, value: Option<&str>) -> Result<usize, AddressError> {
+    let value = value.unwrap_or_default();
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| bad_value(key, value, "a number from 1 on"))
 }
 
 fn protocol(value: Option<&str>) -> Result<Protocol, AddressError> {
@@ -178,6 +193,8 @@ impl FromStr for ListenAddress {
             protocol: Protocol::default(),
             wait: false,
             allow_remote: false,
+            max_clients: None,
+            max_output: None,
         };
         parts.try_for_each(|option| parsed.option(&option))?;
         Ok(parsed)
@@ -287,6 +304,11 @@ mod tests {
         assert!(!parse("unix:a,server,nowait,mode=control").waits());
         assert!(!parse("unix:a").waits());
         assert!(parse("tcp:0.0.0.0:1,allow-remote=on").allow_remote);
+        let limited = parse("unix:a,max-clients=2,max-output=65536");
+        assert_eq!(
+            (limited.max_clients, limited.max_output),
+            (Some(2), Some(65536))
+        );
     }
 
     #[test]
@@ -309,6 +331,10 @@ mod tests {
         assert_eq!(
             refused("stdio,protocol=json"),
             "'protocol' does not take 'json': expected qmp or json-rpc"
+        );
+        assert_eq!(
+            refused("unix:a,max-clients=0"),
+            "'max-clients' does not take '0': expected a number from 1 on"
         );
         assert_eq!(
             refused("tcp:localhost"),

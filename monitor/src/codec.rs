@@ -76,7 +76,7 @@ pub(crate) fn ascii(text: &str) -> String {
 }
 
 /// A value as QMP's server writes it.
-pub(crate) fn encode<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(128);
     value.serialize(&mut Serializer::with_formatter(&mut bytes, Ascii))?;
     Ok(bytes)
@@ -112,12 +112,12 @@ pub(crate) fn greeting(
 }
 
 /// The answer to a request, without the end of its line.
-pub(crate) fn answer<T: Serialize>(
+pub(crate) fn answer<T: Serialize + ?Sized>(
     result: Result<&T, &CommandError>,
     id: Option<&RawValue>,
 ) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
-    struct Answer<'a, T> {
+    struct Answer<'a, T: ?Sized> {
         #[serde(rename = "return", skip_serializing_if = "Option::is_none")]
         value: Option<&'a T>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! The commands that the monitor answers itself.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use faultvisor_schema::{
     AccessorArguments, COMMANDS, CommandError, CommandInfo, ConnectArguments, DisconnectArguments,
@@ -13,15 +13,15 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::Machine;
-use crate::codec::ascii;
-use crate::inbox::Inbox;
+use crate::codec::{self, ascii};
 use crate::json;
 use crate::objects::{self, Object};
 use crate::output::Output;
 use crate::protocol::Protocol;
-use crate::registry::{ConnectError, Handle, Hold, Registry, Wanted, spoken};
+use crate::registry::{ConnectError, Handle, Hold, NAME_LIMIT, Registry, Wanted, spoken};
 use crate::rendering::Encoded;
 use crate::session::SessionId;
+use crate::standing::Standing;
 
 /// The version of QEMU whose schema the commands follow, and what this program is.
 pub(crate) fn version() -> VersionInfo {
@@ -33,6 +33,18 @@ pub(crate) fn version() -> VersionInfo {
         },
         package: concat!("faultvisor ", env!("CARGO_PKG_VERSION")).to_owned(),
     }
+}
+
+/// The answer to `query-qmp-schema`, which never changes and is long.
+pub(crate) fn schema() -> &'static RawValue {
+    static TEXT: LazyLock<Box<RawValue>> = LazyLock::new(|| {
+        codec::encode(&introspection())
+            .ok()
+            .and_then(|text| String::from_utf8(text).ok())
+            .and_then(|text| RawValue::from_string(text).ok())
+            .unwrap_or_else(|| RawValue::NULL.to_owned())
+    });
+    &TEXT
 }
 
 /// What the greeting offers.
@@ -78,7 +90,7 @@ pub(crate) struct Executor<'a> {
     pub(crate) output: &'a mut Output,
     pub(crate) registry: &'a mut Registry,
     pub(crate) machine: &'a dyn Machine,
-    pub(crate) inbox: &'a Arc<Inbox>,
+    pub(crate) standing: &'a Standing,
     /// The connection that was just made, to be told how things are once the command is answered.
     pub(crate) initial: Option<Handle>,
 }
@@ -93,7 +105,7 @@ impl Executor<'_> {
     ) -> Result<(), CommandError> {
         let signal = signal_of(event)?;
         let wanted = self.wanted(signal, device)?;
-        let name = json::canonical(id)?;
+        let name = Self::name(id)?;
         let form = self.protocol.form();
         let connected = self.registry.connect_named(wanted, form, id, name);
         self.initial = Some(connected.map_err(|error| refused(&error))?);
@@ -107,7 +119,7 @@ impl Executor<'_> {
         event: Option<&str>,
     ) -> Result<(), CommandError> {
         let signal = event.map(signal_of).transpose()?;
-        let name = json::canonical(id)?;
+        let name = Self::name(id)?;
         let handle = self.registry.named(self.session, &name).filter(|handle| {
             let connection = self.registry.connection(*handle);
             signal.is_none() || connection.map(|connection| connection.signal) == signal
@@ -133,7 +145,7 @@ impl Executor<'_> {
         };
         let rendering = Rc::new(connection.rendering.initial());
         let signal = connection.signal;
-        for (event, timestamp) in self.inbox.standing(signal, connection.device.as_deref()) {
+        for (event, timestamp) in self.standing.of(signal, connection.device.as_deref()) {
             if !self.machine.is_current(&event) {
                 continue;
             }
@@ -142,6 +154,15 @@ impl Executor<'_> {
                 Err(error) => tracing::error!(%error, "cannot encode an event"),
             }
         }
+    }
+
+    /// What a connection with this id is found by.
+    fn name(id: &RawValue) -> Result<String, CommandError> {
+        // Before anything is made of it.
+        if id.get().len() > NAME_LIMIT {
+            return Err(refused(&ConnectError::NameTooLong));
+        }
+        json::canonical(id)
     }
 
     fn wanted(&self, signal: SignalName, device: Option<String>) -> Result<Wanted, CommandError> {
@@ -162,15 +183,17 @@ impl Executor<'_> {
 
     /// Ends a connection, if the session holds it in this way.
     fn end(&mut self, handle: Handle, hold: &Hold) -> bool {
+        let signal = self.registry.connection(handle).map(|held| held.signal);
         let ended = self.registry.disconnect(self.session, handle, hold);
-        if ended {
-            self.output.close_connection(handle);
+        if ended && let Some(signal) = signal {
+            self.output.close_connection(handle, signal);
         }
         ended
     }
 
+    /// A protocol without negotiation has no way to ask for it.
     fn needs_class_hints(&self, command: &str) -> Result<(), CommandError> {
-        if self.negotiation.has(QMPCapability::ClassHints) {
+        if self.protocol != Protocol::Qmp || self.negotiation.has(QMPCapability::ClassHints) {
             return Ok(());
         }
         let message = format!("The command {command} needs the capability 'class-hints'");
@@ -276,7 +299,7 @@ impl MonitorCommands for Executor<'_> {
         let wanted = self.wanted(signal, device)?;
         let handle = self
             .registry
-            .connect_object(wanted)
+            .connect_object(wanted, self.protocol)
             .map_err(|error| refused(&error))?;
         Ok(objects::connection(handle))
     }

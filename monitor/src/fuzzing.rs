@@ -231,7 +231,12 @@ impl Exchange {
         let mut server = Server::new(settings, machine, Arc::clone(&inbox));
         let (client, stream) = UnixStream::pair().expect("a pair of sockets");
         client.set_nonblocking(true).expect("a socket");
-        let id = server.begin(Stream::unix(stream).expect("a socket"), protocol);
+        let address = match protocol {
+            Protocol::Qmp => "stdio",
+            Protocol::JsonRpc => "stdio,protocol=json-rpc",
+        };
+        let address = address.parse().expect("an address");
+        let id = server.begin(Stream::unix(stream).expect("a socket"), &address);
         Self {
             server,
             id,
@@ -289,7 +294,7 @@ impl Exchange {
         let wanted = self.server.session(self.id).expect("a session").interest();
         self.server.ready(self.id, wanted & EventSet::IN);
         for (_, settled) in self.server.settle() {
-            assert_ne!(settled, Settled::Over, "the session ended");
+            assert!(!matches!(settled, Settled::Over(_)), "the session ended");
         }
         let mut buffer = [0; 4096];
         loop {

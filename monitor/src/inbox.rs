@@ -5,11 +5,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use faultvisor_schema::{CommandError, Event, MachineReturn, SignalName};
+use faultvisor_schema::{CommandError, Event, MachineReturn};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::session::SessionId;
-use crate::standing::Standing;
 
 /// When an event was raised, as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub(crate) struct Timestamp {
 }
 
 impl Timestamp {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         // A clock set before 1970 is not worth failing for.
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -37,10 +36,10 @@ impl Timestamp {
 pub(crate) enum Item {
     /// An event was raised.
     Raised(Event, Timestamp),
-    /// Events were raised that there was no room to keep.
+    /// Events like this one, which is the last of them, were raised that there was no room to keep.
     Dropped {
-        signal: SignalName,
-        device: Option<String>,
+        last: Event,
+        timestamp: Timestamp,
         count: u64,
     },
     /// The machine answers.
@@ -66,23 +65,17 @@ pub(crate) struct Inbox {
     event_limit: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
     events: usize,
-    /// What is so because of the events, whether or not they found room.
-    standing: Standing,
 }
 
 impl Inbox {
     pub(crate) fn new(event_limit: usize) -> io::Result<Arc<Self>> {
         let waker = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
         Ok(Arc::new(Self {
-            queue: Mutex::new(Queue {
-                items: VecDeque::new(),
-                events: 0,
-                standing: Standing::new(Timestamp::now()),
-            }),
+            queue: Mutex::default(),
             waker,
             event_limit,
         }))
@@ -102,12 +95,11 @@ impl Inbox {
         self.put(|queue| {
             // Stamped where it gets its place, so that time never runs back in the stream.
             let now = Timestamp::now();
-            queue.standing.note(&event, now);
             if queue.events < self.event_limit {
                 queue.items.push_back(Item::Raised(event, now));
                 queue.events += 1;
             } else {
-                queue.drop_event(&event);
+                queue.drop_event(event, now);
             }
         });
     }
@@ -117,8 +109,8 @@ impl Inbox {
         let was_empty = queue.items.is_empty();
         change(&mut queue);
         drop(queue);
-        if was_empty && let Err(error) = self.waker.write(1) {
-            tracing::error!(%error, "cannot wake the monitor");
+        if was_empty {
+            self.wake();
         }
     }
 
@@ -127,36 +119,44 @@ impl Inbox {
         self.lock().items.is_empty()
     }
 
-    /// Takes everything that is there.
-    pub(crate) fn take(&self) -> VecDeque<Item> {
+    /// Takes the oldest items, but no more than this many; the waker stays signalled if there are more.
+    pub(crate) fn take(&self, limit: usize) -> VecDeque<Item> {
         // An eventfd that was not signalled has nothing to say, and that is fine.
         let _ = self.waker.read();
         let mut queue = self.lock();
-        queue.events = 0;
-        std::mem::take(&mut queue.items)
+        let count = queue.items.len().min(limit);
+        let rest = queue.items.split_off(count);
+        let taken = std::mem::replace(&mut queue.items, rest);
+        let is_event = |item: &&Item| matches!(item, Item::Raised(..));
+        queue.events -= taken.iter().filter(is_event).count();
+        let more = !queue.items.is_empty();
+        drop(queue);
+        if more {
+            self.wake();
+        }
+        taken
     }
 
-    /// The events of a signal, of one device if it is named, that tell of how things are.
-    pub(crate) fn standing(
-        &self,
-        signal: SignalName,
-        device: Option<&str>,
-    ) -> Vec<(Event, Timestamp)> {
-        self.lock().standing.of(signal, device)
+    fn wake(&self) {
+        if let Err(error) = self.waker.write(1) {
+            tracing::error!(%error, "cannot wake the monitor");
+        }
     }
 }
 
 impl Queue {
     /// Counts an event that there is no room for, with those like it that were dropped in the same place.
-    fn drop_event(&mut self, event: &Event) {
+    fn drop_event(&mut self, event: Event, now: Timestamp) {
         for item in self.items.iter_mut().rev() {
             match item {
                 Item::Dropped {
-                    signal,
-                    device,
+                    last,
+                    timestamp,
                     count,
-                } if *signal == event.signal() && device.as_deref() == event.device() => {
+                } if last.signal() == event.signal() && last.device() == event.device() => {
                     *count += 1;
+                    *last = event;
+                    *timestamp = now;
                     return;
                 }
                 Item::Raised(..) => break,
@@ -164,8 +164,8 @@ impl Queue {
             }
         }
         self.items.push_back(Item::Dropped {
-            signal: event.signal(),
-            device: event.device().map(str::to_owned),
+            last: event,
+            timestamp: now,
             count: 1,
         });
     }
@@ -212,11 +212,11 @@ mod tests {
     fn names(inbox: &Inbox) -> Vec<String> {
         let name = |item: &Item| match item {
             Item::Raised(event, _) => event.name().to_owned(),
-            Item::Dropped { signal, count, .. } => format!("{} lost {count}", signal.name()),
+            Item::Dropped { last, count, .. } => format!("{} lost {count}", last.name()),
             Item::Answer(..) => "answer".to_owned(),
             Item::Shutdown(_) => "shutdown".to_owned(),
         };
-        inbox.take().iter().map(name).collect()
+        inbox.take(1000).iter().map(name).collect()
     }
 
     #[test]
@@ -235,6 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_taken_and_the_rest_still_wakes() {
+        let inbox = Inbox::new(3).unwrap();
+        for _ in 0..3 {
+            inbox.raise(Event::Stop);
+        }
+        assert_eq!(inbox.take(2).len(), 2);
+        assert!(!inbox.is_empty());
+        // There is room again for what was taken.
+        inbox.raise(Event::Resume);
+        assert_eq!(inbox.waker.read().unwrap(), 1);
+        assert_eq!(names(&inbox), ["STOP", "RESUME"]);
+        assert!(inbox.waker.read().is_err());
+    }
+
+    #[test]
     fn a_reply_that_is_dropped_answers() {
         let inbox = Inbox::new(2).unwrap();
         let ticket = Ticket {
@@ -242,7 +257,7 @@ mod tests {
             sequence: 7,
         };
         drop(Reply::new(&inbox, ticket));
-        let items = inbox.take();
+        let items = inbox.take(1000);
         let Some(Item::Answer(answered, Err(error))) = items.front() else {
             panic!("{items:?}")
         };

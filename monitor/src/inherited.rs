@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketType, getpeername};
 
 use crate::socket::{BindError, Bound, Socket};
 use crate::stream::Stream;
@@ -34,6 +34,9 @@ pub enum InheritedError {
     /// It is something else.
     #[error("descriptor {0} is no stream socket")]
     NotASocket(RawFd),
+    /// It neither listens nor is it connected.
+    #[error("descriptor {0} is a socket that neither listens nor is connected")]
+    NotConnected(RawFd),
     /// Nobody passed any.
     #[error("systemd passed no socket: LISTEN_FDS and LISTEN_PID are not set for this process")]
     NotActivated,
@@ -55,11 +58,11 @@ pub(crate) fn take(fd: RawFd, allow_remote: bool) -> Result<Bound, BindError> {
     let socket = own(fd)?;
     let failed = |source: io::Error| InheritedError::Host { fd, source };
     let not_a_socket = |_: Errno| InheritedError::NotASocket(fd);
-    if socket_type(&socket).map_err(not_a_socket)? != SocketType::STREAM {
-        return Err(InheritedError::NotASocket(fd).into());
-    }
     let listens = socket_acceptconn(&socket).map_err(not_a_socket)?;
     let is_unix = socket_domain(&socket).map_err(not_a_socket)? == AddressFamily::UNIX;
+    if !listens && getpeername(&socket).is_err() {
+        return Err(InheritedError::NotConnected(fd).into());
+    }
     Ok(match (is_unix, listens) {
         (true, true) => {
             let listener = UnixListener::from(socket);
@@ -101,13 +104,16 @@ fn own(fd: RawFd) -> Result<OwnedFd, InheritedError> {
     if fd < FIRST {
         return Err(InheritedError::Standard(fd));
     }
-    // SAFETY: the borrow is only used to ask whether the descriptor is open, and what flags it has.
-    let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) })
-        .map_err(|_| InheritedError::NotOpen(fd))?;
-    // A descriptor that this program opened closes on exec, and one that came through exec does not: so this is one
-    // that nobody here owns.
+    // SAFETY: the borrow is only used to ask whether the descriptor is open, and what it is.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let flags = fcntl_getfd(borrowed).map_err(|_| InheritedError::NotOpen(fd))?;
+    // Every socket that this program opens closes on exec, and one that came through exec does not: so this is one that
+    // nobody here owns.
     if flags.contains(FdFlags::CLOEXEC) {
         return Err(InheritedError::NotInherited(fd));
+    }
+    if socket_type(borrowed) != Ok(SocketType::STREAM) {
+        return Err(InheritedError::NotASocket(fd));
     }
     // SAFETY: it is open, and owned by nobody else, as shown above; from now on it is marked so.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };

@@ -26,11 +26,14 @@ pub(crate) fn text(message: &[u8]) -> Result<&str, CommandError> {
 }
 
 /// A text that two values have in common exactly if they are equal. Numbers are equal if they are spelled alike.
+///
+/// Each level is read anew, so it is for short values.
 pub(crate) fn canonical(value: &RawValue) -> Result<String, CommandError> {
     let text = value.get();
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
-            let members: BTreeMap<String, Box<RawValue>> = read(text)?;
+            let Members(members) = read(text)?;
+            let members: BTreeMap<String, Box<RawValue>> = members.into_iter().collect();
             let members: Result<Vec<String>, CommandError> = members
                 .iter()
                 .map(|(name, value)| {

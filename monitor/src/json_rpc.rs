@@ -69,21 +69,20 @@ fn request(value: &RawValue) -> Request {
         Ok(members) => members,
         Err(error) => return refused(None, Stage::Request.failure(error)),
     };
-    let mut id = None;
+    let spelled = members.0.iter().find(|(name, _)| name == "id");
+    let id = match spelled.map(|(_, value)| value.get()) {
+        Some(id) if id.starts_with(['{', '[', 't', 'f']) => {
+            return invalid(None, "Member 'id' must be a string, a number or null");
+        }
+        id => id.and_then(|id| RawValue::from_string(ascii(id)).ok()),
+    };
     let (mut version, mut method, mut params) = (None, None, None);
     for (name, value) in members.0 {
         match name.as_str() {
             "jsonrpc" => version = json::read::<String>(value.get()).ok(),
             "method" => method = json::read::<String>(value.get()).ok(),
             "params" => params = Some(value),
-            "id" if matches!(
-                value.get().as_bytes().first(),
-                Some(b'{' | b'[' | b't' | b'f')
-            ) =>
-            {
-                return invalid(None, "Member 'id' must be a string, a number or null");
-            }
-            "id" => id = RawValue::from_string(ascii(value.get())).ok(),
+            "id" => {}
             _ => return invalid(id, &format!("Member '{name}' is unexpected")),
         }
     }
@@ -119,7 +118,7 @@ fn request(value: &RawValue) -> Request {
 }
 
 /// The answer to a request with this id, without the end of its line.
-pub(crate) fn answer<T: Serialize>(
+pub(crate) fn answer<T: Serialize + ?Sized>(
     result: Result<&T, &Failure>,
     id: &RawValue,
 ) -> serde_json::Result<Vec<u8>> {
@@ -130,7 +129,7 @@ pub(crate) fn answer<T: Serialize>(
         data: &'a CommandError,
     }
     #[derive(Serialize)]
-    struct Answer<'a, T> {
+    struct Answer<'a, T: ?Sized> {
         jsonrpc: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         result: Option<&'a T>,
@@ -189,6 +188,10 @@ mod tests {
         assert_eq!(refused_as("[1, 2"), (-32700, null()));
         assert_eq!(refused_as("[]"), (-32600, null()));
         assert_eq!(refused_as("1"), (-32600, null()));
+        assert_eq!(
+            refused_as(r#"{"jsonrpc": "2.0", "method": "stop", "x": 1, "id": 1}"#),
+            (-32600, "1".to_owned())
+        );
         assert_eq!(
             refused_as(r#"{"method": "stop", "id": 1}"#),
             (-32600, "1".to_owned())

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_schema::CommandError;
 
-use crate::protocol::Protocol;
+use crate::address::ListenAddress;
 use crate::server::{Server, Shared};
 use crate::session::SessionId;
 use crate::socket::Socket;
@@ -21,7 +21,7 @@ const ACCEPTS_PER_TURN: usize = 16;
 /// One listening socket and the sessions that came of it.
 pub(crate) struct Listener {
     socket: Socket,
-    protocol: Protocol,
+    address: ListenAddress,
     server: Shared,
     sessions: BTreeSet<SessionId>,
     /// Who waits for the first client.
@@ -34,13 +34,13 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new(
         socket: Socket,
-        protocol: Protocol,
+        address: ListenAddress,
         server: Shared,
         waiting: Option<Arc<Waiting>>,
     ) -> Self {
         Self {
             socket,
-            protocol,
+            address,
             server,
             sessions: BTreeSet::new(),
             waiting,
@@ -53,12 +53,14 @@ impl Listener {
             match self.socket.accept() {
                 Ok(stream) => self.welcome(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // That client is gone already; there may be others.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client");
                     if self.spare.take().is_some() {
                         drop(self.socket.accept());
-                        self.spare = spare();
                     }
+                    self.spare = spare();
                     return;
                 }
             }
@@ -68,16 +70,21 @@ impl Listener {
     fn welcome(&mut self, mut stream: Stream) {
         let server: &mut Server = &mut self.server.borrow_mut();
         self.sessions.retain(|session| server.has_session(*session));
-        let limit = server.settings.session_limit;
+        let limit = self
+            .address
+            .max_clients
+            .unwrap_or(server.settings.session_limit);
         if self.sessions.len() >= limit {
             let error = CommandError::generic(format!("{limit} clients are connected already"));
-            if let Ok(line) = self.protocol.farewell(error) {
-                // A socket that was just opened has room for a line; a client that is gone misses nothing.
+            if let Ok(line) = self.address.protocol.farewell(error) {
+                // A socket that was just opened has room for a line; a client that is gone misses nothing. What it has
+                // said already is read, for otherwise the line would be taken back with the connection.
+                let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write(&line);
             }
             return;
         }
-        self.sessions.insert(server.begin(stream, self.protocol));
+        self.sessions.insert(server.begin(stream, &self.address));
         if let Some(waiting) = self.waiting.take() {
             waiting.arrived();
         }

@@ -14,7 +14,6 @@ use crate::Machine;
 use crate::address::ListenAddress;
 use crate::inbox::{Inbox, Item};
 use crate::listener::Listener;
-use crate::protocol::Protocol;
 use crate::reactor::{Reactor, ReactorError};
 use crate::server::Server;
 use crate::socket::{self, BindError, Bound, LocalAddress, Socket};
@@ -126,8 +125,8 @@ pub struct Monitor {
     connections: Vec<Connection>,
     inbox: Arc<Inbox>,
     sockets: Vec<(Socket, ListenAddress)>,
-    connected: Vec<(Stream, Protocol)>,
-    stdio: Option<Protocol>,
+    connected: Vec<(Stream, ListenAddress)>,
+    stdio: Option<ListenAddress>,
     local_addresses: Vec<LocalAddress>,
     waiting: Arc<Waiting>,
 }
@@ -165,6 +164,12 @@ impl Monitor {
         &self.local_addresses
     }
 
+    /// Calls `then` once every listener with `wait=on` has had its first client: in the monitor's thread, or at once if
+    /// there is none to wait for. It is never called if the monitor ends before.
+    pub fn when_clients_came(&self, then: impl FnOnce() + Send + 'static) {
+        self.waiting.then(Box::new(then));
+    }
+
     fn listen(&mut self, address: &ListenAddress) -> Result<(), BindError> {
         for (bound, local) in socket::open(address)? {
             match bound {
@@ -175,9 +180,9 @@ impl Monitor {
                     self.sockets.push((socket, address.clone()));
                 }
                 // Such a client is there already: there is nothing to wait for.
-                Bound::Connected(stream) => self.connected.push((stream, address.protocol)),
+                Bound::Connected(stream) => self.connected.push((stream, address.clone())),
                 Bound::Stdio => {
-                    if self.stdio.replace(address.protocol).is_some() {
+                    if self.stdio.replace(address.clone()).is_some() {
                         return Err(BindError::StdioTwice);
                     }
                 }
@@ -193,15 +198,14 @@ impl Monitor {
     ///
     /// The host does not give what a thread and its loop need.
     pub fn start(mut self, machine: Box<dyn Machine>) -> Result<MonitorHandle, StartError> {
-        let stdio = self.stdio.map(|protocol| {
+        let stdio = self.stdio.take().map(|address| {
             let (stream, pump) = stdio::open()?;
-            Ok((stream, protocol, pump))
+            Ok((stream, address, pump))
         });
         let stdio = stdio.transpose().map_err(StartError::Stdio)?;
         let signals = self.signals.clone();
         let connections = std::mem::take(&mut self.connections);
         let inbox = Arc::clone(&self.inbox);
-        let waiting = Arc::clone(&self.waiting);
         let local_addresses = self.local_addresses.clone();
         let (ready, is_ready) = sync_channel(1);
         let thread = thread::Builder::new()
@@ -214,7 +218,6 @@ impl Monitor {
                 signals,
                 connections,
                 inbox,
-                waiting,
                 local_addresses,
             }),
             Ok(Err(error)) => Err(StartError::Loop(error.to_string())),
@@ -227,7 +230,7 @@ impl Monitor {
 fn serve(
     monitor: Monitor,
     machine: Box<dyn Machine>,
-    stdio: Option<(Stream, Protocol, Pump)>,
+    stdio: Option<(Stream, ListenAddress, Pump)>,
     ready: &SyncSender<Result<(), ReactorError>>,
 ) {
     let Monitor {
@@ -247,21 +250,20 @@ fn serve(
             return;
         }
     };
-    let pump = stdio.map(|(stream, protocol, pump)| {
-        server.borrow_mut().begin(stream, protocol);
+    let pump = stdio.map(|(stream, address, pump)| {
+        server.borrow_mut().begin(stream, &address);
         pump
     });
-    for (stream, protocol) in connected {
-        server.borrow_mut().begin(stream, protocol);
+    for (stream, address) in connected {
+        server.borrow_mut().begin(stream, &address);
     }
     for (socket, address) in sockets {
         let waiting = address.wait.then(|| Arc::clone(&waiting));
-        let listener = Listener::new(socket, address.protocol, Rc::clone(&server), waiting);
+        let listener = Listener::new(socket, address, Rc::clone(&server), waiting);
         reactor.add(Box::new(listener));
     }
     let _ = ready.send(Ok(()));
     reactor.run();
-    waiting.give_up();
     let time = server.borrow().time_to_close(Instant::now());
     drop(reactor);
     // The last owner of the sessions: their streams end here, and standard output can be written to its end.
@@ -278,7 +280,6 @@ pub struct MonitorHandle {
     signals: Signals,
     connections: Vec<Connection>,
     inbox: Arc<Inbox>,
-    waiting: Arc<Waiting>,
     local_addresses: Vec<LocalAddress>,
 }
 
@@ -293,11 +294,6 @@ impl MonitorHandle {
     #[must_use]
     pub fn local_addresses(&self) -> &[LocalAddress] {
         &self.local_addresses
-    }
-
-    /// Waits until every listener with `wait=on` has had its first client.
-    pub fn wait_for_clients(&self) {
-        self.waiting.wait();
     }
 
     /// Ends it: sends what is left to send, but no longer than `time`, and removes its sockets.

@@ -1,6 +1,6 @@
 //! What a session still has to send: bounded for events, and honest about those that did not fit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::rc::Rc;
 
@@ -22,13 +22,20 @@ pub(crate) struct Output {
     bytes: usize,
     limit: usize,
     /// The events that did not fit, in the order in which each kind began not to.
-    lost: VecDeque<Lost>,
+    lost: BTreeMap<u64, Lost>,
+    /// Where each kind is among them.
+    places: HashMap<Kind, u64>,
+    next_place: u64,
+    /// How much there was to send when the first notice did not fit: until it is less, it will not fit again.
+    blocked_at: Option<usize>,
 }
+
+/// Events of which one notice tells: those of a connection, or those that nobody asked for.
+type Kind = (Option<Handle>, SignalName);
 
 #[derive(Debug)]
 struct Lost {
-    connection: Option<Handle>,
-    signal: SignalName,
+    kind: Kind,
     rendering: Rc<Rendering>,
     count: u64,
 }
@@ -40,7 +47,10 @@ impl Output {
             sent: 0,
             bytes: 0,
             limit,
-            lost: VecDeque::new(),
+            lost: BTreeMap::new(),
+            places: HashMap::new(),
+            next_place: 0,
+            blocked_at: None,
         }
     }
 
@@ -85,40 +95,52 @@ impl Output {
         rendering: &Rc<Rendering>,
         count: u64,
     ) {
-        let same = |lost: &&mut Lost| lost.connection == connection && lost.signal == signal;
-        match self.lost.iter_mut().find(same) {
-            Some(lost) => lost.count = lost.count.saturating_add(count),
-            None => self.lost.push_back(Lost {
-                connection,
-                signal,
-                rendering: Rc::clone(rendering),
-                count,
-            }),
+        let kind = (connection, signal);
+        if let Some(lost) = self
+            .places
+            .get(&kind)
+            .and_then(|place| self.lost.get_mut(place))
+        {
+            lost.count = lost.count.saturating_add(count);
+            return;
         }
+        self.places.insert(kind, self.next_place);
+        let lost = Lost {
+            kind,
+            rendering: Rc::clone(rendering),
+            count,
+        };
+        self.lost.insert(self.next_place, lost);
+        self.next_place += 1;
     }
 
-    /// Says at once what a connection lost, because nothing may be said of it afterwards.
-    pub(crate) fn close_connection(&mut self, connection: Handle) {
-        let mut index = 0;
-        while let Some(lost) = self.lost.get(index) {
-            if lost.connection != Some(connection) {
-                index += 1;
-            } else if let Some(lost) = self.lost.remove(index)
-                && let Some(pieces) = lost.notice()
-            {
-                self.push_all(pieces);
-            }
+    /// Says at once what a connection to a signal lost, because nothing may be said of it afterwards.
+    pub(crate) fn close_connection(&mut self, connection: Handle, signal: SignalName) {
+        let Some(place) = self.places.remove(&(Some(connection), signal)) else {
+            return;
+        };
+        // Another notice is the first one now, perhaps.
+        self.blocked_at = None;
+        if let Some(pieces) = self.lost.remove(&place).and_then(|lost| lost.notice()) {
+            self.push_all(pieces);
         }
     }
 
     /// Says what was lost, as far as there is room.
     fn tell_lost(&mut self) {
-        while let Some(lost) = self.lost.front() {
+        if self.blocked_at.is_some_and(|bytes| self.bytes >= bytes) {
+            return;
+        }
+        self.blocked_at = None;
+        while let Some((&place, lost)) = self.lost.first_key_value() {
+            let kind = lost.kind;
             let Some(pieces) = lost.notice().filter(|pieces| self.fits(pieces)) else {
-                break;
+                self.blocked_at = Some(self.bytes);
+                return;
             };
             self.push_all(pieces);
-            self.lost.pop_front();
+            self.lost.remove(&place);
+            self.places.remove(&kind);
         }
     }
 
@@ -186,7 +208,7 @@ impl Output {
 impl Lost {
     fn notice(&self) -> Option<[Rc<[u8]>; 2]> {
         let lost = EventsLost {
-            event: self.signal.name().to_owned(),
+            event: self.kind.1.name().to_owned(),
             count: self.count,
         };
         let notice = Encoded::notice(&Notice::EventsLost(lost)).ok()?;
@@ -331,7 +353,7 @@ mod tests {
         };
         let stop = Encoded::event(&Event::Stop, at).unwrap();
         (0..20).for_each(|_| output.event(Some(handle), SignalName::Stop, &rendering, &stop));
-        output.close_connection(handle);
+        output.close_connection(handle, SignalName::Stop);
         output.answer(b"{\"return\": {}}\r\n".to_vec());
         let mut pipe = Pipe {
             taken: Vec::new(),

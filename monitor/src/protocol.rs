@@ -56,7 +56,7 @@ impl Protocol {
     }
 
     /// The answer to a request with this id, without the end of its line. A notification of JSON-RPC has none.
-    pub(crate) fn answer<T: Serialize>(
+    pub(crate) fn answer<T: Serialize + ?Sized>(
         self,
         result: Result<&T, &Failure>,
         id: Option<&RawValue>,

@@ -78,7 +78,13 @@ impl Reactor {
                 return;
             }
             self.set_timer();
-            if let Err(error) = self.manager.run() {
+            // Who has more to do gets its next turn after everybody else.
+            let turn = if self.server.borrow().is_busy() {
+                self.manager.run_with_timeout(0)
+            } else {
+                self.manager.run()
+            };
+            if let Err(error) = turn {
                 tracing::error!(%error, "the monitor cannot go on");
                 return;
             }
@@ -103,11 +109,12 @@ impl Reactor {
         for (id, settled) in settled {
             match settled {
                 Settled::Waits(interest) => self.watch(id, interest),
-                Settled::Over => {
+                Settled::Over(stream) => {
                     if let Some(watched) = self.sessions.remove(&id) {
                         // It was added above and is removed nowhere else.
                         let _ = self.manager.remove_subscriber(watched.subscriber);
                     }
+                    drop(stream);
                 }
             }
         }
@@ -129,7 +136,11 @@ impl Reactor {
             .and_then(|ops| ops.modify(events));
         match changed {
             Ok(()) => watched.interest = interest,
-            Err(error) => tracing::error!(%error, "cannot watch a session"),
+            Err(error) => {
+                tracing::error!(%error, "cannot watch a session");
+                drop(server);
+                self.server.borrow_mut().give_up(id);
+            }
         }
     }
 
@@ -164,10 +175,13 @@ struct Watch {
 
 impl MutEventSubscriber for Watch {
     fn init(&mut self, ops: &mut EventOps<'_>) {
-        if let Some(session) = self.server.borrow().session(self.id)
-            && let Err(error) = ops.add(Events::new(&session.stream, FIRST_INTEREST))
-        {
+        let mut server = self.server.borrow_mut();
+        let Some(session) = server.session(self.id) else {
+            return;
+        };
+        if let Err(error) = ops.add(Events::new(&session.stream, FIRST_INTEREST)) {
             tracing::error!(%error, "cannot watch a session");
+            server.give_up(self.id);
         }
     }
 

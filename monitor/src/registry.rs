@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use faultvisor_schema::{Event, SignalName};
 use serde_json::value::RawValue;
 
+use crate::protocol::Protocol;
 use crate::rendering::{Form, Rendering};
 use crate::session::SessionId;
 
@@ -91,6 +92,8 @@ pub(crate) struct Wanted {
 pub(crate) enum ConnectError {
     #[error("A session can hold {CONNECTION_LIMIT} connections at most")]
     TooMany,
+    #[error("The id of a connection can have {NAME_LIMIT} bytes at most")]
+    NameTooLong,
     #[error("The ids of a session's connections can have {NAMES_LIMIT} bytes together at most")]
     NamesTooLong,
     #[error("Id '{0}' is in use already")]
@@ -100,7 +103,12 @@ pub(crate) enum ConnectError {
 }
 
 /// How many connections a session may hold: memory that a client takes is bounded, this too.
-const CONNECTION_LIMIT: usize = 65_536;
+///
+/// One event for each of them fits into the default output.
+const CONNECTION_LIMIT: usize = 10_000;
+
+/// How many bytes the name of a connection may have, as it is spelled.
+pub(crate) const NAME_LIMIT: usize = 4096;
 
 /// How many bytes the names of a session's connections may have, all together.
 const NAMES_LIMIT: usize = 1024 * 1024;
@@ -173,8 +181,14 @@ impl Registry {
     }
 
     /// Makes a connection that is an object.
-    pub(crate) fn connect_object(&mut self, wanted: Wanted) -> Result<Handle, ConnectError> {
-        self.connect(wanted, Hold::Object, Rendering::object)
+    pub(crate) fn connect_object(
+        &mut self,
+        wanted: Wanted,
+        protocol: Protocol,
+    ) -> Result<Handle, ConnectError> {
+        self.connect(wanted, Hold::Object, |handle| {
+            Rendering::object(protocol, handle)
+        })
     }
 
     fn connect(

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::codec::{self, LINE_END};
 use crate::inbox::Timestamp;
 use crate::objects;
+use crate::protocol::Protocol;
 use crate::registry::Handle;
 
 /// The forms that an event can have.
@@ -50,12 +51,16 @@ impl Rendering {
     }
 
     /// Of a connection to an object.
-    pub(crate) fn object(handle: Handle) -> Self {
+    pub(crate) fn object(protocol: Protocol, handle: Handle) -> Self {
+        let form = match protocol {
+            Protocol::Qmp => Form::Signal,
+            Protocol::JsonRpc => Form::Notification,
+        };
         let mark = format!(
             ", \"connection\": {{\"__jsonclass__\": \"{}\", \"id\": {handle}}}",
             objects::CONNECTION
         );
-        Self::marked(Form::Signal, &mark)
+        Self::marked(form, &mark)
     }
 
     /// The same, of an event that tells of the state that things are in.
@@ -251,7 +256,7 @@ mod tests {
             serde_json::from_str(&line(rendering, &event)).unwrap()
         };
         assert_eq!(
-            read(&Rendering::object(handle)),
+            read(&Rendering::object(Protocol::Qmp, handle)),
             json!({"signal": "shutdown", "connection": {"__jsonclass__": "Connection", "id": 33},
                    "arguments": data, "timestamp": timestamp})
         );

@@ -10,14 +10,19 @@ use event_manager::EventSet;
 use faultvisor_schema::{Event, SignalName};
 
 use crate::Machine;
+use crate::address::ListenAddress;
 use crate::inbox::{Inbox, Item, Timestamp};
 use crate::monitor::Settings;
-use crate::protocol::Protocol;
 use crate::registry::Registry;
 use crate::rendering::{Encoded, Rendering};
 use crate::session::{Session, SessionId, Surroundings};
+use crate::standing::Standing;
 use crate::stream::Stream;
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, later};
+
+/// How much of the inbox is dealt with before what came of it is sent: a client that reads all the time shall not lose
+/// anything because the rest of a burst came first.
+const ITEMS_PER_TURN: usize = 256;
 
 /// How much is read from a client at a time.
 const READ_SIZE: usize = 64 * 1024;
@@ -46,17 +51,19 @@ pub(crate) struct Server {
     registry: Registry,
     throttle: Throttle<Delayed>,
     unasked: Rc<Rendering>,
+    standing: Standing,
     closing: Option<Instant>,
     scratch: Vec<u8>,
 }
 
 /// What became of a session, for the loop that watches its stream.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Settled {
     /// It waits for this.
     Waits(EventSet),
-    /// It is over.
-    Over,
+    /// It is over. Its stream is still open: closed, it could not be taken out of what is watched, and would stay in it if
+    /// somebody else has it open too.
+    Over(Stream),
 }
 
 impl Server {
@@ -71,6 +78,7 @@ impl Server {
             registry: Registry::default(),
             throttle: Throttle::new(settings.default_event_interval),
             unasked: Rc::new(Rendering::unasked()),
+            standing: Standing::new(Timestamp::now()),
             closing: None,
             scratch: vec![0; READ_SIZE],
             settings,
@@ -78,10 +86,11 @@ impl Server {
     }
 
     /// Begins a session.
-    pub(crate) fn begin(&mut self, stream: Stream, protocol: Protocol) -> SessionId {
+    pub(crate) fn begin(&mut self, stream: Stream, address: &ListenAddress) -> SessionId {
         let id = self.next_session;
         self.next_session = id.next();
-        let session = Session::new(id, protocol, stream, self.settings.output_limit);
+        let output_limit = address.max_output.unwrap_or(self.settings.output_limit);
+        let session = Session::new(id, address.protocol, stream, output_limit);
         self.sessions.insert(id, session);
         self.begun.push(id);
         self.touched.insert(id);
@@ -113,15 +122,19 @@ impl Server {
 
     /// Something came into the inbox.
     pub(crate) fn receive(&mut self, now: Instant) {
-        for item in self.inbox.take() {
+        for item in self.inbox.take(ITEMS_PER_TURN) {
             match item {
-                Item::Raised(event, timestamp) => self.deliver(&event, timestamp, now),
+                Item::Raised(event, timestamp) => {
+                    self.standing.note(&event, timestamp);
+                    self.deliver(&event, timestamp, now);
+                }
                 Item::Dropped {
-                    signal,
-                    device,
+                    last,
+                    timestamp,
                     count,
                 } => {
-                    self.lose(signal, device.as_deref(), count);
+                    self.standing.note(&last, timestamp);
+                    self.lose(last.signal(), last.device(), count);
                 }
                 Item::Answer(ticket, result) => {
                     if let Some(session) = self.sessions.get_mut(&ticket.session) {
@@ -129,12 +142,18 @@ impl Server {
                         self.touched.insert(ticket.session);
                     }
                 }
-                Item::Shutdown(time) => {
-                    self.closing = Some(now + time);
-                    self.touched.extend(self.sessions.keys());
-                }
+                Item::Shutdown(time) => self.close(now, time),
             }
         }
+    }
+
+    /// Begins to end: nothing is asked any more, and what is left is sent, as far as there is time.
+    fn close(&mut self, now: Instant, time: Duration) {
+        for delayed in self.throttle.drain() {
+            self.send_default(&delayed);
+        }
+        self.closing = Some(later(now, time));
+        self.touched.extend(self.sessions.keys());
     }
 
     fn deliver(&mut self, event: &Event, timestamp: Timestamp, now: Instant) {
@@ -212,29 +231,48 @@ impl Server {
             let Some(session) = self.sessions.get_mut(&id) else {
                 continue;
             };
+            let mut goes_on = false;
             if self.closing.is_some() {
                 session.flush();
             } else {
-                session.advance(&mut Surroundings {
+                goes_on = session.advance(&mut Surroundings {
                     machine: self.machine.as_ref(),
                     registry: &mut self.registry,
                     inbox: &self.inbox,
+                    standing: &self.standing,
                 });
             }
             if session.is_over() {
                 // What the client held goes with it.
-                self.sessions.remove(&id);
                 self.registry.leave(id);
-                settled.push((id, Settled::Over));
-            } else {
-                let mut interest = session.interest();
-                if self.closing.is_some() {
-                    interest.remove(EventSet::IN);
+                if let Some(session) = self.sessions.remove(&id) {
+                    settled.push((id, Settled::Over(session.stream)));
                 }
-                settled.push((id, Settled::Waits(interest)));
+                continue;
             }
+            let mut interest = session.interest();
+            if self.closing.is_some() {
+                interest.remove(EventSet::IN);
+            }
+            if goes_on {
+                self.touched.insert(id);
+            }
+            settled.push((id, Settled::Waits(interest)));
         }
         settled
+    }
+
+    /// Whether a session has more to do than it did in its turn.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Gives a session up, because it cannot be served.
+    pub(crate) fn give_up(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.give_up();
+            self.touched.insert(id);
+        }
     }
 
     /// When to wake up even if nothing happens.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use event_manager::EventSet;
 use faultvisor_schema::{
     Arguments, COMMANDS, Command, CommandError, Empty, ErrorClass, MachineCommand, MachineReturn,
-    QMPCapability,
+    MonitorCommand, QMPCapability,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::Machine;
 use crate::codec::{self, LINE_END};
-use crate::executor::{CAPABILITIES, Executor, Negotiation, version};
+use crate::executor::{CAPABILITIES, Executor, Negotiation, schema, version};
 use crate::inbox::{Inbox, Reply, Ticket};
 use crate::json::{self, Strict};
 use crate::json_rpc::Message;
@@ -25,11 +25,21 @@ use crate::output::Output;
 use crate::protocol::Protocol;
 use crate::registry::{Handle, Registry};
 use crate::request::{Band, Call, Failure, Request, Stage, unexpected_member};
+use crate::standing::Standing;
 use crate::stream::Stream;
 
-/// How many in-band commands of a session may wait for their answer before it is not read from any more. As many may
-/// be with the machine out of band.
+/// How many in-band commands of a session may wait for their turn before it is not read from any more. As many may be
+/// with the machine out of band.
 const IN_BAND_LIMIT: usize = 8;
+
+/// How many bytes they may have together.
+const WAITING_BYTES_LIMIT: usize = 1024 * 1024;
+
+/// How many requests a session may have executed before it is somebody else's turn.
+const REQUESTS_PER_TURN: usize = 64;
+
+/// How many bytes they may have been answered with.
+const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// Which session, for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +63,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) machine: &'a dyn Machine,
     pub(crate) registry: &'a mut Registry,
     pub(crate) inbox: &'a Arc<Inbox>,
+    pub(crate) standing: &'a Standing,
 }
 
 /// One client's side of the server.
@@ -72,13 +83,37 @@ pub(crate) struct Session {
     /// The requests that the machine is executing, by what their tickets say.
     in_flight: BTreeMap<u64, InFlight>,
     sequence: u64,
+    /// What is left of its turn.
+    turn: Turn,
+    /// Whether anything was read yet.
+    has_read: bool,
     input_ended: bool,
     broken: bool,
+}
+
+/// How much a session may still do before it is somebody else's turn.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    requests: usize,
+    bytes: usize,
+}
+
+impl Turn {
+    const WHOLE: Self = Self {
+        requests: REQUESTS_PER_TURN,
+        bytes: BYTES_PER_TURN,
+    };
+
+    fn is_over(self) -> bool {
+        self.requests == 0 || self.bytes == 0
+    }
 }
 
 /// A message that is not answered yet.
 #[derive(Debug)]
 struct Pending {
+    /// How long it was.
+    bytes: usize,
     requests: VecDeque<Request>,
     /// The answers so far, if they are to be told together.
     batch: Option<Vec<u8>>,
@@ -108,13 +143,14 @@ enum Action {
     },
 }
 
-impl From<Message> for Pending {
-    fn from(message: Message) -> Self {
+impl Pending {
+    fn new(message: Message, bytes: usize) -> Self {
         let (requests, batch) = match message {
             Message::One(request) => (VecDeque::from([request]), None),
             Message::Batch(requests) => (requests.into(), Some(Vec::new())),
         };
         Self {
+            bytes,
             requests,
             batch,
             in_flight: None,
@@ -143,6 +179,8 @@ impl Session {
             waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),
             sequence: 0,
+            turn: Turn::WHOLE,
+            has_read: false,
             input_ended: false,
             broken: false,
         };
@@ -195,6 +233,10 @@ impl Session {
         }
         match self.stream.read(scratch) {
             Ok(0) => self.input_ended = true,
+            Ok(count) if self.is_browser(&scratch[..count]) => {
+                tracing::warn!("a client spoke HTTP to the monitor, and was disconnected");
+                self.broken = true;
+            }
             Ok(count) => self.unread.extend(&scratch[..count]),
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
@@ -203,21 +245,56 @@ impl Session {
         }
     }
 
-    /// Does what can be done now: executes what has its turn, reads what there is room for, sends what is there.
-    pub(crate) fn advance(&mut self, surroundings: &mut Surroundings<'_>) {
-        loop {
+    /// Whether this is how a browser begins: a page in it can reach a port of the loopback, and its headers would be no more
+    /// than errors before a body of requests.
+    fn is_browser(&mut self, input: &[u8]) -> bool {
+        const METHODS: [&[u8]; 9] = [
+            b"GET ",
+            b"HEAD ",
+            b"POST ",
+            b"PUT ",
+            b"DELETE ",
+            b"CONNECT ",
+            b"OPTIONS ",
+            b"TRACE ",
+            b"PATCH ",
+        ];
+        let is_first = !std::mem::replace(&mut self.has_read, true);
+        is_first && METHODS.iter().any(|method| input.starts_with(method))
+    }
+
+    /// Does what can be done now, within a turn: executes what may be executed, reads what there is room for, sends what
+    /// is there. Returns whether there is more to do.
+    pub(crate) fn advance(&mut self, surroundings: &mut Surroundings<'_>) -> bool {
+        self.turn = Turn::WHOLE;
+        while !self.broken {
             self.execute_waiting(surroundings);
-            if !self.broken && self.takes_requests() && self.next_message(surroundings) {
+            if !self.turn.is_over() && self.takes_requests() && self.next_message(surroundings) {
                 continue;
             }
             let was_full = self.output.is_full();
             self.flush();
-            // Sending may have made the room that reading on was waiting for.
-            let reads_on = was_full && self.takes_requests() && !self.unread.is_empty();
-            if self.broken || !reads_on {
-                return;
+            // Sending may have made the room that going on was waiting for.
+            let goes_on = self.can_execute() || (self.takes_requests() && !self.unread.is_empty());
+            if self.turn.is_over() {
+                return goes_on && !self.broken;
+            }
+            if !(was_full && goes_on) {
+                break;
             }
         }
+        false
+    }
+
+    /// Whether a request can be executed now.
+    fn can_execute(&self) -> bool {
+        let is_idle = |first: &Pending| first.in_flight.is_none();
+        !self.broken && !self.output.is_full() && self.waiting.front().is_some_and(is_idle)
+    }
+
+    /// Ends it, whatever is left to do.
+    pub(crate) fn give_up(&mut self) {
+        self.broken = true;
     }
 
     /// Sends what the client takes.
@@ -269,7 +346,12 @@ impl Session {
     }
 
     fn takes_requests(&self) -> bool {
-        self.waiting.len() < IN_BAND_LIMIT
+        // The one that is being executed waits no more.
+        let executing = self.waiting.front().and_then(|first| first.in_flight);
+        let waiting = self.waiting.len() - usize::from(executing.is_some());
+        let bytes: usize = self.waiting.iter().map(|message| message.bytes).sum();
+        waiting < IN_BAND_LIMIT
+            && bytes < WAITING_BYTES_LIMIT
             && self.out_of_band() < IN_BAND_LIMIT
             && !self.output.is_full()
     }
@@ -279,10 +361,10 @@ impl Session {
         while !self.unread.is_empty() {
             let (count, lexed) = self.lexer.read(self.unread.as_slices().0);
             self.unread.drain(..count);
-            let message = match lexed {
+            let (message, bytes) = match lexed {
                 None => continue,
-                Some(Ok(message)) => self.protocol.parse(&message),
-                Some(Err(error)) => self.protocol.unreadable(&error),
+                Some(Ok(message)) => (self.protocol.parse(&message), message.len()),
+                Some(Err(error)) => (self.protocol.unreadable(&error), 0),
             };
             match message {
                 Message::One(request)
@@ -290,7 +372,7 @@ impl Session {
                 {
                     self.execute(request, Band::Out, surroundings);
                 }
-                message => self.waiting.push_back(message.into()),
+                message => self.waiting.push_back(Pending::new(message, bytes)),
             }
             return true;
         }
@@ -299,11 +381,11 @@ impl Session {
         false
     }
 
-    /// Executes requests in their order until one has to wait for the machine.
+    /// Executes requests in their order until one has to wait for the machine, or for its turn.
     fn execute_waiting(&mut self, surroundings: &mut Surroundings<'_>) {
-        while !self.broken
+        while self.can_execute()
+            && !self.turn.is_over()
             && let Some(first) = self.waiting.front_mut()
-            && first.in_flight.is_none()
         {
             match first.requests.pop_front() {
                 Some(request) => self.execute(request, Band::In, surroundings),
@@ -329,12 +411,16 @@ impl Session {
 
     fn execute(&mut self, request: Request, band: Band, surroundings: &mut Surroundings<'_>) {
         let Request { id, call } = request;
+        self.turn.requests = self.turn.requests.saturating_sub(1);
         let action = call
             .and_then(|call| self.action(call, band))
             .and_then(|action| self.has_room(band).map(|()| action));
         let id_text = id.as_deref();
         match action {
             Err(failure) => self.answer::<Empty>(Err(&failure), id_text, band),
+            Ok(Action::Command(Command::Monitor(MonitorCommand::QueryQmpSchema))) => {
+                self.answer(Ok(schema()), id_text, band);
+            }
             Ok(Action::Command(Command::Monitor(command))) => {
                 self.perform(id_text, band, surroundings, |executor| {
                     command.execute(executor)
@@ -366,14 +452,12 @@ impl Session {
         band: Band,
         surroundings: &mut Surroundings<'_>,
     ) {
-        let answer = surroundings.machine.answer(&command);
-        let known = match answer {
-            // Nothing is raised that the answer could overtake.
-            Some(answer) if surroundings.inbox.is_empty() => {
-                return self.answer_of_machine(&Ok(answer), id.as_deref(), band);
-            }
-            known => known,
-        };
+        // Asked for first: what was raised before it was found is in the inbox then, and must not be overtaken.
+        if let Some(answer) = surroundings.machine.answer(&command)
+            && surroundings.inbox.is_empty()
+        {
+            return self.answer_of_machine(&Ok(answer), id.as_deref(), band);
+        }
         self.sequence += 1;
         let ticket = Ticket {
             session: self.id,
@@ -386,10 +470,7 @@ impl Session {
         }
         self.in_flight.insert(self.sequence, InFlight { id, band });
         let reply = Reply::new(surroundings.inbox, ticket);
-        match known {
-            Some(answer) => reply.send(Ok(answer)),
-            None => surroundings.machine.submit(command, reply),
-        }
+        surroundings.machine.submit(command, reply);
     }
 
     /// Does what the monitor does itself, and answers.
@@ -425,7 +506,7 @@ impl Session {
             output: &mut self.output,
             registry: surroundings.registry,
             machine: surroundings.machine,
-            inbox: surroundings.inbox,
+            standing: surroundings.standing,
             initial: None,
         }
     }
@@ -503,7 +584,7 @@ impl Session {
         Ok(())
     }
 
-    fn answer<T: Serialize>(
+    fn answer<T: Serialize + ?Sized>(
         &mut self,
         result: Result<&T, &Failure>,
         id: Option<&RawValue>,
@@ -512,6 +593,8 @@ impl Session {
         let Some(answer) = self.protocol.answer(result, id) else {
             return;
         };
+        let bytes = answer.as_ref().map_or(0, Vec::len);
+        self.turn.bytes = self.turn.bytes.saturating_sub(bytes);
         let batch = match self.waiting.front_mut() {
             Some(first) if band == Band::In => first.batch.as_mut(),
             _ => None,

@@ -31,7 +31,7 @@ impl<T> Throttle<T> {
             return None;
         }
         let window = Window {
-            ends: now + self.interval,
+            ends: later(now, self.interval),
             waiting: None,
         };
         self.windows.insert(key.to_owned(), window);
@@ -49,7 +49,7 @@ impl<T> Throttle<T> {
             match window.waiting.take() {
                 Some(value) => {
                     due.push((window.ends, value));
-                    window.ends = now + interval;
+                    window.ends = later(now, interval);
                     true
                 }
                 None => false,
@@ -57,6 +57,17 @@ impl<T> Throttle<T> {
         });
         due.sort_by_key(|(ends, _)| *ends);
         due.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Gives out everything that waits, at once.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        let mut waiting: Vec<(Instant, T)> = self
+            .windows
+            .drain()
+            .filter_map(|(_, window)| Some((window.ends, window.waiting?)))
+            .collect();
+        waiting.sort_by_key(|(ends, _)| *ends);
+        waiting.into_iter().map(|(_, value)| value).collect()
     }
 
     /// When something that waits is due next.
@@ -67,6 +78,14 @@ impl<T> Throttle<T> {
             .map(|w| w.ends)
             .min()
     }
+}
+
+/// The end of an interval; one that the clock does not reach ends as late as can be told.
+pub(crate) fn later(now: Instant, interval: Duration) -> Instant {
+    const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+    now.checked_add(interval)
+        .or(now.checked_add(LONG))
+        .unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -1,45 +1,65 @@
 //! Waiting for the first client (`wait=on`).
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is done once all of them have come.
+type Then = Box<dyn FnOnce() + Send>;
 
 /// How many listeners still wait for their first client.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Waiting {
-    left: Mutex<usize>,
-    changed: Condvar,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    left: usize,
+    then: Option<Then>,
 }
 
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One listener more waits.
     pub(crate) fn expect(&self) {
-        *self.lock() += 1;
+        self.lock().left += 1;
     }
 
     /// One of them has its client.
     pub(crate) fn arrived(&self) {
-        let mut left = self.lock();
-        *left = left.saturating_sub(1);
-        self.changed.notify_all();
-    }
-
-    /// There will be no more clients.
-    pub(crate) fn give_up(&self) {
-        *self.lock() = 0;
-        self.changed.notify_all();
-    }
-
-    /// Waits until none of them waits.
-    pub(crate) fn wait(&self) {
-        let mut left = self.lock();
-        while *left > 0 {
-            left = self
-                .changed
-                .wait(left)
-                .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        state.left = state.left.saturating_sub(1);
+        if state.left > 0 {
+            return;
         }
+        let then = state.then.take();
+        drop(state);
+        if let Some(then) = then {
+            then();
+        }
+    }
+
+    /// Does this when none of them waits any more.
+    pub(crate) fn then(&self, then: Then) {
+        let mut state = self.lock();
+        if state.left > 0 {
+            state.then = Some(then);
+            return;
+        }
+        drop(state);
+        then();
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.lock().left;
+        formatter
+            .debug_struct("Waiting")
+            .field("left", &left)
+            .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use faultvisor_monitor::Monitor;
@@ -144,4 +146,51 @@ fn nothing_is_lost_silently_when_the_monitor_itself_is_behind() {
     assert_eq!(names(&said), ["EVENTS_LOST"]);
     assert_eq!(said[0]["data"]["event"], "STOP");
     assert_eq!(said[0]["data"]["count"], 1);
+}
+
+#[test]
+fn an_answer_that_an_event_has_overtaken_is_not_given() {
+    let server = Server::new();
+    let mut client = server.client();
+    let (signals, running) = (server.signals.clone(), Arc::clone(&server.running));
+    *server.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        running.store(false, Ordering::SeqCst);
+        signals.raise(Event::Stop);
+    }));
+    client.send("{'execute': 'query-status'}");
+    // It runs no more: the answer that was on its way would say that it does, after the event.
+    assert_eq!(client.read()["event"], "STOP");
+    assert_eq!(client.read()["return"]["running"], false);
+}
+
+#[test]
+fn a_burst_is_not_lost_to_a_client_that_reads() {
+    const EVENTS: usize = 50_000;
+    let server = Server::new();
+    let mut client = server.quiet_client();
+    client.execute("get-block-io-error-event");
+    let signals = server.signals.clone();
+    let raiser = std::thread::spawn(move || {
+        for number in 0..EVENTS {
+            signals.raise(io_error("disk0", &number.to_string()));
+        }
+    });
+    let (mut heard, mut lost) = (0, 0);
+    while heard + lost < EVENTS {
+        let message = client.read();
+        match message["event"].as_str() {
+            Some("EVENTS_LOST") => {
+                let count = message["data"]["count"].as_u64().unwrap();
+                lost += usize::try_from(count).unwrap();
+            }
+            _ => {
+                let number = (heard + lost).to_string();
+                assert_eq!(message["data"]["reason"], number);
+                heard += 1;
+            }
+        }
+    }
+    raiser.join().unwrap();
+    // How fast this reader is, is this machine's affair; but most of it arrives.
+    assert!(heard > EVENTS / 2, "{heard} heard, {lost} lost");
 }

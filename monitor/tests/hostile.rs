@@ -139,13 +139,20 @@ fn a_client_that_disappears_within_a_message_leaves_nothing_behind() {
 fn names_of_connections_are_bounded() {
     let server = Server::new();
     let mut client = server.capable_client(&["subscribe"]);
-    let name = "n".repeat(100 * 1024);
-    let refused = (0..100).find_map(|number| {
-        client.send(json!({"subscribe": "RESET", "id": [number, name]}).to_string());
-        client.read().get("error").cloned()
-    });
-    let desc = refused.unwrap()["desc"].as_str().unwrap().to_owned();
-    assert!(desc.contains("1048576 bytes together"), "{desc}");
+    let mut subscribe = |number: usize, length: usize| {
+        let id = json!([number, "n".repeat(length)]);
+        client.send(json!({"subscribe": "RESET", "id": id}).to_string());
+        client.read()["error"]["desc"].as_str().map(str::to_owned)
+    };
+    let refused = subscribe(0, 5000).unwrap();
+    assert_eq!(
+        refused,
+        "The id of a connection can have 4096 bytes at most"
+    );
+    let refused = (0..1000)
+        .find_map(|number| subscribe(number, 4000))
+        .unwrap();
+    assert!(refused.contains("1048576 bytes together"), "{refused}");
     serves(&server);
 }
 
@@ -161,4 +168,49 @@ fn a_batch_whose_answers_are_too_long_is_cut_short_and_answered() {
     assert_eq!(answers.len(), 1000);
     assert!(answers[0]["result"].is_array());
     assert_eq!(answers[999]["error"]["code"], json!(-32000));
+}
+
+#[test]
+fn a_browser_is_not_listened_to() {
+    let server = Server::json_rpc();
+    let mut client = Client::connect(&server.path);
+    let body = json!({"jsonrpc": "2.0", "method": "quit", "id": 1}).to_string();
+    let _ = client
+        .stream
+        .write_all(format!("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{body}").as_bytes());
+    assert_eq!(client.line(), None);
+    assert!(server.commands.try_recv().is_err());
+    serves_json_rpc(&server);
+}
+
+fn serves_json_rpc(server: &Server) {
+    let mut other = Client::connect(&server.path);
+    other.send(json!({"jsonrpc": "2.0", "method": "query-status", "id": 1}).to_string());
+    assert_eq!(other.read()["result"]["running"], json!(true));
+}
+
+#[test]
+fn an_error_repeats_no_more_than_the_beginning_of_what_was_wrong() {
+    let server = Server::new();
+    let mut client = server.client();
+    let name = "n".repeat(1000 * 1000);
+    client.send(json!({"execute": "stop", "arguments": {name: 1}}).to_string());
+    let desc = client.read()["error"]["desc"].as_str().unwrap().to_owned();
+    assert!(desc.starts_with("Parameter 'nnnn") && desc.len() < 2000);
+}
+
+#[test]
+fn many_connections_that_lose_delay_nobody_for_long() {
+    let server = Server::with(Monitor::builder().output_limit(64 * 1024));
+    let mut client = server.quiet_client();
+    for _ in 0..100 {
+        client.send("{'execute': 'get-resume-event'}".repeat(100));
+        (0..100).for_each(|_| drop(client.read()));
+    }
+    for _ in 0..20 {
+        server.signals.raise(Event::Resume);
+        serves(&server);
+    }
+    let refused = client.execute_after_events("get-resume-event");
+    assert!(refused["error"]["desc"].as_str().unwrap().contains("10000"));
 }

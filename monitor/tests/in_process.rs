@@ -107,7 +107,9 @@ fn a_handler_may_drop_its_own_connection() {
     let (heard, count) = counter();
     let connection = signals.reset.connect(move |_| {
         heard.fetch_add(1, Ordering::SeqCst);
-        drop(own.lock().unwrap().take());
+        // Not while the lock is held: the drop waits for calls in other threads, which may want it too.
+        let connection = own.lock().unwrap().take();
+        drop(connection);
     });
     *slot.lock().unwrap() = Some(connection);
     for _ in 0..3 {

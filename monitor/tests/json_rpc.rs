@@ -54,14 +54,8 @@ fn there_is_no_greeting_no_negotiation_and_no_default_event() {
         answer,
         json!({"jsonrpc": "2.0", "result": {"running": true, "status": "running"}, "id": 1})
     );
-    for method in ["qmp_capabilities", "disable-default-events", "connect"] {
-        let params = json!({"obj": {"__jsonclass__": "Machine"}, "signal": "stop"});
-        let params = if method == "connect" {
-            params
-        } else {
-            json!({})
-        };
-        let answer = call(&mut client, method, &params);
+    for method in ["qmp_capabilities", "disable-default-events"] {
+        let answer = call(&mut client, method, &json!({}));
         assert_eq!(answer["error"]["code"], json!(-32601));
     }
 }
@@ -99,6 +93,26 @@ fn events_are_notifications() {
     assert_eq!(put["result"], json!({}));
     server.signals.raise(io_error("disk0", "x"));
     assert!(until_now(&mut client).is_empty());
+}
+
+#[test]
+fn signals_of_objects_are_notifications_too() {
+    let server = Server::json_rpc();
+    let mut client = client(&server);
+    let params =
+        json!({"obj": {"__jsonclass__": "BlockDevice", "id": "disk0"}, "signal": "io-error"});
+    let connection = call(&mut client, "connect", &params)["result"].clone();
+    server.signals.raise(io_error("disk0", "x"));
+    let said = until_now(&mut client);
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0]["method"], "BLOCK_IO_ERROR");
+    assert_eq!(said[0]["params"]["connection"], connection);
+    let ended = call(
+        &mut client,
+        "disconnect",
+        &json!({"connection": connection}),
+    );
+    assert_eq!(ended["result"], json!(null));
 }
 
 #[test]

@@ -125,13 +125,40 @@ fn wait_on_waits_for_the_first_client() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("qmp.sock");
     let monitor = bind(&format!("unix:{},wait=on", path.display())).unwrap();
-    let handle = monitor.start(Box::new(NoMachine)).unwrap();
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| handle.wait_for_clients());
-        let mut client = Client::connect(&path);
-        client.read();
-        waiter.join().unwrap();
-    });
+    let (come, came) = std::sync::mpsc::channel();
+    monitor.when_clients_came(move || come.send(()).unwrap());
+    let _handle = monitor.start(Box::new(NoMachine)).unwrap();
+    assert!(came.try_recv().is_err());
+    let mut client = Client::connect(&path);
+    client.read();
+    came.recv_timeout(Duration::from_secs(60)).unwrap();
+}
+
+#[test]
+fn without_wait_nobody_is_waited_for() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    let monitor = bind(&format!("unix:{}", path.display())).unwrap();
+    let (come, came) = std::sync::mpsc::channel();
+    monitor.when_clients_came(move || come.send(()).unwrap());
+    assert!(came.try_recv().is_ok());
+}
+
+#[test]
+fn each_address_can_have_limits_of_its_own() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    let monitor = bind(&format!("unix:{},max-clients=1", path.display())).unwrap();
+    let _handle = monitor.start(Box::new(NoMachine)).unwrap();
+    let mut one = Client::connect(&path);
+    assert!(one.read()["QMP"].is_object());
+    let mut other = Client::connect(&path);
+    // What it has said already does not cost it the reason.
+    other.send("{'execute': 'qmp_capabilities'}");
+    assert_eq!(
+        other.read()["error"]["desc"],
+        "1 clients are connected already"
+    );
 }
 
 #[test]
@@ -154,6 +181,19 @@ fn shutting_down_sends_what_is_left_to_send() {
     let lines = reader.join().unwrap();
     assert_eq!(lines.len(), EVENTS + 1);
     assert!(lines[EVENTS].contains("RESUME"));
+}
+
+#[test]
+fn shutting_down_sends_a_default_event_that_was_held_back() {
+    let server = Server::with(Monitor::builder().default_event_interval(Duration::MAX));
+    let mut client = server.client();
+    for reason in ["first", "last"] {
+        server.signals.raise(support::io_error("disk0", reason));
+    }
+    server.handle.shutdown(Duration::MAX);
+    assert_eq!(client.read()["data"]["reason"], "first");
+    assert_eq!(client.read()["data"]["reason"], "last");
+    assert!(client.line().is_none());
 }
 
 #[test]

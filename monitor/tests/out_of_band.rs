@@ -28,6 +28,19 @@ fn a_blocked_in_band_command_is_overtaken() {
 }
 
 #[test]
+fn eight_commands_in_flight_keep_no_other_out_of_band() {
+    let server = Server::new();
+    let mut client = server.capable_client(&["oob"]);
+    client.send("{'execute': 'stop'}".repeat(8));
+    client.send("{'exec-oob': 'get-stop-event', 'id': 'oob'}");
+    assert_eq!(client.read()["id"], json!("oob"));
+    for _ in 0..8 {
+        server.command().1.send(Ok(done()));
+        assert_eq!(client.read(), json!({"return": {}}));
+    }
+}
+
+#[test]
 fn a_malformed_in_band_command_answers_in_order() {
     let server = Server::new();
     let mut client = server.capable_client(&["oob"]);

@@ -19,6 +19,9 @@ pub enum ErrorClass {
     InvalidParameterValue,
 }
 
+/// How many bytes a description may have.
+const DESCRIPTION_LIMIT: usize = 1024;
+
 /// A command's failure, as the client reads it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{desc}")]
@@ -30,12 +33,14 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    /// A failure of any kind.
+    /// A failure of any kind. What a client's names make too long is cut.
     pub fn new(class: ErrorClass, desc: impl Into<String>) -> Self {
-        Self {
-            class,
-            desc: desc.into(),
+        let mut desc = desc.into();
+        if desc.len() > DESCRIPTION_LIMIT {
+            desc.truncate(desc.floor_char_boundary(DESCRIPTION_LIMIT));
+            desc.push('…');
         }
+        Self { class, desc }
     }
 
     /// A failure without a kind of its own.
@@ -68,5 +73,19 @@ impl CommandError {
             ErrorClass::InvalidParameterValue,
             format!("Parameter '{name}' expects {expected}"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_has_a_bound_that_splits_no_character() {
+        let error = CommandError::generic("ä".repeat(1000));
+        assert_eq!(error.desc.chars().count(), 513);
+        assert!(error.desc.ends_with("ä…"));
+        let short = "x".repeat(DESCRIPTION_LIMIT);
+        assert_eq!(CommandError::generic(short.clone()).desc, short);
     }
 }

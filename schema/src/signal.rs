@@ -53,7 +53,8 @@ struct Calls {
 /// A connection to a [`Signal`]; dropping it disconnects.
 ///
 /// Once it is dropped no handler runs: the drop waits for calls that are under way in other threads. A handler may drop
-/// its own connection; that does not wait for itself.
+/// its own connection; that does not wait for itself. As with any waiting, a handler must not need what the dropping
+/// thread holds: no lock, and no drop of the other's connection.
 #[must_use = "dropping a connection disconnects it"]
 pub struct Connection {
     end: Option<Box<dyn FnOnce() + Send + Sync>>,

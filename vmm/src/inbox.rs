@@ -13,6 +13,8 @@ use crate::vcpu::{Generation, VcpuExit};
 /// One thing for the main thread to do.
 #[derive(Debug)]
 pub enum Notice {
+    /// Everybody is there whom the machine is to wait for.
+    PowerOn,
     /// A client's command.
     Command(MachineCommand, Reply),
     /// A vCPU cannot go on, or has ended as it was told to.

@@ -111,21 +111,22 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         sender: sender.try_clone()?,
         host_signal,
     };
-    let (mut machine, connections) = Machine::assemble(plan)?;
+    let (machine, connections) = Machine::assemble(plan)?;
     let _pid_file = configuration
         .pidfile
         .as_deref()
         .map(PidFile::write)
         .transpose()?;
     let console = console.connect(connections.serial, connections.room, sender.try_clone()?)?;
+    // The first notice of all, unless clients are to come before it.
+    let switch = sender.try_clone()?;
+    monitor.when_clients_came(move || switch.send(Notice::PowerOn));
     let monitor = monitor.start(Box::new(Link {
         inbox: Mutex::new(sender),
         view: connections.view,
     }))?;
-    monitor.wait_for_clients();
 
     let ending = machine.ending();
-    machine.power_on();
     let mut main_loop: EventManager<Box<dyn MutEventSubscriber>> =
         EventManager::new().map_err(ProgramError::Loop)?;
     let machine = std::rc::Rc::new(std::cell::RefCell::new(machine));

@@ -7,9 +7,9 @@
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faultvisor_monitor::{ListenAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply};
@@ -23,23 +23,46 @@ use tempfile::TempDir;
 /// How long anything may take before a test gives up on it. No test depends on how long that is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Answers `query-status` at once, and leaves every other command to the test.
+/// Answers `query-status`, and leaves every other command to the test.
 struct FakeMachine {
     left: Sender<(MachineCommand, Reply)>,
     is_current: Arc<AtomicBool>,
+    running: Arc<AtomicBool>,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+/// What happens while the machine answers.
+pub type Meanwhile = Box<dyn FnOnce() + Send>;
+
+impl FakeMachine {
+    fn status(&self, command: &MachineCommand) -> Option<MachineReturn> {
+        let running = self.running.load(Ordering::SeqCst);
+        let status = StatusInfo {
+            running,
+            status: if running {
+                RunState::Running
+            } else {
+                RunState::Paused
+            },
+        };
+        (*command == MachineCommand::QueryStatus).then_some(MachineReturn::QueryStatus(status))
+    }
 }
 
 impl Machine for FakeMachine {
     fn submit(&self, command: MachineCommand, reply: Reply) {
-        self.left.send((command, reply)).unwrap();
+        match self.status(&command) {
+            Some(status) => reply.send(Ok(status)),
+            None => self.left.send((command, reply)).unwrap(),
+        }
     }
 
     fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
-        let status = StatusInfo {
-            running: true,
-            status: RunState::Running,
-        };
-        (*command == MachineCommand::QueryStatus).then_some(MachineReturn::QueryStatus(status))
+        let status = self.status(command);
+        if let Some(meanwhile) = self.meanwhile.lock().unwrap().take() {
+            meanwhile();
+        }
+        status
     }
 
     fn has_device(&self, name: &str) -> bool {
@@ -60,6 +83,10 @@ pub struct Server {
     pub directory: TempDir,
     /// Whether the machine says of events that they are still so.
     pub is_current: Arc<AtomicBool>,
+    /// Whether it says that it runs.
+    pub running: Arc<AtomicBool>,
+    /// What is to happen while the machine answers the next question, after it has looked.
+    pub meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
 
 impl Server {
@@ -88,9 +115,13 @@ impl Server {
         let monitor = builder.bind(&[address]).unwrap();
         let (left, commands) = channel();
         let is_current = Arc::new(AtomicBool::new(true));
+        let running = Arc::new(AtomicBool::new(true));
+        let meanwhile = Arc::new(Mutex::default());
         let machine = FakeMachine {
             left,
             is_current: Arc::clone(&is_current),
+            running: Arc::clone(&running),
+            meanwhile: Arc::clone(&meanwhile),
         };
         let handle = monitor.start(Box::new(machine)).unwrap();
         Self {
@@ -100,6 +131,8 @@ impl Server {
             handle,
             directory,
             is_current,
+            running,
+            meanwhile,
         }
     }
 
@@ -182,6 +215,17 @@ impl Client {
         let answer = self.read();
         assert!(answer.get("return").is_some(), "{answer}");
         answer["return"].clone()
+    }
+
+    /// Executes a command without arguments, and passes over what precedes the answer.
+    pub fn execute_after_events(&mut self, command: &str) -> Value {
+        self.send(format!("{{'execute': '{command}', 'id': 'answer'}}"));
+        loop {
+            let message = self.read();
+            if message["id"] == "answer" {
+                return message;
+            }
+        }
     }
 
     pub fn error(&mut self, request: impl AsRef<[u8]>) -> (String, String) {

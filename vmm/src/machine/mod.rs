@@ -103,13 +103,11 @@ impl Machine {
         self.state == RunState::Running
     }
 
-    /// Starts the guest, or leaves it before its first instruction (`-S`).
-    pub fn power_on(&mut self) {
-        self.change(|machine| {
-            if !machine.life_cycle.start_stopped {
-                machine.start();
-            }
-        });
+    /// Starts the guest, or leaves it before its first instruction (`-S`). A client may have started it already.
+    fn power_on(&mut self) {
+        if !self.life_cycle.start_stopped && self.state == RunState::Prelaunch {
+            self.start();
+        }
     }
 
     /// Begins a run.
@@ -263,6 +261,7 @@ impl Machine {
 
     fn handle(&mut self, notice: Notice) {
         match notice {
+            Notice::PowerOn => self.power_on(),
             Notice::Command(command, reply) => self.execute(command, reply),
             Notice::Vcpu(generation, exit) => self.vcpu_exit(generation, exit),
             Notice::DiskError(run) => self.disk_error(run),

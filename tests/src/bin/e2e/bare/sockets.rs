@@ -9,12 +9,15 @@ use faultvisor_tests::bare::{BareMachine, Plan, SOON};
 use faultvisor_tests::qmp::Qmp;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_listening_socket_can_be_passed_by_number,
     a_connected_client_can_be_passed_by_number,
+    a_client_whose_socket_somebody_else_holds_can_go,
+    sigterm_ends_a_program_that_waits_for_its_first_client,
     systemd_can_pass_the_monitors_sockets,
     both_protocols_speak_side_by_side,
 ];
@@ -75,6 +78,44 @@ fn a_connected_client_can_be_passed_by_number(context: &Context) -> Result<(), F
     let status = client.call("query-status", &json!({}))?;
     check_eq!(status["result"]["running"], true);
     client.call("quit", &json!({}))?;
+    machine.machine.expect_exit(0, SOON)?;
+    Ok(())
+}
+
+fn a_client_whose_socket_somebody_else_holds_can_go(context: &Context) -> Result<(), Failure> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = inheritable(theirs)?;
+    let command = with_third(context, &theirs, "");
+    let mut machine = start(context, command, &["--qmp", "fd:3"])?;
+    let mut other = machine.client()?;
+    // The client goes, but what the program was given stays open here.
+    drop(ours);
+    for _ in 0..3 {
+        let status = other.execute("query-status", None, SOON)?;
+        check_eq!(status["running"], true);
+    }
+    other.execute("quit", None, SOON)?;
+    machine.machine.expect_exit(0, SOON)?;
+    drop(theirs);
+    Ok(())
+}
+
+fn sigterm_ends_a_program_that_waits_for_its_first_client(
+    context: &Context,
+) -> Result<(), Failure> {
+    let path = context.path("waits");
+    let address = format!("unix:{},wait=on", path.display());
+    let mut machine = start(context, context.command(), &["--qmp", &address])?;
+    // A client of another listener is served, and finds a machine that was not started.
+    let mut client = machine.client()?;
+    let status = client.execute("query-status", None, SOON)?;
+    check_eq!(status["status"], "prelaunch");
+    let disks = client.execute("query-block", None, SOON)?;
+    check_eq!(disks, json!([]));
+    let pid = i32::try_from(machine.machine.id())
+        .ok()
+        .and_then(Pid::from_raw);
+    kill_process(pid.ok_or_else(|| Failure::new("no pid"))?, Signal::TERM)?;
     machine.machine.expect_exit(0, SOON)?;
     Ok(())
 }
