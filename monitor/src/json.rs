@@ -57,6 +57,10 @@ pub(crate) fn canonical(value: &RawValue) -> Result<String, CommandError> {
     })
 }
 
+/// Up to so many members are compared one by one, which is every request that is one. More are hashed: a client may send
+/// any number.
+const FEW: usize = 8;
+
 /// The members of an object, each as it was spelled.
 pub(crate) struct Members(pub(crate) Vec<(String, Box<RawValue>)>);
 
@@ -72,9 +76,17 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                let mut seen = HashSet::new();
+                let mut seen: HashSet<String> = HashSet::new();
                 while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if !seen.insert(key.clone()) {
+                    let is_new = if members.len() < FEW {
+                        members.iter().all(|(name, _)| *name != key)
+                    } else {
+                        if seen.is_empty() {
+                            seen.extend(members.iter().map(|(name, _)| name.clone()));
+                        }
+                        seen.insert(key.clone())
+                    };
+                    if !is_new {
                         return Err(A::Error::custom(format!("duplicate key '{key}'")));
                     }
                     members.push((key, value));
@@ -159,6 +171,21 @@ mod tests {
 
     fn canon(text: &str) -> String {
         canonical(&RawValue::from_string(text.to_owned()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_refused_however_many_there_are() {
+        for count in [1, FEW - 1, FEW, FEW + 1, 5 * FEW] {
+            let members: Vec<String> = (0..count).map(|n| format!("\"{n}\": 1")).collect();
+            let object = |members: &[String]| format!("{{{}}}", members.join(", "));
+            assert!(read::<Members>(&object(&members)).is_ok());
+            for again in [0, count / 2, count - 1] {
+                let doubled = [&members[..], &members[again..=again]].concat();
+                let error = read::<Members>(&object(&doubled)).err().unwrap();
+                let expected = format!("duplicate key '{again}'");
+                assert!(error.desc.contains(&expected), "{}", error.desc);
+            }
+        }
     }
 
     #[test]

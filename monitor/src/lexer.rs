@@ -10,6 +10,9 @@ pub(crate) const NESTING_LIMIT: usize = 1024;
 /// How many bytes a message may have.
 pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
 
+/// What most messages have room in, so that theirs is made once.
+const USUAL_SIZE: usize = 256;
+
 /// Why there is no message where there might have been one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LexicalError {
@@ -89,6 +92,9 @@ impl Lexer {
 
     /// Reads up to the end of the next message, or of the input. Returns how many bytes that were.
     pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Option<Lexed>) {
+        if self.message.capacity() == 0 {
+            self.message.reserve(input.len().min(USUAL_SIZE));
+        }
         for (index, &byte) in input.iter().enumerate() {
             match self.byte(byte) {
                 Step::Goes => {}

@@ -24,7 +24,7 @@ pub struct Binaries {
 /// Builds them.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the program and the end-to-end tests");
-    let directory = build_binaries(workspace, &["faultvisor", "e2e"])?;
+    let directory = build_binaries(workspace, PROFILE, &["faultvisor", "e2e"])?;
     Ok(Binaries {
         faultvisor: directory.join("faultvisor"),
         e2e: directory.join("e2e"),
@@ -32,25 +32,46 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     })
 }
 
+/// What is measured, and what measures it.
+pub struct Benchmark {
+    /// The program, as it is shipped.
+    pub faultvisor: PathBuf,
+    /// The benchmark of the monitor.
+    pub qmp: PathBuf,
+    /// The bare-metal guest.
+    pub bare_guest: PathBuf,
+}
+
 /// Builds the benchmark of the monitor.
-pub fn build_benchmark(workspace: &Workspace) -> Result<PathBuf, ToolError> {
-    console::note("building the benchmark");
-    Ok(build_binaries(workspace, &["bench-qmp"])?.join("bench-qmp"))
+pub fn build_benchmark(workspace: &Workspace) -> Result<Benchmark, ToolError> {
+    console::note(
+        "building the program and its benchmark, which takes some minutes the first time",
+    );
+    let directory = build_binaries(workspace, "release", &["faultvisor", "bench-qmp"])?;
+    Ok(Benchmark {
+        faultvisor: directory.join("faultvisor"),
+        qmp: directory.join("bench-qmp"),
+        bare_guest: build_bare_guest(workspace)?,
+    })
 }
 
 /// Returns where they are.
-fn build_binaries(workspace: &Workspace, names: &[&str]) -> Result<PathBuf, ToolError> {
+fn build_binaries(
+    workspace: &Workspace,
+    profile: &str,
+    names: &[&str],
+) -> Result<PathBuf, ToolError> {
     let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
     flags.push(OsString::from(" -C target-feature=+crt-static"));
     let mut cargo = cargo::command();
-    cargo.args(["build", "--quiet", "--profile", PROFILE, "--target", TARGET]);
+    cargo.args(["build", "--quiet", "--profile", profile, "--target", TARGET]);
     // Both packages each time: what is built for one alone would have other features, and be built again.
     cargo.args(["--package", "faultvisor", "--package", "faultvisor-tests"]);
     for name in names {
         cargo.args(["--bin", name]);
     }
     tool::run(cargo.env("RUSTFLAGS", flags).current_dir(workspace.root()))?;
-    Ok(workspace.target().join(TARGET).join(PROFILE))
+    Ok(workspace.target().join(TARGET).join(profile))
 }
 
 /// A cargo command for the bare-metal guest, which is no member of the workspace.

@@ -84,7 +84,7 @@ fn skip(name: &str, why: &str) -> (String, Ran) {
 
 fn build(workspace: &Workspace) -> Command {
     let mut cargo = cargo::command();
-    cargo.args(["build", "--quiet", "--release", "--locked"]);
+    cargo.args(["build", "--quiet", "--release"]);
     cargo.args(["--target", TARGET, "--manifest-path"]);
     cargo.arg(workspace.root().join("fuzz/Cargo.toml"));
     cargo

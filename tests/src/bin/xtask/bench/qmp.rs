@@ -24,8 +24,8 @@ pub struct Options {
 /// Measures, on this machine. Faultvisor needs a KVM even to wait; what does without is measured everywhere.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
-    let binaries = binaries::build(workspace)?;
-    let mut command = Command::new(binaries::build_benchmark(workspace)?);
+    let binaries = binaries::build_benchmark(workspace)?;
+    let mut command = Command::new(&binaries.qmp);
     command
         .arg("measure")
         .args(["--runs", &options.runs.to_string()]);
