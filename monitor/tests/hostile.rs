@@ -14,7 +14,7 @@ use support::{Client, Server, io_error};
 
 /// Whether somebody else is served.
 fn serves(server: &Server) {
-    let mut other = server.client();
+    let mut other = server.quiet_client();
     assert_eq!(other.execute("query-status")["running"], json!(true));
 }
 

@@ -37,7 +37,8 @@ impl CommandError {
     pub fn new(class: ErrorClass, desc: impl Into<String>) -> Self {
         let mut desc = desc.into();
         if desc.len() > DESCRIPTION_LIMIT {
-            desc.truncate(desc.floor_char_boundary(DESCRIPTION_LIMIT));
+            let is_boundary = |at: &usize| desc.is_char_boundary(*at);
+            desc.truncate((0..=DESCRIPTION_LIMIT).rev().find(is_boundary).unwrap_or(0));
             desc.push('…');
         }
         Self { class, desc }

@@ -101,7 +101,7 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
     (
         "qmp",
         "ADDRESS",
-        "Monitor: unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd[:NAME], with ,wait=on|off ,protocol=qmp|json-rpc ,allow-remote=on; repeatable",
+        "Monitor: unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd[:NAME], with ,wait=on|off ,protocol=qmp|json-rpc ,max-clients=N ,max-output=BYTES ,allow-remote=on; repeatable",
     ),
     ("name", "TEXT", "Name of the machine"),
     (
