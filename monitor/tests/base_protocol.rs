@@ -296,3 +296,59 @@ fn query_commands_lists_every_command_and_accessor() {
     }
     assert!(!names.contains(&"get-events-lost-event"));
 }
+
+#[test]
+fn strings_may_be_in_single_or_double_quotes_with_a_single_quote_escaped_in_both() {
+    let server = Server::new();
+    let mut client = server.quiet_client();
+    for (spelled, id) in [
+        (r"'it\'s'", "it's"),
+        (r#""it\'s""#, "it's"),
+        (r#"'say \"no\"'"#, "say \"no\""),
+        (r#"'say "no"'"#, "say \"no\""),
+        (r#""it's""#, "it's"),
+    ] {
+        client.send(format!("{{'execute': 'query-version', 'id': {spelled}}}"));
+        assert_eq!(client.read()["id"], json!(id), "{spelled}");
+    }
+}
+
+#[test]
+fn answers_and_events_are_one_line_of_ascii_each() {
+    let server = Server::unlimited();
+    let mut client = server.client();
+    server
+        .signals
+        .raise(support::io_error("disk0", "kein Platz übrig: \u{1f4be}\n"));
+    client.send("{'execute': 'ü', 'id': 'ü'}");
+    // The client looks at each line: ASCII, and CRLF at its end only.
+    assert_eq!(
+        client.read()["data"]["reason"],
+        "kein Platz übrig: \u{1f4be}\n"
+    );
+    let answer = client.read();
+    assert_eq!(answer["id"], "ü");
+    assert!(answer["error"]["desc"].as_str().unwrap().contains('ü'));
+}
+
+#[test]
+fn nesting_and_size_have_limits_and_the_stream_recovers() {
+    let server = Server::new();
+    let mut client = server.client();
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let (_, desc) = client.error(format!(
+        "{{'execute': 'stop', 'arguments': {}}}",
+        nested(1023)
+    ));
+    assert_eq!(desc, "QMP input member 'arguments' must be an object");
+    let (_, desc) = client.error(format!(
+        "{{'execute': 'stop', 'arguments': {}}}",
+        nested(1024)
+    ));
+    assert_eq!(desc, "JSON nesting depth limit of 1024 exceeded");
+    client.execute("query-version");
+    let long = format!("{{'execute': 'stop', 'id': '{}'}}", "x".repeat(1024 * 1024));
+    let (_, desc) = client.error(long);
+    assert_eq!(desc, "JSON message size limit of 1048576 bytes exceeded");
+    client.execute("query-version");
+}

@@ -194,3 +194,26 @@ fn a_burst_is_not_lost_to_a_client_that_reads() {
     // How fast this reader is, is this machine's affair; but most of it arrives.
     assert!(heard > EVENTS / 2, "{heard} heard, {lost} lost");
 }
+
+#[test]
+fn default_events_that_did_not_fit_are_told_without_a_tag() {
+    const EVENTS: u64 = 20_000;
+    let server = Server::with(Monitor::builder().output_limit(64 * 1024));
+    let mut client = server.client();
+    for _ in 0..EVENTS {
+        server.signals.raise(Event::Resume);
+    }
+    let (mut told, mut lost) = (0, 0);
+    while told + lost < EVENTS {
+        let message = client.read();
+        assert_eq!((message.get("tag"), message.get("id")), (None, None));
+        if message["event"] == "EVENTS_LOST" {
+            assert_eq!(message["data"]["event"], "RESUME");
+            assert_eq!(message.get("timestamp"), None);
+            lost += message["data"]["count"].as_u64().unwrap();
+        } else {
+            told += 1;
+        }
+    }
+    assert_eq!(told + lost, EVENTS);
+}

@@ -138,6 +138,19 @@ fn a_client_that_goes_away_takes_its_handles_with_it() {
     );
 }
 
+#[test]
+fn handles_are_unique_for_the_life_of_the_process() {
+    let servers = [Server::new(), Server::new()];
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        for server in &servers {
+            let mut client = server.quiet_client();
+            let handle = client.execute("get-stop-event").as_i64().unwrap();
+            assert!(seen.insert(handle) && handle <= (1 << 53) - 1);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Get { client: usize, disk: Option<u8> },
