@@ -1,0 +1,237 @@
+//! Executing what a session asks for, in its order or out of band, and answering.
+
+use faultvisor_schema::{
+    Command, CommandError, Empty, MachineCommand, MachineReturn, MonitorCommand, QMPCapability,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::meaning::Action;
+use super::pending::InFlight;
+use super::{Session, Surroundings};
+use crate::codec::LINE_END;
+use crate::executor::{Executor, schema};
+use crate::inbox::{Reply, Ticket};
+use crate::objects::Hinted;
+use crate::request::{Band, Failure, Request, Stage};
+
+impl Session {
+    /// The machine answers.
+    pub(crate) fn answered(&mut self, sequence: u64, result: &Result<MachineReturn, CommandError>) {
+        let Some(request) = self.in_flight.remove(&sequence) else {
+            return;
+        };
+        self.answer_of_machine(result, request.id.as_deref(), request.band);
+        if let Some(first) = self.waiting.front_mut() {
+            first.in_flight.take_if(|flying| *flying == sequence);
+        }
+    }
+
+    fn answer_of_machine(
+        &mut self,
+        result: &Result<MachineReturn, CommandError>,
+        id: Option<&RawValue>,
+        band: Band,
+    ) {
+        match result {
+            Err(error) => {
+                let failure = Stage::Execution.failure(error.clone());
+                self.answer::<Empty>(Err(&failure), id, band);
+            }
+            Ok(value) if self.negotiation.has(QMPCapability::ClassHints) => {
+                self.answer(Ok(&Hinted(value)), id, band);
+            }
+            Ok(value) => self.answer(Ok(value), id, band),
+        }
+    }
+
+    /// Executes requests in their order until one has to wait for the machine, or for its turn.
+    pub(super) fn execute_waiting(&mut self, surroundings: &mut Surroundings<'_>) {
+        while self.can_execute()
+            && !self.turn.is_over()
+            && let Some(first) = self.waiting.front_mut()
+        {
+            match first.requests.pop_front() {
+                Some(request) => self.execute(request, Band::In, surroundings),
+                None => self.finish_message(surroundings),
+            }
+        }
+    }
+
+    /// The first message is answered.
+    fn finish_message(&mut self, surroundings: &mut Surroundings<'_>) {
+        let Some(message) = self.waiting.pop_front() else {
+            return;
+        };
+        if let Some(mut answers) = message.batch.filter(|answers| !answers.is_empty()) {
+            answers.push(b']');
+            answers.extend_from_slice(LINE_END);
+            self.output.answer(answers);
+        }
+        for handle in message.initial {
+            self.executor(surroundings).tell_initial(handle);
+        }
+    }
+
+    pub(super) fn execute(
+        &mut self,
+        request: Request,
+        band: Band,
+        surroundings: &mut Surroundings<'_>,
+    ) {
+        let Request { id, call } = request;
+        self.turn.requests = self.turn.requests.saturating_sub(1);
+        let action = call
+            .and_then(|call| self.action(call, band))
+            .and_then(|action| self.has_room(band).map(|()| action));
+        let id_text = id.as_deref();
+        match action {
+            Err(failure) => self.answer::<Empty>(Err(&failure), id_text, band),
+            Ok(Action::Command(Command::Monitor(MonitorCommand::QueryQmpSchema))) => {
+                self.answer(Ok(schema()), id_text, band);
+            }
+            Ok(Action::Command(Command::Monitor(command))) => {
+                self.perform(id_text, band, surroundings, |executor| {
+                    command.execute(executor)
+                });
+            }
+            Ok(Action::Subscribe { event, device }) => {
+                self.perform(id_text, band, surroundings, |executor| {
+                    let id = needs_id(id_text)?;
+                    executor.listen(&event, id, device).map(|()| Empty {})
+                });
+            }
+            Ok(Action::Unsubscribe { event }) => {
+                self.perform(id_text, band, surroundings, |executor| {
+                    let id = needs_id(id_text)?;
+                    executor.unlisten(id, Some(&event)).map(|()| Empty {})
+                });
+            }
+            Ok(Action::Command(Command::Machine(command))) => {
+                self.ask(command, id, band, surroundings);
+            }
+        }
+    }
+
+    /// Has the machine execute a command.
+    fn ask(
+        &mut self,
+        command: MachineCommand,
+        id: Option<Box<RawValue>>,
+        band: Band,
+        surroundings: &mut Surroundings<'_>,
+    ) {
+        // Asked for first: what was raised before it was found is in the inbox then, and must not be overtaken.
+        if let Some(answer) = surroundings.machine.answer(&command)
+            && surroundings.inbox.is_empty()
+        {
+            return self.answer_of_machine(&Ok(answer), id.as_deref(), band);
+        }
+        self.sequence += 1;
+        let ticket = Ticket {
+            session: self.id,
+            sequence: self.sequence,
+        };
+        if band == Band::In
+            && let Some(first) = self.waiting.front_mut()
+        {
+            first.in_flight = Some(self.sequence);
+        }
+        self.in_flight.insert(self.sequence, InFlight { id, band });
+        let reply = Reply::new(surroundings.inbox, ticket);
+        surroundings.machine.submit(command, reply);
+    }
+
+    /// Does what the monitor does itself, and answers.
+    fn perform<T: Serialize>(
+        &mut self,
+        id: Option<&RawValue>,
+        band: Band,
+        surroundings: &mut Surroundings<'_>,
+        action: impl FnOnce(&mut Executor<'_>) -> Result<T, CommandError>,
+    ) {
+        let mut executor = self.executor(surroundings);
+        let result = action(&mut executor).map_err(|error| Stage::Execution.failure(error));
+        let initial = executor.initial;
+        self.answer(result.as_ref(), id, band);
+        match self.waiting.front_mut() {
+            // Its answer is still to come, with those of its batch.
+            Some(first) if band == Band::In && first.batch.is_some() => {
+                first.initial.extend(initial);
+            }
+            _ => {
+                if let Some(handle) = initial {
+                    self.executor(surroundings).tell_initial(handle);
+                }
+            }
+        }
+    }
+
+    fn executor<'a>(&'a mut self, surroundings: &'a mut Surroundings<'_>) -> Executor<'a> {
+        Executor {
+            session: self.id,
+            protocol: self.protocol,
+            negotiation: &mut self.negotiation,
+            output: &mut self.output,
+            registry: surroundings.registry,
+            machine: surroundings.machine,
+            standing: surroundings.standing,
+            initial: None,
+        }
+    }
+
+    /// Whether a batch may go on: what it has to say is kept until its end, and that is bounded too.
+    fn has_room(&self, band: Band) -> Result<(), Failure> {
+        let batch = self.waiting.front().and_then(|first| first.batch.as_ref());
+        if band == Band::In && batch.is_some_and(|answers| answers.len() >= self.output_limit) {
+            let message = format!(
+                "The answers of a batch can have {} bytes together at most",
+                self.output_limit
+            );
+            return Err(Stage::Execution.failure(CommandError::generic(message)));
+        }
+        Ok(())
+    }
+
+    fn answer<T: Serialize + ?Sized>(
+        &mut self,
+        result: Result<&T, &Failure>,
+        id: Option<&RawValue>,
+        band: Band,
+    ) {
+        let Some(answer) = self.protocol.answer(result, id) else {
+            return;
+        };
+        let bytes = answer.as_ref().map_or(0, Vec::len);
+        self.turn.bytes = self.turn.bytes.saturating_sub(bytes);
+        let batch = match self.waiting.front_mut() {
+            Some(first) if band == Band::In => first.batch.as_mut(),
+            _ => None,
+        };
+        match (batch, answer) {
+            (Some(answers), Ok(answer)) => {
+                answers.extend_from_slice(if answers.is_empty() { b"[" } else { b", " });
+                answers.extend_from_slice(&answer);
+            }
+            (_, answer) => self.say(answer.map(|mut answer| {
+                answer.extend_from_slice(LINE_END);
+                answer
+            })),
+        }
+    }
+
+    pub(super) fn say(&mut self, line: serde_json::Result<Vec<u8>>) {
+        match line {
+            Ok(line) => self.output.answer(line),
+            Err(error) => {
+                // The schema's types always encode; a client that missed an answer would never notice.
+                tracing::error!(%error, "cannot encode an answer");
+                self.broken = true;
+            }
+        }
+    }
+}
+
+fn needs_id(id: Option<&RawValue>) -> Result<&RawValue, CommandError> {
+    id.ok_or_else(|| CommandError::generic("QMP input lacks member 'id'"))
+}

@@ -1,0 +1,280 @@
+//! A session: one client, from its greeting to its last answer.
+//!
+//! Here is what comes in and goes out, and whose turn it is; `meaning` is what a request means at this point of the
+//! session, `execution` does it, `pending` is what is not done yet.
+
+mod execution;
+mod meaning;
+mod pending;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+
+use event_manager::EventSet;
+use faultvisor_schema::QMPCapability;
+
+use crate::Machine;
+use crate::codec;
+use crate::executor::{CAPABILITIES, Negotiation, version};
+use crate::inbox::Inbox;
+use crate::json_rpc::Message;
+use crate::lexer::Lexer;
+use crate::output::Output;
+use crate::protocol::Protocol;
+use crate::registry::Registry;
+use crate::request::Band;
+use crate::standing::Standing;
+use crate::stream::Stream;
+use pending::{InFlight, Pending, Turn};
+
+/// How many in-band commands of a session may wait for their turn before it is not read from any more. As many may be
+/// with the machine out of band.
+const IN_BAND_LIMIT: usize = 8;
+
+/// How many bytes they may have together.
+const WAITING_BYTES_LIMIT: usize = 1024 * 1024;
+
+/// Which session, for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId(u64);
+
+impl SessionId {
+    pub(crate) const FIRST: Self = Self(0);
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(id: u64) -> Self {
+        Self(id)
+    }
+}
+
+/// What a session's commands need of the rest.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) machine: &'a dyn Machine,
+    pub(crate) registry: &'a mut Registry,
+    pub(crate) inbox: &'a Arc<Inbox>,
+    pub(crate) standing: &'a Standing,
+}
+
+/// One client's side of the server.
+#[derive(Debug)]
+pub(crate) struct Session {
+    id: SessionId,
+    protocol: Protocol,
+    pub(crate) stream: Stream,
+    pub(crate) output: Output,
+    output_limit: usize,
+    negotiation: Negotiation,
+    lexer: Lexer,
+    /// What was read and not looked at yet.
+    unread: VecDeque<u8>,
+    /// The messages that are not answered yet; the first one is being executed.
+    waiting: VecDeque<Pending>,
+    /// The requests that the machine is executing, by what their tickets say.
+    in_flight: BTreeMap<u64, InFlight>,
+    sequence: u64,
+    /// What is left of its turn.
+    turn: Turn,
+    /// Whether anything was read yet.
+    has_read: bool,
+    input_ended: bool,
+    broken: bool,
+}
+
+impl Session {
+    /// Begins a session, with its greeting if the protocol has one.
+    pub(crate) fn new(
+        id: SessionId,
+        protocol: Protocol,
+        stream: Stream,
+        output_limit: usize,
+    ) -> Self {
+        let mut session = Self {
+            id,
+            protocol,
+            stream,
+            output: Output::new(output_limit),
+            output_limit,
+            negotiation: Negotiation::new(protocol),
+            lexer: Lexer::new(protocol.dialect()),
+            unread: VecDeque::new(),
+            waiting: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            sequence: 0,
+            turn: Turn::WHOLE,
+            has_read: false,
+            input_ended: false,
+            broken: false,
+        };
+        if protocol == Protocol::Qmp {
+            session.say(codec::greeting(&version(), CAPABILITIES));
+        }
+        session
+    }
+
+    /// Whether events arrive unasked.
+    pub(crate) fn has_default_events(&self) -> bool {
+        self.negotiation.complete && self.negotiation.default_events
+    }
+
+    /// Whether there is nothing left to do for the client.
+    pub(crate) fn is_over(&self) -> bool {
+        let done = self.unread.is_empty() && self.outstanding() == 0 && self.output.is_empty();
+        self.broken || (self.input_ended && done)
+    }
+
+    /// Whether everything that was to be said has been sent, or cannot be.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.broken || self.output.is_empty()
+    }
+
+    /// What of its stream the session waits for.
+    pub(crate) fn interest(&self) -> EventSet {
+        let mut interest = EventSet::empty();
+        if !self.input_ended && self.unread.is_empty() && self.takes_requests() {
+            interest |= EventSet::IN;
+        }
+        if !self.output.is_empty() {
+            interest |= EventSet::OUT;
+        }
+        interest
+    }
+
+    /// The stream is ready for something.
+    pub(crate) fn ready(&mut self, events: EventSet, scratch: &mut [u8]) {
+        if events.contains(EventSet::IN) {
+            self.receive(scratch);
+        } else if events.intersects(EventSet::HANG_UP | EventSet::ERROR) {
+            self.broken = true;
+        }
+    }
+
+    fn receive(&mut self, scratch: &mut [u8]) {
+        if self.input_ended || !self.unread.is_empty() {
+            return;
+        }
+        match self.stream.read(scratch) {
+            Ok(0) => self.input_ended = true,
+            Ok(count) if self.is_browser(&scratch[..count]) => {
+                tracing::warn!("a client spoke HTTP to the monitor, and was disconnected");
+                self.broken = true;
+            }
+            Ok(count) => self.unread.extend(&scratch[..count]),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
+                _ => self.broken = true,
+            },
+        }
+    }
+
+    /// Whether this is how a browser begins: a page in it can reach a port of the loopback, and its headers would be no more
+    /// than errors before a body of requests.
+    fn is_browser(&mut self, input: &[u8]) -> bool {
+        const METHODS: [&[u8]; 9] = [
+            b"GET ",
+            b"HEAD ",
+            b"POST ",
+            b"PUT ",
+            b"DELETE ",
+            b"CONNECT ",
+            b"OPTIONS ",
+            b"TRACE ",
+            b"PATCH ",
+        ];
+        let is_first = !std::mem::replace(&mut self.has_read, true);
+        is_first && METHODS.iter().any(|method| input.starts_with(method))
+    }
+
+    /// Does what can be done now, within a turn: executes what may be executed, reads what there is room for, sends what
+    /// is there. Returns whether there is more to do.
+    pub(crate) fn advance(&mut self, surroundings: &mut Surroundings<'_>) -> bool {
+        self.turn = Turn::WHOLE;
+        while !self.broken {
+            self.execute_waiting(surroundings);
+            if !self.turn.is_over() && self.takes_requests() && self.next_message(surroundings) {
+                continue;
+            }
+            let was_full = self.output.is_full();
+            self.flush();
+            // Sending may have made the room that going on was waiting for.
+            let goes_on = self.can_execute() || (self.takes_requests() && !self.unread.is_empty());
+            if self.turn.is_over() {
+                return goes_on && !self.broken;
+            }
+            if !(was_full && goes_on) {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Whether a request can be executed now.
+    fn can_execute(&self) -> bool {
+        let is_idle = |first: &Pending| first.in_flight.is_none();
+        !self.broken && !self.output.is_full() && self.waiting.front().is_some_and(is_idle)
+    }
+
+    /// Ends it, whatever is left to do.
+    pub(crate) fn give_up(&mut self) {
+        self.broken = true;
+    }
+
+    /// Sends what the client takes.
+    pub(crate) fn flush(&mut self) {
+        if !self.broken && self.output.send(&mut self.stream).is_err() {
+            self.broken = true;
+        }
+    }
+
+    fn outstanding(&self) -> usize {
+        self.waiting.len() + self.out_of_band()
+    }
+
+    /// How many out-of-band requests the machine is executing.
+    fn out_of_band(&self) -> usize {
+        self.in_flight
+            .values()
+            .filter(|request| request.band == Band::Out)
+            .count()
+    }
+
+    fn takes_requests(&self) -> bool {
+        // The one that is being executed waits no more.
+        let executing = self.waiting.front().and_then(|first| first.in_flight);
+        let waiting = self.waiting.len() - usize::from(executing.is_some());
+        let bytes: usize = self.waiting.iter().map(|message| message.bytes).sum();
+        waiting < IN_BAND_LIMIT
+            && bytes < WAITING_BYTES_LIMIT
+            && self.out_of_band() < IN_BAND_LIMIT
+            && !self.output.is_full()
+    }
+
+    /// Takes the next message out of what was read. Returns whether there was one.
+    fn next_message(&mut self, surroundings: &mut Surroundings<'_>) -> bool {
+        while !self.unread.is_empty() {
+            let (count, lexed) = self.lexer.read(self.unread.as_slices().0);
+            self.unread.drain(..count);
+            let (message, bytes) = match lexed {
+                None => continue,
+                Some(Ok(message)) => (self.protocol.parse(&message), message.len()),
+                Some(Err(error)) => (self.protocol.unreadable(&error), 0),
+            };
+            match message {
+                Message::One(request)
+                    if request.is_out_of_band() && self.negotiation.has(QMPCapability::Oob) =>
+                {
+                    self.execute(request, Band::Out, surroundings);
+                }
+                message => self.waiting.push_back(Pending::new(message, bytes)),
+            }
+            return true;
+        }
+        // An idle session keeps no room for what it once had to read.
+        self.unread = VecDeque::new();
+        false
+    }
+}

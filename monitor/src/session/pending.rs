@@ -1,0 +1,70 @@
+//! What a session still owes: messages that are not answered yet, and how much of them is done in a turn.
+
+use std::collections::VecDeque;
+
+use serde_json::value::RawValue;
+
+use crate::json_rpc::Message;
+use crate::registry::Handle;
+use crate::request::{Band, Request};
+
+/// How many requests a session may have executed before it is somebody else's turn.
+const REQUESTS_PER_TURN: usize = 64;
+
+/// How many bytes they may have been answered with.
+const BYTES_PER_TURN: usize = 256 * 1024;
+
+/// How much a session may still do before it is somebody else's turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    pub(super) requests: usize,
+    pub(super) bytes: usize,
+}
+
+impl Turn {
+    pub(super) const WHOLE: Self = Self {
+        requests: REQUESTS_PER_TURN,
+        bytes: BYTES_PER_TURN,
+    };
+
+    pub(super) fn is_over(self) -> bool {
+        self.requests == 0 || self.bytes == 0
+    }
+}
+
+/// A message that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// How long it was.
+    pub(super) bytes: usize,
+    pub(super) requests: VecDeque<Request>,
+    /// The answers so far, if they are to be told together.
+    pub(super) batch: Option<Vec<u8>>,
+    /// The in-band request of it that the machine is executing.
+    pub(super) in_flight: Option<u64>,
+    /// The connections that were made by it, to be told how things are once they are answered.
+    pub(super) initial: Vec<Handle>,
+}
+
+/// A request that the machine is executing.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) id: Option<Box<RawValue>>,
+    pub(super) band: Band,
+}
+
+impl Pending {
+    pub(super) fn new(message: Message, bytes: usize) -> Self {
+        let (requests, batch) = match message {
+            Message::One(request) => (VecDeque::from([request]), None),
+            Message::Batch(requests) => (requests.into(), Some(Vec::new())),
+        };
+        Self {
+            bytes,
+            requests,
+            batch,
+            in_flight: None,
+            initial: Vec::new(),
+        }
+    }
+}
