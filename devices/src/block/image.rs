@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::locking::{self, LockError, Locking};
 use super::{Errno, SECTOR_SIZE};
 
 /// Whether the guest may write.
@@ -18,12 +19,27 @@ pub enum Access {
     ReadOnly,
 }
 
+/// How an image is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ImageOptions {
+    /// Whether the guest may write.
+    pub access: Access,
+    /// Whether others are kept from using it.
+    pub locking: Locking,
+}
+
 /// Why a path cannot be a disk.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The host refused to open it.
     #[error("cannot open '{}': {}", .0.display(), super::Errno::of(.1))]
     Open(PathBuf, #[source] io::Error),
+    /// Another process, or another drive of this one, uses it, and one of the two writes.
+    #[error("image '{}' is in use by another process or drive", .0.display())]
+    InUse(PathBuf),
+    /// It has to be locked, and the host refused that.
+    #[error("cannot lock '{}': {}", .0.display(), super::Errno::of(.1))]
+    Lock(PathBuf, #[source] io::Error),
     /// The host would not tell its size.
     #[error("cannot find the size of '{}': {}", .0.display(), super::Errno::of(.1))]
     Size(PathBuf, #[source] io::Error),
@@ -57,12 +73,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens a raw file or block device.
+    /// Opens a raw file or block device, and locks it.
     ///
     /// # Errors
     ///
     /// [`OpenError`] names the path and the reason.
-    pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, options: ImageOptions) -> Result<Self, OpenError> {
+        let ImageOptions { access, locking } = options;
         let open_error = |error| OpenError::Open(path.to_owned(), error);
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
         // Looked at before it is opened: to open a pipe would wait for its other end.
@@ -86,6 +103,7 @@ impl Image {
             .write(access == Access::ReadWrite)
             .open(path)
             .map_err(open_error)?;
+        lock(&file, path, access, locking)?;
         // A block device has no length in its metadata; its end can be sought.
         let length = file
             .seek(SeekFrom::End(0))
@@ -142,19 +160,45 @@ impl Image {
     }
 }
 
+/// Locks an open image as far as it is asked for and possible.
+fn lock(file: &File, path: &Path, access: Access, locking: Locking) -> Result<(), OpenError> {
+    if locking == Locking::Off {
+        return Ok(());
+    }
+    match locking::lock(file, access) {
+        Ok(()) => Ok(()),
+        Err(LockError::InUse) => Err(OpenError::InUse(path.to_owned())),
+        Err(LockError::Refused(error)) if locking == Locking::On => {
+            Err(OpenError::Lock(path.to_owned(), error))
+        }
+        Err(LockError::Refused(error)) => {
+            tracing::warn!(
+                "'{}' cannot be locked, and nothing keeps others from writing it: {}",
+                path.display(),
+                Errno::of(&error)
+            );
+            Ok(())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open(path: &Path, access: Access) -> Result<Image, OpenError> {
+        let options = ImageOptions {
+            access,
+            ..ImageOptions::default()
+        };
+        Image::open(path, options)
+    }
 
     #[test]
     fn what_cannot_be_a_disk_is_refused_by_name_and_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let message = |path: &Path| {
-            Image::open(path, Access::ReadWrite)
-                .unwrap_err()
-                .to_string()
-        };
+        let message = |path: &Path| open(path, Access::ReadWrite).unwrap_err().to_string();
         std::fs::write(path("odd"), [0; 700]).unwrap();
         let missing = message(&path("missing"));
         assert!(
@@ -170,7 +214,7 @@ mod tests {
     fn a_read_only_image_needs_no_permission_to_write() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1024).unwrap();
-        let image = Image::open(file.path(), Access::ReadOnly).unwrap();
+        let image = open(file.path(), Access::ReadOnly).unwrap();
         assert_eq!((image.length(), image.access()), (1024, Access::ReadOnly));
         assert!(io::Write::write(&mut image.file(), b"x").is_err());
     }
@@ -178,7 +222,7 @@ mod tests {
     #[test]
     fn a_flush_after_one_that_failed_does_not_pretend() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut image = Image::open(file.path(), Access::ReadWrite).unwrap();
+        let mut image = open(file.path(), Access::ReadWrite).unwrap();
         assert_eq!(image.flush(), Ok(()));
         // A file that cannot be synchronized stands for a medium that could not be written to.
         let (pipe, _other_end) = io::pipe().unwrap();
@@ -187,5 +231,29 @@ mod tests {
         assert_eq!(image.flush(), Err(Errno(libc::EINVAL)));
         image.file = good;
         assert_eq!(image.flush(), Err(Errno(libc::EINVAL)));
+    }
+
+    #[test]
+    fn an_image_has_one_writer_unless_locking_is_off() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let first = open(file.path(), Access::ReadWrite).unwrap();
+        let refused = |access, locking| {
+            let options = ImageOptions { access, locking };
+            Image::open(file.path(), options).map_err(|error| error.to_string())
+        };
+        let in_use = format!(
+            "image '{}' is in use by another process or drive",
+            file.path().display()
+        );
+        for locking in [Locking::Auto, Locking::On] {
+            for access in [Access::ReadWrite, Access::ReadOnly] {
+                assert_eq!(refused(access, locking).unwrap_err(), in_use);
+            }
+        }
+        refused(Access::ReadWrite, Locking::Off).unwrap();
+        drop(first);
+        let _reader = open(file.path(), Access::ReadOnly).unwrap();
+        refused(Access::ReadOnly, Locking::On).unwrap();
+        assert_eq!(refused(Access::ReadWrite, Locking::On).unwrap_err(), in_use);
     }
 }

@@ -8,13 +8,15 @@ pub mod backend;
 pub mod buffers;
 pub mod errno;
 pub mod image;
+pub mod locking;
 pub mod policy;
 mod pool;
 mod raw;
 
 pub use backend::{Backend, Completion, Durability, Operation, Request, Token};
 pub use errno::Errno;
-pub use image::{Access, Image, OpenError};
+pub use image::{Access, Image, ImageOptions, OpenError};
+pub use locking::Locking;
 pub use policy::{Action, ErrorPolicy, IoStatus, OnReadError, OnWriteError};
 pub use pool::ThreadPool;
 

@@ -147,13 +147,13 @@ mod tests {
 
     use super::*;
     use crate::block::buffers::{GuestBuffers, Segment};
-    use crate::block::{Access, Durability, Operation};
+    use crate::block::{Durability, ImageOptions, Operation};
 
     #[test]
     fn every_request_completes_once_and_a_failure_keeps_its_errno() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(64 * 512).unwrap();
-        let image = Image::open(file.path(), Access::ReadWrite).unwrap();
+        let image = Image::open(file.path(), ImageOptions::default()).unwrap();
         let mut pool = ThreadPool::new(image, "test").unwrap();
         let memory: GuestMemoryMmap =
             GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();

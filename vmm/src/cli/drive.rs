@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use faultvisor_devices::block::{Access, ErrorPolicy};
+use faultvisor_devices::block::{Access, ErrorPolicy, ImageOptions};
 
 use super::key_value::{KeyError, KeyValues, one_of, switch};
 
@@ -27,16 +27,26 @@ pub struct Drive {
     pub format: Format,
     /// The disk's name in the machine; unique.
     pub id: String,
-    /// Whether the guest may write.
-    pub access: Access,
+    /// How the image is opened.
+    pub image: ImageOptions,
     /// What becomes of errors.
     pub policy: ErrorPolicy,
     /// The serial that the guest sees; empty if there is none.
     pub serial: String,
 }
 
-const KEYS: [&str; 10] = [
-    "file", "format", "id", "readonly", "werror", "rerror", "serial", "cache", "aio", "if",
+const KEYS: [&str; 11] = [
+    "file",
+    "file.locking",
+    "format",
+    "id",
+    "readonly",
+    "werror",
+    "rerror",
+    "serial",
+    "cache",
+    "aio",
+    "if",
 ];
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
@@ -59,10 +69,15 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         file: file.into(),
         format,
         id,
-        access: if read_only {
-            Access::ReadOnly
-        } else {
-            Access::ReadWrite
+        image: ImageOptions {
+            access: if read_only {
+                Access::ReadOnly
+            } else {
+                Access::ReadWrite
+            },
+            locking: keys
+                .take_with("file.locking", str::parse)?
+                .unwrap_or_default(),
         },
         policy: ErrorPolicy {
             on_write: keys.take_with("werror", str::parse)?.unwrap_or_default(),
@@ -92,27 +107,28 @@ fn serial(word: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use faultvisor_devices::block::{OnReadError, OnWriteError};
+    use faultvisor_devices::block::{Locking, OnReadError, OnWriteError};
 
     use super::*;
 
     #[test]
     fn every_key_has_its_effect_and_every_default_is_qemus() {
         let text = "file=/d,format=raw,id=disk0,readonly=on,werror=stop,rerror=ignore,serial=D1,\
-                    cache=writeback,aio=threads,if=virtio";
+                    cache=writeback,aio=threads,if=virtio,file.locking=off";
         let drive = parse(text, 7).unwrap();
         assert_eq!((drive.id.as_str(), drive.serial.as_str()), ("disk0", "D1"));
         assert_eq!(
-            (drive.access, drive.format),
+            (drive.image.access, drive.format),
             (Access::ReadOnly, Format::Raw)
         );
+        assert_eq!(drive.image.locking, Locking::Off);
         assert_eq!(drive.policy.on_write, OnWriteError::Stop);
         assert_eq!(drive.policy.on_read, OnReadError::Ignore);
         let default = parse("file=x", 7).unwrap();
         assert_eq!(default.id, "virtio7");
         assert_eq!(
-            (default.access, default.format),
-            (Access::ReadWrite, Format::Probe)
+            (default.image, default.format),
+            (ImageOptions::default(), Format::Probe)
         );
         assert_eq!(default.policy, ErrorPolicy::default());
     }
@@ -126,6 +142,10 @@ mod tests {
         assert_eq!(
             error("file=x,readonly=maybe"),
             "readonly=maybe: expected on or off"
+        );
+        assert_eq!(
+            error("file=x,file.locking=maybe"),
+            "file.locking=maybe: expected on, off or auto"
         );
         let qcow2 = "format=qcow2: not supported by this version; it has raw";
         assert_eq!(error("file=x,format=qcow2"), qcow2);

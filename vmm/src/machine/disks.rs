@@ -132,7 +132,7 @@ impl MachineDisk {
         signals: &Signals,
         inbox: &Sender,
     ) -> Result<(Self, Wiring), DriveError> {
-        let image = Image::open(&drive.file, drive.access).map_err(|source| DriveError::Open {
+        let image = Image::open(&drive.file, drive.image).map_err(|source| DriveError::Open {
             id: drive.id.clone(),
             source,
         })?;
@@ -164,7 +164,7 @@ impl MachineDisk {
             id: drive.id.clone(),
             serial: drive.serial.clone(),
             sectors: image.length() / SECTOR_SIZE,
-            access: drive.access,
+            access: drive.image.access,
             policy: drive.policy,
         };
         let observer = Observer {

@@ -11,6 +11,7 @@ pub const TESTS: &[&[Test]] = &[
     life_cycle::WITH_KVM,
     bare::power::TESTS,
     bare::io::TESTS,
+    bare::locking::TESTS,
     bare::errors::TESTS,
     bare::space::TESTS,
     bare::held::TESTS,

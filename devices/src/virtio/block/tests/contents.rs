@@ -11,7 +11,7 @@ use super::driver::*;
 use super::fakes::{Heard, fake_backend};
 use super::strategies::{config, errno, kind, policy};
 use crate::block::{
-    Access, Action, Backend, Completion, Errno, Image, Operation, Request, ThreadPool, Token,
+    Action, Backend, Completion, Errno, Image, ImageOptions, Operation, Request, ThreadPool, Token,
 };
 use crate::sync::lock;
 
@@ -203,7 +203,7 @@ proptest! {
     ) {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(SECTORS * 512).unwrap();
-        let image = Image::open(file.path(), Access::ReadWrite).unwrap();
+        let image = Image::open(file.path(), ImageOptions::default()).unwrap();
         let log = Arc::new(Mutex::default());
         let flaky = Flaky {
             pool: ThreadPool::new(image, "test").unwrap(),
