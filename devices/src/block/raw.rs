@@ -1,15 +1,24 @@
 //! Carrying out one request on a raw image, blocking.
 
-use super::{Errno, Image, Operation, Request};
+use std::sync::Arc;
+
+use super::progress::{Progress, Step};
+use super::{Errno, Image, Request};
 
 /// Does what the request says, to the end or to the first error.
-pub(super) fn execute(image: &Image, request: &Request) -> Result<(), Errno> {
+pub(super) fn execute(image: &Image, request: Arc<Request>) -> Result<(), Errno> {
     let file = image.file();
-    match request.operation {
-        Operation::Read { offset } => request.buffers.read_from(file, offset),
-        Operation::Write { offset, durability } => {
-            request.buffers.write_to(file, offset, durability)
-        }
-        Operation::Flush => image.flush(),
+    let mut progress = Progress::new(request);
+    loop {
+        let result = match progress.step(image) {
+            Step::Read(buffers, place) => buffers.read_from(file, place),
+            Step::Write(buffers, place, flags) => buffers.write_to(file, place, flags),
+            Step::Sync => file
+                .sync_data()
+                .map(|()| 0)
+                .map_err(|error| Errno::of(&error)),
+            Step::Done(result) => return result,
+        };
+        progress.ended(image, result);
     }
 }

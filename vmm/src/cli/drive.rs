@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use faultvisor_devices::block::{Access, ErrorPolicy, ImageOptions};
+use faultvisor_devices::block::{Access, Aio, ErrorPolicy, ImageOptions};
 
 use super::key_value::{KeyError, KeyValues, one_of, switch};
 
@@ -29,6 +29,8 @@ pub struct Drive {
     pub id: String,
     /// How the image is opened.
     pub image: ImageOptions,
+    /// How requests are carried out.
+    pub aio: Aio,
     /// What becomes of errors.
     pub policy: ErrorPolicy,
     /// The serial that the guest sees; empty if there is none.
@@ -60,7 +62,6 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
     keys.take_with("cache", |word| {
         one_of(word, &["writeback"], &["none", "unsafe"])
     })?;
-    keys.take_with("aio", |word| one_of(word, &["threads"], &["io_uring"]))?;
     let id = keys
         .take_with("id", identifier)?
         .unwrap_or_else(|| format!("virtio{index}"));
@@ -79,6 +80,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
                 .take_with("file.locking", str::parse)?
                 .unwrap_or_default(),
         },
+        aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
         policy: ErrorPolicy {
             on_write: keys.take_with("werror", str::parse)?.unwrap_or_default(),
             on_read: keys.take_with("rerror", str::parse)?.unwrap_or_default(),
@@ -122,6 +124,7 @@ mod tests {
             (Access::ReadOnly, Format::Raw)
         );
         assert_eq!(drive.image.locking, Locking::Off);
+        assert_eq!(drive.aio, Aio::Threads);
         assert_eq!(drive.policy.on_write, OnWriteError::Stop);
         assert_eq!(drive.policy.on_read, OnReadError::Ignore);
         let default = parse("file=x", 7).unwrap();
@@ -131,6 +134,8 @@ mod tests {
             (ImageOptions::default(), Format::Probe)
         );
         assert_eq!(default.policy, ErrorPolicy::default());
+        assert_eq!(default.aio, Aio::Best);
+        assert_eq!(parse("file=x,aio=io_uring", 0).unwrap().aio, Aio::IoUring);
     }
 
     #[test]
@@ -146,6 +151,10 @@ mod tests {
         assert_eq!(
             error("file=x,file.locking=maybe"),
             "file.locking=maybe: expected on, off or auto"
+        );
+        assert_eq!(
+            error("file=x,aio=native"),
+            "aio=native: expected io_uring or threads"
         );
         let qcow2 = "format=qcow2: not supported by this version; it has raw";
         assert_eq!(error("file=x,format=qcow2"), qcow2);

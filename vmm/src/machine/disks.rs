@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::{
-    Access, Action, Image, IoStatus, OpenError, SECTOR_SIZE, ThreadPool,
+    Access, Action, AioError, Backend, Image, IoStatus, OpenError, SECTOR_SIZE,
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
@@ -57,6 +57,14 @@ pub enum DriveError {
         id: String,
         /// The image.
         path: String,
+    },
+    /// The host does not carry out requests in the way that was asked for.
+    #[error("drive '{id}': {source}")]
+    Aio {
+        /// The drive.
+        id: String,
+        /// Why not.
+        source: AioError,
     },
     /// The host refused a thread or a descriptor.
     #[error("drive '{id}': {source}")]
@@ -109,11 +117,18 @@ fn qom_path(id: &str) -> String {
 pub(super) struct MachineDisk {
     disk: Arc<Disk>,
     transport: Arc<Transport>,
-    /// A second handle on the image, for what `query-block` says of it.
-    image: std::fs::File,
-    path: String,
+    shown: Shown,
     /// Its place among the disks.
     index: u32,
+}
+
+/// What `query-block` says of an image.
+struct Shown {
+    /// A second handle on it.
+    file: std::fs::File,
+    path: String,
+    /// Its length in bytes when it was opened.
+    length: u64,
 }
 
 /// A disk's connections to the board.
@@ -143,19 +158,28 @@ impl MachineDisk {
                 path,
             });
         }
-        Self::set_up(drive, index, image, path, memory, signals, inbox).map_err(|source| {
-            DriveError::Setup {
-                id: drive.id.clone(),
-                source,
-            }
-        })
+        let setup_error = |source| DriveError::Setup {
+            id: drive.id.clone(),
+            source,
+        };
+        let shown = Shown {
+            file: image.file().try_clone().map_err(setup_error)?,
+            path,
+            length: image.length(),
+        };
+        let backend = drive.aio.start(image, &drive.id);
+        let backend = backend.map_err(|source| DriveError::Aio {
+            id: drive.id.clone(),
+            source,
+        })?;
+        Self::set_up(drive, index, shown, backend, memory, signals, inbox).map_err(setup_error)
     }
 
     fn set_up(
         drive: &Drive,
         index: u32,
-        image: Image,
-        path: String,
+        shown: Shown,
+        backend: Box<dyn Backend>,
         memory: &Arc<GuestMemoryMmap>,
         signals: &Signals,
         inbox: &Sender,
@@ -163,7 +187,7 @@ impl MachineDisk {
         let configuration = DiskConfiguration {
             id: drive.id.clone(),
             serial: drive.serial.clone(),
-            sectors: image.length() / SECTOR_SIZE,
+            sectors: shown.length / SECTOR_SIZE,
             access: drive.image.access,
             policy: drive.policy,
         };
@@ -172,14 +196,7 @@ impl MachineDisk {
             signals: signals.clone(),
             inbox: Mutex::new(inbox.try_clone()?),
         };
-        let file = image.file().try_clone()?;
-        let backend = ThreadPool::new(image, &drive.id)?;
-        let disk = Disk::new(
-            configuration,
-            Box::new(backend),
-            memory.clone(),
-            Arc::new(observer),
-        )?;
+        let disk = Disk::new(configuration, backend, memory.clone(), Arc::new(observer))?;
         let disk = Arc::new(disk);
         let event = EventFd::new(EFD_NONBLOCK)?;
         let line: Arc<dyn InterruptLine> = Arc::new(event.try_clone()?);
@@ -199,8 +216,7 @@ impl MachineDisk {
         let machine_disk = Self {
             disk,
             transport,
-            image: file,
-            path,
+            shown,
             index,
         };
         Ok((machine_disk, wiring))
@@ -271,13 +287,14 @@ impl MachineDisk {
     pub(super) fn info(&self) -> BlockInfo {
         let configuration = self.disk.configuration();
         let actual_size = self
-            .image
+            .shown
+            .file
             .metadata()
             .ok()
             .and_then(|metadata| i64::try_from(metadata.blocks() * 512).ok());
         let virtual_size = configuration.sectors * SECTOR_SIZE;
         let image = ImageInfo {
-            filename: self.path.clone(),
+            filename: self.shown.path.clone(),
             format: "raw".to_owned(),
             dirty_flag: None,
             actual_size,
@@ -291,7 +308,7 @@ impl MachineDisk {
             backing_image: None,
         };
         let inserted = BlockDeviceInfo {
-            file: self.path.clone(),
+            file: self.shown.path.clone(),
             node_name: Some(configuration.id.clone()),
             ro: configuration.access == Access::ReadOnly,
             drv: "raw".to_owned(),

@@ -62,7 +62,7 @@ enum Broken {
 
 /// A request that the guest waits for.
 struct Pending {
-    request: Request,
+    request: Arc<Request>,
     answer: Answer,
 }
 
@@ -181,9 +181,11 @@ impl Worker {
         self.running = true;
         self.drained.drain(..).for_each(|drained| drained());
         for (token, pending) in std::mem::take(&mut self.held) {
-            self.parts.backend.submit(token, pending.request.clone());
+            let request = Arc::clone(&pending.request);
+            self.parts.backend.submit(token, request);
             self.in_flight.insert(token, pending);
         }
+        self.parts.backend.flush_submissions();
         self.serve();
     }
 
@@ -207,6 +209,8 @@ impl Worker {
             return;
         };
         let result = self.take_requests(&mut active);
+        // Also when the queue is broken: what was taken from it before is to be done.
+        self.parts.backend.flush_submissions();
         self.finish(active, result);
     }
 
@@ -246,7 +250,8 @@ impl Worker {
                 }
                 let token = Token(self.next_token);
                 self.next_token += 1;
-                self.parts.backend.submit(token, request.clone());
+                let request = Arc::new(request);
+                self.parts.backend.submit(token, Arc::clone(&request));
                 self.in_flight.insert(token, Pending { request, answer });
                 Ok(())
             }

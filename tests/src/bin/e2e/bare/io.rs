@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use faultvisor_tests::bare::{Plan, content, pattern};
+use faultvisor_tests::bare::{Plan, SOON, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     a_read_only_disk_refuses_writes_and_keeps_its_bytes,
     a_request_past_the_end_of_the_disk_fails_alone,
     a_storm_of_requests_leaves_what_it_says,
+    requests_go_the_way_that_was_asked_for_and_the_log_says_which,
 ];
 
 fn reads_and_writes_are_the_images_bytes(context: &Context) -> Result<(), Failure> {
@@ -161,6 +162,33 @@ fn a_storm_of_requests_leaves_what_it_says(context: &Context) -> Result<(), Fail
     machine.report("stormed")?.expect(2000, 0, 0)?;
     machine.ends_well()?;
     check_storm(&fs::read(&disk)?, 77, 5, 2000, 4)
+}
+
+fn requests_go_the_way_that_was_asked_for_and_the_log_says_which(
+    context: &Context,
+) -> Result<(), Failure> {
+    for (aio, line) in [
+        ("threads", "requests are carried out by threads"),
+        ("io_uring", "requests go through io_uring"),
+    ] {
+        let disk = image(context, aio, 5, 1000 * 4)?;
+        let script = "setup 0\nstorm 0 0 4 1000 128 77\nburst 0 flush 200\nexit off";
+        let plan = Plan::new(context, script)?.environment("FAULTVISOR_LOG", "info");
+        let mut machine = plan.disk(&disk, &format!("id=d0,aio={aio}")).start()?;
+        machine.report("stormed")?.expect(1000, 0, 0)?;
+        machine.report("done")?.expect(200, 0, 0)?;
+        machine.ends_well()?;
+        check_storm(&fs::read(&disk)?, 77, 5, 1000, 4)?;
+        let deadline = machine.machine.started() + SOON;
+        let log = machine.machine.messages().wait_for_end(deadline);
+        let log = log.map_err(|_| Failure::new("the log does not end"))?;
+        let said = log.matches("disk 'd0': requests ").count();
+        check!(
+            said == 1 && log.contains(line),
+            "the log of {aio} says: {log}"
+        );
+    }
+    Ok(())
 }
 
 /// Fails unless an image that `before` had filled holds what the storm of `seed` has written.
