@@ -130,6 +130,39 @@ impl GuestBuffers {
         rest
     }
 
+    /// Whether every piece begins and ends at a multiple of these.
+    pub(super) fn is_aligned(&self, address: usize, length: usize) -> bool {
+        self.pieces.iter().all(|piece| {
+            piece.iov_base.addr().is_multiple_of(address) && piece.iov_len.is_multiple_of(length)
+        })
+    }
+
+    /// Copies the first `count` bytes, or as many as both have room for, to the first of `to`.
+    pub(super) fn copy_to(&self, to: &Self, count: usize) {
+        let mut left = count;
+        let (mut from, mut into) = (self.pieces.iter().copied(), to.pieces.iter().copied());
+        let (mut source, mut target) = (from.next(), into.next());
+        while let (Some(a), Some(b), 1..) = (&mut source, &mut target, left) {
+            let step = a.iov_len.min(b.iov_len).min(left);
+            // SAFETY: both pieces are that long and lie in memory that is held: `self.memory` and
+            // `to.memory`. That somebody else writes there at the same time brings other bytes,
+            // which are as good as any. Pieces of one memory may overlap, which `copy` allows.
+            unsafe { std::ptr::copy(a.iov_base.cast::<u8>(), b.iov_base.cast::<u8>(), step) };
+            left -= step;
+            for piece in [&mut *a, &mut *b] {
+                piece.iov_base = piece.iov_base.cast::<u8>().wrapping_add(step).cast();
+                piece.iov_len -= step;
+            }
+            let (a_is_done, b_is_done) = (a.iov_len == 0, b.iov_len == 0);
+            if a_is_done {
+                source = from.next();
+            }
+            if b_is_done {
+                target = into.next();
+            }
+        }
+    }
+
     /// Fills the buffers from `file` at `offset`, in one call. Returns the bytes that it moved.
     pub(crate) fn read_from(&self, file: &File, offset: i64) -> Result<usize, Errno> {
         let (pieces, count) = self.pieces();

@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::cache::{self, Alignment, CacheMode};
 use super::locking::{self, LockError, Locking};
 use super::{Errno, SECTOR_SIZE};
 
@@ -26,6 +28,8 @@ pub struct ImageOptions {
     pub access: Access,
     /// Whether others are kept from using it.
     pub locking: Locking,
+    /// How the host's page cache is used.
+    pub cache: CacheMode,
 }
 
 /// Why a path cannot be a disk.
@@ -40,6 +44,9 @@ pub enum OpenError {
     /// It has to be locked, and the host refused that.
     #[error("cannot lock '{}': {}", .0.display(), super::Errno::of(.1))]
     Lock(PathBuf, #[source] io::Error),
+    /// It was to be used past the page cache, which its file system does not offer.
+    #[error("cache=none: the file system of '{}' has no direct I/O", .0.display())]
+    NotDirect(PathBuf),
     /// The host would not tell its size.
     #[error("cannot find the size of '{}': {}", .0.display(), super::Errno::of(.1))]
     Size(PathBuf, #[source] io::Error),
@@ -65,11 +72,21 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Image {
     file: File,
+    direct: Option<Direct>,
+    cache: CacheMode,
     path: PathBuf,
     length: u64,
     access: Access,
     /// Why the page cache can no longer be trusted; see [`Image::may_flush`].
     failed_flush: OnceLock<Errno>,
+}
+
+/// What an image past the page cache has beside its file.
+#[derive(Debug)]
+struct Direct {
+    alignment: Alignment,
+    /// The same image through the page cache, for what is not aligned.
+    cached: File,
 }
 
 impl Image {
@@ -79,7 +96,11 @@ impl Image {
     ///
     /// [`OpenError`] names the path and the reason.
     pub fn open(path: &Path, options: ImageOptions) -> Result<Self, OpenError> {
-        let ImageOptions { access, locking } = options;
+        let ImageOptions {
+            access,
+            locking,
+            cache,
+        } = options;
         let open_error = |error| OpenError::Open(path.to_owned(), error);
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
         // Looked at before it is opened: to open a pipe would wait for its other end.
@@ -98,11 +119,9 @@ impl Image {
             let path = path.to_owned();
             return Err(OpenError::Kind { path, kind });
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::ReadWrite)
-            .open(path)
-            .map_err(open_error)?;
+        let mut open = OpenOptions::new();
+        open.read(true).write(access == Access::ReadWrite);
+        let mut file = open.open(path).map_err(open_error)?;
         lock(&file, path, access, locking)?;
         // A block device has no length in its metadata; its end can be sought.
         let length = file
@@ -112,8 +131,18 @@ impl Image {
             let path = path.to_owned();
             return Err(OpenError::Unaligned { path, length });
         }
+        let mut direct = None;
+        if cache == CacheMode::None {
+            let cached = file;
+            file = open_direct(&mut open, &cached, path)?;
+            let alignment = cache::alignment(&file);
+            let alignment = alignment.ok_or_else(|| OpenError::NotDirect(path.to_owned()))?;
+            direct = Some(Direct { alignment, cached });
+        }
         Ok(Self {
             file,
+            direct,
+            cache,
             path: path.to_owned(),
             length,
             access,
@@ -126,6 +155,8 @@ impl Image {
     pub(super) fn with_file(file: File, length: u64) -> Self {
         Self {
             file,
+            direct: None,
+            cache: CacheMode::Writeback,
             path: PathBuf::new(),
             length,
             access: Access::ReadWrite,
@@ -133,9 +164,34 @@ impl Image {
         }
     }
 
-    /// The open file.
-    pub fn file(&self) -> &File {
+    /// Makes the host ask for more than it does.
+    #[cfg(test)]
+    pub(super) fn align_to(&mut self, memory: usize, file: usize) {
+        if let Some(direct) = &mut self.direct {
+            direct.alignment = Alignment { memory, file };
+        }
+    }
+
+    /// The open file, past the page cache if that is how the image is used.
+    pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The open file through the page cache, where every place and length can be had.
+    pub fn cached_file(&self) -> &File {
+        self.direct
+            .as_ref()
+            .map_or(&self.file, |direct| &direct.cached)
+    }
+
+    /// What transfers to and from [`Image::file`] must be aligned to, if they must.
+    pub(super) fn alignment(&self) -> Option<Alignment> {
+        self.direct.as_ref().map(|direct| direct.alignment)
+    }
+
+    /// How the host's page cache is used.
+    pub fn cache(&self) -> CacheMode {
+        self.cache
     }
 
     /// Whether a flush may be tried.
@@ -166,6 +222,18 @@ impl Image {
     pub fn access(&self) -> Access {
         self.access
     }
+}
+
+/// Opens once more what is open, past the page cache.
+fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, OpenError> {
+    // Not by its path, which may name another file by now.
+    let same = format!("/proc/self/fd/{}", file.as_raw_fd());
+    open.custom_flags(libc::O_DIRECT)
+        .open(same)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => OpenError::NotDirect(path.to_owned()),
+            _ => OpenError::Open(path.to_owned(), error),
+        })
 }
 
 /// Locks an open image as far as it is asked for and possible.
@@ -232,7 +300,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let first = open(file.path(), Access::ReadWrite).unwrap();
         let refused = |access, locking| {
-            let options = ImageOptions { access, locking };
+            let options = ImageOptions {
+                access,
+                locking,
+                ..ImageOptions::default()
+            };
             Image::open(file.path(), options).map_err(|error| error.to_string())
         };
         let in_use = format!(

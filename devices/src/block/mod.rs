@@ -8,6 +8,7 @@
 pub mod aio;
 pub mod backend;
 pub mod buffers;
+pub mod cache;
 pub mod errno;
 pub mod image;
 pub mod locking;
@@ -21,6 +22,7 @@ mod uring;
 
 pub use aio::{Aio, AioError};
 pub use backend::{Backend, Completion, Durability, Operation, Request, Token};
+pub use cache::CacheMode;
 pub use errno::Errno;
 pub use image::{Access, Image, ImageOptions, OpenError};
 pub use locking::Locking;

@@ -2,18 +2,33 @@
 
 use std::sync::Arc;
 
-use super::progress::{Progress, Step};
+use super::progress::{Progress, Step, Transfer, Way};
 use super::{Errno, Image, Request};
 
 /// Does what the request says, to the end or to the first error.
 pub(super) fn execute(image: &Image, request: Arc<Request>) -> Result<(), Errno> {
-    let file = image.file();
+    let file = |way| match way {
+        Way::Plain => image.file(),
+        Way::Cached => image.cached_file(),
+    };
     let mut progress = Progress::new(request);
     loop {
         let result = match progress.step(image) {
-            Step::Read(buffers, place) => buffers.read_from(file, place),
-            Step::Write(buffers, place, flags) => buffers.write_to(file, place, flags),
-            Step::Sync => file
+            Step::Read(Transfer {
+                way,
+                buffers,
+                place,
+            }) => buffers.read_from(file(way), place),
+            Step::Write(
+                Transfer {
+                    way,
+                    buffers,
+                    place,
+                },
+                flags,
+            ) => buffers.write_to(file(way), place, flags),
+            Step::Sync => image
+                .file()
                 .sync_data()
                 .map(|()| 0)
                 .map_err(|error| Errno::of(&error)),

@@ -17,7 +17,7 @@ use io_uring::types::{Fixed, FsyncFlags};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::progress::{Progress, Step};
+use super::progress::{Progress, Step, Way};
 use super::{Backend, Completion, Errno, Image, Request, Token};
 
 /// Requests that one disk has with the kernel at the same time. What is submitted beyond that waits
@@ -26,6 +26,9 @@ const DEPTH: usize = 128;
 
 /// The image's place in the ring's table of files.
 const IMAGE: Fixed = Fixed(0);
+
+/// The place there of the image through the page cache, which may be the same file.
+const CACHED: Fixed = Fixed(1);
 
 /// `IORING_ENTER_GETEVENTS`: wait for completions.
 const GET_EVENTS: u32 = 1;
@@ -75,8 +78,8 @@ impl Uring {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
         let done = EventFd::new(EFD_NONBLOCK)?;
-        ring.submitter()
-            .register_files(&[image.file().as_raw_fd()])?;
+        let files = [image.file(), image.cached_file()].map(AsRawFd::as_raw_fd);
+        ring.submitter().register_files(&files)?;
         ring.submitter().register_eventfd(done.as_raw_fd())?;
         Ok(Self {
             ring,
@@ -100,7 +103,7 @@ impl Uring {
 
     /// Queues what a slot's request needs next, or ends it and frees the slot.
     fn stage(&mut self, index: usize) {
-        let Some(slot) = &self.slots[index] else {
+        let Some(slot) = &mut self.slots[index] else {
             return;
         };
         let step = match self.broken {
@@ -195,19 +198,25 @@ impl Uring {
 
 /// What the kernel is asked for, or how the request has ended.
 fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
+    let file = |way| match way {
+        Way::Plain => IMAGE,
+        Way::Cached => CACHED,
+    };
     match *step {
-        Step::Read(buffers, place) => {
-            let (pieces, count) = buffers.pieces();
-            Ok(opcode::Readv::new(IMAGE, pieces, clamp(count))
-                .offset(place.cast_unsigned())
+        Step::Read(transfer) => {
+            let (pieces, count) = transfer.buffers.pieces();
+            Ok(opcode::Readv::new(file(transfer.way), pieces, clamp(count))
+                .offset(transfer.place.cast_unsigned())
                 .build())
         }
-        Step::Write(buffers, place, flags) => {
-            let (pieces, count) = buffers.pieces();
-            Ok(opcode::Writev::new(IMAGE, pieces, clamp(count))
-                .offset(place.cast_unsigned())
-                .rw_flags(flags)
-                .build())
+        Step::Write(transfer, flags) => {
+            let (pieces, count) = transfer.buffers.pieces();
+            Ok(
+                opcode::Writev::new(file(transfer.way), pieces, clamp(count))
+                    .offset(transfer.place.cast_unsigned())
+                    .rw_flags(flags)
+                    .build(),
+            )
         }
         Step::Sync => Ok(opcode::Fsync::new(IMAGE)
             .flags(FsyncFlags::DATASYNC)

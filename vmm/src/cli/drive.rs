@@ -59,9 +59,6 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         .take_with("format", |word| one_of(word, &["raw"], &["qcow2"]))?
         .map_or(Format::Probe, |()| Format::Raw);
     keys.take_with("if", |word| one_of(word, &["virtio"], &[]))?;
-    keys.take_with("cache", |word| {
-        one_of(word, &["writeback"], &["none", "unsafe"])
-    })?;
     let id = keys
         .take_with("id", identifier)?
         .unwrap_or_else(|| format!("virtio{index}"));
@@ -79,6 +76,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
             locking: keys
                 .take_with("file.locking", str::parse)?
                 .unwrap_or_default(),
+            cache: keys.take_with("cache", str::parse)?.unwrap_or_default(),
         },
         aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
         policy: ErrorPolicy {
@@ -109,14 +107,14 @@ fn serial(word: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use faultvisor_devices::block::{Locking, OnReadError, OnWriteError};
+    use faultvisor_devices::block::{CacheMode, Locking, OnReadError, OnWriteError};
 
     use super::*;
 
     #[test]
     fn every_key_has_its_effect_and_every_default_is_qemus() {
         let text = "file=/d,format=raw,id=disk0,readonly=on,werror=stop,rerror=ignore,serial=D1,\
-                    cache=writeback,aio=threads,if=virtio,file.locking=off";
+                    cache=unsafe,aio=threads,if=virtio,file.locking=off";
         let drive = parse(text, 7).unwrap();
         assert_eq!((drive.id.as_str(), drive.serial.as_str()), ("disk0", "D1"));
         assert_eq!(
@@ -125,6 +123,7 @@ mod tests {
         );
         assert_eq!(drive.image.locking, Locking::Off);
         assert_eq!(drive.aio, Aio::Threads);
+        assert_eq!(drive.image.cache, CacheMode::Unsafe);
         assert_eq!(drive.policy.on_write, OnWriteError::Stop);
         assert_eq!(drive.policy.on_read, OnReadError::Ignore);
         let default = parse("file=x", 7).unwrap();
@@ -155,6 +154,15 @@ mod tests {
         assert_eq!(
             error("file=x,aio=native"),
             "aio=native: expected io_uring or threads"
+        );
+        assert_eq!(
+            error("file=x,cache=some"),
+            "cache=some: expected writeback, none or unsafe"
+        );
+        let later = "not supported by this version; it has writeback, none, unsafe";
+        assert_eq!(
+            error("file=x,cache=directsync"),
+            format!("cache=directsync: {later}")
         );
         let qcow2 = "format=qcow2: not supported by this version; it has raw";
         assert_eq!(error("file=x,format=qcow2"), qcow2);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::{
-    Access, Action, AioError, Backend, Image, IoStatus, OpenError, SECTOR_SIZE,
+    Access, Action, AioError, Backend, CacheMode, Image, IoStatus, OpenError, SECTOR_SIZE,
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
@@ -129,6 +129,7 @@ struct Shown {
     path: String,
     /// Its length in bytes when it was opened.
     length: u64,
+    cache: CacheMode,
 }
 
 /// A disk's connections to the board.
@@ -163,9 +164,10 @@ impl MachineDisk {
             source,
         };
         let shown = Shown {
-            file: image.file().try_clone().map_err(setup_error)?,
+            file: image.cached_file().try_clone().map_err(setup_error)?,
             path,
             length: image.length(),
+            cache: image.cache(),
         };
         let backend = drive.aio.start(image, &drive.id);
         let backend = backend.map_err(|source| DriveError::Aio {
@@ -325,8 +327,8 @@ impl MachineDisk {
             image,
             cache: BlockdevCacheInfo {
                 writeback: true,
-                direct: false,
-                no_flush: false,
+                direct: self.shown.cache == CacheMode::None,
+                no_flush: self.shown.cache == CacheMode::Unsafe,
             },
             write_threshold: 0,
         };
@@ -361,6 +363,6 @@ fn interrupt(index: u32) -> u32 {
 /// format's own tables, and write over them.
 fn looks_like_qcow2(image: &Image) -> bool {
     let mut magic = [0; 4];
-    std::os::unix::fs::FileExt::read_exact_at(image.file(), &mut magic, 0).is_ok()
+    std::os::unix::fs::FileExt::read_exact_at(image.cached_file(), &mut magic, 0).is_ok()
         && magic == *b"QFI\xfb"
 }

@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::bench::{Bench, Kind, MEMORY, file, read, write};
-use crate::block::{Durability, Errno, Image, Operation};
+use crate::block::{CacheMode, Durability, Errno, Image, ImageOptions, Operation};
 
 macro_rules! each_backend {
     ($($name:ident),* $(,)?) => {
@@ -38,6 +38,9 @@ each_backend![
     nothing_is_done_for_a_request_of_no_bytes,
     the_event_is_quiet_when_nothing_waits,
     requests_in_flight_move_what_they_say,
+    past_the_page_cache_too,
+    past_the_page_cache_of_a_host_that_asks_for_more,
+    without_safety_a_flush_does_nothing,
     what_is_in_flight_when_the_backend_goes_moves_no_freed_memory,
 ];
 
@@ -227,11 +230,47 @@ fn a_ring_waits_for_the_kernel_before_it_lets_memory_go() {
 }
 
 fn requests_in_flight_move_what_they_say(kind: Kind) {
+    move_what_they_say(kind, CacheMode::Writeback, None);
+}
+
+fn past_the_page_cache_too(kind: Kind) {
+    move_what_they_say(kind, CacheMode::None, None);
+}
+
+fn past_the_page_cache_of_a_host_that_asks_for_more(kind: Kind) {
+    move_what_they_say(kind, CacheMode::None, Some(4096));
+}
+
+fn without_safety_a_flush_does_nothing(kind: Kind) {
+    let image = file(512);
+    let mut bench = Bench::on(kind, open(&image, CacheMode::Unsafe));
+    assert_eq!(bench.perform(Operation::Flush, &[]), Ok(()));
+    bench.image.flush_failed(Errno::EIO);
+    assert_eq!(bench.perform(Operation::Flush, &[]), Ok(()));
+}
+
+fn open(file: &tempfile::NamedTempFile, cache: CacheMode) -> Image {
+    let options = ImageOptions {
+        cache,
+        ..ImageOptions::default()
+    };
+    Image::open(file.path(), options).unwrap()
+}
+
+fn move_what_they_say(kind: Kind, cache: CacheMode, alignment: Option<usize>) {
     const SECTORS: u64 = 256;
-    /// Whether it writes, sectors skipped before it, sectors, pieces, and whether the batch so far
-    /// is started after it.
-    type Step = (bool, u64, u32, u32, bool);
-    let step = (any::<bool>(), 0..4u64, 1..24u32, 1..40u32, any::<bool>());
+    // Whether it writes, sectors skipped before it, sectors, pieces, how far its memory is from
+    // an aligned address, and whether the batch so far is started after it.
+    let pieces = prop_oneof![Just(1u32), 1..40u32];
+    let shift = prop_oneof![Just(0u64), Just(512), 1..4096u64];
+    let step = (
+        any::<bool>(),
+        0..4u64,
+        1..24u32,
+        pieces,
+        shift,
+        any::<bool>(),
+    );
     let batches = vec(vec(step, 1..40), 1..6);
     let config = ProptestConfig {
         cases: 60,
@@ -240,21 +279,25 @@ fn requests_in_flight_move_what_they_say(kind: Kind) {
     };
     proptest!(config, |(batches in batches)| {
         let image = file(SECTORS * 512);
-        let mut bench = Bench::new(kind, image.path());
+        let mut opened = open(&image, cache);
+        if let Some(bytes) = alignment {
+            opened.align_to(bytes, bytes);
+        }
+        let mut bench = Bench::on(kind, opened);
         let mut model = vec![0; usize::try_from(SECTORS).unwrap() * 512];
         let mut stamp = 0u8;
         for batch in batches {
             let (mut sector, mut made) = (0, Vec::new());
-            for (is_write, skip, sectors, pieces, starts) in batch {
-                let step: Step = (is_write, skip, sectors, pieces, starts);
-                let first = sector + step.1;
+            for (is_write, skip, sectors, pieces, shift, starts) in batch {
+                let first = sector + skip;
                 sector = first + u64::from(sectors);
                 if sector > SECTORS {
                     break;
                 }
                 stamp = stamp.wrapping_add(1);
                 let length = sectors * 512;
-                let address = MEMORY / 4 + first * 512 - 77;
+                // Some cross from one region of memory into the next.
+                let address = MEMORY / 4 - 8192 + made.len() as u64 * 20480 + shift;
                 bench.put(address, &vec![stamp; length as usize]);
                 let size = length.div_ceil(pieces);
                 let segments: Vec<_> = (0..pieces)

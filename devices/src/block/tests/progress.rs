@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::block::buffers::{GuestBuffers, Segment};
-use crate::block::progress::{Progress, Step};
+use crate::block::progress::{Progress, Step, Transfer};
 use crate::block::{Durability, Errno, Image, Operation, Request};
 
 fn image() -> Image {
@@ -117,11 +117,12 @@ fn only_a_durable_write_asks_for_durability() {
             offset: 7,
             durability,
         };
-        let progress = Progress::new(request(operation, &[512]).0);
-        let Step::Write(buffers, 7, flags) = progress.step(&image()) else {
+        let mut progress = Progress::new(request(operation, &[512]).0);
+        let Step::Write(transfer, flags) = progress.step(&image()) else {
             panic!("not a write");
         };
-        assert_eq!((buffers.length(), flags), (512, expected));
+        assert_eq!((transfer.place, transfer.buffers.length()), (7, 512));
+        assert_eq!(flags, expected);
     }
 }
 
@@ -151,8 +152,10 @@ proptest! {
         let mut portions = portions.into_iter().cycle();
         loop {
             let moved = match progress.step(&image) {
-                Step::Read(buffers, place) => buffers.read_from(image.file(), place),
-                Step::Write(buffers, place, flags) => {
+                Step::Read(Transfer { buffers, place, .. }) => {
+                    buffers.read_from(image.file(), place)
+                },
+                Step::Write(Transfer { buffers, place, .. }, flags) => {
                     buffers.write_to(image.file(), place, flags)
                 }
                 Step::Sync => panic!("nobody asked for a flush"),
