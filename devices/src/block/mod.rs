@@ -16,6 +16,7 @@ pub mod policy;
 mod pool;
 mod progress;
 mod raw;
+pub mod statistics;
 #[cfg(test)]
 mod tests;
 mod uring;
@@ -28,6 +29,7 @@ pub use image::{Access, Image, ImageOptions, OpenError};
 pub use locking::Locking;
 pub use policy::{Action, ErrorPolicy, IoStatus, OnReadError, OnWriteError};
 pub use pool::ThreadPool;
+pub use statistics::Statistics;
 pub use uring::Uring;
 
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).

@@ -17,12 +17,13 @@ use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
 use faultvisor_schema::{
-    BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError,
+    BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
     BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo, IoOperationType,
 };
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::statistics;
 use crate::boot::DeviceWindow;
 use crate::cli::{Drive, Format};
 use crate::inbox::{Notice, Sender};
@@ -285,8 +286,8 @@ impl MachineDisk {
         }
     }
 
-    /// What `query-block` says of it.
-    pub(super) fn info(&self) -> BlockInfo {
+    /// What `query-named-block-nodes` says of what it has its data on.
+    pub(super) fn node(&self) -> BlockDeviceInfo {
         let configuration = self.disk.configuration();
         let actual_size = self
             .shown
@@ -309,7 +310,7 @@ impl MachineDisk {
             backing_filename_format: None,
             backing_image: None,
         };
-        let inserted = BlockDeviceInfo {
+        BlockDeviceInfo {
             file: self.shown.path.clone(),
             node_name: Some(configuration.id.clone()),
             ro: configuration.access == Access::ReadOnly,
@@ -331,7 +332,34 @@ impl MachineDisk {
                 no_flush: self.shown.cache == CacheMode::Unsafe,
             },
             write_threshold: 0,
-        };
+        }
+    }
+
+    /// What `query-blockstats` says of it.
+    pub(super) fn statistics(&self) -> BlockStats {
+        let id = self.id().to_owned();
+        BlockStats {
+            qdev: Some(qom_path(&id)),
+            device: Some(id),
+            ..self.node_statistics()
+        }
+    }
+
+    /// What it says of what the disk has its data on.
+    pub(super) fn node_statistics(&self) -> BlockStats {
+        BlockStats {
+            device: None,
+            qdev: None,
+            node_name: Some(self.id().to_owned()),
+            stats: statistics::of(self.disk.statistics()),
+            parent: None,
+            backing: None,
+        }
+    }
+
+    /// What `query-block` says of it.
+    pub(super) fn info(&self) -> BlockInfo {
+        let configuration = self.disk.configuration();
         let io_status = match self.disk.io_status() {
             IoStatus::Ok => BlockDeviceIoStatus::Ok,
             IoStatus::Failed => BlockDeviceIoStatus::Failed,
@@ -343,7 +371,7 @@ impl MachineDisk {
             r#type: "unknown".to_owned(),
             removable: false,
             locked: false,
-            inserted: Some(inserted),
+            inserted: Some(self.node()),
             // As in QEMU: only a disk whose errors can stop the machine has one.
             io_status: configuration.policy.may_stop().then_some(io_status),
         }

@@ -11,6 +11,7 @@ pub mod power;
 pub mod races;
 pub mod sockets;
 pub mod space;
+pub mod statistics;
 pub mod terminal;
 
 use std::path::PathBuf;
