@@ -72,6 +72,9 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Image {
     file: File,
+    /// Holds the locks. Opened by itself: a ring holds the files that it knows for a while after
+    /// the program has ended, and whoever starts it again at once would find the image in use.
+    _lock: Option<File>,
     direct: Option<Direct>,
     cache: CacheMode,
     path: PathBuf,
@@ -122,7 +125,7 @@ impl Image {
         let mut open = OpenOptions::new();
         open.read(true).write(access == Access::ReadWrite);
         let mut file = open.open(path).map_err(open_error)?;
-        lock(&file, path, access, locking)?;
+        let lock = lock(&file, path, access, locking)?;
         // A block device has no length in its metadata; its end can be sought.
         let length = file
             .seek(SeekFrom::End(0))
@@ -141,6 +144,7 @@ impl Image {
         }
         Ok(Self {
             file,
+            _lock: lock,
             direct,
             cache,
             path: path.to_owned(),
@@ -155,6 +159,7 @@ impl Image {
     pub(super) fn with_file(file: File, length: u64) -> Self {
         Self {
             file,
+            _lock: None,
             direct: None,
             cache: CacheMode::Writeback,
             path: PathBuf::new(),
@@ -226,23 +231,29 @@ impl Image {
 
 /// Opens once more what is open, past the page cache.
 fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, OpenError> {
-    // Not by its path, which may name another file by now.
-    let same = format!("/proc/self/fd/{}", file.as_raw_fd());
     open.custom_flags(libc::O_DIRECT)
-        .open(same)
+        .open(opened(file))
         .map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => OpenError::NotDirect(path.to_owned()),
             _ => OpenError::Open(path.to_owned(), error),
         })
 }
 
-/// Locks an open image as far as it is asked for and possible.
-fn lock(file: &File, path: &Path, access: Access, locking: Locking) -> Result<(), OpenError> {
+/// Locks an open image as far as it is asked for and possible. The locks end with what is returned.
+fn lock(
+    file: &File,
+    path: &Path,
+    access: Access,
+    locking: Locking,
+) -> Result<Option<File>, OpenError> {
     if locking == Locking::Off {
-        return Ok(());
+        return Ok(None);
     }
-    match locking::lock(file, access) {
-        Ok(()) => Ok(()),
+    let locked = File::open(opened(file))
+        .map_err(LockError::Refused)
+        .and_then(|holder| locking::lock(&holder, access).map(|()| holder));
+    match locked {
+        Ok(holder) => Ok(Some(holder)),
         Err(LockError::InUse) => Err(OpenError::InUse(path.to_owned())),
         Err(LockError::Refused(error)) if locking == Locking::On => {
             Err(OpenError::Lock(path.to_owned(), error))
@@ -253,9 +264,14 @@ fn lock(file: &File, path: &Path, access: Access, locking: Locking) -> Result<()
                 path.display(),
                 Errno::of(&error)
             );
-            Ok(())
+            Ok(None)
         }
     }
+}
+
+/// A path to what is open, to open it once more: its own may name another file by now.
+fn opened(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 #[cfg(test)]

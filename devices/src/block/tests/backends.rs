@@ -202,6 +202,16 @@ fn what_is_in_flight_when_the_backend_goes_moves_no_freed_memory(kind: Kind) {
     }
 }
 
+/// The kernel takes a ring apart in its own time, and must not keep the next machine waiting for it.
+#[test]
+fn an_image_is_free_as_soon_as_its_ring_is_gone() {
+    let image = file(512);
+    for _ in 0..50 {
+        let mut bench = Bench::new(Kind::IoUring, image.path());
+        assert_eq!(bench.perform(write(0), &[(0, 512)]), Ok(()));
+    }
+}
+
 /// A read that the host does not end, as of a network that has gone.
 #[test]
 fn a_ring_waits_for_the_kernel_before_it_lets_memory_go() {
