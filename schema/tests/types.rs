@@ -258,6 +258,39 @@ impl MachineCommands for Machine {
     fn query_block(&mut self) -> Result<Vec<BlockInfo>, CommandError> {
         Ok(vec![disk()])
     }
+    fn query_blockstats(
+        &mut self,
+        _: QueryBlockstatsArguments,
+    ) -> Result<Vec<BlockStats>, CommandError> {
+        let kinds = ["rd", "wr", "zone_append", "flush", "unmap"];
+        let mut stats = json!({
+            "account_invalid": true, "account_failed": true, "timed_stats": [],
+            "wr_highest_offset": 1i64 << 40,
+        });
+        for kind in kinds {
+            for name in ["operations", "total_time_ns", "merged", "bytes"] {
+                stats[format!("{kind}_{name}")] = json!(7);
+            }
+            for name in ["failed", "invalid"] {
+                stats[format!("{name}_{kind}_operations")] = json!(8);
+            }
+        }
+        // A flush moves nothing, and does not become part of another.
+        for name in ["flush_merged", "flush_bytes"] {
+            stats.as_object_mut().unwrap().remove(name);
+        }
+        let one = json!({ "device": "disk0", "node-name": "disk0", "stats": stats });
+        match MachineReturn::decode("query-blockstats", json!([one]))? {
+            MachineReturn::QueryBlockstats(stats) => Ok(stats),
+            other => panic!("{other:?}"),
+        }
+    }
+    fn query_named_block_nodes(
+        &mut self,
+        _: QueryNamedBlockNodesArguments,
+    ) -> Result<Vec<BlockDeviceInfo>, CommandError> {
+        Ok(disk().inserted.into_iter().collect())
+    }
 }
 
 fn answer(command: MachineCommand) -> Value {
@@ -276,6 +309,15 @@ fn answers_decode_as_the_types_that_qemus_schema_makes() {
         blocks[0].inserted.as_ref().unwrap().image.base.virtual_size,
         1 << 40
     );
+    let arguments = QueryBlockstatsArguments { query_nodes: None };
+    let stats = answer(MachineCommand::QueryBlockstats(arguments));
+    let stats = read::<qmp::query_blockstats>(stats);
+    assert_eq!(stats[0].stats.wr_highest_offset, 1 << 40);
+    assert_eq!(stats[0].stats.failed_flush_operations, 8);
+    let arguments = QueryNamedBlockNodesArguments { flat: None };
+    let nodes = answer(MachineCommand::QueryNamedBlockNodes(arguments));
+    let nodes = read::<qmp::query_named_block_nodes>(nodes);
+    assert_eq!(nodes[0].image.base.virtual_size, 1 << 40);
     let status = read::<qmp::query_status>(answer(MachineCommand::QueryStatus));
     assert_eq!(status.status, qmp::RunState::io_error);
     assert!(read::<qmp::query_kvm>(answer(MachineCommand::QueryKvm)).enabled);

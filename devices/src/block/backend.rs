@@ -1,5 +1,7 @@
 //! What a backend is: submit now, complete later.
 
+use std::sync::Arc;
+
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{Errno, buffers::GuestBuffers};
@@ -63,9 +65,13 @@ pub struct Completion {
 
 /// Where a disk's bytes are. Owned by one disk thread.
 pub trait Backend: Send {
-    /// Starts a request. Never waits for the medium. Every submitted token comes back once
-    /// through [`Backend::completed`], in any order.
-    fn submit(&mut self, token: Token, request: Request);
+    /// Takes a request. Never waits for the medium. Every submitted token comes back once
+    /// through [`Backend::completed`], in any order. Its guest memory is held until then.
+    fn submit(&mut self, token: Token, request: Arc<Request>);
+
+    /// Starts what was submitted since the last call, if it has not started by itself: a batch of
+    /// requests goes to the host at once.
+    fn flush_submissions(&mut self) {}
 
     /// Takes what has completed since the last call.
     fn completed(&mut self) -> Vec<Completion>;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use vm_memory::{GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
 
-use super::{Durability, Errno};
+use super::Errno;
 
 /// The kernel takes at most this many pieces in one call (`UIO_MAXIOV`).
 const MAX_PIECES: usize = 1024;
@@ -35,7 +35,8 @@ pub struct OutsideMemory(pub Segment);
 #[derive(Clone)]
 pub struct GuestBuffers {
     /// Keeps the mapping that `pieces` points into; nothing else is asked of it.
-    _memory: Arc<GuestMemoryMmap>,
+    memory: Arc<GuestMemoryMmap>,
+    /// None of them is empty.
     pieces: Vec<libc::iovec>,
     length: u64,
 }
@@ -49,7 +50,7 @@ impl std::fmt::Debug for GuestBuffers {
     }
 }
 
-// SAFETY: the pointers stay valid for as long as `_memory` is held, in every thread, and nothing
+// SAFETY: the pointers stay valid for as long as `memory` is held, in every thread, and nothing
 // here forms a reference from them: only the kernel reads and writes behind them.
 unsafe impl Send for GuestBuffers {}
 // SAFETY: as for `Send`; a shared reference only allows reading the pointers.
@@ -59,7 +60,7 @@ impl GuestBuffers {
     /// No memory at all, for a flush.
     pub fn none(memory: &Arc<GuestMemoryMmap>) -> Self {
         Self {
-            _memory: memory.clone(),
+            memory: memory.clone(),
             pieces: Vec::new(),
             length: 0,
         }
@@ -85,6 +86,9 @@ impl GuestBuffers {
                 .map_err(|_| OutsideMemory(segment))?;
             for slice in slices {
                 let slice = slice.map_err(|_| OutsideMemory(segment))?;
+                if slice.is_empty() {
+                    continue;
+                }
                 buffers.pieces.push(libc::iovec {
                     iov_base: slice.ptr_guard_mut().as_ptr().cast(),
                     iov_len: slice.len(),
@@ -100,77 +104,80 @@ impl GuestBuffers {
         self.length
     }
 
-    /// Fills the buffers from `file` at `offset`. A file that ends too early is an I/O error: the
-    /// disk is larger than what is left of its image.
-    ///
-    /// # Errors
-    ///
-    /// The host's errno, or [`Errno::EIO`].
-    pub fn read_from(&self, file: &File, offset: u64) -> Result<(), Errno> {
-        self.transfer(offset, |pieces, count, offset| {
-            // SAFETY: the pieces lie in `self._memory`, which lives through the call, and the
-            // guest's memory may be written at any time by anyone.
-            unsafe { libc::preadv2(file.as_raw_fd(), pieces, count, offset, 0) }
-        })
+    /// The pieces that one system call takes: their address and their number, which is zero when
+    /// nothing is left. They stay where they are for as long as these buffers, moved or not.
+    pub(super) fn pieces(&self) -> (*const libc::iovec, usize) {
+        (self.pieces.as_ptr(), self.pieces.len().min(MAX_PIECES))
     }
 
-    /// Writes the buffers to `file` at `offset`.
-    ///
-    /// # Errors
-    ///
-    /// The host's errno.
-    pub fn write_to(&self, file: &File, offset: u64, durability: Durability) -> Result<(), Errno> {
-        let flags = match durability {
-            Durability::Cached => 0,
-            Durability::Durable => libc::RWF_DSYNC,
+    /// What remains when the first `count` bytes are done with.
+    pub(super) fn after(&self, mut count: usize) -> Self {
+        let mut rest = Self {
+            memory: self.memory.clone(),
+            pieces: Vec::new(),
+            length: self.length.saturating_sub(count as u64),
         };
-        self.transfer(offset, |pieces, count, offset| {
-            // SAFETY: as in `read_from`; the kernel only reads the pieces.
-            unsafe { libc::pwritev2(file.as_raw_fd(), pieces, count, offset, flags) }
-        })
-    }
-
-    /// Calls `step` until every byte is moved; a step may move less than it was asked to.
-    fn transfer(
-        &self,
-        mut offset: u64,
-        step: impl Fn(*const libc::iovec, libc::c_int, libc::off_t) -> isize,
-    ) -> Result<(), Errno> {
-        let mut pieces = self.pieces.clone();
-        let mut rest = &mut pieces[..];
-        loop {
-            while rest.first().is_some_and(|piece| piece.iov_len == 0) {
-                rest = &mut rest[1..];
-            }
-            if rest.is_empty() {
-                return Ok(());
-            }
-            let count = rest.len().min(MAX_PIECES);
-            let moved = step(
-                rest.as_ptr(),
-                libc::c_int::try_from(count).map_err(|_| Errno::EIO)?,
-                libc::off_t::try_from(offset).map_err(|_| Errno::EFBIG)?,
-            );
-            let mut moved = match usize::try_from(moved) {
-                Ok(0) => return Err(Errno::EIO),
-                Ok(moved) => moved,
-                Err(_) => match Errno::of(&std::io::Error::last_os_error()) {
-                    Errno(libc::EINTR) => continue,
-                    errno => return Err(errno),
-                },
-            };
-            offset += moved as u64;
-            while moved > 0 {
-                let piece = &mut rest[0];
-                let step = moved.min(piece.iov_len);
-                piece.iov_base = piece.iov_base.cast::<u8>().wrapping_add(step).cast();
-                piece.iov_len -= step;
-                moved -= step;
-                if piece.iov_len == 0 {
-                    rest = &mut rest[1..];
-                }
+        for piece in &self.pieces {
+            let step = count.min(piece.iov_len);
+            count -= step;
+            if step < piece.iov_len {
+                rest.pieces.push(libc::iovec {
+                    iov_base: piece.iov_base.cast::<u8>().wrapping_add(step).cast(),
+                    iov_len: piece.iov_len - step,
+                });
             }
         }
+        rest
+    }
+
+    /// Whether every piece begins and ends at a multiple of these.
+    pub(super) fn is_aligned(&self, address: usize, length: usize) -> bool {
+        self.pieces.iter().all(|piece| {
+            piece.iov_base.addr().is_multiple_of(address) && piece.iov_len.is_multiple_of(length)
+        })
+    }
+
+    /// Copies the first `count` bytes, or as many as both have room for, to the first of `to`.
+    pub(super) fn copy_to(&self, to: &Self, count: usize) {
+        let mut left = count;
+        let (mut from, mut into) = (self.pieces.iter().copied(), to.pieces.iter().copied());
+        let (mut source, mut target) = (from.next(), into.next());
+        while let (Some(a), Some(b), 1..) = (&mut source, &mut target, left) {
+            let step = a.iov_len.min(b.iov_len).min(left);
+            // SAFETY: both pieces are that long and lie in memory that is held: `self.memory` and
+            // `to.memory`. That somebody else writes there at the same time brings other bytes,
+            // which are as good as any. Pieces of one memory may overlap, which `copy` allows.
+            unsafe { std::ptr::copy(a.iov_base.cast::<u8>(), b.iov_base.cast::<u8>(), step) };
+            left -= step;
+            for piece in [&mut *a, &mut *b] {
+                piece.iov_base = piece.iov_base.cast::<u8>().wrapping_add(step).cast();
+                piece.iov_len -= step;
+            }
+            let (a_is_done, b_is_done) = (a.iov_len == 0, b.iov_len == 0);
+            if a_is_done {
+                source = from.next();
+            }
+            if b_is_done {
+                target = into.next();
+            }
+        }
+    }
+
+    /// Fills the buffers from `file` at `offset`, in one call. Returns the bytes that it moved.
+    pub(crate) fn read_from(&self, file: &File, offset: i64) -> Result<usize, Errno> {
+        let (pieces, count) = self.pieces();
+        let count = libc::c_int::try_from(count).map_err(|_| Errno::EIO)?;
+        // SAFETY: the pieces lie in `self.memory`, which lives through the call, and the guest's
+        // memory may be written at any time by anyone.
+        Errno::check(unsafe { libc::preadv2(file.as_raw_fd(), pieces, count, offset, 0) })
+    }
+
+    /// Writes the buffers to `file` at `offset`, in one call. Returns the bytes that it moved.
+    pub(crate) fn write_to(&self, file: &File, offset: i64, flags: i32) -> Result<usize, Errno> {
+        let (pieces, count) = self.pieces();
+        let count = libc::c_int::try_from(count).map_err(|_| Errno::EIO)?;
+        // SAFETY: as in `read_from`; the kernel only reads the pieces.
+        Errno::check(unsafe { libc::pwritev2(file.as_raw_fd(), pieces, count, offset, flags) })
     }
 }
 
@@ -213,12 +220,25 @@ mod tests {
         .unwrap();
         assert_eq!(buffers.length(), 9000);
         let file = tempfile::tempfile().unwrap();
-        buffers.write_to(&file, 512, Durability::Durable).unwrap();
-        let many: Vec<_> = (0..3000u32).map(|i| segment(u64::from(i) * 3, 3)).collect();
-        let read = GuestBuffers::new(&memory, many).unwrap();
-        read.read_from(&file, 512).unwrap();
+        assert_eq!(buffers.write_to(&file, 512, libc::RWF_DSYNC), Ok(9000));
+        let one_byte = [segment(0x20, 1), segment(0x30, 0)];
+        let many = (0..3000u32).map(|i| segment(u64::from(i) * 3, 3));
+        let read = GuestBuffers::new(&memory, one_byte.into_iter().chain(many)).unwrap();
+        // One call takes so many pieces, and the rest remains.
+        assert_eq!(read.read_from(&file, 511), Ok(1 + 3 * (MAX_PIECES - 1)));
+        let mut rest = read.after(1 + 3 * (MAX_PIECES - 1) + 1);
+        assert_eq!(rest.length(), 9001 - 2 - 3 * (MAX_PIECES as u64 - 1));
+        let mut at = 512 + 3 * (i64::try_from(MAX_PIECES).unwrap() - 1) + 1;
+        while rest.length() > 0 {
+            let moved = rest.read_from(&file, at).unwrap();
+            at += i64::try_from(moved).unwrap();
+            rest = rest.after(moved);
+        }
+        assert_eq!(rest.pieces().1, 0);
         let mut back = vec![0; 9000];
         memory.read_slice(&mut back, GuestAddress(0)).unwrap();
+        // The byte that was skipped is the one that was not read again.
+        back[3 * (MAX_PIECES - 1)] = text[3 * (MAX_PIECES - 1)];
         assert!(back == text);
     }
 
@@ -234,27 +254,5 @@ mod tests {
             let refused = GuestBuffers::new(&memory, [segment(0, 1), outside]);
             assert_eq!(refused.unwrap_err(), OutsideMemory(outside));
         }
-    }
-
-    #[test]
-    fn an_image_that_ends_too_early_is_an_io_error() {
-        let memory = memory();
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(700).unwrap();
-        let buffers = GuestBuffers::new(&memory, [segment(0, 1024)]).unwrap();
-        assert_eq!(buffers.read_from(&file, 0), Err(Errno::EIO));
-        assert_eq!(buffers.read_from(&file, 4096), Err(Errno::EIO));
-    }
-
-    #[test]
-    fn an_offset_past_what_files_have_is_an_error_and_not_a_negative_one() {
-        let memory = memory();
-        let file = tempfile::tempfile().unwrap();
-        let buffers = GuestBuffers::new(&memory, [segment(0, 512)]).unwrap();
-        let cached = Durability::Cached;
-        assert_eq!(
-            buffers.write_to(&file, u64::MAX - 511, cached),
-            Err(Errno::EFBIG)
-        );
     }
 }

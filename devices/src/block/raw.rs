@@ -1,15 +1,39 @@
 //! Carrying out one request on a raw image, blocking.
 
-use super::{Errno, Image, Operation, Request};
+use std::sync::Arc;
+
+use super::progress::{Progress, Step, Transfer, Way};
+use super::{Errno, Image, Request};
 
 /// Does what the request says, to the end or to the first error.
-pub(super) fn execute(image: &Image, request: &Request) -> Result<(), Errno> {
-    let file = image.file();
-    match request.operation {
-        Operation::Read { offset } => request.buffers.read_from(file, offset),
-        Operation::Write { offset, durability } => {
-            request.buffers.write_to(file, offset, durability)
-        }
-        Operation::Flush => image.flush(),
+pub(super) fn execute(image: &Image, request: Arc<Request>) -> Result<(), Errno> {
+    let file = |way| match way {
+        Way::Plain => image.file(),
+        Way::Cached => image.cached_file(),
+    };
+    let mut progress = Progress::new(request);
+    loop {
+        let result = match progress.step(image) {
+            Step::Read(Transfer {
+                way,
+                buffers,
+                place,
+            }) => buffers.read_from(file(way), place),
+            Step::Write(
+                Transfer {
+                    way,
+                    buffers,
+                    place,
+                },
+                flags,
+            ) => buffers.write_to(file(way), place, flags),
+            Step::Sync => image
+                .file()
+                .sync_data()
+                .map(|()| 0)
+                .map_err(|error| Errno::of(&error)),
+            Step::Done(result) => return result,
+        };
+        progress.ended(image, result);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use faultvisor_devices::block::{Access, ErrorPolicy};
+use faultvisor_devices::block::{Access, Aio, ErrorPolicy, ImageOptions};
 
 use super::key_value::{KeyError, KeyValues, one_of, switch};
 
@@ -27,16 +27,28 @@ pub struct Drive {
     pub format: Format,
     /// The disk's name in the machine; unique.
     pub id: String,
-    /// Whether the guest may write.
-    pub access: Access,
+    /// How the image is opened.
+    pub image: ImageOptions,
+    /// How requests are carried out.
+    pub aio: Aio,
     /// What becomes of errors.
     pub policy: ErrorPolicy,
     /// The serial that the guest sees; empty if there is none.
     pub serial: String,
 }
 
-const KEYS: [&str; 10] = [
-    "file", "format", "id", "readonly", "werror", "rerror", "serial", "cache", "aio", "if",
+const KEYS: [&str; 11] = [
+    "file",
+    "file.locking",
+    "format",
+    "id",
+    "readonly",
+    "werror",
+    "rerror",
+    "serial",
+    "cache",
+    "aio",
+    "if",
 ];
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
@@ -47,10 +59,6 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         .take_with("format", |word| one_of(word, &["raw"], &["qcow2"]))?
         .map_or(Format::Probe, |()| Format::Raw);
     keys.take_with("if", |word| one_of(word, &["virtio"], &[]))?;
-    keys.take_with("cache", |word| {
-        one_of(word, &["writeback"], &["none", "unsafe"])
-    })?;
-    keys.take_with("aio", |word| one_of(word, &["threads"], &["io_uring"]))?;
     let id = keys
         .take_with("id", identifier)?
         .unwrap_or_else(|| format!("virtio{index}"));
@@ -59,11 +67,18 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         file: file.into(),
         format,
         id,
-        access: if read_only {
-            Access::ReadOnly
-        } else {
-            Access::ReadWrite
+        image: ImageOptions {
+            access: if read_only {
+                Access::ReadOnly
+            } else {
+                Access::ReadWrite
+            },
+            locking: keys
+                .take_with("file.locking", str::parse)?
+                .unwrap_or_default(),
+            cache: keys.take_with("cache", str::parse)?.unwrap_or_default(),
         },
+        aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
         policy: ErrorPolicy {
             on_write: keys.take_with("werror", str::parse)?.unwrap_or_default(),
             on_read: keys.take_with("rerror", str::parse)?.unwrap_or_default(),
@@ -92,29 +107,34 @@ fn serial(word: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use faultvisor_devices::block::{OnReadError, OnWriteError};
+    use faultvisor_devices::block::{CacheMode, Locking, OnReadError, OnWriteError};
 
     use super::*;
 
     #[test]
     fn every_key_has_its_effect_and_every_default_is_qemus() {
         let text = "file=/d,format=raw,id=disk0,readonly=on,werror=stop,rerror=ignore,serial=D1,\
-                    cache=writeback,aio=threads,if=virtio";
+                    cache=unsafe,aio=threads,if=virtio,file.locking=off";
         let drive = parse(text, 7).unwrap();
         assert_eq!((drive.id.as_str(), drive.serial.as_str()), ("disk0", "D1"));
         assert_eq!(
-            (drive.access, drive.format),
+            (drive.image.access, drive.format),
             (Access::ReadOnly, Format::Raw)
         );
+        assert_eq!(drive.image.locking, Locking::Off);
+        assert_eq!(drive.aio, Aio::Threads);
+        assert_eq!(drive.image.cache, CacheMode::Unsafe);
         assert_eq!(drive.policy.on_write, OnWriteError::Stop);
         assert_eq!(drive.policy.on_read, OnReadError::Ignore);
         let default = parse("file=x", 7).unwrap();
         assert_eq!(default.id, "virtio7");
         assert_eq!(
-            (default.access, default.format),
-            (Access::ReadWrite, Format::Probe)
+            (default.image, default.format),
+            (ImageOptions::default(), Format::Probe)
         );
         assert_eq!(default.policy, ErrorPolicy::default());
+        assert_eq!(default.aio, Aio::Best);
+        assert_eq!(parse("file=x,aio=io_uring", 0).unwrap().aio, Aio::IoUring);
     }
 
     #[test]
@@ -126,6 +146,23 @@ mod tests {
         assert_eq!(
             error("file=x,readonly=maybe"),
             "readonly=maybe: expected on or off"
+        );
+        assert_eq!(
+            error("file=x,file.locking=maybe"),
+            "file.locking=maybe: expected on, off or auto"
+        );
+        assert_eq!(
+            error("file=x,aio=native"),
+            "aio=native: expected io_uring or threads"
+        );
+        assert_eq!(
+            error("file=x,cache=some"),
+            "cache=some: expected writeback, none or unsafe"
+        );
+        let later = "not supported by this version; it has writeback, none, unsafe";
+        assert_eq!(
+            error("file=x,cache=directsync"),
+            format!("cache=directsync: {later}")
         );
         let qcow2 = "format=qcow2: not supported by this version; it has raw";
         assert_eq!(error("file=x,format=qcow2"), qcow2);

@@ -1,8 +1,8 @@
 //! The machine's part of the monitor's commands.
 
 use faultvisor_schema::{
-    BlockInfo, CommandError, KvmInfo, MachineCommands, NameInfo, RunState, ShutdownCause,
-    StatusInfo,
+    BlockDeviceInfo, BlockInfo, BlockStats, CommandError, KvmInfo, MachineCommands, NameInfo,
+    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState, ShutdownCause, StatusInfo,
 };
 
 use super::Machine;
@@ -24,6 +24,25 @@ impl MachineCommands for Machine {
 
     fn query_block(&mut self) -> Result<Vec<BlockInfo>, CommandError> {
         Ok(self.disks.iter().map(MachineDisk::info).collect())
+    }
+
+    fn query_blockstats(
+        &mut self,
+        arguments: QueryBlockstatsArguments,
+    ) -> Result<Vec<BlockStats>, CommandError> {
+        let of = match arguments.query_nodes {
+            Some(true) => MachineDisk::node_statistics,
+            _ => MachineDisk::statistics,
+        };
+        Ok(self.disks.iter().map(of).collect())
+    }
+
+    /// No image has another under it, flat or not.
+    fn query_named_block_nodes(
+        &mut self,
+        _: QueryNamedBlockNodesArguments,
+    ) -> Result<Vec<BlockDeviceInfo>, CommandError> {
+        Ok(self.disks.iter().map(MachineDisk::node).collect())
     }
 
     /// Through [`Machine::stop_command`], whose answer waits for the disks; this is for whoever

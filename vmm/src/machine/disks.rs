@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::{
-    Access, Action, Image, IoStatus, OpenError, SECTOR_SIZE, ThreadPool,
+    Access, Action, AioError, Backend, CacheMode, Image, IoStatus, OpenError, SECTOR_SIZE,
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
@@ -17,12 +17,13 @@ use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
 use faultvisor_schema::{
-    BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError,
+    BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
     BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo, IoOperationType,
 };
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::statistics;
 use crate::boot::DeviceWindow;
 use crate::cli::{Drive, Format};
 use crate::inbox::{Notice, Sender};
@@ -57,6 +58,14 @@ pub enum DriveError {
         id: String,
         /// The image.
         path: String,
+    },
+    /// The host does not carry out requests in the way that was asked for.
+    #[error("drive '{id}': {source}")]
+    Aio {
+        /// The drive.
+        id: String,
+        /// Why not.
+        source: AioError,
     },
     /// The host refused a thread or a descriptor.
     #[error("drive '{id}': {source}")]
@@ -109,11 +118,19 @@ fn qom_path(id: &str) -> String {
 pub(super) struct MachineDisk {
     disk: Arc<Disk>,
     transport: Arc<Transport>,
-    /// A second handle on the image, for what `query-block` says of it.
-    image: std::fs::File,
-    path: String,
+    shown: Shown,
     /// Its place among the disks.
     index: u32,
+}
+
+/// What `query-block` says of an image.
+struct Shown {
+    /// A second handle on it.
+    file: std::fs::File,
+    path: String,
+    /// Its length in bytes when it was opened.
+    length: u64,
+    cache: CacheMode,
 }
 
 /// A disk's connections to the board.
@@ -132,7 +149,7 @@ impl MachineDisk {
         signals: &Signals,
         inbox: &Sender,
     ) -> Result<(Self, Wiring), DriveError> {
-        let image = Image::open(&drive.file, drive.access).map_err(|source| DriveError::Open {
+        let image = Image::open(&drive.file, drive.image).map_err(|source| DriveError::Open {
             id: drive.id.clone(),
             source,
         })?;
@@ -143,19 +160,29 @@ impl MachineDisk {
                 path,
             });
         }
-        Self::set_up(drive, index, image, path, memory, signals, inbox).map_err(|source| {
-            DriveError::Setup {
-                id: drive.id.clone(),
-                source,
-            }
-        })
+        let setup_error = |source| DriveError::Setup {
+            id: drive.id.clone(),
+            source,
+        };
+        let shown = Shown {
+            file: image.cached_file().try_clone().map_err(setup_error)?,
+            path,
+            length: image.length(),
+            cache: image.cache(),
+        };
+        let backend = drive.aio.start(image, &drive.id);
+        let backend = backend.map_err(|source| DriveError::Aio {
+            id: drive.id.clone(),
+            source,
+        })?;
+        Self::set_up(drive, index, shown, backend, memory, signals, inbox).map_err(setup_error)
     }
 
     fn set_up(
         drive: &Drive,
         index: u32,
-        image: Image,
-        path: String,
+        shown: Shown,
+        backend: Box<dyn Backend>,
         memory: &Arc<GuestMemoryMmap>,
         signals: &Signals,
         inbox: &Sender,
@@ -163,8 +190,8 @@ impl MachineDisk {
         let configuration = DiskConfiguration {
             id: drive.id.clone(),
             serial: drive.serial.clone(),
-            sectors: image.length() / SECTOR_SIZE,
-            access: drive.access,
+            sectors: shown.length / SECTOR_SIZE,
+            access: drive.image.access,
             policy: drive.policy,
         };
         let observer = Observer {
@@ -172,14 +199,7 @@ impl MachineDisk {
             signals: signals.clone(),
             inbox: Mutex::new(inbox.try_clone()?),
         };
-        let file = image.file().try_clone()?;
-        let backend = ThreadPool::new(image, &drive.id)?;
-        let disk = Disk::new(
-            configuration,
-            Box::new(backend),
-            memory.clone(),
-            Arc::new(observer),
-        )?;
+        let disk = Disk::new(configuration, backend, memory.clone(), Arc::new(observer))?;
         let disk = Arc::new(disk);
         let event = EventFd::new(EFD_NONBLOCK)?;
         let line: Arc<dyn InterruptLine> = Arc::new(event.try_clone()?);
@@ -199,8 +219,7 @@ impl MachineDisk {
         let machine_disk = Self {
             disk,
             transport,
-            image: file,
-            path,
+            shown,
             index,
         };
         Ok((machine_disk, wiring))
@@ -267,17 +286,18 @@ impl MachineDisk {
         }
     }
 
-    /// What `query-block` says of it.
-    pub(super) fn info(&self) -> BlockInfo {
+    /// What `query-named-block-nodes` says of what it has its data on.
+    pub(super) fn node(&self) -> BlockDeviceInfo {
         let configuration = self.disk.configuration();
         let actual_size = self
-            .image
+            .shown
+            .file
             .metadata()
             .ok()
             .and_then(|metadata| i64::try_from(metadata.blocks() * 512).ok());
         let virtual_size = configuration.sectors * SECTOR_SIZE;
         let image = ImageInfo {
-            filename: self.path.clone(),
+            filename: self.shown.path.clone(),
             format: "raw".to_owned(),
             dirty_flag: None,
             actual_size,
@@ -290,8 +310,8 @@ impl MachineDisk {
             backing_filename_format: None,
             backing_image: None,
         };
-        let inserted = BlockDeviceInfo {
-            file: self.path.clone(),
+        BlockDeviceInfo {
+            file: self.shown.path.clone(),
             node_name: Some(configuration.id.clone()),
             ro: configuration.access == Access::ReadOnly,
             drv: "raw".to_owned(),
@@ -308,11 +328,38 @@ impl MachineDisk {
             image,
             cache: BlockdevCacheInfo {
                 writeback: true,
-                direct: false,
-                no_flush: false,
+                direct: self.shown.cache == CacheMode::None,
+                no_flush: self.shown.cache == CacheMode::Unsafe,
             },
             write_threshold: 0,
-        };
+        }
+    }
+
+    /// What `query-blockstats` says of it.
+    pub(super) fn statistics(&self) -> BlockStats {
+        let id = self.id().to_owned();
+        BlockStats {
+            qdev: Some(qom_path(&id)),
+            device: Some(id),
+            ..self.node_statistics()
+        }
+    }
+
+    /// What it says of what the disk has its data on.
+    pub(super) fn node_statistics(&self) -> BlockStats {
+        BlockStats {
+            device: None,
+            qdev: None,
+            node_name: Some(self.id().to_owned()),
+            stats: statistics::of(self.disk.statistics()),
+            parent: None,
+            backing: None,
+        }
+    }
+
+    /// What `query-block` says of it.
+    pub(super) fn info(&self) -> BlockInfo {
+        let configuration = self.disk.configuration();
         let io_status = match self.disk.io_status() {
             IoStatus::Ok => BlockDeviceIoStatus::Ok,
             IoStatus::Failed => BlockDeviceIoStatus::Failed,
@@ -324,7 +371,7 @@ impl MachineDisk {
             r#type: "unknown".to_owned(),
             removable: false,
             locked: false,
-            inserted: Some(inserted),
+            inserted: Some(self.node()),
             // As in QEMU: only a disk whose errors can stop the machine has one.
             io_status: configuration.policy.may_stop().then_some(io_status),
         }
@@ -344,6 +391,6 @@ fn interrupt(index: u32) -> u32 {
 /// format's own tables, and write over them.
 fn looks_like_qcow2(image: &Image) -> bool {
     let mut magic = [0; 4];
-    std::os::unix::fs::FileExt::read_exact_at(image.file(), &mut magic, 0).is_ok()
+    std::os::unix::fs::FileExt::read_exact_at(image.cached_file(), &mut magic, 0).is_ok()
         && magic == *b"QFI\xfb"
 }

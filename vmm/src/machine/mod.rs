@@ -8,6 +8,7 @@ mod assembly;
 mod commands;
 mod disks;
 mod reset;
+mod statistics;
 mod view;
 
 use std::cell::Cell;

@@ -23,7 +23,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, queue};
 use crate::block::policy::{IoStatusCell, Run};
-use crate::block::{Access, Action, Backend, Errno, ErrorPolicy, IoStatus, SECTOR_SIZE};
+use crate::block::{
+    Access, Action, Backend, Errno, ErrorPolicy, IoStatus, SECTOR_SIZE, Statistics,
+};
 use crate::sync::lock;
 use worker::{Activation, Message, Worker};
 
@@ -91,6 +93,7 @@ pub type Done = Box<dyn FnOnce() + Send>;
 pub struct Disk {
     configuration: Arc<DiskConfiguration>,
     io_status: Arc<IoStatusCell>,
+    statistics: Arc<Statistics>,
     kick: EventFd,
     messages: Sender<Message>,
     wake: EventFd,
@@ -111,11 +114,13 @@ impl Disk {
     ) -> io::Result<Self> {
         let configuration = Arc::new(configuration);
         let io_status = Arc::new(IoStatusCell::default());
+        let statistics = Arc::new(Statistics::default());
         let (kick, wake) = (EventFd::new(EFD_NONBLOCK)?, EventFd::new(EFD_NONBLOCK)?);
         let (messages, inbox) = mpsc::channel();
         let worker = Worker::new(worker::Parts {
             configuration: configuration.clone(),
             io_status: io_status.clone(),
+            statistics: statistics.clone(),
             backend,
             memory,
             observer,
@@ -130,6 +135,7 @@ impl Disk {
         Ok(Self {
             configuration,
             io_status,
+            statistics,
             kick,
             messages,
             wake,
@@ -145,6 +151,11 @@ impl Disk {
     /// How the disk stands since the machine last ran.
     pub fn io_status(&self) -> IoStatus {
         self.io_status.get()
+    }
+
+    /// What the disk has done since it was made.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// Readable when the guest has kicked: for KVM to write to instead of an exit (KVM API §4.59).

@@ -9,6 +9,7 @@ use virtio_bindings::bindings::virtio_blk::{
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
 
 use crate::block::buffers::{GuestBuffers, Segment};
+use crate::block::statistics::Kind;
 use crate::block::{Access, Durability, Operation, Request, SECTOR_SIZE};
 use crate::virtio::chain::Chain;
 
@@ -73,6 +74,8 @@ pub enum Parsed {
     Submit(Request, Answer),
     /// It can be answered at once.
     Done(Status, Answer),
+    /// It is answered with an error: no disk like this could do it.
+    Invalid(Kind, Answer),
 }
 
 /// What parsing needs to know of the disk.
@@ -115,14 +118,14 @@ pub fn parse(
     match little_endian(type_bytes) {
         kind if kind == u64::from(VIRTIO_BLK_T_IN) => {
             if length(&readable) > 0 {
-                return done(Status::IoError);
+                return Ok(Parsed::Invalid(Kind::Read, answer));
             }
             let operation = |offset| Operation::Read { offset };
             transfer(memory, disk, sector_bytes, &writable, operation, answer)
         }
         kind if kind == u64::from(VIRTIO_BLK_T_OUT) => {
             if length(&writable) > 0 || disk.access == Access::ReadOnly {
-                return done(Status::IoError);
+                return Ok(Parsed::Invalid(Kind::Write, answer));
             }
             let durability = disk.durability;
             let operation = |offset| Operation::Write { offset, durability };
@@ -167,10 +170,10 @@ fn transfer(
             .checked_add(bytes / SECTOR_SIZE)
             .is_some_and(|end| end <= disk.sectors);
     let buffers = GuestBuffers::new(memory, data.iter().copied());
+    let operation = operation(sector.saturating_mul(SECTOR_SIZE));
     let (true, Ok(buffers)) = (fits, buffers) else {
-        return Ok(Parsed::Done(Status::IoError, answer));
+        return Ok(Parsed::Invalid(Kind::of(operation), answer));
     };
-    let operation = operation(sector * SECTOR_SIZE);
     let data_length = if operation.is_read() {
         // Below 4 GiB, as it is within the limit.
         u32::try_from(bytes).unwrap_or(u32::MAX - 1)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
 use virtio_bindings::bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
@@ -14,6 +15,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::request::{self, Answer, Parsed, RequestError, Status};
 use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, QUEUE_SIZE, SECTOR_SIZE};
 use crate::block::policy::{IoStatusCell, Run};
+use crate::block::statistics::{Kind, Statistics};
 use crate::block::{Action, Backend, Completion, Durability, Errno, Operation, Request, Token};
 use crate::virtio::Interrupt;
 use crate::virtio::chain::Chain;
@@ -39,6 +41,7 @@ pub(super) struct Activation {
 pub(super) struct Parts {
     pub configuration: Arc<DiskConfiguration>,
     pub io_status: Arc<IoStatusCell>,
+    pub statistics: Arc<Statistics>,
     pub backend: Box<dyn Backend>,
     pub memory: Arc<GuestMemoryMmap>,
     pub observer: Arc<dyn DiskObserver>,
@@ -62,7 +65,9 @@ enum Broken {
 
 /// A request that the guest waits for.
 struct Pending {
-    request: Request,
+    request: Arc<Request>,
+    /// The last time.
+    submitted: Instant,
     answer: Answer,
 }
 
@@ -180,10 +185,13 @@ impl Worker {
         self.run = run;
         self.running = true;
         self.drained.drain(..).for_each(|drained| drained());
-        for (token, pending) in std::mem::take(&mut self.held) {
-            self.parts.backend.submit(token, pending.request.clone());
+        for (token, mut pending) in std::mem::take(&mut self.held) {
+            pending.submitted = Instant::now();
+            let request = Arc::clone(&pending.request);
+            self.parts.backend.submit(token, request);
             self.in_flight.insert(token, pending);
         }
+        self.parts.backend.flush_submissions();
         self.serve();
     }
 
@@ -207,6 +215,8 @@ impl Worker {
             return;
         };
         let result = self.take_requests(&mut active);
+        // Also when the queue is broken: what was taken from it before is to be done.
+        self.parts.backend.flush_submissions();
         self.finish(active, result);
     }
 
@@ -239,6 +249,10 @@ impl Worker {
         };
         match request::parse(&self.parts.memory, chain, disk)? {
             Parsed::Done(status, answer) => self.answer(active, answer, status),
+            Parsed::Invalid(kind, answer) => {
+                self.parts.statistics.invalid(kind);
+                self.answer(active, answer, Status::IoError)
+            }
             Parsed::Submit(request, answer) => {
                 let limit = usize::from(active.queue.size());
                 if self.in_flight.len() + self.held.len() >= limit {
@@ -246,8 +260,14 @@ impl Worker {
                 }
                 let token = Token(self.next_token);
                 self.next_token += 1;
-                self.parts.backend.submit(token, request.clone());
-                self.in_flight.insert(token, Pending { request, answer });
+                let request = Arc::new(request);
+                self.parts.backend.submit(token, Arc::clone(&request));
+                let pending = Pending {
+                    request,
+                    submitted: Instant::now(),
+                    answer,
+                };
+                self.in_flight.insert(token, pending);
                 Ok(())
             }
         }
@@ -296,7 +316,9 @@ impl Worker {
                 );
                 continue;
             };
-            match (self.judge(pending.request.operation, end), &mut active) {
+            let status = self.judge(pending.request.operation, end);
+            self.count(&pending, end, status);
+            match (status, &mut active) {
                 (Some(status), Some(active)) if result.is_ok() => {
                     result = self.answer(active, pending.answer, status);
                 }
@@ -343,6 +365,21 @@ impl Worker {
             Action::Report => Some(Status::IoError),
             Action::Ignore => Some(Status::Ok),
             Action::Stop => None,
+        }
+    }
+
+    /// Counts a request that has ended, as what its guest is to be told. One that is held has not.
+    fn count(&self, pending: &Pending, end: Result<(), Errno>, status: Option<Status>) {
+        let statistics = &self.parts.statistics;
+        let Request { operation, buffers } = &*pending.request;
+        let kind = Kind::of(*operation);
+        match status {
+            Some(Status::Ok) => statistics.done(kind, buffers.length(), pending.submitted),
+            Some(_) => statistics.failed(kind, pending.submitted),
+            None => {}
+        }
+        if let (Operation::Write { offset, .. }, Ok(())) = (operation, end) {
+            statistics.written_to(offset.saturating_add(buffers.length()));
         }
     }
 

@@ -11,6 +11,8 @@ pub const TESTS: &[&[Test]] = &[
     life_cycle::WITH_KVM,
     bare::power::TESTS,
     bare::io::TESTS,
+    bare::locking::TESTS,
+    bare::statistics::TESTS,
     bare::errors::TESTS,
     bare::space::TESTS,
     bare::held::TESTS,

@@ -208,7 +208,11 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     add_disk(&mut command, &full, "format=raw,id=full,werror=report");
     add_disk(&mut command, &long, "format=raw,id=long,werror=report");
     // No lack of space, and so the default policy reports it too.
-    add_disk(&mut command, &long, "format=raw,id=default");
+    add_disk(
+        &mut command,
+        &long,
+        "format=raw,id=default,file.locking=off",
+    );
     let (mut guest, mut client) = linux::boot(context, &mut command)?;
     limit_file_size(guest.machine().id(), Some(2 << 20))?;
 

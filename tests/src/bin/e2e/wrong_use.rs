@@ -39,7 +39,7 @@ pub const WITH_KVM: &[Test] = tests![
 ];
 
 /// Runs a command line and checks that it is refused, with nothing on stdout and this line on stderr.
-fn check_refused(command: &mut Command, line: &str) -> Result<(), Failure> {
+pub fn check_refused(command: &mut Command, line: &str) -> Result<(), Failure> {
     let mut machine = Machine::spawn(command)?;
     machine.expect_exit(1, SOON)?;
     let deadline = machine.started() + SOON;

@@ -11,7 +11,7 @@ use super::driver::*;
 use super::fakes::{Heard, fake_backend};
 use super::strategies::{config, errno, kind, policy};
 use crate::block::{
-    Access, Action, Backend, Completion, Errno, Image, Operation, Request, ThreadPool, Token,
+    Action, Aio, Backend, Completion, Errno, Image, ImageOptions, Operation, Request, Token,
 };
 use crate::sync::lock;
 
@@ -20,34 +20,38 @@ type Log = Arc<Mutex<Vec<(Operation, Option<Errno>)>>>;
 
 /// Some requests of the real backend fail before they begin.
 struct Flaky {
-    pool: ThreadPool,
+    backend: Box<dyn Backend>,
     script: Vec<Option<Errno>>,
     failed: Vec<Completion>,
     log: Log,
 }
 
 impl Backend for Flaky {
-    fn submit(&mut self, token: Token, request: Request) {
+    fn submit(&mut self, token: Token, request: Arc<Request>) {
         let failure = self.script.pop().flatten();
         lock(&self.log).push((request.operation, failure));
         match failure {
-            None => self.pool.submit(token, request),
+            None => self.backend.submit(token, request),
             Some(errno) => {
                 let result = Err(errno);
                 self.failed.push(Completion { token, result });
-                self.pool.completion_event().write(1).unwrap();
+                self.backend.completion_event().write(1).unwrap();
             }
         }
     }
 
+    fn flush_submissions(&mut self) {
+        self.backend.flush_submissions();
+    }
+
     fn completed(&mut self) -> Vec<Completion> {
-        let mut completed = self.pool.completed();
+        let mut completed = self.backend.completed();
         completed.append(&mut self.failed);
         completed
     }
 
     fn completion_event(&self) -> &EventFd {
-        self.pool.completion_event()
+        self.backend.completion_event()
     }
 }
 
@@ -193,20 +197,21 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(config(100))]
+    #![proptest_config(config(200))]
 
     #[test]
     fn the_disk_is_what_the_requests_made_of_it(
+        aio in prop_oneof![Just(Aio::IoUring), Just(Aio::Threads)],
         policy in policy(),
         script in vec(prop_oneof![3 => Just(None), 1 => errno().prop_map(Some)], 0..80),
         batches in vec(batch(), 1..8),
     ) {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(SECTORS * 512).unwrap();
-        let image = Image::open(file.path(), Access::ReadWrite).unwrap();
+        let image = Image::open(file.path(), ImageOptions::default()).unwrap();
         let log = Arc::new(Mutex::default());
         let flaky = Flaky {
-            pool: ThreadPool::new(image, "test").unwrap(),
+            backend: aio.start(image, "test").unwrap(),
             script,
             failed: Vec::new(),
             log: Arc::clone(&log),

@@ -309,7 +309,13 @@ impl Machine {
             .ctl(ControlOperation::Add, self.line.as_raw_fd(), interest)
             .unwrap();
         let deadline = i32::try_from(DEADLINE.as_millis()).unwrap();
-        let events = epoll.wait(deadline, &mut [interest]).unwrap();
+        let events = loop {
+            match epoll.wait(deadline, &mut [interest]) {
+                // The end of a ring that this thread has made interrupts it.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                events => break events.unwrap(),
+            }
+        };
         assert_eq!(events, 1, "no interrupt");
         let _ = self.line.read();
     }
@@ -401,7 +407,13 @@ impl Machine {
     }
 
     /// Asks for something that reaches the backend, and waits until it is there.
-    pub fn submit(&mut self, slot: u16, kind: u32, sector: u64, length: u32) -> (Token, Request) {
+    pub fn submit(
+        &mut self,
+        slot: u16,
+        kind: u32,
+        sector: u64,
+        length: u32,
+    ) -> (Token, Arc<Request>) {
         self.ask(slot, kind, sector, length);
         self.backend.next()
     }

@@ -20,14 +20,14 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// A backend whose requests end when, how, and in which order the test says.
 pub struct FakeBackend {
     shared: Arc<Shared>,
-    submitted: Sender<(Token, Request)>,
+    submitted: Sender<(Token, Arc<Request>)>,
 }
 
 /// The test's hold on a [`FakeBackend`]. When it goes, whatever is in flight ends well, so that a
 /// test that failed does not wait for it.
 pub struct FakeControl {
     shared: Arc<Shared>,
-    submitted: Receiver<(Token, Request)>,
+    submitted: Receiver<(Token, Arc<Request>)>,
 }
 
 struct Shared {
@@ -65,7 +65,7 @@ pub fn fake_backend() -> (FakeBackend, FakeControl) {
 }
 
 impl Backend for FakeBackend {
-    fn submit(&mut self, token: Token, request: Request) {
+    fn submit(&mut self, token: Token, request: Arc<Request>) {
         let mut state = lock(&self.shared.state);
         assert!(!state.in_flight.contains(&token), "{token:?} is in flight");
         if let Some(result) = state.at_once {
@@ -93,14 +93,14 @@ impl Backend for FakeBackend {
 
 impl FakeControl {
     /// Waits for the next request that reaches the backend.
-    pub fn next(&self) -> (Token, Request) {
+    pub fn next(&self) -> (Token, Arc<Request>) {
         self.submitted
             .recv_timeout(DEADLINE)
             .expect("no request reached the backend")
     }
 
     /// Requests that have reached the backend and that nobody has taken from here yet.
-    pub fn arrived(&self) -> Vec<(Token, Request)> {
+    pub fn arrived(&self) -> Vec<(Token, Arc<Request>)> {
         self.submitted.try_iter().collect()
     }
 

@@ -10,4 +10,5 @@ mod life_cycle;
 mod malformed;
 mod notifications;
 mod policies;
+mod statistics;
 mod strategies;

@@ -1,10 +1,14 @@
 //! What the guest reads and writes is what lies in the image.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
-use faultvisor_tests::bare::{Plan, content, pattern};
+use faultvisor_tests::bare::{self, Plan, SOON, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
+use rustix::fs::OFlags;
+use serde_json::json;
 
 use super::image;
 
@@ -18,6 +22,8 @@ pub const TESTS: &[Test] = tests![
     a_read_only_disk_refuses_writes_and_keeps_its_bytes,
     a_request_past_the_end_of_the_disk_fails_alone,
     a_storm_of_requests_leaves_what_it_says,
+    each_cache_mode_keeps_the_data_and_is_shown,
+    requests_go_the_way_that_was_asked_for_and_the_log_says_which,
 ];
 
 fn reads_and_writes_are_the_images_bytes(context: &Context) -> Result<(), Failure> {
@@ -161,6 +167,73 @@ fn a_storm_of_requests_leaves_what_it_says(context: &Context) -> Result<(), Fail
     machine.report("stormed")?.expect(2000, 0, 0)?;
     machine.ends_well()?;
     check_storm(&fs::read(&disk)?, 77, 5, 2000, 4)
+}
+
+fn each_cache_mode_keeps_the_data_and_is_shown(context: &Context) -> Result<(), Failure> {
+    for (cache, direct, no_flush) in [
+        ("writeback", false, false),
+        ("unsafe", false, true),
+        ("none", true, false),
+    ] {
+        let disk = image(context, cache, 5, 500 * 4)?;
+        if direct && !has_direct_io(&disk) {
+            return Err(Failure::skip("the file system here has no direct I/O"));
+        }
+        for aio in ["threads", "io_uring"] {
+            bare::image(&disk, 5, 500 * 4)?;
+            let script = "setup 0\nstorm 0 0 4 500 128 78\nflush 0\nchoose\nexit off";
+            let options = format!("cache={cache},aio={aio}");
+            let mut machine = Plan::new(context, script)?.disk(&disk, &options).start()?;
+            machine.report("stormed")?.expect(500, 0, 0)?;
+            machine.report("done")?.expect(1, 0, 0)?;
+            machine.report("choose")?;
+            let mut client = machine.client()?;
+            let disks = client.execute("query-block", None, SOON)?;
+            let shown = json!({ "writeback": true, "direct": direct, "no-flush": no_flush });
+            check_eq!(disks[0]["inserted"]["cache"], shown);
+            machine.machine.type_text("c")?;
+            machine.ends_well()?;
+            check_storm(&fs::read(&disk)?, 78, 5, 500, 4)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file can be opened past the page cache.
+fn has_direct_io(path: &Path) -> bool {
+    let flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
+    fs::File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .is_ok()
+}
+
+fn requests_go_the_way_that_was_asked_for_and_the_log_says_which(
+    context: &Context,
+) -> Result<(), Failure> {
+    for (aio, line) in [
+        ("threads", "requests are carried out by threads"),
+        ("io_uring", "requests go through io_uring"),
+    ] {
+        let disk = image(context, aio, 5, 1000 * 4)?;
+        let script = "setup 0\nstorm 0 0 4 1000 128 77\nburst 0 flush 200\nexit off";
+        let plan = Plan::new(context, script)?.environment("FAULTVISOR_LOG", "info");
+        let mut machine = plan.disk(&disk, &format!("id=d0,aio={aio}")).start()?;
+        machine.report("stormed")?.expect(1000, 0, 0)?;
+        machine.report("done")?.expect(200, 0, 0)?;
+        machine.ends_well()?;
+        check_storm(&fs::read(&disk)?, 77, 5, 1000, 4)?;
+        let deadline = machine.machine.started() + SOON;
+        let log = machine.machine.messages().wait_for_end(deadline);
+        let log = log.map_err(|_| Failure::new("the log does not end"))?;
+        let said = log.matches("disk 'd0': requests ").count();
+        check!(
+            said == 1 && log.contains(line),
+            "the log of {aio} says: {log}"
+        );
+    }
+    Ok(())
 }
 
 /// Fails unless an image that `before` had filled holds what the storm of `seed` has written.

@@ -6,11 +6,13 @@ pub mod console;
 pub mod errors;
 pub mod held;
 pub mod io;
+pub mod locking;
 pub mod power;
 mod pty;
 pub mod races;
 pub mod sockets;
 pub mod space;
+pub mod statistics;
 pub mod terminal;
 
 use std::path::PathBuf;

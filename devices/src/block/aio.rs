@@ -1,0 +1,79 @@
+//! Which backend carries out a disk's requests.
+
+use std::io;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{Backend, Errno, Image, ThreadPool, Uring};
+
+/// How a disk's requests are carried out (QEMU `aio`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Aio {
+    /// Through io_uring where the kernel offers it, otherwise in threads.
+    #[default]
+    Best,
+    /// Through io_uring, or not at all.
+    IoUring,
+    /// By blocking system calls in threads.
+    Threads,
+}
+
+impl FromStr for Aio {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "io_uring" => Ok(Self::IoUring),
+            "threads" => Ok(Self::Threads),
+            _ => Err("expected io_uring or threads"),
+        }
+    }
+}
+
+/// Why a disk has no backend.
+#[derive(Debug, thiserror::Error)]
+pub enum AioError {
+    /// It was to be io_uring.
+    #[error("aio=io_uring: {}", Errno::of(.0))]
+    IoUring(#[source] io::Error),
+    /// The host refused a descriptor.
+    #[error("{}", Errno::of(.0))]
+    Threads(#[source] io::Error),
+}
+
+impl Aio {
+    /// A backend on an image, for the disk of that name. Says in one line of the log which it is.
+    ///
+    /// # Errors
+    ///
+    /// [`AioError`] when the host refuses what was asked for.
+    pub fn start(self, image: Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
+        self.start_with(image, name, Uring::new)
+    }
+
+    pub(super) fn start_with<B: Backend + 'static>(
+        self,
+        image: Image,
+        name: &str,
+        io_uring: impl FnOnce(Arc<Image>) -> io::Result<B>,
+    ) -> Result<Box<dyn Backend>, AioError> {
+        let image = Arc::new(image);
+        if self != Self::Threads {
+            match io_uring(Arc::clone(&image)) {
+                Ok(backend) => {
+                    tracing::info!("disk '{name}': requests go through io_uring");
+                    return Ok(Box::new(backend));
+                }
+                Err(error) if self == Self::IoUring => return Err(AioError::IoUring(error)),
+                Err(error) => tracing::info!(
+                    "disk '{name}': requests are carried out by threads, as io_uring says: {}",
+                    Errno::of(&error)
+                ),
+            }
+        } else {
+            tracing::info!("disk '{name}': requests are carried out by threads");
+        }
+        let pool = ThreadPool::new(image, name).map_err(AioError::Threads)?;
+        Ok(Box::new(pool))
+    }
+}

@@ -1,0 +1,58 @@
+//! Which backend a disk gets.
+
+use std::io;
+use std::sync::Arc;
+
+use super::bench::file;
+use crate::block::buffers::GuestBuffers;
+use crate::block::{Aio, Image, ImageOptions, Operation, Request, Token, Uring};
+
+fn image() -> (tempfile::NamedTempFile, Image) {
+    let file = file(512);
+    let image = Image::open(file.path(), ImageOptions::default()).unwrap();
+    (file, image)
+}
+
+fn no_ring(_: Arc<Image>) -> io::Result<Uring> {
+    Err(io::Error::from_raw_os_error(libc::EPERM))
+}
+
+#[test]
+fn without_io_uring_threads_do_the_work() {
+    for aio in [Aio::Best, Aio::Threads] {
+        let (_file, image) = image();
+        let mut backend = aio.start_with(image, "test", no_ring).unwrap();
+        let memory = Arc::new(
+            vm_memory::GuestMemoryMmap::from_ranges(&[(vm_memory::GuestAddress(0), 4096)]).unwrap(),
+        );
+        let request = Request {
+            operation: Operation::Flush,
+            buffers: GuestBuffers::none(&memory),
+        };
+        backend.submit(Token(1), Arc::new(request));
+        backend.flush_submissions();
+        let mut completed = Vec::new();
+        while completed.is_empty() {
+            completed = backend.completed();
+            std::thread::yield_now();
+        }
+        assert_eq!(completed[0].result, Ok(()));
+    }
+}
+
+#[test]
+fn who_asks_for_io_uring_gets_nothing_else() {
+    let (_file, image) = image();
+    let error = Aio::IoUring.start_with(image, "test", no_ring).err();
+    assert_eq!(
+        error.unwrap().to_string(),
+        "aio=io_uring: Operation not permitted"
+    );
+}
+
+#[test]
+fn who_asks_for_threads_gets_no_ring() {
+    let (_file, image) = image();
+    let ring = |_| -> io::Result<Uring> { panic!("a ring that nobody asked for") };
+    assert!(Aio::Threads.start_with(image, "test", ring).is_ok());
+}

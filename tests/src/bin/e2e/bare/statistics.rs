@@ -1,0 +1,175 @@
+//! What a disk did is counted exactly.
+
+use std::fs::File;
+
+use faultvisor_tests::bare::{BareMachine, Plan, SOON};
+use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests};
+use serde_json::{Value, json};
+
+use super::{image, limit_file_size};
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    every_request_is_counted_once_as_what_it_came_to,
+    the_statistics_of_a_storm_add_up_while_clients_look_on,
+    the_nodes_are_what_the_disks_have_their_data_on,
+];
+
+/// The statistics of the first disk.
+fn statistics(client: &mut Qmp) -> Result<Value, Failure> {
+    let answer = client.execute("query-blockstats", None, SOON)?;
+    Ok(answer[0]["stats"].clone())
+}
+
+/// Fails unless these numbers are these, and every other one but times is zero.
+fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure> {
+    let members = stats.as_object().into_iter().flatten();
+    for (name, value) in members.filter(|(name, value)| value.is_u64() && !name.ends_with("_ns")) {
+        let found = expected.iter().find(|(expected, _)| expected == name);
+        let number = found.map_or(0, |(_, number)| *number);
+        check!(*value == number, "{name} is {value}, not {number}: {stats}");
+    }
+    check!(
+        expected.iter().all(|(name, _)| stats[*name].is_u64()),
+        "a member is missing: {stats}"
+    );
+    Ok(())
+}
+
+/// Lets the guest go on.
+fn go(machine: &mut BareMachine) -> Result<(), Failure> {
+    Ok(machine.machine.type_text("c")?)
+}
+
+fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result<(), Failure> {
+    for aio in ["io_uring", "threads"] {
+        let disk = image(context, aio, 1, 256)?;
+        // Good ones, then invalid ones; then what the host refuses; then what it refuses and is asked again for.
+        let script = "setup 0\nchoose\n\
+                      burst 0 read 7 0 8\nburst 0 write 5 64 4 9\nburst 0 flush 3\nid 0\n\
+                      read 0 256 1\nread 0 0x7fffffffffffff 1\nwrite 0 255 2 1\nchoose\n\
+                      write 0 120 8 1\nread 0 200 8\nchoose\nwrite 0 100 8 7\nchoose\nexit off";
+        let options = format!("id=d0,aio={aio},werror=report");
+        let mut machine = Plan::new(context, script)?.disk(&disk, &options).start()?;
+        machine.report("choose")?;
+        let mut client = machine.client()?;
+        let stats = statistics(&mut client)?;
+        check_numbers(&stats, &[])?;
+        check_eq!(stats.get("idle_time_ns"), None);
+        check_eq!(stats["timed_stats"], json!([]));
+        check_eq!(stats["account_failed"], json!(true));
+        check_eq!(stats["account_invalid"], json!(true));
+
+        go(&mut machine)?;
+        machine.report("choose")?;
+        let mut expected = vec![
+            ("rd_operations", 7),
+            ("rd_bytes", 7 * 8 * 512),
+            ("wr_operations", 5),
+            ("wr_bytes", 5 * 4 * 512),
+            ("wr_highest_offset", (64 + 5 * 4) * 512),
+            ("flush_operations", 3),
+            ("invalid_rd_operations", 2),
+            ("invalid_wr_operations", 1),
+        ];
+        let stats = statistics(&mut client)?;
+        check_numbers(&stats, &expected)?;
+        for name in ["rd", "wr", "flush"] {
+            let time = &stats[format!("{name}_total_time_ns")];
+            check!(time.as_u64() > Some(0), "{name} took {time} ns");
+        }
+        check!(stats["idle_time_ns"].is_u64(), "no idle time: {stats}");
+
+        // Writes fail past sector 110, and reads past sector 150.
+        limit_file_size(&machine.machine, Some(110 * 512))?;
+        File::options()
+            .write(true)
+            .open(&disk)?
+            .set_len(150 * 512)?;
+        go(&mut machine)?;
+        machine.report("choose")?;
+        expected.extend([("failed_wr_operations", 1), ("failed_rd_operations", 1)]);
+        check_numbers(&statistics(&mut client)?, &expected)?;
+
+        // One that is done, further on than any before.
+        go(&mut machine)?;
+        machine.report("choose")?;
+        expected[2].1 += 1;
+        expected[3].1 += 8 * 512;
+        expected[4].1 = 108 * 512;
+        check_numbers(&statistics(&mut client)?, &expected)?;
+        go(&mut machine)?;
+        machine.ends_well()?;
+    }
+    Ok(())
+}
+
+fn the_statistics_of_a_storm_add_up_while_clients_look_on(
+    context: &Context,
+) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 4000 * 4)?;
+    let script = "setup 0\nchoose\nstorm 0 0 4 4000 128 77\nchoose\nexit off";
+    let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
+    machine.report("choose")?;
+    let mut client = machine.client()?;
+    go(&mut machine)?;
+    let count = |stats: &Value| {
+        ["rd", "wr", "flush"]
+            .iter()
+            .filter_map(|kind| stats[format!("{kind}_operations")].as_u64())
+            .sum::<u64>()
+    };
+    let mut before = 0;
+    for _ in 0..20 {
+        let now = count(&statistics(&mut client)?);
+        check!(before <= now && now <= 4000, "{now} after {before}");
+        before = now;
+    }
+    machine.report("stormed")?.expect(4000, 0, 0)?;
+    machine.report("choose")?;
+    let stats = statistics(&mut client)?;
+    check_eq!(count(&stats), 4000);
+    for kind in ["rd", "wr"] {
+        let operations = stats[format!("{kind}_operations")]
+            .as_u64()
+            .unwrap_or_default();
+        check_eq!(stats[format!("{kind}_bytes")], json!(operations * 4 * 512));
+    }
+    go(&mut machine)?;
+    machine.ends_well()
+}
+
+fn the_nodes_are_what_the_disks_have_their_data_on(context: &Context) -> Result<(), Failure> {
+    let disks = [image(context, "a", 1, 8)?, image(context, "b", 1, 16)?];
+    let plan = Plan::new(context, "setup 0\nread 0 0 8\nchoose\nexit off")?;
+    let plan = plan
+        .disk(&disks[0], "id=a")
+        .disk(&disks[1], "id=b,readonly=on");
+    let mut machine = plan.start()?;
+    machine.report("choose")?;
+    let mut client = machine.client()?;
+    let shown = client.execute("query-block", None, SOON)?;
+    for arguments in [None, Some(json!({ "flat": true }))] {
+        let nodes = client.execute("query-named-block-nodes", arguments, SOON)?;
+        let inserted = [&shown[0]["inserted"], &shown[1]["inserted"]];
+        check_eq!(nodes, json!(inserted));
+    }
+    let of_disks = client.execute("query-blockstats", None, SOON)?;
+    let arguments = json!({ "query-nodes": true });
+    let of_nodes = client.execute("query-blockstats", Some(arguments), SOON)?;
+    for (index, id) in ["a", "b"].into_iter().enumerate() {
+        let (disk, node) = (&of_disks[index], &of_nodes[index]);
+        check_eq!(disk["device"], json!(id));
+        check_eq!(disk["qdev"], json!(format!("/machine/peripheral/{id}")));
+        check_eq!(disk["node-name"], json!(id));
+        check_eq!(node["node-name"], json!(id));
+        check!(node.get("device").is_none(), "a node with a device: {node}");
+        check_eq!(node["stats"]["rd_bytes"], disk["stats"]["rd_bytes"]);
+    }
+    check_eq!(of_disks[0]["stats"]["rd_bytes"], json!(8 * 512));
+    check_eq!(of_disks[1]["stats"]["rd_bytes"], json!(0));
+    go(&mut machine)?;
+    machine.ends_well()
+}
