@@ -27,6 +27,18 @@ const ITEMS_PER_TURN: usize = 256;
 /// How much is read from a client at a time.
 const READ_SIZE: usize = 64 * 1024;
 
+/// How long a client that was told everything has to close its side before the program ends.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// The end, once it has begun.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    /// Until when clients are waited for that have been told everything.
+    lingers_until: Instant,
+    /// Until when others are.
+    ends: Instant,
+}
+
 /// The server, as its subscribers share it. They all run on the monitor's thread.
 pub(crate) type Shared = Rc<RefCell<Server>>;
 
@@ -52,7 +64,7 @@ pub(crate) struct Server {
     throttle: Throttle<Delayed>,
     unasked: Rc<Rendering>,
     standing: Standing,
-    closing: Option<Instant>,
+    closing: Option<Closing>,
     scratch: Vec<u8>,
 }
 
@@ -110,7 +122,11 @@ impl Server {
     /// A session's stream is ready for something.
     pub(crate) fn ready(&mut self, id: SessionId, events: EventSet) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.ready(events, &mut self.scratch);
+            if self.closing.is_some() && events.contains(EventSet::IN) {
+                session.discard(&mut self.scratch);
+            } else {
+                session.ready(events, &mut self.scratch);
+            }
             self.touched.insert(id);
         }
     }
@@ -152,7 +168,10 @@ impl Server {
         for delayed in self.throttle.drain() {
             self.send_default(&delayed);
         }
-        self.closing = Some(later(now, time));
+        self.closing = Some(Closing {
+            lingers_until: later(now, time.min(LINGER)),
+            ends: later(now, time),
+        });
         self.touched.extend(self.sessions.keys());
     }
 
@@ -233,7 +252,7 @@ impl Server {
             };
             let mut goes_on = false;
             if self.closing.is_some() {
-                session.flush();
+                session.wind_up();
             } else {
                 goes_on = session.advance(&mut Surroundings {
                     machine: self.machine.as_ref(),
@@ -252,7 +271,7 @@ impl Server {
             }
             let mut interest = session.interest();
             if self.closing.is_some() {
-                interest.remove(EventSet::IN);
+                interest |= EventSet::IN;
             }
             if goes_on {
                 self.touched.insert(id);
@@ -277,23 +296,35 @@ impl Server {
 
     /// When to wake up even if nothing happens.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        [self.throttle.next_due(), self.closing]
+        let closing = self.closing.map(|closing| {
+            if self.is_flushed() {
+                closing.lingers_until
+            } else {
+                closing.ends
+            }
+        });
+        [self.throttle.next_due(), closing]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Whether the server is done: told to end, with nothing more to send or no more time to.
+    fn is_flushed(&self) -> bool {
+        self.sessions.values().all(Session::is_flushed)
+    }
+
+    /// Whether the server is done: told to end, with nobody left to tell anything or no more time to.
     pub(crate) fn is_done(&self, now: Instant) -> bool {
-        self.closing.is_some_and(|deadline| {
-            now >= deadline || self.sessions.values().all(Session::is_flushed)
+        self.closing.is_some_and(|closing| {
+            let lingered = now >= closing.lingers_until && self.is_flushed();
+            self.sessions.is_empty() || lingered || now >= closing.ends
         })
     }
 
     /// How long is left to end in.
     pub(crate) fn time_to_close(&self, now: Instant) -> Duration {
-        self.closing.map_or(Duration::ZERO, |deadline| {
-            deadline.saturating_duration_since(now)
+        self.closing.map_or(Duration::ZERO, |closing| {
+            closing.ends.saturating_duration_since(now)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The byte streams that a session can be on.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -25,6 +25,16 @@ impl Stream {
         // Answers are whole lines, and the client waits for each.
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
+    }
+}
+
+impl Stream {
+    /// Says that nothing more will be written.
+    pub(crate) fn end_output(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        }
     }
 }
 

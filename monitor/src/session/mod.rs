@@ -82,6 +82,8 @@ pub(crate) struct Session {
     /// Whether anything was read yet.
     has_read: bool,
     input_ended: bool,
+    /// Whether it was told that nothing more will be said.
+    said_all: bool,
     broken: bool,
 }
 
@@ -108,6 +110,7 @@ impl Session {
             turn: Turn::WHOLE,
             has_read: false,
             input_ended: false,
+            said_all: false,
             broken: false,
         };
         if protocol == Protocol::Qmp {
@@ -221,6 +224,26 @@ impl Session {
     /// Ends it, whatever is left to do.
     pub(crate) fn give_up(&mut self) {
         self.broken = true;
+    }
+
+    /// The program ends: sends what is left, and then lets the client know that this was all. It may still be writing, and
+    /// is read for a while, so that it meets no closed door within a message.
+    pub(crate) fn wind_up(&mut self) {
+        self.flush();
+        if self.output.is_empty() && !self.said_all {
+            self.said_all = true;
+            self.broken |= self.stream.end_output().is_err();
+        }
+    }
+
+    /// Reads what nobody will look at any more.
+    pub(crate) fn discard(&mut self, scratch: &mut [u8]) {
+        match self.stream.read(scratch) {
+            Ok(0) => self.broken = true,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.broken = true,
+        }
     }
 
     /// Sends what the client takes.
