@@ -35,6 +35,11 @@ pub const QEMU: Requirement = Requirement {
     program: "qemu-system-x86_64",
     package: "qemu-system-x86",
 };
+/// Opens images as QEMU does.
+pub const QEMU_IO: Requirement = Requirement {
+    program: "qemu-io",
+    package: "qemu-utils",
+};
 /// Unpacks kernels and modules compressed by it.
 pub const XZ: Requirement = Requirement {
     program: "xz",

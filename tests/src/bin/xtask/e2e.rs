@@ -11,6 +11,7 @@ use faultvisor_tests::child::Guarded;
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab::{self, Payload, Settings};
+use faultvisor_tests::packages;
 use faultvisor_tests::suite::{Outcome, Record, Report, TestResult, chain};
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::transcript::{NoLine, Transcript};
@@ -49,6 +50,10 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<Results, Box<dyn E
     if !here.is_empty() {
         console::note("end-to-end tests on this machine");
         let python = python::with_qmp(workspace);
+        if let Err(error) = packages::ensure_installed(&[packages::QEMU_IO], &console::note) {
+            // The test that needs it is skipped, and says so.
+            console::note(&error.to_string());
+        }
         add(run_here(
             &binaries,
             &images,
