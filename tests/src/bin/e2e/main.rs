@@ -89,9 +89,9 @@ struct PlaceArguments {
     /// The directory of the guest's images.
     #[arg(long)]
     guest: PathBuf,
-    /// The bare-metal guest.
+    /// The bare-metal guest; the demonstration does without it.
     #[arg(long)]
-    bare_guest: PathBuf,
+    bare_guest: Option<PathBuf>,
     /// A Python that has qemu.qmp.
     #[arg(long)]
     python: Option<PathBuf>,
@@ -104,9 +104,10 @@ impl PlaceArguments {
             self.program.clone().into(),
             "--guest".into(),
             self.guest.clone().into(),
-            "--bare-guest".into(),
-            self.bare_guest.clone().into(),
         ];
+        if let Some(bare_guest) = &self.bare_guest {
+            arguments.extend(["--bare-guest".into(), bare_guest.clone().into()]);
+        }
         if let Some(python) = &self.python {
             arguments.extend(["--python".into(), python.clone().into()]);
         }
@@ -119,7 +120,7 @@ impl From<PlaceArguments> for Place {
         Self {
             program: arguments.program,
             guest: GuestImages::at(arguments.guest),
-            bare_guest: arguments.bare_guest,
+            bare_guest: arguments.bare_guest.unwrap_or_default(),
             python: arguments.python,
         }
     }
