@@ -19,8 +19,33 @@ pub enum Durability {
     Durable,
 }
 
-/// What to do, and where on the disk. Offsets and lengths are in bytes.
+/// A part of the disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub length: u64,
+}
+
+impl Range {
+    /// The first byte behind it.
+    pub fn end(self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+}
+
+/// Whether a part of the disk that is to read as zeroes may lose its space on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeroing {
+    /// It keeps its space: a later write there does not run out of it.
+    KeepSpace,
+    /// Its space may be given back.
+    MayUnmap,
+}
+
+/// What to do, and where on the disk. Offsets and lengths are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     /// Fill the buffers from the disk.
     Read {
@@ -36,11 +61,25 @@ pub enum Operation {
     },
     /// Make every completed write durable.
     Flush,
+    /// Nobody needs what is there any more. What is read there later is anything.
+    Discard {
+        /// Where, in this order.
+        ranges: Vec<Range>,
+    },
+    /// Let these read as zeroes.
+    WriteZeroes {
+        /// Where, in this order.
+        ranges: Vec<Range>,
+        /// What may become of their space.
+        zeroing: Zeroing,
+        /// When they count as written.
+        durability: Durability,
+    },
 }
 
 impl Operation {
-    /// Whether the error policy for reads applies. Flushes count as writes.
-    pub fn is_read(self) -> bool {
+    /// Whether the error policy for reads applies. Everything else counts as a write.
+    pub fn is_read(&self) -> bool {
         matches!(self, Self::Read { .. })
     }
 }
@@ -63,6 +102,52 @@ pub struct Completion {
     pub result: Result<(), Errno>,
 }
 
+impl Request {
+    /// Bytes of the disk that it is about.
+    pub fn length(&self) -> u64 {
+        match &self.operation {
+            Operation::Read { .. } | Operation::Write { .. } => self.buffers.length(),
+            Operation::Flush => 0,
+            Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => ranges
+                .iter()
+                .fold(0, |sum, range| range.length.saturating_add(sum)),
+        }
+    }
+
+    /// The first byte behind all that it is about; zero for a flush.
+    pub fn end(&self) -> u64 {
+        match &self.operation {
+            Operation::Read { offset } | Operation::Write { offset, .. } => {
+                offset.saturating_add(self.buffers.length())
+            }
+            Operation::Flush => 0,
+            Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => {
+                ranges.iter().map(|range| range.end()).max().unwrap_or(0)
+            }
+        }
+    }
+}
+
+/// What a host can do with one range at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RangeLimits {
+    /// Longest range, in bytes.
+    pub max_length: u64,
+    /// What its ends should be multiples of, in bytes, to be worth it.
+    pub alignment: u32,
+}
+
+/// What a backend offers beside reading, writing and flushing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// [`Operation::Discard`], if it does anything.
+    pub discard: Option<RangeLimits>,
+    /// [`Operation::WriteZeroes`].
+    pub write_zeroes: Option<RangeLimits>,
+    /// Whether [`Zeroing::MayUnmap`] gives space back.
+    pub unmaps: bool,
+}
+
 /// Where a disk's bytes are. Owned by one disk thread.
 pub trait Backend: Send {
     /// Takes a request. Never waits for the medium. Every submitted token comes back once
@@ -78,4 +163,18 @@ pub trait Backend: Send {
 
     /// Readable while completions wait; [`Backend::completed`] makes it unreadable again.
     fn completion_event(&self) -> &EventFd;
+
+    /// The disk's length now, in bytes.
+    fn length(&self) -> u64;
+
+    /// What it can do beside reading, writing and flushing. That never changes.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes the disk longer, with zeroes, or shorter. Nothing is in flight. It may wait for the
+    /// medium.
+    ///
+    /// # Errors
+    ///
+    /// What the host says; then the length is what it was.
+    fn resize(&mut self, length: u64) -> Result<(), Errno>;
 }

@@ -42,6 +42,13 @@ pub(super) struct Alignment {
     pub file: usize,
 }
 
+impl Alignment {
+    /// Whether a place or a length is a whole number of what files are moved in.
+    pub(super) fn is_whole(self, bytes: u64) -> bool {
+        bytes.is_multiple_of(self.file as u64)
+    }
+}
+
 /// What suffices for common storage, where the host does not say.
 const CAUTIOUS: Alignment = Alignment {
     memory: 4096,

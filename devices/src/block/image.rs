@@ -6,10 +6,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cache::{self, Alignment, CacheMode};
+use super::limits;
 use super::locking::{self, LockError, Locking};
-use super::{Errno, SECTOR_SIZE};
+use super::{Capabilities, Errno, SECTOR_SIZE};
 
 /// Whether the guest may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,8 +80,9 @@ pub struct Image {
     direct: Option<Direct>,
     cache: CacheMode,
     path: PathBuf,
-    length: u64,
+    length: AtomicU64,
     access: Access,
+    capabilities: Capabilities,
     /// Why the page cache can no longer be trusted; see [`Image::may_flush`].
     failed_flush: OnceLock<Errno>,
 }
@@ -134,6 +137,10 @@ impl Image {
             let path = path.to_owned();
             return Err(OpenError::Unaligned { path, length });
         }
+        let capabilities = match access {
+            Access::ReadWrite => limits::capabilities(&file, length),
+            Access::ReadOnly => Capabilities::default(),
+        };
         let mut direct = None;
         if cache == CacheMode::None {
             let cached = file;
@@ -148,8 +155,9 @@ impl Image {
             direct,
             cache,
             path: path.to_owned(),
-            length,
+            length: AtomicU64::new(length),
             access,
+            capabilities,
             failed_flush: OnceLock::new(),
         })
     }
@@ -163,8 +171,9 @@ impl Image {
             direct: None,
             cache: CacheMode::Writeback,
             path: PathBuf::new(),
-            length,
+            length: AtomicU64::new(length),
             access: Access::ReadWrite,
+            capabilities: Capabilities::default(),
             failed_flush: OnceLock::new(),
         }
     }
@@ -218,9 +227,40 @@ impl Image {
         &self.path
     }
 
-    /// Length in bytes when it was opened; a multiple of [`SECTOR_SIZE`].
+    /// Length in bytes, when it was opened or as it was made since; a multiple of
+    /// [`SECTOR_SIZE`].
     pub fn length(&self) -> u64 {
-        self.length
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// What the host can do with it beside reading and writing.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Makes a file that long. A block device has the length that it has: a shorter disk uses its
+    /// beginning, as in QEMU.
+    ///
+    /// # Errors
+    ///
+    /// What the host says; EINVAL for a length past the end of a block device.
+    pub(super) fn resize(&self, length: u64) -> Result<(), Errno> {
+        let mut file = self.cached_file();
+        let errno = |error: io::Error| Errno::of(&error);
+        if file
+            .metadata()
+            .map_err(errno)?
+            .file_type()
+            .is_block_device()
+        {
+            if length > file.seek(SeekFrom::End(0)).map_err(errno)? {
+                return Err(Errno(libc::EINVAL));
+            }
+        } else {
+            file.set_len(length).map_err(errno)?;
+        }
+        self.length.store(length, Ordering::Release);
+        Ok(())
     }
 
     /// Whether the guest may write.

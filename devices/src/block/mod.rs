@@ -11,6 +11,7 @@ pub mod buffers;
 pub mod cache;
 pub mod errno;
 pub mod image;
+mod limits;
 pub mod locking;
 pub mod policy;
 mod pool;
@@ -22,7 +23,10 @@ mod tests;
 mod uring;
 
 pub use aio::{Aio, AioError};
-pub use backend::{Backend, Completion, Durability, Operation, Request, Token};
+pub use backend::{
+    Backend, Capabilities, Completion, Durability, Operation, Range, RangeLimits, Request, Token,
+    Zeroing,
+};
 pub use cache::CacheMode;
 pub use errno::Errno;
 pub use image::{Access, Image, ImageOptions, OpenError};

@@ -7,7 +7,7 @@ use std::thread;
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::{Backend, Completion, Errno, Image, Request, Token, raw};
+use super::{Backend, Capabilities, Completion, Errno, Image, Request, Token, raw};
 use crate::sync::{lock, wait};
 
 /// Requests that one disk carries out at the same time. More than the depth at which common
@@ -98,6 +98,18 @@ impl Backend for ThreadPool {
         // Cleared first: what completes after this makes it readable again.
         let _ = self.shared.done.read();
         std::mem::take(&mut lock(&self.shared.state).completed)
+    }
+
+    fn length(&self) -> u64 {
+        self.shared.image.length()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.shared.image.capabilities()
+    }
+
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        self.shared.image.resize(length)
     }
 
     fn completion_event(&self) -> &EventFd {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::progress::{Progress, Step, Transfer, Way};
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::progress::{Allocation, Progress, Step, Transfer, Way};
 use super::{Errno, Image, Request};
 
 /// Does what the request says, to the end or to the first error.
@@ -32,6 +34,12 @@ pub(super) fn execute(image: &Image, request: Arc<Request>) -> Result<(), Errno>
                 .sync_data()
                 .map(|()| 0)
                 .map_err(|error| Errno::of(&error)),
+            Step::Allocate(Allocation { mode, range }) => {
+                let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
+                fallocate(image.file(), mode, range.offset, range.length)
+                    .map(|()| 0)
+                    .map_err(|error| Errno(error.raw_os_error()))
+            }
             Step::Done(result) => return result,
         };
         progress.ended(image, result);

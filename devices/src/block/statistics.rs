@@ -14,15 +14,18 @@ pub enum Kind {
     Write,
     /// Flushes.
     Flush,
+    /// Discards.
+    Unmap,
 }
 
 impl Kind {
-    /// What an operation counts as.
-    pub fn of(operation: Operation) -> Self {
+    /// What an operation counts as. Writing zeroes is writing, as in QEMU.
+    pub fn of(operation: &Operation) -> Self {
         match operation {
             Operation::Read { .. } => Self::Read,
-            Operation::Write { .. } => Self::Write,
+            Operation::Write { .. } | Operation::WriteZeroes { .. } => Self::Write,
             Operation::Flush => Self::Flush,
+            Operation::Discard { .. } => Self::Unmap,
         }
     }
 }
@@ -47,7 +50,7 @@ pub struct Counts {
 /// moment of the reading, and all of them when no request is on its way.
 #[derive(Debug)]
 pub struct Statistics {
-    kinds: [Cells; 3],
+    kinds: [Cells; 4],
     highest_written: AtomicU64,
     /// Since `epoch`, in nanoseconds; zero for never.
     last_access: AtomicU64,
@@ -139,6 +142,7 @@ impl Statistics {
             Kind::Read => &self.kinds[0],
             Kind::Write => &self.kinds[1],
             Kind::Flush => &self.kinds[2],
+            Kind::Unmap => &self.kinds[3],
         }
     }
 }

@@ -17,8 +17,8 @@ use io_uring::types::{Fixed, FsyncFlags};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::progress::{Progress, Step, Way};
-use super::{Backend, Completion, Errno, Image, Request, Token};
+use super::progress::{Allocation, Progress, Step, Way};
+use super::{Backend, Capabilities, Completion, Errno, Image, Request, Token};
 
 /// Requests that one disk has with the kernel at the same time. What is submitted beyond that waits
 /// in a queue, whose length the submitter limits: a disk's queue has 256 places.
@@ -69,6 +69,7 @@ impl Uring {
             opcode::Readv::CODE,
             opcode::Writev::CODE,
             opcode::Fsync::CODE,
+            opcode::Fallocate::CODE,
         ];
         if !needed.into_iter().all(|code| probe.is_supported(code)) {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
@@ -221,6 +222,12 @@ fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
         Step::Sync => Ok(opcode::Fsync::new(IMAGE)
             .flags(FsyncFlags::DATASYNC)
             .build()),
+        Step::Allocate(Allocation { mode, range }) => {
+            Ok(opcode::Fallocate::new(IMAGE, range.length)
+                .offset(range.offset)
+                .mode(mode)
+                .build())
+        }
         Step::Done(result) => Err(result),
     }
 }
@@ -257,6 +264,18 @@ impl Backend for Uring {
         self.fill();
         self.enter();
         std::mem::take(&mut self.finished)
+    }
+
+    fn length(&self) -> u64 {
+        self.image.length()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.image.capabilities()
+    }
+
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        self.image.resize(length)
     }
 
     fn completion_event(&self) -> &EventFd {

@@ -4,3 +4,4 @@ mod backends;
 mod bench;
 mod fallback;
 mod progress;
+mod ranges;

@@ -172,7 +172,7 @@ fn transfer(
     let buffers = GuestBuffers::new(memory, data.iter().copied());
     let operation = operation(sector.saturating_mul(SECTOR_SIZE));
     let (true, Ok(buffers)) = (fits, buffers) else {
-        return Ok(Parsed::Invalid(Kind::of(operation), answer));
+        return Ok(Parsed::Invalid(Kind::of(&operation), answer));
     };
     let data_length = if operation.is_read() {
         // Below 4 GiB, as it is within the limit.

@@ -316,7 +316,7 @@ impl Worker {
                 );
                 continue;
             };
-            let status = self.judge(pending.request.operation, end);
+            let status = self.judge(&pending.request.operation, end);
             self.count(&pending, end, status);
             match (status, &mut active) {
                 (Some(status), Some(active)) if result.is_ok() => {
@@ -342,7 +342,7 @@ impl Worker {
     /// What the guest is to be told of a request's end, or nothing when the request is to be held.
     /// An error is the observer's to hear of, and marks the disk, even when the driver that sent
     /// the request is gone: what it wrote is still missing from the disk.
-    fn judge(&self, operation: Operation, end: Result<(), Errno>) -> Option<Status> {
+    fn judge(&self, operation: &Operation, end: Result<(), Errno>) -> Option<Status> {
         let Err(errno) = end else {
             return Some(Status::Ok);
         };
@@ -371,27 +371,36 @@ impl Worker {
     /// Counts a request that has ended, as what its guest is to be told. One that is held has not.
     fn count(&self, pending: &Pending, end: Result<(), Errno>, status: Option<Status>) {
         let statistics = &self.parts.statistics;
-        let Request { operation, buffers } = &*pending.request;
-        let kind = Kind::of(*operation);
+        let request = &*pending.request;
+        let kind = Kind::of(&request.operation);
         match status {
-            Some(Status::Ok) => statistics.done(kind, buffers.length(), pending.submitted),
+            Some(Status::Ok) => statistics.done(kind, request.length(), pending.submitted),
             Some(_) => statistics.failed(kind, pending.submitted),
             None => {}
         }
-        if let (Operation::Write { offset, .. }, Ok(())) = (operation, end) {
-            statistics.written_to(offset.saturating_add(buffers.length()));
+        if kind == Kind::Write && end.is_ok() {
+            statistics.written_to(request.end());
         }
     }
 
-    fn log(&self, operation: Operation, errno: Errno, action: Action) {
+    fn log(&self, operation: &Operation, errno: Errno, action: Action) {
         let id = &self.parts.configuration.id;
-        match operation {
-            Operation::Read { offset } | Operation::Write { offset, .. } => tracing::info!(
-                "disk '{id}': {} at sector {} failed: {errno}; {action:?}",
-                if operation.is_read() { "read" } else { "write" },
-                offset / SECTOR_SIZE,
-            ),
-            Operation::Flush => tracing::info!("disk '{id}': flush failed: {errno}; {action:?}"),
+        let (name, offset) = match operation {
+            Operation::Read { offset } => ("read", Some(*offset)),
+            Operation::Write { offset, .. } => ("write", Some(*offset)),
+            Operation::Flush => ("flush", None),
+            Operation::Discard { ranges } => ("discard", ranges.first().map(|range| range.offset)),
+            Operation::WriteZeroes { ranges, .. } => {
+                ("write of zeroes", ranges.first().map(|range| range.offset))
+            }
+        };
+        match offset.map(|offset| offset / SECTOR_SIZE) {
+            Some(sector) => {
+                tracing::info!(
+                    "disk '{id}': {name} at sector {sector} failed: {errno}; {action:?}"
+                );
+            }
+            None => tracing::info!("disk '{id}': {name} failed: {errno}; {action:?}"),
         }
     }
 }

@@ -92,7 +92,7 @@ impl Twin {
             for asked in std::mem::take(&mut self.waiting) {
                 let (token, request) = self.machine.backend.next();
                 let offset = 512 * u64::from(asked.slot);
-                match (asked.kind, request.operation) {
+                match (asked.kind, request.operation.clone()) {
                     (IN, Operation::Read { offset: at }) => assert_eq!(at, offset),
                     (OUT, Operation::Write { offset: at, .. }) => assert_eq!(at, offset),
                     (FLUSH, Operation::Flush) => {}

@@ -11,7 +11,8 @@ use super::driver::*;
 use super::fakes::{Heard, fake_backend};
 use super::strategies::{config, errno, kind, policy};
 use crate::block::{
-    Action, Aio, Backend, Completion, Errno, Image, ImageOptions, Operation, Request, Token,
+    Action, Aio, Backend, Capabilities, Completion, Errno, Image, ImageOptions, Operation, Request,
+    Token,
 };
 use crate::sync::lock;
 
@@ -29,7 +30,7 @@ struct Flaky {
 impl Backend for Flaky {
     fn submit(&mut self, token: Token, request: Arc<Request>) {
         let failure = self.script.pop().flatten();
-        lock(&self.log).push((request.operation, failure));
+        lock(&self.log).push((request.operation.clone(), failure));
         match failure {
             None => self.backend.submit(token, request),
             Some(errno) => {
@@ -52,6 +53,18 @@ impl Backend for Flaky {
 
     fn completion_event(&self) -> &EventFd {
         self.backend.completion_event()
+    }
+
+    fn length(&self) -> u64 {
+        self.backend.length()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        self.backend.resize(length)
     }
 }
 
@@ -188,7 +201,7 @@ impl Model {
         let is_it = |operation: &Operation| match *operation {
             Operation::Read { offset } => made.kind == IN && offset == made.offset as u64,
             Operation::Write { offset, .. } => made.kind == OUT && offset == made.offset as u64,
-            Operation::Flush => false,
+            _ => false,
         };
         let last = log.iter().rev().find(|(operation, _)| is_it(operation));
         assert_eq!(last.is_some(), made.kind != FLUSH);

@@ -11,7 +11,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::super::{Disk, DiskObserver, IoError};
 use super::driver::USED;
 use crate::block::policy::Run;
-use crate::block::{Backend, Completion, Errno, IoStatus, Request, Token};
+use crate::block::{
+    Backend, Capabilities, Completion, Errno, IoStatus, RangeLimits, Request, Token,
+};
 use crate::sync::{lock, wait_timeout};
 
 /// Far longer than anything here takes, however busy the host is.
@@ -44,6 +46,8 @@ struct State {
     at_once: Option<Result<(), Errno>>,
     /// How often the worker has looked for completions.
     looks: u64,
+    length: u64,
+    resize_error: Option<Errno>,
 }
 
 pub fn fake_backend() -> (FakeBackend, FakeControl) {
@@ -88,6 +92,32 @@ impl Backend for FakeBackend {
 
     fn completion_event(&self) -> &EventFd {
         &self.shared.event
+    }
+
+    fn length(&self) -> u64 {
+        lock(&self.shared.state).length
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let limits = RangeLimits {
+            max_length: 1 << 20,
+            alignment: 4096,
+        };
+        Capabilities {
+            discard: Some(limits),
+            write_zeroes: Some(limits),
+            unmaps: true,
+        }
+    }
+
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        let mut state = lock(&self.shared.state);
+        assert!(state.in_flight.is_empty(), "resized under a request");
+        if let Some(errno) = state.resize_error {
+            return Err(errno);
+        }
+        state.length = length;
+        Ok(())
     }
 }
 
