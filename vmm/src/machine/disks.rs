@@ -10,7 +10,7 @@ use faultvisor_devices::block::{
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
-use faultvisor_devices::virtio::block::{Disk, DiskObserver, ErrorKind, IoError};
+use faultvisor_devices::virtio::block::{Disk, DiskObserver, ErrorKind, IoError, ResizeDone};
 use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
@@ -233,6 +233,19 @@ impl MachineDisk {
             length: low(mmio::WINDOW),
             interrupt: interrupt(self.index),
         }
+    }
+
+    /// The image's path, as the command line has it.
+    pub(super) fn path(&self) -> &str {
+        &self.shown.path
+    }
+
+    pub(super) fn access(&self) -> Access {
+        self.disk.configuration().access
+    }
+
+    pub(super) fn resize(&self, length: u64, done: ResizeDone) {
+        self.disk.resize(length, done);
     }
 
     pub(super) fn resume(&self, run: Run) {
