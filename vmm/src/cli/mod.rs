@@ -5,6 +5,7 @@ mod drive;
 mod key_value;
 mod serial;
 mod size;
+mod throttling;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use faultvisor_monitor::ListenAddress;
 
 pub use drive::{Drive, Format};
 pub use serial::SerialPort;
+pub use throttling::Throttling;
 
 use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
