@@ -7,6 +7,8 @@ use crate::memory::{load, store};
 
 /// Registers (virtio 1.2 §4.2.2).
 pub mod register {
+    pub const VERSION: u64 = 0x004;
+    pub const DEVICE_ID: u64 = 0x008;
     pub const DEVICE_FEATURES: u64 = 0x010;
     pub const DEVICE_FEATURES_SEL: u64 = 0x014;
     pub const DRIVER_FEATURES: u64 = 0x020;
@@ -23,6 +25,9 @@ pub mod register {
     pub const CAPACITY: u64 = 0x100;
 }
 
+/// The version of the registers that this driver knows, and the ID of a block device (virtio 1.2 §4.2.2, §5).
+const MODERN: u32 = 2;
+const BLOCK_DEVICE: u32 = 2;
 /// Device status: ACKNOWLEDGE and DRIVER; with FEATURES_OK; with DRIVER_OK.
 const ACKNOWLEDGED: u32 = 3;
 const AGREED: u32 = ACKNOWLEDGED | 8;
@@ -138,6 +143,11 @@ impl Disk {
             in_flight: [false; SLOTS],
             doubled: 0,
         }
+    }
+
+    /// Whether there is a disk behind the registers.
+    pub fn is_there(&self) -> bool {
+        self.get(register::VERSION) == MODERN && self.get(register::DEVICE_ID) == BLOCK_DEVICE
     }
 
     /// Reads a register.
