@@ -7,7 +7,9 @@
 
 mod boot;
 mod disk;
+mod histogram;
 mod machine;
+mod measurement;
 mod memory;
 mod pattern;
 mod requests;
