@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use faultvisor_tests::packages;
 use faultvisor_tests::tool;
@@ -42,9 +42,11 @@ impl Fio {
         command.args(["--time_based", "--runtime"]);
         command.arg(format!("{}ms", self.time.as_millis()));
         let (before, machine_before) = (cpu_time::children()?, cpu_time::machine()?);
+        let started = Instant::now();
         let output = tool::output(&mut command)?;
         let spent = cpu_time::children()?.saturating_sub(before);
         let machine = cpu_time::machine()?.saturating_sub(machine_before);
+        let seconds = started.elapsed().as_secs_f64();
         let result = serde_json::from_slice(&output)?;
         let result = Outcome::read(&result, job.kind).ok_or("fio's report lacks something")?;
         Ok(Sample {
@@ -53,7 +55,7 @@ impl Fio {
             p99: result.p99,
             cpu: spent.saturating_sub(self.start).as_secs_f64() * 1e6 / result.count,
             kicks: None,
-            others: machine.saturating_sub(spent).as_secs_f64() / self.time.as_secs_f64(),
+            others: machine.saturating_sub(spent).as_secs_f64() / seconds,
         })
     }
 

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use faultvisor_tests::bare::Report;
 use faultvisor_tests::machine::Machine;
+use faultvisor_tests::microvm;
 
 use super::cpu_time::Snapshot;
 use super::job::{Job, Kind, Order, Sample};
@@ -16,7 +17,7 @@ use super::medium::{Cache, Medium};
 /// How long a guest may take beyond what it is asked to.
 const LIMIT: Duration = Duration::from_secs(60);
 /// What the guest needs for one disk.
-const MEMORY_MIB: &str = "48";
+const MEMORY_MIB: u32 = 48;
 /// The share of a job's time that it runs without being measured first: memory is touched, and the host's file system
 /// has looked up what it needs.
 const WARM_UP: f64 = 0.2;
@@ -33,48 +34,32 @@ impl Vmm {
     fn vcpu_thread(&self) -> &'static str {
         match self {
             Self::Faultvisor(_) => "vcpu0",
-            Self::Microvm(_) => "CPU 0/KVM",
+            Self::Microvm(_) => microvm::VCPU_THREAD,
         }
     }
 
-    fn command(&self, medium: &Medium) -> Command {
-        let image = medium.image().display();
-        let cache = match medium.cache {
-            Cache::None => "none",
-            Cache::Writeback => "writeback",
+    fn command(&self, kernel: &Path, script: &Path, medium: &Medium) -> Command {
+        let image = medium.image();
+        let options = match medium.cache {
+            Cache::None => "cache=none,aio=io_uring",
+            Cache::Writeback => "cache=writeback,aio=io_uring",
         };
         match self {
             Self::Faultvisor(program) => {
                 let mut command = Command::new(program);
+                command.arg("--kernel").arg(kernel);
+                command.arg("--initrd").arg(script);
                 command.args(["--append", "acpi=off", "-m", &format!("{MEMORY_MIB}M")]);
                 command.args(["--serial", "stdio", "--no-reboot", "--drive"]);
-                command.arg(format!(
-                    "file={image},format=raw,id=disk0,cache={cache},aio=io_uring"
-                ));
+                command.arg(format!("file={},format=raw,{options}", image.display()));
                 command
             }
             Self::Microvm(program) => {
-                let mut command = Command::new(program);
-                command.args(["-M", MICROVM, "-accel", "kvm", "-m", MEMORY_MIB]);
-                // A KVM without hardware virtualization offers that register, but does not let it be set.
-                command.args(["-cpu", "host,-arch-capabilities"]);
-                command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
-                command.args(["-serial", "stdio", "-no-reboot"]);
-                command.args(["-name", "bench,debug-threads=on"]);
-                command.args(["-global", "virtio-mmio.force-legacy=false"]);
-                command.args(["-object", "iothread,id=io0", "-drive"]);
-                command.arg(format!(
-                    "if=none,id=disk0,file={image},format=raw,cache={cache},aio=io_uring"
-                ));
-                command.args(["-device", "virtio-blk-device,drive=disk0,iothread=io0"]);
-                command
+                microvm::command(program, kernel, script, MEMORY_MIB, (image, options))
             }
         }
     }
 }
-
-/// The smallest machine; without ACPI, so that it announces its disks on the kernel's command line.
-const MICROVM: &str = "microvm,acpi=off,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on";
 
 /// How a job is done by guests.
 #[derive(Debug)]
@@ -93,9 +78,7 @@ impl Guests {
     /// Runs a job once.
     pub fn run(&self, vmm: &Vmm, medium: &Medium, job: Job) -> Result<Sample, Box<dyn Error>> {
         fs::write(&self.script, self.script_of(job))?;
-        let mut command = vmm.command(medium);
-        command.arg("-kernel").arg(&self.kernel);
-        command.arg("-initrd").arg(&self.script);
+        let mut command = vmm.command(&self.kernel, &self.script, medium);
         let mut machine = Machine::spawn(&mut command)?;
         self.follow(vmm, &mut machine, job).map_err(|error| {
             let said = [machine.serial(), machine.messages()].map(|said| said.tail(3));
