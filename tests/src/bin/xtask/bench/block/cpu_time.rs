@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Milliseconds between the kernel's counts in `/proc/stat` and `/proc/…/stat` (`USER_HZ` is 100 on x86-64).
 const TICK: u64 = 10;
+
+/// For how long one looks whether the machine is quiet, and the share of a CPU that it may be busy then.
+const LOOK: Duration = Duration::from_secs(1);
+const QUIET: u32 = 5;
 
 /// What each thread of a process has had until a moment, and all CPUs together.
 #[derive(Debug, Clone)]
@@ -90,6 +95,19 @@ pub fn children() -> io::Result<Duration> {
 pub fn machine() -> io::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     busy(&stat).ok_or_else(|| io::Error::other("a strange /proc/stat"))
+}
+
+/// Waits until the machine is quiet, but no longer than that.
+pub fn await_quiet(patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        let before = machine()?;
+        thread::sleep(LOOK);
+        if machine()?.saturating_sub(before) < LOOK / QUIET {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// How busy the machine has been in the last minute.

@@ -48,6 +48,9 @@ pub struct Options {
     /// Whether the host's page cache is passed by, or has all of the file.
     #[arg(long, value_enum, default_value_t = Cache::None)]
     cache: Cache,
+    /// For how many seconds each run is put off while something else keeps the machine busy.
+    #[arg(long, default_value_t = 0)]
+    patience: u64,
     /// Only these; all if not given.
     #[arg(long = "only", value_enum)]
     contenders: Vec<Contender>,
@@ -139,6 +142,7 @@ impl Bench {
                 // Nobody is always the one who comes after a certain other.
                 for turn in 0..contenders.len() {
                     let index = (round + turn) % contenders.len();
+                    cpu_time::await_quiet(Duration::from_secs(options.patience))?;
                     let sample = self.run(contenders[index], job)?;
                     print(&name, contenders[index], &sample);
                     entries[index].samples.push(sample);

@@ -94,6 +94,8 @@ impl Guests {
         let measured = machine.wait_for_line(" measured ", limit)?;
         let after = Snapshot::of(machine.id())?;
         let latencies = machine.wait_for_line(" latencies ", limit)?;
+        // Only now is it let go on, and end.
+        machine.type_text("!")?;
         machine.expect_exit(0, limit)?;
         let spent = after
             .since(&before, vmm.vcpu_thread())
@@ -143,8 +145,8 @@ impl Guests {
             )
         };
         let (warm_up, measured) = (measure(WARM_UP, 1), measure(1.0, 2));
-        // In both machines, this ends the program: neither reboots.
-        format!("setup 0\n{warm_up}\nawait\n{measured}\nexit fault\n")
+        // It waits to be looked at before and after. Its end is that of the program: neither machine reboots.
+        format!("setup 0\n{warm_up}\nawait\n{measured}\nawait\nexit fault\n")
     }
 }
 
