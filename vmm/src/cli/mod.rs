@@ -94,7 +94,9 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
         "drive",
         "KEYS",
         "Disk: file=PATH[,format=raw][,id=ID][,readonly=on][,werror=report|ignore|enospc|stop]\
-         [,rerror=report|ignore|stop][,serial=TEXT][,cache=writeback|none|unsafe][,aio=io_uring|threads][,file.locking=on|off|auto]",
+         [,rerror=report|ignore|stop][,serial=TEXT][,cache=writeback|none|unsafe][,aio=io_uring|threads][,file.locking=on|off|auto]\
+         [,throttling.bps-total=N][,throttling.iops-total=N] (and -read, -write, each with -max and -max-length)\
+         [,throttling.iops-size=BYTES][,throttling.group=NAME]",
     ),
     (
         "serial",
