@@ -46,12 +46,18 @@ impl<T> Limiter<T> {
     }
 
     /// Takes a request, and gives it back if it may be submitted at once.
-    pub(super) fn push(&mut self, token: Token, request: &Request, with: T) -> Option<T> {
+    pub(super) fn push(
+        &mut self,
+        token: Token,
+        request: &Request,
+        with: T,
+        now: Instant,
+    ) -> Option<T> {
         let Some(direction) = Direction::of(&request.operation) else {
             return Some(with);
         };
         self.queue
-            .push(direction, request.length(), (token, with), Instant::now())
+            .push(direction, request.length(), (token, with), now)
             .map(|(_, with)| with)
     }
 
@@ -74,6 +80,9 @@ impl<T> Limiter<T> {
     /// set anew, or taken back: otherwise it would go on being readable.
     pub(super) fn set_timer(&mut self) -> io::Result<()> {
         let due = self.queue.due();
+        if due.is_none() && self.set.is_none() {
+            return Ok(());
+        }
         let now = Instant::now();
         if due == self.set && due.is_none_or(|due| due > now) {
             return Ok(());

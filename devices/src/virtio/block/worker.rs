@@ -176,14 +176,15 @@ impl Worker {
         self.drained.drain(..).for_each(|drained| drained());
         // All of it in the order of its arrival, what was held before what had to wait.
         let mut again = std::mem::take(&mut self.held);
+        let now = Instant::now();
         for pending in again.values_mut() {
-            pending.submitted = Instant::now();
+            pending.submitted = now;
         }
         again.extend(self.limiter.drain());
         let mut ready = Vec::new();
         for (token, pending) in again {
             let request = Arc::clone(&pending.request);
-            let passed = self.limiter.push(token, &request, pending);
+            let passed = self.limiter.push(token, &request, pending, now);
             ready.extend(passed.map(|pending| (token, pending)));
         }
         self.submit_all(ready);
@@ -307,12 +308,13 @@ impl Worker {
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let request = Arc::new(request);
+                let now = Instant::now();
                 let pending = Pending {
                     request: Arc::clone(&request),
-                    submitted: Instant::now(),
+                    submitted: now,
                     answer,
                 };
-                if let Some(pending) = self.limiter.push(token, &request, pending) {
+                if let Some(pending) = self.limiter.push(token, &request, pending, now) {
                     self.submit(token, pending);
                 }
                 Ok(())
