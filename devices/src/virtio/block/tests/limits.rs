@@ -172,7 +172,7 @@ fn what_waits_counts_among_the_requests_that_a_queue_can_have() {
     assert!(!machine.needs_reset());
     machine.offer(head_of(2));
     machine.kick();
-    machine.wait_until(|machine| machine.needs_reset());
+    machine.wait_until(Machine::needs_reset);
     machine.disk.set_group(None).unwrap();
     machine.backend.barrier();
     assert!(machine.backend.arrived().is_empty());
