@@ -130,6 +130,47 @@ impl GuestBuffers {
         rest
     }
 
+    /// The first `count` bytes, or all if there are fewer.
+    pub(super) fn first(&self, count: u64) -> Self {
+        let mut left = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut first = Self::none(&self.memory);
+        for piece in &self.pieces {
+            let step = left.min(piece.iov_len);
+            if step == 0 {
+                break;
+            }
+            left -= step;
+            first.length += step as u64;
+            first.pieces.push(libc::iovec {
+                iov_base: piece.iov_base,
+                iov_len: step,
+            });
+        }
+        first
+    }
+
+    /// Makes all of it zeroes.
+    pub(super) fn fill_with_zeroes(&self) {
+        for piece in &self.pieces {
+            // SAFETY: the piece is that long and lies in `self.memory`, which is held. Others may
+            // write there at the same time, which brings other bytes.
+            unsafe { std::ptr::write_bytes(piece.iov_base.cast::<u8>(), 0, piece.iov_len) };
+        }
+    }
+
+    /// Copies as many of the bytes as there is room for to the beginning.
+    pub(super) fn copy_from(&self, mut bytes: &[u8]) {
+        for piece in &self.pieces {
+            let (now, later) = bytes.split_at(piece.iov_len.min(bytes.len()));
+            // SAFETY: the piece is at least that long and lies in `self.memory`, which is held, and
+            // the bytes are not of that memory: nobody has a reference to it.
+            unsafe {
+                std::ptr::copy_nonoverlapping(now.as_ptr(), piece.iov_base.cast(), now.len());
+            }
+            bytes = later;
+        }
+    }
+
     /// Whether every piece begins and ends at a multiple of these.
     pub(super) fn is_aligned(&self, address: usize, length: usize) -> bool {
         self.pieces.iter().all(|piece| {
