@@ -97,13 +97,15 @@ pub struct Line {
     pub interrupt: u32,
 }
 
-/// An eventfd that KVM writes to when the guest kicks a virtio device's first queue.
+/// An eventfd that KVM writes to when the guest kicks a queue of a virtio device.
 #[derive(Debug)]
 pub struct Kick {
     /// Read by the device.
     pub event: EventFd,
     /// The device's register window.
     pub window: u64,
+    /// The queue's number.
+    pub queue: u32,
 }
 
 /// What a virtual machine is plugged into. It outlives resets.
@@ -163,7 +165,7 @@ impl Vm {
         }
         for kick in &board.kicks {
             let notify = IoEventAddress::Mmio(kick.window + mmio::QUEUE_NOTIFY);
-            fd.register_ioevent(&kick.event, &notify, 0u32)
+            fd.register_ioevent(&kick.event, &notify, kick.queue)
                 .map_err(refuses("connect a disk's kick"))?;
         }
         cpu::write_tables(&board.memory)?;

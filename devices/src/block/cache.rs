@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::str::FromStr;
 
 /// What a completed write and a flush mean on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,22 +14,6 @@ pub enum CacheMode {
     None,
     /// As writeback, but a flush does nothing: a crash of the host may lose everything.
     Unsafe,
-}
-
-impl FromStr for CacheMode {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "writeback" => Ok(Self::Writeback),
-            "none" => Ok(Self::None),
-            "unsafe" => Ok(Self::Unsafe),
-            "writethrough" | "directsync" => {
-                Err("not supported by this version; it has writeback, none, unsafe".to_owned())
-            }
-            _ => Err("expected writeback, none or unsafe".to_owned()),
-        }
-    }
 }
 
 /// What a transfer past the page cache must be a multiple of, in bytes. Powers of two.

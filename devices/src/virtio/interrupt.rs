@@ -58,6 +58,13 @@ impl Interrupt {
         }
     }
 
+    /// Tells a driver that is running to read the configuration space again (virtio 1.2 §2.5).
+    pub fn configuration_changed(&self) {
+        if self.device_status() & status::DRIVER_OK != 0 {
+            self.raise(CONFIGURATION_CHANGE);
+        }
+    }
+
     fn raise(&self, cause: u32) {
         self.interrupt_status.fetch_or(cause, Ordering::SeqCst);
         if let Err(error) = self.line.raise() {

@@ -135,8 +135,7 @@ impl Transport {
             register::INTERRUPT_STATUS => self.interrupt.interrupt_status(),
             register::STATUS => self.interrupt.device_status(),
             register::SHM_LEN_LOW..=register::SHM_BASE_HIGH => NO_REGION,
-            // The configuration does not change while the guest runs.
-            register::CONFIG_GENERATION => 0,
+            register::CONFIG_GENERATION => self.device.config_generation(),
             _ => 0,
         }
     }
@@ -261,8 +260,16 @@ impl BusDevice for Transport {
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
-        // No device here has a configuration field that a driver may write.
-        if offset < register::CONFIG && data.len() == 4 && offset.is_multiple_of(4) {
+        if offset >= register::CONFIG {
+            let agreed = self.interrupt.device_status() & status::FEATURES_OK != 0;
+            let features = if agreed {
+                lock(&self.registers).driver_features
+            } else {
+                0
+            };
+            self.device
+                .write_config(features, offset - register::CONFIG, data);
+        } else if data.len() == 4 && offset.is_multiple_of(4) {
             self.write_register(offset, le32(data));
         }
     }
@@ -281,6 +288,7 @@ mod tests {
         activations: Mutex<Vec<(u64, Vec<Option<queue::Configuration>>)>>,
         resets: Mutex<u32>,
         kicks: Mutex<Vec<u32>>,
+        writes: Mutex<Vec<(u64, u64, Vec<u8>)>>,
     }
 
     impl VirtioDevice for Fake {
@@ -295,6 +303,12 @@ mod tests {
         }
         fn read_config(&self, offset: u64, data: &mut [u8]) {
             data.fill(u8::try_from(offset).unwrap());
+        }
+        fn write_config(&self, features: u64, offset: u64, data: &[u8]) {
+            lock(&self.writes).push((features, offset, data.to_vec()));
+        }
+        fn config_generation(&self) -> u32 {
+            7
         }
         fn activate(
             &self,
@@ -439,6 +453,17 @@ mod tests {
             driver.get(register::STATUS),
             0xf | status::DEVICE_NEEDS_RESET
         );
+    }
+
+    #[test]
+    fn the_configuration_space_is_the_devices_own() {
+        let driver = Driver::new();
+        assert_eq!(driver.get(register::CONFIG_GENERATION), 7);
+        driver.transport.write(register::CONFIG + 32, &[1]);
+        driver.start();
+        driver.transport.write(register::CONFIG + 33, &[2, 3]);
+        let writes = [(0, 32, vec![1]), (FEATURES, 33, vec![2, 3])];
+        assert_eq!(*lock(&driver.device.writes), writes);
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub trait VirtioDevice: Send + Sync {
     /// Reads its configuration space. What lies past its end reads as zero.
     fn read_config(&self, offset: u64, data: &mut [u8]);
 
+    /// A driver with these features, none before they are agreed on, writes to its configuration
+    /// space. What it may not write stays as it is.
+    fn write_config(&self, features: u64, offset: u64, data: &[u8]);
+
+    /// Another number whenever the configuration space may have changed (virtio 1.2 §2.5).
+    fn config_generation(&self) -> u32;
+
     /// Starts it: the driver has set DRIVER_OK. A queue that the driver did not make ready is
     /// `None`. What the device cannot work with it answers with
     /// [`Interrupt::needs_reset`].

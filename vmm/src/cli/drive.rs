@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use faultvisor_devices::block::{Access, Aio, ErrorPolicy, ImageOptions};
+use faultvisor_devices::block::{Access, Aio, CacheMode, ErrorPolicy, ImageOptions};
+use faultvisor_devices::virtio::block::DiskConfiguration;
 
+use super::device;
 use super::key_value::{KeyError, KeyValues, one_of, switch};
 
 /// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
@@ -25,19 +27,15 @@ pub struct Drive {
     pub file: PathBuf,
     /// Its format.
     pub format: Format,
-    /// The disk's name in the machine; unique.
-    pub id: String,
     /// How the image is opened.
     pub image: ImageOptions,
     /// How requests are carried out.
     pub aio: Aio,
-    /// What becomes of errors.
-    pub policy: ErrorPolicy,
-    /// The serial that the guest sees; empty if there is none.
-    pub serial: String,
+    /// What the guest sees of it.
+    pub disk: DiskConfiguration,
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: &[&str] = &[
     "file",
     "file.locking",
     "format",
@@ -53,7 +51,7 @@ const KEYS: [&str; 11] = [
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
 pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
-    let mut keys = KeyValues::parse(text, &KEYS)?;
+    let mut keys = KeyValues::parse(text, &[KEYS, device::KEYS].concat())?;
     let file = keys.take("file").ok_or(KeyError::Missing("file"))?;
     let format = keys
         .take_with("format", |word| one_of(word, &["raw"], &["qcow2"]))?
@@ -63,28 +61,56 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         .take_with("id", identifier)?
         .unwrap_or_else(|| format!("virtio{index}"));
     let read_only = keys.take_with("readonly", switch)?.unwrap_or(false);
-    Ok(Drive {
-        file: file.into(),
-        format,
-        id,
-        image: ImageOptions {
-            access: if read_only {
-                Access::ReadOnly
-            } else {
-                Access::ReadWrite
-            },
-            locking: keys
-                .take_with("file.locking", str::parse)?
-                .unwrap_or_default(),
-            cache: keys.take_with("cache", str::parse)?.unwrap_or_default(),
-        },
-        aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
+    let access = if read_only {
+        Access::ReadOnly
+    } else {
+        Access::ReadWrite
+    };
+    let (cache, write_cache) = keys.take_with("cache", cache)?.unwrap_or_default();
+    let mut disk = DiskConfiguration {
+        access,
+        write_cache: write_cache == WriteCache::On,
         policy: ErrorPolicy {
             on_write: keys.take_with("werror", str::parse)?.unwrap_or_default(),
             on_read: keys.take_with("rerror", str::parse)?.unwrap_or_default(),
         },
         serial: keys.take_with("serial", serial)?.unwrap_or_default(),
+        ..DiskConfiguration::new(id)
+    };
+    device::take(&mut keys, &mut disk)?;
+    Ok(Drive {
+        file: file.into(),
+        format,
+        image: ImageOptions {
+            access,
+            locking: keys
+                .take_with("file.locking", str::parse)?
+                .unwrap_or_default(),
+            cache,
+        },
+        aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
+        disk,
     })
+}
+
+/// What the guest's disk has, until its driver decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum WriteCache {
+    #[default]
+    On,
+    Off,
+}
+
+/// QEMU's names for how the host's page cache is used and what the guest is told of a cache.
+fn cache(word: &str) -> Result<(CacheMode, WriteCache), &'static str> {
+    match word {
+        "writeback" => Ok((CacheMode::Writeback, WriteCache::On)),
+        "writethrough" => Ok((CacheMode::Writeback, WriteCache::Off)),
+        "none" => Ok((CacheMode::None, WriteCache::On)),
+        "directsync" => Ok((CacheMode::None, WriteCache::Off)),
+        "unsafe" => Ok((CacheMode::Unsafe, WriteCache::On)),
+        _ => Err("expected writeback, writethrough, none, directsync or unsafe"),
+    }
 }
 
 /// QEMU's rule for identifiers: a letter, then letters, digits and `-`, `.`, `_`.
@@ -116,7 +142,9 @@ mod tests {
         let text = "file=/d,format=raw,id=disk0,readonly=on,werror=stop,rerror=ignore,serial=D1,\
                     cache=unsafe,aio=threads,if=virtio,file.locking=off";
         let drive = parse(text, 7).unwrap();
-        assert_eq!((drive.id.as_str(), drive.serial.as_str()), ("disk0", "D1"));
+        let disk = &drive.disk;
+        assert_eq!((disk.id.as_str(), disk.serial.as_str()), ("disk0", "D1"));
+        assert_eq!(disk.access, Access::ReadOnly);
         assert_eq!(
             (drive.image.access, drive.format),
             (Access::ReadOnly, Format::Raw)
@@ -124,17 +152,29 @@ mod tests {
         assert_eq!(drive.image.locking, Locking::Off);
         assert_eq!(drive.aio, Aio::Threads);
         assert_eq!(drive.image.cache, CacheMode::Unsafe);
-        assert_eq!(drive.policy.on_write, OnWriteError::Stop);
-        assert_eq!(drive.policy.on_read, OnReadError::Ignore);
+        assert_eq!(disk.policy.on_write, OnWriteError::Stop);
+        assert_eq!(disk.policy.on_read, OnReadError::Ignore);
         let default = parse("file=x", 7).unwrap();
-        assert_eq!(default.id, "virtio7");
+        assert_eq!(default.disk, DiskConfiguration::new("virtio7"));
         assert_eq!(
             (default.image, default.format),
             (ImageOptions::default(), Format::Probe)
         );
-        assert_eq!(default.policy, ErrorPolicy::default());
         assert_eq!(default.aio, Aio::Best);
         assert_eq!(parse("file=x,aio=io_uring", 0).unwrap().aio, Aio::IoUring);
+    }
+
+    #[test]
+    fn a_cache_mode_says_what_the_host_does_and_what_the_guest_is_told() {
+        let cache = |word: &str| {
+            let drive = parse(&format!("file=x,cache={word}"), 0).unwrap();
+            (drive.image.cache, drive.disk.write_cache)
+        };
+        assert_eq!(cache("writeback"), (CacheMode::Writeback, true));
+        assert_eq!(cache("writethrough"), (CacheMode::Writeback, false));
+        assert_eq!(cache("none"), (CacheMode::None, true));
+        assert_eq!(cache("directsync"), (CacheMode::None, false));
+        assert_eq!(cache("unsafe"), (CacheMode::Unsafe, true));
     }
 
     #[test]
@@ -157,12 +197,7 @@ mod tests {
         );
         assert_eq!(
             error("file=x,cache=some"),
-            "cache=some: expected writeback, none or unsafe"
-        );
-        let later = "not supported by this version; it has writeback, none, unsafe";
-        assert_eq!(
-            error("file=x,cache=directsync"),
-            format!("cache=directsync: {later}")
+            "cache=some: expected writeback, writethrough, none, directsync or unsafe"
         );
         let qcow2 = "format=qcow2: not supported by this version; it has raw";
         assert_eq!(error("file=x,format=qcow2"), qcow2);

@@ -1,5 +1,6 @@
 //! The command line: QEMU's option names and value syntax, with one dash or two.
 
+mod device;
 mod drive;
 mod key_value;
 mod serial;
@@ -248,8 +249,11 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
     let mut ids = BTreeSet::new();
     for (index, text) in all("drive").enumerate() {
         let drive = drive::parse(text, index).map_err(|error| UsageError::of("drive", &error))?;
-        if !ids.insert(drive.id.clone()) {
-            return Err(UsageError(format!("two drives have the id '{}'", drive.id)));
+        if !ids.insert(drive.disk.id.clone()) {
+            return Err(UsageError(format!(
+                "two drives have the id '{}'",
+                drive.disk.id
+            )));
         }
         drives.push(drive);
     }

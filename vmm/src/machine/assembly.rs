@@ -135,9 +135,10 @@ impl Machine {
         }];
         for (index, drive) in (0..).zip(&configuration.drives) {
             let (disk, wiring) = MachineDisk::open(drive, index, &memory, &signals, &sender)?;
-            mmio.insert(wiring.kick.window, mmio::WINDOW, wiring.transport)?;
+            let window = u64::from(disk.device_window().base);
+            mmio.insert(window, mmio::WINDOW, wiring.transport)?;
             lines.push(wiring.line);
-            kicks.push(wiring.kick);
+            kicks.extend(wiring.kicks);
             disks.push(disk);
         }
         let windows = disks.iter().map(MachineDisk::device_window).collect();

@@ -1,8 +1,9 @@
 //! The machine's part of the monitor's commands.
 
 use faultvisor_schema::{
-    BlockDeviceInfo, BlockInfo, BlockStats, CommandError, KvmInfo, MachineCommands, NameInfo,
-    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState, ShutdownCause, StatusInfo,
+    BlockDeviceInfo, BlockInfo, BlockResizeArguments, BlockStats, CommandError, KvmInfo,
+    MachineCommands, NameInfo, QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState,
+    ShutdownCause, StatusInfo,
 };
 
 use super::Machine;
@@ -49,6 +50,13 @@ impl MachineCommands for Machine {
     /// cannot wait.
     fn stop(&mut self) -> Result<(), CommandError> {
         Machine::stop(self, RunState::Paused);
+        Ok(())
+    }
+
+    /// Through [`Machine::resize_command`], whose answer waits for the disk; as with `stop`.
+    fn block_resize(&mut self, arguments: BlockResizeArguments) -> Result<(), CommandError> {
+        let (disk, length) = self.resizable(&arguments)?;
+        disk.resize(length, Box::new(|_| ()));
         Ok(())
     }
 

@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::{
-    Access, Action, AioError, Backend, CacheMode, Image, IoStatus, OpenError, SECTOR_SIZE,
+    Access, Action, AioError, Backend, CacheMode, Image, IoStatus, OpenError,
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
-use faultvisor_devices::virtio::block::{
-    Disk, DiskConfiguration, DiskObserver, ErrorKind, IoError,
-};
+use faultvisor_devices::virtio::block::{Disk, DiskObserver, ErrorKind, IoError, ResizeDone};
 use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
@@ -128,8 +126,6 @@ struct Shown {
     /// A second handle on it.
     file: std::fs::File,
     path: String,
-    /// Its length in bytes when it was opened.
-    length: u64,
     cache: CacheMode,
 }
 
@@ -137,7 +133,8 @@ struct Shown {
 pub(super) struct Wiring {
     pub transport: Arc<Transport>,
     pub line: Line,
-    pub kick: Kick,
+    /// One for each queue.
+    pub kicks: Vec<Kick>,
 }
 
 impl MachineDisk {
@@ -150,29 +147,28 @@ impl MachineDisk {
         inbox: &Sender,
     ) -> Result<(Self, Wiring), DriveError> {
         let image = Image::open(&drive.file, drive.image).map_err(|source| DriveError::Open {
-            id: drive.id.clone(),
+            id: drive.disk.id.clone(),
             source,
         })?;
         let path = drive.file.display().to_string();
         if drive.format == Format::Probe && looks_like_qcow2(&image) {
             return Err(DriveError::Format {
-                id: drive.id.clone(),
+                id: drive.disk.id.clone(),
                 path,
             });
         }
         let setup_error = |source| DriveError::Setup {
-            id: drive.id.clone(),
+            id: drive.disk.id.clone(),
             source,
         };
         let shown = Shown {
             file: image.cached_file().try_clone().map_err(setup_error)?,
             path,
-            length: image.length(),
             cache: image.cache(),
         };
-        let backend = drive.aio.start(image, &drive.id);
+        let backend = drive.aio.start(image, &drive.disk.id);
         let backend = backend.map_err(|source| DriveError::Aio {
-            id: drive.id.clone(),
+            id: drive.disk.id.clone(),
             source,
         })?;
         Self::set_up(drive, index, shown, backend, memory, signals, inbox).map_err(setup_error)
@@ -187,19 +183,17 @@ impl MachineDisk {
         signals: &Signals,
         inbox: &Sender,
     ) -> io::Result<(Self, Wiring)> {
-        let configuration = DiskConfiguration {
-            id: drive.id.clone(),
-            serial: drive.serial.clone(),
-            sectors: shown.length / SECTOR_SIZE,
-            access: drive.image.access,
-            policy: drive.policy,
-        };
         let observer = Observer {
-            id: drive.id.clone(),
+            id: drive.disk.id.clone(),
             signals: signals.clone(),
             inbox: Mutex::new(inbox.try_clone()?),
         };
-        let disk = Disk::new(configuration, backend, memory.clone(), Arc::new(observer))?;
+        let disk = Disk::new(
+            drive.disk.clone(),
+            backend,
+            memory.clone(),
+            Arc::new(observer),
+        )?;
         let disk = Arc::new(disk);
         let event = EventFd::new(EFD_NONBLOCK)?;
         let line: Arc<dyn InterruptLine> = Arc::new(event.try_clone()?);
@@ -211,10 +205,7 @@ impl MachineDisk {
                 event,
                 interrupt: interrupt(index),
             },
-            kick: Kick {
-                event: disk.kick_event().try_clone()?,
-                window: window(index),
-            },
+            kicks: kicks(&disk, window(index))?,
         };
         let machine_disk = Self {
             disk,
@@ -242,6 +233,19 @@ impl MachineDisk {
             length: low(mmio::WINDOW),
             interrupt: interrupt(self.index),
         }
+    }
+
+    /// The image's path, as the command line has it.
+    pub(super) fn path(&self) -> &str {
+        &self.shown.path
+    }
+
+    pub(super) fn access(&self) -> Access {
+        self.disk.configuration().access
+    }
+
+    pub(super) fn resize(&self, length: u64, done: ResizeDone) {
+        self.disk.resize(length, done);
     }
 
     pub(super) fn resume(&self, run: Run) {
@@ -295,7 +299,7 @@ impl MachineDisk {
             .metadata()
             .ok()
             .and_then(|metadata| i64::try_from(metadata.blocks() * 512).ok());
-        let virtual_size = configuration.sectors * SECTOR_SIZE;
+        let virtual_size = self.disk.length();
         let image = ImageInfo {
             filename: self.shown.path.clone(),
             format: "raw".to_owned(),
@@ -327,7 +331,7 @@ impl MachineDisk {
             iops_wr: 0,
             image,
             cache: BlockdevCacheInfo {
-                writeback: true,
+                writeback: self.disk.caches_writes(),
                 direct: self.shown.cache == CacheMode::None,
                 no_flush: self.shown.cache == CacheMode::Unsafe,
             },
@@ -376,6 +380,19 @@ impl MachineDisk {
             io_status: configuration.policy.may_stop().then_some(io_status),
         }
     }
+}
+
+/// What KVM writes to when the guest kicks a disk in that window.
+fn kicks(disk: &Disk, window: u64) -> io::Result<Vec<Kick>> {
+    let kick = |(queue, event): (u32, &EventFd)| {
+        let event = event.try_clone()?;
+        Ok(Kick {
+            event,
+            window,
+            queue,
+        })
+    };
+    (0..).zip(disk.kick_events()).map(kick).collect()
 }
 
 fn window(index: u32) -> u64 {

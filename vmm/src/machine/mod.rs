@@ -8,6 +8,7 @@ mod assembly;
 mod commands;
 mod disks;
 mod reset;
+mod resize;
 mod statistics;
 mod view;
 
@@ -251,8 +252,13 @@ impl Machine {
     }
 
     fn execute(&mut self, command: MachineCommand, reply: Reply) {
-        if command == MachineCommand::Stop {
-            return self.stop_command(reply);
+        // These take time; everything else is done when it is answered.
+        match command {
+            MachineCommand::Stop => return self.stop_command(reply),
+            MachineCommand::BlockResize(arguments) => {
+                return self.resize_command(&arguments, reply);
+            }
+            _ => {}
         }
         reply.send(command.execute(self));
         if std::mem::take(&mut self.quit_requested) {

@@ -1,6 +1,9 @@
 //! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that does its work.
 
+mod queues;
+mod ranges;
 mod request;
+mod space;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -10,14 +13,6 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use virtio_bindings::bindings::virtio_blk::{
-    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX,
-    VIRTIO_BLK_F_SIZE_MAX,
-};
-use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::bindings::virtio_ring::{
-    VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
-};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -27,19 +22,22 @@ use crate::block::{
     Access, Action, Backend, Errno, ErrorPolicy, IoStatus, SECTOR_SIZE, Statistics,
 };
 use crate::sync::lock;
-use worker::{Activation, Message, Worker};
+use queues::Activation;
+pub use space::Feature;
+use space::Space;
+use worker::{Message, Worker};
 
 /// Block device (virtio 1.2 §5).
 const VIRTIO_ID_BLOCK: u32 = 2;
 
-/// Descriptors of the request queue.
-const QUEUE_SIZE: u16 = 256;
+/// Descriptors of a queue, if nothing else is asked for.
+pub const DEFAULT_QUEUE_SIZE: u16 = 256;
 
-/// Longest data segment that a driver should send, in bytes. With [`SEG_MAX`] it limits a request.
-const SIZE_MAX: u32 = 4 << 20;
+/// Most queues of a disk: one for each vCPU that a machine can have.
+pub const MAX_QUEUES: u16 = 256;
 
-/// Data segments of a request: what a queue has room for beside header and status.
-const SEG_MAX: u32 = QUEUE_SIZE as u32 - 2;
+/// Most descriptors of a queue, as in QEMU.
+pub const MAX_QUEUE_SIZE: u16 = 1024;
 
 /// What kind of access failed (QEMU `IoOperationType`). A flush is a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,29 +70,63 @@ pub trait DiskObserver: Send + Sync {
 }
 
 /// What a disk is, apart from its data.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskConfiguration {
     /// Its name; unique in the machine.
     pub id: String,
     /// Its identity for the guest; at most 20 bytes of it are seen.
     pub serial: String,
-    /// Its size. The backend may have less.
-    pub sectors: u64,
     /// Whether the guest may write.
     pub access: Access,
     /// What becomes of errors.
     pub policy: ErrorPolicy,
+    /// Request queues; from one to [`MAX_QUEUES`].
+    pub queues: u16,
+    /// Descriptors of each; a power of two up to [`MAX_QUEUE_SIZE`].
+    pub queue_size: u16,
+    /// What the driver should address the disk in, in bytes; a power of two from 512. A hint: the
+    /// protocol's unit is the sector.
+    pub logical_block_size: u32,
+    /// What the medium writes at once, in bytes; a power of two, not less.
+    pub physical_block_size: u32,
+    /// Whether writes are complete before they are durable, until a driver decides.
+    pub write_cache: bool,
+    /// What the driver is not offered.
+    pub withheld: Vec<Feature>,
+}
+
+impl DiskConfiguration {
+    /// A disk of that name with everything else as it is unless somebody says otherwise.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            serial: String::new(),
+            access: Access::default(),
+            policy: ErrorPolicy::default(),
+            queues: 1,
+            queue_size: DEFAULT_QUEUE_SIZE,
+            logical_block_size: 512,
+            physical_block_size: 512,
+            write_cache: true,
+            withheld: Vec::new(),
+        }
+    }
 }
 
 /// A callback for the end of something that a disk's thread was asked for. Runs on that thread.
 pub type Done = Box<dyn FnOnce() + Send>;
+
+/// A callback for the end of a change of size. Runs on the disk's thread.
+pub type ResizeDone = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
 /// A virtio-blk device. It is created paused; [`Disk::resume`] lets it work.
 pub struct Disk {
     configuration: Arc<DiskConfiguration>,
     io_status: Arc<IoStatusCell>,
     statistics: Arc<Statistics>,
-    kick: EventFd,
+    space: Arc<Space>,
+    queue_sizes: Vec<u16>,
+    kicks: Vec<EventFd>,
     messages: Sender<Message>,
     wake: EventFd,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -115,16 +147,24 @@ impl Disk {
         let configuration = Arc::new(configuration);
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
-        let (kick, wake) = (EventFd::new(EFD_NONBLOCK)?, EventFd::new(EFD_NONBLOCK)?);
+        let space = Space::new(&configuration, backend.length(), backend.capabilities());
+        let space = Arc::new(space);
+        let wake = EventFd::new(EFD_NONBLOCK)?;
+        let kicks = (0..configuration.queues).map(|_| EventFd::new(EFD_NONBLOCK));
+        let kicks = kicks.collect::<io::Result<Vec<_>>>()?;
         let (messages, inbox) = mpsc::channel();
         let worker = Worker::new(worker::Parts {
             configuration: configuration.clone(),
             io_status: io_status.clone(),
             statistics: statistics.clone(),
+            space: space.clone(),
             backend,
             memory,
             observer,
-            kick: kick.try_clone()?,
+            kicks: kicks
+                .iter()
+                .map(EventFd::try_clone)
+                .collect::<io::Result<_>>()?,
             wake: wake.try_clone()?,
             inbox,
         });
@@ -133,10 +173,12 @@ impl Disk {
             .stack_size(256 << 10)
             .spawn(move || worker.run())?;
         Ok(Self {
+            queue_sizes: vec![configuration.queue_size; kicks.len()],
             configuration,
             io_status,
             statistics,
-            kick,
+            space,
+            kicks,
             messages,
             wake,
             thread: Mutex::new(Some(thread)),
@@ -158,9 +200,20 @@ impl Disk {
         &self.statistics
     }
 
-    /// Readable when the guest has kicked: for KVM to write to instead of an exit (KVM API §4.59).
-    pub fn kick_event(&self) -> &EventFd {
-        &self.kick
+    /// Its length now, in bytes, as its driver sees it.
+    pub fn length(&self) -> u64 {
+        self.space.sectors() * SECTOR_SIZE
+    }
+
+    /// Whether it says that it has a write cache, and has not been told to do without.
+    pub fn caches_writes(&self) -> bool {
+        self.space.has_write_cache()
+    }
+
+    /// For each queue, what is readable when the guest has kicked it: for KVM to write to instead
+    /// of an exit (KVM API §4.59).
+    pub fn kick_events(&self) -> &[EventFd] {
+        &self.kicks
     }
 
     /// Takes no more requests from the guest, and calls `drained` when none is in flight any more,
@@ -180,6 +233,13 @@ impl Disk {
     /// more.
     pub fn reset_then(&self, done: Done) {
         self.send(Message::Reset(done));
+    }
+
+    /// Gives the disk another length in bytes once nothing is in flight, and calls `done` with
+    /// what the host said to that. A running driver is told. A held request for what is not there
+    /// any more fails when the disk is resumed.
+    pub fn resize(&self, length: u64, done: ResizeDone) {
+        self.send(Message::Resize(length, done));
     }
 
     /// Lets in-flight requests end, then ends the thread; `done` is called before it does. Held
@@ -213,39 +273,23 @@ impl VirtioDevice for Disk {
     }
 
     fn features(&self) -> u64 {
-        let mut features = [
-            VIRTIO_F_VERSION_1,
-            VIRTIO_RING_F_INDIRECT_DESC,
-            VIRTIO_RING_F_EVENT_IDX,
-            VIRTIO_BLK_F_SIZE_MAX,
-            VIRTIO_BLK_F_SEG_MAX,
-            VIRTIO_BLK_F_BLK_SIZE,
-            VIRTIO_BLK_F_FLUSH,
-        ]
-        .iter()
-        .fold(0, |features, bit| features | 1 << bit);
-        if self.configuration.access == Access::ReadOnly {
-            features |= 1 << VIRTIO_BLK_F_RO;
-        }
-        features
+        self.space.features()
     }
 
     fn queue_sizes(&self) -> &[u16] {
-        &[QUEUE_SIZE]
+        &self.queue_sizes
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        // capacity, size_max, seg_max, geometry (none), blk_size (virtio 1.2 §5.2.4).
-        let mut space = [0; 24];
-        space[..8].copy_from_slice(&self.configuration.sectors.to_le_bytes());
-        space[8..12].copy_from_slice(&SIZE_MAX.to_le_bytes());
-        space[12..16].copy_from_slice(&SEG_MAX.to_le_bytes());
-        space[20..].copy_from_slice(&SECTOR_SIZE.to_le_bytes()[..4]);
-        data.fill(0);
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (to, from) in data.iter_mut().zip(space.iter().skip(start)) {
-            *to = *from;
-        }
+        self.space.read(offset, data);
+    }
+
+    fn write_config(&self, features: u64, offset: u64, data: &[u8]) {
+        self.space.write(features, offset, data);
+    }
+
+    fn config_generation(&self) -> u32 {
+        self.space.generation()
     }
 
     fn activate(
@@ -254,18 +298,19 @@ impl VirtioDevice for Disk {
         queues: Vec<Option<queue::Configuration>>,
         interrupt: Arc<Interrupt>,
     ) {
-        if let Some(Some(queue)) = queues.first() {
-            self.send(Message::Activate(Activation {
-                features,
-                queue: *queue,
-                interrupt,
-            }));
-        }
+        self.send(Message::Activate(Activation {
+            features,
+            queues,
+            interrupt,
+        }));
     }
 
     fn notify(&self, queue: u32) {
-        if queue == 0 {
-            let _ = self.kick.write(1);
+        let kick = usize::try_from(queue)
+            .ok()
+            .and_then(|queue| self.kicks.get(queue));
+        if let Some(kick) = kick {
+            let _ = kick.write(1);
         }
     }
 

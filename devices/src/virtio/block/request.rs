@@ -4,18 +4,24 @@
 use std::sync::Arc;
 
 use virtio_bindings::bindings::virtio_blk::{
-    VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+    VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID,
+    VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
+    VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 };
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
 
+use super::ranges::{self, Listed};
+use super::space::{MAX_SEGMENTS, SIZE_MAX};
 use crate::block::buffers::{GuestBuffers, Segment};
 use crate::block::statistics::Kind;
-use crate::block::{Access, Durability, Operation, Request, SECTOR_SIZE};
+use crate::block::{
+    Access, Durability, Operation, Range, RangeLimits, Request, SECTOR_SIZE, Zeroing,
+};
 use crate::virtio::chain::Chain;
 
 /// Bytes of a request that a driver which keeps to SIZE_MAX and SEG_MAX stays below. A longer one
 /// lists memory many times over, and would keep the disk from coming to rest for as long.
-const MAX_LENGTH: u64 = super::SIZE_MAX as u64 * super::SEG_MAX as u64;
+const MAX_LENGTH: u64 = SIZE_MAX as u64 * MAX_SEGMENTS as u64;
 
 /// Length of a request's header: type, a reserved word, sector.
 const HEADER_LENGTH: usize = 16;
@@ -59,6 +65,8 @@ pub enum RequestError {
 /// Where the answer to a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
+    /// The queue that the chain came from.
+    pub queue: usize,
     /// The chain's name in the used ring.
     pub head: u16,
     /// Where the status byte goes.
@@ -89,6 +97,10 @@ pub struct Disk<'a> {
     pub durability: Durability,
     /// The device's identity, as GET_ID gives it.
     pub serial: &'a str,
+    /// What a discard may be, if the driver may send one.
+    pub discard: Option<RangeLimits>,
+    /// What a request for zeroes may be, if the driver may send one.
+    pub write_zeroes: Option<RangeLimits>,
 }
 
 /// Reads a chain as a virtio-blk request.
@@ -98,6 +110,7 @@ pub struct Disk<'a> {
 /// [`RequestError`] when the chain has no room for a header or a status.
 pub fn parse(
     memory: &Arc<GuestMemoryMmap>,
+    queue: usize,
     chain: Chain,
     disk: Disk<'_>,
 ) -> Result<Parsed, RequestError> {
@@ -109,6 +122,7 @@ pub fn parse(
     let header = take_header(memory, &mut readable)?;
     let status = take_status(memory, &mut writable)?;
     let answer = Answer {
+        queue,
         head,
         status,
         data_length: 0,
@@ -132,11 +146,7 @@ pub fn parse(
             transfer(memory, disk, sector_bytes, &readable, operation, answer)
         }
         kind if kind == u64::from(VIRTIO_BLK_T_FLUSH) => {
-            let request = Request {
-                operation: Operation::Flush,
-                buffers: GuestBuffers::none(memory),
-            };
-            Ok(Parsed::Submit(request, answer))
+            Ok(without_data(memory, Operation::Flush, answer))
         }
         kind if kind == u64::from(VIRTIO_BLK_T_GET_ID) => {
             Ok(match write_serial(memory, &writable, disk.serial) {
@@ -150,8 +160,58 @@ pub fn parse(
                 None => Parsed::Done(Status::IoError, answer),
             })
         }
+        kind if kind == u64::from(VIRTIO_BLK_T_DISCARD)
+            && let Some(limits) = disk.discard =>
+        {
+            let operation = |ranges, _| Operation::Discard { ranges };
+            let rules = (limits, 0);
+            Ok(match length(&writable) {
+                0 => ranged(memory, disk, rules, &readable, operation, answer),
+                _ => Parsed::Invalid(Kind::Unmap, answer),
+            })
+        }
+        kind if kind == u64::from(VIRTIO_BLK_T_WRITE_ZEROES)
+            && let Some(limits) = disk.write_zeroes =>
+        {
+            let durability = disk.durability;
+            let operation = |ranges, zeroing| Operation::WriteZeroes {
+                ranges,
+                zeroing,
+                durability,
+            };
+            let rules = (limits, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+            Ok(match length(&writable) {
+                0 => ranged(memory, disk, rules, &readable, operation, answer),
+                _ => Parsed::Invalid(Kind::Write, answer),
+            })
+        }
         _ => done(Status::Unsupported),
     }
+}
+
+/// A request about ranges of the disk, once they are known to exist.
+fn ranged(
+    memory: &Arc<GuestMemoryMmap>,
+    disk: Disk<'_>,
+    (limits, flags): (RangeLimits, u32),
+    list: &[Segment],
+    operation: impl FnOnce(Vec<Range>, Zeroing) -> Operation,
+    answer: Answer,
+) -> Parsed {
+    match ranges::read(memory, list, limits, disk.sectors, flags) {
+        Listed::Ranges(ranges, zeroing) => without_data(memory, operation(ranges, zeroing), answer),
+        Listed::Invalid => {
+            let kind = Kind::of(&operation(Vec::new(), Zeroing::KeepSpace));
+            Parsed::Invalid(kind, answer)
+        }
+        Listed::Unsupported => Parsed::Done(Status::Unsupported, answer),
+    }
+}
+
+/// A request that moves no data.
+fn without_data(memory: &Arc<GuestMemoryMmap>, operation: Operation, answer: Answer) -> Parsed {
+    let buffers = GuestBuffers::none(memory);
+    Parsed::Submit(Request { operation, buffers }, answer)
 }
 
 /// A read or write, once its place on the disk and in memory is known to exist.
@@ -257,7 +317,8 @@ fn length(segments: &[Segment]) -> u64 {
         .sum()
 }
 
-fn little_endian(bytes: &[u8]) -> u64 {
+/// Up to eight bytes as a number.
+pub(super) fn little_endian(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .rev()

@@ -1,4 +1,4 @@
-//! A disk's thread: its queue, its requests in flight, its held requests.
+//! A disk's thread: its queues, its requests in flight, its held requests.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
@@ -7,19 +7,18 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
-use virtio_bindings::bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
-use vm_memory::{Bytes, GuestMemoryMmap};
+use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::request::{self, Answer, Parsed, RequestError, Status};
-use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, QUEUE_SIZE, SECTOR_SIZE};
+use super::queues::{Activation, Broken, Queues};
+use super::request::{self, Answer, Parsed, Status};
+use super::space::{Feature, Space};
+use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, ResizeDone, SECTOR_SIZE};
 use crate::block::policy::{IoStatusCell, Run};
 use crate::block::statistics::{Kind, Statistics};
 use crate::block::{Action, Backend, Completion, Durability, Errno, Operation, Request, Token};
-use crate::virtio::Interrupt;
 use crate::virtio::chain::Chain;
-use crate::virtio::queue::{Configuration, QueueError, SplitQueue};
 
 /// What the thread can be asked for.
 pub(super) enum Message {
@@ -27,40 +26,23 @@ pub(super) enum Message {
     Reset(Done),
     Pause(Done),
     Resume(Run),
+    Resize(u64, ResizeDone),
     Close(Done),
-}
-
-/// A driver is ready.
-pub(super) struct Activation {
-    pub features: u64,
-    pub queue: Configuration,
-    pub interrupt: Arc<Interrupt>,
 }
 
 /// What a worker is made of.
 pub(super) struct Parts {
     pub configuration: Arc<DiskConfiguration>,
+    pub space: Arc<Space>,
     pub io_status: Arc<IoStatusCell>,
     pub statistics: Arc<Statistics>,
     pub backend: Box<dyn Backend>,
     pub memory: Arc<GuestMemoryMmap>,
     pub observer: Arc<dyn DiskObserver>,
-    pub kick: EventFd,
+    /// One for each queue.
+    pub kicks: Vec<EventFd>,
     pub wake: EventFd,
     pub inbox: Receiver<Message>,
-}
-
-/// Why the driver's queue cannot be served any further.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    #[error("more than {0} requests at once, with a chain made available twice")]
-    TooMany(usize),
-    #[error("a status address that was guest memory is not")]
-    Answer,
 }
 
 /// A request that the guest waits for.
@@ -71,16 +53,9 @@ struct Pending {
     answer: Answer,
 }
 
-/// The driver's side while the device works for it.
-struct Active {
-    queue: SplitQueue,
-    durability: Durability,
-    interrupt: Arc<Interrupt>,
-}
-
 pub(super) struct Worker {
     parts: Parts,
-    active: Option<Active>,
+    active: Option<Queues>,
     /// Whether requests may be taken and submitted.
     running: bool,
     run: Run,
@@ -88,6 +63,8 @@ pub(super) struct Worker {
     next_token: u64,
     in_flight: BTreeMap<Token, Pending>,
     held: BTreeMap<Token, Pending>,
+    /// New lengths of the disk. Until `in_flight` is empty nothing new is taken for them.
+    resizes: Vec<(u64, ResizeDone)>,
     /// Waiting for `in_flight` to be empty.
     drained: Vec<Done>,
     /// As `drained`, but nothing else releases them.
@@ -107,6 +84,7 @@ impl Worker {
             next_token: 0,
             in_flight: BTreeMap::new(),
             held: BTreeMap::new(),
+            resizes: Vec::new(),
             drained: Vec::new(),
             resets: Vec::new(),
             closing: Vec::new(),
@@ -135,6 +113,7 @@ impl Worker {
             Message::Reset(done) => {
                 self.active = None;
                 self.held.clear();
+                self.parts.space.reset();
                 self.resets.push(done);
             }
             Message::Pause(drained) => {
@@ -142,6 +121,7 @@ impl Worker {
                 self.drained.push(drained);
             }
             Message::Resume(run) => self.resume(run),
+            Message::Resize(length, done) => self.resizes.push((length, done)),
             Message::Close(done) => {
                 self.running = false;
                 self.closing.push(done);
@@ -151,26 +131,19 @@ impl Worker {
     }
 
     fn activate(&mut self, activation: Activation) {
-        let Activation {
-            features,
-            queue,
-            interrupt,
-        } = activation;
-        match SplitQueue::new(queue, QUEUE_SIZE, features, self.parts.memory.clone()) {
-            Ok(queue) => {
-                self.active = Some(Active {
-                    queue,
-                    durability: if features & (1 << VIRTIO_BLK_F_FLUSH) != 0 {
-                        Durability::Cached
-                    } else {
-                        Durability::Durable
-                    },
-                    interrupt,
-                });
-                self.serve();
+        let Parts {
+            configuration,
+            memory,
+            ..
+        } = &self.parts;
+        let interrupt = Arc::clone(&activation.interrupt);
+        match Queues::new(activation, configuration, memory) {
+            Ok(queues) => {
+                self.active = Some(queues);
+                self.serve_all();
             }
             Err(error) => {
-                tracing::warn!(%error, "disk '{}'", self.parts.configuration.id);
+                tracing::warn!(%error, "disk '{}'", configuration.id);
                 interrupt.needs_reset();
             }
         }
@@ -185,79 +158,138 @@ impl Worker {
         self.run = run;
         self.running = true;
         self.drained.drain(..).for_each(|drained| drained());
+        let length = self.parts.space.sectors() * SECTOR_SIZE;
+        let mut outside = Vec::new();
         for (token, mut pending) in std::mem::take(&mut self.held) {
             pending.submitted = Instant::now();
-            let request = Arc::clone(&pending.request);
-            self.parts.backend.submit(token, request);
+            // The disk may have become shorter meanwhile.
+            if pending.request.end() > length {
+                let result = Err(Errno::EIO);
+                outside.push(Completion { token, result });
+            } else {
+                let request = Arc::clone(&pending.request);
+                self.parts.backend.submit(token, request);
+            }
             self.in_flight.insert(token, pending);
         }
         self.parts.backend.flush_submissions();
-        self.serve();
+        self.complete(outside);
+        self.serve_all();
     }
 
-    /// Calls back whoever waits for an empty flight, if it is empty.
+    /// Does what has to wait for an empty flight, if it is empty.
     fn settle(&mut self) {
-        if self.in_flight.is_empty() {
-            self.drained.drain(..).for_each(|drained| drained());
-            self.resets.drain(..).for_each(|done| done());
-            self.closed |= !self.closing.is_empty();
-            self.closing.drain(..).for_each(|done| done());
+        if !self.in_flight.is_empty() {
+            return;
+        }
+        let resizes = std::mem::take(&mut self.resizes);
+        let resized = !resizes.is_empty();
+        for (length, done) in resizes {
+            done(self.resize(length));
+        }
+        self.drained.drain(..).for_each(|drained| drained());
+        self.resets.drain(..).for_each(|done| done());
+        self.closed |= !self.closing.is_empty();
+        self.closing.drain(..).for_each(|done| done());
+        if resized {
+            self.serve_all();
         }
     }
 
-    /// Takes what the driver has made available, at most one queue full at a time so that a driver
-    /// which never stops cannot make the thread deaf.
-    fn serve(&mut self) {
-        if !self.running {
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        self.parts.backend.resize(length)?;
+        self.parts.space.resize(length);
+        tracing::info!("disk '{}': {length} bytes", self.parts.configuration.id);
+        if let Some(active) = &self.active {
+            active.interrupt.configuration_changed();
+        }
+        Ok(())
+    }
+
+    fn serve_all(&mut self) {
+        for queue in 0..self.parts.kicks.len() {
+            self.serve(queue);
+        }
+    }
+
+    /// Takes what the driver has made available in a queue, at most one queue full at a time so
+    /// that a driver which never stops cannot make the thread deaf.
+    fn serve(&mut self, queue: usize) {
+        if !self.running || !self.resizes.is_empty() {
             return;
         }
         let Some(mut active) = self.active.take() else {
             return;
         };
-        let result = self.take_requests(&mut active);
+        let result = self.take_requests(&mut active, queue);
         // Also when the queue is broken: what was taken from it before is to be done.
         self.parts.backend.flush_submissions();
         self.finish(active, result);
     }
 
-    fn take_requests(&mut self, active: &mut Active) -> Result<(), Broken> {
-        let mut left = active.queue.size();
-        active.queue.disable_kicks()?;
+    fn take_requests(&mut self, active: &mut Queues, queue: usize) -> Result<(), Broken> {
+        let Some(ring) = active.ring(queue) else {
+            return Ok(());
+        };
+        let mut left = ring.size();
+        ring.disable_kicks()?;
         loop {
-            while let Some(chain) = active.queue.pop()? {
-                self.take_request(active, chain)?;
+            while let Some(ring) = active.ring(queue)
+                && let Some(chain) = ring.pop()?
+            {
+                self.take_request(active, queue, chain)?;
                 left = left.saturating_sub(1);
                 if left == 0 {
                     // Come back after whatever else the thread has to do.
-                    let _ = self.parts.kick.write(1);
+                    if let Some(kick) = self.parts.kicks.get(queue) {
+                        let _ = kick.write(1);
+                    }
                     return Ok(());
                 }
             }
-            if !active.queue.enable_kicks()? {
+            let came_meanwhile = match active.ring(queue) {
+                Some(ring) => ring.enable_kicks()?,
+                None => false,
+            };
+            if !came_meanwhile {
                 return Ok(());
             }
         }
     }
 
-    fn take_request(&mut self, active: &mut Active, chain: Chain) -> Result<(), Broken> {
-        let configuration = &self.parts.configuration;
+    fn take_request(
+        &mut self,
+        active: &mut Queues,
+        queue: usize,
+        chain: Chain,
+    ) -> Result<(), Broken> {
+        let space = &self.parts.space;
+        let capabilities = space.capabilities();
+        let features = active.features;
         let disk = request::Disk {
-            sectors: configuration.sectors,
-            access: configuration.access,
-            durability: active.durability,
-            serial: &configuration.serial,
+            sectors: space.sectors(),
+            access: self.parts.configuration.access,
+            durability: if space.caches_writes(features) {
+                Durability::Cached
+            } else {
+                Durability::Durable
+            },
+            serial: &self.parts.configuration.serial,
+            discard: capabilities
+                .discard
+                .filter(|_| Feature::Discard.is_in(features)),
+            write_zeroes: capabilities
+                .write_zeroes
+                .filter(|_| Feature::WriteZeroes.is_in(features)),
         };
-        match request::parse(&self.parts.memory, chain, disk)? {
-            Parsed::Done(status, answer) => self.answer(active, answer, status),
+        match request::parse(&self.parts.memory, queue, chain, disk)? {
+            Parsed::Done(status, answer) => active.answer(answer, status),
             Parsed::Invalid(kind, answer) => {
                 self.parts.statistics.invalid(kind);
-                self.answer(active, answer, Status::IoError)
+                active.answer(answer, Status::IoError)
             }
             Parsed::Submit(request, answer) => {
-                let limit = usize::from(active.queue.size());
-                if self.in_flight.len() + self.held.len() >= limit {
-                    return Err(Broken::TooMany(limit));
-                }
+                active.admit(queue)?;
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let request = Arc::new(request);
@@ -273,29 +305,10 @@ impl Worker {
         }
     }
 
-    /// Writes a status and puts the chain into the used ring.
-    fn answer(&self, active: &mut Active, answer: Answer, status: Status) -> Result<(), Broken> {
-        self.parts
-            .memory
-            .write_obj(status.byte(), answer.status)
-            .map_err(|_| Broken::Answer)?;
-        active
-            .queue
-            .complete(answer.head, answer.data_length.saturating_add(1))?;
-        Ok(())
-    }
-
-    /// Ends a turn with the queue: one interrupt for all that it completed, or none; or the end of
-    /// the queue.
-    fn finish(&mut self, mut active: Active, result: Result<(), Broken>) {
-        let wanted = result.and_then(|()| Ok(active.queue.wants_interrupt()?));
-        match wanted {
-            Ok(wanted) => {
-                if wanted {
-                    active.interrupt.used_buffer();
-                }
-                self.active = Some(active);
-            }
+    /// Ends a turn with the queues: one interrupt for all that it completed, or none; or their end.
+    fn finish(&mut self, mut active: Queues, result: Result<(), Broken>) {
+        match result.and_then(|()| active.announce()) {
+            Ok(()) => self.active = Some(active),
             Err(error) => {
                 tracing::warn!(%error, "disk '{}' needs a reset", self.parts.configuration.id);
                 self.held.clear();
@@ -320,7 +333,7 @@ impl Worker {
             self.count(&pending, end, status);
             match (status, &mut active) {
                 (Some(status), Some(active)) if result.is_ok() => {
-                    result = self.answer(active, pending.answer, status);
+                    result = active.end(pending.answer, status);
                 }
                 // After a reset there is nobody to answer.
                 (Some(_), _) => {}
@@ -407,11 +420,13 @@ impl Worker {
 
 impl MutEventSubscriber for Worker {
     fn init(&mut self, ops: &mut EventOps<'_>) {
-        let events = [
-            &self.parts.kick,
-            &self.parts.wake,
-            self.parts.backend.completion_event(),
-        ];
+        let Parts {
+            kicks,
+            wake,
+            backend,
+            ..
+        } = &self.parts;
+        let events = kicks.iter().chain([wake, backend.completion_event()]);
         for event in events {
             if let Err(error) = ops.add(Events::new(event, EventSet::IN)) {
                 tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
@@ -422,18 +437,21 @@ impl MutEventSubscriber for Worker {
 
     fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
         let fd = events.fd();
-        if fd == self.parts.kick.as_raw_fd() {
-            // A kick while paused is not lost: resuming looks at the queue.
-            let _ = self.parts.kick.read();
-            self.serve();
+        if fd == self.parts.backend.completion_event().as_raw_fd() {
+            let completions = self.parts.backend.completed();
+            self.complete(completions);
         } else if fd == self.parts.wake.as_raw_fd() {
             let _ = self.parts.wake.read();
             while let Ok(message) = self.parts.inbox.try_recv() {
                 self.receive(message);
             }
         } else {
-            let completions = self.parts.backend.completed();
-            self.complete(completions);
+            let mut kicks = self.parts.kicks.iter();
+            if let Some(queue) = kicks.position(|kick| kick.as_raw_fd() == fd) {
+                // A kick while paused is not lost: resuming looks at the queue.
+                let _ = self.parts.kicks[queue].read();
+                self.serve(queue);
+            }
         }
     }
 }

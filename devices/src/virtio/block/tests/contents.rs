@@ -230,7 +230,7 @@ proptest! {
             log: Arc::clone(&log),
         };
         let setup = Setup { policy, sectors: SECTORS, ..Setup::default() };
-        let mut machine = setup.with_backend(Box::new(flaky), fake_backend().1);
+        let mut machine = setup.with_backend(Box::new(flaky), fake_backend(0).1);
         machine.initialize();
         machine.resume();
         let contents = vec![0; usize::try_from(SECTORS).unwrap() * 512];

@@ -139,7 +139,7 @@ impl Setup {
 
     /// A disk as it comes, without a driver.
     pub fn stopped(self) -> Machine {
-        let (backend, control) = fake_backend();
+        let (backend, control) = fake_backend(self.sectors * 512);
         self.with_backend(Box::new(backend), control)
     }
 
@@ -151,11 +151,10 @@ impl Setup {
         let line = EventFd::new(EFD_NONBLOCK).unwrap();
         let (observer, heard) = Recorder::new(&memory, &line);
         let configuration = DiskConfiguration {
-            id: "disk0".into(),
             serial: self.serial.into(),
-            sectors: self.sectors,
             access: self.access,
             policy: self.policy,
+            ..DiskConfiguration::new("disk0")
         };
         let disk = Disk::new(configuration, backend, memory.clone(), observer.clone());
         let disk = Arc::new(disk.unwrap());

@@ -50,10 +50,14 @@ struct State {
     resize_error: Option<Errno>,
 }
 
-pub fn fake_backend() -> (FakeBackend, FakeControl) {
+/// A backend of so many bytes.
+pub fn fake_backend(length: u64) -> (FakeBackend, FakeControl) {
     let (sender, receiver) = channel();
     let shared = Arc::new(Shared {
-        state: Mutex::default(),
+        state: Mutex::new(State {
+            length,
+            ..State::default()
+        }),
         looked: Condvar::new(),
         event: EventFd::new(EFD_NONBLOCK).unwrap(),
     });

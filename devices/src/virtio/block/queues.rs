@@ -1,0 +1,124 @@
+//! The driver's side while the device works for it: its queues, and how it is told of their ends.
+
+use std::sync::Arc;
+
+use vm_memory::{Bytes, GuestMemoryMmap};
+
+use super::DiskConfiguration;
+use super::request::{Answer, RequestError, Status};
+use crate::virtio::Interrupt;
+use crate::virtio::queue::{Configuration, QueueError, SplitQueue};
+
+/// Why the driver's queues cannot be served any further.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("more than {0} requests at once, with a chain made available twice")]
+    TooMany(u16),
+    #[error("a status address that was guest memory is not")]
+    Answer,
+}
+
+/// A driver is ready.
+pub(super) struct Activation {
+    pub features: u64,
+    /// One for each queue that the device has; those that the driver set up are there.
+    pub queues: Vec<Option<Configuration>>,
+    pub interrupt: Arc<Interrupt>,
+}
+
+/// The queues of a driver that is ready.
+pub(super) struct Queues {
+    queues: Vec<Option<Queue>>,
+    memory: Arc<GuestMemoryMmap>,
+    pub features: u64,
+    pub interrupt: Arc<Interrupt>,
+}
+
+struct Queue {
+    ring: SplitQueue,
+    /// Requests that its driver waits for.
+    unanswered: u16,
+}
+
+impl Queues {
+    /// Checks what the driver set up.
+    pub(super) fn new(
+        activation: Activation,
+        configuration: &DiskConfiguration,
+        memory: &Arc<GuestMemoryMmap>,
+    ) -> Result<Self, QueueError> {
+        let Activation {
+            features,
+            queues,
+            interrupt,
+        } = activation;
+        let queue = |ready: Option<Configuration>| {
+            let size = configuration.queue_size;
+            let ring = ready.map(|ready| SplitQueue::new(ready, size, features, memory.clone()));
+            let unanswered = 0;
+            Ok(ring.transpose()?.map(|ring| Queue { ring, unanswered }))
+        };
+        Ok(Self {
+            queues: queues
+                .into_iter()
+                .map(queue)
+                .collect::<Result<_, QueueError>>()?,
+            memory: memory.clone(),
+            features,
+            interrupt,
+        })
+    }
+
+    /// The ring of a queue that the driver has set up.
+    pub(super) fn ring(&mut self, queue: usize) -> Option<&mut SplitQueue> {
+        Some(&mut self.queues.get_mut(queue)?.as_mut()?.ring)
+    }
+
+    /// Notes that a queue's driver waits for one request more.
+    pub(super) fn admit(&mut self, queue: usize) -> Result<(), Broken> {
+        if let Some(Some(queue)) = self.queues.get_mut(queue) {
+            let limit = queue.ring.size();
+            if queue.unanswered >= limit {
+                return Err(Broken::TooMany(limit));
+            }
+            queue.unanswered += 1;
+        }
+        Ok(())
+    }
+
+    /// Answers a request that was admitted.
+    pub(super) fn end(&mut self, answer: Answer, status: Status) -> Result<(), Broken> {
+        if let Some(Some(queue)) = self.queues.get_mut(answer.queue) {
+            queue.unanswered = queue.unanswered.saturating_sub(1);
+        }
+        self.answer(answer, status)
+    }
+
+    /// Writes a status and puts the chain into its used ring.
+    pub(super) fn answer(&mut self, answer: Answer, status: Status) -> Result<(), Broken> {
+        self.memory
+            .write_obj(status.byte(), answer.status)
+            .map_err(|_| Broken::Answer)?;
+        if let Some(ring) = self.ring(answer.queue) {
+            ring.complete(answer.head, answer.data_length.saturating_add(1))?;
+        }
+        Ok(())
+    }
+
+    /// One interrupt for all that was answered since the last time, if any queue's driver wants
+    /// one.
+    pub(super) fn announce(&mut self) -> Result<(), Broken> {
+        let mut wanted = false;
+        for queue in self.queues.iter_mut().flatten() {
+            wanted |= queue.ring.wants_interrupt()?;
+        }
+        if wanted {
+            self.interrupt.used_buffer();
+        }
+        Ok(())
+    }
+}

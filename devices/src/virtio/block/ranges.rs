@@ -1,0 +1,79 @@
+//! The data of a discard, and of a request for zeroes: ranges of the disk (virtio 1.2 §5.2.6).
+
+use virtio_bindings::bindings::virtio_blk::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+use vm_memory::{Bytes, GuestMemoryMmap};
+
+use super::request::little_endian;
+use super::space::max_sectors;
+use crate::block::buffers::Segment;
+use crate::block::{Range, RangeLimits, SECTOR_SIZE, Zeroing};
+
+/// Most ranges of one request.
+pub(super) const MAX_RANGES: u32 = 32;
+
+/// Length of one: sector, number of sectors, flags.
+const LENGTH: usize = 16;
+
+/// What a list of ranges comes to.
+pub(super) enum Listed {
+    /// All of them can be tried.
+    Ranges(Vec<Range>, Zeroing),
+    /// They are no ranges of this disk.
+    Invalid,
+    /// A flag that the device does not know.
+    Unsupported,
+}
+
+/// Reads a list of ranges that may have these flags.
+pub(super) fn read(
+    memory: &GuestMemoryMmap,
+    data: &[Segment],
+    limits: RangeLimits,
+    sectors: u64,
+    allowed: u32,
+) -> Listed {
+    let Some(bytes) = gather(memory, data) else {
+        return Listed::Invalid;
+    };
+    let mut ranges = Vec::new();
+    // As long as every range allows it.
+    let mut zeroing = Zeroing::MayUnmap;
+    for entry in bytes.chunks_exact(LENGTH) {
+        let [first, count, flags] = [&entry[..8], &entry[8..12], &entry[12..]].map(little_endian);
+        if flags & !u64::from(allowed) != 0 {
+            return Listed::Unsupported;
+        }
+        if flags & u64::from(VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) == 0 {
+            zeroing = Zeroing::KeepSpace;
+        }
+        let is_inside = first.checked_add(count).is_some_and(|end| end <= sectors);
+        if count > u64::from(max_sectors(Some(limits))) || !is_inside {
+            return Listed::Invalid;
+        }
+        ranges.push(Range {
+            offset: first * SECTOR_SIZE,
+            length: count * SECTOR_SIZE,
+        });
+    }
+    Listed::Ranges(ranges, zeroing)
+}
+
+/// The bytes of a list, once: a driver may change them meanwhile. Nothing if it is not a list.
+fn gather(memory: &GuestMemoryMmap, data: &[Segment]) -> Option<Vec<u8>> {
+    let length: u64 = data.iter().map(|segment| u64::from(segment.length)).sum();
+    let length = usize::try_from(length).ok()?;
+    let is_list = length > 0
+        && length.is_multiple_of(LENGTH)
+        && length <= LENGTH * usize::try_from(MAX_RANGES).ok()?;
+    if !is_list {
+        return None;
+    }
+    let mut bytes = vec![0; length];
+    let mut rest = &mut bytes[..];
+    for segment in data {
+        let (now, later) = rest.split_at_mut(usize::try_from(segment.length).ok()?);
+        memory.read_slice(now, segment.address).ok()?;
+        rest = later;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,241 @@
+//! What a driver sees of the disk before its first request: the features and the configuration
+//! space (virtio 1.2 §5.2.3 and §5.2.4).
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use virtio_bindings::bindings::virtio_blk::{
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
+    VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_SIZE_MAX,
+    VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
+};
+use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::bindings::virtio_ring::{
+    VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
+};
+
+use super::DiskConfiguration;
+use super::ranges::MAX_RANGES;
+use crate::block::{Access, Capabilities, RangeLimits, SECTOR_SIZE};
+
+/// Longest data segment that a driver should send, in bytes. With [`MAX_SEGMENTS`] it limits a
+/// request.
+pub(super) const SIZE_MAX: u32 = 4 << 20;
+
+/// Most data segments of a request: what a queue of 256 has room for beside header and status.
+pub(super) const MAX_SEGMENTS: u16 = 254;
+
+/// Length of the configuration space as far as it is used.
+const LENGTH: usize = 60;
+
+/// Where the field is that a driver may write.
+const WRITEBACK: u64 = 32;
+
+/// An optional feature, as far as a disk can do without it (virtio 1.2 §5.2.3, §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Requests that give space back.
+    Discard,
+    /// Requests that write zeroes.
+    WriteZeroes,
+    /// The driver may switch the write cache.
+    ConfigWce,
+    /// Flushes. Without them every write is durable before it is complete.
+    Flush,
+    /// Chains in tables of their own.
+    IndirectDescriptors,
+    /// Notifications at an index of the other's choice.
+    EventIndex,
+}
+
+impl Feature {
+    fn bit(self) -> u32 {
+        match self {
+            Self::Discard => VIRTIO_BLK_F_DISCARD,
+            Self::WriteZeroes => VIRTIO_BLK_F_WRITE_ZEROES,
+            Self::ConfigWce => VIRTIO_BLK_F_CONFIG_WCE,
+            Self::Flush => VIRTIO_BLK_F_FLUSH,
+            Self::IndirectDescriptors => VIRTIO_RING_F_INDIRECT_DESC,
+            Self::EventIndex => VIRTIO_RING_F_EVENT_IDX,
+        }
+    }
+
+    /// Whether it is among these.
+    pub(super) fn is_in(self, features: u64) -> bool {
+        features & 1 << self.bit() != 0
+    }
+}
+
+/// What a driver is offered, and what of it can change.
+#[derive(Debug)]
+pub(super) struct Space {
+    features: u64,
+    queues: u16,
+    queue_size: u16,
+    logical_block_size: u32,
+    physical_block_size: u32,
+    capabilities: Capabilities,
+    /// What the write cache is after a reset.
+    default_write_cache: bool,
+    sectors: AtomicU64,
+    write_cache: AtomicBool,
+    generation: AtomicU32,
+}
+
+impl Space {
+    pub(super) fn new(
+        configuration: &DiskConfiguration,
+        length: u64,
+        capabilities: Capabilities,
+    ) -> Self {
+        let mut features = [
+            VIRTIO_F_VERSION_1,
+            VIRTIO_RING_F_INDIRECT_DESC,
+            VIRTIO_RING_F_EVENT_IDX,
+            VIRTIO_BLK_F_SIZE_MAX,
+            VIRTIO_BLK_F_SEG_MAX,
+            VIRTIO_BLK_F_BLK_SIZE,
+            VIRTIO_BLK_F_TOPOLOGY,
+            VIRTIO_BLK_F_FLUSH,
+            VIRTIO_BLK_F_CONFIG_WCE,
+        ]
+        .iter()
+        .fold(0, |features, bit| features | 1 << bit);
+        let mut offer = |feature: u32, offered: bool| features |= u64::from(offered) << feature;
+        let is_writable = configuration.access == Access::ReadWrite;
+        offer(VIRTIO_BLK_F_RO, !is_writable);
+        offer(VIRTIO_BLK_F_MQ, configuration.queues > 1);
+        offer(
+            VIRTIO_BLK_F_DISCARD,
+            is_writable && capabilities.discard.is_some(),
+        );
+        offer(
+            VIRTIO_BLK_F_WRITE_ZEROES,
+            is_writable && capabilities.write_zeroes.is_some(),
+        );
+        for feature in &configuration.withheld {
+            features &= !(1 << feature.bit());
+        }
+        let space = Self {
+            features,
+            queues: configuration.queues,
+            queue_size: configuration.queue_size,
+            logical_block_size: configuration.logical_block_size,
+            physical_block_size: configuration.physical_block_size,
+            capabilities,
+            default_write_cache: configuration.write_cache,
+            sectors: AtomicU64::new(0),
+            write_cache: AtomicBool::new(configuration.write_cache),
+            generation: AtomicU32::new(0),
+        };
+        space.resize(length);
+        space
+    }
+
+    /// The features that are offered.
+    pub(super) fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// Sectors of the disk, as a whole number of its blocks.
+    pub(super) fn sectors(&self) -> u64 {
+        self.sectors.load(Ordering::Acquire)
+    }
+
+    /// The disk has another length in bytes.
+    pub(super) fn resize(&self, length: u64) {
+        let block = u64::from(self.logical_block_size).max(SECTOR_SIZE);
+        let sectors = length / block * (block / SECTOR_SIZE);
+        self.sectors.store(sectors, Ordering::Release);
+        // After it: who reads the same generation before and after has read one size.
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Changes whenever a field does (virtio 1.2 §2.5).
+    pub(super) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// What a request may use of ranges: one limit each for discards and zeroes.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Whether a write is complete before it is durable, for a driver with these features.
+    pub(super) fn caches_writes(&self, features: u64) -> bool {
+        if !Feature::Flush.is_in(features) {
+            // It has no way to make anything durable.
+            return false;
+        }
+        !Feature::ConfigWce.is_in(features) || self.has_write_cache()
+    }
+
+    /// Whether writes are to be cached, as the configuration space has it.
+    pub(super) fn has_write_cache(&self) -> bool {
+        self.write_cache.load(Ordering::Acquire)
+    }
+
+    /// The driver's choices are gone.
+    pub(super) fn reset(&self) {
+        self.write_cache
+            .store(self.default_write_cache, Ordering::Release);
+    }
+
+    /// Reads it; what lies past its end is zero.
+    pub(super) fn read(&self, offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let bytes = self.bytes();
+        for (to, from) in data.iter_mut().zip(bytes.iter().skip(start)) {
+            *to = *from;
+        }
+    }
+
+    /// A driver with these features writes it. All but the write cache ignores that.
+    pub(super) fn write(&self, features: u64, offset: u64, data: &[u8]) {
+        if Feature::ConfigWce.is_in(features)
+            && offset == WRITEBACK
+            && let [cached] = data
+        {
+            self.write_cache.store(*cached != 0, Ordering::Release);
+        }
+    }
+
+    fn bytes(&self) -> [u8; LENGTH] {
+        let mut space = [0; LENGTH];
+        let mut put = |at: usize, bytes: &[u8]| space[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &self.sectors().to_le_bytes());
+        put(8, &SIZE_MAX.to_le_bytes());
+        let segments = self.queue_size.saturating_sub(2).clamp(1, MAX_SEGMENTS);
+        put(12, &u32::from(segments).to_le_bytes());
+        // No geometry: nobody counts cylinders.
+        put(20, &self.logical_block_size.to_le_bytes());
+        let ratio = self.physical_block_size / self.logical_block_size.max(1);
+        let exponent = u8::try_from(ratio.checked_ilog2().unwrap_or(0)).unwrap_or(0);
+        put(24, &[exponent]);
+        put(32, &[u8::from(self.has_write_cache())]);
+        put(34, &self.queues.to_le_bytes());
+        let ranges = |limits: Option<RangeLimits>| limits.map_or(0, |_| MAX_RANGES);
+        put(36, &max_sectors(self.capabilities.discard).to_le_bytes());
+        put(40, &ranges(self.capabilities.discard).to_le_bytes());
+        let alignment = self
+            .capabilities
+            .discard
+            .map_or(0, |limits| limits.alignment);
+        let alignment = alignment.max(self.logical_block_size) / 512;
+        put(44, &alignment.to_le_bytes());
+        put(
+            48,
+            &max_sectors(self.capabilities.write_zeroes).to_le_bytes(),
+        );
+        put(52, &ranges(self.capabilities.write_zeroes).to_le_bytes());
+        put(56, &[u8::from(self.capabilities.unmaps)]);
+        space
+    }
+}
+
+/// Sectors of the longest range.
+pub(super) fn max_sectors(limits: Option<RangeLimits>) -> u32 {
+    limits.map_or(0, |limits| {
+        u32::try_from(limits.max_length / SECTOR_SIZE).unwrap_or(u32::MAX)
+    })
+}
