@@ -4,6 +4,7 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::probed::Probed;
 use super::{Backend, Errno, Image, Qcow2Image, ThreadPool, Uring};
 
 /// How a disk's requests are carried out (QEMU `aio`).
@@ -54,6 +55,17 @@ impl Aio {
     /// [`AioError`] when the host refuses what was asked for.
     pub fn start(self, image: Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
         self.start_with(image, name, Uring::new)
+    }
+
+    /// The same for an image of which nobody said that it is raw: nothing is written to it that
+    /// would make it look like something else.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Aio::start`].
+    pub fn start_probed(self, image: Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
+        let backend = self.start(image, name)?;
+        Ok(Box::new(Probed::new(backend)))
     }
 
     /// A backend on a qcow2 image.

@@ -16,6 +16,7 @@ mod limits;
 pub mod locking;
 pub mod policy;
 mod pool;
+mod probed;
 mod progress;
 pub mod qcow2;
 mod raw;

@@ -91,7 +91,7 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
     (
         "drive",
         "KEYS",
-        "Disk: file=PATH[,format=raw][,id=ID][,readonly=on][,werror=report|ignore|enospc|stop]\
+        "Disk: file=PATH[,format=raw|qcow2][,backing=on|off][,id=ID][,readonly=on][,werror=report|ignore|enospc|stop]\
          [,rerror=report|ignore|stop][,serial=TEXT][,cache=writeback|none|unsafe][,aio=io_uring|threads][,file.locking=on|off|auto]",
     ),
     (

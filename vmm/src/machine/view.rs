@@ -51,7 +51,11 @@ impl View {
                 .disks
                 .get(&error.device)
                 .is_some_and(|disk| disk.io_status() != IoStatus::Ok),
-            Event::Resume | Event::Shutdown(_) | Event::Reset(_) => true,
+            // Nothing makes a corrupt image whole while the machine has it.
+            Event::Resume
+            | Event::Shutdown(_)
+            | Event::Reset(_)
+            | Event::BlockImageCorrupted(_) => true,
         }
     }
 

@@ -111,9 +111,13 @@ pub fn looks_like_qcow2(path: &Path) -> bool {
 
 fn begins_as_qcow2(file: &File) -> bool {
     let mut start = [0; 8];
-    file.read_exact_at(&mut start, 0).is_ok()
-        && start[..4] == MAGIC
-        && start[4..] >= [0, 0, 0, 2][..]
+    file.read_exact_at(&mut start, 0).is_ok() && is_start_of_qcow2(start)
+}
+
+/// Whether QEMU's driver takes an image for its own that begins so.
+pub(in crate::block) fn is_start_of_qcow2(start: [u8; 8]) -> bool {
+    let (magic, version) = start.split_at(MAGIC.len());
+    magic == MAGIC && version >= &[0, 0, 0, 2][..]
 }
 
 impl Chain {

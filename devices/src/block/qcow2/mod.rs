@@ -22,6 +22,7 @@ mod metadata;
 #[cfg(test)]
 mod tests;
 
+pub(super) use chain::is_start_of_qcow2;
 pub use chain::{BackingFiles, ImageFormat, LayerInfo, looks_like_qcow2};
 pub use corruption::{Corruption, CorruptionObserver};
 pub use disk::Qcow2Image;
