@@ -41,7 +41,7 @@ pub enum FormatError {
     #[error("has {0} bytes for the guest, which is not a multiple of 512")]
     Unaligned(u64),
     /// A table is larger than any can be.
-    #[error("has a {0} of {1} bytes, which is more than any image needs")]
+    #[error("has {1} bytes for its {0}, which is more than any image needs")]
     TableLength(&'static str, u64),
     /// A table is where none can be.
     #[error("has its {0} at {1:#x}, where none can be")]

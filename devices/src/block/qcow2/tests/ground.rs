@@ -9,10 +9,15 @@ use std::time::{Duration, Instant};
 use imago::qcow2::Qcow2;
 use imago::storage::StorageCreateOptions;
 use imago::{FormatCreateBuilder, Storage};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
+use crate::block::buffers::{GuestBuffers, Segment};
 use crate::block::qcow2::{BackingFiles, Corruption, CorruptionObserver, Qcow2Image};
 use crate::block::tests::bench::Bench;
-use crate::block::{ImageOptions, OpenError, ThreadPool};
+use crate::block::{
+    Access, CacheMode, Errno, ImageOptions, Locking, Medium, OpenError, Operation, Request,
+    ThreadPool,
+};
 use crate::sync::lock;
 
 /// Remembers what was told.
@@ -51,7 +56,7 @@ impl Ground {
         backing: Option<(&str, &str)>,
     ) -> PathBuf {
         let path = self.path(name);
-        let options = StorageCreateOptions::new().filename(&path);
+        let options = StorageCreateOptions::new().filename(&path).overwrite(true);
         let file = imago::file::File::create_open(options).unwrap();
         let mut builder = Qcow2::<imago::file::File>::create_builder(file)
             .size(size)
@@ -64,8 +69,31 @@ impl Ground {
     }
 }
 
+/// Opens an image that nobody locks, and that nobody else has.
 pub fn open(path: &Path) -> Result<(Qcow2Image, Arc<Told>), OpenError> {
-    open_with(path, ImageOptions::default(), BackingFiles::Follow)
+    open_with(path, UNLOCKED, BackingFiles::Follow)
+}
+
+pub const UNLOCKED: ImageOptions = ImageOptions {
+    access: Access::ReadWrite,
+    locking: Locking::Off,
+    cache: CacheMode::Unsafe,
+};
+
+/// One request in this thread, with a buffer of so many bytes that `fill` fills.
+pub fn perform(
+    image: &Qcow2Image,
+    operation: Operation,
+    length: u32,
+    fill: u8,
+) -> Result<(), Errno> {
+    let regions = [(GuestAddress(0), 4 << 20)];
+    let memory = Arc::new(GuestMemoryMmap::<()>::from_ranges(&regions).unwrap());
+    let bytes = vec![fill; length as usize];
+    memory.write_slice(&bytes, GuestAddress(0)).unwrap();
+    let address = GuestAddress(0);
+    let buffers = GuestBuffers::new(&memory, [Segment { address, length }]).unwrap();
+    image.execute(Arc::new(Request { operation, buffers }))
 }
 
 pub fn open_with(
@@ -78,12 +106,20 @@ pub fn open_with(
     Ok((image, told))
 }
 
+fn is_in_use(error: &OpenError) -> bool {
+    match error {
+        OpenError::InUse(_) => true,
+        OpenError::Backing { source, .. } => is_in_use(source),
+        _ => false,
+    }
+}
+
 pub fn bench(path: &Path, options: ImageOptions) -> Bench<Arc<Told>> {
     // Another test's child has this one's locks from its fork to its exec.
     let deadline = Instant::now() + Duration::from_secs(20);
     let (image, told) = loop {
         match open_with(path, options, BackingFiles::Follow) {
-            Err(OpenError::InUse(_)) if Instant::now() < deadline => thread::yield_now(),
+            Err(error) if is_in_use(&error) && Instant::now() < deadline => thread::yield_now(),
             result => break result.unwrap(),
         }
     };
