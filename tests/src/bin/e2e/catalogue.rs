@@ -12,6 +12,8 @@ pub const TESTS: &[&[Test]] = &[
     bare::power::TESTS,
     bare::io::TESTS,
     bare::locking::TESTS,
+    bare::images::TESTS,
+    bare::qcow2::TESTS,
     bare::statistics::TESTS,
     bare::errors::TESTS,
     bare::space::TESTS,

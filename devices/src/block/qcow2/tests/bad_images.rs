@@ -71,7 +71,7 @@ fn a_header_that_makes_no_sense_is_refused_with_the_reason() {
         (
             36,
             &[0x7f; 4],
-            "has 17112760312 bytes for its L1 table, which is more than any image needs",
+            "has 17112497144 bytes for its L1 table, which is more than any image needs",
         ),
         (
             36,
