@@ -334,6 +334,7 @@ fn rate_key(event: &Event) -> Option<&str> {
     match event {
         Event::BlockIoError(error) => Some(&error.qom_path),
         Event::BlockWriteThreshold(_)
+        | Event::BlockImageCorrupted(_)
         | Event::Stop
         | Event::Resume
         | Event::Shutdown(_)

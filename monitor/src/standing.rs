@@ -39,6 +39,7 @@ impl Standing {
             }
             Event::BlockIoError(_)
             | Event::BlockWriteThreshold(_)
+            | Event::BlockImageCorrupted(_)
             | Event::Shutdown(_)
             | Event::Reset(_) => {}
         }
@@ -59,6 +60,7 @@ impl Standing {
                 .map(|(error, at)| (Event::BlockIoError(error.clone()), *at))
                 .collect(),
             SignalName::BlockWriteThreshold
+            | SignalName::BlockImageCorrupted
             | SignalName::Resume
             | SignalName::Shutdown
             | SignalName::Reset => Vec::new(),

@@ -51,7 +51,9 @@ impl View {
                 .disks
                 .get(&error.device)
                 .is_some_and(|disk| disk.io_status() != IoStatus::Ok),
-            Event::BlockWriteThreshold(_)
+            // Nothing makes a corrupt image whole while the machine has it.
+            Event::BlockImageCorrupted(_)
+            | Event::BlockWriteThreshold(_)
             | Event::Resume
             | Event::Shutdown(_)
             | Event::Reset(_) => true,

@@ -13,6 +13,8 @@ pub const TESTS: &[&[Test]] = &[
     bare::io::TESTS,
     bare::locking::TESTS,
     bare::measurement::TESTS,
+    bare::images::TESTS,
+    bare::qcow2::TESTS,
     bare::statistics::TESTS,
     bare::errors::TESTS,
     bare::space::TESTS,
