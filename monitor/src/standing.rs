@@ -38,6 +38,7 @@ impl Standing {
                     .insert(error.device.clone(), (error.clone(), timestamp));
             }
             Event::BlockIoError(_)
+            | Event::BlockWriteThreshold(_)
             | Event::Shutdown(_)
             | Event::Reset(_)
             | Event::BlockImageCorrupted(_) => {}
@@ -58,7 +59,8 @@ impl Standing {
                 .filter(|(error, _)| device.is_none_or(|device| error.device == device))
                 .map(|(error, at)| (Event::BlockIoError(error.clone()), *at))
                 .collect(),
-            SignalName::Resume
+            SignalName::BlockWriteThreshold
+            | SignalName::Resume
             | SignalName::Shutdown
             | SignalName::Reset
             | SignalName::BlockImageCorrupted => Vec::new(),

@@ -9,6 +9,7 @@ use faultvisor_devices::virtio::block::DiskConfiguration;
 
 use super::device;
 use super::key_value::{KeyError, KeyValues, one_of, switch};
+use super::throttling::{self, Throttling};
 
 /// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
 const SERIAL_LENGTH: usize = 20;
@@ -51,6 +52,8 @@ pub struct Drive {
     pub aio: Aio,
     /// What the guest sees of it.
     pub disk: DiskConfiguration,
+    /// What it may do in a second, if that is limited.
+    pub throttling: Option<Throttling>,
 }
 
 const KEYS: &[&str] = &[
@@ -70,7 +73,7 @@ const KEYS: &[&str] = &[
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
 pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
-    let mut keys = KeyValues::parse(text, &[KEYS, device::KEYS].concat())?;
+    let mut keys = KeyValues::parse(text, &[KEYS, device::KEYS, &throttling::keys()].concat())?;
     let file = keys.take("file").ok_or(KeyError::Missing("file"))?;
     let format = keys
         .take_with("format", str::parse)?
@@ -97,6 +100,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         ..DiskConfiguration::new(id)
     };
     device::take(&mut keys, &mut disk)?;
+    let throttling = throttling::take(&mut keys, &disk.id)?;
     Ok(Drive {
         file: file.into(),
         format,
@@ -110,6 +114,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         backing: keys.take_with("backing", str::parse)?.unwrap_or_default(),
         aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
         disk,
+        throttling,
     })
 }
 

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
-use faultvisor_devices::block::{Access, Action, AioError, Backend, IoStatus, OpenError};
+use faultvisor_devices::block::throttle::Group;
+use faultvisor_devices::block::{Access, Action, AioError, Backend, Exceeded, IoStatus, OpenError};
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
 use faultvisor_devices::virtio::block::{Disk, DiskObserver, ErrorKind, IoError, ResizeDone};
@@ -13,13 +14,13 @@ use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
-    Event, IoOperationType,
+    BlockWriteThreshold, Event, IoOperationType,
 };
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::nodes::{self, Nesting, Nodes};
-use super::statistics;
+use super::{limits, statistics};
 use crate::boot::DeviceWindow;
 use crate::cli::Drive;
 use crate::inbox::{Notice, Sender};
@@ -92,10 +93,19 @@ impl DiskObserver for Observer {
     fn stop_machine(&self, run: Run) {
         lock(&self.inbox).send(Notice::DiskError(run));
     }
+
+    fn write_threshold_exceeded(&self, exceeded: Exceeded) {
+        self.signals
+            .raise(Event::BlockWriteThreshold(BlockWriteThreshold {
+                node_name: self.id.clone(),
+                amount_exceeded: exceeded.amount,
+                write_threshold: exceeded.threshold,
+            }));
+    }
 }
 
 /// Where QEMU's object tree would have the device.
-fn qom_path(id: &str) -> String {
+pub(super) fn qom_path(id: &str) -> String {
     format!("/machine/peripheral/{id}")
 }
 
@@ -207,6 +217,19 @@ impl MachineDisk {
         self.disk.resize(length, done);
     }
 
+    /// The group whose limits it has.
+    pub(super) fn group(&self) -> Option<Arc<Group>> {
+        self.disk.group()
+    }
+
+    pub(super) fn set_group(&self, group: Option<Arc<Group>>) -> io::Result<()> {
+        self.disk.set_group(group)
+    }
+
+    pub(super) fn set_write_threshold(&self, offset: u64) {
+        self.disk.write_threshold().set(offset);
+    }
+
     pub(super) fn resume(&self, run: Run) {
         self.disk.resume(run);
     }
@@ -284,13 +307,18 @@ impl MachineDisk {
             IoStatus::Failed => BlockDeviceIoStatus::Failed,
             IoStatus::NoSpace => BlockDeviceIoStatus::Nospace,
         };
+        // As in QEMU, limits are the disk's and not its node's.
+        let mut medium = self.nodes.top(&self.disk);
+        if let Some(group) = self.group() {
+            limits::show(&group, &mut medium);
+        }
         BlockInfo {
             device: configuration.id.clone(),
             qdev: Some(qom_path(&configuration.id)),
             r#type: "unknown".to_owned(),
             removable: false,
             locked: false,
-            inserted: Some(self.nodes.top(&self.disk)),
+            inserted: Some(medium),
             // As in QEMU: only a disk whose errors can stop the machine has one.
             io_status: configuration.policy.may_stop().then_some(io_status),
         }

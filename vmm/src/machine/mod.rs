@@ -7,6 +7,7 @@
 mod assembly;
 mod commands;
 mod disks;
+mod limits;
 mod nodes;
 mod reset;
 mod resize;

@@ -185,12 +185,29 @@ impl Nodes {
             iops_rd: 0,
             iops_wr: 0,
             image: self.image(depth, disk, nesting),
+            bps_max: None,
+            bps_rd_max: None,
+            bps_wr_max: None,
+            iops_max: None,
+            iops_rd_max: None,
+            iops_wr_max: None,
+            bps_max_length: None,
+            bps_rd_max_length: None,
+            bps_wr_max_length: None,
+            iops_max_length: None,
+            iops_rd_max_length: None,
+            iops_wr_max_length: None,
+            iops_size: None,
+            group: None,
             cache: BlockdevCacheInfo {
                 writeback: !is_top || disk.caches_writes(),
                 direct: self.cache == CacheMode::None,
                 no_flush: self.cache == CacheMode::Unsafe,
             },
-            write_threshold: 0,
+            write_threshold: match depth {
+                0 => number(disk.write_threshold().get()),
+                _ => 0,
+            },
         }
     }
 

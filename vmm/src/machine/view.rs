@@ -52,7 +52,8 @@ impl View {
                 .get(&error.device)
                 .is_some_and(|disk| disk.io_status() != IoStatus::Ok),
             // Nothing makes a corrupt image whole while the machine has it.
-            Event::Resume
+            Event::BlockWriteThreshold(_)
+            | Event::Resume
             | Event::Shutdown(_)
             | Event::Reset(_)
             | Event::BlockImageCorrupted(_) => true,

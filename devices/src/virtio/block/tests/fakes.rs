@@ -12,7 +12,7 @@ use super::super::{Disk, DiskObserver, IoError};
 use super::driver::USED;
 use crate::block::policy::Run;
 use crate::block::{
-    Backend, Capabilities, Completion, Errno, IoStatus, RangeLimits, Request, Token,
+    Backend, Capabilities, Completion, Errno, Exceeded, IoStatus, RangeLimits, Request, Token,
 };
 use crate::sync::{lock, wait_timeout};
 
@@ -154,6 +154,11 @@ impl FakeControl {
         lock(&self.shared.state).at_once = Some(result);
     }
 
+    /// From now on the host has another size for nobody.
+    pub fn refuse_to_resize(&self, errno: Errno) {
+        lock(&self.shared.state).resize_error = Some(errno);
+    }
+
     /// Returns when the worker has done everything that it was asked for before: each look at the
     /// completions is a turn of its loop, and what was asked for before the first of these turns
     /// is seen at the latest by the second, and done with before the third.
@@ -199,6 +204,7 @@ pub enum Heard {
         run: Run,
         used: u16,
     },
+    Exceeded(Exceeded),
 }
 
 /// An observer that writes down.
@@ -253,5 +259,9 @@ impl DiskObserver for Recorder {
     fn stop_machine(&self, run: Run) {
         let used = self.used();
         self.note(Heard::Stop { run, used });
+    }
+
+    fn write_threshold_exceeded(&self, exceeded: Exceeded) {
+        self.note(Heard::Exceeded(exceeded));
     }
 }
