@@ -334,10 +334,10 @@ fn rate_key(event: &Event) -> Option<&str> {
     match event {
         Event::BlockIoError(error) => Some(&error.qom_path),
         Event::BlockWriteThreshold(_)
-        | Event::BlockImageCorrupted(_)
         | Event::Stop
         | Event::Resume
         | Event::Shutdown(_)
-        | Event::Reset(_) => None,
+        | Event::Reset(_)
+        | Event::BlockImageCorrupted(_) => None,
     }
 }

@@ -39,9 +39,9 @@ impl Standing {
             }
             Event::BlockIoError(_)
             | Event::BlockWriteThreshold(_)
-            | Event::BlockImageCorrupted(_)
             | Event::Shutdown(_)
-            | Event::Reset(_) => {}
+            | Event::Reset(_)
+            | Event::BlockImageCorrupted(_) => {}
         }
     }
 
@@ -60,10 +60,10 @@ impl Standing {
                 .map(|(error, at)| (Event::BlockIoError(error.clone()), *at))
                 .collect(),
             SignalName::BlockWriteThreshold
-            | SignalName::BlockImageCorrupted
             | SignalName::Resume
             | SignalName::Shutdown
-            | SignalName::Reset => Vec::new(),
+            | SignalName::Reset
+            | SignalName::BlockImageCorrupted => Vec::new(),
         }
     }
 }

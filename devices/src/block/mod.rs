@@ -3,9 +3,8 @@
 //! A [`Request`] names an operation, its place, and the guest memory it moves. A [`Backend`] takes
 //! requests and later gives back a [`Completion`] for each, whose result keeps the errno to the
 //! end: in the kernel, through [`Uring`], or in threads ([`ThreadPool`]), which a [`Qcow2Image`]
-//! takes, too. What has to be done for a request of a raw image, and what becomes of it, is the
-//! same for both (`progress`). [`policy`] decides what becomes of a failure, [`throttle`] when a
-//! request may begin.
+//! takes, too. What has to be done for a request, and what becomes of it, is the same for both
+//! (`progress`). [`policy`] decides what becomes of a failure, [`throttle`] when a request may begin.
 
 pub mod aio;
 pub mod backend;

@@ -158,6 +158,10 @@ impl Backend for ThreadPool {
         self.shared.medium.resize(length)
     }
 
+    fn close(&mut self) {
+        self.shared.medium.close();
+    }
+
     fn completion_event(&self) -> &EventFd {
         &self.shared.done
     }

@@ -75,6 +75,10 @@ impl Backend for Probed {
         self.backend.completion_event()
     }
 
+    fn close(&mut self) {
+        self.backend.close();
+    }
+
     fn length(&self) -> u64 {
         self.backend.length()
     }

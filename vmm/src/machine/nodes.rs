@@ -184,6 +184,7 @@ impl Nodes {
             iops: 0,
             iops_rd: 0,
             iops_wr: 0,
+            image: self.image(depth, disk, nesting),
             bps_max: None,
             bps_rd_max: None,
             bps_wr_max: None,
@@ -198,16 +199,14 @@ impl Nodes {
             iops_wr_max_length: None,
             iops_size: None,
             group: None,
-            image: self.image(depth, disk, nesting),
             cache: BlockdevCacheInfo {
                 writeback: !is_top || disk.caches_writes(),
                 direct: self.cache == CacheMode::None,
                 no_flush: self.cache == CacheMode::Unsafe,
             },
-            write_threshold: if is_top {
-                number(disk.write_threshold().get())
-            } else {
-                0
+            write_threshold: match depth {
+                0 => number(disk.write_threshold().get()),
+                _ => 0,
             },
         }
     }

@@ -114,8 +114,9 @@ impl Qcow2Image {
             _ if error.raw_os_error().is_some() => Errno::of(error),
             io::ErrorKind::OutOfMemory => Errno(libc::ENOMEM),
             io::ErrorKind::Unsupported => Errno(libc::EOPNOTSUPP),
+            // As often as the guest likes.
             _ => {
-                tracing::error!("'{}': {error}", self.top);
+                tracing::debug!("'{}': {error}", self.top);
                 Errno::EIO
             }
         }

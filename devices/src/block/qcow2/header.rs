@@ -184,7 +184,7 @@ fn check_features(features: u64) -> Result<(), FormatError> {
         (CORRUPT, "it is marked as corrupt"),
         (
             DIRTY,
-            "it was not closed properly, and its refcounts have to be repaired",
+            "it was not closed properly; 'qemu-img check -r all' repairs that",
         ),
         (DATA_FILE, "its data is in another file"),
         (COMPRESSION, "its compression is not deflate"),

@@ -314,7 +314,9 @@ impl Layer {
                 let waited = |()| self.wait_for_medium().map_err(Errno::into_error);
                 waited(())?;
                 self.write_bytes(bytes, offset).and_then(waited)?;
-                order.metadata.note_header(bytes);
+                order
+                    .metadata
+                    .note_header(self.0.image.cached_file(), bytes);
                 Ok(())
             }
             Write::RefcountBlock => {

@@ -236,7 +236,8 @@ impl Metadata {
     }
 
     /// Takes note of a header that is about to be written: its tables may lie elsewhere now.
-    pub(super) fn note_header(&mut self, bytes: &[u8]) {
+    /// The library has written what they lead to.
+    pub(super) fn note_header(&mut self, file: &File, bytes: &[u8]) {
         let Some(tables) = Tables::of(bytes).filter(|tables| *tables != self.tables) else {
             return;
         };
@@ -259,6 +260,14 @@ impl Metadata {
             self.clusters
                 .extend((first..end).map(|cluster| (cluster, kind)));
         }
+        // What cannot be read is not looked after, and nothing more.
+        let blocks = entries(file, tables.refcounts_offset, refcounts_length).unwrap_or_default();
+        let blocks = blocks.into_iter().map(|entry| entry & BLOCK_OFFSET);
+        self.clusters.extend(
+            blocks
+                .filter(|offset| *offset != 0)
+                .map(|offset| (offset >> self.cluster_bits, Kind::RefcountBlock)),
+        );
     }
 }
 

@@ -108,7 +108,7 @@ fn a_header_that_makes_no_sense_is_refused_with_the_reason() {
         (
             79,
             &[1],
-            "cannot be used: it was not closed properly, and its refcounts have to be repaired",
+            "cannot be used: it was not closed properly; 'qemu-img check -r all' repairs that",
         ),
         (79, &[2], "cannot be used: it is marked as corrupt"),
         (79, &[4], "cannot be used: its data is in another file"),

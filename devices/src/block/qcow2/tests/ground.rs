@@ -127,6 +127,20 @@ pub fn bench(path: &Path, options: ImageOptions) -> Bench<Arc<Told>> {
     Bench::with(Box::new(backend), told)
 }
 
+/// What qemu-img reads from an image, where it is installed.
+pub fn as_qemu_reads_it(path: &Path) -> Option<Vec<u8>> {
+    let raw = path.with_extension("raw");
+    let mut command = Command::new("qemu-img");
+    // Another test's child may have the locks still.
+    command
+        .args(["convert", "-U", "-O", "raw"])
+        .arg(path)
+        .arg(&raw);
+    let status = command.status().ok()?;
+    assert!(status.success(), "qemu-img cannot read it");
+    std::fs::read(raw).ok()
+}
+
 /// Has qemu-img look for errors, where it is installed.
 pub fn check(path: &Path) {
     let Ok(output) = Command::new("qemu-img").arg("check").arg(path).output() else {

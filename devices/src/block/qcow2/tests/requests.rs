@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::ground::{Ground, bench, check};
+use super::ground::{Ground, as_qemu_reads_it, bench, check};
 use crate::block::tests::bench::{Bench, MEMORY, read, write};
 use crate::block::{Access, CacheMode, Durability, Errno, ImageOptions, Operation, Range, Zeroing};
 
@@ -183,6 +183,9 @@ fn batches_do_what_they_say(cache: CacheMode, under: Under, cluster_size: usize)
         prop_assert!(agrees(&content(&mut disk, length), &model));
         drop(disk);
         check(&path);
+        if let Some(found) = as_qemu_reads_it(&path) {
+            prop_assert!(agrees(&found, &model));
+        }
     });
 }
 

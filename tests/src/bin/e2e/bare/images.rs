@@ -75,11 +75,10 @@ fn a_qcow2_image_that_cannot_be_used_is_refused_in_one_line(
         &[0x80],
         "has incompatible features that are not known: 0x8000000000000000",
     )?;
-    File::options().write(true).open(&path)?.set_len(65536)?;
     fs::remove_file(&path)?;
     qemu_img(context, &["create", "-f", "qcow2", "disk.qcow2", "16M"])?;
     File::options().write(true).open(&path)?.set_len(65536)?;
-    refused("is truncated: it ends before the end of its refcount table")?;
+    refused("is truncated: it ends before the end of its L1 table")?;
     fs::remove_file(&path)?;
     qemu_img(context, &["create", "-f", "qcow2", "disk.qcow2", "16M"])?;
     qemu_img(

@@ -309,8 +309,10 @@ fn a_corrupt_image_is_told_of_and_used_no_more(context: &Context) -> Result<(), 
     file.write_all_at(&(l1 | 1 << 63).to_be_bytes(), l2)?;
     let drive = format!("file={},id=d0,format=qcow2", text(&path));
     let mut machine = start(context, "write 0 0 8 3\nread 0 0 8", &drive)?;
-    let mut client = machine.client()?;
+    let mut client = machine.raw_client()?;
+    client.next_message("greeting", SOON)?;
     client.execute("disable-default-events", None, SOON)?;
+    client.execute("qmp_capabilities", None, SOON)?;
     let tag = client.execute("get-block-image-corrupted-event", None, SOON)?;
     machine.machine.type_text("c")?;
     let event = client.next_event(SOON)?;
