@@ -97,9 +97,8 @@ pub fn machine() -> io::Result<Duration> {
     busy(&stat).ok_or_else(|| io::Error::other("a strange /proc/stat"))
 }
 
-/// Waits until the machine is quiet, but no longer than that.
-pub fn await_quiet(patience: Duration) -> io::Result<()> {
-    let deadline = Instant::now() + patience;
+/// Waits until the machine is quiet, but no longer than until then.
+pub fn await_quiet(deadline: Instant) -> io::Result<()> {
     while Instant::now() < deadline {
         let before = machine()?;
         thread::sleep(LOOK);
