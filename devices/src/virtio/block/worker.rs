@@ -426,9 +426,13 @@ impl MutEventSubscriber for Worker {
             backend,
             ..
         } = &self.parts;
-        let events = kicks.iter().chain([wake, backend.completion_event()]);
-        for event in events {
-            if let Err(error) = ops.add(Events::new(event, EventSet::IN)) {
+        // A kick is an edge: it need not be read away, which would cost a system call each time.
+        let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        let kicks = kicks.iter().map(|event| Events::new(event, kick));
+        let others = [wake, backend.completion_event()];
+        let others = others.map(|event| Events::new(event, EventSet::IN));
+        for events in kicks.chain(others) {
+            if let Err(error) = ops.add(events) {
                 tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
                 self.closed = true;
             }
@@ -449,7 +453,6 @@ impl MutEventSubscriber for Worker {
             let mut kicks = self.parts.kicks.iter();
             if let Some(queue) = kicks.position(|kick| kick.as_raw_fd() == fd) {
                 // A kick while paused is not lost: resuming looks at the queue.
-                let _ = self.parts.kicks[queue].read();
                 self.serve(queue);
             }
         }
