@@ -4,9 +4,9 @@
 //! that of all threads of the VMM but the one that runs the guest, the kernel's io_uring workers included. fio's is that
 //! of its whole process, less what it takes to start.
 
-mod cpu_time;
 mod fio;
 mod job;
+mod lab;
 mod medium;
 mod table;
 mod vmm;
@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use faultvisor_tests::cpu_time;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::packages;
 use faultvisor_tests::workspace::Workspace;
@@ -27,7 +28,7 @@ use self::job::{Job, Sample};
 use self::medium::{Cache, Medium};
 use self::table::{Entry, Group, Table};
 use self::vmm::{Guests, Vmm};
-use super::qemu;
+use super::{boot, qemu};
 use crate::{binaries, console};
 
 /// How to measure disks.
@@ -54,6 +55,9 @@ pub struct Options {
     /// Another build of Faultvisor, to be measured beside this one.
     #[arg(long)]
     baseline: Option<PathBuf>,
+    /// Run fio in Linux guests in the lab, instead of the bare-metal guest and fio here.
+    #[arg(long, conflicts_with_all = ["directory", "cache", "patience", "baseline"])]
+    in_lab: bool,
     /// Only these; all if not given.
     #[arg(long = "only", value_enum)]
     contenders: Vec<Contender>,
@@ -75,6 +79,16 @@ enum Contender {
     Fio,
 }
 
+impl Options {
+    fn jobs(&self) -> Vec<Job> {
+        let is_chosen = |job: &Job| {
+            let name = job.to_string();
+            self.jobs.is_empty() || self.jobs.iter().any(|part| name.contains(part))
+        };
+        Job::all().into_iter().filter(is_chosen).collect()
+    }
+}
+
 impl Contender {
     fn name(self) -> &'static str {
         match self {
@@ -88,6 +102,9 @@ impl Contender {
 
 /// Measures, on this machine's KVM, whatever it can run.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    if options.in_lab {
+        return lab::perform(workspace, options);
+    }
     if let Kvm::NoKvm { why } = Kvm::probe() {
         return Err(format!("no guest can be measured here: {why}").into());
     }
@@ -145,11 +162,7 @@ impl Bench {
             .copied()
             .collect();
         let mut table = Table::default();
-        for job in Job::all() {
-            let name = job.to_string();
-            if !options.jobs.is_empty() && !options.jobs.iter().any(|part| name.contains(part)) {
-                continue;
-            }
+        for job in options.jobs() {
             let mut entries: Vec<Entry> = contenders.iter().map(|it| entry(*it)).collect();
             for round in 0..options.runs {
                 // Nobody is always the one who comes after a certain other.

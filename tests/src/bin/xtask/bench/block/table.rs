@@ -125,7 +125,14 @@ impl Entry {
         let slowest = rates().fold(f64::INFINITY, f64::min);
         let fastest = rates().fold(0.0, f64::max);
         let rate = self.median(|sample| sample.rate);
-        let kicks = self.median(|sample| sample.kicks.unwrap_or(f64::NAN));
+        // Not everything is known of everybody.
+        let known = |value: f64| {
+            if value.is_nan() {
+                "-".to_owned()
+            } else {
+                format!("{value:.2}")
+            }
+        };
         [
             job.to_string(),
             self.name.to_owned(),
@@ -135,12 +142,8 @@ impl Entry {
             format!("{:.0}", self.median(|sample| sample.p50)),
             format!("{:.0}", self.median(|sample| sample.p99)),
             format!("{:.1}", self.median(|sample| sample.cpu)),
-            if kicks.is_nan() {
-                "-".to_owned()
-            } else {
-                format!("{kicks:.2}")
-            },
-            format!("{:.2}", self.median(|sample| sample.others)),
+            known(self.median(|sample| sample.kicks.unwrap_or(f64::NAN))),
+            known(self.median(|sample| sample.others)),
         ]
     }
 }
