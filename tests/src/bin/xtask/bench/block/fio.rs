@@ -65,8 +65,6 @@ impl Fio {
         command.args(options(job, &image, medium.cache));
         // The page cache stays as the guest finds it, too.
         command.args(["--output-format=json", "--invalidate=0"]);
-        // From submission to completion.
-        command.args(["--lat_percentiles=1", "--clat_percentiles=0"]);
         Ok(command)
     }
 }
@@ -99,6 +97,9 @@ pub fn options(job: Job, file: &str, cache: Cache) -> Vec<String> {
         "--iodepth_batch_complete_min=1".to_owned(),
         // The guest does not remember either which blocks it had.
         "--norandommap".to_owned(),
+        // From submission to completion.
+        "--lat_percentiles=1".to_owned(),
+        "--clat_percentiles=0".to_owned(),
     ]
 }
 
