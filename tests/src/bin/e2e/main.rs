@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use faultvisor_tests::boot_time;
 use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::guest_fio;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::suite::{self, Failure, Needs, Place, Selection};
 
@@ -67,6 +68,14 @@ enum Action {
         /// Why the disk's image has less space than the disk.
         #[arg(long, value_enum)]
         shortage: Shortage,
+    },
+    /// Measure how fast guests' disks are, by fio in the guests.
+    GuestFio {
+        /// A file with the contenders as JSON.
+        #[arg(long)]
+        contenders: PathBuf,
+        #[arg(long)]
+        runs: usize,
     },
     /// Measure how long VMMs take to a guest's init.
     BootTime {
@@ -192,6 +201,11 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
             Ok(()) => Ok(0),
             Err(Failure::Failed(why) | Failure::Skipped(why)) => Err(why.into()),
         },
+        Action::GuestFio { contenders, runs } => {
+            let contenders = boot_time::from_json(&fs::read_to_string(contenders)?)?;
+            guest_fio::measure(&contenders, runs, stdout)?;
+            Ok(0)
+        }
         Action::BootTime {
             contenders,
             runs,
