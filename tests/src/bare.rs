@@ -152,7 +152,8 @@ pub struct Report {
 }
 
 impl Report {
-    fn parse(line: &str) -> Self {
+    /// Finds the report in a line, whatever is before it.
+    pub fn parse(line: &str) -> Self {
         let start = line.find("FV ").unwrap_or_default();
         let mut words = line[start..].split_whitespace().skip(2);
         Self {

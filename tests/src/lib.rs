@@ -15,6 +15,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod lab;
 pub mod machine;
+pub mod microvm;
 pub mod packages;
 pub mod qmp;
 pub mod stock_kernel;

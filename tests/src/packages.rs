@@ -25,6 +25,11 @@ pub const CXX: Requirement = Requirement {
     program: "c++",
     package: "g++",
 };
+/// Asks a disk for all that it can do.
+pub const FIO: Requirement = Requirement {
+    program: "fio",
+    package: "fio",
+};
 /// Makes the guest's disk image, and goes into guests.
 pub const MKE2FS: Requirement = Requirement {
     program: "mke2fs",

@@ -1,4 +1,5 @@
-//! From the 64-bit Linux boot protocol (ring 0, RSI at the boot parameters) to ring 3.
+//! From the 64-bit Linux boot protocol (ring 0, RSI at the boot parameters), or from PVH (32 bits without paging, EBX at
+//! the start information), to ring 3. A VMM that knows PVH finds its entry in a note; the other is that of the ELF file.
 //!
 //! As few instructions as possible run in ring 0: a KVM without hardware virtualization interprets them, one at a time,
 //! and not all of them. So the tables are data that the linker fills in, there is no interrupt descriptor table (a
@@ -9,11 +10,46 @@ use core::arch::global_asm;
 
 global_asm!(
     r#"
+    .section .note.pvh, "a", @note
+    /* XEN_ELFNOTE_PHYS32_ENTRY */
+    .long 4, 4, 18
+    .asciz "Xen"
+    .long pvh_start
+
     .section .text.entry, "ax"
     .global _start
 _start:
-    cli
     mov rdi, rsi
+    xor esi, esi
+    jmp start
+
+    .code32
+pvh_start:
+    mov eax, cr4
+    or eax, 0x20
+    mov cr4, eax
+    mov eax, offset page_map
+    mov cr3, eax
+    /* Long mode, which paging makes active. */
+    mov ecx, 0xc0000080
+    rdmsr
+    or eax, 0x100
+    wrmsr
+    mov eax, cr0
+    or eax, 0x80000000
+    mov cr0, eax
+    lgdt [gdt_pointer]
+    mov edi, ebx
+    mov esi, 1
+    /* A far jump, spelled out for want of one in this syntax. */
+    .byte 0xea
+    .long start
+    .short 8
+    .code64
+
+    /* RDI is at what the VMM has left, and ESI says by which protocol. */
+start:
+    cli
     lea rsp, [stack_end]
     /* The base of a TSS descriptor is in pieces that no relocation can fill in. */
     lea rax, [task_state]
@@ -68,7 +104,8 @@ task_state:
     .fill 8192, 1, 0
     .byte 0xff
 
-    /* The first GiB, and the 4 MiB at 0xd0000000 where the disks' registers are; all of it for ring 3. */
+    /* The first GiB, and what holds the disks' registers: the 4 MiB at 0xd0000000 in Faultvisor, the 2 MiB at 0xfea00000
+       in QEMU's microvm; all of it for ring 3. */
     .balign 4096
 page_map:
     .quad page_directory_pointers + 7
@@ -89,7 +126,9 @@ high_directory:
     .fill 128, 8, 0
     .quad 0xd0000000 + 0x9f
     .quad 0xd0200000 + 0x9f
-    .fill 382, 8, 0
+    .fill 371, 8, 0
+    .quad 0xfea00000 + 0x9f
+    .fill 10, 8, 0
 
     .section .bss.stack, "aw", @nobits
     .balign 16
@@ -98,13 +137,47 @@ stack_end:
 "#
 );
 
-/// What the VMM has left in memory (Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel Header").
-#[derive(Debug, Clone, Copy)]
-pub struct BootParameters(u64);
+/// By which protocol the VMM has started the guest, as `guest_main` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Linux `Documentation/arch/x86/boot.rst`, "64-bit Boot Protocol".
+    Linux,
+    /// Xen `docs/misc/pvh.pandoc`.
+    Pvh,
+}
 
-const RAMDISK_IMAGE: u64 = 0x218;
-const RAMDISK_SIZE: u64 = 0x21c;
-const COMMAND_LINE: u64 = 0x228;
+impl Protocol {
+    /// What the entry code has put into a register.
+    pub fn from_register(value: u32) -> Self {
+        if value == 0 { Self::Linux } else { Self::Pvh }
+    }
+}
+
+/// What the VMM has left in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct BootParameters {
+    /// The kernel command line.
+    pub command_line: &'static str,
+    /// The initrd as text; empty if there is none.
+    pub initrd: &'static str,
+}
+
+/// Offsets in the "zero page" (Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel Header").
+mod linux {
+    pub const RAMDISK_IMAGE: u64 = 0x218;
+    pub const RAMDISK_SIZE: u64 = 0x21c;
+    pub const COMMAND_LINE: u64 = 0x228;
+}
+
+/// Offsets in the start information and in the first entry of its list of modules (Xen
+/// `include/public/arch-x86/hvm/start_info.h`).
+mod pvh {
+    pub const MODULE_COUNT: u64 = 0x0c;
+    pub const MODULES: u64 = 0x10;
+    pub const COMMAND_LINE: u64 = 0x18;
+    pub const MODULE_START: u64 = 0;
+    pub const MODULE_SIZE: u64 = 8;
+}
 
 /// Longer command lines than this are nobody's.
 const COMMAND_LINE_LIMIT: usize = 4096;
@@ -114,37 +187,57 @@ impl BootParameters {
     ///
     /// # Safety
     ///
-    /// There must be boot parameters, and what they point to must stay as it is.
-    pub unsafe fn at(address: u64) -> Self {
-        Self(address)
-    }
-
-    fn field(self, offset: u64) -> u64 {
-        // SAFETY: whoever made `self` vouches for the address; the field is aligned to 4 bytes.
-        u64::from(unsafe { ((self.0 + offset) as *const u32).read() })
-    }
-
-    /// The kernel command line.
-    pub fn command_line(self) -> &'static str {
-        let start = self.field(COMMAND_LINE) as *const u8;
-        let mut length = 0;
-        // SAFETY: the command line ends in a zero, and lies in memory up to that.
-        while length < COMMAND_LINE_LIMIT && unsafe { start.add(length).read() } != 0 {
-            length += 1;
+    /// There must be parameters of that protocol, and what they point to must stay as it is.
+    pub unsafe fn at(address: u64, protocol: Protocol) -> Self {
+        // SAFETY: the caller vouches for the addresses; the fields are aligned to 4 bytes. All that a VMM leaves lies
+        // below 4 GiB, whatever the width of the field.
+        let field = |at: u64| u64::from(unsafe { (at as *const u32).read() });
+        let (command_line, initrd, length) = match protocol {
+            Protocol::Linux => (
+                field(address + linux::COMMAND_LINE),
+                field(address + linux::RAMDISK_IMAGE),
+                field(address + linux::RAMDISK_SIZE),
+            ),
+            Protocol::Pvh => {
+                let (start, length) = match field(address + pvh::MODULE_COUNT) {
+                    0 => (0, 0),
+                    _ => {
+                        let module = field(address + pvh::MODULES);
+                        (
+                            field(module + pvh::MODULE_START),
+                            field(module + pvh::MODULE_SIZE),
+                        )
+                    }
+                };
+                (field(address + pvh::COMMAND_LINE), start, length)
+            }
+        };
+        Self {
+            // SAFETY: the caller's.
+            command_line: unsafe { text_up_to_zero(command_line) },
+            initrd: match length {
+                0 => "",
+                // SAFETY: the VMM put that many bytes there, and nothing writes to them.
+                _ => text(unsafe {
+                    core::slice::from_raw_parts(initrd as *const u8, length as usize)
+                }),
+            },
         }
-        // SAFETY: as above; nothing writes to it.
-        text(unsafe { core::slice::from_raw_parts(start, length) })
     }
+}
 
-    /// The initrd as text; empty if there is none.
-    pub fn initrd(self) -> &'static str {
-        let (start, length) = (self.field(RAMDISK_IMAGE), self.field(RAMDISK_SIZE));
-        if length == 0 {
-            return "";
-        }
-        // SAFETY: the VMM put that many bytes there, and nothing writes to them.
-        text(unsafe { core::slice::from_raw_parts(start as *const u8, length as usize) })
+/// # Safety
+///
+/// The text must end in a zero, lie in memory up to that, and stay as it is.
+unsafe fn text_up_to_zero(address: u64) -> &'static str {
+    let start = address as *const u8;
+    let mut length = 0;
+    // SAFETY: the caller's.
+    while length < COMMAND_LINE_LIMIT && unsafe { start.add(length).read() } != 0 {
+        length += 1;
     }
+    // SAFETY: the caller's.
+    text(unsafe { core::slice::from_raw_parts(start, length) })
 }
 
 fn text(bytes: &'static [u8]) -> &'static str {

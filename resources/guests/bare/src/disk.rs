@@ -7,6 +7,8 @@ use crate::memory::{load, store};
 
 /// Registers (virtio 1.2 §4.2.2).
 pub mod register {
+    pub const VERSION: u64 = 0x004;
+    pub const DEVICE_ID: u64 = 0x008;
     pub const DEVICE_FEATURES: u64 = 0x010;
     pub const DEVICE_FEATURES_SEL: u64 = 0x014;
     pub const DRIVER_FEATURES: u64 = 0x020;
@@ -23,6 +25,9 @@ pub mod register {
     pub const CAPACITY: u64 = 0x100;
 }
 
+/// The version of the registers that this driver knows, and the ID of a block device (virtio 1.2 §4.2.2, §5).
+const MODERN: u32 = 2;
+const BLOCK_DEVICE: u32 = 2;
 /// Device status: ACKNOWLEDGE and DRIVER; with FEATURES_OK; with DRIVER_OK.
 const ACKNOWLEDGED: u32 = 3;
 const AGREED: u32 = ACKNOWLEDGED | 8;
@@ -35,6 +40,9 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
+/// Flag of the available ring, for a device without EVENT_IDX.
+const NO_INTERRUPT: u16 = 1;
+
 const F_INDIRECT: u64 = 1 << 28;
 const F_EVENT_IDX: u64 = 1 << 29;
 /// What this driver knows how to use: FLUSH, BLK_SIZE and the like, indirect descriptors, EVENT_IDX, VERSION_1.
@@ -42,8 +50,10 @@ const KNOWN: u64 = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 9 | F_INDIRECT | F_E
 
 /// Longest queue, and most requests at once.
 pub const SLOTS: usize = 256;
-/// Most bytes of a request.
-pub const BUFFER: u64 = 0x8000;
+/// Bytes for the data of requests, all slots together.
+pub const ROOM: u64 = 0x80_0000;
+/// Most bytes of a request, where each slot has its share of that.
+pub const BUFFER: u64 = ROOM / SLOTS as u64;
 /// How many disks there is room for.
 pub const DISKS: usize = 16;
 
@@ -119,6 +129,10 @@ pub struct Disk {
     announced: u16,
     used: u16,
     in_flight: [bool; SLOTS],
+    /// Bytes of each slot's buffer.
+    buffer: u64,
+    /// Notifications that the device asked for.
+    pub kicks: u64,
     /// Completions of what was not in flight.
     pub doubled: u64,
 }
@@ -136,8 +150,15 @@ impl Disk {
             announced: 0,
             used: 0,
             in_flight: [false; SLOTS],
+            buffer: BUFFER,
+            kicks: 0,
             doubled: 0,
         }
+    }
+
+    /// Whether there is a disk behind the registers.
+    pub fn is_there(&self) -> bool {
+        self.get(register::VERSION) == MODERN && self.get(register::DEVICE_ID) == BLOCK_DEVICE
     }
 
     /// Reads a register.
@@ -226,9 +247,35 @@ impl Disk {
 
     /// A slot's buffer.
     pub fn buffer(&mut self, slot: usize, length: u64) -> &mut [u8] {
-        let start = self.memory + place::DATA + BUFFER * slot as u64;
+        let start = self.address_of(slot) as *mut u8;
         // SAFETY: mapped memory of this driver's. While the device works on a slot, nobody here looks at its buffer.
-        unsafe { core::slice::from_raw_parts_mut(start as *mut u8, length.min(BUFFER) as usize) }
+        unsafe { core::slice::from_raw_parts_mut(start, length.min(self.buffer) as usize) }
+    }
+
+    /// Where a slot's buffer is.
+    pub fn address_of(&self, slot: usize) -> u64 {
+        self.memory + place::DATA + self.buffer * slot as u64
+    }
+
+    /// Makes each slot's buffer that long. Only as many slots can be used as fit into [`ROOM`], and nothing may be in
+    /// flight.
+    pub fn divide(&mut self, buffer: u64) {
+        self.buffer = buffer;
+    }
+
+    /// Asks the device not to interrupt: whoever polls needs none.
+    pub fn silence(&mut self) {
+        let ring = self.memory + place::AVAILABLE;
+        // SAFETY: this driver's ring.
+        unsafe {
+            if self.event_idx {
+                // As far ahead as the index goes: one interrupt in 65536 completions.
+                let event = ring + 4 + 2 * u64::from(self.size);
+                store(event, self.used.wrapping_sub(1));
+            } else {
+                store(ring, NO_INTERRUPT);
+            }
+        }
     }
 
     /// Puts a request into the available ring; [`Disk::kick`] tells the device.
@@ -244,7 +291,7 @@ impl Disk {
         self.write_header(header, code, sector);
         // SAFETY: this slot's, which the device does not have.
         unsafe { store(status, 0xffu8) };
-        let data = self.memory + place::DATA + BUFFER * slot as u64;
+        let data = self.address_of(slot);
         let (table, first, head) = if self.indirect {
             (self.memory + place::INDIRECT + 64 * slot as u64, 0, slot)
         } else {
@@ -323,7 +370,15 @@ impl Disk {
         self.announced = new;
         if wanted {
             self.set(register::QUEUE_NOTIFY, 0);
+            self.kicks += 1;
         }
+    }
+
+    /// How many entries of the used ring have not been looked at.
+    pub fn ready(&self) -> u16 {
+        // SAFETY: this driver's ring.
+        let index: u16 = unsafe { load(self.memory + place::USED + 2) };
+        index.wrapping_sub(self.used)
     }
 
     /// The next entry of the used ring, if there is one.

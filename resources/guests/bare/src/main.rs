@@ -7,7 +7,9 @@
 
 mod boot;
 mod disk;
+mod histogram;
 mod machine;
+mod measurement;
 mod memory;
 mod pattern;
 mod requests;
@@ -16,7 +18,7 @@ mod steps;
 
 use core::fmt::Write;
 
-use boot::BootParameters;
+use boot::{BootParameters, Protocol};
 use disk::{DISKS, Disk};
 use machine::{End, Serial};
 use script::Words;
@@ -24,20 +26,22 @@ use steps::{Guest, Next};
 
 /// Ring 3 starts here.
 #[unsafe(no_mangle)]
-extern "C" fn guest_main(boot_parameters: u64) -> ! {
+extern "C" fn guest_main(boot_parameters: u64, protocol: u32) -> ! {
+    let protocol = Protocol::from_register(protocol);
     // SAFETY: the boot protocol says that they are there, and src/boot.rs passes the register on.
-    let parameters = unsafe { BootParameters::at(boot_parameters) };
+    let parameters = unsafe { BootParameters::at(boot_parameters, protocol) };
     let mut guest = Guest::default();
-    for word in parameters.command_line().split_ascii_whitespace() {
-        if let Some(address) = disk_address(word)
+    for word in parameters.command_line.split_ascii_whitespace() {
+        if let Some(address) = window_address(word)
             && guest.count < DISKS
+            && Disk::new(guest.count, address).is_there()
         {
             guest.disks[guest.count] = Disk::new(guest.count, address);
             guest.count += 1;
         }
     }
     report(0, format_args!("start disks={}", guest.count));
-    for (number, line) in (1..).zip(parameters.initrd().lines()) {
+    for (number, line) in (1..).zip(parameters.initrd.lines()) {
         match guest.step(number, line.trim()) {
             Ok(Next::Go) => {}
             Ok(Next::End(how)) => machine::end(how),
@@ -51,8 +55,8 @@ extern "C" fn guest_main(boot_parameters: u64) -> ! {
     machine::end(End::Off)
 }
 
-/// The address in `virtio_mmio.device=4K@0xd0000000:5`.
-fn disk_address(word: &str) -> Option<u64> {
+/// The address in `virtio_mmio.device=4K@0xd0000000:5`. QEMU's microvm announces windows with nothing in them, too.
+fn window_address(word: &str) -> Option<u64> {
     let device = word.strip_prefix("virtio_mmio.device=")?;
     let (_, place) = device.split_once('@')?;
     script::number(place.split(':').next()?)

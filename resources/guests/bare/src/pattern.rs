@@ -20,6 +20,13 @@ pub fn fill(seed: u64, sector: u64, bytes: &mut [u8]) {
     }
 }
 
+/// The block, out of so many, that the `index`-th request of a measurement in random order goes to.
+pub fn place(seed: u64, index: u64, blocks: u64) -> u64 {
+    let chance = u128::from(mix(mix(seed).wrapping_add(index)));
+    // The upper half of the product, which is below the number of blocks.
+    u64::try_from((chance * u128::from(blocks)) >> 64).unwrap_or_default()
+}
+
 /// FNV-1a, 64 bits.
 pub fn sum(bytes: &[u8]) -> u64 {
     continue_sum(0xcbf2_9ce4_8422_2325, bytes)

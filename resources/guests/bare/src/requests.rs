@@ -17,7 +17,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, status: u8) {
+    /// Counts a status byte.
+    pub fn count(&mut self, status: u8) {
         match status {
             0 => self.ok += 1,
             1 => self.io_error += 1,

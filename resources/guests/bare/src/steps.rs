@@ -4,6 +4,7 @@ use core::str;
 
 use crate::disk::{self, DISKS, Descriptor, Disk, Kind, SLOTS, Setup, register};
 use crate::machine::{self, End, Serial};
+use crate::measurement::{Measured, MeasurementOf};
 use crate::pattern::{self, SECTOR};
 use crate::requests::{self, Burst, StormOf};
 use crate::script::{Words, Wrong, number};
@@ -164,10 +165,32 @@ impl Guest {
                 let tally = storm.run(disk);
                 report_tally(step, "stormed", disk, tally, 0);
             }
+            "measure" => measure(step, disk, &MeasurementOf::parse(words)?)?,
             _ => chain_step(step, disk, name, words)?,
         }
         Ok(())
     }
+}
+
+fn measure(step: usize, disk: &mut Disk, measurement: &MeasurementOf) -> Result<(), Wrong> {
+    if !measurement.fits(disk) {
+        return Err("too-much-at-once");
+    }
+    report(step, format_args!("measuring"));
+    let Measured {
+        tally,
+        sum,
+        kicks,
+        latencies,
+    } = measurement.run(disk);
+    report_tally(step, "measured", disk, tally, sum);
+    let (p50, p99) = (latencies.permille(500), latencies.permille(990));
+    let longest = latencies.longest();
+    report(
+        step,
+        format_args!("latencies p50={p50} p99={p99} max={longest} kicks={kicks}"),
+    );
+    Ok(())
 }
 
 /// Steps that put chains together by hand.

@@ -12,6 +12,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::power::TESTS,
     bare::io::TESTS,
     bare::locking::TESTS,
+    bare::measurement::TESTS,
     bare::statistics::TESTS,
     bare::errors::TESTS,
     bare::space::TESTS,

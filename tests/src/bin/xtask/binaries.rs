@@ -55,6 +55,13 @@ pub fn build_benchmark(workspace: &Workspace) -> Result<Benchmark, ToolError> {
     })
 }
 
+/// The program, as it is shipped, and the bare-metal guest.
+pub fn build_release(workspace: &Workspace) -> Result<(PathBuf, PathBuf), ToolError> {
+    console::note("building the program, which takes some minutes the first time");
+    let directory = build_binaries(workspace, "release", &["faultvisor"])?;
+    Ok((directory.join("faultvisor"), build_bare_guest(workspace)?))
+}
+
 /// Returns where they are.
 fn build_binaries(
     workspace: &Workspace,

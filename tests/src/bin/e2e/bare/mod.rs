@@ -7,6 +7,7 @@ pub mod errors;
 pub mod held;
 pub mod io;
 pub mod locking;
+pub mod measurement;
 pub mod power;
 mod pty;
 pub mod races;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: Faultvisor and what it is measured beside, in one run on one machine.
 
+mod block;
 mod boot;
 mod qmp;
 
@@ -15,6 +16,8 @@ use faultvisor_tests::workspace::Workspace;
 /// What to measure.
 #[derive(Subcommand)]
 pub enum Bench {
+    /// How fast a guest's disk is, and what CPU time it takes.
+    Block(block::Options),
     /// How long a VMM takes from exec to the guest's init, and what memory it needs beside the guest's.
     Boot(boot::Options),
     /// How long the monitor's answers and events take, and how much it can take on.
@@ -24,6 +27,7 @@ pub enum Bench {
 /// Measures.
 pub fn perform(workspace: &Workspace, bench: &Bench) -> Result<ExitCode, Box<dyn Error>> {
     match bench {
+        Bench::Block(options) => block::perform(workspace, options),
         Bench::Boot(options) => boot::perform(workspace, options),
         Bench::Qmp(options) => qmp::perform(workspace, options),
     }

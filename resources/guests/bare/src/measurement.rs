@@ -1,0 +1,165 @@
+//! How fast a disk is: a number of requests always in flight, each of them timed.
+
+use crate::disk::{Disk, Kind, ROOM, SLOTS};
+use crate::histogram::Histogram;
+use crate::pattern::{self, SECTOR};
+use crate::requests::Tally;
+use crate::script::{Words, Wrong};
+use crate::{machine, memory};
+
+/// Where each request goes.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Random,
+    Sequential,
+}
+
+/// After what no further request is submitted.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    Count(u64),
+    Cycles(u64),
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct MeasurementOf {
+    kind: Kind,
+    order: Order,
+    bytes_each: u64,
+    depth: usize,
+    limit: Limit,
+    seed: u64,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Measured {
+    /// How the requests ended, and how long all of them took.
+    pub tally: Tally,
+    /// The first eight bytes of each block that was read, added up.
+    pub sum: u64,
+    /// Notifications that the device asked for.
+    pub kicks: u64,
+    /// Cycles from putting a request into the ring to finding it done.
+    pub latencies: Histogram,
+}
+
+impl MeasurementOf {
+    /// The words of a step behind its disk.
+    pub fn parse(words: &mut Words<'_>) -> Result<Self, Wrong> {
+        Ok(Self {
+            kind: match words.word()? {
+                "read" => Kind::Read,
+                "write" => Kind::Write,
+                _ => return Err("not-read-or-write"),
+            },
+            order: match words.word()? {
+                "random" => Order::Random,
+                "sequential" => Order::Sequential,
+                _ => return Err("not-random-or-sequential"),
+            },
+            bytes_each: words.number()?,
+            depth: words.number()?,
+            limit: match words.word()? {
+                "count" => Limit::Count(words.number()?),
+                "cycles" => Limit::Cycles(words.number()?),
+                _ => return Err("not-count-or-cycles"),
+            },
+            seed: words.number()?,
+        })
+    }
+
+    /// Whether driver, memory and disk have room for it.
+    pub fn fits(&self, disk: &Disk) -> bool {
+        let blocks = self.blocks(disk);
+        self.bytes_each.is_multiple_of(SECTOR as u64)
+            && blocks.is_some_and(|blocks| blocks > 0)
+            && (1..=disk.depth()).contains(&self.depth)
+            && (self.depth as u64).saturating_mul(self.bytes_each) <= ROOM
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, disk: &mut Disk) -> Measured {
+        let blocks = self.blocks(disk).unwrap_or_default();
+        let mut measured = Measured {
+            tally: Tally::default(),
+            sum: 0,
+            kicks: 0,
+            latencies: Histogram::new(),
+        };
+        disk.divide(self.bytes_each);
+        for slot in 0..self.depth {
+            pattern::fill(self.seed, 0, disk.buffer(slot, self.bytes_each));
+        }
+        disk.silence();
+        let mut submitted_at = [0; SLOTS];
+        let kicks = disk.kicks;
+        let start = machine::cycles();
+        let mut next = 0;
+        let mut in_flight = 0;
+        for (slot, at) in submitted_at.iter_mut().enumerate().take(self.depth) {
+            if self.has(next, 0) {
+                *at = machine::cycles();
+                self.submit(disk, slot, next, blocks);
+                next += 1;
+                in_flight += 1;
+            }
+        }
+        disk.kick();
+        let mut now = start;
+        while in_flight > 0 {
+            // One kick for all that is found at once, as a driver with an interrupt for all of it would.
+            for _ in 0..disk.ready() {
+                let Some((slot, status)) = disk.completed() else {
+                    break;
+                };
+                now = machine::cycles();
+                in_flight -= 1;
+                measured.tally.count(status);
+                measured.latencies.add(now.wrapping_sub(submitted_at[slot]));
+                if self.kind == Kind::Read {
+                    // SAFETY: the slot's buffer, which the device has given back.
+                    let first: u64 = unsafe { memory::load(disk.address_of(slot)) };
+                    measured.sum = measured.sum.wrapping_add(first);
+                }
+                if self.has(next, now.wrapping_sub(start)) {
+                    submitted_at[slot] = now;
+                    self.submit(disk, slot, next, blocks);
+                    next += 1;
+                    in_flight += 1;
+                }
+            }
+            disk.kick();
+            core::hint::spin_loop();
+        }
+        measured.tally.cycles = now.wrapping_sub(start);
+        measured.kicks = disk.kicks - kicks;
+        disk.divide(crate::disk::BUFFER);
+        measured
+    }
+
+    fn blocks(&self, disk: &Disk) -> Option<u64> {
+        (disk.capacity() * SECTOR as u64).checked_div(self.bytes_each)
+    }
+
+    fn has(&self, next: u64, cycles: u64) -> bool {
+        match self.limit {
+            Limit::Count(count) => next < count,
+            Limit::Cycles(limit) => cycles < limit,
+        }
+    }
+
+    fn submit(&self, disk: &mut Disk, slot: usize, index: u64, blocks: u64) {
+        let block = match self.order {
+            Order::Random => pattern::place(self.seed, index, blocks),
+            Order::Sequential => index % blocks,
+        };
+        let sector = block * (self.bytes_each / SECTOR as u64);
+        if self.kind == Kind::Write {
+            // SAFETY: the slot's buffer, which the device does not have.
+            unsafe { memory::store(disk.address_of(slot), sector) };
+        }
+        disk.submit(slot, self.kind, sector, self.bytes_each);
+    }
+}

@@ -1,0 +1,199 @@
+//! The CPU time of other processes, thread by thread, and of the whole machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Milliseconds between the kernel's counts in `/proc/stat` and `/proc/…/stat` (`USER_HZ` is 100 on x86-64).
+const TICK: u64 = 10;
+
+/// For how long one looks whether the machine is quiet, and the share of a CPU that it may be busy then.
+const LOOK: Duration = Duration::from_secs(1);
+const QUIET: u32 = 5;
+
+/// What each thread of a process has had until a moment, and all CPUs together.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    threads: BTreeMap<u32, Thread>,
+    machine: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Thread {
+    name: String,
+    time: Duration,
+}
+
+/// CPU time between two moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// The thread of that name.
+    pub named: Duration,
+    /// All other threads of the process.
+    pub rest: Duration,
+    /// Everything else on the machine.
+    pub others: Duration,
+}
+
+impl Snapshot {
+    /// A process now. The kernel's workers for its io_uring are threads of it.
+    pub fn of(process: u32) -> io::Result<Self> {
+        let mut threads = BTreeMap::new();
+        for entry in fs::read_dir(format!("/proc/{process}/task"))? {
+            let path = entry?.path();
+            let id = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            let read = |file| fs::read_to_string(path.join(file));
+            // A thread may end while one looks.
+            if let (Some(id), Ok(name), Ok(time)) = (id, read("comm"), read("schedstat")) {
+                let time = on_cpu(&time).ok_or_else(|| io::Error::other("no schedstat"))?;
+                let name = name.trim_end().to_owned();
+                threads.insert(id, Thread { name, time });
+            }
+        }
+        Ok(Self {
+            threads,
+            machine: machine()?,
+        })
+    }
+
+    /// What was spent since an earlier one; nothing if no thread has that name. What a thread did that ended meanwhile is
+    /// left out: those are workers that had been idle for seconds.
+    pub fn since(&self, earlier: &Self, name: &str) -> Option<Spent> {
+        let mut spent = Spent {
+            named: Duration::ZERO,
+            rest: Duration::ZERO,
+            others: Duration::ZERO,
+        };
+        let mut found = false;
+        for (id, thread) in &self.threads {
+            let before = earlier.threads.get(id).map(|thread| thread.time);
+            let time = thread.time.saturating_sub(before.unwrap_or_default());
+            if thread.name == name {
+                spent.named += time;
+                found = true;
+            } else {
+                spent.rest += time;
+            }
+        }
+        let machine = self.machine.saturating_sub(earlier.machine);
+        spent.others = machine.saturating_sub(spent.named + spent.rest);
+        found.then_some(spent)
+    }
+}
+
+/// The CPU time of all processes that this one has started and waited for.
+pub fn children() -> io::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    of_children(&stat).ok_or_else(|| io::Error::other("a strange /proc/self/stat"))
+}
+
+/// The CPU time that all CPUs were busy, what the hypervisor took included.
+pub fn machine() -> io::Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    busy(&stat).ok_or_else(|| io::Error::other("a strange /proc/stat"))
+}
+
+/// Waits until the machine is quiet, but no longer than that.
+pub fn await_quiet(patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        let before = machine()?;
+        thread::sleep(LOOK);
+        if machine()?.saturating_sub(before) < LOOK / QUIET {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How busy the machine has been in the last minute.
+pub fn load() -> io::Result<String> {
+    let load = fs::read_to_string("/proc/loadavg")?;
+    Ok(load.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn on_cpu(schedstat: &str) -> Option<Duration> {
+    let nanoseconds = schedstat.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
+}
+
+/// proc(5): the numbers behind the name in parentheses begin with the third, and cutime and cstime are the 16th and 17th.
+fn of_children(stat: &str) -> Option<Duration> {
+    let (_, numbers) = stat.rsplit_once(')')?;
+    let mut numbers = numbers.split_whitespace().skip(13);
+    let mut ticks = || numbers.next()?.parse::<u64>().ok();
+    Some(duration(ticks()? + ticks()?))
+}
+
+/// proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+fn busy(stat: &str) -> Option<Duration> {
+    let mut ticks = 0;
+    for (index, number) in stat.lines().next()?.split_whitespace().skip(1).enumerate() {
+        if matches!(index, 0 | 1 | 2 | 5 | 6 | 7) {
+            ticks += number.parse::<u64>().ok()?;
+        }
+    }
+    Some(duration(ticks))
+}
+
+fn duration(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * TICK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn snapshot(threads: &[(u32, &str, u32)], machine: u32) -> Snapshot {
+        let thread = |(id, name, time): &(u32, &str, u32)| {
+            let thread = Thread {
+                name: (*name).to_owned(),
+                time: MILLISECOND * *time,
+            };
+            (*id, thread)
+        };
+        Snapshot {
+            threads: threads.iter().map(thread).collect(),
+            machine: MILLISECOND * machine,
+        }
+    }
+
+    #[test]
+    fn the_named_thread_is_told_from_the_rest() {
+        let before = snapshot(&[(1, "main", 5), (2, "vcpu0", 100), (3, "gone", 9)], 1000);
+        let after = snapshot(
+            &[(1, "main", 7), (2, "vcpu0", 150), (4, "iou-wrk-1", 30)],
+            1100,
+        );
+        let spent = Spent {
+            named: MILLISECOND * 50,
+            rest: MILLISECOND * 32,
+            others: MILLISECOND * 18,
+        };
+        assert_eq!(after.since(&before, "vcpu0"), Some(spent));
+        assert_eq!(after.since(&before, "vcpu1"), None);
+    }
+
+    #[test]
+    fn the_kernels_texts_are_read() {
+        assert_eq!(on_cpu("1500000 7 8\n"), Some(MILLISECOND * 3 / 2));
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 200 30 12 20 0 1 0";
+        assert_eq!(of_children(stat), Some(MILLISECOND * 420));
+        let stat = "cpu  100 10 1 5000 600 2 3 4 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy(stat), Some(MILLISECOND * 1200));
+    }
+
+    #[test]
+    fn this_process_has_spent_time() {
+        let name = fs::read_to_string("/proc/self/comm").unwrap();
+        let before = Snapshot::of(std::process::id()).unwrap();
+        let now = Snapshot::of(std::process::id()).unwrap();
+        assert!(now.since(&before, name.trim_end()).is_some());
+    }
+}
