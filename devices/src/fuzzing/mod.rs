@@ -1,0 +1,278 @@
+//! What holds of a disk whatever its driver does, as functions that panic where it does not: for the fuzz target in
+//! `fuzz/`, and for the tests of this crate that make drivers up themselves.
+//!
+//! Nothing here depends on time: after whatever wakes the disk's thread, it is waited for.
+
+#![allow(
+    missing_docs,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a property that does not hold is told by a panic"
+)]
+
+mod deeds;
+mod driver;
+mod medium;
+mod memory;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+
+pub use deeds::{Choices, Deed};
+
+use crate::block::policy::Run;
+use crate::block::{Access, ErrorPolicy, OnReadError, OnWriteError, SECTOR_SIZE};
+use crate::bus::BusDevice;
+use crate::interrupt::InterruptLine;
+use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError};
+use crate::virtio::mmio::Transport;
+use crate::virtio::{Interrupt, status};
+use deeds::Ask;
+use driver::{Driver, OUT, QUEUES, STATUS, WRITE_CACHE};
+use medium::{Behaviour, Control, Medium};
+
+/// The disk's length at first and at last, in bytes.
+const LENGTH: u64 = 64 * SECTOR_SIZE;
+
+/// Whatever the bytes make a driver do, the device neither panics nor touches anything but guest memory and its medium
+/// within its bounds, and when it has been reset it works.
+pub fn block(input: &[u8]) {
+    let mut choices = Choices::new(input);
+    let mut machine = Machine::new(&mut choices);
+    while !choices.is_empty() {
+        machine.commit(choices.deed());
+    }
+    machine.recover();
+}
+
+/// A disk, its driver, and what is around them.
+pub struct Machine {
+    /// The first to be dropped: the disk waits for what is withheld.
+    control: Control,
+    driver: Driver,
+    disk: Arc<Disk>,
+    run: Run,
+    /// What was asked for and is to be answered once.
+    asked: u32,
+    answered: Arc<AtomicU32>,
+}
+
+impl Machine {
+    /// A disk that runs, with a driver that is set up.
+    pub fn new(choices: &mut Choices<'_>) -> Self {
+        let memory = memory::cleared();
+        let (access, policy) = (choices.byte(), choices.byte());
+        let access = match access % 8 {
+            0 => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        };
+        let configuration = DiskConfiguration {
+            access,
+            policy: ErrorPolicy {
+                on_write: match policy & 3 {
+                    0 => OnWriteError::Enospc,
+                    1 => OnWriteError::Stop,
+                    2 => OnWriteError::Report,
+                    _ => OnWriteError::Ignore,
+                },
+                on_read: match policy >> 2 & 3 {
+                    0 | 1 => OnReadError::Stop,
+                    2 => OnReadError::Report,
+                    _ => OnReadError::Ignore,
+                },
+            },
+            queues: QUEUES,
+            queue_size: 64,
+            write_cache: policy & 16 == 0,
+            ..DiskConfiguration::new("disk0")
+        };
+        let (medium, control) = Medium::new(LENGTH, access);
+        let disk = Disk::new(
+            configuration,
+            Box::new(medium),
+            memory.clone(),
+            Arc::new(Nobody),
+        );
+        let disk = Arc::new(disk.unwrap());
+        let interrupt = Arc::new(Interrupt::new(Arc::new(Nobody)));
+        let mut driver = Driver::new(Transport::new(disk.clone(), interrupt), memory);
+        // Each of the features that change what the device does may be missing.
+        let optional = [5, 9, 11, 12, 13, 14, 28, 29];
+        let missing = choices.byte();
+        for (bit, feature) in optional.into_iter().enumerate() {
+            driver.features &= !(u64::from(missing >> bit & 1) << feature);
+        }
+        driver.queue_size = [64, 16, 8, 4][usize::from(choices.below(4))];
+        driver.initialize();
+        let mut machine = Self {
+            control,
+            driver,
+            disk,
+            run: Run(0),
+            asked: 0,
+            answered: Arc::default(),
+        };
+        machine.resume();
+        machine
+    }
+
+    /// Does something, and waits until the device is done with it.
+    pub fn commit(&mut self, deed: Deed) {
+        match deed {
+            Deed::Register(offset, value) => {
+                // A reset waits for what is in flight.
+                self.control.let_go();
+                self.driver.set_register(offset, value);
+                self.driver.register(offset);
+            }
+            Deed::Access(offset, mut data) => {
+                self.control.let_go();
+                self.driver.transport.write(offset, &data);
+                self.driver.transport.read(offset, &mut data);
+            }
+            Deed::WriteCache(value) => {
+                self.driver.transport.write(WRITE_CACHE, &[value]);
+                return;
+            }
+            Deed::Kick(queue) => self
+                .driver
+                .set_register(crate::virtio::mmio::QUEUE_NOTIFY, queue),
+            Deed::Ask(ask) => {
+                self.driver.ask(&ask);
+                if !ask.kick {
+                    return;
+                }
+            }
+            Deed::Describe(table, index, descriptor) => {
+                self.driver.describe(table, index, descriptor);
+                return;
+            }
+            Deed::Offer(queue, head) => return self.driver.offer(queue, head),
+            Deed::Index(queue, index) => return self.driver.set_index(queue, index),
+            Deed::Scribble(address, bytes) => return self.driver.write(address, &bytes),
+            Deed::Initialize => {
+                self.control.let_go();
+                self.driver.reset();
+                self.driver.initialize();
+            }
+            Deed::Reset => {
+                self.control.let_go();
+                self.driver.reset();
+            }
+            Deed::SystemReset => self.system_reset(),
+            Deed::Pause => {
+                let answered = self.answer();
+                self.disk.pause(Box::new(answered));
+            }
+            Deed::Resume => self.resume(),
+            Deed::Resize(length) => self.resize(length),
+            Deed::Behave(behaviour) => return self.control.behave(behaviour),
+            Deed::Release => self.control.release(),
+        }
+        self.control.barrier();
+    }
+
+    /// Counts something that is asked for, and gives what counts its answer.
+    fn answer(&mut self) -> impl FnOnce() + Send + use<> {
+        self.asked += 1;
+        let answered = self.answered.clone();
+        move || {
+            answered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn resume(&mut self) {
+        self.run = Run(self.run.0 + 1);
+        self.disk.resume(self.run);
+    }
+
+    fn resize(&mut self, length: u64) {
+        let answered = self.answer();
+        self.disk.resize(length, Box::new(move |_| answered()));
+    }
+
+    fn system_reset(&mut self) {
+        self.control.let_go();
+        let (done, is_done) = mpsc::channel();
+        self.disk
+            .reset_then(Box::new(move || done.send(()).unwrap()));
+        is_done.recv().expect("the disk's thread has ended");
+        self.driver.transport.reset_registers();
+        self.driver.forget();
+    }
+
+    /// After a reset the device leaves guest memory alone, whatever it was asked for before; and set up again, it does
+    /// what it is asked for, on each queue.
+    pub fn recover(mut self) {
+        self.control.behave(Behaviour::Work);
+        self.control.release();
+        self.driver.reset();
+        let before = memory::contents(&self.driver.memory);
+        (0..QUEUES).for_each(|queue| self.driver.kick(queue));
+        self.resize(LENGTH);
+        self.resume();
+        self.control.barrier();
+        assert!(memory::contents(&self.driver.memory) == before);
+        assert_eq!(self.answered.load(Ordering::SeqCst), self.asked);
+        assert_eq!(self.control.length(), LENGTH);
+        self.driver.initialize();
+        assert_eq!(u64::from(self.driver.register(driver::CONFIG)), 64);
+        for queue in 0..QUEUES {
+            if self.disk.configuration().access == Access::ReadWrite {
+                self.works(queue, OUT, 1);
+            }
+            self.works(queue, 0, 2);
+        }
+        assert_eq!(self.driver.register(STATUS) & status::DEVICE_NEEDS_RESET, 0);
+    }
+
+    /// A good request is answered.
+    fn works(&mut self, queue: u16, kind: u32, place: u16) {
+        let (before, ..) = self.driver.used(queue);
+        let data = driver::data_of(queue, place);
+        let content = [u8::try_from(queue).unwrap() + 1; 512];
+        let expected = match kind {
+            OUT => content,
+            _ if self.disk.configuration().access == Access::ReadWrite => content,
+            _ => [0; 512],
+        };
+        self.driver
+            .write(data, if kind == OUT { &content } else { &[0xee; 512] });
+        self.driver.ask(&Ask {
+            queue,
+            place,
+            kind,
+            sector: 60 + u64::from(queue),
+            data: vec![(data, 512)],
+            ranges: Vec::new(),
+            indirect: false,
+            kick: true,
+        });
+        self.control.barrier();
+        assert_eq!(
+            self.driver.used(queue).0,
+            before.wrapping_add(1),
+            "queue {queue}"
+        );
+        assert_eq!(self.driver.read(driver::status_of(queue, place)), [0]);
+        assert!(self.driver.read::<512>(data) == expected);
+    }
+}
+
+/// Who hears of errors, and of interrupts.
+struct Nobody;
+
+impl DiskObserver for Nobody {
+    fn io_error(&self, _: &IoError) {}
+
+    fn stop_machine(&self, _: Run) {}
+}
+
+impl InterruptLine for Nobody {
+    fn raise(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
