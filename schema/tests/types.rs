@@ -291,6 +291,9 @@ impl MachineCommands for Machine {
     ) -> Result<Vec<BlockDeviceInfo>, CommandError> {
         Ok(disk().inserted.into_iter().collect())
     }
+    fn block_resize(&mut self, _: BlockResizeArguments) -> Result<(), CommandError> {
+        Ok(())
+    }
 }
 
 fn answer(command: MachineCommand) -> Value {

@@ -45,6 +45,9 @@ pub const TABLE: u64 = 0x1000;
 pub const AVAILABLE: u64 = 0x3000;
 pub const USED: u64 = 0x4000;
 pub const INDIRECT_TABLE: u64 = 0x6000;
+/// Queues that there is room for, and how far from each other their parts lie.
+pub const QUEUES: usize = 4;
+const STRIDE: u64 = 0x400;
 const HEADERS: u64 = 0x8000;
 const STATUSES: u64 = 0x9000;
 const DATA: u64 = 0x1_0000;
@@ -99,6 +102,8 @@ pub struct Setup {
     pub table: u64,
     pub available: u64,
     pub used: u64,
+    /// What else the disk is.
+    pub disk: DiskConfiguration,
 }
 
 impl Default for Setup {
@@ -113,6 +118,7 @@ impl Default for Setup {
             table: TABLE,
             available: AVAILABLE,
             used: USED,
+            disk: DiskConfiguration::new("disk0"),
         }
     }
 }
@@ -154,7 +160,7 @@ impl Setup {
             serial: self.serial.into(),
             access: self.access,
             policy: self.policy,
-            ..DiskConfiguration::new("disk0")
+            ..self.disk.clone()
         };
         let disk = Disk::new(configuration, backend, memory.clone(), observer.clone());
         let disk = Arc::new(disk.unwrap());
@@ -169,8 +175,9 @@ impl Setup {
             heard,
             observer,
             run: Run(0),
-            next_available: 0,
-            next_used: 0,
+            queue: 0,
+            next_available: [0; QUEUES],
+            next_used: [0; QUEUES],
             setup: self,
         }
     }
@@ -188,8 +195,10 @@ pub struct Machine {
     pub observer: Arc<Recorder>,
     pub setup: Setup,
     pub run: Run,
-    next_available: u16,
-    next_used: u16,
+    /// The queue that is spoken of.
+    queue: usize,
+    next_available: [u16; QUEUES],
+    next_used: [u16; QUEUES],
 }
 
 /// The machine's side.
@@ -258,16 +267,41 @@ impl Machine {
         }
         self.set_register(STATUS_REGISTER, 11);
         assert_eq!(self.register(STATUS_REGISTER), 11, "features refused");
-        self.set_register(0x030, 0);
+        for queue in 0..self.setup.disk.queues {
+            self.set_up(queue);
+        }
+        self.set_register(STATUS_REGISTER, 15);
+    }
+
+    fn set_up(&self, queue: u16) {
+        let halves = |value: u64| [value & u64::from(u32::MAX), value >> 32];
+        let word = |value: u64| u32::try_from(value).unwrap();
+        self.set_register(0x030, u32::from(queue));
         self.set_register(0x038, u32::from(self.setup.queue_size));
         let (table, available, used) = (self.setup.table, self.setup.available, self.setup.used);
         for (offset, address) in [(0x080, table), (0x090, available), (0x0a0, used)] {
+            let address = address.wrapping_add(STRIDE * u64::from(queue));
             for (offset, half) in [offset, offset + 4].into_iter().zip(halves(address)) {
                 self.set_register(offset, word(half));
             }
         }
         self.set_register(0x044, 1);
-        self.set_register(STATUS_REGISTER, 15);
+    }
+
+    /// From now on it is about this queue.
+    pub fn select(&mut self, queue: usize) {
+        self.queue = queue;
+    }
+
+    fn part(&self, base: u64) -> u64 {
+        base + STRIDE * self.queue as u64
+    }
+
+    /// Reads the configuration space.
+    pub fn space<const LENGTH: usize>(&self, offset: u64) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        self.transport.read(0x100 + offset, &mut bytes);
+        bytes
     }
 
     /// Resets the device, and forgets the rings.
@@ -278,11 +312,11 @@ impl Machine {
 
     pub fn clear_rings(&mut self) {
         self.fill(0, INDIRECT_TABLE, 0);
-        (self.next_available, self.next_used) = (0, 0);
+        (self.next_available, self.next_used) = ([0; QUEUES], [0; QUEUES]);
     }
 
     pub fn kick(&self) {
-        self.set_register(QUEUE_NOTIFY, 0);
+        self.set_register(QUEUE_NOTIFY, u32::try_from(self.queue).unwrap());
     }
 
     pub fn needs_reset(&self) -> bool {
@@ -380,10 +414,13 @@ impl Machine {
 
     /// Makes a chain available, without a kick.
     pub fn offer(&mut self, head: u16) {
-        let entry = self.next_available % self.setup.queue_size;
-        self.set_u16(AVAILABLE + 4 + 2 * u64::from(entry), head);
-        self.next_available = self.next_available.wrapping_add(1);
-        self.set_u16(AVAILABLE + 2, self.next_available);
+        let available = self.part(AVAILABLE);
+        let next = &mut self.next_available[self.queue];
+        let entry = available + 4 + 2 * u64::from(*next % self.setup.queue_size);
+        *next = next.wrapping_add(1);
+        let next = *next;
+        self.set_u16(entry, head);
+        self.set_u16(available + 2, next);
     }
 
     /// Makes a slot's request available in the usual framing, without a kick. Its data is
@@ -392,9 +429,9 @@ impl Machine {
         let data = Part(data_of(slot), length, kind != OUT);
         let (head, tail) = (self.head(slot, kind, sector), Self::tail(slot));
         if length > 0 {
-            self.place(TABLE, head_of(slot), &[head, data, tail]);
+            self.place(self.part(TABLE), head_of(slot), &[head, data, tail]);
         } else {
-            self.place(TABLE, head_of(slot), &[head, tail]);
+            self.place(self.part(TABLE), head_of(slot), &[head, tail]);
         }
         self.offer(head_of(slot));
     }
@@ -419,7 +456,7 @@ impl Machine {
 
     /// Makes a chain of these parts available as slot 0's, and kicks.
     pub fn ask_with(&mut self, parts: &[Part]) {
-        self.place(TABLE, 0, parts);
+        self.place(self.part(TABLE), 0, parts);
         self.offer(0);
         self.kick();
     }
@@ -433,29 +470,30 @@ impl Machine {
     }
 
     pub fn used_index(&self) -> u16 {
-        self.get_u16(USED + 2)
+        self.get_u16(self.part(USED) + 2)
     }
 
     /// What the used ring holds that has not been taken from it yet: heads and lengths.
     pub fn take_used(&mut self) -> Vec<(u16, u32)> {
         let mut taken = Vec::new();
-        while self.next_used != self.used_index() {
-            let entry = u64::from(self.next_used % self.setup.queue_size);
-            let element = self.read(USED + 4 + 8 * entry, 8);
+        while self.next_used[self.queue] != self.used_index() {
+            let next = self.next_used[self.queue];
+            let entry = u64::from(next % self.setup.queue_size);
+            let element = self.read(self.part(USED) + 4 + 8 * entry, 8);
             let half = |at: usize| u32::from_le_bytes(element[at..at + 4].try_into().unwrap());
             taken.push((u16::try_from(half(0)).unwrap(), half(4)));
-            self.next_used = self.next_used.wrapping_add(1);
+            self.next_used[self.queue] = next.wrapping_add(1);
         }
         if self.setup.features & EVENT_IDX != 0 {
-            let used_event = AVAILABLE + 4 + 2 * u64::from(self.setup.queue_size);
-            self.set_u16(used_event, self.next_used);
+            let used_event = self.part(AVAILABLE) + 4 + 2 * u64::from(self.setup.queue_size);
+            self.set_u16(used_event, self.next_used[self.queue]);
         }
         taken
     }
 
     /// Waits for interrupts until so many chains have been used, and takes them.
     pub fn wait_used(&mut self, count: u16) -> Vec<(u16, u32)> {
-        let from = self.next_used;
+        let from = self.next_used[self.queue];
         self.wait_until(|machine| machine.used_index().wrapping_sub(from) >= count);
         let used = self.take_used();
         assert_eq!(used.len(), usize::from(count), "{used:?}");

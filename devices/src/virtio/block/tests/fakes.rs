@@ -154,6 +154,11 @@ impl FakeControl {
         lock(&self.shared.state).at_once = Some(result);
     }
 
+    /// From now on the host has another size for nobody.
+    pub fn refuse_to_resize(&self, errno: Errno) {
+        lock(&self.shared.state).resize_error = Some(errno);
+    }
+
     /// Returns when the worker has done everything that it was asked for before: each look at the
     /// completions is a turn of its loop, and what was asked for before the first of these turns
     /// is seen at the latest by the second, and done with before the third.
