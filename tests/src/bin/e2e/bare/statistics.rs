@@ -18,13 +18,13 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// The statistics of the first disk.
-fn statistics(client: &mut Qmp) -> Result<Value, Failure> {
+pub(super) fn statistics(client: &mut Qmp) -> Result<Value, Failure> {
     let answer = client.execute("query-blockstats", None, SOON)?;
     Ok(answer[0]["stats"].clone())
 }
 
 /// Fails unless these numbers are these, and every other one but times is zero.
-fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure> {
+pub(super) fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure> {
     let members = stats.as_object().into_iter().flatten();
     for (name, value) in members.filter(|(name, value)| value.is_u64() && !name.ends_with("_ns")) {
         let found = expected.iter().find(|(expected, _)| expected == name);
@@ -39,7 +39,7 @@ fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure>
 }
 
 /// Lets the guest go on.
-fn go(machine: &mut BareMachine) -> Result<(), Failure> {
+pub(super) fn go(machine: &mut BareMachine) -> Result<(), Failure> {
     Ok(machine.machine.type_text("c")?)
 }
 
