@@ -47,6 +47,8 @@ const INDIRECT: u16 = 4;
 /// What a status byte holds before the device writes it.
 pub const UNANSWERED: u8 = 0xff;
 
+/// Reads.
+pub const IN: u32 = 0;
 /// Writes.
 pub const OUT: u32 = 1;
 const DISCARD: u32 = 11;
@@ -204,18 +206,14 @@ impl Driver {
         self.write(available_of(queue) + 2, &index.to_le_bytes());
     }
 
-    /// The used ring's index, and its first entry.
-    pub fn used(&self, queue: u16) -> (u16, u32, u32) {
-        let used = used_of(queue);
-        (
-            u16::from_le_bytes(self.read(used + 2)),
-            u32::from_le_bytes(self.read(used + 4)),
-            u32::from_le_bytes(self.read(used + 8)),
-        )
+    /// The used rings' indices.
+    pub fn used(&self) -> [u16; QUEUES as usize] {
+        let index = |queue| u16::from_le_bytes(self.read(used_of(queue) + 2));
+        [0, 1, 2, 3].map(index)
     }
 
-    /// Makes a request available, and kicks if it is to. Returns its head.
-    pub fn ask(&mut self, ask: &Ask) -> u16 {
+    /// Makes a request available, and kicks if it is to.
+    pub fn ask(&mut self, ask: &Ask) {
         let Ask { queue, place, .. } = *ask;
         let (header, status) = (header_of(queue, place), status_of(queue, place));
         let words = [
@@ -267,6 +265,5 @@ impl Driver {
         if ask.kick {
             self.kick(queue);
         }
-        head
     }
 }

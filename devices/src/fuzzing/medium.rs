@@ -56,6 +56,8 @@ struct State {
     in_flight: BTreeSet<Token>,
     withheld: Vec<Completion>,
     ended: Vec<Completion>,
+    /// How many requests have come.
+    requests: u64,
     /// How often the device has looked for completions.
     looks: u64,
 }
@@ -72,6 +74,7 @@ impl Medium {
                 in_flight: BTreeSet::new(),
                 withheld: Vec::new(),
                 ended: Vec::new(),
+                requests: 0,
                 looks: 0,
             }),
             looked: Condvar::new(),
@@ -145,6 +148,7 @@ impl Backend for Medium {
     fn submit(&mut self, token: Token, request: Arc<Request>) {
         let mut state = lock(&self.shared.state);
         assert!(state.in_flight.insert(token), "{token:?} is in flight");
+        state.requests += 1;
         let mut completion = Completion {
             token,
             result: Ok(()),
@@ -225,6 +229,16 @@ impl Control {
         }
         drop(state);
         self.release();
+    }
+
+    /// How many requests have come until now.
+    pub fn requests(&self) -> u64 {
+        lock(&self.0.state).requests
+    }
+
+    /// Whether there is a request whose end the device has not been told.
+    pub fn is_busy(&self) -> bool {
+        !lock(&self.0.state).in_flight.is_empty()
     }
 
     /// The disk's length in bytes.

@@ -31,7 +31,7 @@ use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError};
 use crate::virtio::mmio::Transport;
 use crate::virtio::{Interrupt, status};
 use deeds::Ask;
-use driver::{Driver, OUT, QUEUES, STATUS, WRITE_CACHE};
+use driver::{Driver, IN, OUT, QUEUES, STATUS, WRITE_CACHE};
 use medium::{Behaviour, Control, Medium};
 
 /// The disk's length at first and at last, in bytes.
@@ -194,12 +194,19 @@ impl Machine {
         self.disk.resize(length, Box::new(move |_| answered()));
     }
 
+    /// A reset by the machine is over when nothing is in flight any more, and from its beginning nobody is answered.
     fn system_reset(&mut self) {
-        self.control.let_go();
         let (done, is_done) = mpsc::channel();
-        self.disk
-            .reset_then(Box::new(move || done.send(()).unwrap()));
-        is_done.recv().expect("the disk's thread has ended");
+        let done = Box::new(move || done.send(()).unwrap());
+        self.disk.reset_then(done);
+        self.control.barrier();
+        let was_busy = self.control.is_busy();
+        assert_eq!(is_done.try_recv().is_ok(), !was_busy);
+        let before = memory::contents(&self.driver.memory);
+        self.control.let_go();
+        self.control.barrier();
+        assert_eq!(is_done.try_recv().is_ok(), was_busy);
+        assert!(memory::contents(&self.driver.memory) == before);
         self.driver.transport.reset_registers();
         self.driver.forget();
     }
@@ -211,55 +218,61 @@ impl Machine {
         self.control.release();
         self.driver.reset();
         let before = memory::contents(&self.driver.memory);
+        let requests = self.control.requests();
         (0..QUEUES).for_each(|queue| self.driver.kick(queue));
         self.resize(LENGTH);
         self.resume();
         self.control.barrier();
         assert!(memory::contents(&self.driver.memory) == before);
+        assert_eq!(self.control.requests(), requests);
         assert_eq!(self.answered.load(Ordering::SeqCst), self.asked);
         assert_eq!(self.control.length(), LENGTH);
         self.driver.initialize();
         assert_eq!(u64::from(self.driver.register(driver::CONFIG)), 64);
-        for queue in 0..QUEUES {
-            if self.disk.configuration().access == Access::ReadWrite {
-                self.works(queue, OUT, 1);
-            }
-            self.works(queue, 0, 2);
+        let writes = self.disk.configuration().access == Access::ReadWrite;
+        if writes {
+            self.works(OUT, content);
         }
+        self.works(IN, |queue| if writes { content(queue) } else { [0; 512] });
         assert_eq!(self.driver.register(STATUS) & status::DEVICE_NEEDS_RESET, 0);
     }
 
-    /// A good request is answered.
-    fn works(&mut self, queue: u16, kind: u32, place: u16) {
-        let (before, ..) = self.driver.used(queue);
-        let data = driver::data_of(queue, place);
-        let content = [u8::try_from(queue).unwrap() + 1; 512];
-        let expected = match kind {
-            OUT => content,
-            _ if self.disk.configuration().access == Access::ReadWrite => content,
-            _ => [0; 512],
-        };
-        self.driver
-            .write(data, if kind == OUT { &content } else { &[0xee; 512] });
-        self.driver.ask(&Ask {
-            queue,
-            place,
-            kind,
-            sector: 60 + u64::from(queue),
-            data: vec![(data, 512)],
-            ranges: Vec::new(),
-            indirect: false,
-            kick: true,
-        });
+    /// A good request on each queue is answered, and the data is then this.
+    fn works(&mut self, kind: u32, expected: impl Fn(u16) -> [u8; 512]) {
+        let place = u16::from(kind == OUT);
+        let before = self.driver.used();
+        for queue in 0..QUEUES {
+            let data = driver::data_of(queue, place);
+            let first = if kind == OUT {
+                content(queue)
+            } else {
+                [0xee; 512]
+            };
+            self.driver.write(data, &first);
+            self.driver.ask(&Ask {
+                queue,
+                place,
+                kind,
+                sector: 60 + u64::from(queue),
+                data: vec![(data, 512)],
+                ranges: Vec::new(),
+                indirect: false,
+                kick: true,
+            });
+        }
         self.control.barrier();
-        assert_eq!(
-            self.driver.used(queue).0,
-            before.wrapping_add(1),
-            "queue {queue}"
-        );
-        assert_eq!(self.driver.read(driver::status_of(queue, place)), [0]);
-        assert!(self.driver.read::<512>(data) == expected);
+        assert_eq!(self.driver.used(), before.map(|index| index + 1));
+        for queue in 0..QUEUES {
+            assert_eq!(self.driver.read(driver::status_of(queue, place)), [0]);
+            let data = self.driver.read(driver::data_of(queue, place));
+            assert!(data == expected(queue), "{kind} on queue {queue}: {data:?}");
+        }
     }
+}
+
+/// What is written by a queue.
+fn content(queue: u16) -> [u8; 512] {
+    [u8::try_from(queue).unwrap() + 1; 512]
 }
 
 /// Who hears of errors, and of interrupts.
