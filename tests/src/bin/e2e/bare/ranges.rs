@@ -128,7 +128,7 @@ fn ranges_that_no_disk_has_fail_are_counted_and_change_nothing(
     let (disk, before) = full(context)?;
     // A good range beside one past the end; far past it; none at all; more than a request may have.
     let bad = [
-        "0 0 8 4095 2".to_owned(),
+        "0 8 4095 2".to_owned(),
         "4096 1".to_owned(),
         format!("{} 8", u64::MAX),
         String::new(),
