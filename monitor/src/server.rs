@@ -333,6 +333,10 @@ impl Server {
 fn rate_key(event: &Event) -> Option<&str> {
     match event {
         Event::BlockIoError(error) => Some(&error.qom_path),
-        Event::Stop | Event::Resume | Event::Shutdown(_) | Event::Reset(_) => None,
+        Event::BlockWriteThreshold(_)
+        | Event::Stop
+        | Event::Resume
+        | Event::Shutdown(_)
+        | Event::Reset(_) => None,
     }
 }

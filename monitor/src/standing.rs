@@ -37,7 +37,10 @@ impl Standing {
                 self.errors
                     .insert(error.device.clone(), (error.clone(), timestamp));
             }
-            Event::BlockIoError(_) | Event::Shutdown(_) | Event::Reset(_) => {}
+            Event::BlockIoError(_)
+            | Event::BlockWriteThreshold(_)
+            | Event::Shutdown(_)
+            | Event::Reset(_) => {}
         }
     }
 
@@ -55,7 +58,10 @@ impl Standing {
                 .filter(|(error, _)| device.is_none_or(|device| error.device == device))
                 .map(|(error, at)| (Event::BlockIoError(error.clone()), *at))
                 .collect(),
-            SignalName::Resume | SignalName::Shutdown | SignalName::Reset => Vec::new(),
+            SignalName::BlockWriteThreshold
+            | SignalName::Resume
+            | SignalName::Shutdown
+            | SignalName::Reset => Vec::new(),
         }
     }
 }

@@ -55,6 +55,20 @@ fn disk() -> BlockInfo {
                 backing_filename_format: None,
                 backing_image: None,
             },
+            bps_max: Some(1 << 40),
+            bps_max_length: Some(60),
+            iops_size: Some(4096),
+            group: Some("disk0".to_owned()),
+            bps_rd_max: None,
+            bps_wr_max: None,
+            iops_max: None,
+            iops_rd_max: None,
+            iops_wr_max: None,
+            bps_rd_max_length: None,
+            bps_wr_max_length: None,
+            iops_max_length: None,
+            iops_rd_max_length: None,
+            iops_wr_max_length: None,
             cache: BlockdevCacheInfo {
                 writeback: true,
                 direct: false,
@@ -285,6 +299,15 @@ impl MachineCommands for Machine {
             other => panic!("{other:?}"),
         }
     }
+    fn block_set_io_throttle(&mut self, _: BlockIOThrottle) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn block_set_write_threshold(
+        &mut self,
+        _: BlockSetWriteThresholdArguments,
+    ) -> Result<(), CommandError> {
+        Ok(())
+    }
     fn query_named_block_nodes(
         &mut self,
         _: QueryNamedBlockNodesArguments,
@@ -312,6 +335,12 @@ fn answers_decode_as_the_types_that_qemus_schema_makes() {
         blocks[0].inserted.as_ref().unwrap().image.base.virtual_size,
         1 << 40
     );
+    let limited = blocks[0].inserted.as_ref().unwrap();
+    assert_eq!(
+        (limited.bps_max, limited.bps_max_length, limited.iops_size),
+        (Some(1 << 40), Some(60), Some(4096))
+    );
+    assert_eq!(limited.group.as_deref(), Some("disk0"));
     let arguments = QueryBlockstatsArguments { query_nodes: None };
     let stats = answer(MachineCommand::QueryBlockstats(arguments));
     let stats = read::<qmp::query_blockstats>(stats);
@@ -374,6 +403,14 @@ fn events_decode_as_the_types_that_qemus_schema_makes() {
             }),
             "BLOCK_IO_ERROR",
         ),
+        (
+            Event::BlockWriteThreshold(BlockWriteThreshold {
+                node_name: "disk0".to_owned(),
+                amount_exceeded: u64::MAX,
+                write_threshold: 1,
+            }),
+            "BLOCK_WRITE_THRESHOLD",
+        ),
     ] {
         let mut value = serde_json::to_value(&event).unwrap();
         value["timestamp"] = json!({"seconds": 1, "microseconds": 2});
@@ -383,6 +420,32 @@ fn events_decode_as_the_types_that_qemus_schema_makes() {
         let read: Result<qmp::Event, _> = serde_json::from_value(value.clone());
         assert!(read.is_ok(), "{name}: {read:?} {value}");
     }
+}
+
+#[test]
+fn limits_decode_from_the_type_that_qemus_schema_makes() {
+    let limits = qapi::qmp::BlockIOThrottle {
+        id: Some("disk0".to_owned()),
+        bps: 1 << 20,
+        iops_wr: 100,
+        iops_wr_max: Some(200),
+        group: Some("both".to_owned()),
+        ..serde_json::from_value(json!({
+            "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0,
+        }))
+        .unwrap()
+    };
+    let arguments = serde_json::to_value(limits).unwrap();
+    let read = decode("block_set_io_throttle", arguments).unwrap();
+    let Command::Machine(MachineCommand::BlockSetIoThrottle(read)) = read else {
+        panic!("{read:?}")
+    };
+    assert_eq!((read.id.as_deref(), read.device), (Some("disk0"), None));
+    assert_eq!(
+        (read.bps, read.iops_wr, read.iops_wr_max),
+        (1 << 20, 100, Some(200))
+    );
+    assert_eq!(read.group.as_deref(), Some("both"));
 }
 
 #[test]

@@ -110,6 +110,14 @@ impl GuestBuffers {
         (self.pieces.as_ptr(), self.pieces.len().min(MAX_PIECES))
     }
 
+    /// The only piece, for the calls that take no list, which the kernel need not copy then.
+    pub(super) fn single(&self) -> Option<(*mut u8, u32)> {
+        match self.pieces[..] {
+            [piece] => Some((piece.iov_base.cast(), u32::try_from(piece.iov_len).ok()?)),
+            _ => None,
+        }
+    }
+
     /// What remains when the first `count` bytes are done with.
     pub(crate) fn after(&self, mut count: usize) -> Self {
         let mut rest = Self {

@@ -3,7 +3,9 @@
 //! A [`Request`] names an operation, its place, and the guest memory it moves. A [`Backend`] takes
 //! requests and later gives back a [`Completion`] for each, whose result keeps the errno to the
 //! end: in the kernel, through [`Uring`], or in threads ([`ThreadPool`]). What has to be done for a
-//! request, and what becomes of it, is the same for both (`progress`). [`policy`] decides what becomes of a failure.
+//! request, and what becomes of it, is the same for both (`progress`). [`policy`] decides what
+//! becomes of a failure,
+//! [`throttle`] when a request may begin.
 
 pub mod aio;
 pub mod backend;
@@ -20,7 +22,9 @@ mod raw;
 pub mod statistics;
 #[cfg(test)]
 mod tests;
+pub mod throttle;
 mod uring;
+mod write_threshold;
 
 pub use aio::{Aio, AioError};
 pub use backend::{
@@ -35,6 +39,7 @@ pub use policy::{Action, ErrorPolicy, IoStatus, OnReadError, OnWriteError};
 pub use pool::ThreadPool;
 pub use statistics::Statistics;
 pub use uring::Uring;
+pub use write_threshold::{Exceeded, WriteThreshold};
 
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).
 pub const SECTOR_SIZE: u64 = 512;

@@ -42,7 +42,8 @@ pub struct Counts {
     pub failed: u64,
     /// Requests that no disk could carry out, and that none was asked to.
     pub invalid: u64,
-    /// From the last submission to the end, of `done` and `failed` together, in nanoseconds.
+    /// From the time that they were to be submitted, the last time, to the end, of `done` and
+    /// `failed` together, in nanoseconds. Waiting for the disk's limits is part of it, as in QEMU.
     pub time_ns: u64,
 }
 

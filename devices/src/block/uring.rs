@@ -66,7 +66,9 @@ impl Uring {
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
         let needed = [
+            opcode::Read::CODE,
             opcode::Readv::CODE,
+            opcode::Write::CODE,
             opcode::Writev::CODE,
             opcode::Fsync::CODE,
             opcode::Fallocate::CODE,
@@ -114,9 +116,9 @@ impl Uring {
         let result = match entry(&step) {
             Ok(entry) => {
                 let entry = entry.user_data(index as u64);
-                // SAFETY: the entry points to a list of pieces in this slot's progress, which
-                // neither moves them nor gives them up before the kernel has said that the step
-                // has ended; the pieces are guest memory that the progress holds. The image's file
+                // SAFETY: the entry points to guest memory that this slot's progress holds, or to
+                // its list of pieces of such memory, and the progress neither moves the list nor
+                // gives anything up before the kernel has said that the step has ended. The image's file
                 // is registered with the ring.
                 if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                     self.staged.push_back(index);
@@ -205,19 +207,34 @@ fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
     };
     match *step {
         Step::Read(transfer) => {
-            let (pieces, count) = transfer.buffers.pieces();
-            Ok(opcode::Readv::new(file(transfer.way), pieces, clamp(count))
-                .offset(transfer.place.cast_unsigned())
-                .build())
+            let (file, place) = (file(transfer.way), transfer.place.cast_unsigned());
+            Ok(match transfer.buffers.single() {
+                Some((start, length)) => {
+                    opcode::Read::new(file, start, length).offset(place).build()
+                }
+                None => {
+                    let (pieces, count) = transfer.buffers.pieces();
+                    opcode::Readv::new(file, pieces, clamp(count))
+                        .offset(place)
+                        .build()
+                }
+            })
         }
         Step::Write(transfer, flags) => {
-            let (pieces, count) = transfer.buffers.pieces();
-            Ok(
-                opcode::Writev::new(file(transfer.way), pieces, clamp(count))
-                    .offset(transfer.place.cast_unsigned())
+            let (file, place) = (file(transfer.way), transfer.place.cast_unsigned());
+            Ok(match transfer.buffers.single() {
+                Some((start, length)) => opcode::Write::new(file, start, length)
+                    .offset(place)
                     .rw_flags(flags)
                     .build(),
-            )
+                None => {
+                    let (pieces, count) = transfer.buffers.pieces();
+                    opcode::Writev::new(file, pieces, clamp(count))
+                        .offset(place)
+                        .rw_flags(flags)
+                        .build()
+                }
+            })
         }
         Step::Sync => Ok(opcode::Fsync::new(IMAGE)
             .flags(FsyncFlags::DATASYNC)

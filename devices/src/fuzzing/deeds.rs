@@ -6,6 +6,7 @@ use super::driver::{
 use super::medium::Behaviour;
 use super::memory;
 use crate::block::Errno;
+use crate::block::throttle::Measure;
 use crate::virtio::mmio::WINDOW;
 
 /// What one may do.
@@ -34,6 +35,10 @@ pub enum Deed {
     Pause,
     Resume,
     Resize(u64),
+    /// Hardly any of what is measured is allowed from now on, or as much as there is.
+    Limit(Option<Measure>),
+    /// A mark for writes.
+    Mark(u64),
     /// The medium's part.
     Behave(Behaviour),
     Release,
@@ -231,7 +236,7 @@ impl<'a> Choices<'a> {
 
     /// The next deed.
     pub fn deed(&mut self) -> Deed {
-        match self.below(64) {
+        match self.below(68) {
             0..=23 => Deed::Ask(self.ask()),
             24..=29 => self.description(),
             30..=32 => Deed::Offer(self.queue(), u16::from(self.below(64))),
@@ -266,7 +271,9 @@ impl<'a> Choices<'a> {
                 2 => Behaviour::Fail(Errno::EIO),
                 _ => Behaviour::Fail(Errno::ENOSPC),
             }),
-            _ => Deed::Release,
+            61..=63 => Deed::Release,
+            64..=66 => Deed::Limit(Measure::ALL.get(usize::from(self.below(8))).copied()),
+            _ => Deed::Mark(512 * u64::from(self.below(64))),
         }
     }
 }

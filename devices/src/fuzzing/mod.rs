@@ -1,7 +1,7 @@
 //! What holds of a disk whatever its driver does, as functions that panic where it does not: for the fuzz target in
 //! `fuzz/`, and for the tests of this crate that make drivers up themselves.
 //!
-//! Nothing here depends on time: after whatever wakes the disk's thread, it is waited for.
+//! Nothing here takes time: after whatever wakes the disk's thread, it is waited for.
 
 #![allow(
     missing_docs,
@@ -20,11 +20,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
+use std::time::Instant;
 
 pub use deeds::{Choices, Deed};
 
 use crate::block::policy::Run;
-use crate::block::{Access, ErrorPolicy, OnReadError, OnWriteError, SECTOR_SIZE};
+use crate::block::throttle::{Group, Limit, Limits, Measure};
+use crate::block::{Access, ErrorPolicy, Exceeded, OnReadError, OnWriteError, SECTOR_SIZE};
 use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
 use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError};
@@ -169,6 +171,8 @@ impl Machine {
             }
             Deed::Resume => self.resume(),
             Deed::Resize(length) => self.resize(length),
+            Deed::Limit(measure) => self.limit(measure),
+            Deed::Mark(offset) => return self.disk.write_threshold().set(offset),
             Deed::Behave(behaviour) => return self.control.behave(behaviour),
             Deed::Release => self.control.release(),
         }
@@ -192,6 +196,19 @@ impl Machine {
     fn resize(&mut self, length: u64) {
         let answered = self.answer();
         self.disk.resize(length, Box::new(move |_| answered()));
+    }
+
+    /// One a second is nothing in the time that an input takes.
+    fn limit(&self, measure: Option<Measure>) {
+        let group = measure.map(|measure| {
+            let limit = |of| Limit {
+                average: u64::from(of == measure),
+                ..Limit::default()
+            };
+            let limits = Limits::new(limit, 0).unwrap();
+            Arc::new(Group::new("group".to_owned(), limits, Instant::now()))
+        });
+        self.disk.set_group(group).unwrap();
     }
 
     /// A reset by the machine is over when nothing is in flight any more, and from its beginning nobody is answered.
@@ -221,6 +238,7 @@ impl Machine {
         let requests = self.control.requests();
         (0..QUEUES).for_each(|queue| self.driver.kick(queue));
         self.resize(LENGTH);
+        self.limit(None);
         self.resume();
         self.control.barrier();
         assert!(memory::contents(&self.driver.memory) == before);
@@ -282,6 +300,8 @@ impl DiskObserver for Nobody {
     fn io_error(&self, _: &IoError) {}
 
     fn stop_machine(&self, _: Run) {}
+
+    fn write_threshold_exceeded(&self, _: Exceeded) {}
 }
 
 impl InterruptLine for Nobody {

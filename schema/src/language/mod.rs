@@ -131,7 +131,7 @@ fn a_union_is_a_commands_arguments_and_an_events_data() {
     let figure: Figure = decoded(nested());
     assert_eq!(
         Command::decode("draw", arguments).unwrap(),
-        Command::Machine(MachineCommand::Draw(figure.clone()))
+        Command::Machine(MachineCommand::Draw(Box::new(figure.clone())))
     );
     assert_eq!(
         serde_json::to_value(Event::Drawn(figure)).unwrap(),

@@ -7,6 +7,7 @@ use faultvisor_devices::virtio::block::DiskConfiguration;
 
 use super::device;
 use super::key_value::{KeyError, KeyValues, one_of, switch};
+use super::throttling::{self, Throttling};
 
 /// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
 const SERIAL_LENGTH: usize = 20;
@@ -33,6 +34,8 @@ pub struct Drive {
     pub aio: Aio,
     /// What the guest sees of it.
     pub disk: DiskConfiguration,
+    /// What it may do in a second, if that is limited.
+    pub throttling: Option<Throttling>,
 }
 
 const KEYS: &[&str] = &[
@@ -51,7 +54,7 @@ const KEYS: &[&str] = &[
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
 pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
-    let mut keys = KeyValues::parse(text, &[KEYS, device::KEYS].concat())?;
+    let mut keys = KeyValues::parse(text, &[KEYS, device::KEYS, &throttling::keys()].concat())?;
     let file = keys.take("file").ok_or(KeyError::Missing("file"))?;
     let format = keys
         .take_with("format", |word| one_of(word, &["raw"], &["qcow2"]))?
@@ -78,6 +81,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         ..DiskConfiguration::new(id)
     };
     device::take(&mut keys, &mut disk)?;
+    let throttling = throttling::take(&mut keys, &disk.id)?;
     Ok(Drive {
         file: file.into(),
         format,
@@ -90,6 +94,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         },
         aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
         disk,
+        throttling,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use faultvisor_devices::block::throttle::LimitsError;
 pub use faultvisor_monitor::option_syntax::nearest;
 use faultvisor_monitor::option_syntax::{split, suggestion};
 
@@ -32,6 +33,9 @@ pub enum KeyError {
         /// Why not.
         reason: String,
     },
+    /// Limits that do not go together.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     /// A key that must be there.
     #[error("key '{0}' is missing")]
     Missing(&'static str),

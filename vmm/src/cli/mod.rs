@@ -5,6 +5,7 @@ mod drive;
 mod key_value;
 mod serial;
 mod size;
+mod throttling;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use faultvisor_monitor::ListenAddress;
 
 pub use drive::{Drive, Format};
 pub use serial::SerialPort;
+pub use throttling::Throttling;
 
 use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
@@ -92,7 +94,9 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
         "drive",
         "KEYS",
         "Disk: file=PATH[,format=raw][,id=ID][,readonly=on][,werror=report|ignore|enospc|stop]\
-         [,rerror=report|ignore|stop][,serial=TEXT][,cache=writeback|none|unsafe][,aio=io_uring|threads][,file.locking=on|off|auto]",
+         [,rerror=report|ignore|stop][,serial=TEXT][,cache=writeback|none|unsafe][,aio=io_uring|threads][,file.locking=on|off|auto]\
+         [,throttling.bps-total=N][,throttling.iops-total=N] (and -read, -write, each with -max and -max-length)\
+         [,throttling.iops-size=BYTES][,throttling.group=NAME]",
     ),
     (
         "serial",

@@ -18,11 +18,12 @@ use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disks::{DriveError, MachineDisk};
+use super::limits;
 use super::reset::StartError;
 use super::view::View;
 use super::{LifeCycle, Machine};
 use crate::boot::{BootError, Guest};
-use crate::cli::Configuration;
+use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
 use crate::inbox::{Inbox, Sender};
 use crate::memory::{self, MemoryError};
@@ -139,6 +140,10 @@ impl Machine {
             mmio.insert(window, mmio::WINDOW, wiring.transport)?;
             lines.push(wiring.line);
             kicks.extend(wiring.kicks);
+            if let Some(Throttling { group, limits }) = &drive.throttling {
+                let group = limits::group(&disks, group.clone(), *limits);
+                disk.set_group(Some(group))?;
+            }
             disks.push(disk);
         }
         let windows = disks.iter().map(MachineDisk::device_window).collect();

@@ -1,9 +1,9 @@
 //! The machine's part of the monitor's commands.
 
 use faultvisor_schema::{
-    BlockDeviceInfo, BlockInfo, BlockResizeArguments, BlockStats, CommandError, KvmInfo,
-    MachineCommands, NameInfo, QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState,
-    ShutdownCause, StatusInfo,
+    BlockDeviceInfo, BlockIOThrottle, BlockInfo, BlockResizeArguments,
+    BlockSetWriteThresholdArguments, BlockStats, CommandError, KvmInfo, MachineCommands, NameInfo,
+    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState, ShutdownCause, StatusInfo,
 };
 
 use super::Machine;
@@ -58,6 +58,17 @@ impl MachineCommands for Machine {
         let (disk, length) = self.resizable(&arguments)?;
         disk.resize(length, Box::new(|_| ()));
         Ok(())
+    }
+
+    fn block_set_io_throttle(&mut self, arguments: BlockIOThrottle) -> Result<(), CommandError> {
+        self.limit(&arguments)
+    }
+
+    fn block_set_write_threshold(
+        &mut self,
+        arguments: BlockSetWriteThresholdArguments,
+    ) -> Result<(), CommandError> {
+        self.set_write_threshold(&arguments)
     }
 
     fn cont(&mut self) -> Result<(), CommandError> {

@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
+use faultvisor_devices::block::throttle::Group;
 use faultvisor_devices::block::{
-    Access, Action, AioError, Backend, CacheMode, Image, IoStatus, OpenError,
+    Access, Action, AioError, Backend, CacheMode, Exceeded, Image, IoStatus, OpenError,
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
@@ -16,12 +17,13 @@ use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
-    BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo, IoOperationType,
+    BlockWriteThreshold, BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo,
+    IoOperationType,
 };
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::statistics;
+use super::{limits, statistics};
 use crate::boot::DeviceWindow;
 use crate::cli::{Drive, Format};
 use crate::inbox::{Notice, Sender};
@@ -105,10 +107,19 @@ impl DiskObserver for Observer {
     fn stop_machine(&self, run: Run) {
         lock(&self.inbox).send(Notice::DiskError(run));
     }
+
+    fn write_threshold_exceeded(&self, exceeded: Exceeded) {
+        self.signals
+            .raise(Event::BlockWriteThreshold(BlockWriteThreshold {
+                node_name: self.id.clone(),
+                amount_exceeded: exceeded.amount,
+                write_threshold: exceeded.threshold,
+            }));
+    }
 }
 
 /// Where QEMU's object tree would have the device.
-fn qom_path(id: &str) -> String {
+pub(super) fn qom_path(id: &str) -> String {
     format!("/machine/peripheral/{id}")
 }
 
@@ -248,6 +259,19 @@ impl MachineDisk {
         self.disk.resize(length, done);
     }
 
+    /// The group whose limits it has.
+    pub(super) fn group(&self) -> Option<Arc<Group>> {
+        self.disk.group()
+    }
+
+    pub(super) fn set_group(&self, group: Option<Arc<Group>>) -> io::Result<()> {
+        self.disk.set_group(group)
+    }
+
+    pub(super) fn set_write_threshold(&self, offset: u64) {
+        self.disk.write_threshold().set(offset);
+    }
+
     pub(super) fn resume(&self, run: Run) {
         self.disk.resume(run);
     }
@@ -330,12 +354,26 @@ impl MachineDisk {
             iops_rd: 0,
             iops_wr: 0,
             image,
+            bps_max: None,
+            bps_rd_max: None,
+            bps_wr_max: None,
+            iops_max: None,
+            iops_rd_max: None,
+            iops_wr_max: None,
+            bps_max_length: None,
+            bps_rd_max_length: None,
+            bps_wr_max_length: None,
+            iops_max_length: None,
+            iops_rd_max_length: None,
+            iops_wr_max_length: None,
+            iops_size: None,
+            group: None,
             cache: BlockdevCacheInfo {
                 writeback: self.disk.caches_writes(),
                 direct: self.shown.cache == CacheMode::None,
                 no_flush: self.shown.cache == CacheMode::Unsafe,
             },
-            write_threshold: 0,
+            write_threshold: i64::try_from(self.disk.write_threshold().get()).unwrap_or(i64::MAX),
         }
     }
 
@@ -369,13 +407,18 @@ impl MachineDisk {
             IoStatus::Failed => BlockDeviceIoStatus::Failed,
             IoStatus::NoSpace => BlockDeviceIoStatus::Nospace,
         };
+        // As in QEMU, limits are the disk's and not its node's.
+        let mut medium = self.node();
+        if let Some(group) = self.group() {
+            limits::show(&group, &mut medium);
+        }
         BlockInfo {
             device: configuration.id.clone(),
             qdev: Some(qom_path(&configuration.id)),
             r#type: "unknown".to_owned(),
             removable: false,
             locked: false,
-            inserted: Some(self.node()),
+            inserted: Some(medium),
             // As in QEMU: only a disk whose errors can stop the machine has one.
             io_status: configuration.policy.may_stop().then_some(io_status),
         }

@@ -7,6 +7,7 @@
 mod assembly;
 mod commands;
 mod disks;
+mod limits;
 mod reset;
 mod resize;
 mod statistics;

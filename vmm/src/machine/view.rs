@@ -51,7 +51,10 @@ impl View {
                 .disks
                 .get(&error.device)
                 .is_some_and(|disk| disk.io_status() != IoStatus::Ok),
-            Event::Resume | Event::Shutdown(_) | Event::Reset(_) => true,
+            Event::BlockWriteThreshold(_)
+            | Event::Resume
+            | Event::Shutdown(_)
+            | Event::Reset(_) => true,
         }
     }
 

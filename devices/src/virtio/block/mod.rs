@@ -1,5 +1,6 @@
 //! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that does its work.
 
+mod limiter;
 mod queues;
 mod ranges;
 mod request;
@@ -18,8 +19,10 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, queue};
 use crate::block::policy::{IoStatusCell, Run};
+use crate::block::throttle::{Group, Member};
 use crate::block::{
-    Access, Action, Backend, Errno, ErrorPolicy, IoStatus, SECTOR_SIZE, Statistics,
+    Access, Action, Backend, Errno, ErrorPolicy, Exceeded, IoStatus, SECTOR_SIZE, Statistics,
+    WriteThreshold,
 };
 use crate::sync::lock;
 use queues::Activation;
@@ -59,7 +62,7 @@ pub struct IoError {
     pub errno: Errno,
 }
 
-/// Who hears of a disk's errors. Called on the disk's thread, which it must not hold up.
+/// Who hears of a disk's errors, and of its mark for writes. Called on the disk's thread, which it must not hold up.
 pub trait DiskObserver: Send + Sync {
     /// A request failed. With [`Action::Stop`], the disk's io-status says so already.
     fn io_error(&self, error: &IoError);
@@ -67,6 +70,9 @@ pub trait DiskObserver: Send + Sync {
     /// A request is held because of an error in `run`: the machine must stop, unless it has been
     /// continued since.
     fn stop_machine(&self, run: Run);
+
+    /// A request that is about to be submitted goes past the mark for writes, which is gone now.
+    fn write_threshold_exceeded(&self, exceeded: Exceeded);
 }
 
 /// What a disk is, apart from its data.
@@ -124,7 +130,10 @@ pub struct Disk {
     configuration: Arc<DiskConfiguration>,
     io_status: Arc<IoStatusCell>,
     statistics: Arc<Statistics>,
+    write_threshold: Arc<WriteThreshold>,
     space: Arc<Space>,
+    /// The limits that the thread has been told of last.
+    group: Mutex<Option<Arc<Group>>>,
     queue_sizes: Vec<u16>,
     kicks: Vec<EventFd>,
     messages: Sender<Message>,
@@ -147,6 +156,7 @@ impl Disk {
         let configuration = Arc::new(configuration);
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
+        let write_threshold = Arc::new(WriteThreshold::default());
         let space = Space::new(&configuration, backend.length(), backend.capabilities());
         let space = Arc::new(space);
         let wake = EventFd::new(EFD_NONBLOCK)?;
@@ -157,6 +167,7 @@ impl Disk {
             configuration: configuration.clone(),
             io_status: io_status.clone(),
             statistics: statistics.clone(),
+            write_threshold: write_threshold.clone(),
             space: space.clone(),
             backend,
             memory,
@@ -167,7 +178,7 @@ impl Disk {
                 .collect::<io::Result<_>>()?,
             wake: wake.try_clone()?,
             inbox,
-        });
+        })?;
         let thread = thread::Builder::new()
             .name(format!("disk-{}", configuration.id))
             .stack_size(256 << 10)
@@ -177,7 +188,9 @@ impl Disk {
             configuration,
             io_status,
             statistics,
+            write_threshold,
             space,
+            group: Mutex::new(None),
             kicks,
             messages,
             wake,
@@ -198,6 +211,33 @@ impl Disk {
     /// What the disk has done since it was made.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Its mark for writes.
+    pub fn write_threshold(&self) -> &WriteThreshold {
+        &self.write_threshold
+    }
+
+    /// The group whose limits it has, if it has any.
+    pub fn group(&self) -> Option<Arc<Group>> {
+        lock(&self.group).clone()
+    }
+
+    /// Moves the disk to a group, or away from limits. Requests that wait are looked at again. One
+    /// that waits is not in flight: it goes on waiting when the disk is resumed, and is dropped by
+    /// a reset and by the end.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no descriptor left.
+    pub fn set_group(&self, group: Option<Arc<Group>>) -> io::Result<()> {
+        let member = match &group {
+            Some(group) => Some(Member::join(group.clone(), self.wake.try_clone()?)),
+            None => None,
+        };
+        *lock(&self.group) = group;
+        self.send(Message::Limit(member));
+        Ok(())
     }
 
     /// Its length now, in bytes, as its driver sees it.

@@ -1,6 +1,9 @@
 //! A disk's thread: its queues, its requests in flight, its held requests.
 
+mod submission;
+
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -11,13 +14,17 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
+use super::limiter::Limiter;
 use super::queues::{Activation, Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
 use super::space::{Feature, Space};
 use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, ResizeDone, SECTOR_SIZE};
 use crate::block::policy::{IoStatusCell, Run};
 use crate::block::statistics::{Kind, Statistics};
-use crate::block::{Action, Backend, Completion, Durability, Errno, Operation, Request, Token};
+use crate::block::throttle::Member;
+use crate::block::{
+    Action, Backend, Completion, Durability, Errno, Operation, Request, Token, WriteThreshold,
+};
 use crate::virtio::chain::Chain;
 
 /// What the thread can be asked for.
@@ -27,6 +34,7 @@ pub(super) enum Message {
     Pause(Done),
     Resume(Run),
     Resize(u64, ResizeDone),
+    Limit(Option<Member>),
     Close(Done),
 }
 
@@ -36,6 +44,7 @@ pub(super) struct Parts {
     pub space: Arc<Space>,
     pub io_status: Arc<IoStatusCell>,
     pub statistics: Arc<Statistics>,
+    pub write_threshold: Arc<WriteThreshold>,
     pub backend: Box<dyn Backend>,
     pub memory: Arc<GuestMemoryMmap>,
     pub observer: Arc<dyn DiskObserver>,
@@ -48,7 +57,7 @@ pub(super) struct Parts {
 /// A request that the guest waits for.
 struct Pending {
     request: Arc<Request>,
-    /// The last time.
+    /// When it was to be submitted, the last time. It may have had to wait for that.
     submitted: Instant,
     answer: Answer,
 }
@@ -63,6 +72,8 @@ pub(super) struct Worker {
     next_token: u64,
     in_flight: BTreeMap<Token, Pending>,
     held: BTreeMap<Token, Pending>,
+    /// What waits to be submitted. Nothing comes out while nothing may be.
+    limiter: Limiter<Pending>,
     /// New lengths of the disk. Until `in_flight` is empty nothing new is taken for them.
     resizes: Vec<(u64, ResizeDone)>,
     /// Waiting for `in_flight` to be empty.
@@ -75,8 +86,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self {
+    pub(super) fn new(parts: Parts) -> io::Result<Self> {
+        Ok(Self {
             parts,
             active: None,
             running: false,
@@ -84,12 +95,13 @@ impl Worker {
             next_token: 0,
             in_flight: BTreeMap::new(),
             held: BTreeMap::new(),
+            limiter: Limiter::new()?,
             resizes: Vec::new(),
             drained: Vec::new(),
             resets: Vec::new(),
             closing: Vec::new(),
             closed: false,
-        }
+        })
     }
 
     /// The thread's life.
@@ -112,18 +124,22 @@ impl Worker {
             Message::Activate(activation) => self.activate(activation),
             Message::Reset(done) => {
                 self.active = None;
-                self.held.clear();
+                self.forget();
                 self.parts.space.reset();
                 self.resets.push(done);
             }
             Message::Pause(drained) => {
-                self.running = false;
+                self.halt();
                 self.drained.push(drained);
             }
             Message::Resume(run) => self.resume(run),
-            Message::Resize(length, done) => self.resizes.push((length, done)),
+            Message::Resize(length, done) => {
+                self.limiter.suspend();
+                self.resizes.push((length, done));
+            }
+            Message::Limit(member) => self.limiter.set_member(member),
             Message::Close(done) => {
-                self.running = false;
+                self.halt();
                 self.closing.push(done);
             }
         }
@@ -158,22 +174,20 @@ impl Worker {
         self.run = run;
         self.running = true;
         self.drained.drain(..).for_each(|drained| drained());
-        let length = self.parts.space.sectors() * SECTOR_SIZE;
-        let mut outside = Vec::new();
-        for (token, mut pending) in std::mem::take(&mut self.held) {
-            pending.submitted = Instant::now();
-            // The disk may have become shorter meanwhile.
-            if pending.request.end() > length {
-                let result = Err(Errno::EIO);
-                outside.push(Completion { token, result });
-            } else {
-                let request = Arc::clone(&pending.request);
-                self.parts.backend.submit(token, request);
-            }
-            self.in_flight.insert(token, pending);
+        // All of it in the order of its arrival, what was held before what had to wait.
+        let mut again = std::mem::take(&mut self.held);
+        let now = Instant::now();
+        for pending in again.values_mut() {
+            pending.submitted = now;
         }
-        self.parts.backend.flush_submissions();
-        self.complete(outside);
+        again.extend(self.limiter.drain());
+        let mut ready = Vec::new();
+        for (token, pending) in again {
+            let request = Arc::clone(&pending.request);
+            let passed = self.limiter.push(token, &request, pending, now);
+            ready.extend(passed.map(|pending| (token, pending)));
+        }
+        self.submit_all(ready);
         self.serve_all();
     }
 
@@ -192,6 +206,7 @@ impl Worker {
         self.closed |= !self.closing.is_empty();
         self.closing.drain(..).for_each(|done| done());
         if resized {
+            self.release();
             self.serve_all();
         }
     }
@@ -293,13 +308,15 @@ impl Worker {
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let request = Arc::new(request);
-                self.parts.backend.submit(token, Arc::clone(&request));
+                let now = Instant::now();
                 let pending = Pending {
-                    request,
-                    submitted: Instant::now(),
+                    request: Arc::clone(&request),
+                    submitted: now,
                     answer,
                 };
-                self.in_flight.insert(token, pending);
+                if let Some(pending) = self.limiter.push(token, &request, pending, now) {
+                    self.submit(token, pending);
+                }
                 Ok(())
             }
         }
@@ -311,7 +328,7 @@ impl Worker {
             Ok(()) => self.active = Some(active),
             Err(error) => {
                 tracing::warn!(%error, "disk '{}' needs a reset", self.parts.configuration.id);
-                self.held.clear();
+                self.forget();
                 active.interrupt.needs_reset();
             }
         }
@@ -341,7 +358,7 @@ impl Worker {
                     if active.is_some() {
                         self.held.insert(token, pending);
                     }
-                    self.running = false;
+                    self.halt();
                     self.parts.observer.stop_machine(self.run);
                 }
             }
@@ -426,9 +443,14 @@ impl MutEventSubscriber for Worker {
             backend,
             ..
         } = &self.parts;
-        let events = kicks.iter().chain([wake, backend.completion_event()]);
-        for event in events {
-            if let Err(error) = ops.add(Events::new(event, EventSet::IN)) {
+        // A kick is an edge: it need not be read away, which would cost a system call each time.
+        let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        let kicks = kicks.iter().map(|event| Events::new(event, kick));
+        let others = [wake, backend.completion_event()];
+        let others = others.map(|event| Events::new(event, EventSet::IN));
+        let timer = Events::new(self.limiter.timer(), EventSet::IN);
+        for events in kicks.chain(others).chain([timer]) {
+            if let Err(error) = ops.add(events) {
                 tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
                 self.closed = true;
             }
@@ -445,13 +467,19 @@ impl MutEventSubscriber for Worker {
             while let Ok(message) = self.parts.inbox.try_recv() {
                 self.receive(message);
             }
+            // It may be this disk's turn, or its limits may be others.
+            self.release();
+        } else if self.limiter.is_timer(fd) {
+            self.release();
         } else {
             let mut kicks = self.parts.kicks.iter();
             if let Some(queue) = kicks.position(|kick| kick.as_raw_fd() == fd) {
                 // A kick while paused is not lost: resuming looks at the queue.
-                let _ = self.parts.kicks[queue].read();
                 self.serve(queue);
             }
+        }
+        if let Err(error) = self.limiter.set_timer() {
+            tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
         }
     }
 }

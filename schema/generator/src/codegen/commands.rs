@@ -143,7 +143,12 @@ fn write_enum(of: Owner, commands: &[(&Definition, &Command)], out: &mut String)
     );
     for (definition, command) in commands {
         write_doc(out, definition.doc.as_ref(), &definition.name);
-        write_variant(&definition.name, data_type(definition, command), out);
+        // What QEMU's generator passes by pointer is large: not every command is to have room for it.
+        let holds = data_type(definition, command).map(|data| match definition.boxed {
+            true => format!("Box<{data}>"),
+            false => data,
+        });
+        write_variant(&definition.name, holds, out);
     }
     if of == Owner::Monitor {
         let _ = writeln!(
@@ -246,7 +251,11 @@ fn write_dispatch(
 fn execution(schema: &Schema<'_>, of: Owner, definition: &Definition, command: &Command) -> String {
     let owner = of.name();
     let method = name::snake(&definition.name);
-    let argument = data_type(definition, command).map_or("", |_| "arguments");
+    let argument = match data_type(definition, command) {
+        None => "",
+        Some(_) if definition.boxed => "*arguments",
+        Some(_) => "arguments",
+    };
     let wrap = match return_type(schema, command).as_str() {
         "()" => format!("|()| {owner}Return::Empty(crate::Empty {{}})"),
         _ => format!("{owner}Return::{}", name::camel(&definition.name)),
@@ -267,6 +276,9 @@ fn write_decode(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: 
         let variant = name::camel(&definition.name);
         let owner = owner(definition).name();
         let made = match data_type(definition, command) {
+            Some(_) if definition.boxed => format!(
+                "Ok(Self::{owner}({owner}Command::{variant}(Box::new(crate::arguments(arguments)?))))"
+            ),
             Some(_) => format!(
                 "Ok(Self::{owner}({owner}Command::{variant}(crate::arguments(arguments)?)))"
             ),

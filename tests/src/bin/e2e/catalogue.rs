@@ -23,6 +23,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::errors::TESTS,
     bare::space::TESTS,
     bare::held::TESTS,
+    bare::limits::TESTS,
     bare::races::TESTS,
     bare::chains::TESTS,
     bare::console::TESTS,

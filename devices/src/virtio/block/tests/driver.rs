@@ -230,7 +230,7 @@ impl Machine {
             Heard::Error {
                 error, io_status, ..
             } => (error, io_status),
-            Heard::Stop { .. } => panic!("a stop without an error"),
+            other => panic!("no error but {other:?}"),
         }
     }
 

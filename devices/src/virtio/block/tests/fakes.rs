@@ -12,7 +12,7 @@ use super::super::{Disk, DiskObserver, IoError};
 use super::driver::USED;
 use crate::block::policy::Run;
 use crate::block::{
-    Backend, Capabilities, Completion, Errno, IoStatus, RangeLimits, Request, Token,
+    Backend, Capabilities, Completion, Errno, Exceeded, IoStatus, RangeLimits, Request, Token,
 };
 use crate::sync::{lock, wait_timeout};
 
@@ -204,6 +204,7 @@ pub enum Heard {
         run: Run,
         used: u16,
     },
+    Exceeded(Exceeded),
 }
 
 /// An observer that writes down.
@@ -258,5 +259,9 @@ impl DiskObserver for Recorder {
     fn stop_machine(&self, run: Run) {
         let used = self.used();
         self.note(Heard::Stop { run, used });
+    }
+
+    fn write_threshold_exceeded(&self, exceeded: Exceeded) {
+        self.note(Heard::Exceeded(exceeded));
     }
 }

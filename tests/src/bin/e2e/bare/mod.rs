@@ -6,6 +6,7 @@ pub mod console;
 pub mod errors;
 pub mod held;
 pub mod io;
+pub mod limits;
 pub mod locking;
 pub mod measurement;
 pub mod power;

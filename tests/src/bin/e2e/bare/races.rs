@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     stop_and_cont_during_a_storm_lose_and_double_nothing,
     errors_stop_and_cont_during_a_storm_lose_and_double_nothing,
+    limits_that_change_during_a_storm_lose_and_double_nothing,
     system_reset_during_a_storm_starts_a_guest_that_works,
     quit_during_a_storm_ends_the_program_at_once,
 ];
@@ -77,6 +78,37 @@ fn stop_and_cont_during_a_storm_lose_and_double_nothing(context: &Context) -> Re
             let_pass(&mut client, chance % 3)?;
             client.execute("cont", None, SOON)?;
             let_pass(&mut client, chance >> 8 & 7)
+        })?;
+        end(context, machine, seed)?;
+    }
+    Ok(())
+}
+
+fn limits_that_change_during_a_storm_lose_and_double_nothing(
+    context: &Context,
+) -> Result<(), Failure> {
+    for seed in 20..22 {
+        let (mut machine, mut client) = storming(context, seed, "id=d0")?;
+        until_the_end(&mut machine, |_, turn| {
+            let chance = pattern::mix(seed << 32 | turn);
+            // Every other turn goes without, or the storm would take a while.
+            let limits = if turn % 2 == 0 {
+                [0, 0, 0]
+            } else {
+                [chance & 0xfff, chance >> 16 & 0xff_ffff, chance >> 48 & 1]
+            };
+            let arguments = json!({
+                "id": "d0", "iops": limits[0], "bps": limits[1], "bps_rd": 0, "bps_wr": 0,
+                "iops_rd": 0, "iops_wr": 0,
+            });
+            client.execute("block_set_io_throttle", Some(arguments), SOON)?;
+            let_pass(&mut client, chance >> 40 & 7)?;
+            if limits[2] == 1 {
+                client.execute("stop", None, SOON)?;
+                let_pass(&mut client, chance % 3)?;
+                client.execute("cont", None, SOON)?;
+            }
+            Ok(())
         })?;
         end(context, machine, seed)?;
     }

@@ -1,0 +1,141 @@
+//! A leaky bucket.
+
+use std::time::Duration;
+
+use super::Limit;
+
+/// Levels are in billionths of a byte or a request, because that is what a rate in whole ones a
+/// second lets leak in a nanosecond. Whole numbers of these forget nothing, however often one looks.
+pub(super) const UNIT: u128 = 1_000_000_000;
+
+/// How much of a limit is used up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket {
+    limit: Limit,
+    /// Above the average.
+    level: u128,
+    /// Above the rate of a burst.
+    burst_level: u128,
+}
+
+impl Bucket {
+    pub(super) fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            level: 0,
+            burst_level: 0,
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn leak(&mut self, elapsed: Duration) {
+        let leaked = |rate: u64| u128::from(rate).saturating_mul(elapsed.as_nanos());
+        self.level = self.level.saturating_sub(leaked(self.limit.average));
+        self.burst_level = self.burst_level.saturating_sub(leaked(self.limit.maximum));
+    }
+
+    /// Something has been done, of so many [`UNIT`]s.
+    pub(super) fn fill(&mut self, amount: u128) {
+        if self.limit.average > 0 {
+            self.level = self.level.saturating_add(amount);
+            self.burst_level = self.burst_level.saturating_add(amount);
+        }
+    }
+
+    /// How long it takes until it is not over its size any more. A bucket without a burst has room
+    /// for a tenth of a second, so that not every second request has to wait; a burst of several
+    /// seconds has the same room above its own rate.
+    pub(super) fn wait(&self) -> Duration {
+        let Limit {
+            average,
+            maximum,
+            length,
+        } = self.limit;
+        if average == 0 {
+            return Duration::ZERO;
+        }
+        let tenth = |rate: u64| u128::from(rate) * (UNIT / 10);
+        let size = if maximum == 0 {
+            tenth(average)
+        } else {
+            u128::from(maximum) * u128::from(length) * UNIT
+        };
+        if self.level > size {
+            time(self.level - size, average)
+        } else if length > 1 {
+            time(self.burst_level.saturating_sub(tenth(maximum)), maximum)
+        } else {
+            Duration::ZERO
+        }
+    }
+}
+
+/// How long an amount takes to leak at a rate that is not zero.
+fn time(amount: u128, rate: u64) -> Duration {
+    let nanoseconds = amount.div_ceil(u128::from(rate.max(1)));
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(average: u64, maximum: u64, length: u64) -> Bucket {
+        Bucket::new(Limit {
+            average,
+            maximum,
+            length,
+        })
+    }
+
+    #[test]
+    fn without_a_burst_there_is_room_for_a_tenth_of_a_second() {
+        let mut bucket = bucket(1000, 0, 1);
+        bucket.fill(100 * UNIT);
+        assert_eq!(bucket.wait(), Duration::ZERO);
+        bucket.fill(UNIT);
+        assert_eq!(bucket.wait(), Duration::from_millis(1));
+        bucket.leak(Duration::from_micros(400));
+        assert_eq!(bucket.wait(), Duration::from_micros(600));
+    }
+
+    #[test]
+    fn a_burst_goes_at_its_own_rate_until_it_is_used_up() {
+        let mut bucket = bucket(100, 1000, 5);
+        bucket.fill(100 * UNIT);
+        assert_eq!(bucket.wait(), Duration::ZERO);
+        bucket.fill(100 * UNIT);
+        // The rate of the burst.
+        assert_eq!(bucket.wait(), Duration::from_millis(100));
+        bucket.leak(Duration::from_secs(1));
+        bucket.fill(5000 * UNIT);
+        // 200 have been done and 100 leaked: of the burst's 5000, 100 are too many.
+        assert_eq!(bucket.wait(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_slow_bucket_forgets_nothing_however_often_one_looks() {
+        let mut bucket = bucket(1, 0, 1);
+        bucket.fill(1_000_000_000 * UNIT);
+        let before = bucket.wait();
+        for _ in 0..1000 {
+            bucket.leak(Duration::from_nanos(1));
+        }
+        assert_eq!(before - bucket.wait(), Duration::from_nanos(1000));
+    }
+
+    #[test]
+    fn no_limit_is_no_wait_and_no_number_is_too_large() {
+        let mut none = bucket(0, 0, 1);
+        none.fill(u128::MAX);
+        assert_eq!(none.wait(), Duration::ZERO);
+        let mut slow = bucket(1, 0, 1);
+        slow.fill(u128::MAX);
+        slow.fill(u128::MAX);
+        assert_eq!(slow.wait(), Duration::from_nanos(u64::MAX));
+        let mut fast = bucket(super::super::VALUE_MAX, 0, 1);
+        fast.fill(u128::MAX);
+        fast.leak(Duration::MAX);
+        assert_eq!(fast.wait(), Duration::ZERO);
+    }
+}

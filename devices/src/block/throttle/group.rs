@@ -1,0 +1,116 @@
+//! Disks that share their limits.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use vmm_sys_util::eventfd::EventFd;
+
+use super::schedule::{MemberId, Schedule};
+use super::{Admission, Direction, Limits};
+use crate::sync::lock;
+
+/// Limits under a name, and the disks that they are for.
+#[derive(Debug)]
+pub struct Group {
+    name: String,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    schedule: Schedule,
+    /// Each with what wakes its thread.
+    members: BTreeMap<MemberId, EventFd>,
+    next: u64,
+}
+
+impl Shared {
+    fn wake(&self, member: Option<MemberId>) {
+        if let Some(wake) = member.and_then(|member| self.members.get(&member)) {
+            let _ = wake.write(1);
+        }
+    }
+}
+
+impl Group {
+    /// A group without disks.
+    pub fn new(name: String, limits: Limits, now: Instant) -> Self {
+        Self {
+            name,
+            shared: Mutex::new(Shared {
+                schedule: Schedule::new(limits, now),
+                members: BTreeMap::new(),
+                next: 0,
+            }),
+        }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its disks may do together.
+    pub fn limits(&self) -> Limits {
+        self.shared().schedule.limits()
+    }
+
+    /// Changes the limits of all its disks. Requests that wait are looked at again, under the new
+    /// limits and with empty buckets.
+    pub fn set_limits(&self, limits: Limits, now: Instant) {
+        let mut shared = self.shared();
+        shared.schedule.set_limits(limits, now);
+        for member in shared.members.keys() {
+            shared.wake(Some(*member));
+        }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+/// A disk's place in a group, until it is dropped.
+#[derive(Debug)]
+pub struct Member {
+    group: Arc<Group>,
+    id: MemberId,
+}
+
+impl Member {
+    /// Joins a group. `wake` is written to when the disk should ask again.
+    pub fn join(group: Arc<Group>, wake: EventFd) -> Self {
+        let mut shared = group.shared();
+        let id = MemberId(shared.next);
+        shared.next += 1;
+        shared.members.insert(id, wake);
+        drop(shared);
+        Self { group, id }
+    }
+
+    /// Asks whether the disk's next request of a direction, of so many bytes, may go. If it may, it
+    /// has been counted; if not, the disk waits in line for it.
+    pub fn admit(&self, direction: Direction, bytes: u64, now: Instant) -> Admission {
+        let mut shared = self.group.shared();
+        let (admission, next) = shared.schedule.admit(self.id, direction, bytes, now);
+        shared.wake(next);
+        admission
+    }
+
+    /// Gives up the disk's place in line, so that others need not wait for it.
+    pub fn withdraw(&self, direction: Direction) {
+        let mut shared = self.group.shared();
+        let next = shared.schedule.withdraw(self.id, direction);
+        shared.wake(next);
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        for direction in Direction::ALL {
+            self.withdraw(direction);
+        }
+        self.group.shared().members.remove(&self.id);
+    }
+}

@@ -1,0 +1,71 @@
+//! I/O limits: when a request may be submitted, so that a disk does no more than it is allowed to.
+//!
+//! QEMU's semantics (`include/qemu/throttle.h`, `block/throttle-groups.c`): each of six [`Limits`]
+//! is a leaky bucket, which requests fill and time empties. A request may go while no bucket that
+//! it counts in is over its size, however large the request itself is, so that none waits for ever.
+//! Disks in one [`Group`] share the buckets and take turns. Reads wait for reads and writes for
+//! writes, in the order of their arrival.
+//!
+//! Nothing here looks at a clock: whoever asks says what time it is.
+
+mod bucket;
+mod group;
+mod limits;
+mod queue;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+pub use group::{Group, Member};
+pub use limits::{Limit, Limits, LimitsError, Measure, VALUE_MAX};
+pub use queue::Queue;
+pub use schedule::Admission;
+
+use super::Operation;
+
+/// Which way a request moves data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the disk.
+    Read,
+    /// To the disk.
+    Write,
+}
+
+impl Direction {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Write];
+
+    /// The direction of an operation that limits are for. Writing zeroes is writing; flushes and
+    /// discards go unlimited, as in QEMU (`block/block-backend.c`).
+    pub fn of(operation: &Operation) -> Option<Self> {
+        match operation {
+            Operation::Read { .. } => Some(Self::Read),
+            Operation::Write { .. } | Operation::WriteZeroes { .. } => Some(Self::Write),
+            Operation::Flush | Operation::Discard { .. } => None,
+        }
+    }
+}
+
+/// One thing for each direction.
+#[derive(Debug, Clone, Copy, Default)]
+struct Both<T> {
+    read: T,
+    write: T,
+}
+
+impl<T> Both<T> {
+    fn of(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::Read => &self.read,
+            Direction::Write => &self.write,
+        }
+    }
+
+    fn of_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A disk's requests that wait to be let through.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::{Admission, Both, Direction, Member};
+
+/// The requests of one disk that wait, in the order of their arrival for each direction.
+#[derive(Debug)]
+pub struct Queue<T> {
+    /// Without a group nothing waits.
+    member: Option<Member>,
+    waiting: Both<VecDeque<Waiting<T>>>,
+    /// When to ask again for the first.
+    asked: Both<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    bytes: u64,
+    request: T,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            member: None,
+            waiting: Both {
+                read: VecDeque::new(),
+                write: VecDeque::new(),
+            },
+            asked: Both::default(),
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Moves the disk to another group, or to none. Ask with [`Queue::pop`] after it.
+    pub fn set_member(&mut self, member: Option<Member>) {
+        self.suspend();
+        self.member = member;
+    }
+
+    /// Takes a request, and gives it back if it may go at once.
+    pub fn push(
+        &mut self,
+        direction: Direction,
+        bytes: u64,
+        request: T,
+        now: Instant,
+    ) -> Option<T> {
+        if self.waiting.of(direction).is_empty() && self.admit(direction, bytes, now) {
+            return Some(request);
+        }
+        let waiting = self.waiting.of_mut(direction);
+        waiting.push_back(Waiting { bytes, request });
+        None
+    }
+
+    /// Takes the next request whose time has come.
+    pub fn pop(&mut self, now: Instant) -> Option<T> {
+        Direction::ALL
+            .into_iter()
+            .find_map(|direction| self.pop_one(direction, now))
+    }
+
+    fn pop_one(&mut self, direction: Direction, now: Instant) -> Option<T> {
+        let bytes = self.waiting.of(direction).front()?.bytes;
+        if !self.admit(direction, bytes, now) {
+            return None;
+        }
+        let first = self.waiting.of_mut(direction).pop_front();
+        first.map(|waiting| waiting.request)
+    }
+
+    /// When to ask again, as far as that is a matter of time.
+    pub fn due(&self) -> Option<Instant> {
+        let times = Direction::ALL.map(|direction| *self.asked.of(direction));
+        times.into_iter().flatten().min()
+    }
+
+    /// Nobody asks for a while: other disks of the group need not wait for this one.
+    pub fn suspend(&mut self) {
+        self.asked = Both::default();
+        if let Some(member) = &self.member {
+            for direction in Direction::ALL {
+                member.withdraw(direction);
+            }
+        }
+    }
+
+    /// Takes out everything that waits.
+    pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
+        self.suspend();
+        let waiting = std::mem::take(&mut self.waiting);
+        let all = waiting.read.into_iter().chain(waiting.write);
+        all.map(|waiting| waiting.request)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.read.len() + self.waiting.write.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn admit(&mut self, direction: Direction, bytes: u64, now: Instant) -> bool {
+        let admission = match &self.member {
+            Some(member) => member.admit(direction, bytes, now),
+            None => Admission::Now,
+        };
+        *self.asked.of_mut(direction) = match admission {
+            Admission::At(due) => Some(due),
+            Admission::Now | Admission::WhenWoken => None,
+        };
+        admission == Admission::Now
+    }
+}

@@ -1,0 +1,140 @@
+//! Who may go when, in a group of disks.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::bucket::{Bucket, UNIT};
+use super::{Both, Direction, Limits, Measure};
+
+/// Names a disk in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MemberId(pub(super) u64);
+
+/// Whether a request may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// At once. It has been counted.
+    Now,
+    /// Not before then: ask again.
+    At(Instant),
+    /// Not before other disks' requests: ask again when woken.
+    WhenWoken,
+}
+
+/// The buckets of a group, and the disks that wait to be let through.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    limits: Limits,
+    buckets: [Bucket; 6],
+    leaked: Instant,
+    gates: Both<Gate>,
+}
+
+/// Where the requests of a direction wait.
+#[derive(Debug, Default)]
+struct Gate {
+    /// The disks with a request that waits. The first is the next whose request may go.
+    line: VecDeque<MemberId>,
+    /// When that is. As in QEMU, what is done in the other direction meanwhile does not put it off:
+    /// a request that has a time goes at that time.
+    due: Option<Instant>,
+}
+
+impl Schedule {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
+        Self {
+            limits,
+            buckets: Measure::ALL.map(|measure| Bucket::new(limits.of(measure))),
+            leaked: now,
+            gates: Both::default(),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Begins anew with other limits. Whoever waits goes on waiting, for them, and has to ask again.
+    pub(super) fn set_limits(&mut self, limits: Limits, now: Instant) {
+        let gates = std::mem::take(&mut self.gates);
+        *self = Self::new(limits, now);
+        for direction in Direction::ALL {
+            self.gates.of_mut(direction).line = gates.of(direction).line.clone();
+        }
+    }
+
+    /// Asks for a disk's next request. Returns, too, whom to wake, because it is its turn now.
+    pub(super) fn admit(
+        &mut self,
+        member: MemberId,
+        direction: Direction,
+        bytes: u64,
+        now: Instant,
+    ) -> (Admission, Option<MemberId>) {
+        self.leak(now);
+        let wait = self.wait(direction);
+        let gate = self.gates.of_mut(direction);
+        if !gate.line.contains(&member) {
+            gate.line.push_back(member);
+        }
+        if gate.line.front() != Some(&member) {
+            return (Admission::WhenWoken, None);
+        }
+        let due = *gate.due.get_or_insert(now + wait);
+        if now < due {
+            return (Admission::At(due), None);
+        }
+        let next = self.withdraw(member, direction);
+        self.count(direction, bytes);
+        (Admission::Now, next)
+    }
+
+    /// Takes a disk out of the line. Returns whom to wake, because it is its turn now.
+    pub(super) fn withdraw(&mut self, member: MemberId, direction: Direction) -> Option<MemberId> {
+        let gate = self.gates.of_mut(direction);
+        let was_first = gate.line.front() == Some(&member);
+        gate.line.retain(|waiting| *waiting != member);
+        if !was_first {
+            return None;
+        }
+        gate.due = None;
+        gate.line.front().copied()
+    }
+
+    fn leak(&mut self, now: Instant) {
+        // Another thread may have looked at its clock later and come earlier.
+        let elapsed = now.saturating_duration_since(self.leaked);
+        if !elapsed.is_zero() {
+            self.leaked = now;
+            self.buckets
+                .iter_mut()
+                .for_each(|bucket| bucket.leak(elapsed));
+        }
+    }
+
+    fn wait(&self, direction: Direction) -> Duration {
+        Measure::ALL
+            .into_iter()
+            .zip(&self.buckets)
+            .filter(|(measure, _)| measure.counts(direction))
+            .map(|(_, bucket)| bucket.wait())
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn count(&mut self, direction: Direction, bytes: u64) {
+        let bytes = u128::from(bytes);
+        let size = u128::from(self.limits.iops_size());
+        let requests = if size > 0 && bytes > size {
+            bytes * UNIT / size
+        } else {
+            UNIT
+        };
+        for (measure, bucket) in Measure::ALL.into_iter().zip(&mut self.buckets) {
+            if measure.counts(direction) {
+                let bytes = bytes * UNIT;
+                bucket.fill(if measure.is_bytes() { bytes } else { requests });
+            }
+        }
+    }
+}
