@@ -246,12 +246,12 @@ impl Control {
         lock(&self.0.state).length
     }
 
-    /// Returns when the device has done everything that it was asked for before: each look at the
-    /// completions is a turn of its loop, and what was asked for before the first of these turns
-    /// is seen at the latest by the second, and done with before the third.
+    /// Returns when the device has done everything that it was asked for before, a queue full of requests included:
+    /// each look at the completions is a turn of its loop, and what was asked for before the first of these turns is
+    /// seen at the latest by the second, requests that have ended by the third, and all is done with before the fourth.
     pub fn barrier(&self) {
         let (mut state, since) = (lock(&self.0.state), Instant::now());
-        for _ in 0..3 {
+        for _ in 0..4 {
             let before = state.looks;
             self.0.event.write(1).unwrap();
             while state.looks == before {
