@@ -2,7 +2,9 @@
 
 use faultvisor_tests::suite::Test;
 
-use crate::{bare, boot, console, disk, life_cycle, place, read_error, write_error, wrong_use};
+use crate::{
+    bare, boot, console, disk, features, life_cycle, place, read_error, write_error, wrong_use,
+};
 
 /// The tests, in the order in which they run.
 pub const TESTS: &[&[Test]] = &[
@@ -11,6 +13,10 @@ pub const TESTS: &[&[Test]] = &[
     life_cycle::WITH_KVM,
     bare::power::TESTS,
     bare::io::TESTS,
+    bare::queues::TESTS,
+    bare::ranges::TESTS,
+    bare::write_cache::TESTS,
+    bare::resize::TESTS,
     bare::locking::TESTS,
     bare::images::TESTS,
     bare::qcow2::TESTS,
@@ -31,6 +37,7 @@ pub const TESTS: &[&[Test]] = &[
     console::TESTS,
     life_cycle::TESTS,
     disk::TESTS,
+    features::TESTS,
     write_error::TESTS,
     read_error::TESTS,
 ];

@@ -9,6 +9,7 @@ mod client;
 mod console;
 mod demo;
 mod disk;
+mod features;
 mod life_cycle;
 mod linux;
 mod place;
