@@ -9,7 +9,7 @@ use faultvisor_tests::suite::{Outcome, TestResult, chain};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::cargo::{self, Ran};
-use crate::{binaries, console, e2e, fuzz};
+use crate::{binaries, console, demo, e2e, fuzz};
 
 /// What to run.
 #[derive(Args)]
@@ -33,6 +33,8 @@ enum Stage {
     Fuzz,
     /// Tests with guests, on this machine's KVM and in the lab.
     E2e,
+    /// `cargo xtask demo`, which counts as one test.
+    Demo,
 }
 
 /// Runs the stages; fails if anything in them does.
@@ -79,6 +81,11 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
                 });
             }
         }
+    }
+    if has(Stage::Demo) {
+        const NAME: &str = "the demonstration";
+        console::note(NAME);
+        all.add(NAME, demo::run(workspace), Shown::Every);
     }
     console::summary(&all.results, &all.logs);
     let failed = all
