@@ -337,6 +337,7 @@ fn rate_key(event: &Event) -> Option<&str> {
         | Event::Stop
         | Event::Resume
         | Event::Shutdown(_)
-        | Event::Reset(_) => None,
+        | Event::Reset(_)
+        | Event::BlockImageCorrupted(_) => None,
     }
 }

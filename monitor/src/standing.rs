@@ -40,7 +40,8 @@ impl Standing {
             Event::BlockIoError(_)
             | Event::BlockWriteThreshold(_)
             | Event::Shutdown(_)
-            | Event::Reset(_) => {}
+            | Event::Reset(_)
+            | Event::BlockImageCorrupted(_) => {}
         }
     }
 
@@ -61,7 +62,8 @@ impl Standing {
             SignalName::BlockWriteThreshold
             | SignalName::Resume
             | SignalName::Shutdown
-            | SignalName::Reset => Vec::new(),
+            | SignalName::Reset
+            | SignalName::BlockImageCorrupted => Vec::new(),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Backend, Errno, Image, ThreadPool, Uring};
+use super::probed::Probed;
+use super::{Backend, Errno, Image, Qcow2Image, ThreadPool, Uring};
 
 /// How a disk's requests are carried out (QEMU `aio`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +37,11 @@ pub enum AioError {
     /// It was to be io_uring.
     #[error("aio=io_uring: {}", Errno::of(.0))]
     IoUring(#[source] io::Error),
+    /// It was to be io_uring, and the image is one that only threads can use.
+    #[error(
+        "aio=io_uring: only a raw image can be used through io_uring; leave it out, or aio=threads"
+    )]
+    Format,
     /// The host refused a descriptor.
     #[error("{}", Errno::of(.0))]
     Threads(#[source] io::Error),
@@ -49,6 +55,31 @@ impl Aio {
     /// [`AioError`] when the host refuses what was asked for.
     pub fn start(self, image: Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
         self.start_with(image, name, Uring::new)
+    }
+
+    /// The same for an image of which nobody said that it is raw: nothing is written to it that
+    /// would make it look like something else.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Aio::start`].
+    pub fn start_probed(self, image: Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
+        let backend = self.start(image, name)?;
+        Ok(Box::new(Probed::new(backend)))
+    }
+
+    /// A backend on a qcow2 image.
+    ///
+    /// # Errors
+    ///
+    /// [`AioError`] when it was to be io_uring, or the host refuses a descriptor.
+    pub fn start_qcow2(self, image: Qcow2Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
+        if self == Self::IoUring {
+            return Err(AioError::Format);
+        }
+        tracing::info!("disk '{name}': requests on qcow2 are carried out by threads");
+        let pool = ThreadPool::new(Arc::new(image), name).map_err(AioError::Threads)?;
+        Ok(Box::new(pool))
     }
 
     pub(super) fn start_with<B: Backend + 'static>(

@@ -170,6 +170,10 @@ pub trait Backend: Send {
     /// What it can do beside reading, writing and flushing. That never changes.
     fn capabilities(&self) -> Capabilities;
 
+    /// Writes what is still in memory: nothing is in flight, and no more requests come. It may wait
+    /// for the medium.
+    fn close(&mut self) {}
+
     /// Makes the disk longer, with zeroes, or shorter. Nothing is in flight. It may wait for the
     /// medium.
     ///

@@ -36,6 +36,8 @@ pub struct OutsideMemory(pub Segment);
 pub struct GuestBuffers {
     /// Keeps the mapping that `pieces` points into; nothing else is asked of it.
     memory: Arc<GuestMemoryMmap>,
+    /// The same for memory of our own that the first piece may be in.
+    start: Option<Arc<GuestMemoryMmap>>,
     /// None of them is empty.
     pieces: Vec<libc::iovec>,
     length: u64,
@@ -61,6 +63,7 @@ impl GuestBuffers {
     pub fn none(memory: &Arc<GuestMemoryMmap>) -> Self {
         Self {
             memory: memory.clone(),
+            start: None,
             pieces: Vec::new(),
             length: 0,
         }
@@ -122,6 +125,7 @@ impl GuestBuffers {
     pub(crate) fn after(&self, mut count: usize) -> Self {
         let mut rest = Self {
             memory: self.memory.clone(),
+            start: self.start.clone(),
             pieces: Vec::new(),
             length: self.length.saturating_sub(count as u64),
         };
@@ -136,6 +140,75 @@ impl GuestBuffers {
             }
         }
         rest
+    }
+
+    /// The first `count` bytes, or all if there are fewer.
+    pub(super) fn first(&self, count: u64) -> Self {
+        let mut left = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut first = Self {
+            start: self.start.clone(),
+            ..Self::none(&self.memory)
+        };
+        for piece in &self.pieces {
+            let step = left.min(piece.iov_len);
+            if step == 0 {
+                break;
+            }
+            left -= step;
+            first.length += step as u64;
+            first.pieces.push(libc::iovec {
+                iov_base: piece.iov_base,
+                iov_len: step,
+            });
+        }
+        first
+    }
+
+    /// The same bytes, the first of which are copied to `start` and taken from there.
+    pub(super) fn with_start_in(&self, start: &Self) -> Self {
+        let count = usize::try_from(start.length.min(self.length)).unwrap_or(usize::MAX);
+        self.copy_to(start, count);
+        let mut whole = self.after(count);
+        let rest = std::mem::replace(&mut whole.pieces, start.first(count as u64).pieces);
+        whole.pieces.extend(rest);
+        whole.length = self.length;
+        whole.start = Some(start.memory.clone());
+        whole
+    }
+
+    /// Copies as many of the first bytes as there is room for.
+    pub(super) fn copy_into(&self, mut bytes: &mut [u8]) {
+        for piece in &self.pieces {
+            let count = piece.iov_len.min(bytes.len());
+            let (now, later) = bytes.split_at_mut(count);
+            // SAFETY: as in `copy_from`, the other way round.
+            unsafe {
+                std::ptr::copy_nonoverlapping(piece.iov_base.cast(), now.as_mut_ptr(), count);
+            }
+            bytes = later;
+        }
+    }
+
+    /// Makes all of it zeroes.
+    pub(super) fn fill_with_zeroes(&self) {
+        for piece in &self.pieces {
+            // SAFETY: the piece is that long and lies in `self.memory`, which is held. Others may
+            // write there at the same time, which brings other bytes.
+            unsafe { std::ptr::write_bytes(piece.iov_base.cast::<u8>(), 0, piece.iov_len) };
+        }
+    }
+
+    /// Copies as many of the bytes as there is room for to the beginning.
+    pub(super) fn copy_from(&self, mut bytes: &[u8]) {
+        for piece in &self.pieces {
+            let (now, later) = bytes.split_at(piece.iov_len.min(bytes.len()));
+            // SAFETY: the piece is at least that long and lies in `self.memory`, which is held, and
+            // the bytes are not of that memory: nobody has a reference to it.
+            unsafe {
+                std::ptr::copy_nonoverlapping(now.as_ptr(), piece.iov_base.cast(), now.len());
+            }
+            bytes = later;
+        }
     }
 
     /// Whether every piece begins and ends at a multiple of these.

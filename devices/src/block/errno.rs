@@ -20,6 +20,11 @@ impl Errno {
         error.raw_os_error().map_or(Self::EIO, Self)
     }
 
+    /// The error of the standard library that it is the errno of.
+    pub(super) fn into_error(self) -> io::Error {
+        io::Error::from_raw_os_error(self.0)
+    }
+
     /// What a system call that counts bytes has returned.
     pub(super) fn check(returned: isize) -> Result<usize, Self> {
         usize::try_from(returned).map_err(|_| Self::of(&io::Error::last_os_error()))

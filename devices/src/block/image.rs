@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::cache::{self, Alignment, CacheMode};
 use super::limits;
 use super::locking::{self, LockError, Locking};
+use super::qcow2::FormatError;
 use super::{Capabilities, Errno, SECTOR_SIZE};
 
 /// Whether the guest may write.
@@ -32,6 +33,15 @@ pub struct ImageOptions {
     pub locking: Locking,
     /// How the host's page cache is used.
     pub cache: CacheMode,
+}
+
+/// What a file has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// The disk's bytes, which are whole sectors.
+    Disk,
+    /// A format that has them somewhere.
+    Container,
 }
 
 /// Why a path cannot be a disk.
@@ -68,6 +78,33 @@ pub enum OpenError {
         /// Its size in bytes.
         length: u64,
     },
+    /// It is not what its format asks for.
+    #[error("'{}' {reason}", path.display())]
+    Format {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        reason: FormatError,
+    },
+    /// An image under it.
+    #[error("backing file of '{}': {source}", of.display())]
+    Backing {
+        /// The path of the image that names it.
+        of: PathBuf,
+        /// What is wrong with it.
+        source: Box<OpenError>,
+    },
+}
+
+impl OpenError {
+    /// An image is not what its format asks for.
+    pub(super) fn format(path: &Path, reason: FormatError) -> Self {
+        Self::Format {
+            path: path.to_owned(),
+            reason,
+        }
+    }
 }
 
 /// An open raw image.
@@ -102,6 +139,15 @@ impl Image {
     ///
     /// [`OpenError`] names the path and the reason.
     pub fn open(path: &Path, options: ImageOptions) -> Result<Self, OpenError> {
+        Self::open_as(path, options, Contents::Disk)
+    }
+
+    /// Opens and locks a file or block device with such contents.
+    pub(super) fn open_as(
+        path: &Path,
+        options: ImageOptions,
+        contents: Contents,
+    ) -> Result<Self, OpenError> {
         let ImageOptions {
             access,
             locking,
@@ -133,13 +179,13 @@ impl Image {
         let length = file
             .seek(SeekFrom::End(0))
             .map_err(|error| OpenError::Size(path.to_owned(), error))?;
-        if length % SECTOR_SIZE != 0 {
+        if contents == Contents::Disk && length % SECTOR_SIZE != 0 {
             let path = path.to_owned();
             return Err(OpenError::Unaligned { path, length });
         }
         let capabilities = match access {
-            Access::ReadWrite => limits::capabilities(&file, length),
-            Access::ReadOnly => Capabilities::default(),
+            Access::ReadWrite if contents == Contents::Disk => limits::capabilities(&file, length),
+            _ => Capabilities::default(),
         };
         let mut direct = None;
         if cache == CacheMode::None {
@@ -175,6 +221,18 @@ impl Image {
             access: Access::ReadWrite,
             capabilities: Capabilities::default(),
             failed_flush: OnceLock::new(),
+        }
+    }
+
+    /// The same image, with all of it through the page cache. Its flushes are what they were.
+    pub(super) fn through_page_cache(self) -> Self {
+        match self.direct {
+            Some(Direct { cached, .. }) => Self {
+                file: cached,
+                direct: None,
+                ..self
+            },
+            None => self,
         }
     }
 

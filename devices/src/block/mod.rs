@@ -2,10 +2,9 @@
 //!
 //! A [`Request`] names an operation, its place, and the guest memory it moves. A [`Backend`] takes
 //! requests and later gives back a [`Completion`] for each, whose result keeps the errno to the
-//! end: in the kernel, through [`Uring`], or in threads ([`ThreadPool`]). What has to be done for a
-//! request, and what becomes of it, is the same for both (`progress`). [`policy`] decides what
-//! becomes of a failure,
-//! [`throttle`] when a request may begin.
+//! end: in the kernel, through [`Uring`], or in threads ([`ThreadPool`]), which a [`Qcow2Image`]
+//! takes, too. What has to be done for a request, and what becomes of it, is the same for both
+//! (`progress`). [`policy`] decides what becomes of a failure, [`throttle`] when a request may begin.
 
 pub mod aio;
 pub mod backend;
@@ -17,7 +16,9 @@ mod limits;
 pub mod locking;
 pub mod policy;
 mod pool;
+mod probed;
 mod progress;
+pub mod qcow2;
 mod raw;
 pub mod statistics;
 #[cfg(test)]
@@ -36,7 +37,8 @@ pub use errno::Errno;
 pub use image::{Access, Image, ImageOptions, OpenError};
 pub use locking::Locking;
 pub use policy::{Action, ErrorPolicy, IoStatus, OnReadError, OnWriteError};
-pub use pool::ThreadPool;
+pub use pool::{Medium, ThreadPool};
+pub use qcow2::Qcow2Image;
 pub use statistics::Statistics;
 pub use uring::Uring;
 pub use write_threshold::{Exceeded, WriteThreshold};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -14,18 +14,64 @@ use crate::sync::{lock, wait};
 /// storage stops getting faster, few enough to cost little.
 const MAX_THREADS: usize = 16;
 
-/// The threads need no more: they hold one request each and call into the kernel.
-const STACK_SIZE: usize = 64 << 10;
+/// The threads need no more: they hold one request each and call into the kernel, or unpack a
+/// cluster before.
+const STACK_SIZE: usize = 256 << 10;
 
-/// Blocking I/O on a raw image, in threads that are started when there is work for them.
+/// What carries out a request in the thread that asks for it, and for several threads at once.
+pub trait Medium: Send + Sync {
+    /// Does what the request says, to the end or to the first error.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    fn execute(&self, request: Arc<Request>) -> Result<(), Errno>;
+
+    /// As for [`Backend::length`].
+    fn length(&self) -> u64;
+
+    /// As for [`Backend::capabilities`].
+    fn capabilities(&self) -> Capabilities;
+
+    /// As for [`Backend::resize`].
+    ///
+    /// # Errors
+    ///
+    /// What the host says; then the length is what it was.
+    fn resize(&self, length: u64) -> Result<(), Errno>;
+
+    /// Writes what is still in memory: no more requests come.
+    fn close(&self) {}
+}
+
+/// Blocking I/O on a raw image.
+impl Medium for Image {
+    fn execute(&self, request: Arc<Request>) -> Result<(), Errno> {
+        raw::execute(self, request)
+    }
+
+    fn length(&self) -> u64 {
+        self.length()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities()
+    }
+
+    fn resize(&self, length: u64) -> Result<(), Errno> {
+        self.resize(length)
+    }
+}
+
+/// Blocking I/O on a medium, in threads that are started when there is work for them.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     name: String,
-    threads: usize,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
-    image: Arc<Image>,
+    medium: Arc<dyn Medium>,
     state: Mutex<State>,
     work: Condvar,
     done: EventFd,
@@ -40,31 +86,31 @@ struct State {
 }
 
 impl ThreadPool {
-    /// A pool for one image; `name` names its threads.
+    /// A pool for one medium; `name` names its threads.
     ///
     /// # Errors
     ///
     /// When the host refuses an eventfd.
-    pub fn new(image: Arc<Image>, name: &str) -> io::Result<Self> {
+    pub fn new(medium: Arc<dyn Medium>, name: &str) -> io::Result<Self> {
         Ok(Self {
             shared: Arc::new(Shared {
-                image,
+                medium,
                 state: Mutex::default(),
                 work: Condvar::new(),
                 done: EventFd::new(EFD_NONBLOCK)?,
             }),
             name: format!("io-{name}"),
-            threads: 0,
+            threads: Vec::new(),
         })
     }
 
     fn start_thread(&mut self) -> io::Result<()> {
         let shared = self.shared.clone();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(self.name.clone())
             .stack_size(STACK_SIZE)
             .spawn(move || shared.run())?;
-        self.threads += 1;
+        self.threads.push(thread);
         Ok(())
     }
 }
@@ -73,11 +119,11 @@ impl Backend for ThreadPool {
     fn submit(&mut self, token: Token, request: Arc<Request>) {
         let mut state = lock(&self.shared.state);
         state.waiting.push_back((token, request));
-        let enough = state.idle >= state.waiting.len() || self.threads >= MAX_THREADS;
+        let enough = state.idle >= state.waiting.len() || self.threads.len() >= MAX_THREADS;
         drop(state);
         if !enough && let Err(error) = self.start_thread() {
             tracing::warn!(%error, "{}: cannot start an I/O thread", self.name);
-            if self.threads == 0 {
+            if self.threads.is_empty() {
                 // Nobody would ever do it.
                 let failed = Err(Errno::of(&error));
                 let mut state = lock(&self.shared.state);
@@ -101,15 +147,19 @@ impl Backend for ThreadPool {
     }
 
     fn length(&self) -> u64 {
-        self.shared.image.length()
+        self.shared.medium.length()
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.shared.image.capabilities()
+        self.shared.medium.capabilities()
     }
 
     fn resize(&mut self, length: u64) -> Result<(), Errno> {
-        self.shared.image.resize(length)
+        self.shared.medium.resize(length)
+    }
+
+    fn close(&mut self) {
+        self.shared.medium.close();
     }
 
     fn completion_event(&self) -> &EventFd {
@@ -117,11 +167,17 @@ impl Backend for ThreadPool {
     }
 }
 
-/// The threads end when they are next idle.
+/// Waits for what was submitted, and for what the medium still has to write. After that, nobody
+/// uses it any more: whoever opens it again at once must not find it in use.
 impl Drop for ThreadPool {
     fn drop(&mut self) {
         lock(&self.shared.state).closing = true;
         self.shared.work.notify_all();
+        for thread in std::mem::take(&mut self.threads) {
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
+        self.shared.medium.close();
     }
 }
 
@@ -131,7 +187,7 @@ impl Shared {
         loop {
             if let Some((token, request)) = state.waiting.pop_front() {
                 drop(state);
-                let result = raw::execute(&self.image, request);
+                let result = self.medium.execute(request);
                 state = lock(&self.state);
                 state.completed.push(Completion { token, result });
                 if state.completed.len() == 1 {

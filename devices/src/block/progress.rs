@@ -219,7 +219,7 @@ impl Progress {
         self.asked = Asked::Transfer;
         let place = range.offset + self.done;
         let left = range.length - self.done;
-        let zeroes = bounce(left).ok_or(Err(Errno(libc::ENOMEM)))?;
+        let zeroes = own_memory(left).ok_or(Err(Errno(libc::ENOMEM)))?;
         let way = match image.alignment() {
             Some(alignment)
                 if !alignment.is_whole(place) || !alignment.is_whole(zeroes.length()) =>
@@ -266,7 +266,7 @@ impl Progress {
                 way = Way::Cached;
             } else if self.bounce.is_none() && !buffers.is_aligned(alignment.memory, alignment.file)
             {
-                let bounce = bounce(buffers.length()).ok_or(Err(Errno(libc::ENOMEM)))?;
+                let bounce = own_memory(buffers.length()).ok_or(Err(Errno(libc::ENOMEM)))?;
                 if !self.request.operation.is_read() {
                     buffers.copy_to(&bounce, BOUNCE as usize);
                 }
@@ -363,7 +363,7 @@ impl Progress {
 }
 
 /// Memory of our own, aligned to a page, for that many bytes or as many as go through it at a time.
-fn bounce(length: u64) -> Option<GuestBuffers> {
+pub(super) fn own_memory(length: u64) -> Option<GuestBuffers> {
     let length = u32::try_from(length).unwrap_or(BOUNCE).min(BOUNCE);
     let start = GuestAddress(0);
     let memory = GuestMemoryMmap::from_ranges(&[(start, length as usize)]).ok()?;

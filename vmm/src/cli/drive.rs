@@ -1,7 +1,9 @@
 //! `--drive`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use faultvisor_devices::block::qcow2::BackingFiles;
 use faultvisor_devices::block::{Access, Aio, CacheMode, ErrorPolicy, ImageOptions};
 use faultvisor_devices::virtio::block::DiskConfiguration;
 
@@ -17,8 +19,22 @@ const SERIAL_LENGTH: usize = 20;
 pub enum Format {
     /// `format=raw`.
     Raw,
+    /// `format=qcow2`.
+    Qcow2,
     /// Nothing was said: raw, unless the image looks like something else.
     Probe,
+}
+
+impl FromStr for Format {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "raw" => Ok(Self::Raw),
+            "qcow2" => Ok(Self::Qcow2),
+            _ => Err("expected raw or qcow2"),
+        }
+    }
 }
 
 /// One disk, as the command line describes it.
@@ -30,6 +46,8 @@ pub struct Drive {
     pub format: Format,
     /// How the image is opened.
     pub image: ImageOptions,
+    /// Whether the images under it are opened.
+    pub backing: BackingFiles,
     /// How requests are carried out.
     pub aio: Aio,
     /// What the guest sees of it.
@@ -42,6 +60,7 @@ const KEYS: &[&str] = &[
     "file",
     "file.locking",
     "format",
+    "backing",
     "id",
     "readonly",
     "werror",
@@ -57,8 +76,8 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
     let mut keys = KeyValues::parse(text, &[KEYS, device::KEYS, &throttling::keys()].concat())?;
     let file = keys.take("file").ok_or(KeyError::Missing("file"))?;
     let format = keys
-        .take_with("format", |word| one_of(word, &["raw"], &["qcow2"]))?
-        .map_or(Format::Probe, |()| Format::Raw);
+        .take_with("format", str::parse)?
+        .unwrap_or(Format::Probe);
     keys.take_with("if", |word| one_of(word, &["virtio"], &[]))?;
     let id = keys
         .take_with("id", identifier)?
@@ -92,6 +111,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
                 .unwrap_or_default(),
             cache,
         },
+        backing: keys.take_with("backing", str::parse)?.unwrap_or_default(),
         aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
         disk,
         throttling,
@@ -166,6 +186,12 @@ mod tests {
             (ImageOptions::default(), Format::Probe)
         );
         assert_eq!(default.aio, Aio::Best);
+        let overlay = parse("file=x,format=qcow2,backing=off", 0).unwrap();
+        assert_eq!(
+            (overlay.format, overlay.backing),
+            (Format::Qcow2, BackingFiles::Forbid)
+        );
+        assert_eq!(default.backing, BackingFiles::Follow);
         assert_eq!(parse("file=x,aio=io_uring", 0).unwrap().aio, Aio::IoUring);
     }
 
@@ -204,8 +230,14 @@ mod tests {
             error("file=x,cache=some"),
             "cache=some: expected writeback, writethrough, none, directsync or unsafe"
         );
-        let qcow2 = "format=qcow2: not supported by this version; it has raw";
-        assert_eq!(error("file=x,format=qcow2"), qcow2);
+        assert_eq!(
+            error("file=x,format=vmdk"),
+            "format=vmdk: expected raw or qcow2"
+        );
+        assert_eq!(
+            error("file=x,backing=base"),
+            "backing=base: expected on or off"
+        );
         assert!(error("file=x,id=0").starts_with("id=0: an id starts with a letter"));
         assert!(error("file=x,serial=123456789012345678901").contains("at most 20 bytes"));
     }

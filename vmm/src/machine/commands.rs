@@ -8,6 +8,7 @@ use faultvisor_schema::{
 
 use super::Machine;
 use super::disks::MachineDisk;
+use super::nodes::Nesting;
 use super::view;
 
 impl MachineCommands for Machine {
@@ -38,12 +39,16 @@ impl MachineCommands for Machine {
         Ok(self.disks.iter().map(of).collect())
     }
 
-    /// No image has another under it, flat or not.
     fn query_named_block_nodes(
         &mut self,
-        _: QueryNamedBlockNodesArguments,
+        arguments: QueryNamedBlockNodesArguments,
     ) -> Result<Vec<BlockDeviceInfo>, CommandError> {
-        Ok(self.disks.iter().map(MachineDisk::node).collect())
+        let nesting = match arguments.flat {
+            Some(true) => Nesting::Flat,
+            _ => Nesting::Nested,
+        };
+        let nodes = |disk: &MachineDisk| disk.all_nodes(nesting);
+        Ok(self.disks.iter().flat_map(nodes).collect())
     }
 
     /// Through [`Machine::stop_command`], whose answer waits for the disks; this is for whoever

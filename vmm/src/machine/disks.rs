@@ -1,14 +1,11 @@
 //! The machine's disks: opening them, and what joins them to the monitor.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::throttle::Group;
-use faultvisor_devices::block::{
-    Access, Action, AioError, Backend, CacheMode, Exceeded, Image, IoStatus, OpenError,
-};
+use faultvisor_devices::block::{Access, Action, AioError, Backend, Exceeded, IoStatus, OpenError};
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
 use faultvisor_devices::virtio::block::{Disk, DiskObserver, ErrorKind, IoError, ResizeDone};
@@ -17,15 +14,15 @@ use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
-    BlockWriteThreshold, BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event, ImageInfo,
-    IoOperationType,
+    BlockWriteThreshold, Event, IoOperationType,
 };
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::nodes::{self, Nesting, Nodes};
 use super::{limits, statistics};
 use crate::boot::DeviceWindow;
-use crate::cli::{Drive, Format};
+use crate::cli::Drive;
 use crate::inbox::{Notice, Sender};
 use crate::vcpu::Generation;
 use crate::vm::{Kick, Line};
@@ -47,17 +44,6 @@ pub enum DriveError {
         id: String,
         /// What is wrong.
         source: OpenError,
-    },
-    /// Nothing was said of its format, and it looks like another than raw.
-    #[error(
-        "drive '{id}': '{path}' is a qcow2 image, which is not supported; \
-         format=raw would use its bytes as they are"
-    )]
-    Format {
-        /// The drive.
-        id: String,
-        /// The image.
-        path: String,
     },
     /// The host does not carry out requests in the way that was asked for.
     #[error("drive '{id}': {source}")]
@@ -127,17 +113,9 @@ pub(super) fn qom_path(id: &str) -> String {
 pub(super) struct MachineDisk {
     disk: Arc<Disk>,
     transport: Arc<Transport>,
-    shown: Shown,
+    nodes: Nodes,
     /// Its place among the disks.
     index: u32,
-}
-
-/// What `query-block` says of an image.
-struct Shown {
-    /// A second handle on it.
-    file: std::fs::File,
-    path: String,
-    cache: CacheMode,
 }
 
 /// A disk's connections to the board.
@@ -157,38 +135,18 @@ impl MachineDisk {
         signals: &Signals,
         inbox: &Sender,
     ) -> Result<(Self, Wiring), DriveError> {
-        let image = Image::open(&drive.file, drive.image).map_err(|source| DriveError::Open {
-            id: drive.disk.id.clone(),
-            source,
-        })?;
-        let path = drive.file.display().to_string();
-        if drive.format == Format::Probe && looks_like_qcow2(&image) {
-            return Err(DriveError::Format {
-                id: drive.disk.id.clone(),
-                path,
-            });
-        }
+        let (nodes, backend) = nodes::open(drive, index, signals)?;
         let setup_error = |source| DriveError::Setup {
             id: drive.disk.id.clone(),
             source,
         };
-        let shown = Shown {
-            file: image.cached_file().try_clone().map_err(setup_error)?,
-            path,
-            cache: image.cache(),
-        };
-        let backend = drive.aio.start(image, &drive.disk.id);
-        let backend = backend.map_err(|source| DriveError::Aio {
-            id: drive.disk.id.clone(),
-            source,
-        })?;
-        Self::set_up(drive, index, shown, backend, memory, signals, inbox).map_err(setup_error)
+        Self::set_up(drive, index, nodes, backend, memory, signals, inbox).map_err(setup_error)
     }
 
     fn set_up(
         drive: &Drive,
         index: u32,
-        shown: Shown,
+        nodes: Nodes,
         backend: Box<dyn Backend>,
         memory: &Arc<GuestMemoryMmap>,
         signals: &Signals,
@@ -221,7 +179,7 @@ impl MachineDisk {
         let machine_disk = Self {
             disk,
             transport,
-            shown,
+            nodes,
             index,
         };
         Ok((machine_disk, wiring))
@@ -247,8 +205,8 @@ impl MachineDisk {
     }
 
     /// The image's path, as the command line has it.
-    pub(super) fn path(&self) -> &str {
-        &self.shown.path
+    pub(super) fn path(&self) -> String {
+        self.nodes.path()
     }
 
     pub(super) fn access(&self) -> Access {
@@ -315,66 +273,8 @@ impl MachineDisk {
     }
 
     /// What `query-named-block-nodes` says of what it has its data on.
-    pub(super) fn node(&self) -> BlockDeviceInfo {
-        let configuration = self.disk.configuration();
-        let actual_size = self
-            .shown
-            .file
-            .metadata()
-            .ok()
-            .and_then(|metadata| i64::try_from(metadata.blocks() * 512).ok());
-        let virtual_size = self.disk.length();
-        let image = ImageInfo {
-            filename: self.shown.path.clone(),
-            format: "raw".to_owned(),
-            dirty_flag: None,
-            actual_size,
-            virtual_size: i64::try_from(virtual_size).unwrap_or(i64::MAX),
-            cluster_size: None,
-            encrypted: None,
-            compressed: None,
-            backing_filename: None,
-            full_backing_filename: None,
-            backing_filename_format: None,
-            backing_image: None,
-        };
-        BlockDeviceInfo {
-            file: self.shown.path.clone(),
-            node_name: Some(configuration.id.clone()),
-            ro: configuration.access == Access::ReadOnly,
-            drv: "raw".to_owned(),
-            backing_file: None,
-            backing_file_depth: 0,
-            encrypted: false,
-            detect_zeroes: BlockdevDetectZeroesOptions::Off,
-            bps: 0,
-            bps_rd: 0,
-            bps_wr: 0,
-            iops: 0,
-            iops_rd: 0,
-            iops_wr: 0,
-            image,
-            bps_max: None,
-            bps_rd_max: None,
-            bps_wr_max: None,
-            iops_max: None,
-            iops_rd_max: None,
-            iops_wr_max: None,
-            bps_max_length: None,
-            bps_rd_max_length: None,
-            bps_wr_max_length: None,
-            iops_max_length: None,
-            iops_rd_max_length: None,
-            iops_wr_max_length: None,
-            iops_size: None,
-            group: None,
-            cache: BlockdevCacheInfo {
-                writeback: self.disk.caches_writes(),
-                direct: self.shown.cache == CacheMode::None,
-                no_flush: self.shown.cache == CacheMode::Unsafe,
-            },
-            write_threshold: i64::try_from(self.disk.write_threshold().get()).unwrap_or(i64::MAX),
-        }
+    pub(super) fn all_nodes(&self, nesting: Nesting) -> Vec<BlockDeviceInfo> {
+        self.nodes.all(&self.disk, nesting)
     }
 
     /// What `query-blockstats` says of it.
@@ -408,7 +308,7 @@ impl MachineDisk {
             IoStatus::NoSpace => BlockDeviceIoStatus::Nospace,
         };
         // As in QEMU, limits are the disk's and not its node's.
-        let mut medium = self.node();
+        let mut medium = self.nodes.top(&self.disk);
         if let Some(group) = self.group() {
             limits::show(&group, &mut medium);
         }
@@ -445,12 +345,4 @@ fn window(index: u32) -> u64 {
 fn interrupt(index: u32) -> u32 {
     let slot = usize::try_from(index).unwrap_or_default() % INTERRUPTS.len();
     INTERRUPTS[slot]
-}
-
-/// Whether an image begins as qcow2 does. Taken for raw by mistake, its guest would read the
-/// format's own tables, and write over them.
-fn looks_like_qcow2(image: &Image) -> bool {
-    let mut magic = [0; 4];
-    std::os::unix::fs::FileExt::read_exact_at(image.cached_file(), &mut magic, 0).is_ok()
-        && magic == *b"QFI\xfb"
 }

@@ -8,6 +8,7 @@ mod assembly;
 mod commands;
 mod disks;
 mod limits;
+mod nodes;
 mod reset;
 mod resize;
 mod statistics;

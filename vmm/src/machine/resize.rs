@@ -12,7 +12,7 @@ impl Machine {
     pub(super) fn resize_command(&self, arguments: &BlockResizeArguments, reply: Reply) {
         match self.resizable(arguments) {
             Ok((disk, length)) => {
-                let path = disk.path().to_owned();
+                let path = disk.path();
                 disk.resize(
                     length,
                     Box::new(move |result| {

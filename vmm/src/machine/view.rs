@@ -51,10 +51,12 @@ impl View {
                 .disks
                 .get(&error.device)
                 .is_some_and(|disk| disk.io_status() != IoStatus::Ok),
+            // Nothing makes a corrupt image whole while the machine has it.
             Event::BlockWriteThreshold(_)
             | Event::Resume
             | Event::Shutdown(_)
-            | Event::Reset(_) => true,
+            | Event::Reset(_)
+            | Event::BlockImageCorrupted(_) => true,
         }
     }
 

@@ -30,9 +30,9 @@ impl Kind {
     }
 }
 
-pub struct Bench {
+pub struct Bench<I = Arc<Image>> {
     pub backend: Box<dyn Backend>,
-    pub image: Arc<Image>,
+    pub image: I,
     pub memory: Arc<GuestMemoryMmap>,
 }
 
@@ -46,10 +46,17 @@ impl Bench {
     }
 
     pub fn on(kind: Kind, image: Image) -> Self {
-        let regions = [(GuestAddress(0), 1 << 20), (GuestAddress(1 << 20), 3 << 20)];
         let image = Arc::new(image);
+        Self::with(kind.start(Arc::clone(&image)), image)
+    }
+}
+
+impl<I> Bench<I> {
+    /// A backend on what is an image to it.
+    pub fn with(backend: Box<dyn Backend>, image: I) -> Self {
+        let regions = [(GuestAddress(0), 1 << 20), (GuestAddress(1 << 20), 3 << 20)];
         Self {
-            backend: kind.start(Arc::clone(&image)),
+            backend,
             image,
             memory: Arc::new(GuestMemoryMmap::from_ranges(&regions).unwrap()),
         }

@@ -1,7 +1,7 @@
 //! What every backend must do, asked of each of them.
 
 mod backends;
-mod bench;
+pub mod bench;
 mod fallback;
 mod progress;
 mod ranges;

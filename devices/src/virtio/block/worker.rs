@@ -203,7 +203,11 @@ impl Worker {
         }
         self.drained.drain(..).for_each(|drained| drained());
         self.resets.drain(..).for_each(|done| done());
-        self.closed |= !self.closing.is_empty();
+        if !self.closing.is_empty() {
+            // Whoever is told that the disk is closed may end the program.
+            self.parts.backend.close();
+            self.closed = true;
+        }
         self.closing.drain(..).for_each(|done| done());
         if resized {
             self.release();

@@ -3,7 +3,8 @@
 use faultvisor_tests::suite::Test;
 
 use crate::{
-    bare, boot, console, disk, features, life_cycle, place, read_error, write_error, wrong_use,
+    bare, block, boot, console, disk, features, life_cycle, place, read_error, write_error,
+    wrong_use,
 };
 
 /// The tests, in the order in which they run.
@@ -18,6 +19,8 @@ pub const TESTS: &[&[Test]] = &[
     bare::write_cache::TESTS,
     bare::resize::TESTS,
     bare::locking::TESTS,
+    bare::images::TESTS,
+    bare::qcow2::TESTS,
     bare::measurement::TESTS,
     bare::statistics::TESTS,
     bare::errors::TESTS,
@@ -38,4 +41,6 @@ pub const TESTS: &[&[Test]] = &[
     features::TESTS,
     write_error::TESTS,
     read_error::TESTS,
+    block::fio::TESTS,
+    block::file_systems::TESTS,
 ];

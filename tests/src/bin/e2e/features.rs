@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use faultvisor_tests::guest::Tools;
 use faultvisor_tests::guest_shell::{self, PATIENCE};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
@@ -153,7 +154,9 @@ fn what_a_guest_discards_is_the_hosts_again(context: &Context) -> Result<(), Fai
     let image = context.path("disk");
     linux::image(&image, 32, b"")?;
     let data = pattern(3, 8 << 20);
-    let script = guest_shell::script().with_e2fsprogs().file("data", data);
+    let script = guest_shell::script()
+        .with(Tools::E2fsprogs)
+        .file("data", data);
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, mut client) = linux::boot(context, &mut command)?;

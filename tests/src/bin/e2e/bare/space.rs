@@ -15,12 +15,17 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     by_default_a_full_file_system_stops_the_machine_until_there_is_space,
     a_full_file_system_is_reported_where_the_policy_says_so,
+    a_qcow2_image_that_cannot_grow_stops_the_machine_until_there_is_space,
 ];
 
-/// Mounts a small file system for itself, puts a sparse image of 4 MiB and a filler of 512 KiB on it, and becomes the
+/// How an image of 4 MiB that takes no space comes to be at `$disk`.
+const RAW: &str = r#"truncate -s 4M "$disk""#;
+const QCOW2: &str = r#"qemu-img create -q -f qcow2 -o cluster_size=4096 "$disk" 4M"#;
+
+/// Mounts a small file system for itself, has an image made on it, puts a filler of 512 KiB there, and becomes the
 /// program.
 const ON_SMALL_FILE_SYSTEM: &str = r#"
-mount -t tmpfs -o size=1m small "$0" && truncate -s 4M "$0/disk" &&
+mount -t tmpfs -o size=1200k small "$0" && disk="$0/disk" && IMAGE &&
 dd if=/dev/zero of="$0/filler" bs=64k count=8 2>/dev/null && exec "$@"
 "#;
 
@@ -41,15 +46,17 @@ fn unshare() -> Result<Command, Failure> {
 }
 
 /// Starts a machine with such a disk, and says where its file system is seen from here.
-fn start(context: &Context, options: &str) -> Result<(BareMachine, PathBuf), Failure> {
+fn start(context: &Context, image: &str, drive: &str) -> Result<(BareMachine, PathBuf), Failure> {
     let mount = context.path("small");
     fs::create_dir(&mount)?;
     let mut command = unshare()?;
-    command.args(["sh", "-c", ON_SMALL_FILE_SYSTEM]);
+    command.args(["sh", "-c", &ON_SMALL_FILE_SYSTEM.replace("IMAGE", image)]);
     command.arg(&mount).arg(context.program());
     // 128 writes of 8 KiB: a whole MiB.
-    let script = "setup 0\nchoose\nburst 0 write 128 0 16 5\nburst 0 read 128 0 16\nchoose";
-    let plan = Plan::wrapped(context, script, command)?.disk(&mount.join("disk"), options);
+    let script =
+        "setup 0\nchoose\nburst 0 write 128 0 16 5\nburst 0 read 128 0 16\nflush 0\nchoose";
+    let drive = format!("file={},{drive}", mount.join("disk").display());
+    let plan = Plan::wrapped(context, script, command)?.options(&["--drive", &drive]);
     let mut machine = plan.start()?;
     machine.report("choose")?;
     let inside = mount.strip_prefix("/").unwrap_or(&mount);
@@ -68,7 +75,7 @@ fn start(context: &Context, options: &str) -> Result<(BareMachine, PathBuf), Fai
 fn by_default_a_full_file_system_stops_the_machine_until_there_is_space(
     context: &Context,
 ) -> Result<(), Failure> {
-    let (mut machine, small) = start(context, "id=d0")?;
+    let (mut machine, small) = start(context, RAW, "format=raw,id=d0")?;
     let mut client = machine.client()?;
     machine.machine.type_text("c")?;
     let data = [
@@ -100,7 +107,7 @@ fn by_default_a_full_file_system_stops_the_machine_until_there_is_space(
 fn a_full_file_system_is_reported_where_the_policy_says_so(
     context: &Context,
 ) -> Result<(), Failure> {
-    let (mut machine, _) = start(context, "id=d0,werror=report")?;
+    let (mut machine, _) = start(context, RAW, "format=raw,id=d0,werror=report")?;
     let mut client = machine.client()?;
     let tag = client.execute("get-block-io-error-event", None, SOON)?;
     machine.machine.type_text("c")?;
@@ -120,5 +127,38 @@ fn a_full_file_system_is_reported_where_the_policy_says_so(
         tagged += u64::from(event.get("tag") == Some(&tag));
     }
     check_eq!(tagged, failed);
+    machine.ends_well()
+}
+
+fn a_qcow2_image_that_cannot_grow_stops_the_machine_until_there_is_space(
+    context: &Context,
+) -> Result<(), Failure> {
+    if tool::find("qemu-img").is_none() {
+        return Err(Failure::skip("qemu-img is not installed"));
+    }
+    let (mut machine, small) = start(context, QCOW2, "format=qcow2,id=d0")?;
+    let mut client = machine.client()?;
+    machine.machine.type_text("c")?;
+    let data = [
+        ("operation", json!("write")),
+        ("action", json!("stop")),
+        ("reason", json!("No space left on device")),
+        ("nospace", json!(true)),
+    ];
+    check_event(&client.next_event(SOON)?, "BLOCK_IO_ERROR", &data)?;
+    check_event(&client.wait_for_event("STOP", SOON)?, "STOP", &[])?;
+    check_state(&mut client, "io-error", "nospace")?;
+    fs::remove_file(small.join("filler"))?;
+    client.execute("cont", None, SOON)?;
+    machine.report("done")?.expect(128, 0, 0)?;
+    let read = machine.report("done")?;
+    read.expect(128, 0, 0)?;
+    check_eq!(read.number("sum")?, pattern::sum(&content(5, 0, 128 * 16)));
+    check_state(&mut client, "running", "ok")?;
+    machine.report("choose")?;
+    let copy = context.path("copy");
+    fs::copy(small.join("disk"), &copy)?;
+    super::qcow2::check_whole(&copy)?;
+    machine.machine.type_text("o")?;
     machine.ends_well()
 }

@@ -1,0 +1,400 @@
+//! A guest's requests on a qcow2 image.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use imago::format::PreallocateMode;
+use imago::{FormatAccess, Mapping};
+
+use super::chain::Chain;
+use super::layer::Layer;
+use super::{BackingFiles, Corruption, CorruptionObserver, LayerInfo};
+use crate::block::buffers::GuestBuffers;
+use crate::block::pool::Medium;
+use crate::block::progress::own_memory;
+use crate::block::{
+    Access, CacheMode, Capabilities, Durability, Errno, ImageOptions, OpenError, Operation, Range,
+    RangeLimits, Request, Zeroing, raw,
+};
+use crate::sync::lock;
+
+/// Longest range that is discarded or zeroed at a time: nothing else is done meanwhile.
+const MAX_RANGE: u64 = 1 << 30;
+
+/// A qcow2 image and the images under it. Several threads can use it at the same time.
+pub struct Qcow2Image {
+    /// Shared by what only finds clusters or adds some; alone for what gives clusters away, whose
+    /// places others may still be using.
+    access: RwLock<FormatAccess<Layer>>,
+    top: Layer,
+    layers: Vec<LayerInfo>,
+    version: u32,
+    cluster_size: u64,
+    has_snapshots: bool,
+    length: AtomicU64,
+    /// Held by a flush: a second one must not end before what the first has begun is written.
+    flushing: Mutex<()>,
+    observer: Arc<dyn CorruptionObserver>,
+    told: AtomicBool,
+    /// Nothing is done any more.
+    broken: AtomicBool,
+}
+
+impl Qcow2Image {
+    /// Opens an image and the images under it, and locks them: the first as `options` say, the
+    /// others so that nobody writes them.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] names the path and the reason.
+    pub fn open(
+        path: &Path,
+        options: ImageOptions,
+        backing_files: BackingFiles,
+        observer: Arc<dyn CorruptionObserver>,
+    ) -> Result<Self, OpenError> {
+        let Chain {
+            access,
+            top,
+            header,
+            layers,
+        } = Chain::open(path, options, backing_files)?;
+        Ok(Self {
+            access: RwLock::new(access),
+            top,
+            layers,
+            version: header.version,
+            cluster_size: 1 << header.cluster_bits,
+            has_snapshots: header.snapshots.is_some(),
+            length: AtomicU64::new(header.size),
+            flushing: Mutex::default(),
+            observer,
+            told: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    /// What can be said of the image and those under it, the guest's first.
+    pub fn layers(&self) -> &[LayerInfo] {
+        &self.layers
+    }
+
+    /// Takes what can be said of the images, for who goes on without them.
+    pub fn take_layers(&mut self) -> Vec<LayerInfo> {
+        std::mem::take(&mut self.layers)
+    }
+
+    /// How the host's page cache is used.
+    pub fn cache(&self) -> CacheMode {
+        self.top.image().cache()
+    }
+
+    fn shared(&self) -> RwLockReadGuard<'_, FormatAccess<Layer>> {
+        self.access.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> RwLockWriteGuard<'_, FormatAccess<Layer>> {
+        self.access.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_writable(&self) -> bool {
+        self.top.image().access() == Access::ReadWrite
+    }
+
+    /// The errno of an error of the library. One that is about what the image says ends its use, if
+    /// it is written, and is told of.
+    fn errno(&self, error: &io::Error) -> Errno {
+        if let Some(corruption) = Corruption::of(error, self.is_writable()) {
+            self.corrupted(&corruption);
+            return Errno::EIO;
+        }
+        match error.kind() {
+            _ if error.raw_os_error().is_some() => Errno::of(error),
+            io::ErrorKind::OutOfMemory => Errno(libc::ENOMEM),
+            io::ErrorKind::Unsupported => Errno(libc::EOPNOTSUPP),
+            // As often as the guest likes.
+            _ => {
+                tracing::debug!("'{}': {error}", self.top);
+                Errno::EIO
+            }
+        }
+    }
+
+    /// As in QEMU (`qcow2_signal_corruption`): what is fatal ends the use of the image, and what is
+    /// not is told of once.
+    fn corrupted(&self, corruption: &Corruption) {
+        if corruption.fatal {
+            if self.broken.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            self.top.freeze_and_mark();
+        } else if self.told.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!("'{}' is corrupt: {}", self.top, corruption.message);
+        self.observer.image_corrupted(corruption);
+    }
+
+    fn read(&self, mut offset: u64, buffers: &GuestBuffers) -> Result<(), Errno> {
+        let access = self.shared();
+        let mut rest = buffers.clone();
+        while rest.length() > 0 {
+            let (mapping, count) = access
+                .get_mapping(offset, rest.length())
+                .map_err(|error| self.errno(&error))?;
+            let piece = rest.first(count);
+            match mapping {
+                Mapping::Raw {
+                    storage,
+                    offset: place,
+                    ..
+                } => read_data(storage, place, piece)?,
+                Mapping::Zero { .. } => piece.fill_with_zeroes(),
+                Mapping::Special { .. } => self.read_compressed(&access, offset, piece)?,
+                // The disk has no more; or something that was not there when this was written.
+                _ => return Err(Errno::EIO),
+            }
+            if count == 0 {
+                return Err(Errno::EIO);
+            }
+            offset += count;
+            rest = rest.after(usize::try_from(count).unwrap_or(usize::MAX));
+        }
+        Ok(())
+    }
+
+    /// Reads what has to be unpacked, a cluster at a time: the library has no other memory than
+    /// ours for it, as the guest's is not for references.
+    fn read_compressed(
+        &self,
+        access: &FormatAccess<Layer>,
+        mut offset: u64,
+        mut rest: GuestBuffers,
+    ) -> Result<(), Errno> {
+        let mut unpacked = Vec::new();
+        while rest.length() > 0 {
+            let in_cluster = self.cluster_size - offset % self.cluster_size;
+            let count = usize::try_from(in_cluster.min(rest.length())).unwrap_or(0);
+            unpacked.resize(count, 0);
+            access
+                .read(&mut unpacked[..], offset)
+                .map_err(|error| self.errno(&error))?;
+            rest.copy_from(&unpacked);
+            offset += count as u64;
+            rest = rest.after(count);
+        }
+        Ok(())
+    }
+
+    fn write(&self, mut offset: u64, buffers: &GuestBuffers) -> Result<(), Errno> {
+        let access = self.shared();
+        let mut rest = buffers.clone();
+        while rest.length() > 0 {
+            let mapping = access
+                .prepare_data_mapping(offset, rest.length(), true)
+                .map_err(|error| self.errno(&error))?;
+            let (layer, place, count) = (mapping.storage(), mapping.offset(), mapping.length());
+            if let Err(overlap) = layer.check_data(place, count) {
+                drop(mapping);
+                return Err(self.errno(&overlap.into_error()));
+            }
+            let operation = Operation::Write {
+                offset: place,
+                durability: Durability::Cached,
+            };
+            transfer(layer, operation, rest.first(count))?;
+            layer.data_written();
+            access
+                .commit_data_mapping(mapping)
+                .map_err(|error| self.errno(&error))?;
+            offset += count;
+            rest = rest.after(usize::try_from(count).unwrap_or(usize::MAX));
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), Errno> {
+        if !self.is_writable() {
+            return Ok(());
+        }
+        let _only = lock(&self.flushing);
+        let held = self.top.take_held();
+        let flushed = self.shared().flush();
+        if let Err(error) = flushed {
+            self.top.put_back(held);
+            return Err(self.errno(&error));
+        }
+        if !held.is_empty() {
+            if let Err(errno) = self.top.wait_for_medium() {
+                self.top.put_back(held);
+                return Err(errno);
+            }
+            self.top.write_held(held)?;
+        }
+        self.top.wait_for_medium()
+    }
+
+    fn discard(&self, ranges: &[Range]) -> Result<(), Errno> {
+        if self.capabilities().discard.is_none() {
+            return Ok(());
+        }
+        for Range { offset, length } in ranges {
+            self.alone()
+                .discard_to_any(*offset, *length)
+                .map_err(|error| self.errno(&error))?;
+        }
+        Ok(())
+    }
+
+    fn write_zeroes(&self, ranges: &[Range], zeroing: Zeroing) -> Result<(), Errno> {
+        for range in ranges {
+            let (start, end) = (range.offset, range.end());
+            // The rest of the last cluster is nobody's.
+            let whole_end = match end == self.length() {
+                true => end,
+                false => end / self.cluster_size * self.cluster_size,
+            };
+            let whole_start = start.next_multiple_of(self.cluster_size).min(whole_end);
+            if self.version < 3 || whole_start >= whole_end {
+                self.write_zero_bytes(start, end)?;
+                continue;
+            }
+            self.write_zero_bytes(start, whole_start)?;
+            let length = whole_end - whole_start;
+            let zeroed = match zeroing {
+                Zeroing::KeepSpace => self.shared().write_zeroes(whole_start, length),
+                Zeroing::MayUnmap => self.alone().discard_to_zero(whole_start, length),
+            };
+            zeroed.map_err(|error| self.errno(&error))?;
+            self.write_zero_bytes(whole_end, end)?;
+        }
+        Ok(())
+    }
+
+    fn write_zero_bytes(&self, mut start: u64, end: u64) -> Result<(), Errno> {
+        while start < end {
+            let zeroes = own_memory(end - start).ok_or(Errno(libc::ENOMEM))?;
+            self.write(start, &zeroes)?;
+            start += zeroes.length();
+        }
+        Ok(())
+    }
+
+    fn resize_alone(&self, length: u64) -> io::Result<()> {
+        let mut access = self.alone();
+        // Where the image under this one is longer than it, its bytes would show in what is new.
+        let old = access.size();
+        let shows = self
+            .layers
+            .get(1)
+            .is_some_and(|below| below.virtual_size > old);
+        let mode = match shows {
+            true => PreallocateMode::Zero,
+            false => PreallocateMode::None,
+        };
+        access.resize(length, mode)
+    }
+}
+
+impl Medium for Qcow2Image {
+    fn execute(&self, request: Arc<Request>) -> Result<(), Errno> {
+        if self.broken.load(Ordering::Acquire) {
+            // As in QEMU, whose node has no driver then.
+            return Err(Errno(libc::ENOMEDIUM));
+        }
+        let durability = match &request.operation {
+            Operation::Read { offset } => return self.read(*offset, &request.buffers),
+            Operation::Flush => return self.flush(),
+            Operation::Discard { ranges } => return self.discard(ranges),
+            Operation::Write { offset, durability } => {
+                self.write(*offset, &request.buffers)?;
+                *durability
+            }
+            Operation::WriteZeroes {
+                ranges,
+                zeroing,
+                durability,
+            } => {
+                self.write_zeroes(ranges, *zeroing)?;
+                *durability
+            }
+        };
+        match durability {
+            Durability::Cached => Ok(()),
+            Durability::Durable => self.flush(),
+        }
+    }
+
+    fn length(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        if !self.is_writable() {
+            return Capabilities::default();
+        }
+        let limits = RangeLimits {
+            max_length: MAX_RANGE,
+            alignment: u32::try_from(self.cluster_size).unwrap_or(u32::MAX),
+        };
+        // Version 2 has no clusters that read as zeroes whatever is under them.
+        let discard = (self.version >= 3).then_some(limits);
+        Capabilities {
+            discard,
+            write_zeroes: Some(limits),
+            unmaps: discard.is_some(),
+        }
+    }
+
+    fn resize(&self, length: u64) -> Result<(), Errno> {
+        let is_shorter = length < self.length();
+        if self.broken.load(Ordering::Acquire) {
+            return Err(Errno(libc::ENOMEDIUM));
+        }
+        if !self.is_writable() {
+            return Err(Errno(libc::EACCES));
+        }
+        if is_shorter && self.has_snapshots {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
+        // A table that moves takes its entries with it, and what they lead to must be there.
+        self.flush()?;
+        self.resize_alone(length)
+            .map_err(|error| self.errno(&error))?;
+        self.length.store(length, Ordering::Release);
+        self.flush()
+    }
+
+    fn close(&self) {
+        if self.broken.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(errno) = self.flush() {
+            tracing::error!("'{}' cannot be written completely: {errno}", self.top);
+        }
+    }
+}
+
+/// Moves bytes between a file and the guest's memory, as for a raw image.
+fn transfer(layer: &Layer, operation: Operation, buffers: GuestBuffers) -> Result<(), Errno> {
+    let request = Request { operation, buffers };
+    raw::execute(layer.image(), Arc::new(request))
+}
+
+fn read_data(layer: &Layer, offset: u64, buffers: GuestBuffers) -> Result<(), Errno> {
+    let read = |buffers| transfer(layer, Operation::Read { offset }, buffers);
+    match read(buffers.clone()) {
+        Err(Errno::EIO) => {}
+        result => return result,
+    }
+    let length = buffers.length();
+    let zeroes = layer.zeroes_past_end(offset, length).ok_or(Errno::EIO)?;
+    let in_file = length - zeroes;
+    read(buffers.first(in_file))?;
+    buffers
+        .after(usize::try_from(in_file).unwrap_or(usize::MAX))
+        .fill_with_zeroes();
+    Ok(())
+}

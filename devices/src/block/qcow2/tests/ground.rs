@@ -1,0 +1,155 @@
+//! Images to test on.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use imago::qcow2::Qcow2;
+use imago::storage::StorageCreateOptions;
+use imago::{FormatCreateBuilder, Storage};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::block::buffers::{GuestBuffers, Segment};
+use crate::block::qcow2::{BackingFiles, Corruption, CorruptionObserver, Qcow2Image};
+use crate::block::tests::bench::Bench;
+use crate::block::{
+    Access, CacheMode, Errno, ImageOptions, Locking, Medium, OpenError, Operation, Request,
+    ThreadPool,
+};
+use crate::sync::lock;
+
+/// Remembers what was told.
+#[derive(Default)]
+pub struct Told(pub Mutex<Vec<Corruption>>);
+
+impl CorruptionObserver for Told {
+    fn image_corrupted(&self, corruption: &Corruption) {
+        lock(&self.0).push(corruption.clone());
+    }
+}
+
+/// A directory of images.
+pub struct Ground(tempfile::TempDir);
+
+impl Ground {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// An empty image.
+    pub fn image(&self, name: &str, size: u64, cluster_size: usize) -> PathBuf {
+        self.overlay(name, size, cluster_size, None)
+    }
+
+    /// An image on another, by the other's name and format.
+    pub fn overlay(
+        &self,
+        name: &str,
+        size: u64,
+        cluster_size: usize,
+        backing: Option<(&str, &str)>,
+    ) -> PathBuf {
+        let path = self.path(name);
+        let options = StorageCreateOptions::new().filename(&path).overwrite(true);
+        let file = imago::file::File::create_open(options).unwrap();
+        let mut builder = Qcow2::<imago::file::File>::create_builder(file)
+            .size(size)
+            .cluster_size(cluster_size);
+        if let Some((name, format)) = backing {
+            builder = builder.backing(name.to_owned(), format.to_owned());
+        }
+        builder.create().unwrap();
+        path
+    }
+}
+
+/// Opens an image that nobody locks, and that nobody else has.
+pub fn open(path: &Path) -> Result<(Qcow2Image, Arc<Told>), OpenError> {
+    open_with(path, UNLOCKED, BackingFiles::Follow)
+}
+
+pub const UNLOCKED: ImageOptions = ImageOptions {
+    access: Access::ReadWrite,
+    locking: Locking::Off,
+    cache: CacheMode::Unsafe,
+};
+
+/// One request in this thread, with a buffer of so many bytes that `fill` fills.
+pub fn perform(
+    image: &Qcow2Image,
+    operation: Operation,
+    length: u32,
+    fill: u8,
+) -> Result<(), Errno> {
+    let regions = [(GuestAddress(0), 4 << 20)];
+    let memory = Arc::new(GuestMemoryMmap::<()>::from_ranges(&regions).unwrap());
+    let bytes = vec![fill; length as usize];
+    memory.write_slice(&bytes, GuestAddress(0)).unwrap();
+    let address = GuestAddress(0);
+    let buffers = GuestBuffers::new(&memory, [Segment { address, length }]).unwrap();
+    image.execute(Arc::new(Request { operation, buffers }))
+}
+
+pub fn open_with(
+    path: &Path,
+    options: ImageOptions,
+    backing_files: BackingFiles,
+) -> Result<(Qcow2Image, Arc<Told>), OpenError> {
+    let told = Arc::new(Told::default());
+    let image = Qcow2Image::open(path, options, backing_files, told.clone())?;
+    Ok((image, told))
+}
+
+fn is_in_use(error: &OpenError) -> bool {
+    match error {
+        OpenError::InUse(_) => true,
+        OpenError::Backing { source, .. } => is_in_use(source),
+        _ => false,
+    }
+}
+
+pub fn bench(path: &Path, options: ImageOptions) -> Bench<Arc<Told>> {
+    // Another test's child has this one's locks from its fork to its exec.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let (image, told) = loop {
+        match open_with(path, options, BackingFiles::Follow) {
+            Err(error) if is_in_use(&error) && Instant::now() < deadline => thread::yield_now(),
+            result => break result.unwrap(),
+        }
+    };
+    let backend = ThreadPool::new(Arc::new(image), "test").unwrap();
+    Bench::with(Box::new(backend), told)
+}
+
+/// What qemu-img reads from an image, where it is installed.
+pub fn as_qemu_reads_it(path: &Path) -> Option<Vec<u8>> {
+    let raw = path.with_extension("raw");
+    let mut command = Command::new("qemu-img");
+    // Another test's child may have the locks still.
+    command
+        .args(["convert", "-U", "-O", "raw"])
+        .arg(path)
+        .arg(&raw);
+    let status = command.status().ok()?;
+    assert!(status.success(), "qemu-img cannot read it");
+    std::fs::read(raw).ok()
+}
+
+/// Has qemu-img look for errors, where it is installed.
+pub fn check(path: &Path) {
+    let Ok(output) = Command::new("qemu-img").arg("check").arg(path).output() else {
+        return;
+    };
+    // Leaked clusters are 3.
+    assert!(
+        matches!(output.status.code(), Some(0 | 3)),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}

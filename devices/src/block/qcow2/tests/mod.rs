@@ -1,0 +1,5 @@
+//! qcow2 images, made by the library and by hand.
+
+mod bad_images;
+mod ground;
+mod requests;

@@ -1,0 +1,224 @@
+//! Images that are not what they should be, from the start or while a guest uses them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use faultvisor_tests::bare::{BareMachine, Plan, SOON, content, pattern};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests, tool};
+use serde_json::json;
+
+use super::{check_event, image};
+use crate::wrong_use::check_refused;
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    a_qcow2_image_that_cannot_be_used_is_refused_in_one_line,
+    a_backing_file_is_refused_where_none_may_be_opened,
+    an_image_that_is_cut_off_is_an_io_error_from_there_on,
+    an_image_that_grows_is_as_long_as_it_was,
+    an_image_that_vanishes_is_used_until_the_end,
+];
+
+/// A command line with that drive.
+fn command(context: &Context, drive: &str) -> Command {
+    let mut command = context.command();
+    command.arg("--kernel").arg(context.bare_guest());
+    command.args(["-S", "--serial", "null", "--drive", drive]);
+    command
+}
+
+fn qemu_img(context: &Context, arguments: &[&str]) -> Result<(), Failure> {
+    let mut command =
+        tool::command("qemu-img").map_err(|error| Failure::skip(error.to_string()))?;
+    command.current_dir(context.scratch()).stdin(Stdio::null());
+    Ok(tool::run(command.args(arguments))?)
+}
+
+fn a_qcow2_image_that_cannot_be_used_is_refused_in_one_line(
+    context: &Context,
+) -> Result<(), Failure> {
+    let path = context.path("disk.qcow2");
+    let drive = format!("file={},id=d0,format=qcow2", path.display());
+    let refused = |reason: &str| {
+        let line = format!("drive 'd0': '{}' {reason}", path.display());
+        check_refused(&mut command(context, &drive), &line)
+    };
+    fs::write(&path, [0; 4096])?;
+    refused("is not a qcow2 image")?;
+    let broken = |at: u64, bytes: &[u8], reason: &str| {
+        fs::remove_file(&path)?;
+        qemu_img(context, &["create", "-f", "qcow2", "disk.qcow2", "16M"])?;
+        let file = File::options().write(true).open(&path)?;
+        file.write_all_at(bytes, at)?;
+        refused(reason)
+    };
+    broken(
+        20,
+        &[0, 0, 0, 40],
+        "has clusters of 2^40 bytes, and 2^9 to 2^21 are possible",
+    )?;
+    broken(
+        24,
+        &[0x7f, 255, 255, 255, 255, 255, 254, 0],
+        "says that it has 9223372036854775296 bytes, which is more than its clusters can lead to",
+    )?;
+    broken(
+        36,
+        &[0x10, 0, 0, 0],
+        "has 2147483648 bytes for its L1 table, which is more than any image needs",
+    )?;
+    broken(
+        72,
+        &[0x80],
+        "has incompatible features that are not known: 0x8000000000000000",
+    )?;
+    fs::remove_file(&path)?;
+    qemu_img(context, &["create", "-f", "qcow2", "disk.qcow2", "16M"])?;
+    File::options().write(true).open(&path)?.set_len(65536)?;
+    refused("is truncated: it ends before the end of its L1 table")?;
+    fs::remove_file(&path)?;
+    qemu_img(context, &["create", "-f", "qcow2", "disk.qcow2", "16M"])?;
+    qemu_img(
+        context,
+        &[
+            "rebase",
+            "-u",
+            "-b",
+            "disk.qcow2",
+            "-F",
+            "qcow2",
+            "disk.qcow2",
+        ],
+    )?;
+    refused("is part of a loop of backing files")?;
+    qemu_img(
+        context,
+        &["rebase", "-u", "-b", "missing", "-F", "raw", "disk.qcow2"],
+    )?;
+    let line = format!(
+        "drive 'd0': backing file of '{}': cannot open '{}': No such file or directory",
+        path.display(),
+        context.path("missing").display()
+    );
+    check_refused(&mut command(context, &drive), &line)
+}
+
+fn a_backing_file_is_refused_where_none_may_be_opened(context: &Context) -> Result<(), Failure> {
+    let (secret, path) = (image(context, "secret", 1, 64)?, context.path("disk.qcow2"));
+    let secret = secret.display().to_string();
+    qemu_img(
+        context,
+        &[
+            "create",
+            "-f",
+            "qcow2",
+            "-b",
+            &secret,
+            "-F",
+            "raw",
+            "disk.qcow2",
+        ],
+    )?;
+    let drive = format!("file={},id=d0,format=qcow2,backing=off", path.display());
+    let line = format!(
+        "drive 'd0': '{}' has the backing file '{secret}', and backing=off does not allow one",
+        path.display()
+    );
+    check_refused(&mut command(context, &drive), &line)
+}
+
+/// A machine with a raw disk, which waits for a key before each step of its script.
+fn start(
+    context: &Context,
+    disk: &Path,
+    steps: &[&str],
+    options: &str,
+) -> Result<BareMachine, Failure> {
+    let steps: String = steps
+        .iter()
+        .map(|step| format!("choose\n{step}\n"))
+        .collect();
+    let script = format!("setup 0\n{steps}choose\nexit off");
+    let drive = format!("file={},id=d0{options}", disk.display());
+    let plan = Plan::new(context, &script)?.options(&["--drive", &drive]);
+    let mut machine = plan.start()?;
+    machine.report("choose")?;
+    Ok(machine)
+}
+
+/// Lets the guest do its next step.
+fn step(machine: &mut BareMachine) -> Result<faultvisor_tests::bare::Report, Failure> {
+    machine.machine.type_text("c")?;
+    let done = machine.report("done")?;
+    machine.report("choose")?;
+    Ok(done)
+}
+
+fn end(mut machine: BareMachine) -> Result<(), Failure> {
+    machine.machine.type_text("o")?;
+    machine.ends_well()
+}
+
+fn an_image_that_is_cut_off_is_an_io_error_from_there_on(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 64)?;
+    let steps = ["read 0 32 8", "read 0 0 8", "read 0 32 8"];
+    let mut machine = start(context, &disk, &steps, ",format=raw,rerror=report")?;
+    let mut client = machine.client()?;
+    step(&mut machine)?.expect(1, 0, 0)?;
+    File::options().write(true).open(&disk)?.set_len(16 * 512)?;
+    step(&mut machine)?.expect(1, 0, 0)?;
+    step(&mut machine)?.expect(0, 1, 0)?;
+    let data = [
+        ("operation", json!("read")),
+        ("action", json!("report")),
+        ("reason", json!("Input/output error")),
+    ];
+    check_event(&client.next_event(SOON)?, "BLOCK_IO_ERROR", &data)?;
+    end(machine)
+}
+
+fn an_image_that_grows_is_as_long_as_it_was(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 64)?;
+    let mut machine = start(
+        context,
+        &disk,
+        &["read 0 63 1", "read 0 64 1"],
+        ",format=raw",
+    )?;
+    File::options()
+        .write(true)
+        .open(&disk)?
+        .set_len(128 * 512)?;
+    step(&mut machine)?.expect(1, 0, 0)?;
+    step(&mut machine)?.expect(0, 1, 0)?;
+    let mut client = machine.client()?;
+    let disks = client.execute("query-block", None, SOON)?;
+    check_eq!(disks[0]["inserted"]["image"]["virtual-size"], 64 * 512);
+    end(machine)
+}
+
+fn an_image_that_vanishes_is_used_until_the_end(context: &Context) -> Result<(), Failure> {
+    for format in ["raw", "qcow2"] {
+        let disk = context.path("disk");
+        if format == "raw" {
+            image(context, "disk", 1, 64)?;
+        } else {
+            qemu_img(context, &["create", "-f", "qcow2", "disk", "32k"])?;
+        }
+        let steps = ["write 0 8 8 5", "flush 0", "read 0 8 8"];
+        let options = format!(",format={format}");
+        let mut machine = start(context, &disk, &steps, &options)?;
+        fs::remove_file(&disk)?;
+        for _ in 0..2 {
+            step(&mut machine)?.expect(1, 0, 0)?;
+        }
+        let read = step(&mut machine)?;
+        check_eq!(read.number("sum")?, pattern::sum(&content(5, 8, 8)));
+        end(machine)?;
+        check!(!disk.exists(), "there is an image again");
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! The images behind a disk: opening them, and what the monitor's queries say of them.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use faultvisor_devices::block::qcow2::{
+    self, Corruption, CorruptionObserver, ImageFormat, LayerInfo,
+};
+use faultvisor_devices::block::{Access, Backend, CacheMode, Image, Qcow2Image};
+use faultvisor_devices::virtio::block::Disk;
+use faultvisor_schema::{
+    BlockDeviceInfo, BlockImageCorrupted, BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event,
+    ImageInfo, Signals,
+};
+
+use super::disks::DriveError;
+use crate::cli::{Drive, Format};
+
+/// Whether the answer has what is under an image in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nesting {
+    /// It has.
+    Nested,
+    /// Each image stands by itself.
+    Flat,
+}
+
+/// The images of one disk.
+pub(super) struct Nodes {
+    /// The guest's first, and under each the next.
+    layers: Vec<LayerInfo>,
+    cache: CacheMode,
+    /// The disk's place among the machine's, for names of nodes that nobody named.
+    index: u32,
+}
+
+/// Raises what is wrong with an image as a signal.
+struct CorruptionSignal {
+    id: String,
+    signals: Signals,
+}
+
+impl CorruptionObserver for CorruptionSignal {
+    fn image_corrupted(&self, corruption: &Corruption) {
+        let number = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok());
+        let event = BlockImageCorrupted {
+            device: self.id.clone(),
+            node_name: Some(self.id.clone()),
+            msg: corruption.message.clone(),
+            offset: number(corruption.offset),
+            size: number(corruption.length),
+            fatal: corruption.fatal,
+        };
+        self.signals.raise(Event::BlockImageCorrupted(event));
+    }
+}
+
+/// Opens a drive's images, as the command line asks for them or as they look.
+pub(super) fn open(
+    drive: &Drive,
+    index: u32,
+    signals: &Signals,
+) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
+    let is_qcow2 = match drive.format {
+        Format::Raw => false,
+        Format::Qcow2 => true,
+        Format::Probe => {
+            let is_qcow2 = qcow2::looks_like_qcow2(&drive.file);
+            if is_qcow2 {
+                tracing::warn!(
+                    "drive '{}': '{}' looks like qcow2 and is used as such; format=qcow2 says so",
+                    drive.disk.id,
+                    drive.file.display()
+                );
+            }
+            is_qcow2
+        }
+    };
+    if is_qcow2 {
+        open_qcow2(drive, index, signals)
+    } else {
+        open_raw(drive, index)
+    }
+}
+
+fn open_raw(drive: &Drive, index: u32) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
+    let id = || drive.disk.id.clone();
+    let image = Image::open(&drive.file, drive.image)
+        .map_err(|source| DriveError::Open { id: id(), source })?;
+    let file = image.cached_file().try_clone();
+    let layer = LayerInfo {
+        path: drive.file.clone(),
+        format: ImageFormat::Raw,
+        virtual_size: image.length(),
+        cluster_size: None,
+        backing_name: None,
+        backing_path: None,
+        backing_format: None,
+        file: file.map_err(|source| setup_error(drive, source))?,
+    };
+    let nodes = Nodes {
+        layers: vec![layer],
+        cache: image.cache(),
+        index,
+    };
+    let backend = match drive.format {
+        Format::Probe => drive.aio.start_probed(image, &drive.disk.id),
+        _ => drive.aio.start(image, &drive.disk.id),
+    };
+    let backend = backend.map_err(|source| DriveError::Aio { id: id(), source })?;
+    Ok((nodes, backend))
+}
+
+fn open_qcow2(
+    drive: &Drive,
+    index: u32,
+    signals: &Signals,
+) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
+    let id = || drive.disk.id.clone();
+    let observer = Arc::new(CorruptionSignal {
+        id: id(),
+        signals: signals.clone(),
+    });
+    let mut image = Qcow2Image::open(&drive.file, drive.image, drive.backing, observer)
+        .map_err(|source| DriveError::Open { id: id(), source })?;
+    let nodes = Nodes {
+        layers: image.take_layers(),
+        cache: image.cache(),
+        index,
+    };
+    let backend = drive.aio.start_qcow2(image, &drive.disk.id);
+    let backend = backend.map_err(|source| DriveError::Aio { id: id(), source })?;
+    Ok((nodes, backend))
+}
+
+fn setup_error(drive: &Drive, source: io::Error) -> DriveError {
+    DriveError::Setup {
+        id: drive.disk.id.clone(),
+        source,
+    }
+}
+
+impl Nodes {
+    /// The path of the disk's image, as the command line has it.
+    pub(super) fn path(&self) -> String {
+        let path = self.layers.first().map(|layer| &layer.path);
+        path.map(|path| path.display().to_string())
+            .unwrap_or_default()
+    }
+
+    /// The disk's image, as `query-block` shows it.
+    pub(super) fn top(&self, disk: &Disk) -> BlockDeviceInfo {
+        self.node(0, disk, Nesting::Nested)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self, disk: &Disk, nesting: Nesting) -> Vec<BlockDeviceInfo> {
+        let depths = 0..self.layers.len();
+        depths
+            .map(|depth| self.node(depth, disk, nesting))
+            .collect()
+    }
+
+    fn node(&self, depth: usize, disk: &Disk, nesting: Nesting) -> BlockDeviceInfo {
+        let configuration = disk.configuration();
+        let under = self.layers.get(depth + 1);
+        let is_top = depth == 0;
+        let file = self.layers.get(depth).map(|layer| layer.path.display());
+        let format = self.layers.get(depth).map(|layer| layer.format.name());
+        BlockDeviceInfo {
+            file: file.map(|path| path.to_string()).unwrap_or_default(),
+            node_name: Some(self.name(depth, disk)),
+            ro: !is_top || configuration.access == Access::ReadOnly,
+            drv: format.unwrap_or_default().to_owned(),
+            backing_file: under.map(|layer| layer.path.display().to_string()),
+            backing_file_depth: number(self.layers.len() as u64 - 1 - depth as u64),
+            encrypted: false,
+            detect_zeroes: BlockdevDetectZeroesOptions::Off,
+            bps: 0,
+            bps_rd: 0,
+            bps_wr: 0,
+            iops: 0,
+            iops_rd: 0,
+            iops_wr: 0,
+            image: self.image(depth, disk, nesting),
+            bps_max: None,
+            bps_rd_max: None,
+            bps_wr_max: None,
+            iops_max: None,
+            iops_rd_max: None,
+            iops_wr_max: None,
+            bps_max_length: None,
+            bps_rd_max_length: None,
+            bps_wr_max_length: None,
+            iops_max_length: None,
+            iops_rd_max_length: None,
+            iops_wr_max_length: None,
+            iops_size: None,
+            group: None,
+            cache: BlockdevCacheInfo {
+                writeback: !is_top || disk.caches_writes(),
+                direct: self.cache == CacheMode::None,
+                no_flush: self.cache == CacheMode::Unsafe,
+            },
+            write_threshold: match depth {
+                0 => number(disk.write_threshold().get()),
+                _ => 0,
+            },
+        }
+    }
+
+    /// The disk's own node has the disk's name; QEMU makes names like these for others.
+    fn name(&self, depth: usize, disk: &Disk) -> String {
+        match depth {
+            0 => disk.configuration().id.clone(),
+            _ => format!("#block{}{depth:02}", self.index),
+        }
+    }
+
+    fn image(&self, depth: usize, disk: &Disk, nesting: Nesting) -> ImageInfo {
+        let layer = self.layers.get(depth);
+        let text = |path: &PathBuf| path.display().to_string();
+        let virtual_size = match depth {
+            0 => disk.length(),
+            _ => layer.map_or(0, |layer| layer.virtual_size),
+        };
+        let is_qcow2 = layer.is_some_and(|layer| layer.format == ImageFormat::Qcow2);
+        let has_backing = nesting == Nesting::Nested && depth + 1 < self.layers.len();
+        ImageInfo {
+            filename: layer.map(|layer| text(&layer.path)).unwrap_or_default(),
+            format: layer
+                .map(|layer| layer.format.name().to_owned())
+                .unwrap_or_default(),
+            dirty_flag: is_qcow2.then_some(false),
+            actual_size: layer
+                .and_then(|layer| layer.file.metadata().ok())
+                .map(|metadata| number(metadata.blocks() * 512)),
+            virtual_size: number(virtual_size),
+            cluster_size: layer.and_then(|layer| layer.cluster_size).map(number),
+            encrypted: None,
+            compressed: None,
+            backing_filename: layer.and_then(|layer| layer.backing_name.clone()),
+            full_backing_filename: layer.and_then(|layer| layer.backing_path.as_ref().map(text)),
+            backing_filename_format: layer.and_then(|layer| layer.backing_format.clone()),
+            backing_image: has_backing.then(|| Box::new(self.image(depth + 1, disk, nesting))),
+        }
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
