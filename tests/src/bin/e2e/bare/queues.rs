@@ -2,15 +2,17 @@
 
 use std::fs;
 
-use faultvisor_tests::bare::{Plan, content, pattern};
+use faultvisor_tests::bare::{Plan, SOON, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
 use super::image;
+use super::statistics::go;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     requests_on_each_of_four_queues_are_answered_on_it,
+    requests_on_four_queues_are_answered_once_however_often_the_machine_stops,
     a_driver_that_knows_of_one_queue_has_the_first,
     a_queue_of_1024_has_as_many_requests_in_flight,
     a_queue_of_four_works_and_is_the_longest_there_is,
@@ -19,13 +21,17 @@ pub const TESTS: &[Test] = tests![
 /// VIRTIO_BLK_F_MQ.
 const MQ: u64 = 1 << 12;
 
+/// Sectors that each queue writes.
+const EACH: usize = 800;
+
+/// Steps for each of four queues.
+fn each(steps: &dyn Fn(usize) -> String) -> String {
+    let lines = (0..4).map(|queue| format!("queue 0 {queue}\n{}\n", steps(queue)));
+    lines.collect()
+}
+
 fn requests_on_each_of_four_queues_are_answered_on_it(context: &Context) -> Result<(), Failure> {
-    const EACH: usize = 800;
     let disk = image(context, "disk", 1, 4 * EACH)?;
-    let each = |steps: &dyn Fn(usize) -> String| -> String {
-        let lines = (0..4).map(|queue| format!("queue 0 {queue}\n{}\n", steps(queue)));
-        lines.collect()
-    };
     let write = |queue| format!("start 0 write 100 {} 8 {}", queue * EACH, 20 + queue);
     // Each queue reads what another one wrote.
     let read = |queue| format!("burst 0 read 100 {} 8", (3 - queue) * EACH);
@@ -54,6 +60,41 @@ fn requests_on_each_of_four_queues_are_answered_on_it(context: &Context) -> Resu
         .flat_map(|queue| content(20 + queue, queue * EACH as u64, EACH))
         .collect();
     check!(fs::read(&disk)? == expected, "the image has other bytes");
+    Ok(())
+}
+
+fn requests_on_four_queues_are_answered_once_however_often_the_machine_stops(
+    context: &Context,
+) -> Result<(), Failure> {
+    const ROUNDS: usize = 20;
+    for aio in ["io_uring", "threads"] {
+        let disk = image(context, "disk", 1, 4 * EACH)?;
+        let round = |round: usize| {
+            let write = |queue| format!("start 0 write 100 {} 8 {}", queue * EACH, 20 + round % 2);
+            each(&write) + &each(&|_| "wait 0".to_owned())
+        };
+        let rounds: String = (0..ROUNDS).map(round).collect();
+        let script = format!("setup 0 queues=4\nchoose\n{rounds}exit off");
+        let options = format!("num-queues=4,aio={aio}");
+        let mut machine = Plan::new(context, &script)?.disk(&disk, &options).start()?;
+        machine.report("choose")?;
+        let mut client = machine.client()?;
+        go(&mut machine)?;
+        let mut stops = 0;
+        // As long as the guest is busy.
+        while machine.machine.serial().text().matches(" done ").count() < 4 * ROUNDS - 20 {
+            client.execute("stop", None, SOON)?;
+            client.execute("cont", None, SOON)?;
+            stops += 1;
+        }
+        check!(stops >= ROUNDS / 4, "only {stops} stops");
+        for _ in 0..4 * ROUNDS {
+            machine.report("done")?.expect(100, 0, 0)?;
+        }
+        machine.ends_well()?;
+        let written = content(20 + (ROUNDS as u64 - 1) % 2, 0, 4 * EACH);
+        check!(fs::read(&disk)? == written, "the image has other bytes");
+    }
     Ok(())
 }
 
