@@ -8,6 +8,9 @@
 pub mod block;
 pub mod bus;
 pub mod console;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod interrupt;
 pub mod legacy;
 pub mod sync;

@@ -18,6 +18,9 @@ const STATUS_MARKER: &str = "FV-STATUS ";
 /// How long anything may take: a guest boots in the lab in some 7 s, on a busy machine in several times that.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a guest gets that needs no more, as `-m` takes it.
+pub const MEMORY: &str = "192M";
+
 /// The kernel's part of the command line. No kernel message may cut a line of the shell's in two; the kernel's log has
 /// them all.
 pub const APPEND: &str = "console=ttyS0 quiet loglevel=0 panic=-1 reboot=t";
@@ -63,6 +66,8 @@ pub struct GuestShell {
     machine: Machine,
     /// The command that is being carried out.
     command: String,
+    /// How long it may take.
+    patience: Duration,
 }
 
 /// The script that makes a guest's init such a shell. Files can be added to it.
@@ -70,7 +75,7 @@ pub fn script() -> Script {
     Script::new(SHELL)
 }
 
-/// Completes a VMM's command line with a kernel, an initramfs and a monitor.
+/// Completes a VMM's command line with a kernel, an initramfs and a monitor. The guest's memory is left to say.
 pub fn boot_arguments<'a>(
     command: &'a mut Command,
     kernel: &Path,
@@ -79,7 +84,7 @@ pub fn boot_arguments<'a>(
 ) -> &'a mut Command {
     command.arg("--kernel").arg(kernel);
     command.arg("--initrd").arg(initramfs);
-    command.args(["--append", APPEND, "-m", "192M", "--serial", "stdio"]);
+    command.args(["--append", APPEND, "--serial", "stdio"]);
     command
         .arg("--qmp")
         .arg(format!("unix:{}", monitor.display()))
@@ -91,7 +96,13 @@ impl GuestShell {
         Self {
             machine,
             command: String::new(),
+            patience: PATIENCE,
         }
+    }
+
+    /// Lets commands take longer than is usual from now on.
+    pub fn be_patient(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Waits until the guest's init has started and its shell takes commands.
@@ -114,7 +125,7 @@ impl GuestShell {
 
     /// Waits for the end of what was begun.
     pub fn finish(&mut self) -> Result<Answer, ShellError> {
-        let answer = self.machine.read_until(STATUS_MARKER, PATIENCE);
+        let answer = self.machine.read_until(STATUS_MARKER, self.patience);
         let mut lines = answer.map_err(|source| self.no_answer(source))?;
         let last = lines.pop();
         let at = last.as_ref().map_or_else(Instant::now, |line| line.at);

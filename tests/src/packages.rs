@@ -40,10 +40,20 @@ pub const QEMU: Requirement = Requirement {
     program: "qemu-system-x86_64",
     package: "qemu-system-x86",
 };
+/// Makes, checks and compares images in QEMU's formats.
+pub const QEMU_IMG: Requirement = Requirement {
+    program: "qemu-img",
+    package: "qemu-utils",
+};
 /// Opens images as QEMU does.
 pub const QEMU_IO: Requirement = Requirement {
     program: "qemu-io",
     package: "qemu-utils",
+};
+/// Makes and checks XFS, in guests.
+pub const XFSPROGS: Requirement = Requirement {
+    program: "mkfs.xfs",
+    package: "xfsprogs",
 };
 /// Unpacks kernels and modules compressed by it.
 pub const XZ: Requirement = Requirement {

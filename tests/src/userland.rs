@@ -60,14 +60,23 @@ fn dependencies(module: &[u8]) -> Vec<String> {
 
 /// Adds modules, and the order in which init loads them.
 pub fn add_modules(archive: &mut FileArchive, modules: &[Module]) -> io::Result<()> {
+    add_modules_in_order(archive, modules, "/lib/modules/order")
+}
+
+/// Adds modules, and a file at the path `order` with their names as they have to be loaded.
+pub fn add_modules_in_order(
+    archive: &mut FileArchive,
+    modules: &[Module],
+    order: &str,
+) -> io::Result<()> {
     for (name, contents) in modules {
         archive.file(&format!("/lib/modules/{name}.ko"), 0o644, contents)?;
     }
-    let order: String = modules
+    let names: String = modules
         .iter()
         .map(|(name, _)| format!("{name}\n"))
         .collect();
-    archive.file("/lib/modules/order", 0o644, order.as_bytes())
+    archive.file(order, 0o644, names.as_bytes())
 }
 
 /// An archive that goes to a file.

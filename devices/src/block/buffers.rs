@@ -122,7 +122,7 @@ impl GuestBuffers {
     }
 
     /// What remains when the first `count` bytes are done with.
-    pub(super) fn after(&self, mut count: usize) -> Self {
+    pub(crate) fn after(&self, mut count: usize) -> Self {
         let mut rest = Self {
             memory: self.memory.clone(),
             start: self.start.clone(),

@@ -7,11 +7,13 @@
 //! | `bzImage`, `vmlinux` | the distribution's kernel for virtual machines, as packaged and as ELF |
 //! | `initramfs.cpio` | busybox, the virtio modules, and [an init](mod@self) that ends in a shell or in a test's script |
 //! | `e2fsprogs.cpio` | mkfs.ext4 and e2fsck with their libraries, to append where a script needs them |
+//! | `fio.cpio`, `xfsprogs.cpio` | the same for fio and for XFS, made only where tests run |
 //! | `disk.img` | 64 MiB of ext4 |
 //!
 //! What the guest runs is up to its [`Script`].
 
 mod script;
+mod tools;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use crate::userland::{self, Busybox};
 use crate::workspace::Workspace;
 
 pub use script::{Ending, Script};
+pub use tools::{Tools, build_tools};
 
 /// The first line that the guest's init writes.
 pub const INIT_MARKER: &str = "FV-INIT";
@@ -96,9 +99,9 @@ impl GuestImages {
         self.directory.join("initramfs.cpio")
     }
 
-    /// To append to the initramfs: `mkfs.ext4` and `e2fsck`.
-    pub fn e2fsprogs(&self) -> PathBuf {
-        self.directory.join("e2fsprogs.cpio")
+    /// An archive to append to the initramfs.
+    pub fn tools(&self, tools: Tools) -> PathBuf {
+        self.directory.join(tools.file_name())
     }
 
     /// A disk with a file system.
@@ -139,21 +142,7 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<GuestImages, 
         },
     )?;
 
-    let [mke2fs, e2fsck] = [tool::command("mke2fs")?, tool::command("e2fsck")?]
-        .map(|tool| PathBuf::from(tool.get_program()));
-    // busybox has a mke2fs of its own, which its shell prefers.
-    const MKFS: &str = "/bin/mkfs.ext4";
-    let inputs = Fingerprint::new()
-        .value(MKFS)
-        .file(&mke2fs)?
-        .file(&e2fsck)?;
-    artifact::ensure(&images.e2fsprogs(), &inputs, |to| {
-        userland::write_archive(to, |archive| {
-            archive.program(&mke2fs)?;
-            archive.program(&e2fsck)?;
-            archive.symlink(MKFS, &mke2fs.to_string_lossy())
-        })
-    })?;
+    tools::build_e2fsprogs(&images)?;
 
     artifact::ensure(
         &images.disk(),

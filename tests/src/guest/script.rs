@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::Path;
 
-use super::GuestImages;
+use super::{GuestImages, Tools};
 use crate::artifact::{self, ArtifactError};
 use crate::initramfs::Archive;
 
@@ -41,8 +41,8 @@ impl Ending {
 pub struct Script {
     text: String,
     ending: Ending,
-    files: Vec<(String, Vec<u8>)>,
-    with_e2fsprogs: bool,
+    files: Vec<(String, u32, Vec<u8>)>,
+    tools: Vec<Tools>,
 }
 
 impl fmt::Debug for Script {
@@ -70,14 +70,21 @@ impl Script {
     /// A file that the script finds in /test.
     #[must_use]
     pub fn file(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
-        self.files.push((name.to_owned(), contents.into()));
+        self.files.push((name.to_owned(), 0o644, contents.into()));
         self
     }
 
-    /// The script needs `mkfs.ext4` (busybox's `mke2fs` makes only ext2) or `e2fsck`.
+    /// A static program that the script finds in /test.
     #[must_use]
-    pub fn with_e2fsprogs(mut self) -> Self {
-        self.with_e2fsprogs = true;
+    pub fn program(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name.to_owned(), 0o755, contents.into()));
+        self
+    }
+
+    /// The script needs these programs.
+    #[must_use]
+    pub fn with(mut self, tools: Tools) -> Self {
+        self.tools.push(tools);
         self
     }
 
@@ -92,14 +99,14 @@ impl Script {
     fn write_to(&self, images: &GuestImages, to: &Path) -> io::Result<()> {
         let mut output = BufWriter::new(File::create(to)?);
         io::copy(&mut File::open(images.initramfs())?, &mut output)?;
-        if self.with_e2fsprogs {
-            io::copy(&mut File::open(images.e2fsprogs())?, &mut output)?;
+        for tools in &self.tools {
+            io::copy(&mut File::open(images.tools(*tools))?, &mut output)?;
         }
         let mut archive = Archive::new(output);
         archive.file("/test/run", 0o755, self.text.as_bytes())?;
         archive.file("/test/end", 0o644, self.ending.command().as_bytes())?;
-        for (name, contents) in &self.files {
-            archive.file(&format!("/test/{name}"), 0o644, contents)?;
+        for (name, mode, contents) in &self.files {
+            archive.file(&format!("/test/{name}"), *mode, contents)?;
         }
         archive.finish().map(drop)
     }

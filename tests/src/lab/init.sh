@@ -9,6 +9,10 @@ mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
 ln -s /proc/self/fd /dev/fd
 while read -r module; do insmod "/lib/modules/$module.ko"; done < /lib/modules/order
+if [ -b /dev/vda ]; then
+    mkdir /scratch
+    mount -t ext4 -o noinit_itable /dev/vda /scratch
+fi
 ifconfig lo 127.0.0.1 up
 [ -d /sys/class/net/eth0 ] && ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
 echo FV-LAB-UP

@@ -10,6 +10,7 @@
 
 mod payload;
 mod run;
+mod scratch;
 
 use std::path::PathBuf;
 
@@ -17,14 +18,17 @@ use crate::artifact::{self, ArtifactError};
 use crate::guest::{self, GuestError};
 use crate::packages::{self, PackagesError};
 use crate::stock_kernel::{StockKernel, StockKernelError};
+use crate::tool::ToolError;
 use crate::userland::{self, Busybox};
 use crate::workspace::Workspace;
 
 pub use payload::Payload;
-pub use run::{Outcome, RunError, Settings};
+pub use run::{Outcome, RunError, SCRATCH, Settings};
+pub use scratch::ScratchDisk;
 
-/// Loaded by the lab, with what they depend on: KVM, a network card for runs that have one, and block devices for disks.
-const MODULES: [&str; 4] = [KVM_MODULE, "virtio_pci", "virtio_net", "loop"];
+/// Loaded by the lab, with what they depend on: KVM, a network card and a disk for runs that have one, and block devices
+/// for disks.
+const MODULES: [&str; 5] = [KVM_MODULE, "virtio_pci", "virtio_net", "virtio_blk", "loop"];
 /// The one without which there is no lab.
 const KVM_MODULE: &str = "kvm-amd";
 const INIT: &str = include_str!("init.sh");
@@ -44,6 +48,9 @@ pub enum LabError {
     /// A file could not be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    /// A tool failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// The stock kernel has no KVM for the lab.
     #[error("the kernel package of Linux {release} has no module '{module}', which the lab needs")]
     NoModule {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Images;
 use crate::artifact::ArtifactError;
-use crate::guest::GuestImages;
+use crate::guest::{GuestImages, Tools};
 use crate::userland::FileArchive;
 
 /// Files for the lab, and the script that it runs. The file of this machine that holds them goes when this is dropped.
@@ -64,12 +64,30 @@ impl Payload {
             (inside.bzimage(), images.bzimage()),
             (inside.vmlinux(), images.vmlinux()),
             (inside.initramfs(), images.initramfs()),
-            (inside.e2fsprogs(), images.e2fsprogs()),
+            (
+                inside.tools(Tools::E2fsprogs),
+                images.tools(Tools::E2fsprogs),
+            ),
         ];
         for (to, from) in pairs {
             self.copy(&to.to_string_lossy(), &from)?;
         }
         Ok(inside)
+    }
+
+    /// Adds programs for guests, behind [`guest`](Self::guest), as far as there are any.
+    pub fn optional_tools(
+        &mut self,
+        images: &GuestImages,
+        inside: &GuestImages,
+    ) -> Result<(), ArtifactError> {
+        for tools in Tools::OPTIONAL {
+            let source = images.tools(tools);
+            if source.exists() {
+                self.copy(&inside.tools(tools).to_string_lossy(), &source)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends the payload with the shell script that the lab runs, in /tmp.

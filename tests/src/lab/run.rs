@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use crate::child::Guarded;
 use crate::tool::{self, ToolError};
 use crate::transcript::{NoLine, Transcript};
 
+/// Where the lab mounts a disk of its own.
+pub const SCRATCH: &str = "/scratch";
 const UP_MARKER: &str = "FV-LAB-UP";
 const EXIT_MARKER: &str = "FV-LAB-EXIT ";
 
@@ -22,6 +25,8 @@ pub struct Settings {
     pub limit: Duration,
     /// The lab's memory.
     pub memory_mib: u32,
+    /// The image of a disk for the lab, with a file system, which is mounted at [`SCRATCH`].
+    pub scratch_disk: Option<PathBuf>,
     /// TCP ports of this machine's loopback and the ports in the lab that they lead to.
     pub forwarded_ports: Vec<(u16, u16)>,
 }
@@ -32,6 +37,7 @@ impl Settings {
         Self {
             limit,
             memory_mib: 2000,
+            scratch_disk: None,
             forwarded_ports: Vec::new(),
         }
     }
@@ -167,6 +173,13 @@ impl Images {
             "-append",
             "console=ttyS0 panic=-1 reboot=t quiet loglevel=1",
         ]);
+        if let Some(image) = &settings.scratch_disk {
+            // What is on it is not missed when this machine fails.
+            let mut drive = OsString::from("if=none,id=scratch,format=raw,cache=unsafe,file=");
+            drive.push(image);
+            command.arg("-drive").arg(drive);
+            command.args(["-device", "virtio-blk-pci,drive=scratch"]);
+        }
         if !settings.forwarded_ports.is_empty() {
             command.arg("-nic").arg(network(&settings.forwarded_ports));
         }

@@ -1,13 +1,17 @@
 //! What a test has at hand.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Failure;
+use super::{Failure, Size};
 use crate::guest::{GuestImages, Script};
 use crate::machine::Machine;
 use crate::transcript::Transcript;
+
+/// What the lines with a test's figures start with.
+pub(super) const NOTE: &str = "FV-NOTE ";
 
 /// Where a run takes place: which files it has.
 #[derive(Debug, Clone)]
@@ -20,6 +24,11 @@ pub struct Place {
     pub bare_guest: PathBuf,
     /// A Python that has qemu.qmp, where there is one.
     pub python: Option<PathBuf>,
+    /// Where images of large disks may lie: on a file system with direct I/O, which the one of scratch directories may
+    /// not have.
+    pub disks: Option<PathBuf>,
+    /// How large tests are that have a size.
+    pub size: Size,
 }
 
 /// What a test has at hand. Machines started through it show their consoles when the test fails.
@@ -27,16 +36,22 @@ pub struct Place {
 pub struct Context {
     place: Place,
     scratch: tempfile::TempDir,
+    disks: Option<tempfile::TempDir>,
     logs: Logs,
 }
 
 impl Context {
     /// A context with an empty scratch directory, which goes with it.
     pub(super) fn new(place: Place) -> std::io::Result<Self> {
-        let scratch = tempfile::Builder::new().prefix("fv-").tempdir()?;
+        let mut directory = tempfile::Builder::new();
+        directory.prefix("fv-");
+        let scratch = directory.tempdir()?;
+        let disks = place.disks.as_ref();
+        let disks = disks.map(|path| directory.tempdir_in(path)).transpose()?;
         Ok(Self {
             place,
             scratch,
+            disks,
             logs: Logs::default(),
         })
     }
@@ -69,6 +84,24 @@ impl Context {
     /// A path in the scratch directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
+    }
+
+    /// A path for the image of a large disk, on a file system with direct I/O. The test is skipped where there is none.
+    pub fn disk(&self, name: &str) -> Result<PathBuf, Failure> {
+        let disks = self.disks.as_ref();
+        let disks = disks.ok_or_else(|| Failure::skip("no place for the images of large disks"))?;
+        Ok(disks.path().join(name))
+    }
+
+    /// How large this test is, if it has a size.
+    pub fn size(&self) -> Size {
+        self.place.size
+    }
+
+    /// Tells a figure that is worth knowing when the test passes, in one line.
+    pub fn note(&self, text: &str) {
+        // It is no reason to fail that nobody listens.
+        let _ = writeln!(io::stdout(), "{NOTE}{text}");
     }
 
     /// Writes the guest's initramfs with `script` in it, and returns its path.

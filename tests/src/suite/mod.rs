@@ -27,6 +27,26 @@ pub enum Needs {
     Linux,
 }
 
+/// How large tests are that have a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Size {
+    /// Seconds each, for every run of all tests.
+    #[default]
+    Small,
+    /// As large as what they stand for.
+    Full,
+}
+
+impl Size {
+    /// One of two, by the size.
+    pub const fn choose<T: Copy>(self, small: T, full: T) -> T {
+        match self {
+            Self::Small => small,
+            Self::Full => full,
+        }
+    }
+}
+
 /// One end-to-end test.
 #[derive(Debug, Clone, Copy)]
 pub struct Test {
@@ -34,8 +54,10 @@ pub struct Test {
     pub name: &'static str,
     /// What it cannot run without.
     pub needs: Needs,
-    /// It is killed, and has failed, when this time has passed.
+    /// It is killed, and has failed, when this time has passed, in the small size.
     pub limit: Duration,
+    /// Whether it has a full size too.
+    pub has_sizes: bool,
     /// The test.
     pub run: fn(&Context) -> Result<(), Failure>,
 }
@@ -51,6 +73,7 @@ impl Test {
             name,
             needs,
             limit: Duration::from_secs(150),
+            has_sizes: false,
             run,
         }
     }
@@ -61,13 +84,30 @@ impl Test {
         self.limit = limit;
         self
     }
+
+    /// The same test, which looks at the context's size, and may take longer even in the small one.
+    #[must_use]
+    pub const fn with_sizes(mut self) -> Self {
+        self.has_sizes = true;
+        self.limit = Duration::from_secs(400);
+        self
+    }
+
+    /// Its limit in a size.
+    pub fn limit_in(&self, size: Size) -> Duration {
+        self.limit * size.choose(1, 40)
+    }
 }
 
-/// Lists tests by their functions: `tests![Needs::Linux; a_disk_reads_back, a_full_disk_stops_the_machine]`.
+/// Lists tests by their functions: `tests![Needs::Linux; a_disk_reads_back, a_full_disk_stops_the_machine]`; those that
+/// have a full size too, `tests![Needs::Linux, with sizes; a_large_disk_reads_back]`.
 #[macro_export]
 macro_rules! tests {
     ($needs:expr; $($name:ident),+ $(,)?) => {
         &[$($crate::suite::Test::new(stringify!($name), $needs, $name)),+]
+    };
+    ($needs:expr, with sizes; $($name:ident),+ $(,)?) => {
+        &[$($crate::suite::Test::new(stringify!($name), $needs, $name).with_sizes()),+]
     };
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! FV-START <name>
+//! FV-NOTE <name> <a figure that is worth knowing>
 //! FV-LOG <name> <a line of what a failed test has collected>
 //! FV-TEST <name> ok|FAILED|skipped <seconds> <why>
 //! FV-END <number of results>
@@ -15,6 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 const START: &str = "FV-START ";
+const NOTE: &str = "FV-NOTE ";
 const LOG: &str = "FV-LOG ";
 const TEST: &str = "FV-TEST ";
 const END: &str = "FV-END ";
@@ -46,6 +48,13 @@ pub struct TestResult {
 pub enum Record {
     /// A test starts.
     Start(String),
+    /// A figure that is worth knowing.
+    Note {
+        /// The test's name.
+        name: String,
+        /// The figure.
+        text: String,
+    },
     /// A line that a failed test has collected.
     Log {
         /// The test's name.
@@ -66,6 +75,7 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(name) => write!(f, "{START}{name}"),
+            Self::Note { name, text } => write!(f, "{NOTE}{name} {text}"),
             Self::Log { name, text } => write!(f, "{LOG}{name} {text}"),
             Self::Result(TestResult {
                 name,
@@ -95,12 +105,15 @@ impl FromStr for Record {
     fn from_str(line: &str) -> Result<Self, ()> {
         let behind = |marker: &str| line.find(marker).map(|at| &line[at + marker.len()..]);
         // A log may quote anything, so it is looked for first.
-        if let Some(rest) = behind(LOG) {
+        let named = |rest: &str| {
             let (name, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            return Ok(Self::Log {
-                name: name.to_owned(),
-                text: text.to_owned(),
-            });
+            (name.to_owned(), text.to_owned())
+        };
+        if let Some((name, text)) = behind(LOG).map(named) {
+            return Ok(Self::Log { name, text });
+        }
+        if let Some((name, text)) = behind(NOTE).map(named) {
+            return Ok(Self::Note { name, text });
         }
         if let Some(rest) = behind(START) {
             return Ok(Self::Start(rest.trim().to_owned()));
@@ -146,6 +159,7 @@ impl Report {
                 self.close_running("the next test started before its result was known");
                 self.running = Some(name.clone());
             }
+            Record::Note { .. } => {}
             Record::Log { name, text } => self
                 .logs
                 .entry(name.clone())
@@ -217,6 +231,7 @@ mod tests {
         let mut report = Report::default();
         for line in [
             "FV-START a_disk_reads_back",
+            "FV-NOTE a_disk_reads_back 7 reads",
             "[    1.000000] noise without an end FV-TEST a_disk_reads_back ok 1.250",
             "FV-START it_fails",
             "FV-LOG it_fails FV-TEST x ok 1.0",

@@ -6,9 +6,9 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::context::Logs;
+use super::context::{Logs, NOTE};
 use super::failure::chain;
-use super::{Context, Failure, Needs, Outcome, Place, Record, Test, TestResult};
+use super::{Context, Failure, Needs, Outcome, Place, Record, Size, Test, TestResult};
 use crate::child::Guarded;
 use crate::host::Kvm;
 use crate::transcript::Transcript;
@@ -30,12 +30,15 @@ pub struct Selection {
     pub names: Vec<String>,
     /// Only tests that need any of these; all if empty.
     pub needs: Vec<Needs>,
+    /// In the full size, only tests that have one.
+    pub size: Size,
 }
 
 impl Selection {
     fn has(&self, test: &Test) -> bool {
         (self.names.is_empty() || self.names.iter().any(|name| test.name.contains(name)))
             && (self.needs.is_empty() || self.needs.contains(&test.needs))
+            && (self.size == Size::Small || test.has_sizes)
     }
 }
 
@@ -70,7 +73,7 @@ pub fn run_all(
             None => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(arguments).arg(test.name);
-                run_process(&mut command, test.limit)?
+                run_process(&mut command, test.limit_in(selection.size))?
             }
         };
         if matches!(outcome, Outcome::Failed(_)) {
@@ -86,6 +89,10 @@ pub fn run_all(
                     }
                 )?;
             }
+        }
+        for text in log.lines().filter_map(|line| line.strip_prefix(NOTE)) {
+            let (name, text) = (test.name.to_owned(), text.to_owned());
+            writeln!(to, "{}", Record::Note { name, text })?;
         }
         let seconds = started.elapsed().as_secs_f64();
         let result = TestResult {
@@ -174,6 +181,7 @@ pub fn run_one(tests: &[&[Test]], name: &str, place: Place, to: &mut dyn Write) 
         writeln!(to, "{WHY}there is no test of this name")?;
         return Ok(FAILED);
     };
+    let limit = test.limit_in(place.size);
     let context = match Context::new(place) {
         Ok(context) => context,
         Err(error) => {
@@ -181,7 +189,7 @@ pub fn run_one(tests: &[&[Test]], name: &str, place: Place, to: &mut dyn Write) 
             return Ok(FAILED);
         }
     };
-    end_at_limit(test.limit, context.logs())?;
+    end_at_limit(limit, context.logs())?;
     let (why, status) = match (test.run)(&context) {
         Ok(()) => return Ok(0),
         Err(Failure::Skipped(why)) => (why, SKIPPED),

@@ -93,10 +93,13 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
     (
         "drive",
         "KEYS",
-        "Disk: file=PATH[,format=raw|qcow2][,backing=on|off][,id=ID][,readonly=on][,werror=report|ignore|enospc|stop]\
-         [,rerror=report|ignore|stop][,serial=TEXT][,cache=writeback|none|unsafe][,aio=io_uring|threads][,file.locking=on|off|auto]\
-         [,throttling.bps-total=N][,throttling.iops-total=N] (and -read, -write, each with -max and -max-length)\
-         [,throttling.iops-size=BYTES][,throttling.group=NAME]",
+        "Disk: file=PATH[,format=raw|qcow2][,backing=on|off][,id=ID][,readonly=on]\
+         [,werror=report|ignore|enospc|stop][,rerror=report|ignore|stop][,serial=TEXT]\
+         [,cache=writeback|writethrough|none|directsync|unsafe][,aio=io_uring|threads]\
+         [,file.locking=on|off|auto][,num-queues=N][,queue-size=N][,logical_block_size=BYTES]\
+         [,physical_block_size=BYTES][,discard=unmap|ignore]; write-zeroes, config-wce, event_idx and \
+         indirect_desc are on or off; throttling.bps-total=N and throttling.iops-total=N (and -read, \
+         -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME",
     ),
     (
         "serial",

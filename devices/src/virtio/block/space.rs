@@ -1,7 +1,8 @@
 //! What a driver sees of the disk before its first request: the features and the configuration
 //! space (virtio 1.2 §5.2.3 and §5.2.4).
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
@@ -16,6 +17,7 @@ use virtio_bindings::bindings::virtio_ring::{
 use super::DiskConfiguration;
 use super::ranges::MAX_RANGES;
 use crate::block::{Access, Capabilities, RangeLimits, SECTOR_SIZE};
+use crate::sync::lock;
 
 /// Longest data segment that a driver should send, in bytes. With [`MAX_SEGMENTS`] it limits a
 /// request.
@@ -76,9 +78,16 @@ pub(super) struct Space {
     capabilities: Capabilities,
     /// What the write cache is after a reset.
     default_write_cache: bool,
-    sectors: AtomicU64,
+    size: Mutex<Size>,
     write_cache: AtomicBool,
-    generation: AtomicU32,
+}
+
+/// What changes together: who finds the same generation before and after has read one size in
+/// between, however many reads it took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    sectors: u64,
+    generation: u32,
 }
 
 impl Space {
@@ -123,9 +132,8 @@ impl Space {
             physical_block_size: configuration.physical_block_size,
             capabilities,
             default_write_cache: configuration.write_cache,
-            sectors: AtomicU64::new(0),
+            size: Mutex::default(),
             write_cache: AtomicBool::new(configuration.write_cache),
-            generation: AtomicU32::new(0),
         };
         space.resize(length);
         space
@@ -138,21 +146,20 @@ impl Space {
 
     /// Sectors of the disk, as a whole number of its blocks.
     pub(super) fn sectors(&self) -> u64 {
-        self.sectors.load(Ordering::Acquire)
+        lock(&self.size).sectors
     }
 
     /// The disk has another length in bytes.
     pub(super) fn resize(&self, length: u64) {
         let block = u64::from(self.logical_block_size).max(SECTOR_SIZE);
-        let sectors = length / block * (block / SECTOR_SIZE);
-        self.sectors.store(sectors, Ordering::Release);
-        // After it: who reads the same generation before and after has read one size.
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        let mut size = lock(&self.size);
+        size.sectors = length / block * (block / SECTOR_SIZE);
+        size.generation = size.generation.wrapping_add(1);
     }
 
     /// Changes whenever a field does (virtio 1.2 §2.5).
     pub(super) fn generation(&self) -> u32 {
-        self.generation.load(Ordering::Acquire)
+        lock(&self.size).generation
     }
 
     /// What a request may use of ranges: one limit each for discards and zeroes.

@@ -1,9 +1,9 @@
-//! A virtio-blk driver that polls (virtio 1.2 §2.7, §4.2, §5.2), with every ring and buffer at a known place.
+//! A virtio-blk driver that polls (virtio 1.2 §4.2, §5.2), with every buffer at a known place.
 
 use core::fmt;
-use core::sync::atomic::{Ordering, fence};
 
 use crate::memory::{load, store};
+use crate::ring::{self, Descriptor, Ring, SLOTS, Used, place};
 
 /// Registers (virtio 1.2 §4.2.2).
 pub mod register {
@@ -18,11 +18,14 @@ pub mod register {
     pub const QUEUE_READY: u64 = 0x044;
     pub const QUEUE_NOTIFY: u64 = 0x050;
     pub const INTERRUPT_STATUS: u64 = 0x060;
+    pub const INTERRUPT_ACK: u64 = 0x064;
     pub const STATUS: u64 = 0x070;
     pub const QUEUE_DESC_LOW: u64 = 0x080;
     pub const QUEUE_DRIVER_LOW: u64 = 0x090;
     pub const QUEUE_DEVICE_LOW: u64 = 0x0a0;
+    pub const CONFIG_GENERATION: u64 = 0x0fc;
     pub const CAPACITY: u64 = 0x100;
+    pub const WRITEBACK_AND_QUEUES: u64 = 0x120;
 }
 
 /// The version of the registers that this driver knows, and the ID of a block device (virtio 1.2 §4.2.2, §5).
@@ -40,38 +43,26 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
-/// Flag of the available ring, for a device without EVENT_IDX.
-const NO_INTERRUPT: u16 = 1;
-
 const F_INDIRECT: u64 = 1 << 28;
 const F_EVENT_IDX: u64 = 1 << 29;
-/// What this driver knows how to use: FLUSH, BLK_SIZE and the like, indirect descriptors, EVENT_IDX, VERSION_1.
-const KNOWN: u64 = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 9 | F_INDIRECT | F_EVENT_IDX | 1 << 32;
+/// What this driver knows how to use: FLUSH, BLK_SIZE and the like, the write cache, several queues, discards, zeroes,
+/// indirect descriptors, EVENT_IDX, VERSION_1.
+const KNOWN: u64 =
+    1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 9 | 0xf << 11 | F_INDIRECT | F_EVENT_IDX | 1 << 32;
 
-/// Longest queue, and most requests at once.
-pub const SLOTS: usize = 256;
-/// Bytes for the data of requests, all slots together.
+/// Bytes for the data of requests, all slots of all queues together.
 pub const ROOM: u64 = 0x80_0000;
-/// Most bytes of a request, where each slot has its share of that.
-pub const BUFFER: u64 = ROOM / SLOTS as u64;
+/// Descriptors of a queue, if nothing else is asked for.
+const SIZE: u32 = 256;
+/// Most queues of a disk that can be used.
+pub const QUEUES: usize = 8;
 /// How many disks there is room for.
 pub const DISKS: usize = 16;
 
-/// Where a disk's memory lies, from its own start on. A guest with N disks needs 4 + 9 N MiB.
-mod place {
-    pub const FIRST: u64 = 0x40_0000;
-    pub const EACH: u64 = 0x90_0000;
-    pub const TABLE: u64 = 0;
-    pub const AVAILABLE: u64 = 0x1000;
-    pub const USED: u64 = 0x2000;
-    pub const HEADERS: u64 = 0x3000;
-    pub const INDIRECT: u64 = 0x4000;
-    pub const STATUSES: u64 = 0x8000;
-    pub const RAW_HEADER: u64 = 0x9000;
-    pub const RAW_STATUS: u64 = 0x9800;
-    pub const RAW_INDIRECT: u64 = 0xa000;
-    pub const DATA: u64 = 0x10_0000;
-}
+/// Where a disk's memory lies: its queues' and then its data. A guest with N disks needs 4 + 9 N MiB.
+const FIRST: u64 = 0x40_0000;
+const EACH: u64 = 0x90_0000;
+const DATA: u64 = 0x10_0000;
 
 /// What is asked of a disk (virtio 1.2 §5.2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,21 +75,17 @@ pub enum Kind {
     Flush,
     /// The disk's name into the slot's buffer.
     Identify,
+    /// Nobody needs the ranges that the slot's buffer lists.
+    Discard,
+    /// The ranges that the slot's buffer lists are to be zero.
+    Zero,
 }
 
-/// A request's end.
-#[derive(Debug, Clone, Copy)]
-pub struct Used {
-    /// The descriptor that named it.
-    pub head: u16,
-    /// Bytes that the device says it wrote.
-    pub length: u32,
-}
-
-/// How a queue is set up; the addresses are the driver's own unless the script says otherwise.
+/// How a disk's queues are set up; the first one's addresses are the driver's own unless the script says otherwise.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
     pub size: u32,
+    pub queues: usize,
     pub features: u64,
     pub table: Option<u64>,
     pub available: Option<u64>,
@@ -108,7 +95,8 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            size: SLOTS as u32,
+            size: SIZE,
+            queues: 1,
             features: KNOWN,
             table: None,
             available: None,
@@ -122,13 +110,11 @@ impl Default for Setup {
 pub struct Disk {
     registers: u64,
     memory: u64,
-    size: u16,
+    rings: [Ring; QUEUES],
+    /// How many of them are set up, and which of them requests go to.
+    queues: usize,
+    queue: usize,
     indirect: bool,
-    event_idx: bool,
-    available: u16,
-    announced: u16,
-    used: u16,
-    in_flight: [bool; SLOTS],
     /// Bytes of each slot's buffer.
     buffer: u64,
     /// Notifications that the device asked for.
@@ -140,17 +126,15 @@ pub struct Disk {
 impl Disk {
     /// The `index`-th disk, whose registers are at that address.
     pub fn new(index: usize, registers: u64) -> Self {
+        let memory = FIRST + EACH * index as u64;
         Self {
             registers,
-            memory: place::FIRST + place::EACH * index as u64,
-            size: 0,
+            memory,
+            rings: core::array::from_fn(|queue| Ring::new(memory + ring::EACH * queue as u64)),
+            queues: 1,
+            queue: 0,
             indirect: false,
-            event_idx: false,
-            available: 0,
-            announced: 0,
-            used: 0,
-            in_flight: [false; SLOTS],
-            buffer: BUFFER,
+            buffer: 0,
             kicks: 0,
             doubled: 0,
         }
@@ -179,6 +163,29 @@ impl Disk {
         }
     }
 
+    /// Reads a byte of the registers, which the configuration space allows.
+    pub fn get_byte(&self, register: u64) -> u8 {
+        let value;
+        // SAFETY: as in `get`.
+        unsafe {
+            core::arch::asm!("mov {0}, [{1}]", out(reg_byte) value, in(reg) self.registers + register, options(nostack));
+        }
+        value
+    }
+
+    /// Writes a byte of the registers.
+    pub fn set_byte(&self, register: u64, value: u8) {
+        // SAFETY: as in `get`.
+        unsafe {
+            core::arch::asm!("mov [{1}], {0}", in(reg_byte) value, in(reg) self.registers + register, options(nostack));
+        }
+    }
+
+    /// Queues that the device says it has.
+    pub fn offered_queues(&self) -> u32 {
+        self.get(register::WRITEBACK_AND_QUEUES) >> 16
+    }
+
     /// Sectors.
     pub fn capacity(&self) -> u64 {
         u64::from(self.get(register::CAPACITY)) | u64::from(self.get(register::CAPACITY + 4)) << 32
@@ -200,49 +207,85 @@ impl Disk {
         while self.get(register::STATUS) != 0 {
             core::hint::spin_loop();
         }
-        self.in_flight = [false; SLOTS];
+        self.rings.iter_mut().for_each(Ring::forget);
     }
 
     /// Resets the device and starts it; returns its status.
     pub fn start(&mut self, setup: &Setup) -> u32 {
         self.reset();
-        (self.available, self.announced, self.used) = (0, 0, 0);
-        // SAFETY: the rings' memory is this driver's alone.
-        unsafe { core::ptr::write_bytes(self.memory as *mut u8, 0, place::HEADERS as usize) };
         self.set(register::STATUS, ACKNOWLEDGED);
         let features = self.offered() & setup.features;
         self.indirect = features & F_INDIRECT != 0;
-        self.event_idx = features & F_EVENT_IDX != 0;
         for half in [0, 1] {
             self.set(register::DRIVER_FEATURES_SEL, half);
             self.set(register::DRIVER_FEATURES, (features >> (32 * half)) as u32);
         }
         self.set(register::STATUS, AGREED);
-        self.set(register::QUEUE_SEL, 0);
-        self.set(register::QUEUE_NUM, setup.size);
-        self.size = setup.size as u16;
-        for (register, chosen, own) in [
-            (register::QUEUE_DESC_LOW, setup.table, place::TABLE),
-            (
-                register::QUEUE_DRIVER_LOW,
-                setup.available,
-                place::AVAILABLE,
-            ),
-            (register::QUEUE_DEVICE_LOW, setup.used, place::USED),
-        ] {
-            let address = chosen.unwrap_or(self.memory + own);
-            self.set(register, address as u32);
-            self.set(register + 4, (address >> 32) as u32);
+        self.queues = setup.queues;
+        self.queue = 0;
+        for queue in 0..setup.queues {
+            let memory = self.memory + ring::EACH * queue as u64;
+            let event_idx = features & F_EVENT_IDX != 0;
+            self.rings[queue] = Ring::empty(memory, setup.size as u16, event_idx);
+            self.set(register::QUEUE_SEL, queue as u32);
+            self.set(register::QUEUE_NUM, setup.size);
+            let chosen = |address: Option<u64>| address.filter(|_| queue == 0);
+            for (register, chosen, own) in [
+                (register::QUEUE_DESC_LOW, chosen(setup.table), place::TABLE),
+                (
+                    register::QUEUE_DRIVER_LOW,
+                    chosen(setup.available),
+                    place::AVAILABLE,
+                ),
+                (register::QUEUE_DEVICE_LOW, chosen(setup.used), place::USED),
+            ] {
+                let address = chosen.unwrap_or(memory + own);
+                self.set(register, address as u32);
+                self.set(register + 4, (address >> 32) as u32);
+            }
+            self.set(register::QUEUE_READY, 1);
         }
-        self.set(register::QUEUE_READY, 1);
+        self.divide(None);
         self.set(register::STATUS, RUNNING);
         self.get(register::STATUS)
     }
 
-    /// Requests that can be in flight at once.
+    fn ring(&self) -> &Ring {
+        &self.rings[self.queue]
+    }
+
+    fn ring_mut(&mut self) -> &mut Ring {
+        &mut self.rings[self.queue]
+    }
+
+    /// Lets requests go to another queue, if it has been set up.
+    pub fn select(&mut self, queue: usize) -> bool {
+        let exists = queue < self.queues;
+        if exists {
+            self.queue = queue;
+        }
+        exists
+    }
+
+    /// Which queue requests go to.
+    pub fn queue(&self) -> usize {
+        self.queue
+    }
+
+    /// Requests that can be in flight at once on a queue.
     pub fn depth(&self) -> usize {
-        let size = usize::from(self.size).min(SLOTS);
+        let size = usize::from(self.ring().size).min(SLOTS);
         if self.indirect { size } else { size / 3 }
+    }
+
+    /// Bytes that a queue has for data.
+    pub fn room(&self) -> u64 {
+        ROOM / self.queues as u64
+    }
+
+    /// Most bytes of a request.
+    pub fn longest(&self) -> u64 {
+        self.buffer
     }
 
     /// A slot's buffer.
@@ -254,28 +297,19 @@ impl Disk {
 
     /// Where a slot's buffer is.
     pub fn address_of(&self, slot: usize) -> u64 {
-        self.memory + place::DATA + self.buffer * slot as u64
+        self.memory + DATA + self.room() * self.queue as u64 + self.buffer * slot as u64
     }
 
-    /// Makes each slot's buffer that long. Only as many slots can be used as fit into [`ROOM`], and nothing may be in
-    /// flight.
-    pub fn divide(&mut self, buffer: u64) {
-        self.buffer = buffer;
+    /// Makes each slot's buffer that long, or gives each its share. Only as many slots can be used as fit into
+    /// [`Disk::room`], and nothing may be in flight.
+    pub fn divide(&mut self, buffer: Option<u64>) {
+        let slots = u64::from(self.ring().size).clamp(u64::from(SIZE), SLOTS as u64);
+        self.buffer = buffer.unwrap_or(self.room() / slots);
     }
 
     /// Asks the device not to interrupt: whoever polls needs none.
     pub fn silence(&mut self) {
-        let ring = self.memory + place::AVAILABLE;
-        // SAFETY: this driver's ring.
-        unsafe {
-            if self.event_idx {
-                // As far ahead as the index goes: one interrupt in 65536 completions.
-                let event = ring + 4 + 2 * u64::from(self.size);
-                store(event, self.used.wrapping_sub(1));
-            } else {
-                store(ring, NO_INTERRUPT);
-            }
-        }
+        self.ring_mut().silence();
     }
 
     /// Puts a request into the available ring; [`Disk::kick`] tells the device.
@@ -285,17 +319,20 @@ impl Disk {
             Kind::Write => (1, 0),
             Kind::Flush => (4, 0),
             Kind::Identify => (8, WRITE),
+            Kind::Discard => (11, 0),
+            Kind::Zero => (13, 0),
         };
-        let status = self.memory + place::STATUSES + slot as u64;
-        let header = self.memory + place::HEADERS + 16 * slot as u64;
+        let memory = self.ring().memory;
+        let status = memory + place::STATUSES + slot as u64;
+        let header = memory + place::HEADERS + 16 * slot as u64;
         self.write_header(header, code, sector);
         // SAFETY: this slot's, which the device does not have.
         unsafe { store(status, 0xffu8) };
         let data = self.address_of(slot);
         let (table, first, head) = if self.indirect {
-            (self.memory + place::INDIRECT + 64 * slot as u64, 0, slot)
+            (memory + place::INDIRECT + 64 * slot as u64, 0, slot)
         } else {
-            (self.memory + place::TABLE, 3 * slot as u16, 3 * slot)
+            (memory + place::TABLE, 3 * slot as u16, 3 * slot)
         };
         let mut index = first;
         write_descriptor(table, index, header, 16, NEXT, index + 1);
@@ -315,7 +352,7 @@ impl Disk {
         if self.indirect {
             let length = 16 * (u32::from(index) + 1);
             write_descriptor(
-                self.memory + place::TABLE,
+                memory + place::TABLE,
                 slot as u16,
                 table,
                 length,
@@ -323,7 +360,7 @@ impl Disk {
                 0,
             );
         }
-        self.in_flight[slot] = true;
+        self.ring_mut().begin(slot);
         self.offer(head as u16);
     }
 
@@ -338,65 +375,35 @@ impl Disk {
 
     /// Puts a head into the available ring.
     pub fn offer(&mut self, head: u16) {
-        let ring = self.memory + place::AVAILABLE;
-        let entry = u64::from(self.available % self.size.max(1));
-        // SAFETY: this driver's ring.
-        unsafe { store(ring + 4 + 2 * entry, head) };
-        self.available = self.available.wrapping_add(1);
-        self.set_available(self.available);
+        self.ring_mut().offer(head);
     }
 
     /// Sets the available ring's index.
     pub fn set_available(&mut self, index: u16) {
-        fence(Ordering::SeqCst);
-        // SAFETY: this driver's ring.
-        unsafe { store(self.memory + place::AVAILABLE + 2, index) };
+        self.ring_mut().set_available(index);
     }
 
-    /// Tells the device of what is available, if it wants to be told (virtio 1.2 §2.7.10).
+    /// Tells the device of what is available, if it wants to be told.
     pub fn kick(&mut self) {
-        fence(Ordering::SeqCst);
-        let ring = self.memory + place::USED;
-        let (new, old) = (self.available, self.announced);
-        // SAFETY: the rings are memory of this driver's, and aligned.
-        let wanted = unsafe {
-            if self.event_idx {
-                let event: u16 = load(ring + 4 + 8 * u64::from(self.size));
-                new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
-            } else {
-                load::<u16>(ring) & 1 == 0
-            }
-        };
-        self.announced = new;
-        if wanted {
-            self.set(register::QUEUE_NOTIFY, 0);
+        if self.ring_mut().wants_kick() {
+            self.notify();
             self.kicks += 1;
         }
     }
 
+    /// Tells the device to look.
+    pub fn notify(&self) {
+        self.set(register::QUEUE_NOTIFY, self.queue as u32);
+    }
+
     /// How many entries of the used ring have not been looked at.
     pub fn ready(&self) -> u16 {
-        // SAFETY: this driver's ring.
-        let index: u16 = unsafe { load(self.memory + place::USED + 2) };
-        index.wrapping_sub(self.used)
+        self.ring().ready()
     }
 
     /// The next entry of the used ring, if there is one.
     pub fn poll(&mut self) -> Option<Used> {
-        let ring = self.memory + place::USED;
-        // SAFETY: the rings are memory of this driver's, and aligned.
-        unsafe {
-            if load::<u16>(ring + 2) == self.used {
-                return None;
-            }
-            fence(Ordering::SeqCst);
-            let entry = ring + 4 + 8 * u64::from(self.used % self.size.max(1));
-            self.used = self.used.wrapping_add(1);
-            Some(Used {
-                head: load::<u32>(entry) as u16,
-                length: load(entry + 4),
-            })
-        }
+        self.ring_mut().poll()
     }
 
     /// The next slot that the device has completed, with its status byte. What was not in flight is counted.
@@ -409,10 +416,9 @@ impl Disk {
                 used.head / 3
             };
             let slot = usize::from(slot);
-            let known = self.in_flight.get_mut(slot).is_some_and(core::mem::take);
-            if known {
+            if self.ring_mut().end(slot) {
                 // SAFETY: a status byte of this driver's.
-                let status = unsafe { load(self.memory + place::STATUSES + slot as u64) };
+                let status = unsafe { load(self.ring().memory + place::STATUSES + slot as u64) };
                 return Some((slot, status));
             }
             self.doubled += 1;
@@ -426,14 +432,15 @@ impl Disk {
             Some((name, offset)) => (name, crate::script::number(offset)?),
             None => (word, 0),
         };
+        let memory = self.ring().memory;
         let base = match name {
-            "header" => self.memory + place::RAW_HEADER,
-            "status" => self.memory + place::RAW_STATUS,
-            "data" => self.memory + place::DATA,
-            "entries" => self.memory + place::RAW_INDIRECT,
-            "table" => self.memory + place::TABLE,
-            "available" => self.memory + place::AVAILABLE,
-            "used" => self.memory + place::USED,
+            "header" => memory + place::RAW_HEADER,
+            "status" => memory + place::RAW_STATUS,
+            "data" => self.address_of(0),
+            "entries" => memory + place::RAW_INDIRECT,
+            "table" => memory + place::TABLE,
+            "available" => memory + place::AVAILABLE,
+            "used" => memory + place::USED,
             _ => crate::script::number(name)?,
         };
         Some(base.wrapping_add(offset))
@@ -441,50 +448,34 @@ impl Disk {
 
     /// Writes the header for a chain of the script's own, and prepares its status byte.
     pub fn raw_header(&mut self, code: u32, sector: u64) {
-        self.write_header(self.memory + place::RAW_HEADER, code, sector);
+        let memory = self.ring().memory;
+        self.write_header(memory + place::RAW_HEADER, code, sector);
         // SAFETY: this driver's.
-        unsafe { store(self.memory + place::RAW_STATUS, 0xffu8) };
+        unsafe { store(memory + place::RAW_STATUS, 0xffu8) };
     }
 
     /// The status byte of a chain of the script's own.
     pub fn raw_status(&self) -> u8 {
         // SAFETY: this driver's.
-        unsafe { load(self.memory + place::RAW_STATUS) }
+        unsafe { load(self.ring().memory + place::RAW_STATUS) }
     }
 
     /// Writes a descriptor of the queue's table, or of an indirect table of the script's own.
     pub fn raw_descriptor(&mut self, table: &str, descriptor: Descriptor) {
-        let table = self.address(table).unwrap_or(self.memory);
-        let Descriptor {
-            index,
-            address,
-            length,
-            flags,
-            next,
-        } = descriptor;
-        write_descriptor(table, index, address, length, flags, next);
+        let table = self.address(table).unwrap_or(self.ring().memory);
+        descriptor.write(table);
     }
-}
-
-/// A descriptor as the script gives it.
-#[derive(Debug, Clone, Copy)]
-pub struct Descriptor {
-    pub index: u16,
-    pub address: u64,
-    pub length: u32,
-    pub flags: u16,
-    pub next: u16,
 }
 
 fn write_descriptor(table: u64, index: u16, address: u64, length: u32, flags: u16, next: u16) {
-    let at = table + 16 * u64::from(index);
-    // SAFETY: a table of this driver's; tables are followed by memory of its own too.
-    unsafe {
-        store(at, address);
-        store(at + 8, length);
-        store(at + 12, flags);
-        store(at + 14, next);
-    }
+    let descriptor = Descriptor {
+        index,
+        address,
+        length,
+        flags,
+        next,
+    };
+    descriptor.write(table);
 }
 
 impl fmt::Display for Kind {
@@ -494,6 +485,8 @@ impl fmt::Display for Kind {
             Self::Write => "write",
             Self::Flush => "flush",
             Self::Identify => "id",
+            Self::Discard => "discard",
+            Self::Zero => "zero",
         })
     }
 }

@@ -13,6 +13,7 @@ mod measurement;
 mod memory;
 mod pattern;
 mod requests;
+mod ring;
 mod script;
 mod steps;
 

@@ -1,9 +1,10 @@
 //! How fast a disk is: a number of requests always in flight, each of them timed.
 
-use crate::disk::{Disk, Kind, ROOM, SLOTS};
+use crate::disk::{Disk, Kind};
 use crate::histogram::Histogram;
 use crate::pattern::{self, SECTOR};
 use crate::requests::Tally;
+use crate::ring::SLOTS;
 use crate::script::{Words, Wrong};
 use crate::{machine, memory};
 
@@ -76,7 +77,7 @@ impl MeasurementOf {
         self.bytes_each.is_multiple_of(SECTOR as u64)
             && blocks.is_some_and(|blocks| blocks > 0)
             && (1..=disk.depth()).contains(&self.depth)
-            && (self.depth as u64).saturating_mul(self.bytes_each) <= ROOM
+            && (self.depth as u64).saturating_mul(self.bytes_each) <= disk.room()
     }
 
     /// Runs it to its end.
@@ -88,7 +89,7 @@ impl MeasurementOf {
             kicks: 0,
             latencies: Histogram::new(),
         };
-        disk.divide(self.bytes_each);
+        disk.divide(Some(self.bytes_each));
         for slot in 0..self.depth {
             pattern::fill(self.seed, 0, disk.buffer(slot, self.bytes_each));
         }
@@ -135,7 +136,7 @@ impl MeasurementOf {
         }
         measured.tally.cycles = now.wrapping_sub(start);
         measured.kicks = disk.kicks - kicks;
-        disk.divide(crate::disk::BUFFER);
+        disk.divide(None);
         measured
     }
 

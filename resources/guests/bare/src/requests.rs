@@ -1,6 +1,6 @@
 //! Requests, many at once.
 
-use crate::disk::{BUFFER, Disk, Kind};
+use crate::disk::{Disk, Kind};
 use crate::pattern::{self, SECTOR, Storm};
 use crate::{machine, pattern::mix};
 
@@ -50,7 +50,7 @@ impl Burst {
 
     /// Whether the driver has room for it.
     pub fn fits(&self, disk: &Disk) -> bool {
-        self.count <= disk.depth() && self.sectors_each <= BUFFER / SECTOR as u64
+        self.count <= disk.depth() && self.sectors_each <= disk.longest() / SECTOR as u64
     }
 
     /// Submits all of it, with one kick.
@@ -118,7 +118,7 @@ impl StormOf {
     pub fn fits(&self, disk: &Disk) -> bool {
         (1..=disk.depth()).contains(&self.depth)
             && self.count <= REMEMBERED
-            && self.sectors_each <= BUFFER / SECTOR as u64
+            && self.sectors_each <= disk.longest() / SECTOR as u64
     }
 
     fn sector(&self, index: usize) -> u64 {
@@ -128,7 +128,7 @@ impl StormOf {
     /// Runs it to its end.
     pub fn run(&self, disk: &mut Disk) -> Tally {
         let mut written = [0u64; REMEMBERED / 64];
-        let mut busy = [Busy::default(); crate::disk::SLOTS];
+        let mut busy = [Busy::default(); crate::ring::SLOTS];
         let mut tally = Tally::default();
         let (mut next, mut in_flight) = (0, 0);
         let start = machine::cycles();

@@ -2,11 +2,12 @@
 
 use core::str;
 
-use crate::disk::{self, DISKS, Descriptor, Disk, Kind, SLOTS, Setup, register};
+use crate::disk::{self, DISKS, Disk, Kind, QUEUES, Setup, register};
 use crate::machine::{self, End, Serial};
 use crate::measurement::{Measured, MeasurementOf};
 use crate::pattern::{self, SECTOR};
 use crate::requests::{self, Burst, StormOf};
+use crate::ring::{Descriptor, SLOTS};
 use crate::script::{Words, Wrong, number};
 use crate::{report, text};
 
@@ -26,7 +27,8 @@ pub struct Guest {
     pub disks: [Disk; DISKS],
     /// How many there are.
     pub count: usize,
-    started: Option<Burst>,
+    /// On each queue, of whichever disk.
+    started: [Option<Burst>; QUEUES],
 }
 
 impl Default for Guest {
@@ -34,7 +36,7 @@ impl Default for Guest {
         Self {
             disks: [Disk::new(0, 0); DISKS],
             count: 0,
-            started: None,
+            started: [None; QUEUES],
         }
     }
 }
@@ -112,7 +114,10 @@ impl Guest {
                 let (offered, sectors) = (disk.offered(), disk.capacity());
                 report(
                     step,
-                    format_args!("setup status={status:#x} offered={offered:#x} sectors={sectors}"),
+                    format_args!(
+                        "setup status={status:#x} offered={offered:#x} sectors={sectors} queues={}",
+                        disk.offered_queues()
+                    ),
                 );
             }
             "reset" => {
@@ -127,7 +132,22 @@ impl Guest {
                 }
                 report(step, format_args!("register value={:#x}", disk.get(offset)));
             }
+            "byte" => {
+                let offset = words.number()?;
+                if let Some(value) = words.rest() {
+                    disk.set_byte(offset, number(value).ok_or("not-a-number")? as u8);
+                }
+                report(step, format_args!("byte value={}", disk.get_byte(offset)));
+            }
+            "changed" => changed(step, disk),
+            "queue" => {
+                if !disk.select(words.number()?) {
+                    return Err("no-such-queue");
+                }
+            }
             "id" => identify(step, disk),
+            "discard" => ranges(step, disk, Kind::Discard, words)?,
+            "zero" => ranges(step, disk, Kind::Zero, words)?,
             "read" | "write" | "flush" => {
                 let burst = burst(name, 1, words)?;
                 run(step, disk, &burst)?;
@@ -143,11 +163,13 @@ impl Guest {
                     return Err("too-much-at-once");
                 }
                 burst.start(disk);
-                self.started = Some(burst);
+                self.started[disk.queue()] = Some(burst);
                 report(step, format_args!("started count={count}"));
             }
             "wait" => {
-                let burst = self.started.take().ok_or("nothing-was-started")?;
+                let burst = self.started[disk.queue()]
+                    .take()
+                    .ok_or("nothing-was-started")?;
                 finish(step, disk, &burst);
             }
             "storm" => {
@@ -215,7 +237,7 @@ fn chain_step(
         }
         "offer" => disk.offer(words.number()?),
         "available" => disk.set_available(words.number()?),
-        "kick" => disk.set(register::QUEUE_NOTIFY, 0),
+        "kick" => disk.notify(),
         "used" => {
             let used = loop {
                 if let Some(used) = disk.poll() {
@@ -260,6 +282,7 @@ fn setup(disk: &Disk, words: &mut Words<'_>) -> Result<Setup, Wrong> {
         let address = disk.address(value).ok_or("not-an-address")?;
         match key {
             "size" => setup.size = address as u32,
+            "queues" if (1..=QUEUES as u64).contains(&address) => setup.queues = address as usize,
             "features" => setup.features = address,
             "table" => setup.table = Some(address),
             "available" => setup.available = Some(address),
@@ -329,6 +352,57 @@ fn report_tally(step: usize, word: &str, disk: &mut Disk, tally: requests::Tally
             disk.doubled
         ),
     );
+}
+
+/// Waits until the device says that its configuration has changed, and takes note.
+fn changed(step: usize, disk: &Disk) {
+    const CHANGED: u32 = 2;
+    let cause = loop {
+        let cause = disk.get(register::INTERRUPT_STATUS);
+        if cause & CHANGED != 0 {
+            break cause;
+        }
+        core::hint::spin_loop();
+    };
+    disk.set(register::INTERRUPT_ACK, cause);
+    // Until both halves of a size are of the same time (virtio 1.2 §2.5).
+    let (generation, sectors) = loop {
+        let before = disk.get(register::CONFIG_GENERATION);
+        let sectors = disk.capacity();
+        if disk.get(register::CONFIG_GENERATION) == before {
+            break (before, sectors);
+        }
+    };
+    let left = disk.get(register::INTERRUPT_STATUS) & CHANGED;
+    report(
+        step,
+        format_args!(
+            "changed interrupt={cause:#x} left={left:#x} generation={generation} sectors={sectors}"
+        ),
+    );
+}
+
+/// One request about ranges of the disk: flags, which all of them have, and then first sector and sectors of each.
+fn ranges(step: usize, disk: &mut Disk, kind: Kind, words: &mut Words<'_>) -> Result<(), Wrong> {
+    const LENGTH: usize = 16;
+    let flags: u32 = words.number()?;
+    let room = disk.longest();
+    let mut list = disk.buffer(0, room).chunks_exact_mut(LENGTH);
+    let mut length = 0;
+    while let Some(first) = words.rest() {
+        let first = number(first).ok_or("not-a-number")?;
+        let sectors: u32 = words.number()?;
+        let range = list.next().ok_or("too-many-ranges")?;
+        range[..8].copy_from_slice(&first.to_le_bytes());
+        range[8..12].copy_from_slice(&sectors.to_le_bytes());
+        range[12..].copy_from_slice(&flags.to_le_bytes());
+        length += LENGTH;
+    }
+    disk.submit(0, kind, 0, length as u64);
+    disk.kick();
+    let tally = requests::wait(disk, 1);
+    report_tally(step, "done", disk, tally, 0);
+    Ok(())
 }
 
 fn identify(step: usize, disk: &mut Disk) {

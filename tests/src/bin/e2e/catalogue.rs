@@ -2,7 +2,10 @@
 
 use faultvisor_tests::suite::Test;
 
-use crate::{bare, boot, console, disk, life_cycle, place, read_error, write_error, wrong_use};
+use crate::{
+    bare, block, boot, console, disk, features, life_cycle, place, read_error, write_error,
+    wrong_use,
+};
 
 /// The tests, in the order in which they run.
 pub const TESTS: &[&[Test]] = &[
@@ -11,6 +14,10 @@ pub const TESTS: &[&[Test]] = &[
     life_cycle::WITH_KVM,
     bare::power::TESTS,
     bare::io::TESTS,
+    bare::queues::TESTS,
+    bare::ranges::TESTS,
+    bare::write_cache::TESTS,
+    bare::resize::TESTS,
     bare::locking::TESTS,
     bare::images::TESTS,
     bare::qcow2::TESTS,
@@ -31,6 +38,9 @@ pub const TESTS: &[&[Test]] = &[
     console::TESTS,
     life_cycle::TESTS,
     disk::TESTS,
+    features::TESTS,
     write_error::TESTS,
     read_error::TESTS,
+    block::fio::TESTS,
+    block::file_systems::TESTS,
 ];

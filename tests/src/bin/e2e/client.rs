@@ -52,6 +52,11 @@ impl Client {
         Ok(self.qmp.execute(command, None, PATIENCE)?)
     }
 
+    /// Executes a command with arguments.
+    pub fn execute_with(&mut self, command: &str, arguments: Value) -> Result<Value, Failure> {
+        Ok(self.qmp.execute(command, Some(arguments), PATIENCE)?)
+    }
+
     /// Executes a command that has to fail, and returns the error as `class: desc`.
     pub fn refused(&mut self, command: &str) -> Result<String, Failure> {
         match self.qmp.execute(command, None, PATIENCE) {

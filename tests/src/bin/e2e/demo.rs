@@ -62,7 +62,8 @@ pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
     let mut command = Command::new(&place.program);
     let kernel = place.guest.vmlinux();
     guest_shell::boot_arguments(&mut command, &kernel, &initramfs, &monitor);
-    let mut guest = GuestShell::new(Machine::spawn(command.args(["--drive", &drive]))?);
+    command.args(["-m", guest_shell::MEMORY, "--drive", &drive]);
+    let mut guest = GuestShell::new(Machine::spawn(&mut command)?);
     space.restrict(guest.machine().id())?;
     let mut client = Qmp::connect_unix(&monitor, PATIENCE)?;
     client.observe(Box::new(show));

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use faultvisor_tests::guest::Tools;
 use faultvisor_tests::guest_shell;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
@@ -116,7 +117,9 @@ fn a_file_system_made_in_one_boot_is_whole_in_the_next(context: &Context) -> Res
     let data = pattern(6, MIB + 123);
     let data_file = context.path("data");
     fs::write(&data_file, &data)?;
-    let script = guest_shell::script().with_e2fsprogs().file("data", data);
+    let script = guest_shell::script()
+        .with(Tools::E2fsprogs)
+        .file("data", data);
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
 

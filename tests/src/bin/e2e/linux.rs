@@ -33,6 +33,22 @@ pub fn command_for(context: &Context, kernel: &Path, script: &Script) -> Result<
     let mut command = context.command();
     let initramfs = context.initramfs(script)?;
     guest_shell::boot_arguments(&mut command, kernel, &initramfs, &monitor(context));
+    command.args(["-m", guest_shell::MEMORY]);
+    Ok(command)
+}
+
+/// As [`command_with`], with as much memory and as many vCPUs as said.
+pub fn command_of_size(
+    context: &Context,
+    script: &Script,
+    memory: &str,
+    cpus: u32,
+) -> Result<Command, Failure> {
+    let mut command = context.command();
+    let initramfs = context.initramfs(script)?;
+    let kernel = context.guest().vmlinux();
+    guest_shell::boot_arguments(&mut command, &kernel, &initramfs, &monitor(context));
+    command.args(["-m", memory, "--smp", &cpus.to_string()]);
     Ok(command)
 }
 

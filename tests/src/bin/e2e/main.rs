@@ -3,12 +3,14 @@
 //! `cargo xtask test` runs it and reads its results; run by hand, `e2e run --name <part of a name>` runs some tests.
 
 mod bare;
+mod block;
 mod boot;
 mod catalogue;
 mod client;
 mod console;
 mod demo;
 mod disk;
+mod features;
 mod life_cycle;
 mod linux;
 mod place;
@@ -27,8 +29,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use faultvisor_tests::boot_time;
 use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::guest_fio;
 use faultvisor_tests::host::Kvm;
-use faultvisor_tests::suite::{self, Failure, Needs, Place, Selection};
+use faultvisor_tests::suite::{self, Failure, Needs, Place, Selection, Size};
 
 use demo::Shortage;
 
@@ -55,10 +58,20 @@ enum Action {
         place: PlaceArguments,
         name: String,
     },
+    /// Make a tree of files, in a guest.
+    Tree {
+        /// Where.
+        directory: PathBuf,
+        /// How many files it has.
+        files: u32,
+    },
     /// Write the names of tests.
     List {
         #[command(flatten)]
         selection: SelectionArguments,
+        /// Only those that have a full size.
+        #[arg(long)]
+        full_size: bool,
     },
     /// Show a disk that fills up, and what a client makes of it.
     Demo {
@@ -67,6 +80,14 @@ enum Action {
         /// Why the disk's image has less space than the disk.
         #[arg(long, value_enum)]
         shortage: Shortage,
+    },
+    /// Measure how fast guests' disks are, by fio in the guests.
+    GuestFio {
+        /// A file with the contenders as JSON.
+        #[arg(long)]
+        contenders: PathBuf,
+        #[arg(long)]
+        runs: usize,
     },
     /// Measure how long VMMs take to a guest's init.
     BootTime {
@@ -95,6 +116,12 @@ struct PlaceArguments {
     /// A Python that has qemu.qmp.
     #[arg(long)]
     python: Option<PathBuf>,
+    /// A directory for the images of large disks, on a file system with direct I/O.
+    #[arg(long)]
+    disks: Option<PathBuf>,
+    /// The full size of the tests that have one.
+    #[arg(long)]
+    full_size: bool,
 }
 
 impl PlaceArguments {
@@ -111,6 +138,12 @@ impl PlaceArguments {
         if let Some(python) = &self.python {
             arguments.extend(["--python".into(), python.clone().into()]);
         }
+        if let Some(disks) = &self.disks {
+            arguments.extend(["--disks".into(), disks.clone().into()]);
+        }
+        if self.full_size {
+            arguments.push("--full-size".into());
+        }
         arguments
     }
 }
@@ -122,6 +155,8 @@ impl From<PlaceArguments> for Place {
             guest: GuestImages::at(arguments.guest),
             bare_guest: arguments.bare_guest.unwrap_or_default(),
             python: arguments.python,
+            disks: arguments.disks,
+            size: size(arguments.full_size),
         }
     }
 }
@@ -141,8 +176,13 @@ impl From<SelectionArguments> for Selection {
         Self {
             names: arguments.names,
             needs: arguments.needs,
+            size: Size::Small,
         }
     }
+}
+
+fn size(is_full: bool) -> Size {
+    if is_full { Size::Full } else { Size::Small }
 }
 
 fn parse_needs(word: &str) -> Result<Needs, String> {
@@ -171,7 +211,8 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
         Action::Run { place, selection } => {
             let mut one = vec![OsString::from("one")];
             one.extend(place.as_arguments());
-            let selection = selection.into();
+            let mut selection = Selection::from(selection);
+            selection.size = size(place.full_size);
             let all_well =
                 suite::run_all(catalogue::TESTS, &selection, &Kvm::probe(), &one, stdout)?;
             Ok(u8::from(!all_well))
@@ -182,8 +223,17 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
             place.into(),
             stdout,
         )?),
-        Action::List { selection } => {
-            for test in suite::selected(catalogue::TESTS, &selection.into()) {
+        Action::Tree { directory, files } => {
+            block::tree::make(&directory, files)?;
+            Ok(0)
+        }
+        Action::List {
+            selection,
+            full_size,
+        } => {
+            let mut selection = Selection::from(selection);
+            selection.size = size(full_size);
+            for test in suite::selected(catalogue::TESTS, &selection) {
                 writeln!(stdout, "{}", test.name)?;
             }
             Ok(0)
@@ -192,6 +242,11 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
             Ok(()) => Ok(0),
             Err(Failure::Failed(why) | Failure::Skipped(why)) => Err(why.into()),
         },
+        Action::GuestFio { contenders, runs } => {
+            let contenders = boot_time::from_json(&fs::read_to_string(contenders)?)?;
+            guest_fio::measure(&contenders, runs, stdout)?;
+            Ok(0)
+        }
         Action::BootTime {
             contenders,
             runs,

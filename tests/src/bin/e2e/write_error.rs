@@ -323,6 +323,9 @@ fn a_flush_that_fails_counts_as_a_write(context: &Context) -> Result<(), Failure
     client.expect_io_error("disk0 write stop: Input/output error")?;
     client.expect("STOP")?;
     check_eq!(client.run_state()?, "io-error");
+    // Until the guest is told it has neither succeeded nor failed.
+    let stats = client.execute("query-blockstats")?;
+    check_eq!(stats[0]["stats"]["failed_flush_operations"], 0);
     client.execute("quit")?;
     guest.expect_exit(0)?;
     Ok(())

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: everything that a fresh machine lacks, and then the main job.
 
 use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -11,17 +12,20 @@ use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab::{self, Payload, Settings};
 use faultvisor_tests::packages;
+use faultvisor_tests::suite::{Outcome, TestResult, chain};
 use faultvisor_tests::tool;
+use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
+use crate::cargo::Ran;
 use crate::{console, namespace};
 
 /// It takes a fraction of this.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What to show, beside the default.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// Use the lab, whatever this machine's KVM is good for.
     #[arg(long)]
@@ -49,6 +53,46 @@ impl Shortage {
 
 /// Makes what is missing and shows the main job; fails if anything in it is not as it should be.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    Ok(if show(workspace, options, &mut console::line)? {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The demonstration as one test, whose output is of interest only if it fails.
+pub fn run(workspace: &Workspace) -> Ran {
+    let started = Instant::now();
+    let mut output = Vec::new();
+    let shown = show(workspace, &Options::default(), &mut |line| {
+        output.push(line.to_owned());
+    });
+    let outcome = match shown {
+        Ok(true) => Outcome::Passed,
+        // What was not as it should be is the last that it says.
+        Ok(false) => Outcome::Failed(output.last().cloned().unwrap_or_default()),
+        Err(error) => Outcome::Failed(chain(error.as_ref())),
+    };
+    if outcome == Outcome::Passed {
+        output.clear();
+    }
+    let result = TestResult {
+        name: "demonstration".to_owned(),
+        outcome,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    Ran {
+        results: vec![result],
+        output,
+    }
+}
+
+/// Hands on each line of the demonstration as it comes, and tells whether all was as it should be.
+fn show(
+    workspace: &Workspace,
+    options: &Options,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<bool, Box<dyn Error>> {
     let kvm = Kvm::probe();
     let directly = kvm.runs_linux() && !options.in_lab;
     let mut needed = vec![packages::MKE2FS];
@@ -58,31 +102,26 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     packages::ensure_installed(&needed, &console::note)?;
     let binaries = binaries::build(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
-    let succeeded = if directly {
+    if directly {
         console::note(&format!("running directly: {kvm}"));
-        run_directly(&binaries, &guest, options.shortage)?
+        return run_directly(&binaries, &guest, options.shortage, on_line);
+    }
+    let why = if options.in_lab {
+        "as asked".to_owned()
     } else {
-        let why = if options.in_lab {
-            "as asked".to_owned()
-        } else {
-            kvm.to_string()
-        };
-        console::note(&format!(
-            "running in the lab, a nested host in software: {why}"
-        ));
-        run_in_lab(workspace, &binaries, &guest, options.shortage)?
+        kvm.to_string()
     };
-    Ok(if succeeded {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    console::note(&format!(
+        "running in the lab, a nested host in software: {why}"
+    ));
+    run_in_lab(workspace, &binaries, &guest, options.shortage, on_line)
 }
 
 fn run_directly(
     binaries: &Binaries,
     guest: &GuestImages,
     shortage: Option<Shortage>,
+    on_line: &mut dyn FnMut(&str),
 ) -> Result<bool, Box<dyn Error>> {
     let namespace = namespace::command();
     // A small file system takes a mount namespace; without one a limit on the size of files does as well.
@@ -98,8 +137,22 @@ fn run_directly(
         _ => Command::new(&binaries.e2e),
     };
     command.args(words(&binaries.faultvisor, guest, shortage));
-    let mut process = Guarded::spawn(command.stdin(Stdio::null()))?;
-    let ended = process.wait_until(Instant::now() + LIMIT)?;
+    // One pipe for both, as the lab has one console.
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?);
+    let mut process = Guarded::spawn(command.stderr(writer))?;
+    // The command holds the pipe's other end open.
+    drop(command);
+    let output = Transcript::record(reader)?;
+    let deadline = Instant::now() + LIMIT;
+    for index in 0.. {
+        match output.line(index, deadline) {
+            Ok(line) => on_line(&line.text),
+            Err(NoLine::Ended) => break,
+            Err(NoLine::TimedOut) => return Err(format!("killed after {LIMIT:?}").into()),
+        }
+    }
+    let ended = process.wait_until(deadline)?;
     let status = ended.ok_or_else(|| format!("killed after {LIMIT:?}"))?;
     Ok(status.success())
 }
@@ -109,6 +162,7 @@ fn run_in_lab(
     binaries: &Binaries,
     guest: &GuestImages,
     shortage: Option<Shortage>,
+    on_line: &mut dyn FnMut(&str),
 ) -> Result<bool, Box<dyn Error>> {
     let lab = lab::build(workspace, &console::note)?;
     let mut payload = Payload::new(&lab)?;
@@ -119,12 +173,7 @@ fn run_in_lab(
     let words = words(Path::new("/payload/faultvisor"), &inside, shortage);
     let words: Vec<String> = words.iter().map(|word| tool::quoted(word)).collect();
     let script = format!("/payload/e2e {}", words.join(" "));
-    let outcome = lab.run(
-        payload,
-        &script,
-        &Settings::with_limit(LIMIT),
-        console::line,
-    )?;
+    let outcome = lab.run(payload, &script, &Settings::with_limit(LIMIT), on_line)?;
     let (up, total) = (outcome.up_after.as_secs_f64(), outcome.total.as_secs_f64());
     console::note(&format!(
         "the lab was up after {up:.1} s and ran for {total:.1} s"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 use faultvisor_tests::child::Guarded;
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
-use faultvisor_tests::lab::{self, Payload, Settings};
+use faultvisor_tests::lab::{self, Payload, ScratchDisk, Settings};
 use faultvisor_tests::packages;
-use faultvisor_tests::suite::{Outcome, Record, Report, TestResult, chain};
+use faultvisor_tests::suite::{Outcome, Record, Report, Size, TestResult, chain};
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
@@ -20,17 +21,41 @@ use faultvisor_tests::workspace::Workspace;
 use crate::binaries::{self, Binaries};
 use crate::{console, namespace, python};
 
-/// All tests on this machine, or all tests in the lab, take less by far.
-const LIMIT: Duration = Duration::from_secs(12 * 60);
+/// All tests on this machine, or all tests in the lab, take less by far; in the full size, longer than one waits.
+const fn limit(size: Size) -> Duration {
+    Duration::from_secs(60 * size.choose(25, 600))
+}
+
+/// The lab's disk for images, which takes only the space that is written to.
+const fn scratch_mebibytes(size: Size) -> u64 {
+    size.choose(4 << 10, 32 << 10)
+}
 
 /// The end-to-end tests' results and the logs of those that failed.
 pub type Results = (Vec<TestResult>, BTreeMap<String, Vec<String>>);
 
-/// Runs the end-to-end tests whose names hold one of `names`; all if there are none.
-pub fn run(workspace: &Workspace, names: &[String]) -> Result<Results, Box<dyn Error>> {
+/// Which tests to run.
+pub struct Choice<'a> {
+    /// Those whose names hold one of these; all if there are none.
+    pub names: &'a [String],
+    /// In the full size, only those that have one.
+    pub size: Size,
+}
+
+/// Runs the chosen end-to-end tests.
+pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dyn Error>> {
     let kvm = Kvm::probe();
     let binaries = binaries::build(workspace)?;
     let guest = guest::build(workspace, &console::note);
+    if let Ok(images) = &guest
+        && let Err(error) = guest::build_tools(workspace, images, &console::note)
+    {
+        if in_ci() {
+            return Err(error.into());
+        }
+        // The tests that need them are skipped, and say so.
+        console::note(&chain(&error));
+    }
     let (here, in_lab): (&[&str], &[&str]) = match kvm {
         Kvm::Direct => (&["nothing", "kvm", "linux"], &[]),
         Kvm::SoftwareOnly { .. } => (&["nothing", "kvm"], &["linux"]),
@@ -50,29 +75,33 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<Results, Box<dyn E
     if !here.is_empty() {
         console::note("end-to-end tests on this machine");
         let python = python::with_qmp(workspace);
-        if let Err(error) = packages::ensure_installed(&[packages::QEMU_IO], &console::note) {
-            // The test that needs it is skipped, and says so.
+        let qemu_utils = [packages::QEMU_IO, packages::QEMU_IMG];
+        if let Err(error) = packages::ensure_installed(&qemu_utils, &console::note) {
+            // The tests that need them are skipped, and say so.
             console::note(&error.to_string());
         }
+        let disks = workspace.target().join("disks");
+        fs::create_dir_all(&disks)?;
+        let mut command = command_here(&binaries, &images, &disks, choice);
+        if let Some(python) = &python {
+            command.arg("--python").arg(python);
+        }
         add(run_here(
-            &binaries,
-            &images,
-            python.as_deref(),
-            here,
-            names,
+            command.args(selection(here, choice.names)),
+            choice.size,
         )?);
     }
     // A lab takes its time to start, and is not needed for nothing.
-    if !selected(&binaries, in_lab, names)?.is_empty() {
+    if !selected(&binaries, in_lab, choice)?.is_empty() {
         console::note(&format!("end-to-end tests in the lab, for {kvm}"));
         let lab = guest.map_err(Box::<dyn Error>::from).and_then(|guest| {
             let lab = lab::build(workspace, &console::note)?;
             Ok((guest, lab))
         });
         add(match lab {
-            Ok((guest, lab)) => run_in_lab(&binaries, &guest, &lab, in_lab, names)?,
+            Ok((guest, lab)) => run_in_lab(&binaries, &guest, &lab, in_lab, choice)?,
             Err(error) => (
-                without_lab(&binaries, in_lab, names, &chain(error.as_ref()))?,
+                without_lab(&binaries, in_lab, choice, &chain(error.as_ref()))?,
                 BTreeMap::new(),
             ),
         });
@@ -80,7 +109,7 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<Results, Box<dyn E
     Ok((results, logs))
 }
 
-fn options(needs: &[&str], names: &[String]) -> Vec<String> {
+fn selection(needs: &[&str], names: &[String]) -> Vec<String> {
     let mut options = Vec::new();
     for needed in needs {
         options.extend(["--needs".to_owned(), (*needed).to_owned()]);
@@ -94,18 +123,19 @@ fn options(needs: &[&str], names: &[String]) -> Vec<String> {
 fn take(report: &mut Report, line: &str) {
     match report.line(line) {
         Some(Record::Result(result)) => console::result(&result),
+        Some(Record::Note { text, .. }) => console::line(&format!("   {text}")),
         Some(_) => {}
         None => console::line(&format!("   │ {line}")),
     }
 }
 
-fn run_here(
+/// What runs tests on this machine, with where everything is.
+fn command_here(
     binaries: &Binaries,
     guest: &GuestImages,
-    python: Option<&Path>,
-    needs: &[&str],
-    names: &[String],
-) -> Result<Results, Box<dyn Error>> {
+    disks: &Path,
+    choice: &Choice<'_>,
+) -> Command {
     let mut command = match namespace::command() {
         Some(mut unshare) => {
             unshare.arg(&binaries.e2e);
@@ -121,16 +151,20 @@ fn run_here(
         .arg("--guest")
         .arg(guest.directory())
         .arg("--bare-guest")
-        .arg(&binaries.bare_guest);
-    if let Some(python) = python {
-        command.arg("--python").arg(python);
+        .arg(&binaries.bare_guest)
+        .arg("--disks")
+        .arg(disks);
+    if choice.size == Size::Full {
+        command.arg("--full-size");
     }
     command
-        .args(options(needs, names))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let deadline = Instant::now() + LIMIT;
-    let mut process = Guarded::spawn(&mut command)?;
+}
+
+fn run_here(command: &mut Command, size: Size) -> Result<Results, Box<dyn Error>> {
+    let limit = limit(size);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let deadline = Instant::now() + limit;
+    let mut process = Guarded::spawn(command)?;
     let output = process
         .child()
         .stdout
@@ -144,7 +178,7 @@ fn run_here(
             Ok(line) => take(&mut report, &line.text),
             Err(NoLine::Ended) => break,
             Err(NoLine::TimedOut) => {
-                ended = Some(format!("killed after {LIMIT:?}"));
+                ended = Some(format!("killed after {limit:?}"));
                 break;
             }
         }
@@ -157,13 +191,18 @@ fn run_in_lab(
     guest: &GuestImages,
     lab: &lab::Images,
     needs: &[&str],
-    names: &[String],
+    choice: &Choice<'_>,
 ) -> Result<Results, Box<dyn Error>> {
     let mut payload = Payload::new(lab)?;
     payload.copy("/payload/faultvisor", &binaries.faultvisor)?;
     payload.copy("/payload/e2e", &binaries.e2e)?;
     payload.copy("/payload/bare-guest", &binaries.bare_guest)?;
     let inside = payload.guest(guest)?;
+    payload.optional_tools(guest, &inside)?;
+    if let Some(qemu_img) = tool::find(packages::QEMU_IMG.program) {
+        payload.program(&qemu_img)?;
+    }
+    let scratch_disk = ScratchDisk::new(lab, scratch_mebibytes(choice.size))?;
     let words = [
         "/payload/e2e",
         "run",
@@ -171,21 +210,24 @@ fn run_in_lab(
         "/payload/faultvisor",
         "--bare-guest",
         "/payload/bare-guest",
+        "--disks",
+        lab::SCRATCH,
         "--guest",
     ]
     .map(str::to_owned);
     let words = words
         .into_iter()
         .chain([inside.directory().display().to_string()])
-        .chain(options(needs, names));
+        .chain((choice.size == Size::Full).then(|| "--full-size".to_owned()))
+        .chain(selection(needs, choice.names));
     let script = words
         .map(|word| tool::quoted(&word))
         .collect::<Vec<_>>()
         .join(" ");
     let mut report = Report::default();
-    let ran = lab.run(payload, &script, &Settings::with_limit(LIMIT), |line| {
-        take(&mut report, line);
-    });
+    let mut settings = Settings::with_limit(limit(choice.size));
+    settings.scratch_disk = Some(scratch_disk.path().to_path_buf());
+    let ran = lab.run(payload, &script, &settings, |line| take(&mut report, line));
     let ended = match ran {
         Ok(outcome) => {
             let (up, total) = (outcome.up_after.as_secs_f64(), outcome.total.as_secs_f64());
@@ -203,12 +245,11 @@ fn run_in_lab(
 fn without_lab(
     binaries: &Binaries,
     needs: &[&str],
-    names: &[String],
+    choice: &Choice<'_>,
     why: &str,
 ) -> Result<Vec<TestResult>, Box<dyn Error>> {
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
     let why = format!("there is no lab: {why}");
-    let outcome = if in_ci {
+    let outcome = if in_ci() {
         Outcome::Failed(why)
     } else {
         Outcome::Skipped(why)
@@ -218,26 +259,32 @@ fn without_lab(
         outcome: outcome.clone(),
         seconds: 0.0,
     };
-    let names = selected(binaries, needs, names)?;
+    let names = selected(binaries, needs, choice)?;
     let results: Vec<TestResult> = names.into_iter().map(result).collect();
     results.iter().for_each(console::result);
     Ok(results)
 }
 
-/// The names of the tests that need one of `needs`, and are among `names` if there are any.
+/// Whether this is an automatic run, where nobody sees what is skipped.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// The names of the chosen tests that need one of `needs`.
 fn selected(
     binaries: &Binaries,
     needs: &[&str],
-    names: &[String],
+    choice: &Choice<'_>,
 ) -> Result<Vec<String>, ToolError> {
     if needs.is_empty() {
         return Ok(Vec::new());
     }
-    let list = tool::output(
-        Command::new(&binaries.e2e)
-            .arg("list")
-            .args(options(needs, names)),
-    )?;
+    let mut list = Command::new(&binaries.e2e);
+    list.arg("list").args(selection(needs, choice.names));
+    if choice.size == Size::Full {
+        list.arg("--full-size");
+    }
+    let list = tool::output(&mut list)?;
     let list = String::from_utf8_lossy(&list);
     Ok(list.lines().map(str::to_owned).collect())
 }

@@ -1,6 +1,6 @@
 //! A short run of the fuzz targets in `fuzz/`. They are libFuzzer's, with the coverage that the stable compiler can give
-//! and without sanitizers: what they check is said by `faultvisor_monitor::fuzzing`. `cargo fuzz run` on nightly is for
-//! long runs.
+//! and without sanitizers: what they check is said by `faultvisor_monitor::fuzzing` and `faultvisor_devices::fuzzing`.
+//! `cargo fuzz run` on nightly is for long runs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::cargo::{self, Ran};
 use crate::console;
 
 /// The fuzz targets.
-const TARGETS: [&str; 3] = ["lexer", "session", "json_rpc"];
+const TARGETS: [&str; 4] = ["lexer", "session", "json_rpc", "block"];
 /// How long each of them runs.
 const SECONDS: u32 = 5;
 const TARGET: &str = "x86_64-unknown-linux-gnu";

@@ -5,11 +5,12 @@ use std::error::Error;
 use std::process::{Command, ExitCode};
 
 use clap::{Args, ValueEnum};
-use faultvisor_tests::suite::{Outcome, TestResult, chain};
+use faultvisor_tests::suite::{Outcome, Size, TestResult, chain};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::cargo::{self, Ran};
-use crate::{binaries, console, e2e, fuzz};
+use crate::e2e::Choice;
+use crate::{binaries, console, demo, e2e, fuzz};
 
 /// What to run.
 #[derive(Args)]
@@ -33,11 +34,18 @@ enum Stage {
     Fuzz,
     /// Tests with guests, on this machine's KVM and in the lab.
     E2e,
+    /// `cargo xtask demo`, which counts as one test.
+    Demo,
+    /// The end-to-end tests that have one, in their full size. It takes hours, and runs only if asked for.
+    Soak,
 }
 
 /// Runs the stages; fails if anything in them does.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
-    let has = |stage| options.stages.is_empty() || options.stages.contains(&stage);
+    let has = |stage| match options.stages.as_slice() {
+        [] => stage != Stage::Soak,
+        stages => stages.contains(&stage),
+    };
     let mut all = Tally::default();
     if has(Stage::Checks) {
         for (name, mut command) in checks(workspace) {
@@ -65,20 +73,15 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         }
     }
     if has(Stage::E2e) {
-        match e2e::run(workspace, &options.names) {
-            Ok((results, logs)) => {
-                all.results.extend(results);
-                all.logs.extend(logs);
-            }
-            Err(error) => {
-                let outcome = Outcome::Failed(chain(error.as_ref()));
-                all.results.push(TestResult {
-                    name: "end-to-end tests".to_owned(),
-                    outcome,
-                    seconds: 0.0,
-                });
-            }
-        }
+        all.add_end_to_end(workspace, &options.names, Size::Small);
+    }
+    if has(Stage::Demo) {
+        const NAME: &str = "the demonstration";
+        console::note(NAME);
+        all.add(NAME, demo::run(workspace), Shown::Every);
+    }
+    if has(Stage::Soak) {
+        all.add_end_to_end(workspace, &options.names, Size::Full);
     }
     console::summary(&all.results, &all.logs);
     let failed = all
@@ -174,5 +177,19 @@ impl Tally {
             console::line(&format!("   {passed} {name} passed"));
         }
         self.results.extend(ran.results);
+    }
+
+    fn add_end_to_end(&mut self, workspace: &Workspace, names: &[String], size: Size) {
+        match e2e::run(workspace, &Choice { names, size }) {
+            Ok((results, logs)) => {
+                self.results.extend(results);
+                self.logs.extend(logs);
+            }
+            Err(error) => self.results.push(TestResult {
+                name: "end-to-end tests".to_owned(),
+                outcome: Outcome::Failed(chain(error.as_ref())),
+                seconds: 0.0,
+            }),
+        }
     }
 }

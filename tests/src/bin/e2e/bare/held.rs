@@ -9,7 +9,8 @@ use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use serde_json::{Value, json};
 
-use super::{check_state, image, limit_file_size};
+use super::resize::{check_size, resize};
+use super::{check_event, check_state, image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
@@ -17,15 +18,23 @@ pub const TESTS: &[Test] = tests![
     a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again,
     a_system_reset_while_requests_are_held_forgets_them,
     quit_while_requests_are_held_ends_the_program,
+    requests_held_on_four_queues_are_all_answered_once,
+    a_system_reset_while_four_queues_are_held_forgets_them,
+    quit_while_four_queues_are_held_ends_the_program,
+    a_disk_that_grows_while_requests_are_held_does_them_after_that,
+    a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done,
 ];
 
 const COUNT: usize = 250;
 const FIRST: usize = 100;
 
+/// Sectors of the disk.
+const SECTORS: u64 = 4096;
+
 /// A machine that has stopped because of its burst of writes.
 fn stopped(context: &Context, script: &str) -> Result<(BareMachine, Qmp, Value), Failure> {
-    let disk = image(context, "disk", 1, 4096)?;
-    let plan = Plan::new(context, script)?.disk(&disk, "id=d0,werror=stop");
+    let disk = image(context, "disk", 1, usize::try_from(SECTORS)?)?;
+    let plan = Plan::new(context, script)?.disk(&disk, "id=d0,werror=stop,num-queues=4");
     let mut machine = plan.environment("FAULTVISOR_LOG", "info").start()?;
     let mut client = machine.client()?;
     let tag = client.execute("get-block-io-error-event", None, SOON)?;
@@ -169,5 +178,184 @@ fn quit_while_requests_are_held_ends_the_program(context: &Context) -> Result<()
         fs::read(context.path("disk"))? == content(1, 0, 4096),
         "a held write was done"
     );
+    Ok(())
+}
+
+/// Of each of four queues.
+const EACH: usize = 100;
+
+/// A machine that has stopped with writes of four queues held: all that each queue has been given. They are of 8 sectors
+/// each, one behind the other from [`FIRST`] on.
+fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Qmp, Value), Failure> {
+    let mut steps = String::new();
+    for queue in 0..4 {
+        let first = FIRST + queue * 8 * EACH;
+        steps.push_str(&format!(
+            "queue 0 {queue}\nstart 0 write {EACH} {first} 8 5\n"
+        ));
+    }
+    for queue in 0..4 {
+        steps.push_str(&format!("queue 0 {queue}\nwait 0\n"));
+    }
+    let script = format!("setup 0 queues=4\nchoose\n{steps}choose\nexit off");
+    let (machine, mut client, tag) = stopped(context, &script)?;
+    // The machine stops before the guest has started all of them. Each time it goes on, it gets a little further.
+    let deadline = Instant::now() + SOON;
+    loop {
+        client.wait_for_event("STOP", SOON)?;
+        if machine.machine.serial().text().matches(" started ").count() == 4 {
+            break;
+        }
+        check!(Instant::now() < deadline, "the guest does not get on");
+        client.execute("cont", None, SOON)?;
+    }
+    // Answered when nothing is in flight any more: what comes from here on is of the next round.
+    client.execute("stop", None, SOON)?;
+    client.take_events();
+    // Now all of them are taken and submitted, the last queue's too.
+    client.execute("cont", None, SOON)?;
+    errors_and_stop(&mut client, &tag, 4 * EACH)?;
+    check_state(&mut client, "io-error", "failed")?;
+    Ok((machine, client, tag))
+}
+
+/// Fails unless the image holds what the writes put there, and elsewhere what it was made with.
+fn check_written(context: &Context) -> Result<(), Failure> {
+    let mut expected = content(1, 0, usize::try_from(SECTORS)?);
+    let written = content(5, u64::try_from(FIRST)?, 4 * 8 * EACH);
+    expected[FIRST * 512..][..written.len()].copy_from_slice(&written);
+    check!(fs::read(context.path("disk"))? == expected, "other bytes");
+    Ok(())
+}
+
+/// Each queue's requests have been answered once, and well.
+fn check_answers(machine: &mut BareMachine) -> Result<(), Failure> {
+    for _ in 0..4 {
+        machine.report("done")?.expect(u64::try_from(EACH)?, 0, 0)?;
+    }
+    machine.report("choose")?;
+    machine.machine.type_text("c")?;
+    machine.ends_well()
+}
+
+fn requests_held_on_four_queues_are_all_answered_once(context: &Context) -> Result<(), Failure> {
+    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
+    limit_file_size(&machine.machine, None)?;
+    client.execute("cont", None, SOON)?;
+    check_answers(&mut machine)?;
+    check_written(context)
+}
+
+fn a_system_reset_while_four_queues_are_held_forgets_them(
+    context: &Context,
+) -> Result<(), Failure> {
+    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
+    client.execute("system_reset", None, SOON)?;
+    client.wait_for_event("RESET", SOON)?;
+    limit_file_size(&machine.machine, None)?;
+    client.execute("cont", None, SOON)?;
+    machine.report("choose")?;
+    check_state(&mut client, "running", "ok")?;
+    let image = fs::read(context.path("disk"))?;
+    check!(
+        image == content(1, 0, usize::try_from(SECTORS)?),
+        "a forgotten write was done"
+    );
+    // The same once more, and now all of it works.
+    machine.machine.type_text("c")?;
+    check_answers(&mut machine)?;
+    check_written(context)
+}
+
+fn quit_while_four_queues_are_held_ends_the_program(context: &Context) -> Result<(), Failure> {
+    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
+    client.execute("quit", None, SOON)?;
+    machine.ends_well()?;
+    let image = fs::read(context.path("disk"))?;
+    check!(
+        image == content(1, 0, usize::try_from(SECTORS)?),
+        "a held write was done"
+    );
+    Ok(())
+}
+
+fn a_disk_that_grows_while_requests_are_held_does_them_after_that(
+    context: &Context,
+) -> Result<(), Failure> {
+    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
+    limit_file_size(&machine.machine, None)?;
+    resize(&mut client, "d0", 2 * SECTORS)?;
+    check_size(context, &mut client, 2 * SECTORS)?;
+    check_state(&mut client, "io-error", "failed")?;
+    client.execute("cont", None, SOON)?;
+    check_answers(&mut machine)?;
+    resize_file(context, SECTORS)?;
+    check_written(context)
+}
+
+/// Cuts off what has only been added.
+fn resize_file(context: &Context, sectors: u64) -> Result<(), Failure> {
+    let path = context.path("disk");
+    let added = fs::read(&path)?.split_off(usize::try_from(sectors * 512)?);
+    check!(
+        added.iter().all(|byte| *byte == 0),
+        "what was added is not zero"
+    );
+    fs::File::options()
+        .write(true)
+        .open(path)?
+        .set_len(sectors * 512)?;
+    Ok(())
+}
+
+fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
+    context: &Context,
+) -> Result<(), Failure> {
+    /// In the middle of the third queue's writes, and of a write.
+    const LEFT: usize = FIRST + 2 * 8 * EACH + 8 * 50 + 4;
+    let (mut machine, mut client, tag) = stopped_with_four_queues(context)?;
+    limit_file_size(&machine.machine, None)?;
+    let left = u64::try_from(LEFT)?;
+    resize(&mut client, "d0", left)?;
+    client.execute("cont", None, SOON)?;
+    // Those that were within the end have been done; of the others nothing was.
+    let mut events = Vec::new();
+    while events
+        .last()
+        .is_none_or(|event: &Value| event["event"] != "STOP")
+    {
+        events.push(client.next_event(SOON)?);
+    }
+    client.execute("stop", None, SOON)?;
+    events.extend(client.take_events());
+    let failed = events
+        .iter()
+        .filter(|event| event["event"] == "BLOCK_IO_ERROR" && event["tag"] == tag);
+    let data = [
+        ("operation", json!("write")),
+        ("action", json!("stop")),
+        ("reason", json!("Input/output error")),
+    ];
+    let mut errors = 0;
+    for event in failed {
+        check_event(event, "BLOCK_IO_ERROR", &data)?;
+        errors += 1;
+    }
+    check_eq!(errors, EACH + 50);
+    check_state(&mut client, "io-error", "failed")?;
+    check_size(context, &mut client, left)?;
+    let mut expected = content(1, 0, LEFT);
+    let written = content(5, u64::try_from(FIRST)?, LEFT - 4 - FIRST);
+    expected[FIRST * 512..][..written.len()].copy_from_slice(&written);
+    check!(fs::read(context.path("disk"))? == expected, "other bytes");
+    // With room for them they are done, and only then is the guest told.
+    resize(&mut client, "d0", SECTORS)?;
+    client.execute("cont", None, SOON)?;
+    check_answers(&mut machine)?;
+    let mut expected = content(1, 0, LEFT);
+    expected.resize(usize::try_from(SECTORS * 512)?, 0);
+    let written = content(5, u64::try_from(FIRST)?, 4 * 8 * EACH);
+    expected[FIRST * 512..][..written.len()].copy_from_slice(&written);
+    check!(fs::read(context.path("disk"))? == expected, "other bytes");
     Ok(())
 }

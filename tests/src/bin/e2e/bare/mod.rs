@@ -13,11 +13,15 @@ pub mod measurement;
 pub mod power;
 mod pty;
 pub mod qcow2;
+pub mod queues;
 pub mod races;
+pub mod ranges;
+pub mod resize;
 pub mod sockets;
 pub mod space;
 pub mod statistics;
 pub mod terminal;
+pub mod write_cache;
 
 use std::path::PathBuf;
 

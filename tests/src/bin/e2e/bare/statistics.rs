@@ -1,6 +1,7 @@
 //! What a disk did is counted exactly.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
 use faultvisor_tests::qmp::Qmp;
@@ -8,23 +9,24 @@ use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use serde_json::{Value, json};
 
-use super::{image, limit_file_size};
+use super::{check_event, image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     every_request_is_counted_once_as_what_it_came_to,
+    a_flush_that_fails_is_counted_as_one_and_is_an_error_of_writing,
     the_statistics_of_a_storm_add_up_while_clients_look_on,
     the_nodes_are_what_the_disks_have_their_data_on,
 ];
 
 /// The statistics of the first disk.
-fn statistics(client: &mut Qmp) -> Result<Value, Failure> {
+pub(super) fn statistics(client: &mut Qmp) -> Result<Value, Failure> {
     let answer = client.execute("query-blockstats", None, SOON)?;
     Ok(answer[0]["stats"].clone())
 }
 
 /// Fails unless these numbers are these, and every other one but times is zero.
-fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure> {
+pub(super) fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure> {
     let members = stats.as_object().into_iter().flatten();
     for (name, value) in members.filter(|(name, value)| value.is_u64() && !name.ends_with("_ns")) {
         let found = expected.iter().find(|(expected, _)| expected == name);
@@ -39,7 +41,7 @@ fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure>
 }
 
 /// Lets the guest go on.
-fn go(machine: &mut BareMachine) -> Result<(), Failure> {
+pub(super) fn go(machine: &mut BareMachine) -> Result<(), Failure> {
     Ok(machine.machine.type_text("c")?)
 }
 
@@ -101,6 +103,46 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
         expected[4].1 = 108 * 512;
         check_numbers(&statistics(&mut client)?, &expected)?;
         go(&mut machine)?;
+        machine.ends_well()?;
+    }
+    Ok(())
+}
+
+fn a_flush_that_fails_is_counted_as_one_and_is_an_error_of_writing(
+    context: &Context,
+) -> Result<(), Failure> {
+    // A file of no length on a file system that can make nothing durable.
+    let disk = PathBuf::from(format!("/proc/{}/oom_score_adj", std::process::id()));
+    for aio in ["io_uring", "threads"] {
+        let script = "setup 0\nchoose\nburst 0 flush 3\nchoose\nflush 0\nexit off";
+        let options = format!("id=d0,aio={aio},werror=report,file.locking=off");
+        let mut machine = Plan::new(context, script)?.disk(&disk, &options).start()?;
+        machine.report("choose")?;
+        let mut client = machine.client()?;
+        let tag = client.execute("get-block-io-error-event", None, SOON)?;
+        go(&mut machine)?;
+        machine.report("done")?.expect(0, 3, 0)?;
+        machine.report("choose")?;
+        let stats = statistics(&mut client)?;
+        check_numbers(&stats, &[("failed_flush_operations", 3)])?;
+        check!(
+            stats["flush_total_time_ns"].as_u64() > Some(0),
+            "no time: {stats}"
+        );
+        let errors = client.take_events();
+        let errors = errors.iter().filter(|event| event["tag"] == tag);
+        let data = [
+            ("operation", json!("write")),
+            ("action", json!("report")),
+            ("reason", json!("Invalid argument")),
+        ];
+        let mut count = 0;
+        for error in errors {
+            check_event(error, "BLOCK_IO_ERROR", &data)?;
+            count += 1;
+        }
+        check_eq!(count, 3);
+        client.execute("quit", None, SOON)?;
         machine.ends_well()?;
     }
     Ok(())

@@ -216,7 +216,7 @@ fn measure_in_lab(
 }
 
 /// The files of [`FIRMWARE`] in the directories where QEMU looks for them.
-fn firmware(qemu: &Path) -> Result<Vec<PathBuf>, ToolError> {
+pub fn firmware(qemu: &Path) -> Result<Vec<PathBuf>, ToolError> {
     let directories = tool::output(Command::new(qemu).args(["-L", "help"]))?;
     let directories = String::from_utf8_lossy(&directories).into_owned();
     let find = |name: &&str| {

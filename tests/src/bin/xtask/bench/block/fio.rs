@@ -4,11 +4,11 @@ use std::error::Error;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use faultvisor_tests::cpu_time;
 use faultvisor_tests::packages;
 use faultvisor_tests::tool;
 use serde_json::Value;
 
-use super::cpu_time;
 use super::job::{Job, Kind, Order, Sample};
 use super::medium::{Cache, Medium};
 
@@ -61,38 +61,46 @@ impl Fio {
 
     fn command(&self, medium: &Medium, job: Job) -> Result<Command, Box<dyn Error>> {
         let mut command = tool::command(packages::FIO.program)?;
-        let kind = match (job.order, job.kind) {
-            (Order::Random, Kind::Read) => "randread",
-            (Order::Random, Kind::Write) => "randwrite",
-            (Order::Sequential, Kind::Read) => "read",
-            (Order::Sequential, Kind::Write) => "write",
-        };
-        let direct = match medium.cache {
-            Cache::None => 1,
-            Cache::Writeback => 0,
-        };
-        command.args([
-            "--name=job",
-            "--ioengine=io_uring",
-            "--thread",
-            "--output-format=json",
-        ]);
-        command.arg(format!("--filename={}", medium.image().display()));
-        command.args([format!("--rw={kind}"), format!("--direct={direct}")]);
-        command.args([
-            format!("--bs={}", job.bytes),
-            format!("--iodepth={}", job.depth),
-        ]);
-        // It submits and takes back as many at once as there are, as the guest does; by default it is one at a time.
-        command.arg(format!("--iodepth_batch_submit={}", job.depth));
-        command.arg(format!("--iodepth_batch_complete_max={}", job.depth));
-        command.arg("--iodepth_batch_complete_min=1");
-        // The guest does not remember either which blocks it had, and begins with the same state of the page cache.
-        command.args(["--norandommap", "--invalidate=0"]);
-        // From submission to completion.
-        command.args(["--lat_percentiles=1", "--clat_percentiles=0"]);
+        let image = medium.image().display().to_string();
+        command.args(options(job, &image, medium.cache));
+        // The page cache stays as the guest finds it, too.
+        command.args(["--output-format=json", "--invalidate=0"]);
         Ok(command)
     }
+}
+
+/// What makes fio do a job.
+pub fn options(job: Job, file: &str, cache: Cache) -> Vec<String> {
+    let kind = match (job.order, job.kind) {
+        (Order::Random, Kind::Read) => "randread",
+        (Order::Random, Kind::Write) => "randwrite",
+        (Order::Sequential, Kind::Read) => "read",
+        (Order::Sequential, Kind::Write) => "write",
+    };
+    let direct = match cache {
+        Cache::None => 1,
+        Cache::Writeback => 0,
+    };
+    let Job { bytes, depth, .. } = job;
+    vec![
+        "--name=job".to_owned(),
+        "--ioengine=io_uring".to_owned(),
+        "--thread".to_owned(),
+        format!("--filename={file}"),
+        format!("--rw={kind}"),
+        format!("--direct={direct}"),
+        format!("--bs={bytes}"),
+        format!("--iodepth={depth}"),
+        // It submits and takes back as many at once as there are, as the guest does; by default it is one at a time.
+        format!("--iodepth_batch_submit={depth}"),
+        format!("--iodepth_batch_complete_max={depth}"),
+        "--iodepth_batch_complete_min=1".to_owned(),
+        // The guest does not remember either which blocks it had.
+        "--norandommap".to_owned(),
+        // From submission to completion.
+        "--lat_percentiles=1".to_owned(),
+        "--clat_percentiles=0".to_owned(),
+    ]
 }
 
 /// What is needed of fio's report.

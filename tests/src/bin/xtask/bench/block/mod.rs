@@ -4,9 +4,9 @@
 //! that of all threads of the VMM but the one that runs the guest, the kernel's io_uring workers included. fio's is that
 //! of its whole process, less what it takes to start.
 
-mod cpu_time;
 mod fio;
 mod job;
+mod lab;
 mod medium;
 mod table;
 mod vmm;
@@ -14,9 +14,10 @@ mod vmm;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use faultvisor_tests::cpu_time;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::packages;
 use faultvisor_tests::workspace::Workspace;
@@ -27,7 +28,7 @@ use self::job::{Job, Sample};
 use self::medium::{Cache, Medium};
 use self::table::{Entry, Group, Table};
 use self::vmm::{Guests, Vmm};
-use super::qemu;
+use super::{boot, qemu};
 use crate::{binaries, console};
 
 /// How to measure disks.
@@ -48,9 +49,15 @@ pub struct Options {
     /// Whether the host's page cache is passed by, or has all of the file.
     #[arg(long, value_enum, default_value_t = Cache::None)]
     cache: Cache,
-    /// For how many seconds each run is put off while something else keeps the machine busy.
+    /// For how many seconds each run is put off, or done again, while something else keeps the machine busy.
     #[arg(long, default_value_t = 0)]
     patience: u64,
+    /// Another build of Faultvisor, to be measured beside this one.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
+    /// Run fio in Linux guests in the lab, instead of the bare-metal guest and fio here.
+    #[arg(long, conflicts_with_all = ["directory", "cache", "patience", "baseline"])]
+    in_lab: bool,
     /// Only these; all if not given.
     #[arg(long = "only", value_enum)]
     contenders: Vec<Contender>,
@@ -59,18 +66,34 @@ pub struct Options {
     jobs: Vec<String>,
 }
 
+/// So many CPUs busy with something else are too many to measure beside.
+const DISTURBED: f64 = 0.25;
+
 /// Who is measured, in the order in which they are.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Contender {
     Faultvisor,
+    /// The build that `--baseline` names.
+    Baseline,
     Microvm,
     Fio,
+}
+
+impl Options {
+    fn jobs(&self) -> Vec<Job> {
+        let is_chosen = |job: &Job| {
+            let name = job.to_string();
+            self.jobs.is_empty() || self.jobs.iter().any(|part| name.contains(part))
+        };
+        Job::all().into_iter().filter(is_chosen).collect()
+    }
 }
 
 impl Contender {
     fn name(self) -> &'static str {
         match self {
             Self::Faultvisor => table::FAULTVISOR,
+            Self::Baseline => table::BASELINE,
             Self::Microvm => table::MICROVM,
             Self::Fio => table::FIO,
         }
@@ -79,6 +102,9 @@ impl Contender {
 
 /// Measures, on this machine's KVM, whatever it can run.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    if options.in_lab {
+        return lab::perform(workspace, options);
+    }
     if let Kvm::NoKvm { why } = Kvm::probe() {
         return Err(format!("no guest can be measured here: {why}").into());
     }
@@ -91,6 +117,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     let time = Duration::from_millis(options.milliseconds);
     let bench = Bench {
         faultvisor: Vmm::Faultvisor(faultvisor),
+        baseline: options.baseline.clone().map(Vmm::Faultvisor),
         microvm: Vmm::Microvm(qemu()?),
         guests: Guests {
             kernel,
@@ -114,6 +141,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
 
 struct Bench {
     faultvisor: Vmm,
+    baseline: Option<Vmm>,
     microvm: Vmm,
     guests: Guests,
     fio: Fio,
@@ -124,27 +152,23 @@ impl Bench {
     /// All rounds of a job before the next one, the contenders taking turns, so that what a busy machine or disk does to
     /// one of them it does to all.
     fn measure(&self, options: &Options) -> Result<Table, Box<dyn Error>> {
-        let is_chosen =
-            |contender| options.contenders.is_empty() || options.contenders.contains(contender);
+        let is_chosen = |contender| {
+            (options.contenders.is_empty() || options.contenders.contains(contender))
+                && (*contender != Contender::Baseline || self.baseline.is_some())
+        };
         let contenders: Vec<Contender> = Contender::value_variants()
             .iter()
             .filter(|contender| is_chosen(contender))
             .copied()
             .collect();
         let mut table = Table::default();
-        for job in Job::all() {
-            let name = job.to_string();
-            if !options.jobs.is_empty() && !options.jobs.iter().any(|part| name.contains(part)) {
-                continue;
-            }
+        for job in options.jobs() {
             let mut entries: Vec<Entry> = contenders.iter().map(|it| entry(*it)).collect();
             for round in 0..options.runs {
                 // Nobody is always the one who comes after a certain other.
                 for turn in 0..contenders.len() {
                     let index = (round + turn) % contenders.len();
-                    cpu_time::await_quiet(Duration::from_secs(options.patience))?;
-                    let sample = self.run(contenders[index], job)?;
-                    print(&name, contenders[index], &sample);
+                    let sample = self.run_in_quiet(contenders[index], job, options.patience)?;
                     entries[index].samples.push(sample);
                 }
             }
@@ -153,12 +177,32 @@ impl Bench {
         Ok(table)
     }
 
-    fn run(&self, contender: Contender, job: Job) -> Result<Sample, Box<dyn Error>> {
-        match contender {
-            Contender::Faultvisor => self.guests.run(&self.faultvisor, &self.medium, job),
-            Contender::Microvm => self.guests.run(&self.microvm, &self.medium, job),
-            Contender::Fio => self.fio.run(&self.medium, job),
+    fn run_in_quiet(
+        &self,
+        contender: Contender,
+        job: Job,
+        patience: u64,
+    ) -> Result<Sample, Box<dyn Error>> {
+        let deadline = Instant::now() + Duration::from_secs(patience);
+        loop {
+            cpu_time::await_quiet(deadline)?;
+            let sample = self.run(contender, job)?;
+            print(job, contender, &sample);
+            if sample.others < DISTURBED || Instant::now() >= deadline {
+                return Ok(sample);
+            }
+            console::line("   disturbed, and done again");
         }
+    }
+
+    fn run(&self, contender: Contender, job: Job) -> Result<Sample, Box<dyn Error>> {
+        let vmm = match contender {
+            Contender::Faultvisor => &self.faultvisor,
+            Contender::Baseline => self.baseline.as_ref().ok_or("there is no baseline")?,
+            Contender::Microvm => &self.microvm,
+            Contender::Fio => return self.fio.run(&self.medium, job),
+        };
+        self.guests.run(vmm, &self.medium, job)
     }
 }
 
@@ -169,7 +213,7 @@ fn entry(contender: Contender) -> Entry {
     }
 }
 
-fn print(job: &str, contender: Contender, sample: &Sample) {
+fn print(job: Job, contender: Contender, sample: &Sample) {
     let Sample {
         rate,
         p50,
@@ -179,8 +223,9 @@ fn print(job: &str, contender: Contender, sample: &Sample) {
         ..
     } = sample;
     console::line(&format!(
-        "   {job:<16}  {:<12}  {rate:7.0} I/O/s  p50 {p50:6.0} µs  p99 {p99:6.0} µs  {cpu:6.1} µs of CPU an I/O  \
+        "   {:<16}  {:<12}  {rate:7.0} I/O/s  p50 {p50:6.0} µs  p99 {p99:6.0} µs  {cpu:6.1} µs of CPU an I/O  \
          ({others:.2} CPUs busy otherwise)",
+        job.to_string(),
         contender.name(),
     ));
 }

@@ -6,6 +6,7 @@ use super::job::{Job, Sample};
 
 /// The names by which contenders are compared.
 pub const FAULTVISOR: &str = "faultvisor";
+pub const BASELINE: &str = "baseline";
 pub const MICROVM: &str = "qemu-microvm";
 pub const FIO: &str = "fio";
 
@@ -56,11 +57,24 @@ struct Comparison {
 }
 
 enum Aim {
+    None,
     AtLeast(f64),
     AtMost(f64),
 }
 
-const COMPARISONS: [Comparison; 3] = [
+const COMPARISONS: [Comparison; 5] = [
+    Comparison {
+        with: BASELINE,
+        what: "the baseline's I/O/s",
+        of: |sample| sample.rate,
+        aim: Aim::None,
+    },
+    Comparison {
+        with: BASELINE,
+        what: "its CPU time",
+        of: |sample| sample.cpu,
+        aim: Aim::None,
+    },
     Comparison {
         with: MICROVM,
         what: "QEMU's I/O/s",
@@ -84,11 +98,12 @@ const COMPARISONS: [Comparison; 3] = [
 impl Aim {
     fn verdict(&self, ratio: f64) -> String {
         let (words, aim, is_met) = match *self {
+            Self::None => return String::new(),
             Self::AtLeast(aim) => ("at least", aim, ratio >= aim),
             Self::AtMost(aim) => ("at most", aim, ratio <= aim),
         };
         let verdict = if is_met { "met" } else { "missed" };
-        format!("({words} {aim}: {verdict})")
+        format!(" ({words} {aim}: {verdict})")
     }
 }
 
@@ -110,7 +125,14 @@ impl Entry {
         let slowest = rates().fold(f64::INFINITY, f64::min);
         let fastest = rates().fold(0.0, f64::max);
         let rate = self.median(|sample| sample.rate);
-        let kicks = self.median(|sample| sample.kicks.unwrap_or(f64::NAN));
+        // Not everything is known of everybody.
+        let known = |value: f64| {
+            if value.is_nan() {
+                "-".to_owned()
+            } else {
+                format!("{value:.2}")
+            }
+        };
         [
             job.to_string(),
             self.name.to_owned(),
@@ -120,12 +142,8 @@ impl Entry {
             format!("{:.0}", self.median(|sample| sample.p50)),
             format!("{:.0}", self.median(|sample| sample.p99)),
             format!("{:.1}", self.median(|sample| sample.cpu)),
-            if kicks.is_nan() {
-                "-".to_owned()
-            } else {
-                format!("{kicks:.2}")
-            },
-            format!("{:.2}", self.median(|sample| sample.others)),
+            known(self.median(|sample| sample.kicks.unwrap_or(f64::NAN))),
+            known(self.median(|sample| sample.others)),
         ]
     }
 }
@@ -139,7 +157,7 @@ impl Group {
             let ratio = ours.median(comparison.of) / theirs;
             let text = format!("{ratio:.2} of {}", comparison.what);
             Some(if self.job.has_target() {
-                format!("{text} {}", comparison.aim.verdict(ratio))
+                format!("{text}{}", comparison.aim.verdict(ratio))
             } else {
                 text
             })

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use faultvisor_tests::bare::Report;
+use faultvisor_tests::cpu_time::Snapshot;
 use faultvisor_tests::machine::Machine;
 use faultvisor_tests::microvm;
 
-use super::cpu_time::Snapshot;
 use super::job::{Job, Kind, Order, Sample};
 use super::medium::{Cache, Medium};
 
@@ -98,7 +98,7 @@ impl Guests {
         machine.type_text("!")?;
         machine.expect_exit(0, limit)?;
         let spent = after
-            .since(&before, vmm.vcpu_thread())
+            .since(&before, &[vmm.vcpu_thread()])
             .ok_or("no thread of the VMM runs the guest")?;
 
         let (measured, latencies) = (

@@ -29,7 +29,7 @@ struct Thread {
 /// CPU time between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {
-    /// The thread of that name.
+    /// The threads of those names.
     pub named: Duration,
     /// All other threads of the process.
     pub rest: Duration,
@@ -60,9 +60,9 @@ impl Snapshot {
         })
     }
 
-    /// What was spent since an earlier one; nothing if no thread has that name. What a thread did that ended meanwhile is
+    /// What was spent since an earlier one; nothing if no thread has any of those names. What a thread did that ended meanwhile is
     /// left out: those are workers that had been idle for seconds.
-    pub fn since(&self, earlier: &Self, name: &str) -> Option<Spent> {
+    pub fn since(&self, earlier: &Self, names: &[&str]) -> Option<Spent> {
         let mut spent = Spent {
             named: Duration::ZERO,
             rest: Duration::ZERO,
@@ -72,7 +72,7 @@ impl Snapshot {
         for (id, thread) in &self.threads {
             let before = earlier.threads.get(id).map(|thread| thread.time);
             let time = thread.time.saturating_sub(before.unwrap_or_default());
-            if thread.name == name {
+            if names.contains(&thread.name.as_str()) {
                 spent.named += time;
                 found = true;
             } else {
@@ -97,9 +97,8 @@ pub fn machine() -> io::Result<Duration> {
     busy(&stat).ok_or_else(|| io::Error::other("a strange /proc/stat"))
 }
 
-/// Waits until the machine is quiet, but no longer than that.
-pub fn await_quiet(patience: Duration) -> io::Result<()> {
-    let deadline = Instant::now() + patience;
+/// Waits until the machine is quiet, but no longer than until then.
+pub fn await_quiet(deadline: Instant) -> io::Result<()> {
     while Instant::now() < deadline {
         let before = machine()?;
         thread::sleep(LOOK);
@@ -176,8 +175,8 @@ mod tests {
             rest: MILLISECOND * 32,
             others: MILLISECOND * 18,
         };
-        assert_eq!(after.since(&before, "vcpu0"), Some(spent));
-        assert_eq!(after.since(&before, "vcpu1"), None);
+        assert_eq!(after.since(&before, &["vcpu0", "vcpu1"]), Some(spent));
+        assert_eq!(after.since(&before, &["vcpu1"]), None);
     }
 
     #[test]
@@ -194,6 +193,6 @@ mod tests {
         let name = fs::read_to_string("/proc/self/comm").unwrap();
         let before = Snapshot::of(std::process::id()).unwrap();
         let now = Snapshot::of(std::process::id()).unwrap();
-        assert!(now.since(&before, name.trim_end()).is_some());
+        assert!(now.since(&before, &[name.trim_end()]).is_some());
     }
 }

@@ -1,0 +1,282 @@
+//! What a driver that means harm, or a broken one, may do: made of bytes, each of which decides something.
+
+use super::driver::{
+    CHAINS, DATA_ROOM, QUEUES, data_of, header_of, indirect_table_of, status_of, table_of,
+};
+use super::medium::Behaviour;
+use super::memory;
+use crate::block::Errno;
+use crate::block::throttle::Measure;
+use crate::virtio::mmio::WINDOW;
+
+/// What one may do.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// Any register, any value.
+    Register(u64, u32),
+    /// An access of any width at any offset.
+    Access(u64, Vec<u8>),
+    /// The write cache, in the configuration space.
+    WriteCache(u8),
+    Kick(u32),
+    /// A request that may even be good.
+    Ask(Ask),
+    /// A descriptor that is nearly right: in a table, at an index.
+    Describe(u64, u16, Descriptor),
+    /// Available: a plausible head, and any index.
+    Offer(u16, u16),
+    Index(u16, u16),
+    /// Anything anywhere in the rings.
+    Scribble(u64, Vec<u8>),
+    Initialize,
+    Reset,
+    /// The machine's part.
+    SystemReset,
+    Pause,
+    Resume,
+    Resize(u64),
+    /// Hardly any of what is measured is allowed from now on, or as much as there is.
+    Limit(Option<Measure>),
+    /// A mark for writes.
+    Mark(u64),
+    /// The medium's part.
+    Behave(Behaviour),
+    Release,
+}
+
+/// Address, length, flags, next.
+pub type Descriptor = (u64, u32, u16, u16);
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub queue: u16,
+    /// Which of the places for one it takes.
+    pub place: u16,
+    pub kind: u32,
+    pub sector: u64,
+    /// Address and length of each part of its data.
+    pub data: Vec<(u64, u32)>,
+    /// First sector, sectors, flags: what the place holds, if its data is that.
+    pub ranges: Vec<(u64, u32, u32)>,
+    /// Whether its chain is in a table of its own.
+    pub indirect: bool,
+    pub kick: bool,
+}
+
+/// Bytes to decide with. When there are none left, the rest are zeroes.
+pub struct Choices<'a>(&'a [u8]);
+
+impl<'a> Choices<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn byte(&mut self) -> u8 {
+        self.0.split_off_first().copied().unwrap_or(0)
+    }
+
+    fn number<const N: usize>(&mut self) -> [u8; N] {
+        std::array::from_fn(|_| self.byte())
+    }
+
+    fn word(&mut self) -> u16 {
+        u16::from_le_bytes(self.number())
+    }
+
+    fn long(&mut self) -> u32 {
+        u32::from_le_bytes(self.number())
+    }
+
+    fn quad(&mut self) -> u64 {
+        u64::from_le_bytes(self.number())
+    }
+
+    /// One of 0 to `below`, which is not part of it.
+    pub fn below(&mut self, below: u8) -> u8 {
+        self.byte() % below
+    }
+
+    fn bytes(&mut self, most: u8) -> Vec<u8> {
+        (0..=self.below(most)).map(|_| self.byte()).collect()
+    }
+
+    fn queue(&mut self) -> u16 {
+        u16::from(self.byte()) % QUEUES
+    }
+
+    fn place(&mut self) -> u16 {
+        u16::from(self.byte()) % CHAINS
+    }
+
+    fn flag(&mut self) -> bool {
+        self.byte() & 1 != 0
+    }
+
+    /// Where something is, or might be.
+    fn address(&mut self) -> u64 {
+        let (kind, queue, place) = (self.below(16), self.queue(), self.place());
+        match kind {
+            0..=2 => header_of(queue, place),
+            3..=7 => data_of(queue, place),
+            8 | 9 => status_of(queue, place),
+            10 => indirect_table_of(queue, place),
+            11 => table_of(queue) + 2 * u64::from(self.word() % 0x800),
+            12 => memory::SEAM - u64::from(self.byte()),
+            13 => memory::END - u64::from(self.byte()),
+            14 => u64::MAX - u64::from(self.byte()),
+            _ => self.quad(),
+        }
+    }
+
+    fn length(&mut self) -> u32 {
+        match self.below(8) {
+            0 => 1,
+            1 => 16 * u32::from(self.below(5)),
+            2..=4 => 512 * u32::from(self.below(3)),
+            5 => u32::from(self.byte()),
+            6 => u32::from(self.word()),
+            _ => self.long(),
+        }
+    }
+
+    fn sector(&mut self) -> u64 {
+        match self.below(8) {
+            0..=5 => u64::from(self.below(70)),
+            6 => u64::MAX - u64::from(self.byte()),
+            _ => self.quad(),
+        }
+    }
+
+    fn kind(&mut self) -> u32 {
+        let known = [0, 0, 1, 1, 4, 8, 11, 11, 13, 13];
+        let kind = usize::from(self.below(12));
+        known.get(kind).copied().unwrap_or_else(|| self.long())
+    }
+
+    fn range(&mut self) -> (u64, u32, u32) {
+        let sector = self.sector();
+        let sectors = match self.below(8) {
+            0..=6 => u32::from(self.below(34)),
+            _ => self.long(),
+        };
+        let flags = match self.below(8) {
+            0..=3 => 0,
+            4..=6 => 1,
+            _ => self.long(),
+        };
+        (sector, sectors, flags)
+    }
+
+    fn ask(&mut self) -> Ask {
+        let (queue, place, shape) = (self.queue(), self.place(), self.byte());
+        let (kind, sector) = (self.kind(), self.sector());
+        let ranges: Vec<_> = match kind {
+            11 | 13 => (0..self.below(4)).map(|_| self.range()).collect(),
+            _ => Vec::new(),
+        };
+        let own = data_of(queue, place);
+        let data = match shape >> 2 & 7 {
+            // What such a request usually has.
+            0..=4 if matches!(kind, 11 | 13) => {
+                vec![(own, 16 * u32::try_from(ranges.len()).unwrap_or(0))]
+            }
+            0..=2 => vec![(own, 512 * u32::from(self.below(3)))],
+            3 => Vec::new(),
+            4 => vec![
+                (own, 300),
+                (own + 300, 724 - u32::from(self.below(2)) * 512),
+            ],
+            parts => (4..parts)
+                .map(|_| (self.address(), self.length()))
+                .collect(),
+        };
+        let data = data.into_iter().filter(|(_, length)| *length > 0).collect();
+        Ask {
+            queue,
+            place,
+            kind,
+            sector,
+            data,
+            ranges,
+            indirect: shape & 1 != 0,
+            kick: shape & 2 == 0,
+        }
+    }
+
+    fn register(&mut self) -> Deed {
+        let offset = 4 * u64::from(self.below(72));
+        let value = match self.below(8) {
+            0..=3 => u32::from(self.below(16)),
+            4 => 1 << self.below(32),
+            5 => u32::from(self.byte()) << 8,
+            _ => self.long(),
+        };
+        Deed::Register(offset, value)
+    }
+
+    fn description(&mut self) -> Deed {
+        let (queue, place, inner) = (self.queue(), self.place(), self.flag());
+        let (table, index) = if inner {
+            (indirect_table_of(queue, place), u16::from(self.below(8)))
+        } else {
+            (table_of(queue), u16::from(self.below(64)))
+        };
+        let flags = u16::from(self.below(8));
+        let next = match self.below(8) {
+            0 => self.word(),
+            _ => u16::from(self.below(64)),
+        };
+        Deed::Describe(table, index, (self.address(), self.length(), flags, next))
+    }
+
+    /// The next deed.
+    pub fn deed(&mut self) -> Deed {
+        match self.below(68) {
+            0..=23 => Deed::Ask(self.ask()),
+            24..=29 => self.description(),
+            30..=32 => Deed::Offer(self.queue(), u16::from(self.below(64))),
+            33 => Deed::Index(self.queue(), self.word()),
+            34..=36 => {
+                let at = table_of(self.queue()) + u64::from(self.word() % 0xff0);
+                Deed::Scribble(at, self.bytes(16))
+            }
+            37..=40 => Deed::Kick(match self.below(8) {
+                0 => self.long(),
+                _ => u32::from(self.queue()),
+            }),
+            41..=43 => self.register(),
+            44 => {
+                let at = u64::from(self.word()) % WINDOW;
+                Deed::Access(at, self.bytes(8))
+            }
+            45 | 46 => Deed::WriteCache(self.below(3)),
+            47..=49 => Deed::Initialize,
+            50 => Deed::Reset,
+            51 => Deed::SystemReset,
+            52 => Deed::Pause,
+            53..=55 => Deed::Resume,
+            56 | 57 => Deed::Resize(match self.below(8) {
+                0 => 0,
+                1 => u64::from(self.word()),
+                _ => 512 * u64::from(self.below(128)),
+            }),
+            58..=60 => Deed::Behave(match self.below(4) {
+                0 => Behaviour::Work,
+                1 => Behaviour::Withhold,
+                2 => Behaviour::Fail(Errno::EIO),
+                _ => Behaviour::Fail(Errno::ENOSPC),
+            }),
+            61..=63 => Deed::Release,
+            64..=66 => Deed::Limit(Measure::ALL.get(usize::from(self.below(8))).copied()),
+            _ => Deed::Mark(512 * u64::from(self.below(64))),
+        }
+    }
+}
+
+/// All places are in memory.
+const _: () = assert!(data_of(QUEUES - 1, CHAINS - 1) + DATA_ROOM <= memory::END);

@@ -1,0 +1,269 @@
+//! A backend that carries requests out at once, on a file in memory, and says so when it is told to.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::block::{
+    Access, Backend, Capabilities, Completion, Errno, Operation, Range, RangeLimits, Request,
+    SECTOR_SIZE, Token,
+};
+use crate::sync::{lock, wait_timeout};
+
+/// Far longer than anything here takes, however busy the host is.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a range may be.
+const LIMITS: RangeLimits = RangeLimits {
+    max_length: 32 * SECTOR_SIZE,
+    alignment: 4096,
+};
+
+/// What becomes of the requests that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// They are done.
+    Work,
+    /// They are done, and nobody is told before [`Control::release`].
+    Withhold,
+    /// They fail, and so does a change of size.
+    Fail(Errno),
+}
+
+/// The backend.
+pub struct Medium {
+    file: File,
+    access: Access,
+    shared: Arc<Shared>,
+}
+
+/// The other side's hold on a [`Medium`]. When it goes, nothing is withheld any more.
+pub struct Control(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    looked: Condvar,
+    event: EventFd,
+}
+
+struct State {
+    behaviour: Behaviour,
+    length: u64,
+    in_flight: BTreeSet<Token>,
+    withheld: Vec<Completion>,
+    ended: Vec<Completion>,
+    /// How many requests have come.
+    requests: u64,
+    /// How often the device has looked for completions.
+    looks: u64,
+}
+
+impl Medium {
+    /// So many zeroes.
+    pub fn new(length: u64, access: Access) -> (Self, Control) {
+        let file = memfd_create("medium", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, length).unwrap();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                behaviour: Behaviour::Work,
+                length,
+                in_flight: BTreeSet::new(),
+                withheld: Vec::new(),
+                ended: Vec::new(),
+                requests: 0,
+                looks: 0,
+            }),
+            looked: Condvar::new(),
+            event: EventFd::new(EFD_NONBLOCK).unwrap(),
+        });
+        let medium = Self {
+            file: file.into(),
+            access,
+            shared: shared.clone(),
+        };
+        (medium, Control(shared))
+    }
+
+    /// What the device makes sure of before it asks for anything.
+    fn check(&self, request: &Request, length: u64) {
+        let Request { operation, buffers } = request;
+        assert!(
+            self.access == Access::ReadWrite
+                || matches!(operation, Operation::Read { .. } | Operation::Flush),
+            "{operation:?} of a disk that is read only"
+        );
+        assert!(request.end() <= length, "{request:?} of {length} bytes");
+        match operation {
+            Operation::Read { offset } | Operation::Write { offset, .. } => {
+                assert!(buffers.length().is_multiple_of(SECTOR_SIZE), "{request:?}");
+                assert!(offset.is_multiple_of(SECTOR_SIZE), "{request:?}");
+            }
+            Operation::Flush => {}
+            Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => {
+                assert!((1..=32).contains(&ranges.len()), "{request:?}");
+                let longest = ranges.iter().map(|range| range.length).max();
+                assert!(longest <= Some(LIMITS.max_length), "{request:?}");
+            }
+        }
+    }
+
+    fn carry_out(&self, request: &Request) {
+        let Request { operation, buffers } = request;
+        match operation {
+            Operation::Read { offset } | Operation::Write { offset, .. } => {
+                let (mut at, mut rest) = (i64::try_from(*offset).unwrap(), buffers.clone());
+                while rest.length() > 0 {
+                    let moved = if operation.is_read() {
+                        rest.read_from(&self.file, at)
+                    } else {
+                        rest.write_to(&self.file, at, 0)
+                    };
+                    // EFAULT above all: a piece that is not the guest's.
+                    let moved = moved.unwrap_or_else(|errno| panic!("{request:?}: {errno}"));
+                    assert_ne!(moved, 0, "{request:?} ends early");
+                    at += i64::try_from(moved).unwrap();
+                    rest = rest.after(moved);
+                }
+            }
+            Operation::Flush => {}
+            Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => {
+                ranges.iter().for_each(|range| self.punch(*range));
+            }
+        }
+    }
+
+    fn punch(&self, range: Range) {
+        if range.length > 0 {
+            let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(&self.file, mode, range.offset, range.length).unwrap();
+        }
+    }
+}
+
+impl Backend for Medium {
+    fn submit(&mut self, token: Token, request: Arc<Request>) {
+        let mut state = lock(&self.shared.state);
+        assert!(state.in_flight.insert(token), "{token:?} is in flight");
+        state.requests += 1;
+        let mut completion = Completion {
+            token,
+            result: Ok(()),
+        };
+        self.check(&request, state.length);
+        if let Behaviour::Fail(errno) = state.behaviour {
+            completion.result = Err(errno);
+        } else {
+            self.carry_out(&request);
+        }
+        if state.behaviour == Behaviour::Withhold {
+            state.withheld.push(completion);
+        } else {
+            state.ended.push(completion);
+            self.shared.event.write(1).unwrap();
+        }
+    }
+
+    fn completed(&mut self) -> Vec<Completion> {
+        let _ = self.shared.event.read();
+        let mut state = lock(&self.shared.state);
+        state.looks += 1;
+        self.shared.looked.notify_all();
+        let ended = std::mem::take(&mut state.ended);
+        for completion in &ended {
+            assert!(state.in_flight.remove(&completion.token));
+        }
+        ended
+    }
+
+    fn completion_event(&self) -> &EventFd {
+        &self.shared.event
+    }
+
+    fn length(&self) -> u64 {
+        lock(&self.shared.state).length
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            discard: Some(LIMITS),
+            write_zeroes: Some(LIMITS),
+            unmaps: true,
+        }
+    }
+
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        let mut state = lock(&self.shared.state);
+        assert!(state.in_flight.is_empty(), "resized under a request");
+        if let Behaviour::Fail(errno) = state.behaviour {
+            return Err(errno);
+        }
+        ftruncate(&self.file, length).unwrap();
+        state.length = length;
+        Ok(())
+    }
+}
+
+impl Control {
+    /// From now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        lock(&self.0.state).behaviour = behaviour;
+    }
+
+    /// The device is told of what was withheld until now, the last first.
+    pub fn release(&self) {
+        let mut state = lock(&self.0.state);
+        let withheld = std::mem::take(&mut state.withheld);
+        state.ended.extend(withheld.into_iter().rev());
+        self.0.event.write(1).unwrap();
+    }
+
+    /// Nothing is withheld, now and from now on.
+    pub fn let_go(&self) {
+        let mut state = lock(&self.0.state);
+        if state.behaviour == Behaviour::Withhold {
+            state.behaviour = Behaviour::Work;
+        }
+        drop(state);
+        self.release();
+    }
+
+    /// How many requests have come until now.
+    pub fn requests(&self) -> u64 {
+        lock(&self.0.state).requests
+    }
+
+    /// Whether there is a request whose end the device has not been told.
+    pub fn is_busy(&self) -> bool {
+        !lock(&self.0.state).in_flight.is_empty()
+    }
+
+    /// The disk's length in bytes.
+    pub fn length(&self) -> u64 {
+        lock(&self.0.state).length
+    }
+
+    /// Returns when the device has done everything that it was asked for before, a queue full of requests included:
+    /// each look at the completions is a turn of its loop, and what was asked for before the first of these turns is
+    /// seen at the latest by the second, requests that have ended by the third, and all is done with before the fourth.
+    pub fn barrier(&self) {
+        let (mut state, since) = (lock(&self.0.state), Instant::now());
+        for _ in 0..4 {
+            let before = state.looks;
+            self.0.event.write(1).unwrap();
+            while state.looks == before {
+                assert!(since.elapsed() < DEADLINE, "the device does nothing");
+                state = wait_timeout(&self.0.looked, state, DEADLINE);
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}

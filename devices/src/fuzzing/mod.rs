@@ -1,0 +1,311 @@
+//! What holds of a disk whatever its driver does, as functions that panic where it does not: for the fuzz target in
+//! `fuzz/`, and for the tests of this crate that make drivers up themselves.
+//!
+//! Nothing here takes time: after whatever wakes the disk's thread, it is waited for.
+
+#![allow(
+    missing_docs,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a property that does not hold is told by a panic"
+)]
+
+mod deeds;
+mod driver;
+mod medium;
+mod memory;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+pub use deeds::{Choices, Deed};
+
+use crate::block::policy::Run;
+use crate::block::throttle::{Group, Limit, Limits, Measure};
+use crate::block::{Access, ErrorPolicy, Exceeded, OnReadError, OnWriteError, SECTOR_SIZE};
+use crate::bus::BusDevice;
+use crate::interrupt::InterruptLine;
+use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError};
+use crate::virtio::mmio::Transport;
+use crate::virtio::{Interrupt, status};
+use deeds::Ask;
+use driver::{Driver, IN, OUT, QUEUES, STATUS, WRITE_CACHE};
+use medium::{Behaviour, Control, Medium};
+
+/// The disk's length at first and at last, in bytes.
+const LENGTH: u64 = 64 * SECTOR_SIZE;
+
+/// Whatever the bytes make a driver do, the device neither panics nor touches anything but guest memory and its medium
+/// within its bounds, and when it has been reset it works.
+pub fn block(input: &[u8]) {
+    let mut choices = Choices::new(input);
+    let mut machine = Machine::new(&mut choices);
+    while !choices.is_empty() {
+        machine.commit(choices.deed());
+    }
+    machine.recover();
+}
+
+/// A disk, its driver, and what is around them.
+pub struct Machine {
+    /// The first to be dropped: the disk waits for what is withheld.
+    control: Control,
+    driver: Driver,
+    disk: Arc<Disk>,
+    run: Run,
+    /// What was asked for and is to be answered once.
+    asked: u32,
+    answered: Arc<AtomicU32>,
+}
+
+impl Machine {
+    /// A disk that runs, with a driver that is set up.
+    pub fn new(choices: &mut Choices<'_>) -> Self {
+        let memory = memory::cleared();
+        let (access, policy) = (choices.byte(), choices.byte());
+        let access = match access % 8 {
+            0 => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        };
+        let configuration = DiskConfiguration {
+            access,
+            policy: ErrorPolicy {
+                on_write: match policy & 3 {
+                    0 => OnWriteError::Enospc,
+                    1 => OnWriteError::Stop,
+                    2 => OnWriteError::Report,
+                    _ => OnWriteError::Ignore,
+                },
+                on_read: match policy >> 2 & 3 {
+                    0 | 1 => OnReadError::Stop,
+                    2 => OnReadError::Report,
+                    _ => OnReadError::Ignore,
+                },
+            },
+            queues: QUEUES,
+            queue_size: 64,
+            write_cache: policy & 16 == 0,
+            ..DiskConfiguration::new("disk0")
+        };
+        let (medium, control) = Medium::new(LENGTH, access);
+        let disk = Disk::new(
+            configuration,
+            Box::new(medium),
+            memory.clone(),
+            Arc::new(Nobody),
+        );
+        let disk = Arc::new(disk.unwrap());
+        let interrupt = Arc::new(Interrupt::new(Arc::new(Nobody)));
+        let mut driver = Driver::new(Transport::new(disk.clone(), interrupt), memory);
+        // Each of the features that change what the device does may be missing.
+        let optional = [5, 9, 11, 12, 13, 14, 28, 29];
+        let missing = choices.byte();
+        for (bit, feature) in optional.into_iter().enumerate() {
+            driver.features &= !(u64::from(missing >> bit & 1) << feature);
+        }
+        driver.queue_size = [64, 16, 8, 4][usize::from(choices.below(4))];
+        driver.initialize();
+        let mut machine = Self {
+            control,
+            driver,
+            disk,
+            run: Run(0),
+            asked: 0,
+            answered: Arc::default(),
+        };
+        machine.resume();
+        machine
+    }
+
+    /// Does something, and waits until the device is done with it.
+    pub fn commit(&mut self, deed: Deed) {
+        match deed {
+            Deed::Register(offset, value) => {
+                // A reset waits for what is in flight.
+                self.control.let_go();
+                self.driver.set_register(offset, value);
+                self.driver.register(offset);
+            }
+            Deed::Access(offset, mut data) => {
+                self.control.let_go();
+                self.driver.transport.write(offset, &data);
+                self.driver.transport.read(offset, &mut data);
+            }
+            Deed::WriteCache(value) => {
+                self.driver.transport.write(WRITE_CACHE, &[value]);
+                return;
+            }
+            Deed::Kick(queue) => self
+                .driver
+                .set_register(crate::virtio::mmio::QUEUE_NOTIFY, queue),
+            Deed::Ask(ask) => {
+                self.driver.ask(&ask);
+                if !ask.kick {
+                    return;
+                }
+            }
+            Deed::Describe(table, index, descriptor) => {
+                self.driver.describe(table, index, descriptor);
+                return;
+            }
+            Deed::Offer(queue, head) => return self.driver.offer(queue, head),
+            Deed::Index(queue, index) => return self.driver.set_index(queue, index),
+            Deed::Scribble(address, bytes) => return self.driver.write(address, &bytes),
+            Deed::Initialize => {
+                self.control.let_go();
+                self.driver.reset();
+                self.driver.initialize();
+            }
+            Deed::Reset => {
+                self.control.let_go();
+                self.driver.reset();
+            }
+            Deed::SystemReset => self.system_reset(),
+            Deed::Pause => {
+                let answered = self.answer();
+                self.disk.pause(Box::new(answered));
+            }
+            Deed::Resume => self.resume(),
+            Deed::Resize(length) => self.resize(length),
+            Deed::Limit(measure) => self.limit(measure),
+            Deed::Mark(offset) => return self.disk.write_threshold().set(offset),
+            Deed::Behave(behaviour) => return self.control.behave(behaviour),
+            Deed::Release => self.control.release(),
+        }
+        self.control.barrier();
+    }
+
+    /// Counts something that is asked for, and gives what counts its answer.
+    fn answer(&mut self) -> impl FnOnce() + Send + use<> {
+        self.asked += 1;
+        let answered = self.answered.clone();
+        move || {
+            answered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn resume(&mut self) {
+        self.run = Run(self.run.0 + 1);
+        self.disk.resume(self.run);
+    }
+
+    fn resize(&mut self, length: u64) {
+        let answered = self.answer();
+        self.disk.resize(length, Box::new(move |_| answered()));
+    }
+
+    /// One a second is nothing in the time that an input takes.
+    fn limit(&self, measure: Option<Measure>) {
+        let group = measure.map(|measure| {
+            let limit = |of| Limit {
+                average: u64::from(of == measure),
+                ..Limit::default()
+            };
+            let limits = Limits::new(limit, 0).unwrap();
+            Arc::new(Group::new("group".to_owned(), limits, Instant::now()))
+        });
+        self.disk.set_group(group).unwrap();
+    }
+
+    /// A reset by the machine is over when nothing is in flight any more, and from its beginning nobody is answered.
+    fn system_reset(&mut self) {
+        let (done, is_done) = mpsc::channel();
+        let done = Box::new(move || done.send(()).unwrap());
+        self.disk.reset_then(done);
+        self.control.barrier();
+        let was_busy = self.control.is_busy();
+        assert_eq!(is_done.try_recv().is_ok(), !was_busy);
+        let before = memory::contents(&self.driver.memory);
+        self.control.let_go();
+        self.control.barrier();
+        assert_eq!(is_done.try_recv().is_ok(), was_busy);
+        assert!(memory::contents(&self.driver.memory) == before);
+        self.driver.transport.reset_registers();
+        self.driver.forget();
+    }
+
+    /// After a reset the device leaves guest memory alone, whatever it was asked for before; and set up again, it does
+    /// what it is asked for, on each queue.
+    pub fn recover(mut self) {
+        self.control.behave(Behaviour::Work);
+        self.control.release();
+        self.driver.reset();
+        let before = memory::contents(&self.driver.memory);
+        let requests = self.control.requests();
+        (0..QUEUES).for_each(|queue| self.driver.kick(queue));
+        self.resize(LENGTH);
+        self.limit(None);
+        self.resume();
+        self.control.barrier();
+        assert!(memory::contents(&self.driver.memory) == before);
+        assert_eq!(self.control.requests(), requests);
+        assert_eq!(self.answered.load(Ordering::SeqCst), self.asked);
+        assert_eq!(self.control.length(), LENGTH);
+        self.driver.initialize();
+        assert_eq!(u64::from(self.driver.register(driver::CONFIG)), 64);
+        let writes = self.disk.configuration().access == Access::ReadWrite;
+        if writes {
+            self.works(OUT, content);
+        }
+        self.works(IN, |queue| if writes { content(queue) } else { [0; 512] });
+        assert_eq!(self.driver.register(STATUS) & status::DEVICE_NEEDS_RESET, 0);
+    }
+
+    /// A good request on each queue is answered, and the data is then this.
+    fn works(&mut self, kind: u32, expected: impl Fn(u16) -> [u8; 512]) {
+        let place = u16::from(kind == OUT);
+        let before = self.driver.used();
+        for queue in 0..QUEUES {
+            let data = driver::data_of(queue, place);
+            let first = if kind == OUT {
+                content(queue)
+            } else {
+                [0xee; 512]
+            };
+            self.driver.write(data, &first);
+            self.driver.ask(&Ask {
+                queue,
+                place,
+                kind,
+                sector: 60 + u64::from(queue),
+                data: vec![(data, 512)],
+                ranges: Vec::new(),
+                indirect: false,
+                kick: true,
+            });
+        }
+        self.control.barrier();
+        assert_eq!(self.driver.used(), before.map(|index| index + 1));
+        for queue in 0..QUEUES {
+            assert_eq!(self.driver.read(driver::status_of(queue, place)), [0]);
+            let data = self.driver.read(driver::data_of(queue, place));
+            assert!(data == expected(queue), "{kind} on queue {queue}: {data:?}");
+        }
+    }
+}
+
+/// What is written by a queue.
+fn content(queue: u16) -> [u8; 512] {
+    [u8::try_from(queue).unwrap() + 1; 512]
+}
+
+/// Who hears of errors, and of interrupts.
+struct Nobody;
+
+impl DiskObserver for Nobody {
+    fn io_error(&self, _: &IoError) {}
+
+    fn stop_machine(&self, _: Run) {}
+
+    fn write_threshold_exceeded(&self, _: Exceeded) {}
+}
+
+impl InterruptLine for Nobody {
+    fn raise(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! A driver of a disk, and the machine and the host around it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| faultvisor_devices::fuzzing::block(input));

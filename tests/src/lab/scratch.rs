@@ -1,0 +1,36 @@
+//! A disk for the lab: room for the images of large disks, on a file system with direct I/O, which the lab's own, in
+//! memory, does not have.
+
+use std::path::Path;
+
+use super::{Images, LabError};
+use crate::artifact::ArtifactError;
+use crate::tool;
+
+/// A disk with an empty file system. Its image, which is as large as what was ever written to it, goes when this is
+/// dropped.
+#[derive(Debug)]
+pub struct ScratchDisk(tempfile::TempPath);
+
+impl ScratchDisk {
+    /// Makes one.
+    pub fn new(images: &Images, mebibytes: u64) -> Result<Self, LabError> {
+        let path = tempfile::Builder::new()
+            .prefix("scratch-")
+            .suffix(".img")
+            .tempfile_in(&images.directory)
+            .map_err(|error| ArtifactError::new("write a disk in", &images.directory, error))?
+            .into_temp_path();
+        // It never outlives one run of the lab: no journal.
+        let mut mke2fs = tool::command("mke2fs")?;
+        mke2fs.args(["-q", "-F", "-t", "ext4", "-O", "^has_journal"]);
+        mke2fs.args(["-m", "0", "-E", "lazy_itable_init=1,root_owner=0:0"]);
+        tool::run(mke2fs.arg(&path).arg(format!("{mebibytes}M")))?;
+        Ok(Self(path))
+    }
+
+    /// Its image.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
