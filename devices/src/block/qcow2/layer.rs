@@ -31,7 +31,7 @@ use crate::block::{Access, CacheMode, Errno, Image};
 use crate::sync::lock;
 
 /// Zeroes that are written where the host cannot make them otherwise.
-const ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What a layer's bytes beyond its end read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
