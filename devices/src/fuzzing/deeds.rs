@@ -236,43 +236,43 @@ impl<'a> Choices<'a> {
 
     /// The next deed.
     pub fn deed(&mut self) -> Deed {
-        match self.below(68) {
+        match self.below(75) {
             0..=23 => Deed::Ask(self.ask()),
-            24..=29 => self.description(),
-            30..=32 => Deed::Offer(self.queue(), u16::from(self.below(64))),
-            33 => Deed::Index(self.queue(), self.word()),
-            34..=36 => {
+            24..=27 => self.description(),
+            28 | 29 => Deed::Offer(self.queue(), u16::from(self.below(64))),
+            30 => Deed::Index(self.queue(), self.word()),
+            31 | 32 => {
                 let at = table_of(self.queue()) + u64::from(self.word() % 0xff0);
                 Deed::Scribble(at, self.bytes(16))
             }
-            37..=40 => Deed::Kick(match self.below(8) {
+            33..=36 => Deed::Kick(match self.below(8) {
                 0 => self.long(),
                 _ => u32::from(self.queue()),
             }),
-            41..=43 => self.register(),
-            44 => {
+            37 | 38 => self.register(),
+            39 => {
                 let at = u64::from(self.word()) % WINDOW;
                 Deed::Access(at, self.bytes(8))
             }
-            45 | 46 => Deed::WriteCache(self.below(3)),
-            47..=49 => Deed::Initialize,
-            50 => Deed::Reset,
-            51 => Deed::SystemReset,
-            52 => Deed::Pause,
-            53..=55 => Deed::Resume,
-            56 | 57 => Deed::Resize(match self.below(8) {
+            40 | 41 => Deed::WriteCache(self.below(3)),
+            42..=44 => Deed::Initialize,
+            45 => Deed::Reset,
+            46 => Deed::SystemReset,
+            47 => Deed::Pause,
+            48..=54 => Deed::Resume,
+            55..=60 => Deed::Resize(match self.below(8) {
                 0 => 0,
                 1 => u64::from(self.word()),
                 _ => 512 * u64::from(self.below(128)),
             }),
-            58..=60 => Deed::Behave(match self.below(4) {
+            61..=66 => Deed::Behave(match self.below(4) {
                 0 => Behaviour::Work,
                 1 => Behaviour::Withhold,
                 2 => Behaviour::Fail(Errno::EIO),
                 _ => Behaviour::Fail(Errno::ENOSPC),
             }),
-            61..=63 => Deed::Release,
-            64..=66 => Deed::Limit(Measure::ALL.get(usize::from(self.below(8))).copied()),
+            67..=69 => Deed::Release,
+            70..=73 => Deed::Limit(Measure::ALL.get(usize::from(self.below(8))).copied()),
             _ => Deed::Mark(512 * u64::from(self.below(64))),
         }
     }

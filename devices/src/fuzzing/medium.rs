@@ -30,7 +30,7 @@ pub enum Behaviour {
     Work,
     /// They are done, and nobody is told before [`Control::release`].
     Withhold,
-    /// They fail, and so does a change of size.
+    /// They fail, and if it is for lack of space, so does a change of size.
     Fail(Errno),
 }
 
@@ -198,8 +198,8 @@ impl Backend for Medium {
     fn resize(&mut self, length: u64) -> Result<(), Errno> {
         let mut state = lock(&self.shared.state);
         assert!(state.in_flight.is_empty(), "resized under a request");
-        if let Behaviour::Fail(errno) = state.behaviour {
-            return Err(errno);
+        if state.behaviour == Behaviour::Fail(Errno::ENOSPC) {
+            return Err(Errno::ENOSPC);
         }
         ftruncate(&self.file, length).unwrap();
         state.length = length;

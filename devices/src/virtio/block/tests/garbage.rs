@@ -1,5 +1,8 @@
 //! Whatever a driver writes, the device neither panics nor hangs, and a reset mends it.
 
+use std::fs;
+use std::path::Path;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -27,5 +30,15 @@ proptest! {
         input in vec(any::<u8>(), 0..1024),
     ) {
         block(&input);
+    }
+}
+
+#[test]
+fn no_driver_of_the_corpus_breaks_the_device_for_good() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/block");
+    let inputs: Vec<_> = fs::read_dir(corpus).unwrap().collect();
+    assert!(!inputs.is_empty());
+    for input in inputs {
+        block(&fs::read(input.unwrap().path()).unwrap());
     }
 }
