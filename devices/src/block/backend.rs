@@ -161,6 +161,12 @@ pub trait Backend: Send {
     /// Takes what has completed since the last call.
     fn completed(&mut self) -> Vec<Completion>;
 
+    /// Takes what has completed as far as that can be seen without asking the host. The event may
+    /// become readable for it all the same.
+    fn poll(&mut self) -> Vec<Completion> {
+        Vec::new()
+    }
+
     /// Readable while completions wait; [`Backend::completed`] makes it unreadable again.
     fn completion_event(&self) -> &EventFd;
 

@@ -191,6 +191,22 @@ impl Uring {
         self.ring.completion().map(of).collect()
     }
 
+    /// Takes what the kernel has completed, and goes on with what that was only a part of.
+    fn harvest(&mut self) -> Vec<Completion> {
+        for (index, returned) in self.reap() {
+            let Some(Some(slot)) = self.slots.get_mut(index) else {
+                tracing::error!("io_uring completed what it was not asked for");
+                continue;
+            };
+            let result = usize::try_from(returned).map_err(|_| Errno(-returned));
+            slot.progress.ended(&self.image, result);
+            self.stage(index);
+        }
+        self.fill();
+        self.enter();
+        std::mem::take(&mut self.finished)
+    }
+
     /// Whoever waits for the event must look: something ended without the kernel.
     fn ring_bell(&self) {
         if !self.finished.is_empty() {
@@ -269,18 +285,14 @@ impl Backend for Uring {
     fn completed(&mut self) -> Vec<Completion> {
         // Cleared first: what completes after this makes it readable again.
         let _ = self.done.read();
-        for (index, returned) in self.reap() {
-            let Some(Some(slot)) = self.slots.get_mut(index) else {
-                tracing::error!("io_uring completed what it was not asked for");
-                continue;
-            };
-            let result = usize::try_from(returned).map_err(|_| Errno(-returned));
-            slot.progress.ended(&self.image, result);
-            self.stage(index);
+        self.harvest()
+    }
+
+    fn poll(&mut self) -> Vec<Completion> {
+        if self.finished.is_empty() && self.ring.completion().is_empty() {
+            return Vec::new();
         }
-        self.fill();
-        self.enter();
-        std::mem::take(&mut self.finished)
+        self.harvest()
     }
 
     fn length(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! A disk's thread: its queues, its requests in flight, its held requests.
 
+mod serving;
 mod submission;
 
 use std::collections::BTreeMap;
@@ -88,6 +89,8 @@ pub(super) struct Worker {
     closed: bool,
     /// The size has changed since the last reset, and no driver was there to be told.
     resized_unseen: bool,
+    /// The host did what it was last asked for while it was asked.
+    host_is_immediate: bool,
     complaints: Complaints,
 }
 
@@ -108,6 +111,7 @@ impl Worker {
             closing: Vec::new(),
             closed: false,
             resized_unseen: false,
+            host_is_immediate: false,
             complaints: Complaints::default(),
         })
     }
@@ -250,57 +254,13 @@ impl Worker {
         }
     }
 
-    /// Takes what the driver has made available in a queue, at most one queue full at a time so
-    /// that a driver which never stops cannot make the thread deaf.
-    fn serve(&mut self, queue: usize) {
-        if !self.running || !self.resizes.is_empty() {
-            return;
-        }
-        let Some(mut active) = self.active.take() else {
-            return;
-        };
-        let result = self.take_requests(&mut active, queue);
-        // Also when the queue is broken: what was taken from it before is to be done.
-        self.parts.backend.flush_submissions();
-        self.finish(active, result);
-    }
-
-    fn take_requests(&mut self, active: &mut Queues, queue: usize) -> Result<(), Broken> {
-        let Some(ring) = active.ring(queue) else {
-            return Ok(());
-        };
-        let mut left = ring.size();
-        ring.disable_kicks()?;
-        loop {
-            while let Some(ring) = active.ring(queue)
-                && let Some(chain) = ring.pop()?
-            {
-                self.take_request(active, queue, chain)?;
-                left = left.saturating_sub(1);
-                if left == 0 {
-                    // Come back after whatever else the thread has to do.
-                    if let Some(kick) = self.parts.kicks.get(queue) {
-                        let _ = kick.write(1);
-                    }
-                    return Ok(());
-                }
-            }
-            let came_meanwhile = match active.ring(queue) {
-                Some(ring) => ring.enable_kicks()?,
-                None => false,
-            };
-            if !came_meanwhile {
-                return Ok(());
-            }
-        }
-    }
-
+    /// Submits or answers a request, and returns how many bytes it is to move.
     fn take_request(
         &mut self,
         active: &mut Queues,
         queue: usize,
         chain: Chain,
-    ) -> Result<(), Broken> {
+    ) -> Result<u64, Broken> {
         let space = &self.parts.space;
         let capabilities = space.capabilities();
         let features = active.features;
@@ -321,15 +281,16 @@ impl Worker {
                 .filter(|_| Feature::WriteZeroes.is_in(features)),
         };
         match request::parse(&self.parts.memory, queue, chain, disk)? {
-            Parsed::Done(status, answer) => active.answer(answer, status),
+            Parsed::Done(status, answer) => active.answer(answer, status).map(|()| 0),
             Parsed::Invalid(kind, answer) => {
                 self.parts.statistics.invalid(kind);
-                active.answer(answer, Status::IoError)
+                active.answer(answer, Status::IoError).map(|()| 0)
             }
             Parsed::Submit(request, answer) => {
                 active.admit(queue)?;
                 let token = Token(self.next_token);
                 self.next_token += 1;
+                let bytes = request.buffers.length();
                 let request = Arc::new(request);
                 let now = Instant::now();
                 let pending = Pending {
@@ -340,7 +301,7 @@ impl Worker {
                 if let Some(pending) = self.limiter.push(token, &request, pending, now) {
                     self.submit(token, pending);
                 }
-                Ok(())
+                Ok(bytes)
             }
         }
     }
