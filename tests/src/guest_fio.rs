@@ -3,7 +3,6 @@
 //! The measurement runs where the VMMs run, which may be the lab; its results travel as lines of text.
 
 use std::fmt::{self, Write as _};
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
@@ -13,11 +12,10 @@ use std::time::Duration;
 use crate::artifact::ArtifactError;
 use crate::boot_time::Contender;
 use crate::cpu_time::Snapshot;
-use crate::guest::{EXIT_MARKER, Ending, GuestImages, Script};
+use crate::guest::{EXIT_MARKER, Ending, GuestImages, Script, Tools};
 use crate::machine::{Machine, MachineError};
 use crate::packages;
 use crate::tool::{self, ToolError};
-use crate::userland;
 
 /// What the guest says before a job, and before fio's result.
 const JOB_MARKER: &str = "FV-JOB ";
@@ -113,7 +111,8 @@ impl FromStr for Sample {
     }
 }
 
-/// Writes an initramfs whose guest runs fio for each of the jobs, by name and options, and then resets the machine.
+/// Writes an initramfs whose guest runs fio for each of the jobs, by name and options, and then resets the machine. The
+/// images must have [`Tools::Fio`].
 pub fn initramfs(
     images: &GuestImages,
     jobs: &[(String, Vec<String>)],
@@ -132,19 +131,10 @@ pub fn initramfs(
             words.join(" "),
         );
     }
-    Script::new(script)
+    Ok(Script::new(script)
+        .with(Tools::Fio)
         .ending(Ending::Reboot)
-        .write(images, to)?;
-    // The kernel unpacks one archive after the other.
-    let failed = |error| ArtifactError::new("write", to, error);
-    let tools = tempfile::NamedTempFile::new().map_err(failed)?;
-    userland::write_archive(tools.path(), |archive| archive.program(fio))?;
-    let append = || -> io::Result<()> {
-        let mut output = File::options().append(true).open(to)?;
-        io::copy(&mut File::open(tools.path())?, &mut output)?;
-        Ok(())
-    };
-    Ok(append().map_err(failed)?)
+        .write(images, to)?)
 }
 
 /// Has each contender's guest do its jobs `runs` times, taking turns, and writes a line for each job.

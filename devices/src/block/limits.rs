@@ -50,6 +50,8 @@ fn block_device(device: u64) -> Option<RangeLimits> {
     // A partition's limits are its disk's.
     let limit = |name| attribute("queue", name).or_else(|| attribute("../queue", name));
     let max_length = limit("discard_max_bytes").filter(|bytes| *bytes > 0)?;
+    // The kernel makes holes in a device only if what it reads there later is zero.
+    limit("write_zeroes_max_bytes").filter(|bytes| *bytes > 0)?;
     let granularity = limit("discard_granularity").unwrap_or(512);
     Some(RangeLimits {
         max_length,

@@ -32,7 +32,8 @@ impl Probed {
 
 /// The request, as it may be carried out.
 fn checked(request: Arc<Request>) -> Result<Arc<Request>, Errno> {
-    if !matches!(request.operation, Operation::Write { offset: 0, .. }) {
+    let is_at_start = matches!(request.operation, Operation::Write { offset: 0, .. });
+    if !is_at_start || request.buffers.length() == 0 {
         return Ok(request);
     }
     // A copy, so that the guest cannot change it after it has been looked at.
@@ -111,6 +112,7 @@ mod tests {
                 Err(Errno(libc::EPERM))
             );
             assert_eq!(bench.perform(write(512), &[(0, 4096)]), Ok(()));
+            assert_eq!(bench.perform(write(0), &[]), Ok(()));
             bench.put(0, b"QFI\xfb\0\0\0\x01");
             assert_eq!(bench.perform(write(0), &[(0, 3), (3, 4093)]), Ok(()));
             assert_eq!(bench.perform(read(0), &[(8192, 8192)]), Ok(()));

@@ -250,6 +250,11 @@ impl MachineDisk {
         self.transport.reset_registers();
     }
 
+    /// Whether a close only waits for what the guest was told is written.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.disk.is_at_rest()
+    }
+
     pub(super) fn close(&self, inbox: &Sender) {
         self.then(inbox, Notice::DiskClosed, |done| self.disk.close(done));
     }

@@ -41,7 +41,7 @@ use reset::Resetting;
 pub use view::View;
 
 /// How long the end of the program waits for requests in flight. They were not answered yet: the
-/// guest was never told that they are safe.
+/// guest was never told that they are safe. What was answered is waited for, however long that takes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the machine does at the ends of its guest's life.
@@ -289,13 +289,17 @@ impl Machine {
         for disk in &self.disks {
             disk.close(&self.sender);
         }
-        let deadline = Instant::now() + CLOSE_PATIENCE;
+        let mut deadline = Instant::now() + CLOSE_PATIENCE;
         let mut open = self.disks.len();
         while open > 0 {
             match self.inbox.next_until(deadline) {
                 Some(Notice::DiskClosed) => open -= 1,
                 // A command's reply answers that there is none any more.
                 Some(_) => {}
+                None if self.disks.iter().all(MachineDisk::is_at_rest) => {
+                    tracing::warn!("{open} disks are still being written");
+                    deadline = Instant::now() + CLOSE_PATIENCE;
+                }
                 None => {
                     tracing::warn!("{open} disks still have requests in flight");
                     // Their threads cannot be waited for; the process takes them with it.

@@ -150,7 +150,7 @@ impl Qcow2Image {
                     storage,
                     offset: place,
                     ..
-                } => read_data(storage, place, piece)?,
+                } => read_data(storage, place, &piece)?,
                 Mapping::Zero { .. } => piece.fill_with_zeroes(),
                 Mapping::Special { .. } => self.read_compressed(&access, offset, piece)?,
                 // The disk has no more; or something that was not there when this was written.
@@ -383,7 +383,7 @@ fn transfer(layer: &Layer, operation: Operation, buffers: GuestBuffers) -> Resul
     raw::execute(layer.image(), Arc::new(request))
 }
 
-fn read_data(layer: &Layer, offset: u64, buffers: GuestBuffers) -> Result<(), Errno> {
+fn read_data(layer: &Layer, offset: u64, buffers: &GuestBuffers) -> Result<(), Errno> {
     let read = |buffers| transfer(layer, Operation::Read { offset }, buffers);
     match read(buffers.clone()) {
         Err(Errno::EIO) => {}

@@ -31,7 +31,7 @@ use crate::block::{Access, CacheMode, Errno, Image};
 use crate::sync::lock;
 
 /// Zeroes that are written where the host cannot make them otherwise.
-const ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What a layer's bytes beyond its end read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,24 +182,25 @@ impl Layer {
     }
 
     /// Takes the entries that wait now. What they lead to is on the medium as soon as the library
-    /// has flushed and the medium has been waited for.
+    /// has flushed and the medium has been waited for. Those for refcounts wait on: tables of the
+    /// second level that the library writes until then need them.
     pub(super) fn take_held(&self) -> Held {
         let Some(order) = &self.0.order else {
             return Held::default();
         };
-        std::mem::take(&mut lock(order).held)
+        let mut order = lock(order);
+        Held {
+            refcounts: order.held.refcounts.clone(),
+            l1: std::mem::take(&mut order.held.l1),
+        }
     }
 
     /// Lets entries wait that were taken and not written. Newer ones stay.
     pub(super) fn put_back(&self, held: Held) {
         if let Some(order) = &self.0.order {
             let mut order = lock(order);
-            let now = &mut order.held;
-            for (waiting, entries) in [(&mut now.refcounts, held.refcounts), (&mut now.l1, held.l1)]
-            {
-                for (offset, bytes) in entries {
-                    waiting.entry(offset).or_insert(bytes);
-                }
+            for (offset, bytes) in held.l1 {
+                order.held.l1.entry(offset).or_insert(bytes);
             }
         }
     }
@@ -209,19 +210,35 @@ impl Layer {
     /// # Errors
     ///
     /// What the host says. The entries wait again then.
-    pub(super) fn write_held(&self, held: Held) -> Result<(), Errno> {
+    pub(super) fn write_held(&self, mut held: Held) -> Result<(), Errno> {
         let Some(order) = &self.0.order else {
             return Ok(());
         };
         let result = {
-            let order = lock(order);
-            self.write_entries(&order.metadata, &held.refcounts)
-                .and_then(|()| self.write_entries(&order.metadata, &held.l1))
+            let mut order = lock(order);
+            // The others have been written, before a table that needed them.
+            held.refcounts
+                .retain(|offset, bytes| order.held.refcounts.get(offset) == Some(bytes));
+            self.write_taken(&order.metadata, &held).inspect(|()| {
+                order
+                    .held
+                    .refcounts
+                    .retain(|offset, _| !held.refcounts.contains_key(offset));
+            })
         };
         result.map_err(|error| {
             self.put_back(held);
             Errno::of(&error)
         })
+    }
+
+    fn write_taken(&self, metadata: &Metadata, held: &Held) -> io::Result<()> {
+        if !held.refcounts.is_empty() {
+            self.write_entries(metadata, &held.refcounts)?;
+            // The tables that the others lead to are counted there.
+            self.wait_for_medium().map_err(Errno::into_error)?;
+        }
+        self.write_entries(metadata, &held.l1)
     }
 
     fn write_entries(&self, metadata: &Metadata, entries: &Entries) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that does its work.
 
+mod complaints;
 mod limiter;
 mod queues;
 mod ranges;
@@ -10,6 +11,7 @@ mod tests;
 mod worker;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -132,6 +134,8 @@ pub struct Disk {
     statistics: Arc<Statistics>,
     write_threshold: Arc<WriteThreshold>,
     space: Arc<Space>,
+    /// Whether all that is left of a close is what the backend does for it.
+    at_rest: Arc<AtomicBool>,
     /// The limits that the thread has been told of last.
     group: Mutex<Option<Arc<Group>>>,
     queue_sizes: Vec<u16>,
@@ -157,6 +161,7 @@ impl Disk {
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
         let write_threshold = Arc::new(WriteThreshold::default());
+        let at_rest = Arc::new(AtomicBool::new(false));
         let space = Space::new(&configuration, backend.length(), backend.capabilities());
         let space = Arc::new(space);
         let wake = EventFd::new(EFD_NONBLOCK)?;
@@ -168,6 +173,7 @@ impl Disk {
             io_status: io_status.clone(),
             statistics: statistics.clone(),
             write_threshold: write_threshold.clone(),
+            at_rest: at_rest.clone(),
             space: space.clone(),
             backend,
             memory,
@@ -190,6 +196,7 @@ impl Disk {
             statistics,
             write_threshold,
             space,
+            at_rest,
             group: Mutex::new(None),
             kicks,
             messages,
@@ -286,6 +293,12 @@ impl Disk {
     /// requests are dropped: the guest was never told that they were done.
     pub fn close(&self, done: Done) {
         self.send(Message::Close(done));
+    }
+
+    /// Whether a close has only to wait for what was done before to be written: the guest was told
+    /// that it is.
+    pub fn is_at_rest(&self) -> bool {
+        self.at_rest.load(Ordering::Acquire)
     }
 
     fn send(&self, message: Message) {

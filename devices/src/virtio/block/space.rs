@@ -94,7 +94,7 @@ impl Space {
     pub(super) fn new(
         configuration: &DiskConfiguration,
         length: u64,
-        capabilities: Capabilities,
+        mut capabilities: Capabilities,
     ) -> Self {
         let mut features = [
             VIRTIO_F_VERSION_1,
@@ -123,6 +123,11 @@ impl Space {
         );
         for feature in &configuration.withheld {
             features &= !(1 << feature.bit());
+        }
+        // All ranges of a request for zeroes together are no more than what one may have: a host may
+        // have to write them, and the disk could not come to rest for as long. Discards are quick.
+        if let Some(limits) = &mut capabilities.write_zeroes {
+            limits.max_length /= u64::from(MAX_RANGES);
         }
         let space = Self {
             features,

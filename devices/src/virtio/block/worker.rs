@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
+use super::complaints::Complaints;
 use super::limiter::Limiter;
 use super::queues::{Activation, Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
@@ -45,6 +47,7 @@ pub(super) struct Parts {
     pub io_status: Arc<IoStatusCell>,
     pub statistics: Arc<Statistics>,
     pub write_threshold: Arc<WriteThreshold>,
+    pub at_rest: Arc<AtomicBool>,
     pub backend: Box<dyn Backend>,
     pub memory: Arc<GuestMemoryMmap>,
     pub observer: Arc<dyn DiskObserver>,
@@ -83,6 +86,9 @@ pub(super) struct Worker {
     /// As `resets`, and then the thread ends.
     closing: Vec<Done>,
     closed: bool,
+    /// The size has changed since the last reset, and no driver was there to be told.
+    resized_unseen: bool,
+    complaints: Complaints,
 }
 
 impl Worker {
@@ -101,6 +107,8 @@ impl Worker {
             resets: Vec::new(),
             closing: Vec::new(),
             closed: false,
+            resized_unseen: false,
+            complaints: Complaints::default(),
         })
     }
 
@@ -126,6 +134,7 @@ impl Worker {
                 self.active = None;
                 self.forget();
                 self.parts.space.reset();
+                self.resized_unseen = false;
                 self.resets.push(done);
             }
             Message::Pause(drained) => {
@@ -155,11 +164,15 @@ impl Worker {
         let interrupt = Arc::clone(&activation.interrupt);
         match Queues::new(activation, configuration, memory) {
             Ok(queues) => {
+                // What it read of the size before it was ready may be what that was before.
+                if std::mem::take(&mut self.resized_unseen) {
+                    queues.interrupt.configuration_changed();
+                }
                 self.active = Some(queues);
                 self.serve_all();
             }
             Err(error) => {
-                tracing::warn!(%error, "disk '{}'", configuration.id);
+                self.complaints.add(&configuration.id, &error);
                 interrupt.needs_reset();
             }
         }
@@ -188,6 +201,10 @@ impl Worker {
             ready.extend(passed.map(|pending| (token, pending)));
         }
         self.submit_all(ready);
+        if !self.resizes.is_empty() {
+            // Nobody asks for what waits before they are done.
+            self.limiter.suspend();
+        }
         self.serve_all();
     }
 
@@ -204,6 +221,7 @@ impl Worker {
         self.drained.drain(..).for_each(|drained| drained());
         self.resets.drain(..).for_each(|done| done());
         if !self.closing.is_empty() {
+            self.parts.at_rest.store(true, Ordering::Release);
             // Whoever is told that the disk is closed may end the program.
             self.parts.backend.close();
             self.closed = true;
@@ -219,8 +237,9 @@ impl Worker {
         self.parts.backend.resize(length)?;
         self.parts.space.resize(length);
         tracing::info!("disk '{}': {length} bytes", self.parts.configuration.id);
-        if let Some(active) = &self.active {
-            active.interrupt.configuration_changed();
+        match &self.active {
+            Some(active) => active.interrupt.configuration_changed(),
+            None => self.resized_unseen = true,
         }
         Ok(())
     }
@@ -331,7 +350,7 @@ impl Worker {
         match result.and_then(|()| active.announce()) {
             Ok(()) => self.active = Some(active),
             Err(error) => {
-                tracing::warn!(%error, "disk '{}' needs a reset", self.parts.configuration.id);
+                self.complaints.add(&self.parts.configuration.id, &error);
                 self.forget();
                 active.interrupt.needs_reset();
             }

@@ -10,8 +10,9 @@ const WRITE_ZEROES: u32 = 13;
 const DISCARD_FEATURE: u64 = 1 << 13;
 const ZEROES_FEATURE: u64 = 1 << 14;
 
-/// Longest range of the fake backend, in sectors.
+/// Longest range of the fake backend, in sectors, and what zeroes may have of it.
 const LONGEST: u32 = 2048;
+const LONGEST_ZEROES: u32 = LONGEST / 32;
 
 fn setup() -> Setup {
     let setup = Setup {
@@ -82,10 +83,10 @@ fn ranges_reach_the_backend_as_they_are_and_count_as_what_they_are() {
     machine.end(token, Ok(()));
     assert_eq!(machine.wait_used(1), [(0, 1)]);
     assert_eq!(machine.status(0), OK);
-    machine.list(WRITE_ZEROES, &[(0, LONGEST, 1)]);
+    machine.list(WRITE_ZEROES, &[(0, LONGEST_ZEROES, 1)]);
     let (token, request) = machine.backend.next();
     let zeroes = Operation::WriteZeroes {
-        ranges: vec![range(0, u64::from(LONGEST))],
+        ranges: vec![range(0, u64::from(LONGEST_ZEROES))],
         zeroing: Zeroing::MayUnmap,
         durability: Durability::Cached,
     };
@@ -97,7 +98,7 @@ fn ranges_reach_the_backend_as_they_are_and_count_as_what_they_are() {
         (counts(Kind::Unmap).done, counts(Kind::Unmap).bytes),
         (1, 17 * 512)
     );
-    let written = u64::from(LONGEST) * 512;
+    let written = u64::from(LONGEST_ZEROES) * 512;
     assert_eq!(
         (counts(Kind::Write).done, counts(Kind::Write).bytes),
         (1, written)
@@ -164,6 +165,8 @@ fn what_is_no_range_of_the_disk_is_an_error_and_counted_as_invalid() {
             assert_eq!(machine.invalid(counted), count);
         }
     }
+    let too_long = [(0, LONGEST_ZEROES + 1, 0)];
+    assert_eq!(machine.refusal(WRITE_ZEROES, &too_long), IOERR);
     let many = vec![(0, 1, 0); 33];
     assert_eq!(machine.refusal(DISCARD, &many), IOERR);
     assert_eq!(machine.refusal(WRITE_ZEROES, &many), IOERR);

@@ -60,6 +60,19 @@ fn a_driver_that_is_not_ready_is_not_interrupted() {
 }
 
 #[test]
+fn a_driver_that_was_not_ready_yet_is_told_when_it_is() {
+    let mut machine = Setup::default().stopped();
+    assert_eq!(settled(&machine.resize(128)), Ok(()));
+    machine.initialize();
+    machine.wait_until(|machine| machine.register(INTERRUPT_STATUS) == CHANGED);
+    // Once.
+    machine.reset();
+    machine.initialize();
+    machine.backend.barrier();
+    assert_eq!(machine.register(INTERRUPT_STATUS), 0);
+}
+
+#[test]
 fn it_waits_for_what_is_in_flight_and_lets_nothing_new_begin() {
     let mut machine = Setup::default().start();
     let token = machine.submit(0, OUT, 0, 512).0;

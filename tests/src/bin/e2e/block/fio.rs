@@ -53,23 +53,23 @@ const JOBS: &[Job] = &[
     Job {
         name: "fill",
         options: "rw=write bs=64k iodepth=16 do_verify=0",
-        kibibytes: (2048, 262_144),
+        kibibytes: (1024, 262_144),
     },
     // Reads, in other pieces, what the job before has written, and verifies that.
     Job {
         name: "read",
         options: "rw=randread bsrange=512-64k iodepth=32",
-        kibibytes: (2048, 262_144),
+        kibibytes: (1024, 262_144),
     },
     Job {
         name: "write",
         options: "rw=randwrite bssplit=512/30:4k/30:16k/29:256k/10:1m/1 iodepth=16 fsync=8",
-        kibibytes: (4096, 262_144),
+        kibibytes: (2048, 262_144),
     },
     Job {
         name: "mixed",
         options: "rw=randrw bs=4k iodepth=64 fdatasync=16",
-        kibibytes: (512, 65_536),
+        kibibytes: (256, 65_536),
     },
     Job {
         name: "sectors-one-by-one",
@@ -84,7 +84,7 @@ const JOBS: &[Job] = &[
     Job {
         name: "trim-and-write",
         options: "rw=randtrimwrite bsrange=512-64k iodepth=4",
-        kibibytes: (1024, 32_768),
+        kibibytes: (512, 32_768),
     },
     FOUR_AT_ONCE,
 ];
@@ -103,7 +103,7 @@ const FOUR_AT_ONCE: Job = Job {
     name: "four-at-once",
     options: "rw=randwrite bsrange=512-64k iodepth=16 ioengine=io_uring fdatasync=32 \
               numjobs=4",
-    kibibytes: (512, 65_536),
+    kibibytes: (256, 65_536),
 };
 
 /// Leaves nothing but zeroes where it has been.
@@ -124,7 +124,7 @@ const PAINTING: &[Job] = &[
         name: "pieces",
         options: "rw=randwrite bssplit=512/30:4k/30:16k/29:256k/10:1m/1 iodepth=16 fsync=8 \
                   verify=pattern verify_pattern=0x11%o",
-        kibibytes: (4096, 131_072),
+        kibibytes: (2048, 131_072),
     },
     Job {
         options: "rw=randtrim bs=64k iodepth=4 verify=0 offset=256k",
@@ -139,7 +139,7 @@ const PAINTING: &[Job] = &[
     Job {
         name: "over",
         options: "rw=randrw bs=4k iodepth=64 fdatasync=16 verify=pattern verify_pattern=0x33%o",
-        kibibytes: (512, 65_536),
+        kibibytes: (256, 65_536),
     },
 ];
 

@@ -36,6 +36,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     packages::ensure_installed(&[packages::QEMU, packages::FIO], &console::note)?;
     let binaries = binaries::build(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
+    guest::build_tools(workspace, &guest, &console::note)?;
     let lab = lab::build(workspace, &console::note)?;
     let jobs = options.jobs();
     let scratch = tempfile::tempdir()?;

@@ -1,0 +1,57 @@
+//! What the log hears of a driver that does wrong.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// A driver can do wrong as fast as it can reset the device; the log is the host's.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Warnings about a driver, at most one in a while.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl Complaints {
+    /// A disk needs a reset because of this.
+    pub(super) fn add(&mut self, disk: &str, error: &dyn Display) {
+        if let Some(left_out) = self.is_due(Instant::now()) {
+            let others = match left_out {
+                0 => String::new(),
+                count => format!(" (and {count} times more before)"),
+            };
+            tracing::warn!("disk '{disk}' needs a reset: {error}{others}");
+        }
+    }
+
+    /// Whether it is to be said now, and how often it was not since the last time.
+    fn is_due(&mut self, now: Instant) -> Option<u64> {
+        let is_due = self
+            .last
+            .is_none_or(|last| now.saturating_duration_since(last) >= PAUSE);
+        if is_due {
+            self.last = Some(now);
+            Some(std::mem::take(&mut self.left_out))
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_a_while_is_said_and_the_others_are_counted() {
+        let mut complaints = Complaints::default();
+        let now = Instant::now();
+        assert_eq!(complaints.is_due(now), Some(0));
+        assert_eq!(complaints.is_due(now), None);
+        assert_eq!(complaints.is_due(now + PAUSE / 2), None);
+        assert_eq!(complaints.is_due(now + PAUSE), Some(2));
+        assert_eq!(complaints.is_due(now + 2 * PAUSE), Some(0));
+    }
+}
