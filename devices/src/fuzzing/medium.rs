@@ -60,6 +60,8 @@ struct State {
     requests: u64,
     /// How often the device has looked for completions.
     looks: u64,
+    /// The device has none any more: its thread has ended.
+    is_gone: bool,
 }
 
 impl Medium {
@@ -76,6 +78,7 @@ impl Medium {
                 ended: Vec::new(),
                 requests: 0,
                 looks: 0,
+                is_gone: false,
             }),
             looked: Condvar::new(),
             event: EventFd::new(EFD_NONBLOCK).unwrap(),
@@ -255,10 +258,18 @@ impl Control {
             let before = state.looks;
             self.0.event.write(1).unwrap();
             while state.looks == before {
+                assert!(!state.is_gone, "the device's thread has ended");
                 assert!(since.elapsed() < DEADLINE, "the device does nothing");
                 state = wait_timeout(&self.0.looked, state, DEADLINE);
             }
         }
+    }
+}
+
+impl Drop for Medium {
+    fn drop(&mut self) {
+        lock(&self.shared.state).is_gone = true;
+        self.shared.looked.notify_all();
     }
 }
 
