@@ -130,6 +130,12 @@ impl SplitQueue {
         Ok(Some(self.table.walk(&self.memory, head)?))
     }
 
+    /// Whether the driver has made a chain available, or something is wrong with the ring.
+    pub fn has_available(&self) -> bool {
+        let index = self.queue.avail_idx(&*self.memory, Ordering::Acquire);
+        index.map_or(true, |index| index.0 != self.queue.next_avail())
+    }
+
     /// Puts a chain into the used ring, with the number of bytes that were written to it.
     ///
     /// # Errors
@@ -167,6 +173,16 @@ impl SplitQueue {
     ///
     /// When guest memory refuses the write.
     pub fn disable_kicks(&mut self) -> Result<(), QueueError> {
+        if self.queue.event_idx_enabled() {
+            // A place that the driver has passed, and comes to again when it has gone all the way
+            // round (virtio 1.2 §2.7.10).
+            let passed = self.queue.next_avail().wrapping_sub(1);
+            let event = self.queue.used_ring() + 4 + 8 * u64::from(self.queue.size());
+            return Ok(self
+                .memory
+                .store(passed.to_le(), GuestAddress(event), Ordering::Relaxed)
+                .map_err(virtio_queue::Error::GuestMemory)?);
+        }
         Ok(self.queue.disable_notification(&*self.memory)?)
     }
 

@@ -1,5 +1,6 @@
 //! A disk's thread: its queues, its requests in flight, its held requests.
 
+mod polling;
 mod serving;
 mod submission;
 
@@ -29,6 +30,7 @@ use crate::block::{
     Action, Backend, Completion, Durability, Errno, Operation, Request, Token, WriteThreshold,
 };
 use crate::virtio::chain::Chain;
+use polling::Patience;
 
 /// What the thread can be asked for.
 pub(super) enum Message {
@@ -91,6 +93,11 @@ pub(super) struct Worker {
     resized_unseen: bool,
     /// The host did what it was last asked for while it was asked.
     host_is_immediate: bool,
+    /// Something has been answered of which the backend's event will tell as well.
+    answered_at_once: bool,
+    /// The rings are being looked at, and the driver need not kick.
+    is_polling: bool,
+    patience: Patience,
     complaints: Complaints,
 }
 
@@ -112,6 +119,9 @@ impl Worker {
             closed: false,
             resized_unseen: false,
             host_is_immediate: false,
+            answered_at_once: false,
+            is_polling: false,
+            patience: Patience::new(),
             complaints: Complaints::default(),
         })
     }
@@ -122,7 +132,12 @@ impl Worker {
         let result = EventManager::new().and_then(|mut manager| {
             let worker = manager.add_subscriber(self);
             while !manager.subscriber_mut(worker)?.closed {
+                let quiet_since = manager.subscriber_mut(worker)?.poll();
                 manager.run()?;
+                if let Some(since) = quiet_since {
+                    let worker = manager.subscriber_mut(worker)?;
+                    worker.patience.learn(since.elapsed());
+                }
             }
             Ok(())
         });
@@ -444,6 +459,7 @@ impl MutEventSubscriber for Worker {
     fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
         let fd = events.fd();
         if fd == self.parts.backend.completion_event().as_raw_fd() {
+            self.answered_at_once = false;
             let completions = self.parts.backend.completed();
             self.complete(completions);
         } else if fd == self.parts.wake.as_raw_fd() {

@@ -51,6 +51,7 @@ impl Worker {
             let completions = self.parts.backend.poll();
             self.host_is_immediate = !completions.is_empty();
             if self.host_is_immediate {
+                self.answered_at_once = true;
                 self.complete(completions);
             }
             if !is_later {
@@ -92,6 +93,9 @@ impl Worker {
                 if batch.requests == 0 || batch.bytes == 0 {
                     return Ok(Look::Later);
                 }
+            }
+            if self.is_polling {
+                return Ok(Look::Empty);
             }
             let came_meanwhile = match active.ring(queue) {
                 Some(ring) => ring.enable_kicks()?,
