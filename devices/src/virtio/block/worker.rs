@@ -30,7 +30,7 @@ use crate::block::{
     Action, Backend, Completion, Durability, Errno, Operation, Request, Token, WriteThreshold,
 };
 use crate::virtio::chain::Chain;
-use polling::Patience;
+use polling::Polling;
 
 /// What the thread can be asked for.
 pub(super) enum Message {
@@ -97,7 +97,7 @@ pub(super) struct Worker {
     answered_at_once: bool,
     /// The rings are being looked at, and the driver need not kick.
     is_polling: bool,
-    patience: Patience,
+    polling: Polling,
     complaints: Complaints,
 }
 
@@ -121,7 +121,7 @@ impl Worker {
             host_is_immediate: false,
             answered_at_once: false,
             is_polling: false,
-            patience: Patience::new(),
+            polling: Polling::new(),
             complaints: Complaints::default(),
         })
     }
@@ -132,12 +132,8 @@ impl Worker {
         let result = EventManager::new().and_then(|mut manager| {
             let worker = manager.add_subscriber(self);
             while !manager.subscriber_mut(worker)?.closed {
-                let quiet_since = manager.subscriber_mut(worker)?.poll();
+                manager.subscriber_mut(worker)?.poll();
                 manager.run()?;
-                if let Some(since) = quiet_since {
-                    let worker = manager.subscriber_mut(worker)?;
-                    worker.patience.learn(since.elapsed());
-                }
             }
             Ok(())
         });

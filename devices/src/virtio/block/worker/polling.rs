@@ -1,8 +1,9 @@
 //! Looking at the rings instead of sleeping, for as long as that has been worth it.
 //!
-//! A driver that has just been answered often asks again within microseconds. To sleep, be kicked
-//! and wake up takes longer than that, and costs more, for the guest too. While requests are in
-//! flight there is nothing to look for: the host says when they have ended.
+//! A driver that has just been answered often asks again within microseconds, and so does a quick
+//! host answer. To sleep, be told and wake up takes longer than that, and costs more, for the guest
+//! too. With many requests in flight something is always about to end, and sleeping until then is
+//! the cheaper way to find several ends at once.
 
 use std::time::{Duration, Instant};
 
@@ -11,74 +12,106 @@ use super::Worker;
 /// Longest time that a look may take, as in QEMU (`poll-max-ns` of its threads for I/O).
 const LONGEST: Duration = Duration::from_micros(32);
 
-/// The first time after none.
-const FIRST: Duration = Duration::from_micros(4);
+/// Shortest.
+const SHORTEST: Duration = Duration::from_micros(4);
+
+/// Whoever has slept cannot tell how soon there was something: the time to wake up is in all that
+/// can be measured. So it is tried again once in so many times.
+const TRY_AGAIN: u32 = 32;
 
 /// After so long, the thread sees what else there is to do.
 const TURN: Duration = Duration::from_millis(1);
 
-/// For how long it is worth looking.
-#[derive(Debug)]
+/// Requests in flight up to which their ends are looked for.
+const FEW: usize = 2;
+
+/// For how long it is worth looking for one thing.
+#[derive(Debug, Default)]
 pub(super) struct Patience {
-    /// Never, where whoever is waited for would need the CPU that waits.
-    is_alone: bool,
     window: Duration,
+    /// Times that it was not looked at all.
+    slept: u32,
 }
 
 impl Patience {
+    /// How long to look now.
+    fn window(&mut self) -> Duration {
+        if !self.window.is_zero() {
+            return self.window;
+        }
+        self.slept += 1;
+        if self.slept < TRY_AGAIN {
+            return Duration::ZERO;
+        }
+        self.slept = 0;
+        LONGEST
+    }
+
+    /// It came after so long.
+    fn rewarded(&mut self, after: Duration) {
+        self.window = (4 * after).clamp(SHORTEST, LONGEST);
+    }
+
+    /// It did not come.
+    fn disappointed(&mut self) {
+        self.window /= 2;
+        if self.window < SHORTEST {
+            self.window = Duration::ZERO;
+        }
+    }
+}
+
+/// What a thread with nothing to do waits for.
+#[derive(Debug)]
+pub(super) struct Polling {
+    /// Never, where whoever is waited for would need the CPU that waits.
+    is_alone: bool,
+    driver: Patience,
+    host: Patience,
+}
+
+impl Polling {
     pub(super) fn new() -> Self {
         let cpus = std::thread::available_parallelism();
         Self {
             is_alone: cpus.map_or(1, usize::from) == 1,
-            window: Duration::ZERO,
-        }
-    }
-
-    fn window(&self) -> Duration {
-        if self.is_alone {
-            Duration::ZERO
-        } else {
-            self.window
-        }
-    }
-
-    /// The driver was quiet for so long.
-    pub(super) fn learn(&mut self, quiet: Duration) {
-        if quiet > LONGEST {
-            self.window /= 2;
-            if self.window < FIRST {
-                self.window = Duration::ZERO;
-            }
-        } else if quiet > self.window {
-            self.window = (2 * self.window).clamp(FIRST, LONGEST);
+            driver: Patience::default(),
+            host: Patience::default(),
         }
     }
 }
 
 impl Worker {
-    /// Serves the driver until it has been quiet for a while, or something is in flight. Returns
-    /// since when it is quiet, if it is the driver that is waited for.
-    pub(super) fn poll(&mut self) -> Option<Instant> {
-        if !self.waits_for_driver() {
-            return None;
+    /// Serves driver and host until both have been quiet for a while.
+    pub(super) fn poll(&mut self) {
+        if !self.may_poll() {
+            return;
         }
-        let window = self.patience.window();
+        let mut window = self.patience().window();
+        if window.is_zero() {
+            return;
+        }
         let began = Instant::now();
         let mut last = began;
-        if window.is_zero() {
-            return Some(last);
-        }
         self.is_polling = true;
         self.set_kicks(false);
-        while self.waits_for_driver() {
-            let served = self.serve_available();
+        loop {
+            let waited_for_driver = self.in_flight.is_empty();
+            let progress = self.look();
             let now = Instant::now();
-            if served {
+            let quiet = now.saturating_duration_since(last);
+            if progress {
+                self.patience_for(waited_for_driver).rewarded(quiet);
                 last = now;
-            } else if now.saturating_duration_since(last) >= window {
-                break;
-            }
-            if now.saturating_duration_since(began) >= TURN {
+                if !self.may_poll() || now.saturating_duration_since(began) >= TURN {
+                    break;
+                }
+                window = self.patience().window();
+                if window.is_zero() {
+                    break;
+                }
+            } else if quiet >= window {
+                self.patience_for(waited_for_driver).disappointed();
                 break;
             }
             std::hint::spin_loop();
@@ -94,12 +127,35 @@ impl Worker {
         if let Err(error) = self.limiter.set_timer() {
             tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
         }
-        self.waits_for_driver().then_some(last)
     }
 
-    /// Whether nothing can happen before the driver does something, or somebody asks for something.
-    fn waits_for_driver(&self) -> bool {
-        self.running && self.active.is_some() && self.in_flight.is_empty()
+    fn may_poll(&self) -> bool {
+        let is_worth_it = !self.polling.is_alone && self.in_flight.len() <= FEW;
+        is_worth_it && self.running && self.active.is_some() && self.resizes.is_empty()
+    }
+
+    /// For what there is to wait for now.
+    fn patience(&mut self) -> &mut Patience {
+        self.patience_for(self.in_flight.is_empty())
+    }
+
+    fn patience_for(&mut self, driver: bool) -> &mut Patience {
+        if driver {
+            &mut self.polling.driver
+        } else {
+            &mut self.polling.host
+        }
+    }
+
+    /// Does what there is to do, if there is anything.
+    fn look(&mut self) -> bool {
+        let completions = self.parts.backend.poll();
+        let ended = !completions.is_empty();
+        if ended {
+            self.answered_at_once = true;
+            self.complete(completions);
+        }
+        self.serve_available() || ended
     }
 
     fn serve_available(&mut self) -> bool {
@@ -144,26 +200,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patience_grows_while_it_is_rewarded_and_goes_when_it_is_not() {
-        let mut patience = Patience {
-            is_alone: false,
-            window: Duration::ZERO,
-        };
+    fn patience_lasts_while_it_is_rewarded_and_goes_when_it_is_not() {
         let us = Duration::from_micros;
-        for expected in [4, 8, 16, 32, 32] {
-            patience.learn(us(32));
+        let mut patience = Patience::default();
+        let tries: Vec<_> = (0..2 * TRY_AGAIN).map(|_| patience.window()).collect();
+        let tried = tries.iter().filter(|window| !window.is_zero()).count();
+        assert_eq!((tried, tries[31], tries[63]), (2, LONGEST, LONGEST));
+        for (after, expected) in [(0, 4), (3, 12), (8, 32), (1000, 32)] {
+            patience.rewarded(us(after));
             assert_eq!(patience.window(), us(expected));
         }
-        // A driver that is quick is waited for no longer than before.
-        patience.learn(us(1));
-        assert_eq!(patience.window(), us(32));
         for expected in [16, 8, 4, 0, 0] {
-            patience.learn(us(33));
+            patience.disappointed();
             assert_eq!(patience.window(), us(expected));
         }
-        patience.learn(us(1));
-        assert_eq!(patience.window(), us(4));
-        patience.is_alone = true;
-        assert_eq!(patience.window(), Duration::ZERO);
     }
 }
