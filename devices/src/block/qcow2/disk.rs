@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imago::format::PreallocateMode;
-use imago::{FormatAccess, Mapping};
+use imago::{FormatAccess, Mapping, ShallowMapping};
 
 use super::chain::Chain;
 use super::layer::Layer;
@@ -30,6 +30,10 @@ pub struct Qcow2Image {
     access: RwLock<FormatAccess<Layer>>,
     top: Layer,
     layers: Vec<LayerInfo>,
+    /// Bytes of the image under this one.
+    below_size: Option<u64>,
+    /// The image has been made shorter, and its tables may have what was cut off still.
+    was_cut: AtomicBool,
     version: u32,
     cluster_size: u64,
     has_snapshots: bool,
@@ -64,7 +68,9 @@ impl Qcow2Image {
         Ok(Self {
             access: RwLock::new(access),
             top,
+            below_size: layers.get(1).map(|below| below.virtual_size),
             layers,
+            was_cut: AtomicBool::new(false),
             version: header.version,
             cluster_size: 1 << header.cluster_bits,
             has_snapshots: header.snapshots.is_some(),
@@ -188,8 +194,12 @@ impl Qcow2Image {
         Ok(())
     }
 
-    fn write(&self, mut offset: u64, buffers: &GuestBuffers) -> Result<(), Errno> {
-        let access = self.shared();
+    fn write(
+        &self,
+        access: &FormatAccess<Layer>,
+        mut offset: u64,
+        buffers: &GuestBuffers,
+    ) -> Result<(), Errno> {
         let mut rest = buffers.clone();
         while rest.length() > 0 {
             let mapping = access
@@ -258,43 +268,74 @@ impl Qcow2Image {
             };
             let whole_start = start.next_multiple_of(self.cluster_size).min(whole_end);
             if self.version < 3 || whole_start >= whole_end {
-                self.write_zero_bytes(start, end)?;
+                self.write_zero_bytes(&self.shared(), start, end)?;
                 continue;
             }
-            self.write_zero_bytes(start, whole_start)?;
+            self.write_zero_bytes(&self.shared(), start, whole_start)?;
             let length = whole_end - whole_start;
             let zeroed = match zeroing {
                 Zeroing::KeepSpace => self.shared().write_zeroes(whole_start, length),
                 Zeroing::MayUnmap => self.alone().discard_to_zero(whole_start, length),
             };
             zeroed.map_err(|error| self.errno(&error))?;
-            self.write_zero_bytes(whole_end, end)?;
+            self.write_zero_bytes(&self.shared(), whole_end, end)?;
         }
         Ok(())
     }
 
-    fn write_zero_bytes(&self, mut start: u64, end: u64) -> Result<(), Errno> {
+    fn write_zero_bytes(
+        &self,
+        access: &FormatAccess<Layer>,
+        mut start: u64,
+        end: u64,
+    ) -> Result<(), Errno> {
         while start < end {
             let zeroes = own_memory(end - start).ok_or(Errno(libc::ENOMEM))?;
-            self.write(start, &zeroes)?;
+            self.write(access, start, &zeroes)?;
             start += zeroes.length();
         }
         Ok(())
     }
 
-    fn resize_alone(&self, length: u64) -> io::Result<()> {
+    fn resize_alone(&self, length: u64) -> Result<(), Errno> {
         let mut access = self.alone();
-        // Where the image under this one is longer than it, its bytes would show in what is new.
         let old = access.size();
-        let shows = self
-            .layers
-            .get(1)
-            .is_some_and(|below| below.virtual_size > old);
+        if length < old {
+            self.was_cut.store(true, Ordering::Release);
+        }
+        // The bytes of a longer image under this one would show in what is new. So would what was
+        // cut off: the library goes on where that could not be given away.
+        let shows = self.was_cut.load(Ordering::Acquire)
+            || self.below_size.is_some_and(|below| below > old);
         let mode = match shows {
             true => PreallocateMode::Zero,
             false => PreallocateMode::None,
         };
-        access.resize(length, mode)
+        access
+            .resize(length, mode)
+            .map_err(|error| self.errno(&error))?;
+        self.clear_tail(&access, old).inspect_err(|_| {
+            if let Err(error) = access.resize(old, PreallocateMode::None) {
+                tracing::error!("'{}' keeps its new size: {error}", self.top);
+            }
+        })
+    }
+
+    /// Zeroes what the last cluster has beyond the disk's old end, now that the guest sees it.
+    fn clear_tail(&self, access: &FormatAccess<Layer>, old: u64) -> Result<(), Errno> {
+        let end = access.size().min(old.next_multiple_of(self.cluster_size));
+        if old >= end {
+            return Ok(());
+        }
+        let (mapping, _) = access
+            .get_shallow_mapping(old, end - old)
+            .map_err(|error| self.errno(&error))?;
+        match mapping {
+            ShallowMapping::Raw { .. } | ShallowMapping::Special { .. } => {
+                self.write_zero_bytes(access, old, end)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -309,7 +350,7 @@ impl Medium for Qcow2Image {
             Operation::Flush => return self.flush(),
             Operation::Discard { ranges } => return self.discard(ranges),
             Operation::Write { offset, durability } => {
-                self.write(*offset, &request.buffers)?;
+                self.write(&self.shared(), *offset, &request.buffers)?;
                 *durability
             }
             Operation::WriteZeroes {
@@ -361,8 +402,7 @@ impl Medium for Qcow2Image {
         }
         // A table that moves takes its entries with it, and what they lead to must be there.
         self.flush()?;
-        self.resize_alone(length)
-            .map_err(|error| self.errno(&error))?;
+        self.resize_alone(length)?;
         self.length.store(length, Ordering::Release);
         self.flush()
     }

@@ -467,3 +467,23 @@ fn no_damage_to_an_image_ends_the_program() {
         use_all(&path);
     });
 }
+
+#[test]
+fn what_could_not_be_cut_off_is_not_shown_again() {
+    let ground = Ground::new();
+    // A table of the second level leads to 32 KiB.
+    let path = ground.image("disk", 128 << 10, 512);
+    let (image, _) = open(&path).unwrap();
+    assert_eq!(perform(&image, write(0), 128 << 10, 7), Ok(()));
+    image.close();
+    drop(image);
+    let second = usize::try_from(get(&path, 40)).unwrap() + 8;
+    // The library stops there when it gives away clusters, and says nothing.
+    let l2 = get(&path, second) & 0x00ff_ffff_ffff_fe00;
+    put(&path, l2, &(1u64 << 63 | 0x1_0001).to_be_bytes());
+    put(&path, l2 + 8, &[0xff; 8]);
+    let (image, _) = open(&path).unwrap();
+    assert_eq!(image.resize(32 << 10), Ok(()));
+    assert_eq!(image.resize(128 << 10), Err(Errno::EIO));
+    assert_eq!(image.length(), 32 << 10);
+}

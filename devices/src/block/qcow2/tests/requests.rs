@@ -235,3 +235,22 @@ fn a_longer_disk_shows_nothing_of_a_longer_backing_file() {
     drop(disk);
     check(&path);
 }
+
+#[test]
+fn the_rest_of_the_last_cluster_is_zeroes_when_the_disk_is_longer_again() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 1 << 18, 65536);
+    let mut disk = bench(&path, options(CacheMode::Writeback));
+    disk.put(0, &[7; 1 << 18]);
+    assert_eq!(disk.perform(write(0), &[(0, 1 << 18)]), Ok(()));
+    assert_eq!(disk.backend.resize(51_200), Ok(()));
+    // What the first one knows is not known to the next.
+    drop(disk);
+    let mut disk = bench(&path, options(CacheMode::Writeback));
+    assert_eq!(disk.backend.resize(1 << 18), Ok(()));
+    let found = content(&mut disk, 1 << 18);
+    assert!(found[..51_200].iter().all(|byte| *byte == 7));
+    assert!(found[51_200..].iter().all(|byte| *byte == 0));
+    drop(disk);
+    check(&path);
+}
