@@ -135,6 +135,34 @@ fn a_header_that_makes_no_sense_is_refused_with_the_reason() {
 }
 
 #[test]
+fn names_of_features_of_no_length_are_refused_in_each_image() {
+    let reason = "has an invalid header extension 0x6803f857";
+    let ground = Ground::new();
+    let spoil = |path: &Path, length: u32| {
+        let start = get(path, 100) >> 32;
+        put(path, start, &0x6803_f857u32.to_be_bytes());
+        put(path, start + 4, &length.to_be_bytes());
+    };
+    for length in [1, 47, 49, 48 * 3 + 1] {
+        let base = ground.image("base", 1 << 20, 65536);
+        let top = ground.overlay("top", 1 << 20, 65536, Some(("base", "qcow2")));
+        spoil(&base, length);
+        assert_eq!(refused(&base), reason, "{length}");
+        let above = format!("backing file of '{}': '{}' ", top.display(), base.display());
+        assert_eq!(refused(&top), format!("{above}{reason}"), "{length}");
+        let top = ground.image("top", 1 << 20, 65536);
+        put(&top, 104, &[0; 8]);
+        open(&top).unwrap();
+        spoil(&top, length);
+        assert_eq!(refused(&top), reason, "{length}");
+    }
+    // It ends after the cluster.
+    let path = ground.image("long", 1 << 20, 65536);
+    put(&path, 104, &[0, 0, 0, 9, 0, 1, 0, 0]);
+    assert_eq!(refused(&path), "has an invalid header extension 0x9");
+}
+
+#[test]
 fn a_file_that_ends_too_early_is_refused() {
     let ground = Ground::new();
     let path = ground.image("disk", 1 << 20, 65536);
