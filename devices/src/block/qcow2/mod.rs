@@ -8,6 +8,9 @@
 //! where something is, and the bytes go between the file and the guest's memory as those of a raw
 //! image do.
 //!
+//! The library keeps at most 128 tables and 32 blocks of refcounts of each image in memory, each
+//! as large as a cluster.
+//!
 //! The library reports what is wrong with a table when it is read, or when it would have to be
 //! changed to something impossible; that becomes a [`Corruption`]. It does not notice two entries
 //! that lead to one cluster, or a cluster in use whose refcount is zero, unless it is a table's.

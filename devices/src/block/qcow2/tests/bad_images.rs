@@ -396,6 +396,30 @@ fn a_table_past_the_end_of_the_file_is_an_error_and_not_zeroes() {
     assert_eq!(perform(&image, read(65536), 512, 0), Ok(()));
 }
 
+#[test]
+fn a_new_table_is_not_known_before_it_is_counted() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 64 << 20, 4096);
+    let (image, _) = open(&path).unwrap();
+    let l1 = usize::try_from(get(&path, 40)).unwrap();
+    let known = || {
+        (0..32)
+            .filter(|entry| get(&path, l1 + entry * 8) != 0)
+            .count()
+    };
+    assert_eq!(perform(&image, write(2 << 20), 512, 1), Ok(()));
+    assert_eq!(perform(&image, write(4 << 20), 512, 1), Ok(()));
+    assert_eq!(known(), 0);
+    assert_eq!(perform(&image, Operation::Flush, 0, 0), Ok(()));
+    assert_eq!(known(), 2);
+    let durable = Operation::Write {
+        offset: 8 << 20,
+        durability: Durability::Durable,
+    };
+    assert_eq!(perform(&image, durable, 512, 1), Ok(()));
+    assert_eq!(known(), 3);
+}
+
 /// As when the program is killed: what it has in memory is gone.
 #[test]
 fn an_image_that_was_not_closed_is_whole_and_has_what_was_flushed() {
