@@ -1,5 +1,6 @@
 //! A guest's requests on a qcow2 image.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use imago::format::PreallocateMode;
 use imago::{FormatAccess, Mapping, ShallowMapping};
 
 use super::chain::Chain;
+use super::corruption::depth_of;
 use super::layer::Layer;
 use super::{BackingFiles, Corruption, CorruptionObserver, LayerInfo};
 use crate::block::buffers::GuestBuffers;
@@ -41,7 +43,8 @@ pub struct Qcow2Image {
     /// Held by a flush: a second one must not end before what the first has begun is written.
     flushing: Mutex<()>,
     observer: Arc<dyn CorruptionObserver>,
-    told: AtomicBool,
+    /// The depths of the images of which something was told that was not fatal.
+    told: Mutex<BTreeSet<usize>>,
     /// Nothing is done any more.
     broken: AtomicBool,
 }
@@ -77,7 +80,7 @@ impl Qcow2Image {
             length: AtomicU64::new(header.size),
             flushing: Mutex::default(),
             observer,
-            told: AtomicBool::new(false),
+            told: Mutex::default(),
             broken: AtomicBool::new(false),
         })
     }
@@ -109,10 +112,32 @@ impl Qcow2Image {
         self.top.image().access() == Access::ReadWrite
     }
 
-    /// The errno of an error of the library. One that is about what the image says ends its use, if
-    /// it is written, and is told of.
+    /// The errno of an error of the library about the guest's image.
     fn errno(&self, error: &io::Error) -> Errno {
-        if let Some(corruption) = Corruption::of(error, self.is_writable()) {
+        self.errno_at_depth(error, 0)
+    }
+
+    /// The same where images under it have been asked too, for a range of whole clusters.
+    fn errno_in(
+        &self,
+        error: &io::Error,
+        access: &FormatAccess<Layer>,
+        start: u64,
+        length: u64,
+    ) -> Errno {
+        let first = start / self.cluster_size * self.cluster_size;
+        let end = start
+            .saturating_add(length)
+            .checked_next_multiple_of(self.cluster_size)
+            .unwrap_or(u64::MAX);
+        self.errno_at_depth(error, depth_of(error, access, first..end))
+    }
+
+    /// What the guest's image says that cannot be ends its use, if it is written. Those under it
+    /// are only read, and are no reason to do without the rest.
+    fn errno_at_depth(&self, error: &io::Error, depth: usize) -> Errno {
+        let is_fatal = depth == 0 && self.is_writable();
+        if let Some(corruption) = Corruption::of(error, depth, is_fatal) {
             self.corrupted(&corruption);
             return Errno::EIO;
         }
@@ -136,10 +161,17 @@ impl Qcow2Image {
                 return;
             }
             self.top.freeze_and_mark();
-        } else if self.told.swap(true, Ordering::AcqRel) {
+        } else if !lock(&self.told).insert(corruption.depth) {
             return;
         }
-        tracing::error!("'{}' is corrupt: {}", self.top, corruption.message);
+        match corruption.depth {
+            0 => tracing::error!("'{}' is corrupt: {}", self.top, corruption.message),
+            depth => tracing::error!(
+                "a backing file of '{}' is corrupt, {depth} below it: {}",
+                self.top,
+                corruption.message
+            ),
+        }
         self.observer.image_corrupted(corruption);
     }
 
@@ -149,7 +181,7 @@ impl Qcow2Image {
         while rest.length() > 0 {
             let (mapping, count) = access
                 .get_mapping(offset, rest.length())
-                .map_err(|error| self.errno(&error))?;
+                .map_err(|error| self.errno_in(&error, &access, offset, rest.length()))?;
             let piece = rest.first(count);
             match mapping {
                 Mapping::Raw {
@@ -186,7 +218,7 @@ impl Qcow2Image {
             unpacked.resize(count, 0);
             access
                 .read(&mut unpacked[..], offset)
-                .map_err(|error| self.errno(&error))?;
+                .map_err(|error| self.errno_in(&error, access, offset, count as u64))?;
             rest.copy_from(&unpacked);
             offset += count as u64;
             rest = rest.after(count);
@@ -204,7 +236,7 @@ impl Qcow2Image {
         while rest.length() > 0 {
             let mapping = access
                 .prepare_data_mapping(offset, rest.length(), true)
-                .map_err(|error| self.errno(&error))?;
+                .map_err(|error| self.errno_in(&error, access, offset, rest.length()))?;
             let (layer, place, count) = (mapping.storage(), mapping.offset(), mapping.length());
             if let Err(overlap) = layer.check_data(place, count) {
                 drop(mapping);
@@ -313,7 +345,7 @@ impl Qcow2Image {
         };
         access
             .resize(length, mode)
-            .map_err(|error| self.errno(&error))?;
+            .map_err(|error| self.errno_in(&error, &access, old.saturating_sub(1), 1))?;
         self.clear_tail(&access, old).inspect_err(|_| {
             if let Err(error) = access.resize(old, PreallocateMode::None) {
                 tracing::error!("'{}' keeps its new size: {error}", self.top);

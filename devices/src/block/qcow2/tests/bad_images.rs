@@ -539,3 +539,34 @@ fn what_could_not_be_cut_off_is_not_shown_again() {
     assert_eq!(image.resize(128 << 10), Err(Errno::EIO));
     assert_eq!(image.length(), 32 << 10);
 }
+
+#[test]
+fn what_is_wrong_with_a_backing_file_leaves_the_image_above_it_alone() {
+    let ground = Ground::new();
+    let (base, l2) = with_data(&ground);
+    put(&base, l2 + 8, &(1u64 << 63 | 0x1_0200).to_be_bytes());
+    let name = base.file_name().unwrap().to_str().unwrap();
+    let middle = ground.overlay("middle", 1 << 20, 65536, Some((name, "qcow2")));
+    let top = ground.overlay("top", 1 << 20, 65536, Some(("middle", "qcow2")));
+    let before = (fs::read(&base).unwrap(), fs::read(&middle).unwrap());
+    let (image, seen) = open(&top).unwrap();
+    for operation in [read(65536), write(65536 + 512), read(131_072 - 512)] {
+        let name = format!("{operation:?}");
+        assert_eq!(
+            perform(&image, operation, 512, 9),
+            Err(Errno::EIO),
+            "{name}"
+        );
+    }
+    let found: Vec<_> = lock(&seen.0).iter().map(|c| (c.depth, c.fatal)).collect();
+    assert_eq!(found, [(2, false)]);
+    // What is not there does not matter to who writes all of it.
+    assert_eq!(perform(&image, write(65536), 65536, 9), Ok(()));
+    assert_eq!(perform(&image, read(65536), 512, 0), Ok(()));
+    assert_eq!(perform(&image, Operation::Flush, 0, 0), Ok(()));
+    image.close();
+    drop(image);
+    assert!(before == (fs::read(&base).unwrap(), fs::read(&middle).unwrap()));
+    let (image, _) = open(&top).unwrap();
+    assert_eq!(perform(&image, read(65536), 512, 0), Ok(()));
+}
