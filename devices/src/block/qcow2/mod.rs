@@ -24,6 +24,7 @@ mod layer;
 mod metadata;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 
 pub(super) use chain::is_start_of_qcow2;
 pub use chain::{BackingFiles, ImageFormat, LayerInfo, looks_like_qcow2};
