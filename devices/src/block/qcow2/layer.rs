@@ -6,6 +6,11 @@
 //! killed then, or loses power, leaves tables behind whose clusters are given away again later. So
 //! entries that make a table known are held back here until the refcounts are on the medium, and
 //! tables of the second level wait for what they lead to.
+//!
+//! One gap is left, in the library: when a disk gets so much longer that its L1 table has to move,
+//! the header says so before the refcounts do. Who is killed or loses power between the two has an
+//! image that is refused the next time, as its L1 table counts as free; 'qemu-img check -r all'
+//! repairs that, and nothing is lost.
 #![expect(
     unsafe_code,
     reason = "the library's trait has unsafe methods, whose conditions concern alignment"
