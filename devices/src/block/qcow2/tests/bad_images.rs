@@ -570,3 +570,18 @@ fn what_is_wrong_with_a_backing_file_leaves_the_image_above_it_alone() {
     let (image, _) = open(&top).unwrap();
     assert_eq!(perform(&image, read(65536), 512, 0), Ok(()));
 }
+
+#[test]
+fn a_refcount_past_all_offsets_counts_for_nothing() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 1 << 20, 4096);
+    // In the middle of what the second block counts: 2048 clusters each.
+    let l2 = (2048 + 512) << 12;
+    put(&path, get(&path, 40), &(1u64 << 63 | l2).to_be_bytes());
+    put(&path, get(&path, 48) + 8, &[0xff; 8]);
+    assert_eq!(
+        refused(&path),
+        "is corrupt: its L2 table at 0xa00000 counts as free space; 'qemu-img check -r all' \
+         repairs that"
+    );
+}
