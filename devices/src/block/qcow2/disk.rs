@@ -11,6 +11,7 @@ use imago::{FormatAccess, Mapping, ShallowMapping};
 
 use super::chain::Chain;
 use super::corruption::depth_of;
+use super::discard::{of_hint, used_part};
 use super::layer::Layer;
 use super::{BackingFiles, Corruption, CorruptionObserver, LayerInfo};
 use crate::block::buffers::GuestBuffers;
@@ -282,10 +283,24 @@ impl Qcow2Image {
         if self.capabilities().discard.is_none() {
             return Ok(());
         }
-        for Range { offset, length } in ranges {
-            self.alone()
-                .discard_to_any(*offset, *length)
-                .map_err(|error| self.errno(&error))?;
+        for range in ranges {
+            of_hint(self.discard_used(range))?;
+        }
+        Ok(())
+    }
+
+    /// Discards what is in use in a range.
+    fn discard_used(&self, range: &Range) -> Result<(), Errno> {
+        let mut access = self.alone();
+        let (mut offset, end) = (range.offset, range.end());
+        while offset < end {
+            let used = used_part(&access, offset..end).map_err(|error| self.errno(&error))?;
+            offset = used.end;
+            if !used.is_empty() {
+                access
+                    .discard_to_any(used.start, used.end - used.start)
+                    .map_err(|error| self.errno(&error))?;
+            }
         }
         Ok(())
     }

@@ -17,6 +17,7 @@
 
 mod chain;
 mod corruption;
+mod discard;
 mod disk;
 mod error;
 mod header;

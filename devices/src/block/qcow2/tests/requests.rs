@@ -254,3 +254,42 @@ fn the_rest_of_the_last_cluster_is_zeroes_when_the_disk_is_longer_again() {
     drop(disk);
     check(&path);
 }
+
+#[test]
+fn a_discard_of_what_was_never_written_adds_nothing_to_the_image() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 64 << 20, 4096);
+    let before = std::fs::metadata(&path).unwrap().len();
+    let mut disk = bench(&path, options(CacheMode::Writeback));
+    let discard = |offset, length| Operation::Discard {
+        ranges: vec![Range { offset, length }],
+    };
+    assert_eq!(disk.perform(discard(0, 64 << 20), &[]), Ok(()));
+    assert_eq!(disk.perform(discard(512, 32 << 20), &[]), Ok(()));
+    assert_eq!(disk.perform(Operation::Flush, &[]), Ok(()));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
+    // What was written goes, wherever it is.
+    disk.put(0, &[7; 8192]);
+    let places = [
+        0,
+        8192,
+        16384,
+        (2 << 20) - 4096,
+        32 << 20,
+        (64 << 20) - 8192,
+    ];
+    for offset in places {
+        assert_eq!(disk.perform(write(offset), &[(0, 8192)]), Ok(()));
+    }
+    assert_eq!(disk.perform(Operation::Flush, &[]), Ok(()));
+    let written = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(disk.perform(discard(0, 64 << 20), &[]), Ok(()));
+    for offset in places {
+        assert_eq!(disk.perform(read(offset), &[(0, 8192)]), Ok(()));
+        assert!(disk.get(0, 8192).iter().all(|byte| *byte == 0), "{offset}");
+    }
+    assert_eq!(disk.perform(Operation::Flush, &[]), Ok(()));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), written);
+    drop(disk);
+    check(&path);
+}
