@@ -451,7 +451,15 @@ impl Medium for Qcow2Image {
         self.flush()?;
         self.resize_alone(length)?;
         self.length.store(length, Ordering::Release);
-        self.flush()
+        // The size is another by now, and so it must be to the guest. What could not be written
+        // is its next flush's to tell.
+        if let Err(errno) = self.flush() {
+            tracing::error!(
+                "'{}' has its new size, but not all of it: {errno}",
+                self.top
+            );
+        }
+        Ok(())
     }
 
     fn close(&self) {
