@@ -36,9 +36,18 @@ pub(super) struct Nodes {
     index: u32,
 }
 
+/// What one of a disk's images is called: the guest's as the disk.
+fn node_name(id: &str, index: u32, depth: usize) -> String {
+    match depth {
+        0 => id.to_owned(),
+        _ => format!("#block{index}{depth:02}"),
+    }
+}
+
 /// Raises what is wrong with an image as a signal.
 struct CorruptionSignal {
     id: String,
+    index: u32,
     signals: Signals,
 }
 
@@ -47,7 +56,7 @@ impl CorruptionObserver for CorruptionSignal {
         let number = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok());
         let event = BlockImageCorrupted {
             device: self.id.clone(),
-            node_name: Some(self.id.clone()),
+            node_name: Some(node_name(&self.id, self.index, corruption.depth)),
             msg: corruption.message.clone(),
             offset: number(corruption.offset),
             size: number(corruption.length),
@@ -121,6 +130,7 @@ fn open_qcow2(
     let id = || drive.disk.id.clone();
     let observer = Arc::new(CorruptionSignal {
         id: id(),
+        index,
         signals: signals.clone(),
     });
     let mut image = Qcow2Image::open(&drive.file, drive.image, drive.backing, observer)
@@ -213,10 +223,7 @@ impl Nodes {
 
     /// The disk's own node has the disk's name; QEMU makes names like these for others.
     fn name(&self, depth: usize, disk: &Disk) -> String {
-        match depth {
-            0 => disk.configuration().id.clone(),
-            _ => format!("#block{}{depth:02}", self.index),
-        }
+        node_name(&disk.configuration().id, self.index, depth)
     }
 
     fn image(&self, depth: usize, disk: &Disk, nesting: Nesting) -> ImageInfo {

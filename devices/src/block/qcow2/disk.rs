@@ -1,14 +1,17 @@
 //! A guest's requests on a qcow2 image.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imago::format::PreallocateMode;
-use imago::{FormatAccess, Mapping};
+use imago::{FormatAccess, Mapping, ShallowMapping};
 
 use super::chain::Chain;
+use super::corruption::depth_of;
+use super::discard::{of_hint, used_part};
 use super::layer::Layer;
 use super::{BackingFiles, Corruption, CorruptionObserver, LayerInfo};
 use crate::block::buffers::GuestBuffers;
@@ -30,6 +33,10 @@ pub struct Qcow2Image {
     access: RwLock<FormatAccess<Layer>>,
     top: Layer,
     layers: Vec<LayerInfo>,
+    /// Bytes of the image under this one.
+    below_size: Option<u64>,
+    /// The image has been made shorter, and its tables may have what was cut off still.
+    was_cut: AtomicBool,
     version: u32,
     cluster_size: u64,
     has_snapshots: bool,
@@ -37,7 +44,8 @@ pub struct Qcow2Image {
     /// Held by a flush: a second one must not end before what the first has begun is written.
     flushing: Mutex<()>,
     observer: Arc<dyn CorruptionObserver>,
-    told: AtomicBool,
+    /// The depths of the images of which something was told that was not fatal.
+    told: Mutex<BTreeSet<usize>>,
     /// Nothing is done any more.
     broken: AtomicBool,
 }
@@ -64,14 +72,16 @@ impl Qcow2Image {
         Ok(Self {
             access: RwLock::new(access),
             top,
+            below_size: layers.get(1).map(|below| below.virtual_size),
             layers,
+            was_cut: AtomicBool::new(false),
             version: header.version,
             cluster_size: 1 << header.cluster_bits,
             has_snapshots: header.snapshots.is_some(),
             length: AtomicU64::new(header.size),
             flushing: Mutex::default(),
             observer,
-            told: AtomicBool::new(false),
+            told: Mutex::default(),
             broken: AtomicBool::new(false),
         })
     }
@@ -103,10 +113,32 @@ impl Qcow2Image {
         self.top.image().access() == Access::ReadWrite
     }
 
-    /// The errno of an error of the library. One that is about what the image says ends its use, if
-    /// it is written, and is told of.
+    /// The errno of an error of the library about the guest's image.
     fn errno(&self, error: &io::Error) -> Errno {
-        if let Some(corruption) = Corruption::of(error, self.is_writable()) {
+        self.errno_at_depth(error, 0)
+    }
+
+    /// The same where images under it have been asked too, for a range of whole clusters.
+    fn errno_in(
+        &self,
+        error: &io::Error,
+        access: &FormatAccess<Layer>,
+        start: u64,
+        length: u64,
+    ) -> Errno {
+        let first = start / self.cluster_size * self.cluster_size;
+        let end = start
+            .saturating_add(length)
+            .checked_next_multiple_of(self.cluster_size)
+            .unwrap_or(u64::MAX);
+        self.errno_at_depth(error, depth_of(error, access, first..end))
+    }
+
+    /// What the guest's image says that cannot be ends its use, if it is written. Those under it
+    /// are only read, and are no reason to do without the rest.
+    fn errno_at_depth(&self, error: &io::Error, depth: usize) -> Errno {
+        let is_fatal = depth == 0 && self.is_writable();
+        if let Some(corruption) = Corruption::of(error, depth, is_fatal) {
             self.corrupted(&corruption);
             return Errno::EIO;
         }
@@ -130,10 +162,17 @@ impl Qcow2Image {
                 return;
             }
             self.top.freeze_and_mark();
-        } else if self.told.swap(true, Ordering::AcqRel) {
+        } else if !lock(&self.told).insert(corruption.depth) {
             return;
         }
-        tracing::error!("'{}' is corrupt: {}", self.top, corruption.message);
+        match corruption.depth {
+            0 => tracing::error!("'{}' is corrupt: {}", self.top, corruption.message),
+            depth => tracing::error!(
+                "a backing file of '{}' is corrupt, {depth} below it: {}",
+                self.top,
+                corruption.message
+            ),
+        }
         self.observer.image_corrupted(corruption);
     }
 
@@ -143,7 +182,7 @@ impl Qcow2Image {
         while rest.length() > 0 {
             let (mapping, count) = access
                 .get_mapping(offset, rest.length())
-                .map_err(|error| self.errno(&error))?;
+                .map_err(|error| self.errno_in(&error, &access, offset, rest.length()))?;
             let piece = rest.first(count);
             match mapping {
                 Mapping::Raw {
@@ -180,7 +219,7 @@ impl Qcow2Image {
             unpacked.resize(count, 0);
             access
                 .read(&mut unpacked[..], offset)
-                .map_err(|error| self.errno(&error))?;
+                .map_err(|error| self.errno_in(&error, access, offset, count as u64))?;
             rest.copy_from(&unpacked);
             offset += count as u64;
             rest = rest.after(count);
@@ -188,13 +227,17 @@ impl Qcow2Image {
         Ok(())
     }
 
-    fn write(&self, mut offset: u64, buffers: &GuestBuffers) -> Result<(), Errno> {
-        let access = self.shared();
+    fn write(
+        &self,
+        access: &FormatAccess<Layer>,
+        mut offset: u64,
+        buffers: &GuestBuffers,
+    ) -> Result<(), Errno> {
         let mut rest = buffers.clone();
         while rest.length() > 0 {
             let mapping = access
                 .prepare_data_mapping(offset, rest.length(), true)
-                .map_err(|error| self.errno(&error))?;
+                .map_err(|error| self.errno_in(&error, access, offset, rest.length()))?;
             let (layer, place, count) = (mapping.storage(), mapping.offset(), mapping.length());
             if let Err(overlap) = layer.check_data(place, count) {
                 drop(mapping);
@@ -240,10 +283,24 @@ impl Qcow2Image {
         if self.capabilities().discard.is_none() {
             return Ok(());
         }
-        for Range { offset, length } in ranges {
-            self.alone()
-                .discard_to_any(*offset, *length)
-                .map_err(|error| self.errno(&error))?;
+        for range in ranges {
+            of_hint(self.discard_used(range))?;
+        }
+        Ok(())
+    }
+
+    /// Discards what is in use in a range.
+    fn discard_used(&self, range: &Range) -> Result<(), Errno> {
+        let mut access = self.alone();
+        let (mut offset, end) = (range.offset, range.end());
+        while offset < end {
+            let used = used_part(&access, offset..end).map_err(|error| self.errno(&error))?;
+            offset = used.end;
+            if !used.is_empty() {
+                access
+                    .discard_to_any(used.start, used.end - used.start)
+                    .map_err(|error| self.errno(&error))?;
+            }
         }
         Ok(())
     }
@@ -258,43 +315,74 @@ impl Qcow2Image {
             };
             let whole_start = start.next_multiple_of(self.cluster_size).min(whole_end);
             if self.version < 3 || whole_start >= whole_end {
-                self.write_zero_bytes(start, end)?;
+                self.write_zero_bytes(&self.shared(), start, end)?;
                 continue;
             }
-            self.write_zero_bytes(start, whole_start)?;
+            self.write_zero_bytes(&self.shared(), start, whole_start)?;
             let length = whole_end - whole_start;
             let zeroed = match zeroing {
                 Zeroing::KeepSpace => self.shared().write_zeroes(whole_start, length),
                 Zeroing::MayUnmap => self.alone().discard_to_zero(whole_start, length),
             };
             zeroed.map_err(|error| self.errno(&error))?;
-            self.write_zero_bytes(whole_end, end)?;
+            self.write_zero_bytes(&self.shared(), whole_end, end)?;
         }
         Ok(())
     }
 
-    fn write_zero_bytes(&self, mut start: u64, end: u64) -> Result<(), Errno> {
+    fn write_zero_bytes(
+        &self,
+        access: &FormatAccess<Layer>,
+        mut start: u64,
+        end: u64,
+    ) -> Result<(), Errno> {
         while start < end {
             let zeroes = own_memory(end - start).ok_or(Errno(libc::ENOMEM))?;
-            self.write(start, &zeroes)?;
+            self.write(access, start, &zeroes)?;
             start += zeroes.length();
         }
         Ok(())
     }
 
-    fn resize_alone(&self, length: u64) -> io::Result<()> {
+    fn resize_alone(&self, length: u64) -> Result<(), Errno> {
         let mut access = self.alone();
-        // Where the image under this one is longer than it, its bytes would show in what is new.
         let old = access.size();
-        let shows = self
-            .layers
-            .get(1)
-            .is_some_and(|below| below.virtual_size > old);
+        if length < old {
+            self.was_cut.store(true, Ordering::Release);
+        }
+        // The bytes of a longer image under this one would show in what is new. So would what was
+        // cut off: the library goes on where that could not be given away.
+        let shows = self.was_cut.load(Ordering::Acquire)
+            || self.below_size.is_some_and(|below| below > old);
         let mode = match shows {
             true => PreallocateMode::Zero,
             false => PreallocateMode::None,
         };
-        access.resize(length, mode)
+        access
+            .resize(length, mode)
+            .map_err(|error| self.errno_in(&error, &access, old.saturating_sub(1), 1))?;
+        self.clear_tail(&access, old).inspect_err(|_| {
+            if let Err(error) = access.resize(old, PreallocateMode::None) {
+                tracing::error!("'{}' keeps its new size: {error}", self.top);
+            }
+        })
+    }
+
+    /// Zeroes what the last cluster has beyond the disk's old end, now that the guest sees it.
+    fn clear_tail(&self, access: &FormatAccess<Layer>, old: u64) -> Result<(), Errno> {
+        let end = access.size().min(old.next_multiple_of(self.cluster_size));
+        if old >= end {
+            return Ok(());
+        }
+        let (mapping, _) = access
+            .get_shallow_mapping(old, end - old)
+            .map_err(|error| self.errno(&error))?;
+        match mapping {
+            ShallowMapping::Raw { .. } | ShallowMapping::Special { .. } => {
+                self.write_zero_bytes(access, old, end)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -309,7 +397,7 @@ impl Medium for Qcow2Image {
             Operation::Flush => return self.flush(),
             Operation::Discard { ranges } => return self.discard(ranges),
             Operation::Write { offset, durability } => {
-                self.write(*offset, &request.buffers)?;
+                self.write(&self.shared(), *offset, &request.buffers)?;
                 *durability
             }
             Operation::WriteZeroes {
@@ -361,10 +449,17 @@ impl Medium for Qcow2Image {
         }
         // A table that moves takes its entries with it, and what they lead to must be there.
         self.flush()?;
-        self.resize_alone(length)
-            .map_err(|error| self.errno(&error))?;
+        self.resize_alone(length)?;
         self.length.store(length, Ordering::Release);
-        self.flush()
+        // The size is another by now, and so it must be to the guest. What could not be written
+        // is its next flush's to tell.
+        if let Err(errno) = self.flush() {
+            tracing::error!(
+                "'{}' has its new size, but not all of it: {errno}",
+                self.top
+            );
+        }
+        Ok(())
     }
 
     fn close(&self) {

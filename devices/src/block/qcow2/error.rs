@@ -55,7 +55,7 @@ pub enum FormatError {
     /// The name of the image under it is not one.
     #[error("has an invalid backing file name")]
     BackingName,
-    /// A header extension is longer than the header.
+    /// A header extension is longer than the header, or not of a length that it can have.
     #[error("has an invalid header extension {0:#x}")]
     Extension(u32),
     /// Two tables share a cluster.

@@ -6,6 +6,7 @@
 //! lie past the end of the file.
 
 use std::fs::File;
+use std::iter;
 use std::os::unix::fs::FileExt;
 
 use super::FormatError;
@@ -46,6 +47,10 @@ pub(super) const CORRUPT_BIT: u8 = 1 << 1;
 
 /// The header extension that names the backing file's format.
 const BACKING_FORMAT: u32 = 0xe279_2aca;
+
+/// The header extension that names features, and the length of each with its name.
+const FEATURE_NAMES: u32 = 0x6803_f857;
+const FEATURE_NAME_LENGTH: usize = 48;
 
 /// What an image says of the image under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +171,9 @@ impl Header {
         let snapshots = (u32_at(60)? > 0).then(|| u64_at(64)).transpose()?;
         // Whatever else the file has does not belong to the header.
         let cluster = bytes.get(..1 << cluster_bits).unwrap_or(bytes);
+        if version == 3 {
+            check_extensions(cluster.get(header_length..).unwrap_or_default())?;
+        }
         Ok(Self {
             version,
             cluster_bits,
@@ -271,19 +279,47 @@ fn backing(
     }))
 }
 
-/// Goes through the header extensions, which version 2 has too.
-fn backing_format(mut extensions: &[u8]) -> Result<Option<String>, FormatError> {
-    while let (Some(kind @ 1..), Some(length)) = (u32_at(extensions, 0), u32_at(extensions, 4)) {
-        let length = length as usize;
-        let Some(data) = extensions.get(8..8usize.saturating_add(length)) else {
-            return Err(FormatError::Extension(kind));
-        };
+/// The format of the backing file, which version 2 can have too.
+fn backing_format(bytes: &[u8]) -> Result<Option<String>, FormatError> {
+    for extension in extensions(bytes) {
+        let (kind, data) = extension?;
         if kind == BACKING_FORMAT {
             let format = str::from_utf8(data).map_err(|_| FormatError::Extension(kind))?;
             return Ok(Some(format.to_owned()));
         }
-        let whole = 8 + length.next_multiple_of(8);
-        extensions = extensions.get(whole..).unwrap_or_default();
     }
     Ok(None)
+}
+
+/// Refuses extensions that the library stumbles over. It takes all up to the end of the first
+/// cluster for extensions, whatever else is there, and panics on a feature's name of one byte.
+fn check_extensions(bytes: &[u8]) -> Result<(), FormatError> {
+    for extension in extensions(bytes) {
+        let (kind, data) = extension?;
+        if kind == FEATURE_NAMES && data.len() % FEATURE_NAME_LENGTH != 0 {
+            return Err(FormatError::Extension(kind));
+        }
+    }
+    Ok(())
+}
+
+/// Header extensions and what they are: all up to the one that says that it is the last.
+fn extensions(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), FormatError>> {
+    iter::from_fn(move || {
+        let (kind, length) = (u32_at(bytes, 0)?, u32_at(bytes, 4)? as usize);
+        if kind == 0 {
+            return None;
+        }
+        let data = bytes.get(8..8usize.saturating_add(length));
+        let whole = length
+            .checked_next_multiple_of(8)
+            .and_then(|length| length.checked_add(8));
+        bytes = whole
+            .and_then(|whole| bytes.get(whole..))
+            .unwrap_or_default();
+        Some(
+            data.map(|data| (kind, data))
+                .ok_or(FormatError::Extension(kind)),
+        )
+    })
 }

@@ -159,14 +159,15 @@ impl Metadata {
             // The bytes that the refcount is in, and, if it has less than one, its bits there.
             let (first_bit, bits) = (index << order, 1u32 << order);
             let mut bytes = vec![0; bits.div_ceil(8) as usize];
-            let is_counted = block != 0
-                && file
-                    .read_exact_at(&mut bytes, block + first_bit / 8)
-                    .map(|()| match bits {
-                        1..8 => bytes[0] >> (first_bit % 8) & ((1 << bits) - 1) != 0,
-                        _ => bytes.iter().any(|byte| *byte != 0),
-                    })
-                    .unwrap_or(false);
+            let place = block
+                .checked_add(first_bit / 8)
+                .filter(|_| block != 0)
+                .filter(|place| file.read_exact_at(&mut bytes, *place).is_ok());
+            let is_counted = place.is_some()
+                && match bits {
+                    1..8 => bytes[0] >> (first_bit % 8) & ((1 << bits) - 1) != 0,
+                    _ => bytes.iter().any(|byte| *byte != 0),
+                };
             // Snapshots are not touched.
             if !is_counted && *kind != Kind::Snapshots {
                 let offset = cluster << self.cluster_bits;

@@ -17,6 +17,7 @@
 
 mod chain;
 mod corruption;
+mod discard;
 mod disk;
 mod error;
 mod header;
@@ -24,6 +25,7 @@ mod layer;
 mod metadata;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 
 pub(super) use chain::is_start_of_qcow2;
 pub use chain::{BackingFiles, ImageFormat, LayerInfo, looks_like_qcow2};

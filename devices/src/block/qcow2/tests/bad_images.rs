@@ -135,6 +135,34 @@ fn a_header_that_makes_no_sense_is_refused_with_the_reason() {
 }
 
 #[test]
+fn names_of_features_of_no_length_are_refused_in_each_image() {
+    let reason = "has an invalid header extension 0x6803f857";
+    let ground = Ground::new();
+    let spoil = |path: &Path, length: u32| {
+        let start = get(path, 100) >> 32;
+        put(path, start, &0x6803_f857u32.to_be_bytes());
+        put(path, start + 4, &length.to_be_bytes());
+    };
+    for length in [1, 47, 49, 48 * 3 + 1] {
+        let base = ground.image("base", 1 << 20, 65536);
+        let top = ground.overlay("top", 1 << 20, 65536, Some(("base", "qcow2")));
+        spoil(&base, length);
+        assert_eq!(refused(&base), reason, "{length}");
+        let above = format!("backing file of '{}': '{}' ", top.display(), base.display());
+        assert_eq!(refused(&top), format!("{above}{reason}"), "{length}");
+        let top = ground.image("top", 1 << 20, 65536);
+        put(&top, 104, &[0; 8]);
+        open(&top).unwrap();
+        spoil(&top, length);
+        assert_eq!(refused(&top), reason, "{length}");
+    }
+    // It ends after the cluster.
+    let path = ground.image("long", 1 << 20, 65536);
+    put(&path, 104, &[0, 0, 0, 9, 0, 1, 0, 0]);
+    assert_eq!(refused(&path), "has an invalid header extension 0x9");
+}
+
+#[test]
 fn a_file_that_ends_too_early_is_refused() {
     let ground = Ground::new();
     let path = ground.image("disk", 1 << 20, 65536);
@@ -490,4 +518,70 @@ fn no_damage_to_an_image_ends_the_program() {
         fs::write(&path, &damaged).unwrap();
         use_all(&path);
     });
+}
+
+#[test]
+fn what_could_not_be_cut_off_is_not_shown_again() {
+    let ground = Ground::new();
+    // A table of the second level leads to 32 KiB.
+    let path = ground.image("disk", 128 << 10, 512);
+    let (image, _) = open(&path).unwrap();
+    assert_eq!(perform(&image, write(0), 128 << 10, 7), Ok(()));
+    image.close();
+    drop(image);
+    let second = usize::try_from(get(&path, 40)).unwrap() + 8;
+    // The library stops there when it gives away clusters, and says nothing.
+    let l2 = get(&path, second) & 0x00ff_ffff_ffff_fe00;
+    put(&path, l2, &(1u64 << 63 | 0x1_0001).to_be_bytes());
+    put(&path, l2 + 8, &[0xff; 8]);
+    let (image, _) = open(&path).unwrap();
+    assert_eq!(image.resize(32 << 10), Ok(()));
+    assert_eq!(image.resize(128 << 10), Err(Errno::EIO));
+    assert_eq!(image.length(), 32 << 10);
+}
+
+#[test]
+fn what_is_wrong_with_a_backing_file_leaves_the_image_above_it_alone() {
+    let ground = Ground::new();
+    let (base, l2) = with_data(&ground);
+    put(&base, l2 + 8, &(1u64 << 63 | 0x1_0200).to_be_bytes());
+    let name = base.file_name().unwrap().to_str().unwrap();
+    let middle = ground.overlay("middle", 1 << 20, 65536, Some((name, "qcow2")));
+    let top = ground.overlay("top", 1 << 20, 65536, Some(("middle", "qcow2")));
+    let before = (fs::read(&base).unwrap(), fs::read(&middle).unwrap());
+    let (image, seen) = open(&top).unwrap();
+    for operation in [read(65536), write(65536 + 512), read(131_072 - 512)] {
+        let name = format!("{operation:?}");
+        assert_eq!(
+            perform(&image, operation, 512, 9),
+            Err(Errno::EIO),
+            "{name}"
+        );
+    }
+    let found: Vec<_> = lock(&seen.0).iter().map(|c| (c.depth, c.fatal)).collect();
+    assert_eq!(found, [(2, false)]);
+    // What is not there does not matter to who writes all of it.
+    assert_eq!(perform(&image, write(65536), 65536, 9), Ok(()));
+    assert_eq!(perform(&image, read(65536), 512, 0), Ok(()));
+    assert_eq!(perform(&image, Operation::Flush, 0, 0), Ok(()));
+    image.close();
+    drop(image);
+    assert!(before == (fs::read(&base).unwrap(), fs::read(&middle).unwrap()));
+    let (image, _) = open(&top).unwrap();
+    assert_eq!(perform(&image, read(65536), 512, 0), Ok(()));
+}
+
+#[test]
+fn a_refcount_past_all_offsets_counts_for_nothing() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 1 << 20, 4096);
+    // In the middle of what the second block counts: 2048 clusters each.
+    let l2 = (2048 + 512) << 12;
+    put(&path, get(&path, 40), &(1u64 << 63 | l2).to_be_bytes());
+    put(&path, get(&path, 48) + 8, &[0xff; 8]);
+    assert_eq!(
+        refused(&path),
+        "is corrupt: its L2 table at 0xa00000 counts as free space; 'qemu-img check -r all' \
+         repairs that"
+    );
 }

@@ -117,12 +117,14 @@ fn is_in_use(error: &OpenError) -> bool {
 pub fn bench(path: &Path, options: ImageOptions) -> Bench<Arc<Told>> {
     // Another test's child has this one's locks from its fork to its exec.
     let deadline = Instant::now() + Duration::from_secs(20);
-    let (image, told) = loop {
+    let (mut image, told) = loop {
         match open_with(path, options, BackingFiles::Follow) {
             Err(error) if is_in_use(&error) && Instant::now() < deadline => thread::yield_now(),
             result => break result.unwrap(),
         }
     };
+    // As the program does.
+    image.take_layers();
     let backend = ThreadPool::new(Arc::new(image), "test").unwrap();
     Bench::with(Box::new(backend), told)
 }

@@ -1,11 +1,19 @@
 //! Requests that do what they say.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::ground::{Ground, as_qemu_reads_it, bench, check};
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use super::ground::{Ground, as_qemu_reads_it, bench, check, open, perform};
 use crate::block::tests::bench::{Bench, MEMORY, read, write};
-use crate::block::{Access, CacheMode, Durability, Errno, ImageOptions, Operation, Range, Zeroing};
+use crate::block::{
+    Access, CacheMode, Durability, Errno, ImageOptions, Medium, Operation, Range, Zeroing,
+};
 
 fn options(cache: CacheMode) -> ImageOptions {
     ImageOptions {
@@ -234,4 +242,83 @@ fn a_longer_disk_shows_nothing_of_a_longer_backing_file() {
     assert_eq!(disk.perform(read(1 << 18), &[(0, 512)]), Err(Errno::EIO));
     drop(disk);
     check(&path);
+}
+
+#[test]
+fn the_rest_of_the_last_cluster_is_zeroes_when_the_disk_is_longer_again() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 1 << 18, 65536);
+    let mut disk = bench(&path, options(CacheMode::Writeback));
+    disk.put(0, &[7; 1 << 18]);
+    assert_eq!(disk.perform(write(0), &[(0, 1 << 18)]), Ok(()));
+    assert_eq!(disk.backend.resize(51_200), Ok(()));
+    // What the first one knows is not known to the next.
+    drop(disk);
+    let mut disk = bench(&path, options(CacheMode::Writeback));
+    assert_eq!(disk.backend.resize(1 << 18), Ok(()));
+    let found = content(&mut disk, 1 << 18);
+    assert!(found[..51_200].iter().all(|byte| *byte == 7));
+    assert!(found[51_200..].iter().all(|byte| *byte == 0));
+    drop(disk);
+    check(&path);
+}
+
+#[test]
+fn a_discard_of_what_was_never_written_adds_nothing_to_the_image() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 64 << 20, 4096);
+    let before = std::fs::metadata(&path).unwrap().len();
+    let mut disk = bench(&path, options(CacheMode::Writeback));
+    let discard = |offset, length| Operation::Discard {
+        ranges: vec![Range { offset, length }],
+    };
+    assert_eq!(disk.perform(discard(0, 64 << 20), &[]), Ok(()));
+    assert_eq!(disk.perform(discard(512, 32 << 20), &[]), Ok(()));
+    assert_eq!(disk.perform(Operation::Flush, &[]), Ok(()));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
+    // What was written goes, wherever it is.
+    disk.put(0, &[7; 8192]);
+    let places = [
+        0,
+        8192,
+        16384,
+        (2 << 20) - 4096,
+        32 << 20,
+        (64 << 20) - 8192,
+    ];
+    for offset in places {
+        assert_eq!(disk.perform(write(offset), &[(0, 8192)]), Ok(()));
+    }
+    assert_eq!(disk.perform(Operation::Flush, &[]), Ok(()));
+    let written = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(disk.perform(discard(0, 64 << 20), &[]), Ok(()));
+    for offset in places {
+        assert_eq!(disk.perform(read(offset), &[(0, 8192)]), Ok(()));
+        assert!(disk.get(0, 8192).iter().all(|byte| *byte == 0), "{offset}");
+    }
+    assert_eq!(disk.perform(Operation::Flush, &[]), Ok(()));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), written);
+    drop(disk);
+    check(&path);
+}
+
+#[test]
+fn a_disk_has_its_new_size_even_if_the_flush_after_it_fails() {
+    let ground = Ground::new();
+    let path = ground.image("disk", 1 << 20, 65536);
+    let file = rustix::fs::memfd_create("disk", MemfdFlags::ALLOW_SEALING).unwrap();
+    let mut file = File::from(file);
+    file.write_all(&std::fs::read(&path).unwrap()).unwrap();
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let (image, _) = open(path.as_ref()).unwrap();
+    assert_eq!(perform(&image, write(0), 65536, 7), Ok(()));
+    assert_eq!(perform(&image, write(1 << 19), 65536, 7), Ok(()));
+    assert_eq!(perform(&image, Operation::Flush, 0, 0), Ok(()));
+    // Its tables are at the end, and nothing is written there any more.
+    let whole = file.metadata().unwrap().len();
+    file.set_len(whole - (3 << 16)).unwrap();
+    rustix::fs::fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+    assert_eq!(image.resize(1 << 18), Ok(()));
+    assert_eq!(image.length(), 1 << 18);
+    assert!(perform(&image, Operation::Flush, 0, 0).is_err());
 }
