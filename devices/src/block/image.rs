@@ -431,6 +431,7 @@ mod tests {
             }
         }
         refused(Access::ReadWrite, Locking::Off).unwrap();
+        let _alone = crate::block::tests::bench::no_other_children();
         drop(first);
         let _reader = open(file.path(), Access::ReadOnly).unwrap();
         refused(Access::ReadOnly, Locking::On).unwrap();

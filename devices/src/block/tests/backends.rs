@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::bench::{Bench, Kind, MEMORY, file, read, write};
+use super::bench::{Bench, Kind, MEMORY, file, no_other_children, read, write};
 use crate::block::{CacheMode, Durability, Errno, Image, ImageOptions, Operation};
 
 macro_rules! each_backend {
@@ -205,6 +205,7 @@ fn what_is_in_flight_when_the_backend_goes_moves_no_freed_memory(kind: Kind) {
 /// The kernel takes a ring apart in its own time, and must not keep the next machine waiting for it.
 #[test]
 fn an_image_is_free_as_soon_as_its_ring_is_gone() {
+    let _alone = no_other_children();
     let image = file(512);
     for _ in 0..50 {
         let mut bench = Bench::new(Kind::IoUring, image.path());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -13,6 +13,7 @@ use crate::block::buffers::{GuestBuffers, Segment};
 use crate::block::{
     Backend, Durability, Errno, Image, ImageOptions, Operation, Request, ThreadPool, Token, Uring,
 };
+use crate::sync::lock;
 
 /// Which backend is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +142,13 @@ pub fn write(offset: u64) -> Operation {
         offset,
         durability: Durability::Cached,
     }
+}
+
+/// A test's child has the locks of every test from its fork to its exec. Who starts one, and who
+/// counts on locks being gone at once, holds this meanwhile.
+pub fn no_other_children() -> MutexGuard<'static, ()> {
+    static CHILDREN: Mutex<()> = Mutex::new(());
+    lock(&CHILDREN)
 }
 
 /// An image of so many bytes.

@@ -101,6 +101,8 @@ pub struct Disk<'a> {
     pub discard: Option<RangeLimits>,
     /// What a request for zeroes may be, if the driver may send one.
     pub write_zeroes: Option<RangeLimits>,
+    /// Whether zeroes may lose their space.
+    pub unmaps: bool,
 }
 
 /// Reads a chain as a virtio-blk request.
@@ -176,7 +178,11 @@ pub fn parse(
             let durability = disk.durability;
             let operation = |ranges, zeroing| Operation::WriteZeroes {
                 ranges,
-                zeroing,
+                zeroing: if disk.unmaps {
+                    zeroing
+                } else {
+                    Zeroing::KeepSpace
+                },
                 durability,
             };
             let rules = (limits, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);

@@ -124,6 +124,8 @@ impl Space {
         for feature in &configuration.withheld {
             features &= !(1 << feature.bit());
         }
+        // As in QEMU: without discards nothing gives space back.
+        capabilities.unmaps &= !configuration.withheld.contains(&Feature::Discard);
         // All ranges of a request for zeroes together are no more than what one may have: a host may
         // have to write them, and the disk could not come to rest for as long. Discards are quick.
         if let Some(limits) = &mut capabilities.write_zeroes {

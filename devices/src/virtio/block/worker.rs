@@ -290,6 +290,7 @@ impl Worker {
             write_zeroes: capabilities
                 .write_zeroes
                 .filter(|_| Feature::WriteZeroes.is_in(features)),
+            unmaps: capabilities.unmaps,
         };
         match request::parse(&self.parts.memory, queue, chain, disk)? {
             Parsed::Done(status, answer) => active.answer(answer, status).map(|()| 0),

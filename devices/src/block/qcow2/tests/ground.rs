@@ -13,7 +13,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::block::buffers::{GuestBuffers, Segment};
 use crate::block::qcow2::{BackingFiles, Corruption, CorruptionObserver, Qcow2Image};
-use crate::block::tests::bench::Bench;
+use crate::block::tests::bench::{Bench, no_other_children};
 use crate::block::{
     Access, CacheMode, Errno, ImageOptions, Locking, Medium, OpenError, Operation, Request,
     ThreadPool,
@@ -138,6 +138,7 @@ pub fn as_qemu_reads_it(path: &Path) -> Option<Vec<u8>> {
         .args(["convert", "-U", "-O", "raw"])
         .arg(path)
         .arg(&raw);
+    let _only = no_other_children();
     let status = command.status().ok()?;
     assert!(status.success(), "qemu-img cannot read it");
     std::fs::read(raw).ok()
@@ -145,6 +146,7 @@ pub fn as_qemu_reads_it(path: &Path) -> Option<Vec<u8>> {
 
 /// Has qemu-img look for errors, where it is installed.
 pub fn check(path: &Path) {
+    let _only = no_other_children();
     let Ok(output) = Command::new("qemu-img").arg("check").arg(path).output() else {
         return;
     };

@@ -127,6 +127,22 @@ fn zeroes_keep_their_space_unless_every_range_may_lose_it() {
 }
 
 #[test]
+fn without_discards_zeroes_keep_their_space() {
+    let mut setup = with(Setup::default(), ZEROES_FEATURE);
+    setup.disk.withheld = vec![super::super::Feature::Discard];
+    let mut machine = setup.start();
+    assert_eq!(machine.space(56), [0]);
+    machine.list(WRITE_ZEROES, &[(0, 1, 1)]);
+    let (token, request) = machine.backend.next();
+    let Operation::WriteZeroes { zeroing, .. } = &request.operation else {
+        panic!("{request:?}");
+    };
+    assert_eq!(*zeroing, Zeroing::KeepSpace);
+    machine.end(token, Ok(()));
+    machine.wait_used(1);
+}
+
+#[test]
 fn a_driver_without_flush_gets_durable_zeroes() {
     let mut setup = setup();
     setup.features &= !FLUSH_FEATURE;
