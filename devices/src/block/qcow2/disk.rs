@@ -263,9 +263,13 @@ impl Qcow2Image {
             return Ok(());
         }
         let _only = lock(&self.flushing);
+        self.flush_in_order(|| self.shared().flush())
+    }
+
+    /// Writes what waits, after what `flush_library` writes that it leads to.
+    fn flush_in_order(&self, flush_library: impl FnOnce() -> io::Result<()>) -> Result<(), Errno> {
         let held = self.top.take_held();
-        let flushed = self.shared().flush();
-        if let Err(error) = flushed {
+        if let Err(error) = flush_library() {
             self.top.put_back(held);
             return Err(self.errno(&error));
         }
@@ -345,7 +349,10 @@ impl Qcow2Image {
     }
 
     fn resize_alone(&self, length: u64) -> Result<(), Errno> {
+        let _only = lock(&self.flushing);
         let mut access = self.alone();
+        // A table that moves takes its entries with it, and what they lead to must be there.
+        self.flush_in_order(|| access.flush())?;
         let old = access.size();
         if length < old {
             self.was_cut.store(true, Ordering::Release);
@@ -447,7 +454,7 @@ impl Medium for Qcow2Image {
         if is_shorter && self.has_snapshots {
             return Err(Errno(libc::EOPNOTSUPP));
         }
-        // A table that moves takes its entries with it, and what they lead to must be there.
+        // Most of what will have to be flushed when nothing else can be done.
         self.flush()?;
         self.resize_alone(length)?;
         self.length.store(length, Ordering::Release);

@@ -296,7 +296,7 @@ fn backing_format(bytes: &[u8]) -> Result<Option<String>, FormatError> {
 fn check_extensions(bytes: &[u8]) -> Result<(), FormatError> {
     for extension in extensions(bytes) {
         let (kind, data) = extension?;
-        if kind == FEATURE_NAMES && data.len() % FEATURE_NAME_LENGTH != 0 {
+        if kind == FEATURE_NAMES && !data.len().is_multiple_of(FEATURE_NAME_LENGTH) {
             return Err(FormatError::Extension(kind));
         }
     }
