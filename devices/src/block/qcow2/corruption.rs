@@ -53,7 +53,10 @@ pub(super) fn depth_of(
     range: std::ops::Range<u64>,
 ) -> usize {
     // Only what is written is looked after, and that is the first.
-    let is_overlap = error.get_ref().is_some_and(|error| error.is::<Overlap>());
+    let is_overlap = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<Overlap>())
+        .is_some();
     match is_corruption(error) && !is_overlap {
         true => corrupt_depth(access, range).unwrap_or(0),
         false => 0,
