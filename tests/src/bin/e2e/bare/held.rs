@@ -181,6 +181,22 @@ fn quit_while_requests_are_held_ends_the_program(context: &Context) -> Result<()
     Ok(())
 }
 
+/// How many tagged errors there are before the machine has stopped and has nothing in flight.
+fn errors_until_stopped(client: &mut Qmp, tag: &Value) -> Result<usize, Failure> {
+    let is_error = |event: &Value| event["event"] == "BLOCK_IO_ERROR" && event["tag"] == *tag;
+    let mut errors = 0;
+    loop {
+        let event = client.next_event(SOON)?;
+        errors += usize::from(is_error(&event));
+        if event["event"] == "STOP" {
+            break;
+        }
+    }
+    client.execute("stop", None, SOON)?;
+    let late = client.take_events();
+    Ok(errors + late.iter().filter(|event| is_error(event)).count())
+}
+
 /// Of each of four queues.
 const EACH: usize = 100;
 
@@ -209,12 +225,20 @@ fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Qmp, Valu
         check!(Instant::now() < deadline, "the guest does not get on");
         client.execute("cont", None, SOON)?;
     }
-    // Answered when nothing is in flight any more: what comes from here on is of the next round.
-    client.execute("stop", None, SOON)?;
-    client.take_events();
-    // Now all of them are taken and submitted, the last queue's too.
-    client.execute("cont", None, SOON)?;
-    errors_and_stop(&mut client, &tag, 4 * EACH)?;
+    // The machine stops as soon as it knows of an error, and then takes no more from the queues: each time that it goes
+    // on, more of them are held. In the end they all are, the last queue's too.
+    loop {
+        // Answered when nothing is in flight any more: what comes from here on is of the next round.
+        client.execute("stop", None, SOON)?;
+        client.take_events();
+        client.execute("cont", None, SOON)?;
+        let errors = errors_until_stopped(&mut client, &tag)?;
+        if errors == 4 * EACH {
+            break;
+        }
+        check!(errors < 4 * EACH, "{errors} errors");
+        check!(Instant::now() < deadline, "{errors} are held");
+    }
     check_state(&mut client, "io-error", "failed")?;
     Ok((machine, client, tag))
 }
