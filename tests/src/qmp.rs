@@ -248,7 +248,11 @@ impl Qmp {
 }
 
 /// Tries to connect until somebody listens. Connecting is itself what is waited for; nothing announces a listener.
-fn connect<T>(
+///
+/// # Errors
+///
+/// [`QmpError::Connect`] with what the last attempt said.
+pub fn connect<T>(
     address: &str,
     within: Duration,
     attempt: impl Fn() -> io::Result<T>,

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use faultvisor_tests::qmp;
 
 use crate::Measured;
 
@@ -22,16 +23,8 @@ pub struct Client {
 impl Client {
     /// Connects, trying until somebody listens there.
     pub fn connect(path: &Path) -> Measured<Self> {
-        const PAUSE: Duration = Duration::from_millis(5);
-        let deadline = Instant::now() + PATIENCE;
-        let stream = loop {
-            match UnixStream::connect(path) {
-                Ok(stream) => break stream,
-                // Nothing announces a listener.
-                Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let address = path.display().to_string();
+        let stream = qmp::connect(&address, PATIENCE, || UnixStream::connect(path))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             reader: BufReader::with_capacity(BUFFER_SIZE, stream.try_clone()?),
