@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use super::{Errno, buffers::GuestBuffers};
+use super::{Errno, Loss, PowerCut, buffers::GuestBuffers};
 
 /// Names a request between its submission and its completion. The submitter chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -187,4 +187,15 @@ pub trait Backend: Send {
     ///
     /// What the host says; then the length is what it was.
     fn resize(&mut self, length: u64) -> Result<(), Errno>;
+
+    /// Loses what only a cache of the disk's own holds, as far as the power cut says so, and makes
+    /// the rest durable. Nothing is in flight. It may wait for the medium. A backend without such a
+    /// cache has nothing to lose.
+    ///
+    /// # Errors
+    ///
+    /// What the host says when what survives cannot be written.
+    fn power_cut(&mut self, _cut: &PowerCut) -> Result<Loss, Errno> {
+        Ok(Loss::default())
+    }
 }
