@@ -338,6 +338,8 @@ fn rate_key(event: &Event) -> Option<&str> {
         | Event::Resume
         | Event::Shutdown(_)
         | Event::Reset(_)
-        | Event::BlockImageCorrupted(_) => None,
+        | Event::BlockImageCorrupted(_)
+        | Event::BlockFaultInjected(_)
+        | Event::BlockPowerCut(_) => None,
     }
 }

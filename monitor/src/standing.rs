@@ -41,7 +41,9 @@ impl Standing {
             | Event::BlockWriteThreshold(_)
             | Event::Shutdown(_)
             | Event::Reset(_)
-            | Event::BlockImageCorrupted(_) => {}
+            | Event::BlockImageCorrupted(_)
+            | Event::BlockFaultInjected(_)
+            | Event::BlockPowerCut(_) => {}
         }
     }
 
@@ -63,7 +65,9 @@ impl Standing {
             | SignalName::Resume
             | SignalName::Shutdown
             | SignalName::Reset
-            | SignalName::BlockImageCorrupted => Vec::new(),
+            | SignalName::BlockImageCorrupted
+            | SignalName::BlockFaultInjected
+            | SignalName::BlockPowerCut => Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod buffers;
 pub mod cache;
 pub mod chance;
 pub mod errno;
+pub mod fault;
 pub mod image;
 mod limits;
 pub mod locking;

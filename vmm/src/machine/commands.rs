@@ -1,9 +1,12 @@
 //! The machine's part of the monitor's commands.
 
 use faultvisor_schema::{
-    BlockDeviceInfo, BlockIOThrottle, BlockInfo, BlockResizeArguments,
-    BlockSetWriteThresholdArguments, BlockStats, CommandError, KvmInfo, MachineCommands, NameInfo,
-    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState, ShutdownCause, StatusInfo,
+    BlockDeviceInfo, BlockFaultAdded, BlockFaultClearArguments, BlockFaultInfo,
+    BlockFaultReleaseArguments, BlockFaultReleased, BlockFaultRemoveArguments, BlockFaultRule,
+    BlockFaultSetStateArguments, BlockIOThrottle, BlockInfo, BlockPowerCutArguments,
+    BlockResizeArguments, BlockSetWriteThresholdArguments, BlockStats, CommandError, KvmInfo,
+    MachineCommands, NameInfo, QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState,
+    ShutdownCause, StatusInfo,
 };
 
 use super::Machine;
@@ -74,6 +77,42 @@ impl MachineCommands for Machine {
         arguments: BlockSetWriteThresholdArguments,
     ) -> Result<(), CommandError> {
         self.set_write_threshold(&arguments)
+    }
+
+    // Through `Machine::execute`, whose answers wait for the disks.
+
+    fn block_fault_add(&mut self, _: BlockFaultRule) -> Result<BlockFaultAdded, CommandError> {
+        Err(CommandError::generic("The machine's thread answers this"))
+    }
+
+    fn block_fault_remove(&mut self, _: BlockFaultRemoveArguments) -> Result<(), CommandError> {
+        Err(CommandError::generic("The machine's thread answers this"))
+    }
+
+    fn block_fault_clear(&mut self, _: BlockFaultClearArguments) -> Result<(), CommandError> {
+        Err(CommandError::generic("The machine's thread answers this"))
+    }
+
+    fn query_block_faults(&mut self) -> Result<Vec<BlockFaultInfo>, CommandError> {
+        Err(CommandError::generic("The machine's thread answers this"))
+    }
+
+    fn block_fault_release(
+        &mut self,
+        _: BlockFaultReleaseArguments,
+    ) -> Result<BlockFaultReleased, CommandError> {
+        Err(CommandError::generic("The machine's thread answers this"))
+    }
+
+    fn block_fault_set_state(
+        &mut self,
+        _: BlockFaultSetStateArguments,
+    ) -> Result<(), CommandError> {
+        Err(CommandError::generic("The machine's thread answers this"))
+    }
+
+    fn block_power_cut(&mut self, _: BlockPowerCutArguments) -> Result<(), CommandError> {
+        Err(CommandError::generic("The machine's thread answers this"))
     }
 
     fn cont(&mut self) -> Result<(), CommandError> {

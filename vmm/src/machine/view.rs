@@ -56,7 +56,9 @@ impl View {
             | Event::Resume
             | Event::Shutdown(_)
             | Event::Reset(_)
-            | Event::BlockImageCorrupted(_) => true,
+            | Event::BlockImageCorrupted(_)
+            | Event::BlockFaultInjected(_)
+            | Event::BlockPowerCut(_) => true,
         }
     }
 

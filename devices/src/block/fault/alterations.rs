@@ -1,0 +1,192 @@
+//! How a request is performed that is not performed as it was meant: as one or more other requests,
+//! whose ends make the end of the one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::decision::{Change, Run};
+use super::judgement::Alteration;
+use crate::block::buffers::GuestBuffers;
+use crate::block::{Backend, Completion, Errno, Operation, Request, SECTOR_SIZE, Token};
+
+/// Tokens of requests that the driver did not send have this bit, and those that it sent do not:
+/// they are counted from zero.
+const PART: u64 = 1 << 63;
+
+/// A request that is performed as others.
+struct Whole {
+    /// Parts that have not ended.
+    left: usize,
+    /// The first error of a part.
+    result: Result<(), Errno>,
+    /// What it fails with when all its parts are done.
+    errno: Option<Errno>,
+    /// How the data is changed that it has read.
+    change: Option<(Change, Arc<Request>)>,
+}
+
+/// Altered requests that are on their way.
+#[derive(Default)]
+pub struct Alterations {
+    next_part: u64,
+    /// To which request a part belongs.
+    parts: HashMap<Token, Token>,
+    wholes: HashMap<Token, Whole>,
+}
+
+impl Alterations {
+    /// Submits a request as it is altered. Returns its end when there is nothing to wait for.
+    pub fn submit(
+        &mut self,
+        backend: &mut dyn Backend,
+        token: Token,
+        request: &Arc<Request>,
+        alteration: Alteration,
+    ) -> Option<Completion> {
+        let mut whole = Whole {
+            left: 0,
+            result: Ok(()),
+            errno: None,
+            change: None,
+        };
+        let parts = match alteration {
+            Alteration::FailAfter(errno) => {
+                whole.errno = Some(errno);
+                Ok(vec![request.clone()])
+            }
+            Alteration::Torn(runs, errno) => {
+                whole.errno = errno;
+                Ok(runs.iter().filter_map(|run| part(request, *run)).collect())
+            }
+            Alteration::Misdirect(sector) => {
+                moved(request, sector, backend.length()).map(|moved| vec![moved])
+            }
+            Alteration::Corrupt(change) if request.operation.is_read() => {
+                whole.change = Some((change, request.clone()));
+                Ok(vec![request.clone()])
+            }
+            Alteration::Corrupt(change) => corrupted(request, &change).map(|other| vec![other]),
+        };
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(errno) => {
+                let result = Err(errno);
+                return Some(Completion { token, result });
+            }
+        };
+        whole.left = parts.len();
+        if parts.is_empty() {
+            let result = whole.end();
+            return Some(Completion { token, result });
+        }
+        for request in parts {
+            let part = Token(PART | self.next_part);
+            self.next_part += 1;
+            self.parts.insert(part, token);
+            backend.submit(part, request);
+        }
+        self.wholes.insert(token, whole);
+        None
+    }
+
+    /// The ends of requests, from what a backend says has ended.
+    pub fn translate(&mut self, completions: Vec<Completion>) -> Vec<Completion> {
+        if self.parts.is_empty() {
+            return completions;
+        }
+        let ends = completions.into_iter();
+        ends.filter_map(|completion| self.end(completion)).collect()
+    }
+
+    fn end(&mut self, completion: Completion) -> Option<Completion> {
+        let Some(token) = self.parts.remove(&completion.token) else {
+            return Some(completion);
+        };
+        let whole = self.wholes.get_mut(&token)?;
+        whole.left = whole.left.saturating_sub(1);
+        whole.result = whole.result.and(completion.result);
+        if whole.left > 0 {
+            return None;
+        }
+        let result = self.wholes.remove(&token)?.end();
+        Some(Completion { token, result })
+    }
+}
+
+impl Whole {
+    /// What becomes of the request when its parts have ended. A real error goes before an injected
+    /// one.
+    fn end(self) -> Result<(), Errno> {
+        self.result?;
+        if let Some((change, request)) = self.change {
+            change.apply(&request.buffers);
+        }
+        self.errno.map_or(Ok(()), Err)
+    }
+}
+
+/// Some sectors of a write.
+fn part(request: &Request, run: Run) -> Option<Arc<Request>> {
+    let Operation::Write { offset, durability } = request.operation else {
+        return None;
+    };
+    let start = run.first.saturating_mul(SECTOR_SIZE);
+    let buffers = request.buffers.after(usize::try_from(start).ok()?);
+    let buffers = buffers.first(run.count.saturating_mul(SECTOR_SIZE));
+    let offset = offset.saturating_add(start);
+    let operation = Operation::Write { offset, durability };
+    // A replayed log may say anything.
+    (buffers.length() > 0).then(|| Arc::new(Request { operation, buffers }))
+}
+
+/// The same request at another place.
+fn moved(request: &Request, sector: u64, length: u64) -> Result<Arc<Request>, Errno> {
+    let mut moved = request.clone();
+    let to = sector.checked_mul(SECTOR_SIZE).ok_or(Errno::EIO)?;
+    if let Operation::Read { offset } | Operation::Write { offset, .. } = &mut moved.operation {
+        *offset = to;
+    }
+    if moved.end() > length {
+        return Err(Errno::EIO);
+    }
+    Ok(Arc::new(moved))
+}
+
+/// A write of other data: the guest's own stays as it is.
+fn corrupted(request: &Request, change: &Change) -> Result<Arc<Request>, Errno> {
+    let copy = request.buffers.copy().ok_or(Errno(libc::ENOMEM))?;
+    change.apply(&copy);
+    Ok(Arc::new(Request {
+        operation: request.operation.clone(),
+        buffers: copy,
+    }))
+}
+
+impl Change {
+    /// Changes data. What it says of bytes that are not there is left out.
+    fn apply(&self, data: &GuestBuffers) {
+        match self {
+            Self::Flip(bits) => {
+                let mut bytes = vec![0; usize::try_from(data.length()).unwrap_or_default()];
+                data.copy_into(&mut bytes);
+                for bit in bits {
+                    let byte = usize::try_from(bit / 8).ok();
+                    if let Some(byte) = byte.and_then(|byte| bytes.get_mut(byte)) {
+                        *byte ^= 1 << (bit % 8);
+                    }
+                }
+                data.copy_from(&bytes);
+            }
+            Self::Overwrite {
+                offset,
+                length,
+                pattern,
+            } => {
+                let target = data.part(*offset, *length);
+                let count = usize::try_from(target.length()).unwrap_or_default();
+                let bytes: Vec<u8> = pattern.iter().copied().cycle().take(count).collect();
+                target.copy_from(&bytes);
+            }
+        }
+    }
+}

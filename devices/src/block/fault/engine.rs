@@ -1,0 +1,243 @@
+//! A disk's rules, and what they say of each request.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::decision::{Decision, Record, RecordedOperation};
+use super::index::Index;
+use super::judgement::Judgement;
+use super::replay::Replay;
+use super::rule::{Kinds, Rule};
+use crate::block::chance::Chance;
+use crate::block::{Operation, Request, SECTOR_SIZE};
+use crate::sync::lock;
+
+/// The state that an engine begins in: that of QEMU's blkdebug.
+pub const INITIAL_STATE: &str = "1";
+
+/// What a rule has done. Counted by the disk's thread and read by others.
+#[derive(Debug, Default)]
+pub struct Counts {
+    matches: AtomicU64,
+    hits: AtomicU64,
+}
+
+impl Counts {
+    /// Requests for which everything held that does not count or draw lots.
+    pub fn matches(&self) -> u64 {
+        self.matches.load(Ordering::Relaxed)
+    }
+
+    /// How often the rule has fired.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+}
+
+/// What others can see of a disk's engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The state that the rules are in.
+    pub state: String,
+    /// Requests that hang: what a log says of each, the oldest first.
+    pub hanging: Vec<Record>,
+}
+
+/// Where the disk's thread shows it.
+#[derive(Debug)]
+pub struct Board(Mutex<Shown>);
+
+impl Default for Board {
+    fn default() -> Self {
+        Self(Mutex::new(Shown {
+            state: INITIAL_STATE.to_owned(),
+            hanging: Vec::new(),
+        }))
+    }
+}
+
+impl Board {
+    /// What is shown now.
+    pub fn get(&self) -> Shown {
+        lock(&self.0).clone()
+    }
+
+    pub(crate) fn show_hanging(&self, hanging: Vec<Record>) {
+        lock(&self.0).hanging = hanging;
+    }
+
+    fn show_state(&self, state: &str) {
+        state.clone_into(&mut lock(&self.0).state);
+    }
+}
+
+struct Active {
+    rule: Rule,
+    counts: Arc<Counts>,
+}
+
+/// A disk's rules and their state.
+pub struct Engine {
+    device: String,
+    rules: Vec<Active>,
+    index: Index,
+    state: String,
+    board: Arc<Board>,
+    replay: Option<Replay>,
+    /// What the index found: kept for its memory.
+    found: Vec<usize>,
+}
+
+impl Engine {
+    /// The engine of the disk of that name.
+    pub fn new(device: impl Into<String>, board: Arc<Board>) -> Self {
+        Self {
+            device: device.into(),
+            rules: Vec::new(),
+            index: Index::default(),
+            state: INITIAL_STATE.to_owned(),
+            board,
+            replay: None,
+            found: Vec::new(),
+        }
+    }
+
+    /// Whether it has nothing to say of any request.
+    pub fn is_idle(&self) -> bool {
+        self.rules.is_empty() && self.replay.as_ref().is_none_or(Replay::is_over)
+    }
+
+    /// Adds a rule behind the others. What it does is counted in `counts`.
+    pub fn add(&mut self, rule: Rule, counts: Arc<Counts>) {
+        self.rules.push(Active { rule, counts });
+        self.reindex();
+    }
+
+    /// Takes the rule of that name away, if there is one.
+    pub fn remove(&mut self, id: &str) {
+        self.rules.retain(|active| active.rule.id != id);
+        self.reindex();
+    }
+
+    /// Takes all rules away, and begins anew.
+    pub fn clear(&mut self) {
+        self.rules.clear();
+        self.reindex();
+        self.set_state(INITIAL_STATE);
+    }
+
+    /// Puts the rules into a state.
+    pub fn set_state(&mut self, state: &str) {
+        state.clone_into(&mut self.state);
+        self.board.show_state(state);
+    }
+
+    /// Does again what a log says, beside what its rules say.
+    pub fn replay(&mut self, replay: Replay) {
+        self.replay = Some(replay);
+    }
+
+    fn reindex(&mut self) {
+        self.index = Index::new(self.rules.iter().map(|active| active.rule.matching.sectors));
+    }
+
+    /// What becomes of a request: the `ordinal`th of its disk, shown for the `attempt`th time
+    /// after the first.
+    pub fn judge(&mut self, ordinal: u64, attempt: u32, request: &Request) -> Judgement {
+        let mut judgement = Judgement::none();
+        if let Some(replay) = &mut self.replay {
+            for record in replay.take(ordinal, attempt, request) {
+                judgement.add(record);
+            }
+        }
+        let mut found = std::mem::take(&mut self.found);
+        self.index.find(parts(request), &mut found);
+        let mut new_state = None;
+        for active in found.iter().filter_map(|&rule| self.rules.get(rule)) {
+            let Some(decision) = active.judge(ordinal, attempt, request, &self.state) else {
+                continue;
+            };
+            if let Decision::SetState { new_state: state } = &decision {
+                new_state = Some(state.clone());
+            }
+            let goes_on = decision.goes_on();
+            judgement.add(Record {
+                device: self.device.clone(),
+                ordinal,
+                attempt,
+                operation: RecordedOperation::of(&request.operation),
+                sector: request.sector(),
+                sectors: request.length() / SECTOR_SIZE,
+                id: active.rule.id.clone(),
+                decision,
+            });
+            if !goes_on {
+                break;
+            }
+        }
+        self.found = found;
+        // As with blkdebug, all rules of one request see the same state.
+        if let Some(state) = new_state {
+            self.set_state(&state);
+        }
+        judgement
+    }
+}
+
+impl Active {
+    /// What the rule decides, if it fires. The index has looked at the sectors.
+    fn judge(
+        &self,
+        ordinal: u64,
+        attempt: u32,
+        request: &Request,
+        state: &str,
+    ) -> Option<Decision> {
+        let Rule {
+            matching,
+            action,
+            seed,
+            ..
+        } = &self.rule;
+        let length = request.length();
+        let matches = matching.kinds.contains(Kinds::of(&request.operation))
+            && matching.state.as_ref().is_none_or(|of| of == state)
+            && (matching.min_bytes..=matching.max_bytes).contains(&length);
+        if !matches {
+            return None;
+        }
+        // Only this thread writes.
+        let before = self.counts.matches();
+        self.counts.matches.store(before + 1, Ordering::Relaxed);
+        let hits = self.counts.hits();
+        if before < matching.skip || hits >= matching.count {
+            return None;
+        }
+        let mut chance = Chance::new(*seed, [ordinal, u64::from(attempt)]);
+        if chance.fraction() >= matching.probability {
+            return None;
+        }
+        self.counts.hits.store(hits + 1, Ordering::Relaxed);
+        Some(action.decide(*seed, request, &mut chance))
+    }
+}
+
+/// The parts of the disk that a request is about, by first sector and first sector behind.
+fn parts(request: &Request) -> impl Iterator<Item = (u64, u64)> {
+    let (whole, ranges) = match &request.operation {
+        Operation::Read { .. } | Operation::Write { .. } => {
+            let first = request.sector();
+            let end = first.saturating_add(request.length() / SECTOR_SIZE);
+            (Some((first, end)), &[][..])
+        }
+        Operation::Flush => (None, &[][..]),
+        Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => {
+            (None, &ranges[..])
+        }
+    };
+    let ranges = ranges.iter().map(|range| {
+        let first = range.offset / SECTOR_SIZE;
+        (first, range.end().div_ceil(SECTOR_SIZE))
+    });
+    whole.into_iter().chain(ranges)
+}

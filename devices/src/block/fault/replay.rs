@@ -1,0 +1,60 @@
+//! A fault log that is done again.
+
+use std::collections::BTreeMap;
+
+use super::decision::{Record, RecordedOperation};
+use crate::block::{Request, SECTOR_SIZE};
+
+/// What a log says of one disk's requests.
+#[derive(Debug, Default)]
+pub struct Replay {
+    records: BTreeMap<(u64, u32), Vec<Record>>,
+    /// A request that was not what the log says it had been has been complained of.
+    has_diverged: bool,
+}
+
+impl Replay {
+    /// Of the records of one disk, in the order of the log.
+    pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
+        let mut replay = Self::default();
+        for record in records {
+            let key = (record.ordinal, record.attempt);
+            replay.records.entry(key).or_default().push(record);
+        }
+        replay
+    }
+
+    /// Whether all of it has been done.
+    pub(super) fn is_over(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// What is to be done to a request. Nothing, where it is another one than it was.
+    pub(super) fn take(&mut self, ordinal: u64, attempt: u32, request: &Request) -> Vec<Record> {
+        let Some(records) = self.records.remove(&(ordinal, attempt)) else {
+            return Vec::new();
+        };
+        let is_the_same = |record: &Record| {
+            record.operation == RecordedOperation::of(&request.operation)
+                && record.sector == request.sector()
+                && record.sectors == request.length() / SECTOR_SIZE
+        };
+        let (same, other): (Vec<_>, Vec<_>) = records.into_iter().partition(is_the_same);
+        if let Some(other) = other.first()
+            && !std::mem::replace(&mut self.has_diverged, true)
+        {
+            tracing::warn!(
+                "disk '{}': request {ordinal} is not the one of the fault log, which is not repeated there: \
+                 it was a {:?} of {} sectors at {}, and is a {:?} of {} at {}",
+                other.device,
+                other.operation,
+                other.sectors,
+                other.sector,
+                RecordedOperation::of(&request.operation),
+                request.length() / SECTOR_SIZE,
+                request.sector(),
+            );
+        }
+        same
+    }
+}
