@@ -30,8 +30,8 @@ pub enum Fate {
     Fail(Errno),
     /// It is reported as done.
     Drop,
-    /// It hangs, because of the rule of this name.
-    Hang(String),
+    /// It hangs, as this says.
+    Hang(Record),
     /// The machine stops, and then it is performed.
     Stop,
     /// The power fails.
@@ -67,26 +67,26 @@ impl Judgement {
                 self.delay = self.delay.saturating_add(more);
             }
             Decision::SetState { .. } => {}
-            decision => self.fate = fate(decision, &record.id),
+            _ => self.fate = fate(&record),
         }
         self.records.push(record);
     }
 }
 
-fn fate(decision: &Decision, rule: &str) -> Fate {
-    match decision {
+fn fate(record: &Record) -> Fate {
+    match &record.decision {
         Decision::Error {
             errno,
             after: false,
         } => Fate::Fail(*errno),
         Decision::Error { errno, after: true } => Fate::Alter(Alteration::FailAfter(*errno)),
-        Decision::Hang => Fate::Hang(rule.to_owned()),
+        Decision::Hang => Fate::Hang(record.clone()),
         Decision::Corrupt { change } => Fate::Alter(Alteration::Corrupt(change.clone())),
         Decision::Torn { keep, errno } => Fate::Alter(Alteration::Torn(keep.clone(), *errno)),
         Decision::Drop => Fate::Drop,
         Decision::Misdirect { to_sector } => Fate::Alter(Alteration::Misdirect(*to_sector)),
         Decision::Stop => Fate::Stop,
-        Decision::PowerCut { .. } => match decision.power_cut() {
+        decision @ Decision::PowerCut { .. } => match decision.power_cut() {
             Some((cut, then)) => Fate::PowerCut(cut, then),
             None => Fate::Perform,
         },

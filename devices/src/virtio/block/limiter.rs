@@ -2,23 +2,17 @@
 //! that wait, and the timer for the next of them.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Instant;
 
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
-
+use super::timer::Timer;
 use crate::block::throttle::{Direction, Member, Queue};
 use crate::block::{Request, Token};
 
 /// Requests, with what else there is to know of them, that wait for a disk's limits.
 pub(super) struct Limiter<T> {
     queue: Queue<(Token, T)>,
-    timer: OwnedFd,
-    /// What the timer is set to.
-    set: Option<Instant>,
+    timer: Timer,
 }
 
 impl<T> Limiter<T> {
@@ -26,8 +20,7 @@ impl<T> Limiter<T> {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             queue: Queue::default(),
-            timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
-            set: None,
+            timer: Timer::new()?,
         })
     }
 
@@ -76,31 +69,8 @@ impl<T> Limiter<T> {
         self.queue.drain()
     }
 
-    /// Sets the timer for the next request that is a matter of time. A timer that has gone off is
-    /// set anew, or taken back: otherwise it would go on being readable.
+    /// Sets the timer for the next request that is a matter of time.
     pub(super) fn set_timer(&mut self) -> io::Result<()> {
-        let due = self.queue.due();
-        if due.is_none() && self.set.is_none() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        if due == self.set && due.is_none_or(|due| due > now) {
-            return Ok(());
-        }
-        // Nothing at all would be no timer.
-        let least = Duration::from_nanos(1);
-        let wait = due.map(|due| due.saturating_duration_since(now).max(least));
-        let value = wait.unwrap_or_default();
-        let never = Timespec::default();
-        let once = Itimerspec {
-            it_interval: never,
-            it_value: Timespec::try_from(value).unwrap_or(Timespec {
-                tv_sec: i64::MAX,
-                tv_nsec: 0,
-            }),
-        };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
-        self.set = due;
-        Ok(())
+        self.timer.set(self.queue.due())
     }
 }

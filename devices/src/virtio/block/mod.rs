@@ -8,6 +8,7 @@ mod request;
 mod space;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod worker;
 
 use std::io;
@@ -20,16 +21,19 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, queue};
+use crate::block::fault::{Board, Engine, Record, Shown};
 use crate::block::policy::{IoStatusCell, Run};
 use crate::block::throttle::{Group, Member};
 use crate::block::{
-    Access, Action, Backend, Errno, ErrorPolicy, Exceeded, IoStatus, SECTOR_SIZE, Statistics,
-    WriteThreshold,
+    Access, Action, Backend, Errno, ErrorPolicy, Exceeded, IoStatus, PowerCut, SECTOR_SIZE,
+    Statistics, WriteThreshold,
 };
 use crate::sync::lock;
 use queues::Activation;
 pub use space::Feature;
 use space::Space;
+pub use worker::parked::{Hanging, Release};
+pub use worker::power::PowerCutReport;
 use worker::{Message, Worker};
 
 /// Block device (virtio 1.2 §5).
@@ -75,6 +79,16 @@ pub trait DiskObserver: Send + Sync {
 
     /// A request that is about to be submitted goes past the mark for writes, which is gone now.
     fn write_threshold_exceeded(&self, exceeded: Exceeded);
+
+    /// A rule has fired. What follows from it has not happened yet.
+    fn fault_injected(&self, record: &Record);
+
+    /// A request is held in `run` because of a rule that stops the machine: it must stop, unless it
+    /// has been continued since.
+    fn reached_stop(&self, run: Run);
+
+    /// The disk has lost its power and has it again. It waits to be resumed.
+    fn power_cut(&self, report: &PowerCutReport);
 }
 
 /// What a disk is, apart from its data.
@@ -133,6 +147,7 @@ pub struct Disk {
     io_status: Arc<IoStatusCell>,
     statistics: Arc<Statistics>,
     write_threshold: Arc<WriteThreshold>,
+    board: Arc<Board>,
     space: Arc<Space>,
     /// Whether all that is left of a close is what the backend does for it.
     at_rest: Arc<AtomicBool>,
@@ -161,6 +176,7 @@ impl Disk {
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
         let write_threshold = Arc::new(WriteThreshold::default());
+        let board = Arc::new(Board::default());
         let at_rest = Arc::new(AtomicBool::new(false));
         let space = Space::new(&configuration, backend.length(), backend.capabilities());
         let space = Arc::new(space);
@@ -173,6 +189,7 @@ impl Disk {
             io_status: io_status.clone(),
             statistics: statistics.clone(),
             write_threshold: write_threshold.clone(),
+            board: board.clone(),
             at_rest: at_rest.clone(),
             space: space.clone(),
             backend,
@@ -195,6 +212,7 @@ impl Disk {
             io_status,
             statistics,
             write_threshold,
+            board,
             space,
             at_rest,
             group: Mutex::new(None),
@@ -245,6 +263,28 @@ impl Disk {
         *lock(&self.group) = group;
         self.send(Message::Limit(member));
         Ok(())
+    }
+
+    /// What its fault engine shows.
+    pub fn faults(&self) -> Shown {
+        self.board.get()
+    }
+
+    /// Does something with its fault engine, on the disk's thread, between two requests.
+    pub fn change_faults(&self, change: impl FnOnce(&mut Engine) + Send + 'static) {
+        self.send(Message::Faults(Box::new(change)));
+    }
+
+    /// Lets requests hang no more, and calls `done` with how many they are. While the disk is paused
+    /// they wait for it to be resumed.
+    pub fn release(&self, which: Hanging, how: Release, done: impl FnOnce(u64) + Send + 'static) {
+        self.send(Message::Release(which, how, Box::new(done)));
+    }
+
+    /// Takes the power away, and calls `done` when it is there again. From then on the disk is
+    /// paused. What was on its way fails when it is resumed; a reset drops it.
+    pub fn power_cut(&self, cut: PowerCut, done: Done) {
+        self.send(Message::PowerCut(cut, done));
     }
 
     /// Its length now, in bytes, as its driver sees it.

@@ -1,6 +1,9 @@
 //! A disk's thread: its queues, its requests in flight, its held requests.
 
+mod faults;
+pub(super) mod parked;
 mod polling;
+pub(super) mod power;
 mod serving;
 mod submission;
 
@@ -23,13 +26,17 @@ use super::queues::{Activation, Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
 use super::space::{Feature, Space};
 use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, ResizeDone, SECTOR_SIZE};
+use crate::block::fault::{Board, Engine};
 use crate::block::policy::{IoStatusCell, Run};
 use crate::block::statistics::{Kind, Statistics};
 use crate::block::throttle::Member;
 use crate::block::{
-    Action, Backend, Completion, Durability, Errno, Operation, Request, Token, WriteThreshold,
+    Action, Backend, Completion, Durability, Errno, Operation, PowerCut, Request, Token,
+    WriteThreshold,
 };
 use crate::virtio::chain::Chain;
+use faults::Faults;
+use parked::{Hanging, Release};
 use polling::Polling;
 
 /// What the thread can be asked for.
@@ -40,6 +47,9 @@ pub(super) enum Message {
     Resume(Run),
     Resize(u64, ResizeDone),
     Limit(Option<Member>),
+    Faults(Box<dyn FnOnce(&mut Engine) + Send>),
+    Release(Hanging, Release, Box<dyn FnOnce(u64) + Send>),
+    PowerCut(PowerCut, Done),
     Close(Done),
 }
 
@@ -50,6 +60,7 @@ pub(super) struct Parts {
     pub io_status: Arc<IoStatusCell>,
     pub statistics: Arc<Statistics>,
     pub write_threshold: Arc<WriteThreshold>,
+    pub board: Arc<Board>,
     pub at_rest: Arc<AtomicBool>,
     pub backend: Box<dyn Backend>,
     pub memory: Arc<GuestMemoryMmap>,
@@ -66,6 +77,10 @@ struct Pending {
     /// When it was to be submitted, the last time. It may have had to wait for that.
     submitted: Instant,
     answer: Answer,
+    /// How often it has been shown to the fault engine.
+    attempt: u32,
+    /// It needs no other look.
+    is_judged: bool,
 }
 
 pub(super) struct Worker {
@@ -80,6 +95,7 @@ pub(super) struct Worker {
     held: BTreeMap<Token, Pending>,
     /// What waits to be submitted. Nothing comes out while nothing may be.
     limiter: Limiter<Pending>,
+    faults: Faults,
     /// New lengths of the disk. Until `in_flight` is empty nothing new is taken for them.
     resizes: Vec<(u64, ResizeDone)>,
     /// Waiting for `in_flight` to be empty.
@@ -104,6 +120,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
         Ok(Self {
+            faults: Faults::new(&parts.configuration.id, Arc::clone(&parts.board))?,
             parts,
             active: None,
             running: false,
@@ -162,6 +179,9 @@ impl Worker {
                 self.resizes.push((length, done));
             }
             Message::Limit(member) => self.limiter.set_member(member),
+            Message::Faults(change) => change(&mut self.faults.engine),
+            Message::Release(which, how, done) => done(self.release_hanging(&which, how)),
+            Message::PowerCut(cut, done) => self.power_cut(cut, done),
             Message::Close(done) => {
                 self.halt();
                 self.closing.push(done);
@@ -199,6 +219,9 @@ impl Worker {
         if self.closed || !self.closing.is_empty() {
             return;
         }
+        if self.faults.power.is_failing() {
+            return self.faults.power.resume_later(run);
+        }
         self.run = run;
         self.running = true;
         self.drained.drain(..).for_each(|drained| drained());
@@ -215,11 +238,13 @@ impl Worker {
             let passed = self.limiter.push(token, &request, pending, now);
             ready.extend(passed.map(|pending| (token, pending)));
         }
+        self.fail_cut_off();
         self.submit_all(ready);
         if !self.resizes.is_empty() {
             // Nobody asks for what waits before they are done.
             self.limiter.suspend();
         }
+        self.unpark();
         self.serve_all();
     }
 
@@ -228,6 +253,7 @@ impl Worker {
         if !self.in_flight.is_empty() {
             return;
         }
+        self.finish_power_cut();
         let resizes = std::mem::take(&mut self.resizes);
         let resized = !resizes.is_empty();
         for (length, done) in resizes {
@@ -244,6 +270,7 @@ impl Worker {
         self.closing.drain(..).for_each(|done| done());
         if resized {
             self.release();
+            self.unpark();
             self.serve_all();
         }
     }
@@ -309,6 +336,8 @@ impl Worker {
                     request: Arc::clone(&request),
                     submitted: now,
                     answer,
+                    attempt: 0,
+                    is_judged: false,
                 };
                 if let Some(pending) = self.limiter.push(token, &request, pending, now) {
                     self.submit(token, pending);
@@ -316,6 +345,17 @@ impl Worker {
                 Ok(bytes)
             }
         }
+    }
+
+    /// Before the thread waits for something.
+    fn end_turn(&mut self) {
+        if self.faults.power.is_failing() {
+            self.settle();
+        }
+        if let Err(error) = self.limiter.set_timer() {
+            tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
+        }
+        self.set_fault_timer();
     }
 
     /// Ends a turn with the queues: one interrupt for all that it completed, or none; or their end.
@@ -342,7 +382,13 @@ impl Worker {
                 );
                 continue;
             };
-            let status = self.judge(&pending.request.operation, end);
+            if self.faults.power.is_failing() {
+                if active.is_some() {
+                    self.faults.power.cut_off(token, pending);
+                }
+                continue;
+            }
+            let status = self.judge_end(&pending.request.operation, end);
             self.count(&pending, end, status);
             match (status, &mut active) {
                 (Some(status), Some(active)) if result.is_ok() => {
@@ -368,7 +414,7 @@ impl Worker {
     /// What the guest is to be told of a request's end, or nothing when the request is to be held.
     /// An error is the observer's to hear of, and marks the disk, even when the driver that sent
     /// the request is gone: what it wrote is still missing from the disk.
-    fn judge(&self, operation: &Operation, end: Result<(), Errno>) -> Option<Status> {
+    fn judge_end(&self, operation: &Operation, end: Result<(), Errno>) -> Option<Status> {
         let Err(errno) = end else {
             return Some(Status::Ok);
         };
@@ -444,8 +490,11 @@ impl MutEventSubscriber for Worker {
         let kicks = kicks.iter().map(|event| Events::new(event, kick));
         let others = [wake, backend.completion_event()];
         let others = others.map(|event| Events::new(event, EventSet::IN));
-        let timer = Events::new(self.limiter.timer(), EventSet::IN);
-        for events in kicks.chain(others).chain([timer]) {
+        let timers = [
+            Events::new(self.limiter.timer(), EventSet::IN),
+            Events::new(&self.faults.timer, EventSet::IN),
+        ];
+        for events in kicks.chain(others).chain(timers) {
             if let Err(error) = ops.add(events) {
                 tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
                 self.closed = true;
@@ -458,6 +507,7 @@ impl MutEventSubscriber for Worker {
         if fd == self.parts.backend.completion_event().as_raw_fd() {
             self.answered_at_once = false;
             let completions = self.parts.backend.completed();
+            let completions = self.translate(completions);
             self.complete(completions);
         } else if fd == self.parts.wake.as_raw_fd() {
             let _ = self.parts.wake.read();
@@ -468,6 +518,8 @@ impl MutEventSubscriber for Worker {
             self.release();
         } else if self.limiter.is_timer(fd) {
             self.release();
+        } else if self.faults.timer.as_raw_fd() == fd {
+            self.unpark();
         } else {
             let mut kicks = self.parts.kicks.iter();
             if let Some(queue) = kicks.position(|kick| kick.as_raw_fd() == fd) {
@@ -475,8 +527,6 @@ impl MutEventSubscriber for Worker {
                 self.serve(queue);
             }
         }
-        if let Err(error) = self.limiter.set_timer() {
-            tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
-        }
+        self.end_turn();
     }
 }

@@ -121,12 +121,11 @@ impl Worker {
         if self.answered_at_once {
             // Their event was raised, too, and is of no more use.
             let completions = self.parts.backend.completed();
+            let completions = self.translate(completions);
             self.complete(completions);
             self.answered_at_once = false;
         }
-        if let Err(error) = self.limiter.set_timer() {
-            tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
-        }
+        self.end_turn();
     }
 
     fn may_poll(&self) -> bool {
@@ -153,6 +152,7 @@ impl Worker {
         let ended = !completions.is_empty();
         if ended {
             self.answered_at_once = true;
+            let completions = self.translate(completions);
             self.complete(completions);
         }
         self.serve_available() || ended

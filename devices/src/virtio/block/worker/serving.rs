@@ -48,10 +48,12 @@ impl Worker {
             self.parts.backend.flush_submissions();
             let is_later = matches!(looked, Ok(Look::Later));
             self.finish(active, looked.map(|_| ()));
+            self.complete_ended();
             let completions = self.parts.backend.poll();
             self.host_is_immediate = !completions.is_empty();
             if self.host_is_immediate {
                 self.answered_at_once = true;
+                let completions = self.translate(completions);
                 self.complete(completions);
             }
             if !is_later {
@@ -92,6 +94,10 @@ impl Worker {
                 batch.bytes = batch.bytes.saturating_sub(bytes);
                 if batch.requests == 0 || batch.bytes == 0 {
                     return Ok(Look::Later);
+                }
+                if !self.running {
+                    // A fault has stopped the machine: what comes after it is not begun.
+                    return Ok(Look::Empty);
                 }
             }
             if self.is_polling {

@@ -3,12 +3,22 @@
 use std::sync::Arc;
 
 use super::{Pending, Worker};
-use crate::block::{Completion, Errno, SECTOR_SIZE, Token};
+use crate::block::{Errno, Request, SECTOR_SIZE, Token};
 
 impl Worker {
+    /// Whether anything may be submitted now.
+    pub(super) fn may_submit(&self) -> bool {
+        self.running && self.resizes.is_empty()
+    }
+
+    /// Whether the disk has all that a request is about. It may have become shorter since that came.
+    pub(super) fn is_on_the_disk(&self, request: &Request) -> bool {
+        request.end() <= self.parts.space.sectors() * SECTOR_SIZE
+    }
+
     /// Submits what had to wait and need not any more.
     pub(super) fn release(&mut self) {
-        if !self.running || !self.resizes.is_empty() {
+        if !self.may_submit() {
             return;
         }
         let ready: Vec<_> = std::iter::from_fn(|| self.limiter.pop()).collect();
@@ -19,29 +29,37 @@ impl Worker {
 
     /// Submits what was taken from the driver some time ago.
     pub(super) fn submit_all(&mut self, requests: Vec<(Token, Pending)>) {
-        let length = self.parts.space.sectors() * SECTOR_SIZE;
-        let mut outside = Vec::new();
         for (token, pending) in requests {
-            // The disk may have become shorter meanwhile.
-            if pending.request.end() > length {
-                let result = Err(Errno::EIO);
-                outside.push(Completion { token, result });
-                self.in_flight.insert(token, pending);
-            } else {
+            if !self.running {
+                // One of those before has stopped the machine.
+                self.hold(token, pending);
+            } else if self.is_on_the_disk(&pending.request) {
                 self.submit(token, pending);
+            } else {
+                self.end(token, pending, Err(Errno::EIO));
             }
         }
         self.parts.backend.flush_submissions();
-        self.complete(outside);
+        self.complete_ended();
     }
 
-    pub(super) fn submit(&mut self, token: Token, pending: Pending) {
+    /// Gives a request to the backend.
+    pub(super) fn start(&mut self, token: Token, pending: Pending) {
         if let Some(exceeded) = self.parts.write_threshold.check(&pending.request) {
             self.parts.observer.write_threshold_exceeded(exceeded);
         }
         let request = Arc::clone(&pending.request);
         self.parts.backend.submit(token, request);
         self.in_flight.insert(token, pending);
+    }
+
+    /// Keeps a request until the machine is continued.
+    pub(super) fn hold(&mut self, token: Token, pending: Pending) {
+        if self.faults.power.is_failing() {
+            self.faults.power.cut_off(token, pending);
+        } else {
+            self.held.insert(token, pending);
+        }
     }
 
     /// Nothing is taken or submitted any more, until the machine is continued.
@@ -53,6 +71,7 @@ impl Worker {
     /// Drops what was never answered and will not be.
     pub(super) fn forget(&mut self) {
         self.held.clear();
+        self.faults.forget();
         self.limiter.drain().for_each(drop);
     }
 }

@@ -1,0 +1,60 @@
+//! A timer for the next thing that is a matter of time.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+/// It is readable when it is time. It is set, not read.
+pub(super) struct Timer {
+    descriptor: OwnedFd,
+    /// What it is set to.
+    set: Option<Instant>,
+}
+
+impl AsRawFd for Timer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+impl Timer {
+    /// A timer that is not set.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            descriptor: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
+            set: None,
+        })
+    }
+
+    /// Sets it for that moment, or takes it back. One that has gone off is set anew: otherwise it
+    /// would go on being readable.
+    pub(super) fn set(&mut self, due: Option<Instant>) -> io::Result<()> {
+        if due.is_none() && self.set.is_none() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if due == self.set && due.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        // Nothing at all would be no timer.
+        let least = Duration::from_nanos(1);
+        let wait = due.map(|due| due.saturating_duration_since(now).max(least));
+        let value = wait.unwrap_or_default();
+        let never = Timespec::default();
+        let once = Itimerspec {
+            it_interval: never,
+            it_value: Timespec::try_from(value).unwrap_or(Timespec {
+                tv_sec: i64::MAX,
+                tv_nsec: 0,
+            }),
+        };
+        timerfd_settime(&self.descriptor, TimerfdTimerFlags::empty(), &once)?;
+        self.set = due;
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What the fault engine makes of requests, between the limits and the backend.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::parked::{Hanging, Parked, Release};
+use super::power::Power;
+use super::{Pending, Worker};
+use crate::block::fault::{Alterations, Board, Engine, Fate, Judgement};
+use crate::block::{Completion, Errno, Token};
+use crate::virtio::block::timer::Timer;
+
+/// A disk's fault engine, and the requests that it has to do with.
+pub(super) struct Faults {
+    pub engine: Engine,
+    board: Arc<Board>,
+    alterations: Alterations,
+    pub parked: Parked,
+    pub timer: Timer,
+    /// Ends that no backend has brought about, of requests that are in flight.
+    ended: Vec<Completion>,
+    pub power: Power,
+}
+
+impl Faults {
+    pub(super) fn new(device: &str, board: Arc<Board>) -> std::io::Result<Self> {
+        Ok(Self {
+            engine: Engine::new(device, Arc::clone(&board)),
+            board,
+            alterations: Alterations::default(),
+            parked: Parked::default(),
+            timer: Timer::new()?,
+            ended: Vec::new(),
+            power: Power::default(),
+        })
+    }
+
+    fn show_hanging(&self) {
+        self.board.show_hanging(self.parked.hanging());
+    }
+
+    /// Takes out all that waits or hangs, in the order of its arrival.
+    pub(super) fn drain_parked(&mut self) -> BTreeMap<Token, Pending> {
+        let parked = self.parked.drain();
+        if !parked.is_empty() {
+            self.show_hanging();
+        }
+        parked
+    }
+
+    /// Drops what was never answered and will not be.
+    pub(super) fn forget(&mut self) {
+        drop(self.drain_parked());
+        self.power.forget();
+    }
+}
+
+impl Worker {
+    /// Submits a request, unless a rule has something else in mind for it.
+    pub(super) fn submit(&mut self, token: Token, pending: Pending) {
+        if self.faults.engine.is_idle() {
+            self.start(token, pending);
+        } else {
+            self.judge(token, pending);
+        }
+    }
+
+    fn judge(&mut self, token: Token, mut pending: Pending) {
+        if std::mem::take(&mut pending.is_judged) {
+            return self.start(token, pending);
+        }
+        let ordinal = token.0 + 1;
+        let attempt = pending.attempt;
+        pending.attempt = attempt.saturating_add(1);
+        let engine = &mut self.faults.engine;
+        let judgement = engine.judge(ordinal, attempt, &pending.request);
+        let Judgement {
+            records,
+            delay,
+            fate,
+        } = judgement;
+        for record in &records {
+            self.parts.observer.fault_injected(record);
+        }
+        if !delay.is_zero() {
+            let until = pending.submitted.checked_add(delay);
+            // There is no moment that late.
+            let until = until.unwrap_or(pending.submitted);
+            self.faults.parked.delay(until, token, pending, fate);
+        } else {
+            self.act(token, pending, fate);
+        }
+    }
+
+    /// Lets a request meet its fate.
+    fn act(&mut self, token: Token, mut pending: Pending, fate: Fate) {
+        match fate {
+            Fate::Perform => self.start(token, pending),
+            Fate::Alter(alteration) => {
+                let backend = &mut *self.parts.backend;
+                let request = &pending.request;
+                let alterations = &mut self.faults.alterations;
+                let end = alterations.submit(backend, token, request, alteration);
+                self.faults.ended.extend(end);
+                self.in_flight.insert(token, pending);
+            }
+            Fate::Fail(errno) => self.end(token, pending, Err(errno)),
+            Fate::Drop => self.end(token, pending, Ok(())),
+            Fate::Hang(record) => {
+                self.faults.parked.hang(token, pending, record);
+                self.faults.show_hanging();
+            }
+            Fate::Stop => {
+                pending.is_judged = true;
+                self.held.insert(token, pending);
+                self.halt();
+                self.parts.observer.reached_stop(self.run);
+            }
+            Fate::PowerCut(cut, then) => {
+                self.faults.power.cut_off(token, pending);
+                self.cut_power(cut, Some(then));
+            }
+        }
+    }
+
+    /// Notes the end of a request that no backend is to hear of.
+    pub(super) fn end(&mut self, token: Token, pending: Pending, result: Result<(), Errno>) {
+        self.faults.ended.push(Completion { token, result });
+        self.in_flight.insert(token, pending);
+    }
+
+    /// Completes what has ended without a backend.
+    pub(super) fn complete_ended(&mut self) {
+        while !self.faults.ended.is_empty() {
+            let ended = std::mem::take(&mut self.faults.ended);
+            self.complete(ended);
+        }
+    }
+
+    /// Ends of requests, from what the backend says has ended.
+    pub(super) fn translate(&mut self, completions: Vec<Completion>) -> Vec<Completion> {
+        self.faults.alterations.translate(completions)
+    }
+
+    /// Lets go on what has waited long enough.
+    pub(super) fn unpark(&mut self) {
+        let now = Instant::now();
+        let mut any = false;
+        while self.may_submit()
+            && let Some((token, pending, fate)) = self.faults.parked.pop(now)
+        {
+            any = true;
+            if self.is_on_the_disk(&pending.request) {
+                self.act(token, pending, fate);
+            } else {
+                self.end(token, pending, Err(Errno::EIO));
+            }
+        }
+        if any {
+            self.parts.backend.flush_submissions();
+            self.complete_ended();
+        }
+    }
+
+    /// Lets requests hang no more, and returns how many they are.
+    pub(super) fn release_hanging(&mut self, which: &Hanging, how: Release) -> u64 {
+        let ordinals = self.faults.parked.release(which, how, Instant::now());
+        self.faults.show_hanging();
+        self.unpark();
+        ordinals.len() as u64
+    }
+
+    /// When the next request that waits may go on.
+    pub(super) fn set_fault_timer(&mut self) {
+        let due = if self.may_submit() {
+            self.faults.parked.due()
+        } else {
+            None
+        };
+        if let Err(error) = self.faults.timer.set(due) {
+            tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests that a fault keeps from being performed for a while: they are on their way nowhere, and
+//! nothing waits for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::Pending;
+use crate::block::fault::{Fate, Record};
+use crate::block::{Errno, Token};
+
+/// What becomes of a request that hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// It is performed.
+    Perform,
+    /// It is reported as done.
+    Complete,
+    /// It fails.
+    Fail(Errno),
+}
+
+/// Which of the requests that hang.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hanging {
+    /// Those that this rule made hang.
+    pub id: Option<String>,
+    /// The one with this ordinal.
+    pub ordinal: Option<u64>,
+}
+
+/// The requests.
+#[derive(Default)]
+pub(super) struct Parked {
+    /// Those that have to wait until some moment, and what becomes of them then.
+    delayed: BTreeMap<Token, (Pending, Fate)>,
+    due: BTreeSet<(Instant, Token)>,
+    /// Those that hang.
+    hanging: BTreeMap<Token, (Pending, Record)>,
+}
+
+impl Parked {
+    pub(super) fn delay(&mut self, until: Instant, token: Token, pending: Pending, fate: Fate) {
+        self.due.insert((until, token));
+        self.delayed.insert(token, (pending, fate));
+    }
+
+    pub(super) fn hang(&mut self, token: Token, pending: Pending, record: Record) {
+        self.hanging.insert(token, (pending, record));
+    }
+
+    /// What is known of those that hang, the oldest first.
+    pub(super) fn hanging(&self) -> Vec<Record> {
+        let records = self.hanging.values();
+        records.map(|(_, record)| record.clone()).collect()
+    }
+
+    /// Lets requests hang no more: they are due. Returns their ordinals.
+    pub(super) fn release(&mut self, which: &Hanging, how: Release, now: Instant) -> Vec<u64> {
+        let is_meant = |record: &Record| {
+            which.id.as_ref().is_none_or(|id| *id == record.id)
+                && which
+                    .ordinal
+                    .is_none_or(|ordinal| ordinal == record.ordinal)
+        };
+        let hanging = std::mem::take(&mut self.hanging);
+        let (released, hanging): (BTreeMap<_, _>, _) = hanging
+            .into_iter()
+            .partition(|(_, (_, record))| is_meant(record));
+        self.hanging = hanging;
+        let mut ordinals = Vec::new();
+        for (token, (pending, record)) in released {
+            let fate = match how {
+                Release::Perform => Fate::Perform,
+                Release::Complete => Fate::Drop,
+                Release::Fail(errno) => Fate::Fail(errno),
+            };
+            self.delay(now, token, pending, fate);
+            ordinals.push(record.ordinal);
+        }
+        ordinals
+    }
+
+    /// The next moment at which something is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// A request that is due.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Token, Pending, Fate)> {
+        let (due, token) = *self.due.first()?;
+        if due > now {
+            return None;
+        }
+        self.due.pop_first();
+        let (pending, fate) = self.delayed.remove(&token)?;
+        Some((token, pending, fate))
+    }
+
+    /// Takes all of them out, in the order of their arrival.
+    pub(super) fn drain(&mut self) -> BTreeMap<Token, Pending> {
+        self.due.clear();
+        let delayed = std::mem::take(&mut self.delayed).into_iter();
+        let hanging = std::mem::take(&mut self.hanging).into_iter();
+        let delayed = delayed.map(|(token, (pending, _))| (token, pending));
+        let hanging = hanging.map(|(token, (pending, _))| (token, pending));
+        delayed.chain(hanging).collect()
+    }
+}

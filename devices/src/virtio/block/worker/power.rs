@@ -1,0 +1,120 @@
+//! The power fails: what is in flight ends unseen, what waits is done or lost, and the backend loses
+//! what only its cache holds.
+
+use std::collections::BTreeMap;
+
+use super::{Pending, Worker};
+use crate::block::chance::Chance;
+use crate::block::fault::{Kinds, Then};
+use crate::block::policy::Run;
+use crate::block::{Errno, Loss, PowerCut, Token};
+use crate::virtio::block::Done;
+
+/// What the draw is for that decides whether a request is done that was on its way.
+const ON_ITS_WAY: u64 = 0x6f6e_7761_7900_0001;
+
+/// What a power cut was to one disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PowerCutReport {
+    /// What was to survive.
+    pub cut: PowerCut,
+    /// What was lost, unless what survives could not be written.
+    pub result: Result<Loss, Errno>,
+    /// What the machine is to do now, if it was a rule that cut the power.
+    pub then: Option<Then>,
+}
+
+/// The state of a disk's power.
+#[derive(Default)]
+pub(super) struct Power {
+    /// It is failing.
+    cut: Option<(PowerCut, Option<Then>)>,
+    /// Who waits for that.
+    waiting: Vec<Done>,
+    /// Requests that were on their way. Nobody hears of them until the machine goes on.
+    cut_off: BTreeMap<Token, Pending>,
+    /// The machine has been told to go on meanwhile.
+    resume: Option<Run>,
+}
+
+impl Power {
+    pub(super) fn is_failing(&self) -> bool {
+        self.cut.is_some()
+    }
+
+    pub(super) fn cut_off(&mut self, token: Token, pending: Pending) {
+        self.cut_off.insert(token, pending);
+    }
+
+    pub(super) fn resume_later(&mut self, run: Run) {
+        self.resume = Some(run);
+    }
+
+    /// Drops what will never be answered.
+    pub(super) fn forget(&mut self) {
+        self.cut_off.clear();
+    }
+}
+
+impl Worker {
+    /// Somebody asks for a power cut; one that happens already will do.
+    pub(super) fn power_cut(&mut self, cut: PowerCut, done: Done) {
+        self.faults.power.waiting.push(done);
+        if !self.faults.power.is_failing() {
+            self.cut_power(cut, None);
+        }
+    }
+
+    /// Begins a power cut. The device takes nothing any more.
+    pub(super) fn cut_power(&mut self, cut: PowerCut, then: Option<Then>) {
+        self.halt();
+        self.faults.power.cut = Some((cut, then));
+        let mut waiting = self.faults.drain_parked();
+        waiting.extend(self.limiter.drain());
+        for (token, pending) in waiting {
+            let kinds = Kinds::of(&pending.request.operation);
+            let changes = !Kinds::READ.with(Kinds::FLUSH).contains(kinds);
+            let is_done = Chance::new(cut.seed, [ON_ITS_WAY, token.0]).coin();
+            if changes && is_done && self.is_on_the_disk(&pending.request) {
+                self.start(token, pending);
+            } else {
+                self.faults.power.cut_off(token, pending);
+            }
+        }
+        self.parts.backend.flush_submissions();
+        // They have failed before, and nobody has been told.
+        let held = std::mem::take(&mut self.held);
+        self.faults.power.cut_off.extend(held);
+    }
+
+    /// Ends a power cut. Nothing is in flight.
+    pub(super) fn finish_power_cut(&mut self) {
+        let Some((cut, then)) = self.faults.power.cut.take() else {
+            return;
+        };
+        let result = self.parts.backend.power_cut(&cut);
+        let id = &self.parts.configuration.id;
+        match &result {
+            Ok(loss) => tracing::info!(
+                "disk '{id}': power cut, {} writes lost, {} sectors of them",
+                loss.writes,
+                loss.sectors
+            ),
+            Err(errno) => tracing::error!("disk '{id}': power cut: {errno}"),
+        }
+        let report = PowerCutReport { cut, result, then };
+        self.parts.observer.power_cut(&report);
+        self.faults.power.waiting.drain(..).for_each(|done| done());
+        if let Some(run) = self.faults.power.resume.take() {
+            self.resume(run);
+        }
+    }
+
+    /// Fails what was on its way when the power did: the driver has gone on waiting for it.
+    pub(super) fn fail_cut_off(&mut self) {
+        for (token, pending) in std::mem::take(&mut self.faults.power.cut_off) {
+            self.end(token, pending, Err(Errno::EIO));
+        }
+        self.complete_ended();
+    }
+}
