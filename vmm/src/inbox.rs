@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::mpsc::{self, Receiver};
 
+use faultvisor_devices::block::PowerCut;
+use faultvisor_devices::block::fault::Then;
 use faultvisor_devices::block::policy::Run;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{MachineCommand, ShutdownCause};
@@ -21,6 +23,19 @@ pub enum Notice {
     Vcpu(Generation, VcpuExit),
     /// A disk holds a request back because of an error in this run.
     DiskError(Run),
+    /// A disk holds a request back because of a rule that stops the machine, in this run.
+    DiskStop(Run),
+    /// A rule has cut a disk's power.
+    PowerFailed {
+        /// The disk.
+        device: String,
+        /// How.
+        cut: PowerCut,
+        /// What the machine does then.
+        then: Then,
+    },
+    /// A disk that was told to lose its power has got it back.
+    DiskPowerBack,
     /// A disk that was told to pause in this run has nothing in flight.
     DiskDrained(Run),
     /// A disk has been reset.

@@ -24,12 +24,13 @@ use std::time::Instant;
 
 pub use deeds::{Choices, Deed};
 
+use crate::block::fault::Record;
 use crate::block::policy::Run;
 use crate::block::throttle::{Group, Limit, Limits, Measure};
 use crate::block::{Access, ErrorPolicy, Exceeded, OnReadError, OnWriteError, SECTOR_SIZE};
 use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
-use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError};
+use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError, PowerCutReport};
 use crate::virtio::mmio::Transport;
 use crate::virtio::{Interrupt, status};
 use deeds::Ask;
@@ -302,6 +303,12 @@ impl DiskObserver for Nobody {
     fn stop_machine(&self, _: Run) {}
 
     fn write_threshold_exceeded(&self, _: Exceeded) {}
+
+    fn fault_injected(&self, _: &Record) {}
+
+    fn reached_stop(&self, _: Run) {}
+
+    fn power_cut(&self, _: &PowerCutReport) {}
 }
 
 impl InterruptLine for Nobody {

@@ -58,6 +58,10 @@ pub struct Configuration {
     pub name: Option<String>,
     /// `--pidfile`.
     pub pidfile: Option<PathBuf>,
+    /// `--fault-log`: where the decisions of the disks' fault engines are written.
+    pub fault_log: Option<PathBuf>,
+    /// `--fault-replay`: the log whose decisions are repeated.
+    pub fault_replay: Option<PathBuf>,
 }
 
 /// What the command line asks for.
@@ -81,7 +85,7 @@ impl UsageError {
 }
 
 /// Options with a value, and what they mean.
-const WITH_VALUE: [(&str, &str, &str); 10] = [
+const WITH_VALUE: [(&str, &str, &str); 12] = [
     (
         "kernel",
         "FILE",
@@ -116,6 +120,16 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
         "pidfile",
         "FILE",
         "File that holds the program's process ID while it runs",
+    ),
+    (
+        "fault-log",
+        "FILE",
+        "File that hears of every rule that fires, a line of JSON for each",
+    ),
+    (
+        "fault-replay",
+        "FILE",
+        "A fault log: what it says happens again, to the same requests",
     ),
     (
         "m",
@@ -296,6 +310,8 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
         no_shutdown: matches.get_flag("no-shutdown"),
         name: text("name").cloned(),
         pidfile: text("pidfile").map(Into::into),
+        fault_log: text("fault-log").map(Into::into),
+        fault_replay: text("fault-replay").map(Into::into),
     })
 }
 

@@ -17,7 +17,8 @@ use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::disks::{DriveError, MachineDisk};
+use super::disks::{DriveError, MachineDisk, Surroundings};
+use super::faults::Rules;
 use super::limits;
 use super::reset::StartError;
 use super::view::View;
@@ -25,6 +26,7 @@ use super::{LifeCycle, Machine};
 use crate::boot::{BootError, Guest};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
+use crate::faults::{FaultLog, LogError};
 use crate::inbox::{Inbox, Sender};
 use crate::memory::{self, MemoryError};
 use crate::vcpu::{self, Buses, Generation};
@@ -54,6 +56,9 @@ pub enum AssemblyError {
     /// Two devices in one place.
     #[error(transparent)]
     Range(#[from] RangeError),
+    /// The log of faults.
+    #[error(transparent)]
+    FaultLog(#[from] LogError),
     /// A descriptor or a signal handler.
     #[error("cannot set up the machine: {0}")]
     Setup(#[from] io::Error),
@@ -127,6 +132,10 @@ impl Machine {
             Arc::new(power),
         )?;
 
+        let fault_log = match &configuration.fault_log {
+            Some(path) => Some(Arc::new(FaultLog::create(path)?)),
+            None => None,
+        };
         let mut mmio = Bus::new();
         let mut disks = Vec::new();
         let mut kicks = Vec::new();
@@ -135,7 +144,13 @@ impl Machine {
             interrupt: COM1_INTERRUPT,
         }];
         for (index, drive) in (0..).zip(&configuration.drives) {
-            let (disk, wiring) = MachineDisk::open(drive, index, &memory, &signals, &sender)?;
+            let surroundings = Surroundings {
+                memory: &memory,
+                signals: &signals,
+                inbox: &sender,
+                fault_log: fault_log.as_ref(),
+            };
+            let (disk, wiring) = MachineDisk::open(drive, index, surroundings)?;
             let window = u64::from(disk.device_window().base);
             mmio.insert(window, mmio::WINDOW, wiring.transport)?;
             lines.push(wiring.line);
@@ -170,6 +185,7 @@ impl Machine {
             board,
             guest,
             disks,
+            rules: Rules::default(),
             serial: serial.clone(),
             vm: None,
             generation: Generation::default(),
@@ -178,6 +194,7 @@ impl Machine {
             stops: Vec::new(),
             undrained: 0,
             resetting: None,
+            cutting: None,
             quit_requested: false,
             signals,
             inbox,
@@ -187,6 +204,7 @@ impl Machine {
             host_signal,
             ending: Rc::new(Cell::new(None)),
         };
+        machine.give_faults(configuration)?;
         machine.build()?;
         let connections = Connections { serial, room, view };
         Ok((machine, connections))

@@ -79,40 +79,38 @@ impl MachineCommands for Machine {
         self.set_write_threshold(&arguments)
     }
 
-    // Through `Machine::execute`, whose answers wait for the disks.
-
     fn block_fault_add(&mut self, _: BlockFaultRule) -> Result<BlockFaultAdded, CommandError> {
-        Err(CommandError::generic("The machine's thread answers this"))
+        answered_later()
     }
 
     fn block_fault_remove(&mut self, _: BlockFaultRemoveArguments) -> Result<(), CommandError> {
-        Err(CommandError::generic("The machine's thread answers this"))
+        answered_later()
     }
 
     fn block_fault_clear(&mut self, _: BlockFaultClearArguments) -> Result<(), CommandError> {
-        Err(CommandError::generic("The machine's thread answers this"))
+        answered_later()
     }
 
     fn query_block_faults(&mut self) -> Result<Vec<BlockFaultInfo>, CommandError> {
-        Err(CommandError::generic("The machine's thread answers this"))
+        Ok(self.fault_infos())
     }
 
     fn block_fault_release(
         &mut self,
         _: BlockFaultReleaseArguments,
     ) -> Result<BlockFaultReleased, CommandError> {
-        Err(CommandError::generic("The machine's thread answers this"))
+        answered_later()
     }
 
     fn block_fault_set_state(
         &mut self,
         _: BlockFaultSetStateArguments,
     ) -> Result<(), CommandError> {
-        Err(CommandError::generic("The machine's thread answers this"))
+        answered_later()
     }
 
     fn block_power_cut(&mut self, _: BlockPowerCutArguments) -> Result<(), CommandError> {
-        Err(CommandError::generic("The machine's thread answers this"))
+        answered_later()
     }
 
     fn cont(&mut self) -> Result<(), CommandError> {
@@ -138,4 +136,12 @@ impl MachineCommands for Machine {
         self.reset(ShutdownCause::HostQmpSystemReset, false);
         Ok(())
     }
+}
+
+/// What a disk's thread has a part in is answered by that thread: [`Machine::execute`] gives it the
+/// reply.
+fn answered_later<T>() -> Result<T, CommandError> {
+    Err(CommandError::generic(
+        "This command needs somebody who waits for its answer",
+    ))
 }

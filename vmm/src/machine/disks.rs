@@ -3,12 +3,17 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use faultvisor_devices::block::fault::{Engine, Record, Shown};
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::throttle::Group;
-use faultvisor_devices::block::{Access, Action, AioError, Backend, Exceeded, IoStatus, OpenError};
+use faultvisor_devices::block::{
+    Access, Action, AioError, Backend, Exceeded, IoStatus, OpenError, PowerCut, SECTOR_SIZE,
+};
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
-use faultvisor_devices::virtio::block::{Disk, DiskObserver, ErrorKind, IoError, ResizeDone};
+use faultvisor_devices::virtio::block::{
+    Disk, DiskObserver, ErrorKind, Hanging, IoError, PowerCutReport, Release, ResizeDone,
+};
 use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
@@ -20,9 +25,10 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::nodes::{self, Nesting, Nodes};
-use super::{limits, statistics};
+use super::{faults, limits, power_cut, statistics};
 use crate::boot::DeviceWindow;
 use crate::cli::Drive;
+use crate::faults::FaultLog;
 use crate::inbox::{Notice, Sender};
 use crate::vcpu::Generation;
 use crate::vm::{Kick, Line};
@@ -68,6 +74,7 @@ struct Observer {
     id: String,
     signals: Signals,
     inbox: Mutex<Sender>,
+    fault_log: Option<Arc<FaultLog>>,
 }
 
 impl DiskObserver for Observer {
@@ -102,6 +109,30 @@ impl DiskObserver for Observer {
                 write_threshold: exceeded.threshold,
             }));
     }
+
+    fn fault_injected(&self, record: &Record) {
+        if let Some(log) = &self.fault_log {
+            log.write(record);
+        }
+        self.signals
+            .raise(Event::BlockFaultInjected(faults::injected(record)));
+    }
+
+    fn reached_stop(&self, run: Run) {
+        lock(&self.inbox).send(Notice::DiskStop(run));
+    }
+
+    fn power_cut(&self, report: &PowerCutReport) {
+        self.signals
+            .raise(Event::BlockPowerCut(power_cut::event(&self.id, report)));
+        if let Some(then) = report.then {
+            lock(&self.inbox).send(Notice::PowerFailed {
+                device: self.id.clone(),
+                cut: report.cut,
+                then,
+            });
+        }
+    }
 }
 
 /// Where QEMU's object tree would have the device.
@@ -118,6 +149,15 @@ pub(super) struct MachineDisk {
     index: u32,
 }
 
+/// What a disk is put into.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub memory: &'a Arc<GuestMemoryMmap>,
+    pub signals: &'a Signals,
+    pub inbox: &'a Sender,
+    pub fault_log: Option<&'a Arc<FaultLog>>,
+}
+
 /// A disk's connections to the board.
 pub(super) struct Wiring {
     pub transport: Arc<Transport>,
@@ -131,16 +171,14 @@ impl MachineDisk {
     pub(super) fn open(
         drive: &Drive,
         index: u32,
-        memory: &Arc<GuestMemoryMmap>,
-        signals: &Signals,
-        inbox: &Sender,
+        surroundings: Surroundings<'_>,
     ) -> Result<(Self, Wiring), DriveError> {
-        let (nodes, backend) = nodes::open(drive, index, signals)?;
+        let (nodes, backend) = nodes::open(drive, index, surroundings.signals)?;
         let setup_error = |source| DriveError::Setup {
             id: drive.disk.id.clone(),
             source,
         };
-        Self::set_up(drive, index, nodes, backend, memory, signals, inbox).map_err(setup_error)
+        Self::set_up(drive, index, nodes, backend, surroundings).map_err(setup_error)
     }
 
     fn set_up(
@@ -148,11 +186,16 @@ impl MachineDisk {
         index: u32,
         nodes: Nodes,
         backend: Box<dyn Backend>,
-        memory: &Arc<GuestMemoryMmap>,
-        signals: &Signals,
-        inbox: &Sender,
+        surroundings: Surroundings<'_>,
     ) -> io::Result<(Self, Wiring)> {
+        let Surroundings {
+            memory,
+            signals,
+            inbox,
+            fault_log,
+        } = surroundings;
         let observer = Observer {
+            fault_log: fault_log.cloned(),
             id: drive.disk.id.clone(),
             signals: signals.clone(),
             inbox: Mutex::new(inbox.try_clone()?),
@@ -211,6 +254,35 @@ impl MachineDisk {
 
     pub(super) fn access(&self) -> Access {
         self.disk.configuration().access
+    }
+
+    /// Its length in sectors.
+    pub(super) fn sectors(&self) -> u64 {
+        self.disk.length() / SECTOR_SIZE
+    }
+
+    /// What its fault engine shows.
+    pub(super) fn faults(&self) -> Shown {
+        self.disk.faults()
+    }
+
+    pub(super) fn change_faults(&self, change: impl FnOnce(&mut Engine) + Send + 'static) {
+        self.disk.change_faults(change);
+    }
+
+    pub(super) fn release(
+        &self,
+        which: Hanging,
+        how: Release,
+        done: impl FnOnce(u64) + Send + 'static,
+    ) {
+        self.disk.release(which, how, done);
+    }
+
+    pub(super) fn power_cut(&self, cut: PowerCut, inbox: &Sender) {
+        self.then(inbox, Notice::DiskPowerBack, |done| {
+            self.disk.power_cut(cut, done);
+        });
     }
 
     pub(super) fn resize(&self, length: u64, done: ResizeDone) {

@@ -7,8 +7,10 @@
 mod assembly;
 mod commands;
 mod disks;
+mod faults;
 mod limits;
 mod nodes;
+mod power_cut;
 mod reset;
 mod resize;
 mod statistics;
@@ -37,6 +39,8 @@ use crate::vcpu::{Generation, VcpuExit};
 use crate::vm::{Board, Vm};
 pub use assembly::{AssemblyError, Plan};
 use disks::MachineDisk;
+use faults::Rules;
+use power_cut::Cutting;
 use reset::Resetting;
 pub use view::View;
 
@@ -74,6 +78,7 @@ pub struct Machine {
     board: Board,
     guest: Guest,
     disks: Vec<MachineDisk>,
+    rules: Rules,
     serial: Arc<Serial>,
     vm: Option<Vm>,
     generation: Generation,
@@ -84,6 +89,7 @@ pub struct Machine {
     /// Disks that have not said yet that nothing is in flight.
     undrained: usize,
     resetting: Option<Resetting>,
+    cutting: Option<Cutting>,
     quit_requested: bool,
     signals: Signals,
     inbox: Inbox,
@@ -196,6 +202,13 @@ impl Machine {
         }
     }
 
+    /// As [`Self::disk_error`], for a request that a rule holds back.
+    fn disk_stop(&mut self, run: Run) {
+        if run == self.run && self.resetting.is_none() {
+            self.stop(RunState::Paused);
+        }
+    }
+
     fn vcpu_exit(&mut self, generation: Generation, exit: VcpuExit) {
         if generation != self.generation {
             return;
@@ -260,6 +273,22 @@ impl Machine {
             MachineCommand::BlockResize(arguments) => {
                 return self.resize_command(&arguments, reply);
             }
+            MachineCommand::BlockFaultAdd(rule) => return self.fault_add(*rule, reply),
+            MachineCommand::BlockFaultRemove(arguments) => {
+                return self.fault_remove(arguments, reply);
+            }
+            MachineCommand::BlockFaultClear(arguments) => {
+                return self.fault_clear(&arguments, reply);
+            }
+            MachineCommand::BlockFaultRelease(arguments) => {
+                return self.fault_release(arguments, reply);
+            }
+            MachineCommand::BlockFaultSetState(arguments) => {
+                return self.fault_set_state(arguments, reply);
+            }
+            MachineCommand::BlockPowerCut(arguments) => {
+                return self.power_cut_command(&arguments, reply);
+            }
             _ => {}
         }
         reply.send(command.execute(self));
@@ -274,6 +303,9 @@ impl Machine {
             Notice::Command(command, reply) => self.execute(command, reply),
             Notice::Vcpu(generation, exit) => self.vcpu_exit(generation, exit),
             Notice::DiskError(run) => self.disk_error(run),
+            Notice::DiskStop(run) => self.disk_stop(run),
+            Notice::PowerFailed { device, cut, then } => self.power_failed(&device, cut, then),
+            Notice::DiskPowerBack => self.power_is_back(),
             Notice::DiskDrained(run) => self.disk_drained(run),
             Notice::DiskReset(generation) => self.disk_reset(generation),
             Notice::DiskClosed => {}

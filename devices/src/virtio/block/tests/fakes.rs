@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::super::{Disk, DiskObserver, IoError};
+use super::super::{Disk, DiskObserver, IoError, PowerCutReport};
 use super::driver::USED;
+use crate::block::fault::Record;
 use crate::block::policy::Run;
 use crate::block::{
     Backend, Capabilities, Completion, Errno, Exceeded, IoStatus, RangeLimits, Request, Token,
@@ -192,7 +193,7 @@ impl Drop for FakeControl {
 }
 
 /// What an observer heard, and how things stood at that moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Error {
         error: IoError,
@@ -205,6 +206,12 @@ pub enum Heard {
         used: u16,
     },
     Exceeded(Exceeded),
+    /// A rule fired.
+    Fault(Record),
+    /// The machine is to stop because of a rule.
+    Breakpoint(Run),
+    /// The power failed.
+    PowerCut(PowerCutReport),
 }
 
 /// An observer that writes down.
@@ -263,5 +270,17 @@ impl DiskObserver for Recorder {
 
     fn write_threshold_exceeded(&self, exceeded: Exceeded) {
         self.note(Heard::Exceeded(exceeded));
+    }
+
+    fn fault_injected(&self, record: &Record) {
+        self.note(Heard::Fault(record.clone()));
+    }
+
+    fn reached_stop(&self, run: Run) {
+        self.note(Heard::Breakpoint(run));
+    }
+
+    fn power_cut(&self, report: &PowerCutReport) {
+        self.note(Heard::PowerCut(*report));
     }
 }

@@ -1,0 +1,312 @@
+//! The rules of the machine's disks, and the commands that change and show them.
+
+use std::sync::Arc;
+
+use faultvisor_devices::block::Errno;
+use faultvisor_devices::block::fault::{Counts, Record, RecordedOperation, Rule};
+use faultvisor_devices::virtio::block::{Hanging, Release};
+use faultvisor_monitor::Reply;
+use faultvisor_schema::{
+    BlockFaultActionType, BlockFaultAdded, BlockFaultClearArguments, BlockFaultHanging,
+    BlockFaultInfo, BlockFaultInjected, BlockFaultOperation, BlockFaultRelease,
+    BlockFaultReleaseArguments, BlockFaultReleased, BlockFaultRemoveArguments, BlockFaultRule,
+    BlockFaultRuleInfo, BlockFaultSetStateArguments, CommandError, Empty, MachineReturn,
+};
+
+use super::Machine;
+use super::disks::MachineDisk;
+use crate::cli::Configuration;
+use crate::faults::{self, LogError};
+
+/// Most rules of a machine.
+const MAX_RULES: usize = 10_000;
+
+/// The machine's rules, as they were given, in their order.
+#[derive(Default)]
+pub(super) struct Rules {
+    rules: Vec<Entry>,
+    /// For the names of rules that were given none.
+    next: u64,
+}
+
+struct Entry {
+    id: String,
+    rule: BlockFaultRule,
+    counts: Arc<Counts>,
+}
+
+impl Rules {
+    fn has(&self, id: &str) -> bool {
+        self.rules.iter().any(|entry| entry.id == id)
+    }
+
+    /// A name that no rule has.
+    fn free_id(&mut self) -> String {
+        loop {
+            self.next += 1;
+            let id = format!("fault{}", self.next);
+            if !self.has(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Notes a rule, and returns where it is counted.
+    fn add(&mut self, id: String, rule: BlockFaultRule) -> Arc<Counts> {
+        let counts = Arc::new(Counts::default());
+        self.rules.push(Entry {
+            id,
+            rule,
+            counts: Arc::clone(&counts),
+        });
+        counts
+    }
+
+    fn of<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a Entry> {
+        let rules = self.rules.iter();
+        rules.filter(move |entry| entry.rule.device == device)
+    }
+}
+
+impl Machine {
+    /// `block-fault-add`, answered when the disk's thread has the rule.
+    pub(super) fn fault_add(&mut self, given: BlockFaultRule, reply: Reply) {
+        match self.new_fault(given) {
+            Ok((given, rule)) => {
+                let added = BlockFaultAdded {
+                    id: rule.id.clone(),
+                    seed: rule.seed,
+                };
+                let answer = Ok(MachineReturn::BlockFaultAdd(added));
+                self.add_fault(given, rule, move || reply.send(answer));
+            }
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    /// Adds a rule that has been checked. `added` is called on its disk's thread.
+    pub(super) fn add_fault(
+        &mut self,
+        given: BlockFaultRule,
+        rule: Rule,
+        added: impl FnOnce() + Send + 'static,
+    ) {
+        let device = given.device.clone();
+        let counts = self.rules.add(rule.id.clone(), given);
+        if let Some(disk) = self.disks.iter().find(|disk| disk.id() == device) {
+            disk.change_faults(move |engine| {
+                engine.add(rule, counts);
+                added();
+            });
+        }
+    }
+
+    /// Gives the disks the rules of the command line, and what they are to do again.
+    pub(super) fn give_faults(&mut self, configuration: &Configuration) -> Result<(), LogError> {
+        if let Some(path) = &configuration.fault_replay {
+            for (device, replay) in faults::read(path, |device| self.disk(device).is_ok())? {
+                if let Ok(disk) = self.disk(&device) {
+                    disk.change_faults(move |engine| engine.replay(replay));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a rule, and completes it.
+    fn new_fault(
+        &mut self,
+        mut given: BlockFaultRule,
+    ) -> Result<(BlockFaultRule, Rule), CommandError> {
+        let sectors = self.disk(&given.device)?.sectors();
+        if let Some(id) = &given.id
+            && self.rules.has(id)
+        {
+            let message = format!("There is a rule '{id}' already");
+            return Err(CommandError::generic(message));
+        }
+        if self.rules.rules.len() >= MAX_RULES {
+            let message = format!("There are {MAX_RULES} rules already");
+            return Err(CommandError::generic(message));
+        }
+        faults::complete(&mut given, || self.rules.free_id(), faults::any_seed);
+        let rule = faults::rule(&given, sectors)
+            .map_err(|error| CommandError::generic(error.to_string()))?;
+        Ok((given, rule))
+    }
+
+    /// `block-fault-remove`, answered when the disk's thread has it no more.
+    pub(super) fn fault_remove(&mut self, arguments: BlockFaultRemoveArguments, reply: Reply) {
+        let BlockFaultRemoveArguments { id } = arguments;
+        let mut rules = self.rules.rules.iter();
+        let Some(place) = rules.position(|entry| entry.id == id) else {
+            let message = format!("There is no rule '{id}'");
+            return reply.send(Err(CommandError::generic(message)));
+        };
+        let entry = self.rules.rules.remove(place);
+        match self.disk(&entry.rule.device) {
+            Ok(disk) => disk.change_faults(move |engine| {
+                engine.remove(&id);
+                reply.send(done());
+            }),
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    /// `block-fault-clear`, answered when every disk's thread has done it.
+    pub(super) fn fault_clear(&mut self, arguments: &BlockFaultClearArguments, reply: Reply) {
+        let of = arguments.device.as_deref();
+        if let Some(device) = of
+            && let Err(error) = self.disk(device)
+        {
+            return reply.send(Err(error));
+        }
+        let is_meant = |device: &str| of.is_none_or(|of| of == device);
+        self.rules
+            .rules
+            .retain(|entry| !is_meant(&entry.rule.device));
+        // Whoever comes last drops the last of it.
+        let last = Arc::new(AnswerWhenDropped(Some(reply)));
+        for disk in self.disks.iter().filter(|disk| is_meant(disk.id())) {
+            let last = Arc::clone(&last);
+            disk.change_faults(move |engine| {
+                engine.clear();
+                drop(last);
+            });
+        }
+    }
+
+    /// `block-fault-set-state`, answered when the disk's thread has done it.
+    pub(super) fn fault_set_state(&self, arguments: BlockFaultSetStateArguments, reply: Reply) {
+        let BlockFaultSetStateArguments { device, state } = arguments;
+        let disk = self.disk(&device).and_then(|disk| {
+            faults::name("state", &state)
+                .map_err(|error| CommandError::generic(error.to_string()))?;
+            Ok(disk)
+        });
+        match disk {
+            Ok(disk) => disk.change_faults(move |engine| {
+                engine.set_state(&state);
+                reply.send(done());
+            }),
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    /// `block-fault-release`, answered when the disk's thread has done it.
+    pub(super) fn fault_release(&self, arguments: BlockFaultReleaseArguments, reply: Reply) {
+        match self.releasable(&arguments) {
+            Ok((disk, how)) => {
+                let which = Hanging {
+                    id: arguments.id,
+                    ordinal: arguments.ordinal,
+                };
+                disk.release(which, how, move |released| {
+                    let released = BlockFaultReleased { released };
+                    reply.send(Ok(MachineReturn::BlockFaultRelease(released)));
+                });
+            }
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    fn releasable(
+        &self,
+        arguments: &BlockFaultReleaseArguments,
+    ) -> Result<(&MachineDisk, Release), CommandError> {
+        let disk = self.disk(&arguments.device)?;
+        let how = arguments.how.unwrap_or(BlockFaultRelease::Perform);
+        let how = match (how, &arguments.errno) {
+            (BlockFaultRelease::Fail, None) => Release::Fail(Errno::EIO),
+            (BlockFaultRelease::Fail, Some(errno)) => {
+                let errno = faults::errno_of(errno)
+                    .map_err(|error| CommandError::generic(error.to_string()))?;
+                Release::Fail(errno)
+            }
+            (_, Some(_)) => {
+                let message = "'errno' is only for 'how': 'fail'";
+                return Err(CommandError::generic(message));
+            }
+            (BlockFaultRelease::Perform, None) => Release::Perform,
+            (BlockFaultRelease::Complete, None) => Release::Complete,
+        };
+        Ok((disk, how))
+    }
+
+    /// What `query-block-faults` says.
+    pub(super) fn fault_infos(&self) -> Vec<BlockFaultInfo> {
+        let info = |disk: &MachineDisk| {
+            let shown = disk.faults();
+            let rule = |entry: &Entry| BlockFaultRuleInfo {
+                rule: entry.rule.clone(),
+                matches: entry.counts.matches(),
+                hits: entry.counts.hits(),
+            };
+            BlockFaultInfo {
+                device: disk.id().to_owned(),
+                state: shown.state,
+                rules: self.rules.of(disk.id()).map(rule).collect(),
+                hanging: shown.hanging.into_iter().map(hanging).collect(),
+            }
+        };
+        self.disks.iter().map(info).collect()
+    }
+
+    /// The disk of that name.
+    pub(super) fn disk(&self, device: &str) -> Result<&MachineDisk, CommandError> {
+        let found = self.disks.iter().find(|disk| disk.id() == device);
+        found.ok_or_else(|| CommandError::device_not_found(device))
+    }
+}
+
+/// The answer to a command that several threads have to do something for.
+struct AnswerWhenDropped(Option<Reply>);
+
+impl Drop for AnswerWhenDropped {
+    fn drop(&mut self) {
+        if let Some(reply) = self.0.take() {
+            reply.send(done());
+        }
+    }
+}
+
+fn done() -> Result<MachineReturn, CommandError> {
+    Ok(MachineReturn::Empty(Empty {}))
+}
+
+fn hanging(record: Record) -> BlockFaultHanging {
+    BlockFaultHanging {
+        ordinal: record.ordinal,
+        operation: operation(record.operation),
+        sector: record.sector,
+        sectors: record.sectors,
+        id: record.id,
+    }
+}
+
+/// The event that tells of a rule that fired.
+pub(super) fn injected(record: &Record) -> BlockFaultInjected {
+    let action = BlockFaultActionType::ALL
+        .iter()
+        .find(|action| action.name() == record.decision.action());
+    BlockFaultInjected {
+        id: record.id.clone(),
+        device: record.device.clone(),
+        operation: operation(record.operation),
+        sector: record.sector,
+        sectors: record.sectors,
+        // Both have the same names, as a test shows.
+        action: action.copied().unwrap_or(BlockFaultActionType::Error),
+        ordinal: record.ordinal,
+    }
+}
+
+fn operation(recorded: RecordedOperation) -> BlockFaultOperation {
+    match recorded {
+        RecordedOperation::Read => BlockFaultOperation::Read,
+        RecordedOperation::Write => BlockFaultOperation::Write,
+        RecordedOperation::Flush => BlockFaultOperation::Flush,
+        RecordedOperation::Discard => BlockFaultOperation::Discard,
+        RecordedOperation::WriteZeroes => BlockFaultOperation::WriteZeroes,
+    }
+}
