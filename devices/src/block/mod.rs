@@ -27,6 +27,7 @@ pub mod statistics;
 mod tests;
 pub mod throttle;
 mod uring;
+pub mod volatile;
 mod write_threshold;
 
 pub use aio::{Aio, AioError};
@@ -44,6 +45,7 @@ pub use power::{Loss, PowerCut, Survival};
 pub use qcow2::Qcow2Image;
 pub use statistics::Statistics;
 pub use uring::Uring;
+pub use volatile::VolatileCache;
 pub use write_threshold::{Exceeded, WriteThreshold};
 
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).

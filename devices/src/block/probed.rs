@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::progress::own_memory;
 use super::qcow2;
-use super::{Backend, Capabilities, Completion, Errno, Operation, Request, Token};
+use super::{Backend, Capabilities, Completion, Errno, Loss, Operation, PowerCut, Request, Token};
 
 /// What is looked at when a format is guessed, in bytes.
 const LOOKED_AT: u64 = 512;
@@ -72,6 +72,12 @@ impl Backend for Probed {
         completed
     }
 
+    fn poll(&mut self) -> Vec<Completion> {
+        let mut completed = self.backend.poll();
+        completed.append(&mut self.ended);
+        completed
+    }
+
     fn completion_event(&self) -> &EventFd {
         self.backend.completion_event()
     }
@@ -90,6 +96,10 @@ impl Backend for Probed {
 
     fn resize(&mut self, length: u64) -> Result<(), Errno> {
         self.backend.resize(length)
+    }
+
+    fn power_cut(&mut self, cut: &PowerCut) -> Result<Loss, Errno> {
+        self.backend.power_cut(cut)
     }
 }
 
