@@ -15,14 +15,15 @@ use super::{Backend, Capabilities, Completion, Errno, Loss, Operation, PowerCut,
 /// What is looked at when a format is guessed, in bytes.
 const LOOKED_AT: u64 = 512;
 
-/// A backend on such an image.
-pub(super) struct Probed {
+/// A backend on such an image, or on what stands in front of it.
+pub struct Probed {
     backend: Box<dyn Backend>,
     ended: Vec<Completion>,
 }
 
 impl Probed {
-    pub(super) fn new(backend: Box<dyn Backend>) -> Self {
+    /// Keeps the guest from making it look like another format.
+    pub fn new(backend: Box<dyn Backend>) -> Self {
         Self {
             backend,
             ended: Vec::new(),

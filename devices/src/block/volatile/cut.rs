@@ -10,20 +10,19 @@ use crate::block::buffers::GuestBuffers;
 use crate::block::chance::Chance;
 use crate::block::{Loss, PowerCut, Range, SECTOR_SIZE, Survival};
 
-/// What chance is asked for. These numbers are part of what a seed means and never change.
-#[derive(Debug, Clone, Copy)]
-enum Purpose {
-    /// How many changes survive.
-    Prefix = 0x7072_6566_6978,
-    /// Which sectors or ranges of a change do.
-    Sectors = 0x7365_6374_6f72,
-    /// Where a change is torn.
-    Tear = 0x0074_6561_7200,
-}
+/// How many changes survive. This number and those below are part of what a seed means, and never
+/// change.
+const PREFIX: u64 = u64::from_be_bytes(*b"cut-pref");
 
-/// The sequence of a change by its place among the changes.
-fn chance(cut: &PowerCut, purpose: Purpose, index: usize) -> Chance {
-    Chance::new(cut.seed, [purpose as u64, index as u64])
+/// Which sectors or ranges of a change do.
+const SECTORS: u64 = u64::from_be_bytes(*b"cut-sect");
+
+/// Where a change is torn.
+const TEAR: u64 = u64::from_be_bytes(*b"cut-tear");
+
+/// The sequence for a change by its place among the changes.
+fn chance(cut: &PowerCut, purpose: u64, index: usize) -> Chance {
+    Chance::new(cut.seed, [purpose, index as u64])
 }
 
 /// What survives.
@@ -52,7 +51,7 @@ pub(super) fn remains(changes: &[Change], cut: &PowerCut) -> Remains {
         Survival::All => remains.changes = changes.to_vec(),
         Survival::Prefix => {
             let count = changes.len() as u64 + 1;
-            let whole = chance(cut, Purpose::Prefix, 0).below(count);
+            let whole = chance(cut, PREFIX, 0).below(count);
             let whole = usize::try_from(whole).unwrap_or(changes.len());
             let (survive, rest) = changes.split_at(whole.min(changes.len()));
             remains.changes = survive.to_vec();
@@ -67,7 +66,7 @@ pub(super) fn remains(changes: &[Change], cut: &PowerCut) -> Remains {
                 if Some(index) == last {
                     remains.tear(change, cut, index);
                 } else {
-                    remains.pick(change, chance(cut, Purpose::Sectors, index));
+                    remains.pick(change, chance(cut, SECTORS, index));
                 }
             }
         }
@@ -148,7 +147,7 @@ impl Remains {
     /// Only the beginning of a change survives, perhaps nothing of it. It is the last that does. A
     /// discard is not torn: it survives or not.
     fn tear(&mut self, change: &Change, cut: &PowerCut, index: usize) {
-        let mut chance = chance(cut, Purpose::Tear, index);
+        let mut chance = chance(cut, TEAR, index);
         if !change.is_write() {
             if chance.coin() {
                 self.changes.push(change.clone());

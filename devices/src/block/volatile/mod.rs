@@ -458,8 +458,11 @@ impl Backend for VolatileCache {
         for change in remains.changes {
             self.log.append(change);
         }
-        let torn = remains.torn.map_or(Ok(()), |torn| self.tear(&torn));
-        self.flush_now().and(torn)?;
+        self.flush_now()?;
+        if let Some(torn) = remains.torn {
+            self.tear(&torn)?;
+            self.flush_now()?;
+        }
         // A medium with a cache of its own has lost nothing that it was asked to keep.
         self.medium.power_cut(cut)?;
         Ok(remains.loss)

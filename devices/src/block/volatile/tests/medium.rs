@@ -6,7 +6,8 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::block::chance::Chance;
 use crate::block::{
-    Backend, Capabilities, Completion, Errno, Operation, Range, RangeLimits, Request, Token,
+    Backend, Capabilities, Completion, Durability, Errno, Operation, Range, RangeLimits, Request,
+    Token,
 };
 use crate::sync::lock;
 
@@ -78,6 +79,19 @@ fn written_by(request: &Request) -> Vec<Range> {
     }
 }
 
+fn is_durable(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Write {
+            durability: Durability::Durable,
+            ..
+        } | Operation::WriteZeroes {
+            durability: Durability::Durable,
+            ..
+        }
+    )
+}
+
 fn overlap(a: Range, b: Range) -> bool {
     a.offset < b.end() && b.offset < a.end()
 }
@@ -95,6 +109,17 @@ impl State {
             return Err(Errno::EIO);
         }
         self.written += written.iter().map(|range| range.length).sum::<u64>();
+        self.execute_well(request, &written)?;
+        if is_durable(&request.operation) {
+            for range in written {
+                let part = &self.bytes[place(range)];
+                self.durable[place(range)].copy_from_slice(part);
+            }
+        }
+        Ok(())
+    }
+
+    fn execute_well(&mut self, request: &Request, written: &[Range]) -> Result<(), Errno> {
         match &request.operation {
             Operation::Read { offset } => {
                 let length = request.buffers.length();
@@ -113,7 +138,7 @@ impl State {
             }
             Operation::Discard { .. } | Operation::WriteZeroes { .. } => {
                 for range in written {
-                    self.bytes[place(range)].fill(0);
+                    self.bytes[place(*range)].fill(0);
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! What a disk with a write cache does.
 
 mod behaviour;
+mod cuts;
 mod medium;
+mod model;
 
 use super::VolatileCache;
 use crate::block::tests::bench::Bench;
