@@ -6,9 +6,11 @@
     reason = "preadv2 and pwritev2 on guest memory take raw pointers"
 )]
 
+use std::any::Any;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 
 use vm_memory::{GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
 
@@ -31,13 +33,24 @@ pub struct Segment {
 #[error("{:#x}+{:#x} is not guest memory", .0.address.0, .0.length)]
 pub struct OutsideMemory(pub Segment);
 
+/// A sector of memory of our own, aligned so that most hosts need no copy of it for direct I/O.
+/// Its bytes may be written through a pointer, as a guest's.
+#[repr(align(512))]
+struct OwnSector(#[expect(dead_code, reason = "used by address")] [AtomicU8; SECTOR]);
+
+/// Bytes of one.
+const SECTOR: usize = 512;
+
+/// Memory that is kept for as long as something points into it. Nothing else is asked of it.
+type Memory = Arc<dyn Any + Send + Sync>;
+
 /// A list of pieces of guest memory that has been checked to lie inside it.
 #[derive(Clone)]
 pub struct GuestBuffers {
-    /// Keeps the mapping that `pieces` points into; nothing else is asked of it.
-    memory: Arc<GuestMemoryMmap>,
+    /// What `pieces` points into.
+    memory: Memory,
     /// The same for memory of our own that the first piece may be in.
-    start: Option<Arc<GuestMemoryMmap>>,
+    start: Option<Memory>,
     /// None of them is empty.
     pieces: Vec<libc::iovec>,
     length: u64,
@@ -61,12 +74,33 @@ unsafe impl Sync for GuestBuffers {}
 impl GuestBuffers {
     /// No memory at all, for a flush.
     pub fn none(memory: &Arc<GuestMemoryMmap>) -> Self {
+        Self::nothing_of(memory.clone())
+    }
+
+    fn nothing_of(memory: Memory) -> Self {
         Self {
-            memory: memory.clone(),
+            memory,
             start: None,
             pieces: Vec::new(),
             length: 0,
         }
+    }
+
+    /// So many bytes of our own, zeroes, in one piece. They go with the last that has any of them.
+    pub(super) fn own(length: usize) -> Self {
+        let sector = |_| OwnSector([const { AtomicU8::new(0) }; SECTOR]);
+        let sectors: Vec<OwnSector> = (0..length.div_ceil(SECTOR)).map(sector).collect();
+        let sectors = Arc::new(sectors);
+        let start = sectors.as_ptr().cast_mut();
+        let mut own = Self::nothing_of(sectors);
+        if length > 0 {
+            own.pieces.push(libc::iovec {
+                iov_base: start.cast(),
+                iov_len: length,
+            });
+            own.length = length as u64;
+        }
+        own
     }
 
     /// Checks the segments and turns them into host addresses.
@@ -147,7 +181,7 @@ impl GuestBuffers {
         let mut left = usize::try_from(count).unwrap_or(usize::MAX);
         let mut first = Self {
             start: self.start.clone(),
-            ..Self::none(&self.memory)
+            ..Self::nothing_of(self.memory.clone())
         };
         for piece in &self.pieces {
             let step = left.min(piece.iov_len);

@@ -4,7 +4,8 @@
 //! requests and later gives back a [`Completion`] for each, whose result keeps the errno to the
 //! end: in the kernel, through [`Uring`], or in threads ([`ThreadPool`]), which a [`Qcow2Image`]
 //! takes, too. What has to be done for a request, and what becomes of it, is the same for both
-//! (`progress`). [`policy`] decides what becomes of a failure, [`throttle`] when a request may begin.
+//! (`progress`). A [`VolatileCache`] stands in front of any of them, and loses what a power cut is to
+//! take. [`policy`] decides what becomes of a failure, [`throttle`] when a request may begin.
 
 pub mod aio;
 pub mod backend;
@@ -28,6 +29,7 @@ pub mod statistics;
 mod tests;
 pub mod throttle;
 mod uring;
+pub mod volatile;
 mod write_threshold;
 
 pub use aio::{Aio, AioError};
@@ -42,9 +44,11 @@ pub use locking::Locking;
 pub use policy::{Action, ErrorPolicy, IoStatus, OnReadError, OnWriteError};
 pub use pool::{Medium, ThreadPool};
 pub use power::{Loss, PowerCut, Survival};
+pub use probed::Probed;
 pub use qcow2::Qcow2Image;
 pub use statistics::Statistics;
 pub use uring::Uring;
+pub use volatile::VolatileCache;
 pub use write_threshold::{Exceeded, WriteThreshold};
 
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).

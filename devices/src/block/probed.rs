@@ -10,19 +10,20 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::progress::own_memory;
 use super::qcow2;
-use super::{Backend, Capabilities, Completion, Errno, Operation, Request, Token};
+use super::{Backend, Capabilities, Completion, Errno, Loss, Operation, PowerCut, Request, Token};
 
 /// What is looked at when a format is guessed, in bytes.
 const LOOKED_AT: u64 = 512;
 
-/// A backend on such an image.
-pub(super) struct Probed {
+/// A backend on such an image, or on what stands in front of it.
+pub struct Probed {
     backend: Box<dyn Backend>,
     ended: Vec<Completion>,
 }
 
 impl Probed {
-    pub(super) fn new(backend: Box<dyn Backend>) -> Self {
+    /// Keeps the guest from making it look like another format.
+    pub fn new(backend: Box<dyn Backend>) -> Self {
         Self {
             backend,
             ended: Vec::new(),
@@ -72,6 +73,12 @@ impl Backend for Probed {
         completed
     }
 
+    fn poll(&mut self) -> Vec<Completion> {
+        let mut completed = self.backend.poll();
+        completed.append(&mut self.ended);
+        completed
+    }
+
     fn completion_event(&self) -> &EventFd {
         self.backend.completion_event()
     }
@@ -90,6 +97,10 @@ impl Backend for Probed {
 
     fn resize(&mut self, length: u64) -> Result<(), Errno> {
         self.backend.resize(length)
+    }
+
+    fn power_cut(&mut self, cut: &PowerCut) -> Result<Loss, Errno> {
+        self.backend.power_cut(cut)
     }
 }
 

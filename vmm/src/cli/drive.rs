@@ -10,6 +10,7 @@ use faultvisor_devices::virtio::block::DiskConfiguration;
 use super::device;
 use super::key_value::{KeyError, KeyValues, one_of, switch};
 use super::throttling::{self, Throttling};
+use super::volatile_cache;
 
 /// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
 const SERIAL_LENGTH: usize = 20;
@@ -50,6 +51,8 @@ pub struct Drive {
     pub backing: BackingFiles,
     /// How requests are carried out.
     pub aio: Aio,
+    /// Bytes of the write cache that a power cut empties, if there is one.
+    pub volatile_cache: Option<u64>,
     /// What the guest sees of it.
     pub disk: DiskConfiguration,
     /// What it may do in a second, if that is limited.
@@ -73,7 +76,16 @@ const KEYS: &[&str] = &[
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
 pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
-    let mut keys = KeyValues::parse(text, &[KEYS, device::KEYS, &throttling::keys()].concat())?;
+    let mut keys = KeyValues::parse(
+        text,
+        &[
+            KEYS,
+            device::KEYS,
+            volatile_cache::KEYS,
+            &throttling::keys(),
+        ]
+        .concat(),
+    )?;
     let file = keys.take("file").ok_or(KeyError::Missing("file"))?;
     let format = keys
         .take_with("format", str::parse)?
@@ -89,6 +101,14 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         Access::ReadWrite
     };
     let (cache, write_cache) = keys.take_with("cache", cache)?.unwrap_or_default();
+    let guest_cache = match (access, write_cache) {
+        (Access::ReadOnly, _) => Err("a disk with readonly=on has no writes to lose"),
+        (_, WriteCache::Off) => {
+            Err("the guest must be told of a write cache, which this cache= does not")
+        }
+        (Access::ReadWrite, WriteCache::On) => Ok(()),
+    };
+    let volatile_cache = volatile_cache::take(&mut keys, guest_cache)?;
     let mut disk = DiskConfiguration {
         access,
         write_cache: write_cache == WriteCache::On,
@@ -113,6 +133,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         },
         backing: keys.take_with("backing", str::parse)?.unwrap_or_default(),
         aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
+        volatile_cache,
         disk,
         throttling,
     })
@@ -206,6 +227,31 @@ mod tests {
         assert_eq!(cache("none"), (CacheMode::None, true));
         assert_eq!(cache("directsync"), (CacheMode::None, false));
         assert_eq!(cache("unsafe"), (CacheMode::Unsafe, true));
+    }
+
+    #[test]
+    fn a_volatile_cache_goes_with_what_the_guest_is_told_and_can_write() {
+        let size = |keys: &str| parse(&format!("file=x,{keys}"), 0).map(|it| it.volatile_cache);
+        assert_eq!(size("cache=none"), Ok(None));
+        for cache in ["writeback", "none", "unsafe"] {
+            let keys = format!("cache={cache},config-wce=off,volatile-cache=on");
+            assert_eq!(size(&keys), Ok(Some(64 << 20)), "{cache}");
+        }
+        let error = |keys: &str| size(keys).unwrap_err().to_string();
+        for cache in ["writethrough", "directsync"] {
+            let keys = format!("volatile-cache=on,cache={cache}");
+            assert_eq!(
+                error(&keys),
+                "volatile-cache=on: the guest must be told of a write cache, which this cache= does \
+                 not"
+            );
+            let off = format!("volatile-cache=off,cache={cache}");
+            assert_eq!(size(&off), Ok(None));
+        }
+        assert_eq!(
+            error("volatile-cache=on,readonly=on"),
+            "volatile-cache=on: a disk with readonly=on has no writes to lose"
+        );
     }
 
     #[test]

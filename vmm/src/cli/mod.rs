@@ -6,6 +6,7 @@ mod key_value;
 mod serial;
 mod size;
 mod throttling;
+mod volatile_cache;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -102,7 +103,7 @@ const WITH_VALUE: [(&str, &str, &str); 12] = [
          [,cache=writeback|writethrough|none|directsync|unsafe][,aio=io_uring|threads]\
          [,file.locking=on|off|auto][,num-queues=N][,queue-size=N][,logical_block_size=BYTES]\
          [,physical_block_size=BYTES][,discard=unmap|ignore]; write-zeroes, config-wce, event_idx and \
-         indirect_desc are on or off; throttling.bps-total=N and throttling.iops-total=N (and -read, \
+         indirect_desc are on or off; volatile-cache=on[,volatile-cache-size=SIZE]; throttling.bps-total=N and throttling.iops-total=N (and -read, \
          -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME",
     ),
     (

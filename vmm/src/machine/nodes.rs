@@ -8,7 +8,9 @@ use std::sync::Arc;
 use faultvisor_devices::block::qcow2::{
     self, Corruption, CorruptionObserver, ImageFormat, LayerInfo,
 };
-use faultvisor_devices::block::{Access, Backend, CacheMode, Image, Qcow2Image};
+use faultvisor_devices::block::{
+    Access, Backend, CacheMode, Image, Probed, Qcow2Image, VolatileCache,
+};
 use faultvisor_devices::virtio::block::Disk;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockImageCorrupted, BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event,
@@ -87,11 +89,20 @@ pub(super) fn open(
             is_qcow2
         }
     };
-    if is_qcow2 {
-        open_qcow2(drive, index, signals)
+    let (nodes, backend) = if is_qcow2 {
+        open_qcow2(drive, index, signals)?
     } else {
-        open_raw(drive, index)
+        open_raw(drive, index)?
+    };
+    let Some(capacity) = drive.volatile_cache else {
+        return Ok((nodes, backend));
+    };
+    let cache = VolatileCache::new(backend, capacity).map_err(|error| setup_error(drive, error))?;
+    if drive.format == Format::Probe && !is_qcow2 {
+        // Also in front of the cache, where the guest is still there to be told that it may not.
+        return Ok((nodes, Box::new(Probed::new(Box::new(cache)))));
     }
+    Ok((nodes, Box::new(cache)))
 }
 
 fn open_raw(drive: &Drive, index: u32) -> Result<(Nodes, Box<dyn Backend>), DriveError> {

@@ -1,0 +1,224 @@
+//! A medium in memory that ends what it was asked for in any order, and not always well.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::block::chance::Chance;
+use crate::block::{
+    Backend, Capabilities, Completion, Durability, Errno, Operation, Range, RangeLimits, Request,
+    Token,
+};
+use crate::sync::lock;
+
+/// The backend. Each look at what has completed ends some of what was started, so that whoever
+/// waits for it need not be helped.
+pub struct MemoryMedium {
+    state: Arc<Mutex<State>>,
+    event: EventFd,
+}
+
+/// A test's hold on it.
+#[derive(Clone)]
+pub struct Control(Arc<Mutex<State>>);
+
+pub struct State {
+    pub bytes: Vec<u8>,
+    /// The bytes at the last flush.
+    pub durable: Vec<u8>,
+    chance: Chance,
+    staged: Vec<(Token, Arc<Request>)>,
+    started: Vec<(Token, Arc<Request>)>,
+    /// Of so many requests, one fails; none for zero.
+    pub one_fails_of: u64,
+    /// Writes to this fail.
+    pub bad: Option<Range>,
+    /// Nothing ends.
+    pub stuck: bool,
+    pub flushes: u64,
+    /// Bytes that were written, each time.
+    pub written: u64,
+    pub closed: bool,
+}
+
+impl MemoryMedium {
+    pub fn new(length: usize, seed: u64) -> (Self, Control) {
+        let state = Arc::new(Mutex::new(State {
+            bytes: vec![0; length],
+            durable: vec![0; length],
+            chance: Chance::new(seed, [0, 0]),
+            staged: Vec::new(),
+            started: Vec::new(),
+            one_fails_of: 0,
+            bad: None,
+            stuck: false,
+            flushes: 0,
+            written: 0,
+            closed: false,
+        }));
+        let control = Control(Arc::clone(&state));
+        let event = EventFd::new(EFD_NONBLOCK).unwrap();
+        (Self { state, event }, control)
+    }
+}
+
+impl Control {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0)
+    }
+}
+
+fn written_by(request: &Request) -> Vec<Range> {
+    match &request.operation {
+        Operation::Read { .. } | Operation::Flush => Vec::new(),
+        Operation::Write { offset, .. } => vec![Range {
+            offset: *offset,
+            length: request.buffers.length(),
+        }],
+        Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => ranges.clone(),
+    }
+}
+
+fn is_durable(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Write {
+            durability: Durability::Durable,
+            ..
+        } | Operation::WriteZeroes {
+            durability: Durability::Durable,
+            ..
+        }
+    )
+}
+
+fn overlap(a: Range, b: Range) -> bool {
+    a.offset < b.end() && b.offset < a.end()
+}
+
+fn place(range: Range) -> std::ops::Range<usize> {
+    usize::try_from(range.offset).unwrap()..usize::try_from(range.end()).unwrap()
+}
+
+impl State {
+    fn execute(&mut self, request: &Request) -> Result<(), Errno> {
+        let written = written_by(request);
+        let is_bad = |bad: Range| written.iter().any(|range| overlap(*range, bad));
+        let unlucky = self.one_fails_of > 0 && self.chance.below(self.one_fails_of) == 0;
+        if unlucky || self.bad.is_some_and(is_bad) {
+            return Err(Errno::EIO);
+        }
+        self.written += written.iter().map(|range| range.length).sum::<u64>();
+        self.execute_well(request, &written)?;
+        if is_durable(&request.operation) {
+            for range in written {
+                let part = &self.bytes[place(range)];
+                self.durable[place(range)].copy_from_slice(part);
+            }
+        }
+        Ok(())
+    }
+
+    fn execute_well(&mut self, request: &Request, written: &[Range]) -> Result<(), Errno> {
+        match &request.operation {
+            Operation::Read { offset } => {
+                let length = request.buffers.length();
+                let offset = *offset;
+                let range = Range { offset, length };
+                let bytes = self.bytes.get(place(range)).ok_or(Errno::EIO)?;
+                request.buffers.copy_from(bytes);
+            }
+            Operation::Write { .. } => {
+                let to = self.bytes.get_mut(place(written[0])).ok_or(Errno::EIO)?;
+                request.buffers.copy_into(to);
+            }
+            Operation::Flush => {
+                self.flushes += 1;
+                self.durable = self.bytes.clone();
+            }
+            Operation::Discard { .. } | Operation::WriteZeroes { .. } => {
+                for range in written {
+                    self.bytes[place(*range)].fill(0);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Backend for MemoryMedium {
+    fn submit(&mut self, token: Token, request: Arc<Request>) {
+        let mut state = lock(&self.state);
+        for range in written_by(&request) {
+            let others = state.staged.iter().chain(&state.started);
+            for (other, theirs) in others {
+                assert_ne!(*other, token);
+                let clash = written_by(theirs).into_iter().any(|r| overlap(range, r));
+                assert!(!clash, "in no order: {request:?} and {theirs:?}");
+            }
+        }
+        state.staged.push((token, request));
+    }
+
+    fn flush_submissions(&mut self) {
+        let mut state = lock(&self.state);
+        let mut staged = std::mem::take(&mut state.staged);
+        state.started.append(&mut staged);
+        self.event.write(1).unwrap();
+    }
+
+    fn completed(&mut self) -> Vec<Completion> {
+        let _ = self.event.read();
+        let mut state = lock(&self.state);
+        let mut completed = Vec::new();
+        if state.stuck {
+            return completed;
+        }
+        let started = state.started.len() as u64;
+        let count = state.chance.below(started + 1).max(started.min(1));
+        for _ in 0..count {
+            let left = state.started.len() as u64;
+            let at = usize::try_from(state.chance.below(left)).unwrap();
+            let (token, request) = state.started.swap_remove(at);
+            let result = state.execute(&request);
+            completed.push(Completion { token, result });
+        }
+        if !state.started.is_empty() {
+            self.event.write(1).unwrap();
+        }
+        completed
+    }
+
+    fn completion_event(&self) -> &EventFd {
+        &self.event
+    }
+
+    fn length(&self) -> u64 {
+        lock(&self.state).bytes.len() as u64
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let limits = Some(RangeLimits {
+            max_length: 1 << 20,
+            alignment: 512,
+        });
+        Capabilities {
+            discard: limits,
+            write_zeroes: limits,
+            unmaps: true,
+        }
+    }
+
+    fn close(&mut self) {
+        let mut state = lock(&self.state);
+        assert!(state.started.is_empty() && state.staged.is_empty());
+        state.closed = true;
+    }
+
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        let mut state = lock(&self.state);
+        assert!(state.started.is_empty() && state.staged.is_empty());
+        state.bytes.resize(usize::try_from(length).unwrap(), 0);
+        Ok(())
+    }
+}
