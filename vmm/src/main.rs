@@ -4,6 +4,7 @@ mod boot;
 mod cli;
 mod console;
 mod cpu;
+mod faults;
 mod host_signals;
 mod inbox;
 mod machine;
