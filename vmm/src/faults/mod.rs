@@ -6,20 +6,14 @@ mod errno;
 mod error;
 mod log;
 mod rule;
+mod seed;
 
 pub use action::{survival, tear_bytes, then};
 pub use errno::errno_of;
 pub use error::RuleError;
 pub use log::{FaultLog, LogError, read};
 pub use rule::{complete, name, rule};
+pub use seed::any_seed;
 
 #[cfg(test)]
 mod tests;
-
-/// A seed for whoever has given none. Every JSON library keeps numbers below 2^53 as they are.
-pub fn any_seed() -> u64 {
-    let mut bytes = [0; 8];
-    // Without the host's randomness it is some number all the same: it need not be a secret.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    u64::from_ne_bytes(bytes) >> 11
-}
