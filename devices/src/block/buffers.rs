@@ -204,30 +204,12 @@ impl GuestBuffers {
         self.after(offset).first(length)
     }
 
-    /// A copy of the bytes in memory of our own, unless the host has none.
-    pub(super) fn copy(&self) -> Option<Self> {
-        let copy = Self::own(self.length)?;
-        self.copy_to(&copy, usize::try_from(self.length).ok()?);
-        Some(copy)
-    }
-
-    /// So many bytes of memory of our own, unless the host has none.
-    pub(super) fn own(length: u64) -> Option<Self> {
-        let start = GuestAddress(0);
-        let length = usize::try_from(length).ok()?;
-        // There is no memory without a byte.
-        let memory = GuestMemoryMmap::from_ranges(&[(start, length.max(1))]).ok()?;
-        let memory = Arc::new(memory);
-        let mut segments = Vec::new();
-        let mut address = start;
-        let mut left = length as u64;
-        while left > 0 {
-            let length = u32::try_from(left).unwrap_or(1 << 31);
-            segments.push(Segment { address, length });
-            address = GuestAddress(address.0 + u64::from(length));
-            left -= u64::from(length);
-        }
-        Self::new(&memory, segments).ok()
+    /// A copy of the bytes in memory of our own.
+    pub(super) fn copy(&self) -> Self {
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let copy = Self::own(length);
+        self.copy_to(&copy, length);
+        copy
     }
 
     /// The same bytes, the first of which are copied to `start` and taken from there.

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use super::buffers::GuestBuffers;
+use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+use super::buffers::{GuestBuffers, Segment};
 use super::{CacheMode, Durability, Errno, Image, Operation, Range, Request, Zeroing};
 
 /// How often one call is made again after the host had no means for it.
 const MAX_ATTEMPTS: u32 = 16;
 
 /// Bytes that one call moves through memory of our own, where the guest's is not aligned.
-const BOUNCE: u64 = 256 << 10;
+const BOUNCE: u32 = 256 << 10;
 
 /// Which of the image's files a transfer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -362,5 +364,12 @@ impl Progress {
 
 /// Memory of our own, aligned to a page, for that many bytes or as many as go through it at a time.
 pub(super) fn own_memory(length: u64) -> Option<GuestBuffers> {
-    GuestBuffers::own(length.min(BOUNCE))
+    let length = u32::try_from(length).unwrap_or(BOUNCE).min(BOUNCE);
+    let start = GuestAddress(0);
+    let memory = GuestMemoryMmap::from_ranges(&[(start, length as usize)]).ok()?;
+    let whole = Segment {
+        address: start,
+        length,
+    };
+    GuestBuffers::new(&Arc::new(memory), [whole]).ok()
 }

@@ -65,7 +65,7 @@ impl Alterations {
                 whole.change = Some((change, request.clone()));
                 Ok(vec![request.clone()])
             }
-            Alteration::Corrupt(change) => corrupted(request, &change).map(|other| vec![other]),
+            Alteration::Corrupt(change) => Ok(vec![corrupted(request, &change)]),
         };
         let parts = match parts {
             Ok(parts) => parts,
@@ -153,13 +153,11 @@ fn moved(request: &Request, sector: u64, length: u64) -> Result<Arc<Request>, Er
 }
 
 /// A write of other data: the guest's own stays as it is.
-fn corrupted(request: &Request, change: &Change) -> Result<Arc<Request>, Errno> {
-    let copy = request.buffers.copy().ok_or(Errno(libc::ENOMEM))?;
-    change.apply(&copy);
-    Ok(Arc::new(Request {
-        operation: request.operation.clone(),
-        buffers: copy,
-    }))
+fn corrupted(request: &Request, change: &Change) -> Arc<Request> {
+    let buffers = request.buffers.copy();
+    change.apply(&buffers);
+    let operation = request.operation.clone();
+    Arc::new(Request { operation, buffers })
 }
 
 impl Change {

@@ -184,12 +184,7 @@ impl Log {
 pub(super) fn change_of(request: &Request) -> Option<Change> {
     match &request.operation {
         Operation::Read { .. } | Operation::Flush => None,
-        Operation::Write { offset, .. } => {
-            let length = usize::try_from(request.buffers.length()).ok()?;
-            let data = GuestBuffers::own(length);
-            request.buffers.copy_to(&data, length);
-            Some(Change::write(*offset, data))
-        }
+        Operation::Write { offset, .. } => Some(Change::write(*offset, request.buffers.copy())),
         Operation::WriteZeroes {
             ranges, zeroing, ..
         } => Some(Change {
