@@ -2,11 +2,7 @@
 //!
 //! `cargo xtask bench fault`, or `cargo bench -p faultvisor-devices --bench fault_engine`. With 1,000
 //! ranges set on a disk it should be a microsecond at most.
-#![expect(
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "criterion's macros make functions without documentation; a benchmark may end in a panic"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark may end in a panic")]
 
 use std::hint::black_box;
 use std::sync::Arc;
