@@ -25,6 +25,7 @@ use super::{LifeCycle, Machine};
 use crate::boot::{BootError, Guest};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
+use crate::faults::{self, FaultsError};
 use crate::inbox::{Inbox, Sender};
 use crate::memory::{self, MemoryError};
 use crate::vcpu::{self, Buses, Generation};
@@ -45,6 +46,9 @@ pub enum AssemblyError {
     /// A disk.
     #[error(transparent)]
     Drive(#[from] DriveError),
+    /// The rules for the disks' faults.
+    #[error(transparent)]
+    Faults(#[from] FaultsError),
     /// Kernel, initrd or command line.
     #[error(transparent)]
     Boot(#[from] BootError),
@@ -145,6 +149,11 @@ impl Machine {
                 disk.set_group(Some(group))?;
             }
             disks.push(disk);
+        }
+        let sectors = |id: &str| disks.iter().find(|disk| disk.id() == id);
+        let faults = faults::resolve(&configuration.faults, |id| Some(sectors(id)?.sectors()))?;
+        for (shown, rule) in &faults {
+            tracing::info!("drive '{}': rule '{}'", shown.device, rule.id);
         }
         let windows = disks.iter().map(MachineDisk::device_window).collect();
         let guest = Guest::open(configuration, windows)?;

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::throttle::Group;
-use faultvisor_devices::block::{Access, Action, AioError, Backend, Exceeded, IoStatus, OpenError};
+use faultvisor_devices::block::{
+    Access, Action, AioError, Backend, Exceeded, IoStatus, OpenError, SECTOR_SIZE,
+};
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
 use faultvisor_devices::virtio::block::{Disk, DiskObserver, ErrorKind, IoError, ResizeDone};
@@ -202,6 +204,11 @@ impl MachineDisk {
             length: low(mmio::WINDOW),
             interrupt: interrupt(self.index),
         }
+    }
+
+    /// How many sectors the guest's disk has.
+    pub(super) fn sectors(&self) -> u64 {
+        self.disk.length() / SECTOR_SIZE
     }
 
     /// The image's path, as the command line has it.
