@@ -1,6 +1,11 @@
-//! What is wrong with a rule.
+//! What is wrong with rules, and where they come from.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+
+use faultvisor_monitor::option_syntax::{nearest, suggestion};
+use faultvisor_schema::CommandError;
 
 /// How much of a text an error shows.
 const SHOWN: usize = 40;
@@ -76,7 +81,7 @@ impl RuleError {
     /// [`RuleError::Value`] for a value that can be shown as it is.
     pub(super) fn value(
         member: impl Into<Cow<'static, str>>,
-        value: impl ToString,
+        value: &dyn fmt::Display,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self::Value {
@@ -92,7 +97,7 @@ impl RuleError {
         value: f64,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self::value(member, plain(value), reason)
+        Self::value(member, &plain(value), reason)
     }
 
     /// [`RuleError::Value`] for a text, of which the beginning is shown.
@@ -109,7 +114,7 @@ impl RuleError {
         };
         Self::value(
             member,
-            format_args!("'{}{rest}'", beginning.escape_debug()),
+            &format_args!("'{}{rest}'", beginning.escape_debug()),
             reason,
         )
     }
@@ -126,5 +131,119 @@ fn part(first: u64, last: u128) -> String {
         format!("sector {first} is not")
     } else {
         format!("sectors {first} to {last} are not all")
+    }
+}
+
+/// Where a rule was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In an option of the command line, by its name.
+    Option(&'static str),
+    /// In a file.
+    File {
+        /// The file, as the command line has it.
+        path: PathBuf,
+        /// The line, from 1 on; none for what is about the whole file.
+        line: Option<usize>,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Option(name) => write!(formatter, "--{name}"),
+            Self::File { path, line: None } => path.display().fmt(formatter),
+            Self::File {
+                path,
+                line: Some(line),
+            } => write!(formatter, "{}:{line}", path.display()),
+        }
+    }
+}
+
+/// Why the rules that a machine was given cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct FaultsError {
+    origin: Origin,
+    problem: Box<Problem>,
+}
+
+impl FaultsError {
+    /// The trouble there.
+    pub(super) fn new(origin: Origin, problem: Problem) -> Self {
+        let problem = Box::new(problem);
+        Self { origin, problem }
+    }
+}
+
+/// What is wrong at some place.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The schema does not have it.
+    #[error(transparent)]
+    Schema(#[from] CommandError),
+    /// The rule cannot be one.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// A file that cannot be read, or is none that can be understood.
+    #[error("{0}")]
+    File(String),
+    /// What is not TOML, not JSON, or not of blkdebug's form.
+    #[error("{0}")]
+    Syntax(String),
+    /// A part of an option without `=`.
+    #[error("'{0}' is not of the form key=value")]
+    NoValue(String),
+    /// A key that is there more than once.
+    #[error("key '{0}' is given twice")]
+    Twice(String),
+    /// A list of which an element is missing.
+    #[error("key '{key}' is given without '{missing}'")]
+    Gap {
+        /// An element that is there.
+        key: String,
+        /// The first one that is not.
+        missing: String,
+    },
+    /// A key that there is not.
+    #[error("unknown key '{key}'{}", suggestion(nearest.as_deref()))]
+    UnknownKey {
+        /// As it was given.
+        key: String,
+        /// The known key that looks most like it.
+        nearest: Option<String>,
+    },
+    /// A key that only rules with another action have.
+    #[error("key '{key}' does not go with the action '{action}'")]
+    OfOtherAction {
+        /// The key.
+        key: String,
+        /// The rule's action.
+        action: String,
+    },
+    /// A rule for a disk that there is not.
+    #[error("there is no drive '{0}'")]
+    NoDrive(String),
+    /// A name that another rule has.
+    #[error("the id '{id}' is that of another rule ({other})")]
+    SameId {
+        /// The name.
+        id: String,
+        /// Where the other rule is.
+        other: Origin,
+    },
+    /// The host has no random numbers.
+    #[error("cannot choose a seed: {0}")]
+    Seed(String),
+}
+
+impl Problem {
+    /// [`Problem::UnknownKey`], with the nearest of the known ones.
+    pub(super) fn unknown_key<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::UnknownKey {
+            key: key.to_owned(),
+            nearest: nearest(key, known).map(str::to_owned),
+        }
     }
 }
