@@ -99,8 +99,8 @@ const WITH_VALUE: [(&str, &str, &str); 10] = [
          [,cache=writeback|writethrough|none|directsync|unsafe][,aio=io_uring|threads]\
          [,file.locking=on|off|auto][,num-queues=N][,queue-size=N][,logical_block_size=BYTES]\
          [,physical_block_size=BYTES][,discard=unmap|ignore]; write-zeroes, config-wce, event_idx and \
-         indirect_desc are on or off; volatile-cache=on[,volatile-cache-size=SIZE]; throttling.bps-total=N and throttling.iops-total=N (and -read, \
-         -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME",
+         indirect_desc are on or off; volatile-cache=on[,volatile-cache-size=SIZE]; \
+         throttling.bps-total=N and throttling.iops-total=N (and -read, -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME",
     ),
     (
         "serial",
