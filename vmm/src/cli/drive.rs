@@ -108,7 +108,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
     let guest_cache = match (access, write_cache) {
         (Access::ReadOnly, _) => Err("a disk with readonly=on has no writes to lose"),
         (_, WriteCache::Off) => {
-            Err("the guest must be told of a write cache, which this cache= does not")
+            Err("the guest must be told of it, and with cache=writethrough or directsync it is not")
         }
         (Access::ReadWrite, WriteCache::On) => Ok(()),
     };
@@ -260,8 +260,8 @@ mod tests {
             let keys = format!("volatile-cache=on,cache={cache}");
             assert_eq!(
                 error(&keys),
-                "volatile-cache=on: the guest must be told of a write cache, which this cache= does \
-                 not"
+                "volatile-cache=on: the guest must be told of it, and with cache=writethrough or \
+                 directsync it is not"
             );
             let off = format!("volatile-cache=off,cache={cache}");
             assert_eq!(size(&off), Ok(None));

@@ -13,6 +13,16 @@ use crate::virtio::block::Done;
 /// What the draw is for that decides whether a request is done that was on its way.
 const ON_ITS_WAY: u64 = 0x6f6e_7761_7900_0001;
 
+/// What the draw is for that gives each disk its own seed.
+const ON_THIS_DISK: u64 = 0x6469_736b_0000_0001;
+
+/// A number for a name (FNV-1a).
+fn name_number(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |number, byte| {
+        (number ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// What a power cut was to one disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PowerCutReport {
@@ -92,8 +102,10 @@ impl Worker {
         let Some((cut, then)) = self.faults.power.cut.take() else {
             return;
         };
-        let result = self.parts.backend.power_cut(&cut);
         let id = &self.parts.configuration.id;
+        // Two disks that hold the same, as those of a mirror do, do not lose the same.
+        let seed = Chance::new(cut.seed, [ON_THIS_DISK, name_number(id)]).number();
+        let result = self.parts.backend.power_cut(&PowerCut { seed, ..cut });
         match &result {
             Ok(loss) => tracing::info!(
                 "disk '{id}': power cut, {} writes lost, {} sectors of them",
