@@ -108,7 +108,6 @@ const WITH_VALUE: [(&str, &str, &str); 14] = [
          [,cache=writeback|writethrough|none|directsync|unsafe][,aio=io_uring|threads]\
          [,file.locking=on|off|auto][,num-queues=N][,queue-size=N][,logical_block_size=BYTES]\
          [,physical_block_size=BYTES][,discard=unmap|ignore]; write-zeroes, config-wce, event_idx and \
-<<<<<<< HEAD
          indirect_desc are on or off; volatile-cache=on\
          [,volatile-cache-size=SIZE]; throttling.bps-total=N and throttling.iops-total=N (and -read, -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME; \
          file=blkdebug:RULES:PATH puts rules in the form of QEMU's blkdebug before it",
@@ -125,10 +124,6 @@ const WITH_VALUE: [(&str, &str, &str); 14] = [
         "fault-profile",
         "FILE",
         "File with such rules, in TOML or JSON; repeatable",
-=======
-         indirect_desc are on or off; volatile-cache=on[,volatile-cache-size=SIZE]; \
-         throttling.bps-total=N and throttling.iops-total=N (and -read, -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME",
->>>>>>> cache
     ),
     (
         "serial",
