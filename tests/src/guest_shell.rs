@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::guest::{INIT_MARKER, Script};
 use crate::machine::{Machine, MachineError};
+use crate::transcript::Line;
 
 /// The shell's script.
 const SHELL: &str = include_str!("guest/shell.sh");
@@ -14,6 +15,8 @@ const SHELL: &str = include_str!("guest/shell.sh");
 const SHELL_MARKER: &str = "FV-SHELL";
 /// What the line behind a command's output starts with.
 const STATUS_MARKER: &str = "FV-STATUS ";
+/// What the lines above and the init's all begin with.
+const ANY_MARKER: &str = "FV-";
 
 /// How long anything may take: a guest boots in the lab in some 7 s, on a busy machine in several times that.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,6 +60,17 @@ pub struct Answer {
     /// What it wrote, lines joined by newlines.
     pub output: String,
     /// When the line with its status arrived.
+    pub at: Instant,
+}
+
+/// What became of a command during which the guest may start again.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Its exit status; none if the guest has started again instead.
+    pub status: Option<i32>,
+    /// The whole lines that it wrote.
+    pub lines: Vec<Line>,
+    /// When the line with its status arrived, or the first of the guest that has started again.
     pub at: Instant,
 }
 
@@ -108,6 +122,11 @@ impl GuestShell {
     /// Waits until the guest's init has started and its shell takes commands.
     pub fn wait(&mut self) -> Result<(), MachineError> {
         self.machine.wait_for_line(INIT_MARKER, PATIENCE)?;
+        self.wait_for_shell()
+    }
+
+    /// Waits until the shell takes commands, of a guest whose init has started.
+    pub fn wait_for_shell(&mut self) -> Result<(), MachineError> {
         self.machine.wait_for_line(SHELL_MARKER, PATIENCE).map(drop)
     }
 
@@ -142,6 +161,20 @@ impl GuestShell {
             output: output.join("\n").replace('\r', ""),
             at,
         })
+    }
+
+    /// Waits for the end of what was begun, or until the guest starts again.
+    pub fn finish_or_restart(&mut self) -> Result<Outcome, ShellError> {
+        let answer = self.machine.read_until(ANY_MARKER, self.patience);
+        let mut lines = answer.map_err(|source| self.no_answer(source))?;
+        // What stands before a marker in its line was to be a longer one.
+        let marker = lines.pop();
+        let at = marker.as_ref().map_or_else(Instant::now, |line| line.at);
+        let status = marker
+            .as_ref()
+            .and_then(|line| line.text.split_once(STATUS_MARKER));
+        let status = status.map(|(_, status)| status.trim().parse().unwrap_or(-1));
+        Ok(Outcome { status, lines, at })
     }
 
     /// Carries out a command, however it ends.
@@ -209,5 +242,25 @@ mod tests {
         assert_eq!((failed.status, failed.output.as_str()), (1, "no"));
         let error = guest.run("echo why; false").unwrap_err().to_string();
         assert_eq!(error, "the guest's 'echo why; false' ended with 1: why");
+    }
+
+    #[test]
+    fn a_guest_that_starts_again_has_left_its_command_undone() {
+        let texts = |outcome: &Outcome| -> Vec<String> {
+            let lines = outcome.lines.iter();
+            lines.map(|line| line.text.clone()).collect()
+        };
+        let script = "echo FV-INIT; echo FV-SHELL; read -r line; echo one; printf tw; echo FV-INIT; echo FV-SHELL; \
+                      read -r line; echo two; echo FV-STATUS 3";
+        let machine = Machine::spawn(Command::new("sh").args(["-c", script])).unwrap();
+        let mut guest = GuestShell::new(machine);
+        guest.wait().unwrap();
+        guest.begin("first").unwrap();
+        let first = guest.finish_or_restart().unwrap();
+        assert_eq!((first.status, texts(&first)), (None, vec!["one"]));
+        guest.wait_for_shell().unwrap();
+        guest.begin("second").unwrap();
+        let second = guest.finish_or_restart().unwrap();
+        assert_eq!((second.status, texts(&second)), (Some(3), vec!["two"]));
     }
 }

@@ -50,6 +50,11 @@ pub const QEMU_IO: Requirement = Requirement {
     program: "qemu-io",
     package: "qemu-utils",
 };
+/// Databases, in guests.
+pub const SQLITE: Requirement = Requirement {
+    program: "sqlite3",
+    package: "sqlite3",
+};
 /// Makes and checks XFS, in guests.
 pub const XFSPROGS: Requirement = Requirement {
     program: "mkfs.xfs",

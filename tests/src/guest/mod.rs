@@ -7,7 +7,7 @@
 //! | `bzImage`, `vmlinux` | the distribution's kernel for virtual machines, as packaged and as ELF |
 //! | `initramfs.cpio` | busybox, the virtio modules, and [an init](mod@self) that ends in a shell or in a test's script |
 //! | `e2fsprogs.cpio` | mkfs.ext4 and e2fsck with their libraries, to append where a script needs them |
-//! | `fio.cpio`, `xfsprogs.cpio` | the same for fio and for XFS, made only where tests run |
+//! | `fio.cpio`, `sqlite.cpio`, `xfsprogs.cpio` | the same for fio, SQLite and XFS, made only where tests run |
 //! | `disk.img` | 64 MiB of ext4 |
 //!
 //! What the guest runs is up to its [`Script`].

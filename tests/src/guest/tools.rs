@@ -17,18 +17,21 @@ pub enum Tools {
     E2fsprogs,
     /// `fio`.
     Fio,
+    /// `sqlite3`.
+    Sqlite,
     /// `mkfs.xfs`, `xfs_repair` and the file system's modules, in the order of `/lib/modules/xfs.order`.
     Xfsprogs,
 }
 
 impl Tools {
     /// Those that not every guest image is built with.
-    pub const OPTIONAL: [Self; 2] = [Self::Fio, Self::Xfsprogs];
+    pub const OPTIONAL: [Self; 3] = [Self::Fio, Self::Sqlite, Self::Xfsprogs];
 
     pub(super) fn file_name(self) -> &'static str {
         match self {
             Self::E2fsprogs => "e2fsprogs.cpio",
             Self::Fio => "fio.cpio",
+            Self::Sqlite => "sqlite.cpio",
             Self::Xfsprogs => "xfsprogs.cpio",
         }
     }
@@ -40,8 +43,10 @@ pub fn build_tools(
     images: &GuestImages,
     note: &dyn Fn(&str),
 ) -> Result<(), GuestError> {
-    packages::ensure_installed(&[packages::FIO, packages::XFSPROGS], note)?;
+    let needed = [packages::FIO, packages::SQLITE, packages::XFSPROGS];
+    packages::ensure_installed(&needed, note)?;
     archive(images, Tools::Fio, &["fio"], &[])?;
+    archive(images, Tools::Sqlite, &["sqlite3"], &[])?;
     let kernel = StockKernel::fetch(&cache(workspace)?, note)?;
     let modules = userland::modules(&kernel, &["xfs"])?;
     archive(

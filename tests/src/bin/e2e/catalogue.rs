@@ -3,7 +3,7 @@
 use faultvisor_tests::suite::Test;
 
 use crate::{
-    bare, block, boot, console, disk, features, life_cycle, place, read_error, write_error,
+    bare, block, boot, console, disk, faults, features, life_cycle, place, read_error, write_error,
     wrong_use,
 };
 
@@ -41,6 +41,10 @@ pub const TESTS: &[&[Test]] = &[
     features::TESTS,
     write_error::TESTS,
     read_error::TESTS,
+    faults::errors::TESTS,
+    faults::time::TESTS,
+    faults::data::TESTS,
     block::fio::TESTS,
     block::file_systems::TESTS,
+    faults::crash::TESTS,
 ];

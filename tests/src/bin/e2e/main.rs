@@ -10,6 +10,7 @@ mod client;
 mod console;
 mod demo;
 mod disk;
+mod faults;
 mod features;
 mod life_cycle;
 mod linux;

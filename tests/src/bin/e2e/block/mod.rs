@@ -18,7 +18,7 @@ fn patience(size: Size) -> Duration {
 }
 
 /// Skips the test where there are no such programs for guests.
-fn need(context: &Context, tools: Tools) -> Result<(), Failure> {
+pub fn need(context: &Context, tools: Tools) -> Result<(), Failure> {
     if context.guest().tools(tools).exists() {
         return Ok(());
     }

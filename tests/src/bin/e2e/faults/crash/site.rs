@@ -1,0 +1,132 @@
+//! A machine with a disk whose cache is volatile, and a guest that loads and looks as it is told.
+
+use std::time::Duration;
+
+use faultvisor_tests::check;
+use faultvisor_tests::guest::Tools;
+use faultvisor_tests::guest_shell::{self, GuestShell};
+use faultvisor_tests::suite::{Context, Failure};
+use serde_json::Value;
+
+use super::ledger::{Found, Ledger};
+use crate::client::Client;
+use crate::linux::{self, add_disk};
+
+/// What the guest can be told.
+const SCRIPT: &str = include_str!("guest.sh");
+/// Makes its shell know it.
+const LEARN: &str = ". /test/crash.sh";
+/// How long a load or a look may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Site {
+    guest: GuestShell,
+    client: Client,
+    /// How long the guest took, after each cut under load, from the last that it had said to its init.
+    boots: Vec<Duration>,
+}
+
+impl Site {
+    /// Boots a guest whose disk is empty.
+    pub fn boot(context: &Context) -> Result<Self, Failure> {
+        for tools in [Tools::Sqlite, Tools::E2fsprogs] {
+            crate::block::need(context, tools)?;
+        }
+        let image = context.path("disk");
+        linux::image(&image, 48, b"")?;
+        let script = guest_shell::script()
+            .with(Tools::Sqlite)
+            .with(Tools::E2fsprogs)
+            .file("crash.sh", SCRIPT);
+        let mut command = linux::command_with(context, &script)?;
+        add_disk(
+            &mut command,
+            &image,
+            "format=raw,id=disk0,volatile-cache=on",
+        );
+        let (mut guest, _default) = linux::boot(context, &mut command)?;
+        let mut client = Client::connect_by_handles(&linux::monitor(context))?;
+        for event in ["BLOCK_POWER_CUT", "RESET"] {
+            client.get_event(event)?;
+        }
+        guest.be_patient(PATIENCE);
+        guest.run(LEARN)?;
+        Ok(Self {
+            guest,
+            client,
+            boots: Vec::new(),
+        })
+    }
+
+    /// Makes the file system and the databases anew.
+    pub fn format(&mut self) -> Result<(), Failure> {
+        self.guest.run("format")?;
+        Ok(())
+    }
+
+    /// Adds a rule.
+    pub fn add(&mut self, rule: Value) -> Result<(), Failure> {
+        super::super::add(&mut self.client, rule)?;
+        Ok(())
+    }
+
+    /// What the guest finds on its disk, or nothing if it has started again before it could say so.
+    pub fn look(&mut self) -> Result<Option<Found>, Failure> {
+        self.guest.begin("look")?;
+        let outcome = self.guest.finish_or_restart()?;
+        let mut found = Found::default();
+        outcome.lines.iter().for_each(|line| found.take(&line.text));
+        Ok(outcome.status.map(|_| found))
+    }
+
+    /// Has the guest go on with what it has found, and with files from a number on, until the power fails.
+    pub fn load(
+        &mut self,
+        found: &Found,
+        first_file: u64,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let (wal, rollback) = (found.next("wal"), found.next("rollback"));
+        self.guest
+            .begin(&format!("load {wal} {rollback} {first_file}"))?;
+        let outcome = self.guest.finish_or_restart()?;
+        for line in &outcome.lines {
+            ledger.take(&line.text);
+        }
+        check!(outcome.status.is_none(), "the load has ended by itself");
+        if let Some(last) = outcome.lines.last() {
+            self.boots.push(outcome.at - last.at);
+        }
+        Ok(())
+    }
+
+    /// After a power cut: takes all rules away and waits until the guest obeys again. Returns what the event said.
+    pub fn power_cut(&mut self) -> Result<Value, Failure> {
+        let loss = self.client.expect("BLOCK_POWER_CUT")?;
+        self.client.expect("RESET")?;
+        self.client.execute("block-fault-clear")?;
+        self.restarted()?;
+        Ok(loss)
+    }
+
+    /// How many seconds a guest's kernel takes, in the middle.
+    pub fn boot_seconds(&mut self) -> f64 {
+        self.boots.sort_unstable();
+        let middle = self.boots.get(self.boots.len() / 2);
+        middle.map_or(0.0, Duration::as_secs_f64)
+    }
+
+    /// Waits until a guest that has started again obeys.
+    pub fn restarted(&mut self) -> Result<(), Failure> {
+        self.guest.wait_for_shell()?;
+        self.guest.run(LEARN)?;
+        Ok(())
+    }
+
+    /// Ends the machine.
+    pub fn quit(mut self) -> Result<(), Failure> {
+        self.client.execute("quit")?;
+        self.guest.expect_exit(0)?;
+        Ok(())
+    }
+}

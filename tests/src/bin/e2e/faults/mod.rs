@@ -1,0 +1,54 @@
+//! What a guest sees of faults: every action in a Linux guest, and what databases and a file system keep of what they
+//! called durable when the power fails.
+
+pub mod crash;
+pub mod data;
+pub mod errors;
+pub mod time;
+
+use faultvisor_tests::check_eq;
+use faultvisor_tests::guest::Tools;
+use faultvisor_tests::suite::{Context, Failure};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+
+/// Adds a rule and returns its name.
+fn add(client: &mut Client, rule: Value) -> Result<String, Failure> {
+    let added = client.execute_with("block-fault-add", rule)?;
+    let id = added["id"].as_str();
+    id.map(str::to_owned)
+        .ok_or_else(|| Failure::new(format!("a rule without a name: {added}")))
+}
+
+/// Takes a rule away.
+fn remove(client: &mut Client, id: &str) -> Result<(), Failure> {
+    client.execute_with("block-fault-remove", json!({ "id": id }))?;
+    Ok(())
+}
+
+/// How often a rule has fired.
+fn hits(client: &mut Client, id: &str) -> Result<u64, Failure> {
+    let disks = client.execute("query-block-faults")?;
+    let mut rules = disks
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|disk| disk["rules"].as_array())
+        .flatten();
+    let found = rules.find(|info| info["rule"]["id"] == id);
+    found
+        .and_then(|info| info["hits"].as_u64())
+        .ok_or_else(|| Failure::new(format!("no rule '{id}' in {disks}")))
+}
+
+/// Takes a rule away that has to have fired so often.
+fn remove_after(client: &mut Client, id: &str, expected: u64) -> Result<(), Failure> {
+    check_eq!(hits(client, id)?, expected);
+    remove(client, id)
+}
+
+/// Skips the test where there are no such programs for guests.
+fn need(context: &Context, tools: Tools) -> Result<(), Failure> {
+    crate::block::need(context, tools)
+}
