@@ -9,6 +9,7 @@ use faultvisor_tests::{check, check_eq, tests};
 use serde_json::json;
 
 use super::{add, hits, remove, remove_after};
+use crate::client::Client;
 use crate::linux::{self, add_disk, first_word, pattern};
 
 pub const TESTS: &[Test] = tests![
@@ -68,7 +69,7 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
 fn failed_but_done(
     context: &Context,
     guest: &mut GuestShell,
-    client: &mut crate::client::Client,
+    client: &mut Client,
     data: &[u8],
 ) -> Result<(), Failure> {
     let late = add(
@@ -93,10 +94,7 @@ fn failed_but_done(
 }
 
 /// A disk that breaks when one of its sectors is read: what worked before fails afterwards.
-fn broken_after_a_read(
-    guest: &mut GuestShell,
-    client: &mut crate::client::Client,
-) -> Result<(), Failure> {
+fn broken_after_a_read(guest: &mut GuestShell, client: &mut Client) -> Result<(), Failure> {
     const WRITE: &str = "dd if=/test/data of=/dev/vda bs=4k count=1 oflag=direct conv=notrunc";
     const TRIGGER: &str = "dd if=/dev/vda of=/dev/null bs=4k skip=100 count=1 iflag=direct";
     let breaks = add(

@@ -6,7 +6,10 @@
 DISK=/dev/vda
 
 attach() {
-    mount -t ext4 -o data=ordered "$DISK" /mnt
+    mount -t ext4 -o data=ordered "$DISK" /mnt || {
+        dmesg | tail -n 10
+        false
+    }
 }
 
 # Makes a file system with two databases and a directory.

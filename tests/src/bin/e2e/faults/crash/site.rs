@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::ledger::{Found, Ledger};
 use crate::client::Client;
+use crate::faults;
 use crate::linux::{self, add_disk};
 
 /// What the guest can be told.
@@ -30,7 +31,7 @@ impl Site {
     /// Boots a guest whose disk is empty.
     pub fn boot(context: &Context) -> Result<Self, Failure> {
         for tools in [Tools::Sqlite, Tools::E2fsprogs] {
-            crate::block::need(context, tools)?;
+            faults::need(context, tools)?;
         }
         let image = context.path("disk");
         linux::image(&image, 48, b"")?;
@@ -66,7 +67,7 @@ impl Site {
 
     /// Adds a rule.
     pub fn add(&mut self, rule: Value) -> Result<(), Failure> {
-        super::super::add(&mut self.client, rule)?;
+        faults::add(&mut self.client, rule)?;
         Ok(())
     }
 
