@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::linux::pattern;
 use ledger::{Found, Ledger};
-use site::Site;
+use site::{Journal, Site};
 
 pub const TESTS: &[Test] = tests![
     Needs::Linux, with sizes;
@@ -127,7 +127,7 @@ fn what_was_acknowledged_before_a_power_cut_is_there_after_it(
 ) -> Result<(), Failure> {
     let points: u64 = context.size().choose(8, 50);
     let mut site = Site::boot(context)?;
-    site.format()?;
+    site.format(Journal::Unwritten)?;
     let mut ledger = Ledger::default();
     let mut tally = Tally::default();
     let began = Instant::now();
@@ -209,7 +209,7 @@ fn flushes_that_lie_lose_what_was_acknowledged(context: &Context) -> Result<(), 
             // The even ones strike at writes: of flushes there may be few.
             ..Point::new(2 * number)
         };
-        site.format()?;
+        site.format(Journal::Zeroes)?;
         let mut ledger = Ledger::default();
         site.add(json!({ "device": "disk0", "operations": ["flush"], "action": "drop" }))?;
         site.add(point.rule())?;

@@ -17,8 +17,17 @@ use crate::linux::{self, add_disk};
 const SCRIPT: &str = include_str!("guest.sh");
 /// Makes its shell know it.
 const LEARN: &str = ". /test/crash.sh";
+const DISK_MIB: usize = 48;
 /// How long a load or a look may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is in a journal at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// What was on the disk, which must not have had a journal before.
+    Unwritten,
+    Zeroes,
+}
 
 pub struct Site {
     guest: GuestShell,
@@ -28,13 +37,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// Boots a guest whose disk is empty.
+    /// Boots a guest whose disk has been used, and has no file system.
     pub fn boot(context: &Context) -> Result<Self, Failure> {
         for tools in [Tools::Sqlite, Tools::E2fsprogs] {
             faults::need(context, tools)?;
         }
         let image = context.path("disk");
-        linux::image(&image, 48, b"")?;
+        linux::image(&image, DISK_MIB as u64, &linux::pattern(40, DISK_MIB << 20))?;
         let script = guest_shell::script()
             .with(Tools::Sqlite)
             .with(Tools::E2fsprogs)
@@ -60,8 +69,10 @@ impl Site {
     }
 
     /// Makes the file system and the databases anew.
-    pub fn format(&mut self) -> Result<(), Failure> {
-        self.guest.run("format")?;
+    pub fn format(&mut self, journal: Journal) -> Result<(), Failure> {
+        let lazy = u8::from(journal == Journal::Unwritten);
+        self.guest
+            .run(&format!("format lazy_journal_init={lazy}"))?;
         Ok(())
     }
 
