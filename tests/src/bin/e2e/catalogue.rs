@@ -28,6 +28,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::held::TESTS,
     bare::limits::TESTS,
     bare::races::TESTS,
+    bare::faults::matrix::TESTS,
     bare::chains::TESTS,
     bare::console::TESTS,
     bare::terminal::TESTS,
