@@ -58,21 +58,22 @@ impl Faults {
 
 impl Worker {
     /// Submits a request, unless a rule has something else in mind for it.
-    pub(super) fn submit(&mut self, token: Token, pending: Pending) {
-        if self.faults.engine.is_idle() {
-            self.start(token, pending);
-        } else {
-            self.judge(token, pending);
-        }
-    }
-
-    fn judge(&mut self, token: Token, mut pending: Pending) {
+    pub(super) fn submit(&mut self, token: Token, mut pending: Pending) {
         if std::mem::take(&mut pending.is_judged) {
             return self.start(token, pending);
         }
-        let ordinal = token.0 + 1;
+        // Counted without rules, too: a repeated log names attempts before there was one.
         let attempt = pending.attempt;
         pending.attempt = attempt.saturating_add(1);
+        if self.faults.engine.is_idle() {
+            self.start(token, pending);
+        } else {
+            self.judge(token, attempt, pending);
+        }
+    }
+
+    fn judge(&mut self, token: Token, attempt: u32, pending: Pending) {
+        let ordinal = token.0 + 1;
         let engine = &mut self.faults.engine;
         let judgement = engine.judge(ordinal, attempt, &pending.request);
         let Judgement {
@@ -80,15 +81,25 @@ impl Worker {
             delay,
             fate,
         } = judgement;
-        for record in &records {
-            self.parts.observer.fault_injected(record);
-        }
+        let tell = |worker: &Self| {
+            let observer = &worker.parts.observer;
+            records
+                .iter()
+                .for_each(|record| observer.fault_injected(record));
+        };
         if !delay.is_zero() {
-            let until = pending.submitted.checked_add(delay);
+            tell(self);
+            // Not from its arrival on: it may have had to wait for the disk's limits before.
+            let now = Instant::now();
             // There is no moment that late.
-            let until = until.unwrap_or(pending.submitted);
+            let until = now.checked_add(delay).unwrap_or(now);
             self.faults.parked.delay(until, token, pending, fate);
+        } else if matches!(fate, Fate::Hang(_)) {
+            // Whoever hears of it and asks what hangs is to find it.
+            self.act(token, pending, fate);
+            tell(self);
         } else {
+            tell(self);
             self.act(token, pending, fate);
         }
     }

@@ -1,6 +1,14 @@
 //! Faults: the rules that a client gives a disk, what the guest sees of them, and what the client does.
 
+pub mod breakpoints;
+pub mod chance;
+pub mod conditions;
+pub mod delays;
+pub mod hanging;
 pub mod matrix;
+pub mod power_cut;
+pub mod refused;
+pub mod volatile;
 
 use std::path::PathBuf;
 
@@ -24,6 +32,9 @@ impl Rig {
     /// Starts the machine, and waits for the guest's first `choose`.
     fn start(plan: Plan<'_>) -> Result<Self, Failure> {
         let mut machine = plan.start()?;
+        // It runs by then, and whatever is told of comes of what the test does.
+        let setup = machine.report("setup")?;
+        machine.report("choose")?;
         let mut client = machine.raw_client()?;
         client.next_message("greeting", SOON)?;
         client.execute("disable-default-events", None, SOON)?;
@@ -36,8 +47,6 @@ impl Rig {
             client.execute(event, None, SOON)?,
             client.execute(event, Some(json!({ "device": "d0" })), SOON)?,
         ];
-        let setup = machine.report("setup")?;
-        machine.report("choose")?;
         Ok(Self {
             machine,
             client,

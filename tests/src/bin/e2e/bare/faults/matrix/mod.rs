@@ -167,7 +167,8 @@ fn drive(context: &Context, raw: &Path, backend: Backend) -> Result<String, Fail
     })
 }
 
-fn convert(options: &[&str], from: &Path, to: &Path) -> Result<(), Failure> {
+/// Has qemu-img convert an image.
+pub(super) fn convert(options: &[&str], from: &Path, to: &Path) -> Result<(), Failure> {
     let mut command: Command =
         tool::command("qemu-img").map_err(|error| Failure::skip(error.to_string()))?;
     tool::run(command.arg("convert").args(options).arg(from).arg(to))?;

@@ -1,0 +1,295 @@
+//! Rules and commands that cannot be as they are: one clear error, and nothing is different afterwards.
+
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests};
+use serde_json::{Value, json};
+
+use super::{Rig, of_d0, rig, step_by_step};
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    a_rule_that_makes_no_sense_is_refused_and_not_half_there,
+    commands_that_make_no_sense_are_refused,
+    there_are_ten_thousand_rules_and_no_more,
+];
+
+const SECTORS: u64 = 256;
+
+/// What "query-block-faults" says of a disk without rules.
+fn nothing() -> Value {
+    json!({ "device": "d0", "state": "1", "rules": [], "hanging": [] })
+}
+
+/// Rules, each with a word that its error has to have.
+fn senseless() -> Vec<(Value, &'static str)> {
+    let error = |errno: Value| json!({ "action": "error", "errno": errno });
+    let with = |name: &str, value: Value| {
+        let mut rule = json!({ "action": "hang" });
+        rule[name] = value;
+        rule
+    };
+    let at = |sector: u64, sectors: u64| {
+        json!({ "action": "hang", "sector": sector, "sectors": sectors })
+    };
+    let delay = |mut members: Value| {
+        members["action"] = json!("delay");
+        members
+    };
+    let corrupt = |mut members: Value| {
+        members["action"] = json!("corrupt");
+        members
+    };
+    let point = |percentile: f64, microseconds: u64| {
+        json!({ "percentile": percentile, "microseconds": microseconds })
+    };
+    let hour = 3_600_000_000_u64;
+    vec![
+        (error(json!("ENOTHING")), "errno"),
+        (error(json!("eio")), "errno"),
+        (error(json!(0)), "errno"),
+        (error(json!(-1)), "errno"),
+        (error(json!(70_000)), "errno"),
+        (error(json!(4096)), "errno"),
+        (error(json!(5.5)), "errno"),
+        (error(json!(null)), "errno"),
+        (error(json!(["EIO"])), "errno"),
+        (json!({ "action": "error" }), "errno"),
+        (json!({ "action": "misdirect" }), "to-sector"),
+        (json!({ "action": "set-state" }), "new-state"),
+        (json!({ "action": "torn" }), "keep"),
+        (json!({ "action": "torn", "keep": "first" }), "keep-sectors"),
+        (json!({ "action": "torn", "keep": "middle" }), "keep"),
+        (
+            json!({ "action": "torn", "keep": "random", "keep-sectors": 1 }),
+            "keep-sectors",
+        ),
+        (json!({ "action": "delay" }), "delay"),
+        (json!({ "action": "corrupt" }), "corrupt"),
+        (json!({ "action": "explode" }), "action"),
+        (json!({}), "action"),
+        (with("probability", json!(1.5)), "probability"),
+        (with("probability", json!(-0.1)), "probability"),
+        (with("probability", json!("1")), "probability"),
+        (with("count", json!(0)), "count"),
+        (with("count", json!(-1)), "count"),
+        (with("skip", json!(1.5)), "skip"),
+        (with("seed", json!(-1)), "seed"),
+        (with("sectors", json!(8)), "sector"),
+        (with("id", json!("")), "id"),
+        (with("id", json!("x".repeat(128))), "id"),
+        (with("id", json!("a\nb")), "id"),
+        (with("id", json!(7)), "id"),
+        (with("state", json!("")), "state"),
+        (with("operations", json!([])), "operations"),
+        (with("operations", json!(["read", "read"])), "read"),
+        (with("operations", json!(["trim"])), "operations"),
+        (with("operations", json!("read")), "operations"),
+        (with("colour", json!("red")), "colour"),
+        // Members of other actions.
+        (with("errno", json!("EIO")), "errno"),
+        (with("keep", json!("first")), "keep"),
+        (at(SECTORS, 1), "256"),
+        (at(SECTORS - 1, 2), "257"),
+        (at(0, SECTORS + 1), "256"),
+        (at(0, 0), "sectors"),
+        (at(u64::MAX, 1), "18446744073709551615"),
+        (at(1, u64::MAX), "18446744073709551615"),
+        (at(u64::MAX, u64::MAX), "18446744073709551615"),
+        (with("sector", json!(1.8e19)), "sector"),
+        (
+            json!({ "action": "hang", "min-bytes": 2, "max-bytes": 1 }),
+            "min-bytes",
+        ),
+        (
+            json!({ "action": "misdirect", "to-sector": SECTORS }),
+            "to-sector",
+        ),
+        (
+            json!({ "action": "misdirect", "to-sector": u64::MAX }),
+            "to-sector",
+        ),
+        (delay(json!({ "microseconds": hour + 1 })), "hour"),
+        (delay(json!({ "microseconds": 1, "min-microseconds": 1 })), "delay"),
+        (delay(json!({ "min-microseconds": 1 })), "max-microseconds"),
+        (
+            delay(json!({ "min-microseconds": 2, "max-microseconds": 1 })),
+            "min-microseconds",
+        ),
+        (delay(json!({ "percentiles": [] })), "percentiles"),
+        (delay(json!({ "percentiles": [point(50.0, 1)] })), "100"),
+        (
+            delay(json!({ "percentiles": [point(60.0, 1), point(50.0, 2), point(100.0, 3)] })),
+            "percentiles",
+        ),
+        (corrupt(json!({ "flip-bits": 0 })), "flip-bits"),
+        (corrupt(json!({ "flip-bits": 65537 })), "flip-bits"),
+        (corrupt(json!({ "flip-bits": 1, "pattern": "00" })), "corrupt"),
+        (corrupt(json!({ "flip-bits": 1, "offset": 1 })), "offset"),
+        (corrupt(json!({ "pattern": "" })), "pattern"),
+        (corrupt(json!({ "pattern": "abc" })), "pattern"),
+        (corrupt(json!({ "pattern": "zz" })), "pattern"),
+        (corrupt(json!({ "pattern": "00".repeat(4097) })), "pattern"),
+        (corrupt(json!({ "pattern": "00", "length": 0 })), "length"),
+        (
+            corrupt(json!({ "pattern": "00", "offset": u64::MAX })),
+            "offset",
+        ),
+        (json!({ "action": "power-cut", "tear-bytes": 0 }), "tear-bytes"),
+        (json!({ "action": "power-cut", "tear-bytes": 3 }), "tear-bytes"),
+        (json!({ "action": "power-cut", "tear-bytes": 1024 }), "tear-bytes"),
+        (json!({ "action": "power-cut", "then": "explode" }), "then"),
+        (json!({ "action": "power-cut", "survive": "some" }), "survive"),
+    ]
+}
+
+fn a_rule_that_makes_no_sense_is_refused_and_not_half_there(
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut rig = small(context)?;
+    for (rule, word) in senseless() {
+        let shown: String = rule.to_string().chars().take(200).collect();
+        let (class, desc) = rig.refused("block-fault-add", &of_d0(rule))?;
+        check!(class == "GenericError", "{shown}: {class}: {desc}");
+        check!(desc.contains(word), "{shown}: {desc}");
+        check!(desc.len() < 200, "{shown}: {desc}");
+        check_eq!(rig.faults()?, nothing());
+    }
+    let unknown = json!({ "device": "d9", "id": "x", "action": "hang" });
+    let (class, desc) = rig.refused("block-fault-add", &unknown)?;
+    check_eq!((class.as_str(), desc.as_str()), ("DeviceNotFound", "Device 'd9' not found"));
+    let (class, desc) = rig.refused("block-fault-add", &json!({ "action": "hang" }))?;
+    check_eq!(class, "GenericError");
+    check!(desc.contains("device"), "{desc}");
+    check_eq!(rig.faults()?, nothing());
+    // The name is free, and is one rule's then.
+    rig.add(json!({ "id": "x", "operations": ["flush"], "action": "hang" }))?;
+    let (class, desc) = rig.refused("block-fault-add", &of_d0(json!({ "id": "x", "action": "stop" })))?;
+    check_eq!(class, "GenericError");
+    check!(desc.contains("'x'"), "{desc}");
+    let faults = rig.faults()?;
+    check_eq!(faults["rules"].as_array().map(Vec::len), Some(1));
+    check_eq!(faults["rules"][0]["rule"]["action"], json!("hang"));
+    // Nothing of all that is in the guest's way.
+    rig.go()?;
+    rig.done()?.expect(1, 0, 0)?;
+    rig.is_quiet()?;
+    rig.go()?;
+    rig.ends_well()
+}
+
+fn small(context: &Context) -> Result<Rig, Failure> {
+    let script = step_by_step(&["write 0 0 8 5"]);
+    rig(context, &script, usize::try_from(SECTORS)?, "")
+}
+
+fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Failure> {
+    let mut rig = small(context)?;
+    let release = "block-fault-release";
+    let generic = "GenericError";
+    let not_found = "DeviceNotFound";
+    let long = "x".repeat(128);
+    for (command, arguments, expected, word) in [
+        (release, json!({ "device": "d9" }), not_found, "d9"),
+        (release, json!({}), generic, "device"),
+        (release, json!({ "device": "d0", "how": "melt" }), generic, "how"),
+        (release, json!({ "device": "d0", "ordinal": -1 }), generic, "ordinal"),
+        (
+            release,
+            json!({ "device": "d0", "how": "perform", "errno": "EIO" }),
+            generic,
+            "errno",
+        ),
+        (
+            release,
+            json!({ "device": "d0", "how": "complete", "errno": 5 }),
+            generic,
+            "errno",
+        ),
+        (release, json!({ "device": "d0", "errno": 5 }), generic, "errno"),
+        (
+            release,
+            json!({ "device": "d0", "how": "fail", "errno": 0 }),
+            generic,
+            "errno",
+        ),
+        (
+            release,
+            json!({ "device": "d0", "how": "fail", "errno": "ENOTHING" }),
+            generic,
+            "errno",
+        ),
+        ("block-fault-remove", json!({ "id": "none" }), generic, "none"),
+        ("block-fault-remove", json!({}), generic, "id"),
+        ("block-fault-clear", json!({ "device": "d9" }), not_found, "d9"),
+        (
+            "block-fault-set-state",
+            json!({ "device": "d9", "state": "1" }),
+            not_found,
+            "d9",
+        ),
+        (
+            "block-fault-set-state",
+            json!({ "device": "d0", "state": "" }),
+            generic,
+            "state",
+        ),
+        (
+            "block-fault-set-state",
+            json!({ "device": "d0", "state": long }),
+            generic,
+            "state",
+        ),
+        ("block-power-cut", json!({ "tear-bytes": 7 }), generic, "tear-bytes"),
+        ("block-power-cut", json!({ "survive": "some" }), generic, "survive"),
+        ("block-power-cut", json!({ "then": "explode" }), generic, "then"),
+        ("block-power-cut", json!({ "seed": -1 }), generic, "seed"),
+        (
+            "get-block-fault-injected-event",
+            json!({ "device": "d9" }),
+            not_found,
+            "d9",
+        ),
+    ] {
+        let (class, desc) = rig.refused(command, &arguments)?;
+        check!(class == expected, "{command} {arguments}: {class}: {desc}");
+        check!(desc.contains(word), "{command} {arguments}: {desc}");
+        check_eq!(rig.faults()?, nothing());
+    }
+    // Nothing is there to be released, which is no error.
+    rig.release(json!({}), 0)?;
+    rig.release(json!({ "id": "never was", "ordinal": 9 }), 0)?;
+    rig.is_quiet()?;
+    rig.go()?;
+    rig.done()?.expect(1, 0, 0)?;
+    rig.go()?;
+    rig.ends_well()
+}
+
+fn there_are_ten_thousand_rules_and_no_more(context: &Context) -> Result<(), Failure> {
+    const MOST: u64 = 10_000;
+    let mut rig = small(context)?;
+    for number in 0..MOST {
+        // The last one that the guest's request meets is about it.
+        let is_last = number == MOST - 1;
+        let sector = if is_last { 7 } else { 8 + number % (SECTORS - 8) };
+        let added = rig.add(json!({ "sector": sector, "action": "error", "errno": "EIO" }))?;
+        if is_last {
+            check_eq!(added["id"], json!(format!("fault{MOST}")));
+        }
+    }
+    let one_more = json!({ "device": "d0", "id": "one more", "action": "hang" });
+    let (class, desc) = rig.refused("block-fault-add", &one_more)?;
+    check_eq!(class, "GenericError");
+    check!(desc.contains("10000"), "{desc}");
+    let rules = rig.faults()?["rules"].as_array().map(Vec::len);
+    check_eq!(rules, Some(10_000));
+    rig.go()?;
+    rig.event("BLOCK_FAULT_INJECTED")?;
+    rig.done()?.expect(0, 1, 0)?;
+    rig.execute("block-fault-remove", json!({ "id": "fault77" }))?;
+    rig.add(json!({ "id": "one more", "action": "hang" }))?;
+    rig.simply("block-fault-clear")?;
+    check_eq!(rig.faults()?, nothing());
+    rig.go()?;
+    rig.ends_well()
+}
