@@ -25,12 +25,12 @@ const SECTORS: usize = 1024;
 /// Fails unless the first so many of the writes are on the disk, and no other.
 fn check_written(context: &Context, count: usize) -> Result<(), Failure> {
     let end = count * 8;
-    let expected = [
-        content(5, 0, end),
-        content(1, end as u64, SECTORS - end),
-    ];
+    let expected = [content(5, 0, end), content(1, end as u64, SECTORS - end)];
     let image = fs::read(disk(context))?;
-    check!(image == expected.concat(), "the image is not as {count} writes make it");
+    check!(
+        image == expected.concat(),
+        "the image is not as {count} writes make it"
+    );
     Ok(())
 }
 
@@ -66,7 +66,10 @@ fn a_machine_stops_at_the_nth_write_with_all_before_it_on_the_disk(
             rig.done()?.expect(COUNT as u64, 0, 0)?;
             rig.is_quiet()?;
             let counts = rig.faults()?["rules"][0].take();
-            check_eq!((&counts["matches"], &counts["hits"]), (&json!(COUNT), &json!(1)));
+            check_eq!(
+                (&counts["matches"], &counts["hits"]),
+                (&json!(COUNT), &json!(1))
+            );
             rig.go()?;
             rig.ends_well()?;
             check_written(context, COUNT)?;

@@ -55,7 +55,11 @@ fn run(
         stops += goes_on(&mut rig, index + 1)?;
         let done = rig.done()?;
         check_eq!(done.number("doubled")?, 0);
-        reports.push([done.number("ok")?, done.number("ioerr")?, done.number("sum")?]);
+        reports.push([
+            done.number("ok")?,
+            done.number("ioerr")?,
+            done.number("sum")?,
+        ]);
     }
     rig.machine.report("choose")?;
     rig.go()?;
@@ -74,7 +78,15 @@ fn goes_on(rig: &mut Rig, reports: usize) -> Result<usize, Failure> {
     let mut stops = 0;
     loop {
         // What a client knows of the state comes after the end that the guest sees.
-        if rig.machine.machine.serial().text().matches(" done ").count() >= reports {
+        if rig
+            .machine
+            .machine
+            .serial()
+            .text()
+            .matches(" done ")
+            .count()
+            >= reports
+        {
             return Ok(stops);
         }
         check!(Instant::now() < deadline, "the guest does not get on");
@@ -113,21 +125,37 @@ fn rules(seed: u64) -> Vec<Value> {
         members
     };
     vec![
-        rule(1, 0.2, json!({
-            "action": "delay", "percentiles": [
-                { "percentile": 50, "microseconds": 100 },
-                { "percentile": 100, "microseconds": 3000 },
-            ],
-        })),
-        rule(2, 0.1, json!({
-            "action": "delay", "min-microseconds": 0, "max-microseconds": 2000,
-        })),
+        rule(
+            1,
+            0.2,
+            json!({
+                "action": "delay", "percentiles": [
+                    { "percentile": 50, "microseconds": 100 },
+                    { "percentile": 100, "microseconds": 3000 },
+                ],
+            }),
+        ),
+        rule(
+            2,
+            0.1,
+            json!({
+                "action": "delay", "min-microseconds": 0, "max-microseconds": 2000,
+            }),
+        ),
         rule(3, 0.3, json!({ "action": "corrupt", "flip-bits": 3 })),
         rule(4, 0.3, json!({ "action": "torn", "keep": "random" })),
-        rule(5, 0.2, json!({ "operations": ["flush", "write"], "action": "drop" })),
-        rule(6, 0.2, json!({
-            "operations": ["read", "flush"], "action": "error", "errno": "EPERM",
-        })),
+        rule(
+            5,
+            0.2,
+            json!({ "operations": ["flush", "write"], "action": "drop" }),
+        ),
+        rule(
+            6,
+            0.2,
+            json!({
+                "operations": ["read", "flush"], "action": "error", "errno": "EPERM",
+            }),
+        ),
     ]
 }
 
@@ -155,7 +183,12 @@ fn the_same_seeds_are_the_same_run_and_another_seed_is_another(
 fn repeat(context: &Context, steps: &[&str], first: &Run) -> Result<Run, Failure> {
     let log = context.path("first log");
     fs::write(&log, &first.log)?;
-    run(context, steps, &[], &["--fault-replay", &log.display().to_string()])
+    run(
+        context,
+        steps,
+        &[],
+        &["--fault-replay", &log.display().to_string()],
+    )
 }
 
 fn a_log_that_is_repeated_is_the_same_run_without_rules(context: &Context) -> Result<(), Failure> {
@@ -183,7 +216,10 @@ fn a_log_says_at_which_attempt_a_rule_fired(context: &Context) -> Result<(), Fai
         let mut rig = Rig::start(plan)?;
         limit_file_size(&rig.machine.machine, Some(50 * 512))?;
         rig.go()?;
-        check_eq!(rig.event("BLOCK_IO_ERROR")?["data"]["reason"], json!("File too large"));
+        check_eq!(
+            rig.event("BLOCK_IO_ERROR")?["data"]["reason"],
+            json!("File too large")
+        );
         rig.event("STOP")?;
         limit_file_size(&rig.machine.machine, None)?;
         if !is_repeated {
@@ -212,12 +248,18 @@ fn a_log_of_other_requests_is_not_repeated(context: &Context) -> Result<(), Fail
     let error = json!({ "operations": ["read"], "action": "error", "errno": "EIO" });
     let steps = ["read 0 0 8", "read 0 8 8", "read 0 16 8"];
     let first = run(context, &steps, &[error], &[])?;
-    check_eq!(first.reports.iter().filter(|report| report[1] == 1).count(), 3);
+    check_eq!(
+        first.reports.iter().filter(|report| report[1] == 1).count(),
+        3
+    );
     // The second is another one, and the third is again what it was.
     let steps = ["read 0 0 8", "read 0 8 4", "read 0 16 8"];
     let again = repeat(context, &steps, &first)?;
     let failed: Vec<u64> = again.reports.iter().map(|report| report[1]).collect();
     check_eq!(failed, [1, 0, 1]);
-    check!(fs::read(disk(context))? == first.image, "the image has changed");
+    check!(
+        fs::read(disk(context))? == first.image,
+        "the image has changed"
+    );
     Ok(())
 }

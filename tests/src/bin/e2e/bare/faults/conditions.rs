@@ -22,7 +22,12 @@ pub const TESTS: &[Test] = tests![
 /// A guest that does all of this, step by step; those that fail are marked.
 fn plays(context: &Context, steps: &[(&str, bool)], rules: &[Value]) -> Result<Rig, Failure> {
     let script: Vec<&str> = steps.iter().map(|(step, _)| *step).collect();
-    let mut rig = rig(context, &step_by_step(&script), 256, "rerror=report,werror=report")?;
+    let mut rig = rig(
+        context,
+        &step_by_step(&script),
+        256,
+        "rerror=report,werror=report",
+    )?;
     for rule in rules {
         rig.add(rule.clone())?;
     }
@@ -175,11 +180,26 @@ fn rules_look_in_their_order_until_one_decides(context: &Context) -> Result<(), 
     };
     let rules = [
         any("waits", json!({ "action": "delay", "microseconds": 10 })),
-        any("notes", json!({ "action": "set-state", "new-state": "noted" })),
-        any("not yet", json!({ "state": "noted", "action": "error", "errno": "EIO" })),
-        any("waits again", json!({ "action": "delay", "microseconds": 10 })),
-        any("decides", json!({ "action": "error", "errno": "EIO", "count": 1 })),
-        any("is not asked", json!({ "action": "error", "errno": "ENOSPC" })),
+        any(
+            "notes",
+            json!({ "action": "set-state", "new-state": "noted" }),
+        ),
+        any(
+            "not yet",
+            json!({ "state": "noted", "action": "error", "errno": "EIO" }),
+        ),
+        any(
+            "waits again",
+            json!({ "action": "delay", "microseconds": 10 }),
+        ),
+        any(
+            "decides",
+            json!({ "action": "error", "errno": "EIO", "count": 1 }),
+        ),
+        any(
+            "is not asked",
+            json!({ "action": "error", "errno": "ENOSPC" }),
+        ),
     ];
     let steps = [("write 0 0 8 5", true), ("write 0 0 8 5", true)];
     let mut rig = plays(context, &steps, &rules)?;
@@ -243,7 +263,10 @@ fn a_rule_that_never_has_luck_never_fires(context: &Context) -> Result<(), Failu
     rig.go()?;
     rig.done()?.expect(200, 0, 0)?;
     let counts = counts(&mut rig)?;
-    check!(counts.iter().all(|(matches, _)| *matches == 200), "{counts:?}");
+    check!(
+        counts.iter().all(|(matches, _)| *matches == 200),
+        "{counts:?}"
+    );
     let hits: Vec<u64> = counts.iter().map(|(_, hits)| *hits).collect();
     check_eq!((hits[0], hits[1]), (0, 200));
     // Which ones follows from the seed, so that these are never others: five standard deviations.

@@ -38,7 +38,10 @@ fn wait_for(rig: &mut Rig, name: &str, expected: u64) -> Result<(), Failure> {
             return Ok(());
         }
         let is_in_time = Instant::now() < deadline;
-        check!(found < expected && is_in_time, "{name} is {found}, not {expected}");
+        check!(
+            found < expected && is_in_time,
+            "{name} is {found}, not {expected}"
+        );
     }
 }
 
@@ -67,7 +70,10 @@ fn a_delayed_request_is_overtaken_by_others(context: &Context) -> Result<(), Fai
     rig.machine.report("reset")?;
     rig.go()?;
     rig.ends_well()?;
-    check!(fs::read(disk(context))? == expected, "the delayed one was done");
+    check!(
+        fs::read(disk(context))? == expected,
+        "the delayed one was done"
+    );
     Ok(())
 }
 
@@ -75,7 +81,12 @@ fn a_delay_that_is_over_while_the_machine_is_stopped_ends_when_it_goes_on(
     context: &Context,
 ) -> Result<(), Failure> {
     const DELAY: Duration = Duration::from_millis(150);
-    let mut rig = rig(context, &step_by_step(&["burst 0 write 10 0 8 5"]), SECTORS, "")?;
+    let mut rig = rig(
+        context,
+        &step_by_step(&["burst 0 write 10 0 8 5"]),
+        SECTORS,
+        "",
+    )?;
     rig.add(json!({
         "operations": ["write"], "action": "delay", "microseconds": DELAY.as_micros(),
     }))?;
@@ -91,7 +102,10 @@ fn a_delay_that_is_over_while_the_machine_is_stopped_ends_when_it_goes_on(
     thread::sleep(2 * DELAY);
     rig.simply("stop")?;
     check_eq!(count(&mut rig, "wr_operations")?, before);
-    check!(fs::read(disk(context))? == image, "a write was done while the machine was stopped");
+    check!(
+        fs::read(disk(context))? == image,
+        "a write was done while the machine was stopped"
+    );
     rig.cont()?;
     rig.done()?.expect(10, 0, 0)?;
     rig.go()?;
@@ -146,7 +160,11 @@ fn a_delayed_request_meets_what_comes_after_its_delay(context: &Context) -> Resu
             _ => 0,
         };
         rig.done()?.expect(1 - fails, fails, 0)?;
-        check!(start.elapsed() >= delay, "{fate} came after {:?}", start.elapsed());
+        check!(
+            start.elapsed() >= delay,
+            "{fate} came after {:?}",
+            start.elapsed()
+        );
         if fails == 1 {
             rig.event("BLOCK_IO_ERROR")?;
         }

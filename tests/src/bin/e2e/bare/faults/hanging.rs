@@ -61,12 +61,20 @@ fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Fai
     let mut rig = all_hang(context, &["read 0 0 8", "wait 0"])?;
     rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
     let (class, desc) = rig.refused("block-fault-remove", &json!({ "id": "hangs" }))?;
-    check_eq!((class.as_str(), desc.as_str()), ("GenericError", "There is no rule 'hangs'"));
+    check_eq!(
+        (class.as_str(), desc.as_str()),
+        ("GenericError", "There is no rule 'hangs'")
+    );
     check_eq!(rig.hanging()?, COUNT);
     rig.simply("block-fault-clear")?;
     let faults = rig.faults()?;
     check_eq!(faults["rules"], json!([]));
-    for (index, hanging) in faults["hanging"].as_array().into_iter().flatten().enumerate() {
+    for (index, hanging) in faults["hanging"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let sector = FIRST + u64::try_from(index)? * LENGTH;
         let expected = json!({
             "ordinal": index + 1, "id": "hangs", "operation": "write", "sector": sector,
@@ -91,9 +99,7 @@ fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Fai
 fn what_is_released_can_be_chosen(context: &Context) -> Result<(), Failure> {
     let burst = format!("burst 0 write {COUNT} {FIRST} {LENGTH} 5");
     let mut rig = rig(context, &step_by_step(&[&burst]), SECTORS, "werror=report")?;
-    let hang = |id: &str, write: u64| {
-        json!({ "id": id, "action": "hang", "sector": FIRST + write * LENGTH })
-    };
+    let hang = |id: &str, write: u64| json!({ "id": id, "action": "hang", "sector": FIRST + write * LENGTH });
     for (id, write) in [("a", 0), ("b", 3), ("a too", 5), ("c", 7), ("d", 9)] {
         rig.add(hang(id, write))?;
     }
@@ -117,7 +123,10 @@ fn what_is_released_can_be_chosen(context: &Context) -> Result<(), Failure> {
         .map(|event| event["data"]["reason"].clone())
         .collect();
     let io = "Input/output error";
-    check_eq!(errors, [json!("Read-only file system"), json!(io), json!(io)]);
+    check_eq!(
+        errors,
+        [json!("Read-only file system"), json!(io), json!(io)]
+    );
     rig.go()?;
     rig.ends_well()?;
     check_written(context, &[0, 1, 2, 4, 6, 8])
@@ -141,7 +150,10 @@ fn nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on(
     rig.simply("stop")?;
     rig.is_quiet()?;
     let stats = rig.simply("query-blockstats")?[0]["stats"].take();
-    check_eq!((&stats["wr_operations"], &stats["failed_wr_operations"]), (&json!(0), &json!(0)));
+    check_eq!(
+        (&stats["wr_operations"], &stats["failed_wr_operations"]),
+        (&json!(0), &json!(0))
+    );
     check_written(context, &[])?;
     rig.cont()?;
     rig.event("BLOCK_IO_ERROR")?;
@@ -161,7 +173,8 @@ fn a_guest_that_resets_its_disk_while_requests_hang_can_use_it_again(
     let after = ["reset 0", "setup 0", "read 0 0 8", "write 0 0 8 5"];
     let mut rig = all_hang(context, &after)?;
     // Some of them wait to go on, which cannot be while the machine is stopped; and some for a delay.
-    let delay = json!({ "operations": ["write"], "action": "delay", "microseconds": 3_600_000_000_u64 });
+    let delay =
+        json!({ "operations": ["write"], "action": "delay", "microseconds": 3_600_000_000_u64 });
     rig.simply("block-fault-clear")?;
     rig.add(delay)?;
     rig.go()?;
@@ -180,7 +193,10 @@ fn a_guest_that_resets_its_disk_while_requests_hang_can_use_it_again(
     rig.ends_well()?;
     let mut expected = content(1, 0, SECTORS);
     expected[..8 * 512].copy_from_slice(&content(5, 0, 8));
-    check!(fs::read(disk(context))? == expected, "a forgotten write was done");
+    check!(
+        fs::read(disk(context))? == expected,
+        "a forgotten write was done"
+    );
     Ok(())
 }
 
@@ -247,7 +263,10 @@ fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
 ) -> Result<(), Failure> {
     let mut rig = all_hang(context, &["wait 0"])?;
     let resize = |rig: &mut Rig, sectors: u64| {
-        rig.execute("block_resize", json!({ "device": "d0", "size": sectors * 512 }))
+        rig.execute(
+            "block_resize",
+            json!({ "device": "d0", "size": sectors * 512 }),
+        )
     };
     // It is not waited for them. The end is in the middle of the sixth.
     let left = FIRST + 5 * LENGTH + 4;
@@ -287,7 +306,9 @@ fn hundreds_of_requests_that_hang_on_four_queues_each_end_once(
     let mut steps = String::new();
     for queue in 0..4 {
         let first = 8 * EACH * queue;
-        steps.push_str(&format!("queue 0 {queue}\nstart 0 write {EACH} {first} 8 5\n"));
+        steps.push_str(&format!(
+            "queue 0 {queue}\nstart 0 write {EACH} {first} 8 5\n"
+        ));
     }
     for queue in 0..4 {
         steps.push_str(&format!("queue 0 {queue}\nwait 0\n"));
@@ -299,7 +320,10 @@ fn hundreds_of_requests_that_hang_on_four_queues_each_end_once(
         rig.add(json!({ "operations": ["write"], "action": "hang" }))?;
         rig.go()?;
         rig.wait_for_hanging(4 * EACH)?;
-        check_eq!(rig.simply("query-blockstats")?[0]["stats"]["wr_operations"], json!(0));
+        check_eq!(
+            rig.simply("query-blockstats")?[0]["stats"]["wr_operations"],
+            json!(0)
+        );
         // A few that fail among those that are performed.
         for ordinal in [1, 150, 250, 400] {
             rig.release(json!({ "ordinal": ordinal, "how": "fail" }), 1)?;
@@ -318,10 +342,16 @@ fn hundreds_of_requests_that_hang_on_four_queues_each_end_once(
         rig.ends_well()?;
         let (image, old) = (fs::read(disk(context))?, content(1, 0, SECTORS));
         let new = content(5, 0, 4 * 8 * EACH);
-        let writes = image.chunks(4096).zip(old.chunks(4096)).zip(new.chunks(4096));
+        let writes = image
+            .chunks(4096)
+            .zip(old.chunks(4096))
+            .zip(new.chunks(4096));
         let mut left = 0;
         for ((found, old), new) in writes {
-            check!(found == old || found == new, "a write that is neither done nor not");
+            check!(
+                found == old || found == new,
+                "a write that is neither done nor not"
+            );
             left += usize::from(found == old);
         }
         check_eq!(left, 4);

@@ -39,7 +39,13 @@ impl Rig {
         client.next_message("greeting", SOON)?;
         client.execute("disable-default-events", None, SOON)?;
         client.execute("qmp_capabilities", None, SOON)?;
-        for event in ["block-io-error", "block-power-cut", "stop", "resume", "reset"] {
+        for event in [
+            "block-io-error",
+            "block-power-cut",
+            "stop",
+            "resume",
+            "reset",
+        ] {
             client.execute(&format!("get-{event}-event"), None, SOON)?;
         }
         let event = "get-block-fault-injected-event";
@@ -81,10 +87,7 @@ impl Rig {
 
     /// Fails unless a command is refused; returns the class of the error and what it says.
     fn refused(&mut self, command: &str, arguments: &Value) -> Result<(String, String), Failure> {
-        match self
-            .client
-            .execute(command, Some(arguments.clone()), SOON)
-        {
+        match self.client.execute(command, Some(arguments.clone()), SOON) {
             Err(QmpError::Command { class, desc }) => Ok((class, desc)),
             other => Err(Failure::new(format!("{command} {arguments}: {other:?}"))),
         }
@@ -177,7 +180,10 @@ fn of_d0(mut arguments: Value) -> Value {
 
 /// A script whose guest waits for a key before each of these steps.
 fn step_by_step(steps: &[&str]) -> String {
-    let steps: String = steps.iter().map(|step| format!("choose\n{step}\n")).collect();
+    let steps: String = steps
+        .iter()
+        .map(|step| format!("choose\n{step}\n"))
+        .collect();
     format!("setup 0\n{steps}choose\nexit off")
 }
 

@@ -34,7 +34,10 @@ fn written(path: &std::path::Path) -> Result<Vec<usize>, Failure> {
         if write < COUNT && image[at.clone()] == new[at.clone()] {
             written.push(write);
         } else {
-            check!(image[at.clone()] == old[at], "write {write} is neither done nor lost");
+            check!(
+                image[at.clone()] == old[at],
+                "write {write} is neither done nor lost"
+            );
         }
     }
     Ok(written)
@@ -103,7 +106,11 @@ fn the_seed_says_what_of_the_requests_on_their_way_is_done(
         runs.push(done);
     }
     check_eq!(runs[0], runs[1]);
-    check!(runs[0] != runs[2], "another seed has done the same: {:?}", runs[2]);
+    check!(
+        runs[0] != runs[2],
+        "another seed has done the same: {:?}",
+        runs[2]
+    );
     Ok(())
 }
 
@@ -116,7 +123,10 @@ fn at_power_cut(context: &Context, options: &str) -> Result<Rig, Failure> {
     }))?;
     rig.go()?;
     let fault = rig.injected()?;
-    check_eq!((&fault["ordinal"], &fault["action"]), (&json!(14), &json!("power-cut")));
+    check_eq!(
+        (&fault["ordinal"], &fault["action"]),
+        (&json!(14), &json!("power-cut"))
+    );
     check_eq!(rig.event("BLOCK_POWER_CUT")?["data"]["seed"], json!(3));
     rig.event("STOP")?;
     let before: Vec<usize> = (0..13).collect();
@@ -178,7 +188,10 @@ fn after_a_power_cut_the_machine_begins_again(context: &Context) -> Result<(), F
     check!(done.len() < COUNT, "all were done");
     rig.go()?;
     check_eq!(rig.injected()?["operation"], json!("read"));
-    check_eq!(rig.event("BLOCK_POWER_CUT")?["data"]["survive"], json!("none"));
+    check_eq!(
+        rig.event("BLOCK_POWER_CUT")?["data"]["survive"],
+        json!("none")
+    );
     rig.event("RESET")?;
     rig.machine.report("choose")?;
     check_eq!(rig.faults()?["rules"][0]["hits"], json!(1));
@@ -200,7 +213,7 @@ fn after_a_power_cut_the_program_ends(context: &Context) -> Result<(), Failure> 
     let mut rig = on_their_way(context, "werror=report,num-queues=2")?;
     rig.simply("quit")?;
     rig.ends_well()?;
-    check_eq!(written(&disk(context))?, Vec::new());
+    check_eq!(written(&disk(context))?.len(), 0);
     let disk_path = image(context, "disk", 1, SECTORS)?;
     let script = format!(
         "setup 0 queues=2\nchoose\nstart 0 write {COUNT} 0 8 5\nqueue 0 1\nchoose\nflush 0\nexit off"
@@ -264,7 +277,10 @@ fn all_disks_of_a_machine_lose_their_power_together(context: &Context) -> Result
     let mut cut: Vec<Value> = Vec::new();
     for _ in 0..3 {
         let data = rig.event("BLOCK_POWER_CUT")?["data"].take();
-        check_eq!((&data["seed"], &data["survive"]), (&json!(9), &json!("prefix")));
+        check_eq!(
+            (&data["seed"], &data["survive"]),
+            (&json!(9), &json!("prefix"))
+        );
         cut.push(data["device"].clone());
     }
     // The rule's own disk at exactly this request.
@@ -280,6 +296,9 @@ fn all_disks_of_a_machine_lose_their_power_together(context: &Context) -> Result
     rig.done()?.expect(0, COUNT as u64, 0)?;
     rig.done()?.expect(1, 0, 0)?;
     rig.ends_well()?;
-    check!(fs::read(context.path("a"))? == content(1, 0, SECTORS), "the first disk has changed");
+    check!(
+        fs::read(context.path("a"))? == content(1, 0, SECTORS),
+        "the first disk has changed"
+    );
     Ok(())
 }

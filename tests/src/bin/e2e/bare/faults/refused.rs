@@ -28,9 +28,7 @@ fn senseless() -> Vec<(Value, &'static str)> {
         rule[name] = value;
         rule
     };
-    let at = |sector: u64, sectors: u64| {
-        json!({ "action": "hang", "sector": sector, "sectors": sectors })
-    };
+    let at = |sector: u64, sectors: u64| json!({ "action": "hang", "sector": sector, "sectors": sectors });
     let delay = |mut members: Value| {
         members["action"] = json!("delay");
         members
@@ -39,9 +37,7 @@ fn senseless() -> Vec<(Value, &'static str)> {
         members["action"] = json!("corrupt");
         members
     };
-    let point = |percentile: f64, microseconds: u64| {
-        json!({ "percentile": percentile, "microseconds": microseconds })
-    };
+    let point = |percentile: f64, microseconds: u64| json!({ "percentile": percentile, "microseconds": microseconds });
     let hour = 3_600_000_000_u64;
     vec![
         (error(json!("ENOTHING")), "errno"),
@@ -109,7 +105,10 @@ fn senseless() -> Vec<(Value, &'static str)> {
             "to-sector",
         ),
         (delay(json!({ "microseconds": hour + 1 })), "hour"),
-        (delay(json!({ "microseconds": 1, "min-microseconds": 1 })), "delay"),
+        (
+            delay(json!({ "microseconds": 1, "min-microseconds": 1 })),
+            "delay",
+        ),
         (delay(json!({ "min-microseconds": 1 })), "max-microseconds"),
         (
             delay(json!({ "min-microseconds": 2, "max-microseconds": 1 })),
@@ -123,7 +122,10 @@ fn senseless() -> Vec<(Value, &'static str)> {
         ),
         (corrupt(json!({ "flip-bits": 0 })), "flip-bits"),
         (corrupt(json!({ "flip-bits": 65537 })), "flip-bits"),
-        (corrupt(json!({ "flip-bits": 1, "pattern": "00" })), "corrupt"),
+        (
+            corrupt(json!({ "flip-bits": 1, "pattern": "00" })),
+            "corrupt",
+        ),
         (corrupt(json!({ "flip-bits": 1, "offset": 1 })), "offset"),
         (corrupt(json!({ "pattern": "" })), "pattern"),
         (corrupt(json!({ "pattern": "abc" })), "pattern"),
@@ -134,11 +136,23 @@ fn senseless() -> Vec<(Value, &'static str)> {
             corrupt(json!({ "pattern": "00", "offset": u64::MAX })),
             "offset",
         ),
-        (json!({ "action": "power-cut", "tear-bytes": 0 }), "tear-bytes"),
-        (json!({ "action": "power-cut", "tear-bytes": 3 }), "tear-bytes"),
-        (json!({ "action": "power-cut", "tear-bytes": 1024 }), "tear-bytes"),
+        (
+            json!({ "action": "power-cut", "tear-bytes": 0 }),
+            "tear-bytes",
+        ),
+        (
+            json!({ "action": "power-cut", "tear-bytes": 3 }),
+            "tear-bytes",
+        ),
+        (
+            json!({ "action": "power-cut", "tear-bytes": 1024 }),
+            "tear-bytes",
+        ),
         (json!({ "action": "power-cut", "then": "explode" }), "then"),
-        (json!({ "action": "power-cut", "survive": "some" }), "survive"),
+        (
+            json!({ "action": "power-cut", "survive": "some" }),
+            "survive",
+        ),
     ]
 }
 
@@ -156,14 +170,20 @@ fn a_rule_that_makes_no_sense_is_refused_and_not_half_there(
     }
     let unknown = json!({ "device": "d9", "id": "x", "action": "hang" });
     let (class, desc) = rig.refused("block-fault-add", &unknown)?;
-    check_eq!((class.as_str(), desc.as_str()), ("DeviceNotFound", "Device 'd9' not found"));
+    check_eq!(
+        (class.as_str(), desc.as_str()),
+        ("DeviceNotFound", "Device 'd9' not found")
+    );
     let (class, desc) = rig.refused("block-fault-add", &json!({ "action": "hang" }))?;
     check_eq!(class, "GenericError");
     check!(desc.contains("device"), "{desc}");
     check_eq!(rig.faults()?, nothing());
     // The name is free, and is one rule's then.
     rig.add(json!({ "id": "x", "operations": ["flush"], "action": "hang" }))?;
-    let (class, desc) = rig.refused("block-fault-add", &of_d0(json!({ "id": "x", "action": "stop" })))?;
+    let (class, desc) = rig.refused(
+        "block-fault-add",
+        &of_d0(json!({ "id": "x", "action": "stop" })),
+    )?;
     check_eq!(class, "GenericError");
     check!(desc.contains("'x'"), "{desc}");
     let faults = rig.faults()?;
@@ -191,8 +211,18 @@ fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Fail
     for (command, arguments, expected, word) in [
         (release, json!({ "device": "d9" }), not_found, "d9"),
         (release, json!({}), generic, "device"),
-        (release, json!({ "device": "d0", "how": "melt" }), generic, "how"),
-        (release, json!({ "device": "d0", "ordinal": -1 }), generic, "ordinal"),
+        (
+            release,
+            json!({ "device": "d0", "how": "melt" }),
+            generic,
+            "how",
+        ),
+        (
+            release,
+            json!({ "device": "d0", "ordinal": -1 }),
+            generic,
+            "ordinal",
+        ),
         (
             release,
             json!({ "device": "d0", "how": "perform", "errno": "EIO" }),
@@ -205,7 +235,12 @@ fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Fail
             generic,
             "errno",
         ),
-        (release, json!({ "device": "d0", "errno": 5 }), generic, "errno"),
+        (
+            release,
+            json!({ "device": "d0", "errno": 5 }),
+            generic,
+            "errno",
+        ),
         (
             release,
             json!({ "device": "d0", "how": "fail", "errno": 0 }),
@@ -218,9 +253,19 @@ fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Fail
             generic,
             "errno",
         ),
-        ("block-fault-remove", json!({ "id": "none" }), generic, "none"),
+        (
+            "block-fault-remove",
+            json!({ "id": "none" }),
+            generic,
+            "none",
+        ),
         ("block-fault-remove", json!({}), generic, "id"),
-        ("block-fault-clear", json!({ "device": "d9" }), not_found, "d9"),
+        (
+            "block-fault-clear",
+            json!({ "device": "d9" }),
+            not_found,
+            "d9",
+        ),
         (
             "block-fault-set-state",
             json!({ "device": "d9", "state": "1" }),
@@ -239,9 +284,24 @@ fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Fail
             generic,
             "state",
         ),
-        ("block-power-cut", json!({ "tear-bytes": 7 }), generic, "tear-bytes"),
-        ("block-power-cut", json!({ "survive": "some" }), generic, "survive"),
-        ("block-power-cut", json!({ "then": "explode" }), generic, "then"),
+        (
+            "block-power-cut",
+            json!({ "tear-bytes": 7 }),
+            generic,
+            "tear-bytes",
+        ),
+        (
+            "block-power-cut",
+            json!({ "survive": "some" }),
+            generic,
+            "survive",
+        ),
+        (
+            "block-power-cut",
+            json!({ "then": "explode" }),
+            generic,
+            "then",
+        ),
         ("block-power-cut", json!({ "seed": -1 }), generic, "seed"),
         (
             "get-block-fault-injected-event",
@@ -271,7 +331,11 @@ fn there_are_ten_thousand_rules_and_no_more(context: &Context) -> Result<(), Fai
     for number in 0..MOST {
         // The last one that the guest's request meets is about it.
         let is_last = number == MOST - 1;
-        let sector = if is_last { 7 } else { 8 + number % (SECTORS - 8) };
+        let sector = if is_last {
+            7
+        } else {
+            8 + number % (SECTORS - 8)
+        };
         let added = rig.add(json!({ "sector": sector, "action": "error", "errno": "EIO" }))?;
         if is_last {
             check_eq!(added["id"], json!(format!("fault{MOST}")));

@@ -100,7 +100,10 @@ fn lost(image: &[u8]) -> (usize, usize) {
 /// The disk after a power cut: what it was made with and what was flushed is there, and what is said of the loss true.
 fn cut(context: &Context, arguments: &Value) -> Result<Vec<u8>, Failure> {
     let mut rig = start(context, "setup 0")?;
-    check!(fs::read(disk(context))? == flushed(), "more than what was flushed is on the disk");
+    check!(
+        fs::read(disk(context))? == flushed(),
+        "more than what was flushed is on the disk"
+    );
     let mut with_end = arguments.clone();
     with_end["then"] = json!("quit");
     rig.execute("block-power-cut", with_end)?;
@@ -123,7 +126,9 @@ fn cut(context: &Context, arguments: &Value) -> Result<Vec<u8>, Failure> {
 fn check_is_sound(image: &[u8]) -> Result<(), Failure> {
     let (old, new) = (flushed(), all());
     let bytes = image.iter().zip(old.iter().zip(&new));
-    let other = bytes.enumerate().find(|(_, (found, (old, new)))| found != old && found != new);
+    let other = bytes
+        .enumerate()
+        .find(|(_, (found, (old, new)))| found != old && found != new);
     check!(other.is_none(), "a byte that nobody has written: {other:?}");
     Ok(())
 }
@@ -176,18 +181,31 @@ fn any_sectors_survive_and_the_seed_says_which(context: &Context) -> Result<(), 
         let image = cut(context, &json!({ "survive": "random", "seed": seed }))?;
         let (_, sectors) = lost(&image);
         let half = COUNT * LENGTH / 2;
-        check!(sectors.abs_diff(half) < 45, "{sectors} sectors were lost of {}", 2 * half);
+        check!(
+            sectors.abs_diff(half) < 45,
+            "{sectors} sectors were lost of {}",
+            2 * half
+        );
         images.push(image);
     }
-    check!(images[0] == images[1], "the same seed has left other sectors");
-    check!(images[0] != images[2], "another seed has left the same sectors");
+    check!(
+        images[0] == images[1],
+        "the same seed has left other sectors"
+    );
+    check!(
+        images[0] != images[2],
+        "another seed has left the same sectors"
+    );
     Ok(())
 }
 
 fn what_a_driver_that_knows_no_cache_was_told_survives(context: &Context) -> Result<(), Failure> {
     // Without VIRTIO_BLK_F_FLUSH, every write is durable when it is done. A flush is nothing that it could ask for.
     let disk = image(context, "disk", 1, SECTORS)?;
-    let steps = ["write 0 0 8 4", &format!("burst 0 write {COUNT} {FIRST} {LENGTH} 6")];
+    let steps = [
+        "write 0 0 8 4",
+        &format!("burst 0 write {COUNT} {FIRST} {LENGTH} 6"),
+    ];
     let script = step_by_step(&steps).replacen("setup 0", "setup 0 features=0x130000000", 1);
     let plan = Plan::new(context, &script)?;
     let mut rig = Rig::start(plan.disk(&disk, "id=d0,volatile-cache=on"))?;
@@ -197,7 +215,10 @@ fn what_a_driver_that_knows_no_cache_was_told_survives(context: &Context) -> Res
     }
     rig.execute("block-power-cut", json!({ "then": "quit" }))?;
     let event = rig.event("BLOCK_POWER_CUT")?["data"].take();
-    check_eq!((&event["writes"], &event["sectors"]), (&json!(0), &json!(0)));
+    check_eq!(
+        (&event["writes"], &event["sectors"]),
+        (&json!(0), &json!(0))
+    );
     check!(event["seed"].is_u64(), "no seed: {event}");
     rig.ends_well()?;
     check!(fs::read(&disk)? == all(), "something was lost");
@@ -215,7 +236,10 @@ fn a_guest_that_begins_again_finds_what_survived(context: &Context) -> Result<()
     let finds = |rig: &mut Rig, seeds: [u64; 2]| -> Result<(), Failure> {
         rig.go()?;
         for (seed, first) in seeds.into_iter().zip([FIRST as u64, 0]) {
-            check_eq!(rig.done()?.number("sum")?, pattern::sum(&content(seed, first, 8)));
+            check_eq!(
+                rig.done()?.number("sum")?,
+                pattern::sum(&content(seed, first, 8))
+            );
         }
         Ok(())
     };
@@ -232,7 +256,10 @@ fn a_guest_that_begins_again_finds_what_survived(context: &Context) -> Result<()
         rig.go()?;
         rig.injected()?;
         let event = rig.event("BLOCK_POWER_CUT")?["data"].take();
-        check_eq!((&event["writes"], &event["sectors"]), (&json!(lost), &json!(8 * lost)));
+        check_eq!(
+            (&event["writes"], &event["sectors"]),
+            (&json!(lost), &json!(8 * lost))
+        );
         rig.event("RESET")?;
         rig.machine.report("choose")?;
         finds(&mut rig, [left, 4])?;
@@ -243,10 +270,16 @@ fn a_guest_that_begins_again_finds_what_survived(context: &Context) -> Result<()
 }
 
 fn a_qcow2_image_is_whole_after_a_power_cut(context: &Context) -> Result<(), Failure> {
-    let (raw, path) = (image(context, "disk", 1, SECTORS)?, context.path("disk.qcow2"));
+    let (raw, path) = (
+        image(context, "disk", 1, SECTORS)?,
+        context.path("disk.qcow2"),
+    );
     for (survive, seed) in [("none", 1), ("random", 2), ("prefix", 3), ("all", 4)] {
         convert(&["-O", "qcow2", "-o", "cluster_size=4096"], &raw, &path)?;
-        let drive = format!("file={},format=qcow2,id=d0,volatile-cache=on", path.display());
+        let drive = format!(
+            "file={},format=qcow2,id=d0,volatile-cache=on",
+            path.display()
+        );
         let plan = Plan::new(context, &script("setup 0"))?.options(&["--drive", &drive]);
         let mut rig = Rig::start(plan)?;
         has_written(&mut rig)?;
@@ -266,7 +299,10 @@ fn a_qcow2_image_is_whole_after_a_power_cut(context: &Context) -> Result<(), Fai
             "none" => check!(image == flushed(), "something has survived"),
             "all" => check!(image == all(), "something was lost"),
             "prefix" => drop(prefix(&image)?),
-            _ => check!(sectors > 0 && sectors < COUNT * LENGTH, "{sectors} were lost"),
+            _ => check!(
+                sectors > 0 && sectors < COUNT * LENGTH,
+                "{sectors} were lost"
+            ),
         }
     }
     Ok(())
@@ -287,7 +323,10 @@ fn an_orderly_end_loses_nothing(context: &Context) -> Result<(), Failure> {
             rig.machine.machine.type_text("o")?;
         }
         rig.ends_well()?;
-        check!(fs::read(disk(context))? == all(), "{way} has lost something");
+        check!(
+            fs::read(disk(context))? == all(),
+            "{way} has lost something"
+        );
     }
     Ok(())
 }

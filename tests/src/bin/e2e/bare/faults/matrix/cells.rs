@@ -208,10 +208,18 @@ pub fn actions(first: u64) -> Vec<Action> {
         action("torn first", kept("first"), Effect::First),
         action("torn last", kept("last"), Effect::Last),
         action("torn random", random(), Effect::Random),
-        action("torn first, fail", with(kept("first"), json!("EIO")), Effect::First)
-            .fails(Error::Io),
-        action("torn random, fail", with(random(), json!(28)), Effect::Random)
-            .fails(Error::NoSpace),
+        action(
+            "torn first, fail",
+            with(kept("first"), json!("EIO")),
+            Effect::First,
+        )
+        .fails(Error::Io),
+        action(
+            "torn random, fail",
+            with(random(), json!(28)),
+            Effect::Random,
+        )
+        .fails(Error::NoSpace),
         action("drop", json!({ "action": "drop" }), Effect::Nothing),
         action("misdirect", misdirect, Effect::Elsewhere),
         action("set-state", set_state, Effect::Whole),
@@ -327,7 +335,9 @@ fn corrupt(data: &mut [u8], effect: Effect, record: &Value) {
         Effect::Overwritten => {
             let pattern = PATTERN.iter().cycle();
             let part = &mut data[PATTERN_AT..PATTERN_AT + PATTERN_LENGTH];
-            part.iter_mut().zip(pattern).for_each(|(byte, with)| *byte = *with);
+            part.iter_mut()
+                .zip(pattern)
+                .for_each(|(byte, with)| *byte = *with);
         }
         _ => {}
     }
@@ -359,7 +369,9 @@ pub fn is_sound(effect: Effect, record: &Value) -> bool {
             bits.len() == FLIPPED && bits.last() < Some(&(LENGTH * 4096))
         }
         Effect::Random => {
-            let end = written(effect, record).last().map_or(0, |run| run.0 + run.1);
+            let end = written(effect, record)
+                .last()
+                .map_or(0, |run| run.0 + run.1);
             end <= LENGTH
         }
         _ => true,

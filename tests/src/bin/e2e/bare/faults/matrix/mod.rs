@@ -141,7 +141,9 @@ fn play(context: &Context, backend: Backend, policy: Policy) -> Result<(), Failu
     };
     check_eq!(found.len(), model.bytes.len());
     let other = found.chunks(512).zip(model.bytes.chunks(512));
-    let other = other.enumerate().find(|(_, (found, should))| found != should);
+    let other = other
+        .enumerate()
+        .find(|(_, (found, should))| found != should);
     if let Some((sector, _)) = other {
         let cell = &page[sector / usize::try_from(REGION)?];
         return Err(Failure::new(format!(

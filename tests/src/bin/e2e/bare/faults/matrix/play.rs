@@ -62,7 +62,9 @@ impl Player {
         check_eq!(class, "GenericError");
         let names = [&rule["action"], &json!(cell.operation.name())];
         check!(
-            names.iter().all(|name| desc.contains(name.as_str().unwrap_or("?"))),
+            names
+                .iter()
+                .all(|name| desc.contains(name.as_str().unwrap_or("?"))),
             "the error is '{desc}'"
         );
         self.shows(&json!({ "device": "d0", "state": "1", "rules": [], "hanging": [] }))
@@ -94,9 +96,9 @@ impl Player {
             None => false,
         };
         let done = self.rig.done()?;
-        let is_reported = action.error.is_some_and(|error| {
-            self.policy.action(*operation, error) == "report"
-        });
+        let is_reported = action
+            .error
+            .is_some_and(|error| self.policy.action(*operation, error) == "report");
         done.expect(u64::from(!is_reported), u64::from(is_reported), 0)?;
         if action.course == Course::Delayed {
             let took = start.elapsed();
@@ -108,7 +110,9 @@ impl Player {
             .perform(*operation, *first, action.effect, &record);
         if held {
             // Once more, and all of it.
-            found = self.model.perform(*operation, *first, Effect::Whole, &record);
+            found = self
+                .model
+                .perform(*operation, *first, Effect::Whole, &record);
         }
         if *operation == Operation::Read {
             check_eq!(done.number("sum")?, pattern::sum(&found));
@@ -271,7 +275,9 @@ impl Player {
 
     fn numbers_are_right(&mut self) -> Result<(), Failure> {
         let numbers = self.numbers.iter();
-        let numbers: Vec<_> = numbers.map(|(name, value)| (name.as_str(), *value)).collect();
+        let numbers: Vec<_> = numbers
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
         check_numbers(&statistics(&mut self.rig.client)?, &numbers)
     }
 }
