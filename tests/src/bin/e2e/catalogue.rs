@@ -30,6 +30,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::races::TESTS,
     bare::faults::matrix::TESTS,
     bare::faults::conditions::TESTS,
+    bare::faults::alterations::TESTS,
     bare::faults::chance::TESTS,
     bare::faults::delays::TESTS,
     bare::faults::breakpoints::TESTS,

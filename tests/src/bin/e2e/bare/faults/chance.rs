@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     the_same_seeds_are_the_same_run_and_another_seed_is_another,
     a_log_that_is_repeated_is_the_same_run_without_rules,
+    everything_that_a_log_says_can_be_repeated,
     a_log_says_at_which_attempt_a_rule_fired,
     a_log_of_other_requests_is_not_repeated,
 ];
@@ -72,7 +73,8 @@ fn run(
     })
 }
 
-/// Continues the machine as often as that is needed for the guest's so-many-eth report. Returns how often that was.
+/// Continues the machine as often as that is needed for the guest's so-many-eth report, and fails what hangs. Returns how
+/// often the machine was stopped.
 fn goes_on(rig: &mut Rig, reports: usize) -> Result<usize, Failure> {
     let deadline = Instant::now() + SOON;
     let mut stops = 0;
@@ -90,11 +92,17 @@ fn goes_on(rig: &mut Rig, reports: usize) -> Result<usize, Failure> {
             return Ok(stops);
         }
         check!(Instant::now() < deadline, "the guest does not get on");
-        if rig.simply("query-status")?["status"] == "io-error" {
+        if rig.simply("query-status")?["running"] == false {
             // At rest: all that fails has failed, so that it is held in one piece.
             rig.simply("stop")?;
             rig.simply("cont")?;
             stops += 1;
+        }
+        if rig.hanging()? > 0 {
+            rig.execute(
+                "block-fault-release",
+                json!({ "device": "d0", "how": "fail" }),
+            )?;
         }
     }
 }
@@ -198,6 +206,46 @@ fn a_log_that_is_repeated_is_the_same_run_without_rules(context: &Context) -> Re
     check!(again.log == first.log, "another log");
     check_eq!(again.reports, first.reports);
     check!(again.image == first.image, "another image");
+    Ok(())
+}
+
+fn everything_that_a_log_says_can_be_repeated(context: &Context) -> Result<(), Failure> {
+    let fates = [
+        json!({ "action": "error", "errno": "ENOSPC" }),
+        json!({ "action": "error", "errno": "ETIME", "after": true }),
+        json!({ "action": "delay", "microseconds": 1000 }),
+        json!({ "action": "hang" }),
+        json!({ "action": "corrupt", "flip-bits": 9 }),
+        json!({ "action": "corrupt", "pattern": "0123456789abcdef", "offset": 3, "length": 1000 }),
+        json!({ "action": "torn", "keep": "first", "keep-sectors": 3 }),
+        json!({ "action": "torn", "keep": "last", "keep-sectors": 3, "errno": "EIO" }),
+        json!({ "action": "torn", "keep": "random" }),
+        json!({ "action": "drop" }),
+        json!({ "action": "misdirect", "to-sector": 1024 }),
+        json!({ "action": "set-state", "new-state": "other" }),
+        json!({ "action": "stop" }),
+        json!({ "action": "power-cut", "survive": "prefix", "tear-bytes": 64, "then": "stop" }),
+    ];
+    let (mut rules, mut steps) = (Vec::new(), Vec::new());
+    for (index, mut fate) in fates.into_iter().enumerate() {
+        fate["operations"] = json!(["write"]);
+        fate["count"] = json!(1);
+        fate["sector"] = json!(index * 8);
+        fate["seed"] = json!(index);
+        rules.push(fate);
+        steps.push(format!("write 0 {} 8 5", index * 8));
+        steps.push(format!("read 0 {} 8", index * 8));
+    }
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let first = run(context, &steps, &rules, &[])?;
+    let lines = first
+        .log
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    check_eq!(lines.count(), rules.len());
+    let again = repeat(context, &steps, &first)?;
+    check!(again.log == first.log, "another log");
+    check_eq!(again, first);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = tests![
     a_rule_may_ask_for_lengths,
     a_rule_that_never_has_luck_never_fires,
     a_rule_of_one_disk_is_none_of_another,
+    a_rule_can_be_there_before_the_guest,
 ];
 
 /// A guest that does all of this, step by step; those that fail are marked.
@@ -316,4 +317,30 @@ fn a_rule_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Failur
     check_eq!(event["data"]["id"], json!("of d1"));
     rig.go()?;
     rig.ends_well()
+}
+
+fn a_rule_can_be_there_before_the_guest(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 64)?;
+    let plan = Plan::new(context, "setup 0\nread 0 0 8\nread 0 0 8\nexit off")?;
+    let mut machine = plan.disk(&disk, "id=d0").options(&["-S"]).start()?;
+    let mut client = machine.client()?;
+    // A name that the program might have chosen for the next.
+    for (id, expected) in [
+        (Some("fault1"), "fault1"),
+        (None, "fault2"),
+        (None, "fault3"),
+    ] {
+        let mut rule = json!({
+            "device": "d0", "skip": 1, "count": 1, "action": "error", "errno": "EIO",
+        });
+        if let Some(id) = id {
+            rule["id"] = json!(id);
+        }
+        let added = client.execute("block-fault-add", Some(rule), SOON)?;
+        check_eq!(added["id"], json!(expected));
+    }
+    client.execute("cont", None, SOON)?;
+    machine.report("done")?.expect(1, 0, 0)?;
+    machine.report("done")?.expect(0, 1, 0)?;
+    machine.ends_well()
 }

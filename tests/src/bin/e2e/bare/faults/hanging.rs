@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = tests![
     nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on,
     a_guest_that_resets_its_disk_while_requests_hang_can_use_it_again,
     a_system_reset_while_requests_hang_forgets_them,
+    a_system_reset_while_requests_are_delayed_forgets_them,
     a_machine_ends_at_once_while_requests_hang,
     a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done,
     hundreds_of_requests_that_hang_on_four_queues_each_end_once,
@@ -30,17 +31,40 @@ const COUNT: usize = 10;
 
 const SECTORS: usize = 4096;
 
-/// A machine whose writes hang, all of [`COUNT`].
-fn all_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
+/// A machine whose guest begins its burst of writes.
+fn begins(context: &Context, after: &[&str], rules: &[Value]) -> Result<Rig, Failure> {
     let burst = format!("start 0 write {COUNT} {FIRST} {LENGTH} 5");
     let script = step_by_step(&[&[burst.as_str()], after].concat());
+    let script = script.replacen("setup 0", "setup 0 queues=2", 1);
     let mut rig = rig(context, &script, SECTORS, "num-queues=4,werror=report")?;
-    rig.add(json!({ "id": "hangs", "operations": ["write"], "action": "hang" }))?;
+    for rule in rules {
+        rig.add(rule.clone())?;
+    }
     rig.go()?;
-    rig.wait_for_hanging(COUNT)?;
     for _ in 0..COUNT {
         rig.injected()?;
     }
+    Ok(rig)
+}
+
+/// A machine whose writes hang, all of [`COUNT`].
+fn all_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
+    let hangs = json!({ "id": "hangs", "operations": ["write"], "action": "hang" });
+    let mut rig = begins(context, after, &[hangs])?;
+    check_eq!(rig.hanging()?, COUNT);
+    Ok(rig)
+}
+
+/// A machine of which every second write hangs, and the others are delayed by an hour.
+fn half_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
+    let hangs = |write: u64| json!({ "operations": ["write"], "sector": FIRST + write * LENGTH, "action": "hang" });
+    let mut rules: Vec<Value> = (0..COUNT as u64).step_by(2).map(hangs).collect();
+    rules.push(json!({
+        "operations": ["write"], "action": "delay", "microseconds": 3_600_000_000_u64,
+    }));
+    let mut rig = begins(context, after, &rules)?;
+    check_eq!(rig.hanging()?, COUNT / 2);
+    rig.simply("block-fault-clear")?;
     Ok(rig)
 }
 
@@ -58,7 +82,9 @@ fn check_written(context: &Context, writes: &[usize]) -> Result<(), Failure> {
 }
 
 fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Failure> {
-    let mut rig = all_hang(context, &["read 0 0 8", "wait 0"])?;
+    // What is on its way has the first queue to itself.
+    let after = ["queue 0 1\nread 0 0 8", "queue 0 0\nwait 0"];
+    let mut rig = all_hang(context, &after)?;
     rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
     let (class, desc) = rig.refused("block-fault-remove", &json!({ "id": "hangs" }))?;
     check_eq!(
@@ -171,12 +197,7 @@ fn a_guest_that_resets_its_disk_while_requests_hang_can_use_it_again(
     context: &Context,
 ) -> Result<(), Failure> {
     let after = ["reset 0", "setup 0", "read 0 0 8", "write 0 0 8 5"];
-    let mut rig = all_hang(context, &after)?;
-    // Some of them wait to go on, which cannot be while the machine is stopped; and some for a delay.
-    let delay =
-        json!({ "operations": ["write"], "action": "delay", "microseconds": 3_600_000_000_u64 });
-    rig.simply("block-fault-clear")?;
-    rig.add(delay)?;
+    let mut rig = half_hang(context, &after)?;
     rig.go()?;
     check_eq!(rig.machine.report("reset")?.number("status")?, 0);
     check_eq!(rig.hanging()?, 0);
@@ -185,10 +206,8 @@ fn a_guest_that_resets_its_disk_while_requests_hang_can_use_it_again(
     rig.go()?;
     rig.done()?.expect(1, 0, 0)?;
     rig.release(json!({}), 0)?;
-    rig.simply("block-fault-clear")?;
     rig.go()?;
-    let done = rig.done()?;
-    done.expect(1, 0, 0)?;
+    rig.done()?.expect(1, 0, 0)?;
     rig.go()?;
     rig.ends_well()?;
     let mut expected = content(1, 0, SECTORS);
@@ -237,15 +256,31 @@ fn a_system_reset_while_requests_hang_forgets_them(context: &Context) -> Result<
     rig.ends_well()
 }
 
+fn a_system_reset_while_requests_are_delayed_forgets_them(
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut rig = half_hang(context, &["wait 0"])?;
+    rig.simply("system_reset")?;
+    rig.event("RESET")?;
+    check_eq!(rig.hanging()?, 0);
+    rig.machine.report("choose")?;
+    check_written(context, &[])?;
+    rig.go()?;
+    rig.go()?;
+    rig.done()?.expect(COUNT as u64, 0, 0)?;
+    rig.go()?;
+    rig.ends_well()
+}
+
 fn a_machine_ends_at_once_while_requests_hang(context: &Context) -> Result<(), Failure> {
     for way in ["quit", "the guest", "quit while stopped"] {
-        let mut rig = all_hang(context, &[])?;
+        let mut rig = half_hang(context, &[])?;
         match way {
             "the guest" => rig.machine.machine.type_text("o")?,
             "quit" => drop(rig.simply("quit")?),
             _ => {
                 rig.stop()?;
-                rig.release(json!({}), COUNT)?;
+                rig.release(json!({}), COUNT / 2)?;
                 rig.simply("quit")?;
             }
         }

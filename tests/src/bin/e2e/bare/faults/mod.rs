@@ -1,5 +1,6 @@
 //! Faults: the rules that a client gives a disk, what the guest sees of them, and what the client does.
 
+pub mod alterations;
 pub mod breakpoints;
 pub mod chance;
 pub mod conditions;

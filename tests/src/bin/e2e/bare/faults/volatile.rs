@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = tests![
     a_guest_that_begins_again_finds_what_survived,
     a_qcow2_image_is_whole_after_a_power_cut,
     an_orderly_end_loses_nothing,
+    what_was_on_its_way_into_the_cache_is_lost_with_it,
 ];
 
 const SECTORS: usize = 1024;
@@ -328,5 +329,37 @@ fn an_orderly_end_loses_nothing(context: &Context) -> Result<(), Failure> {
             "{way} has lost something"
         );
     }
+    Ok(())
+}
+
+fn what_was_on_its_way_into_the_cache_is_lost_with_it(context: &Context) -> Result<(), Failure> {
+    let mut left = Vec::new();
+    for survive in ["none", "all", "all"] {
+        let disk = image(context, "disk", 1, SECTORS)?;
+        let burst = format!("burst 0 write {COUNT} {FIRST} {LENGTH} 6");
+        let plan = Plan::new(
+            context,
+            &step_by_step(&["write 0 0 8 4", "flush 0", &burst]),
+        )?;
+        let mut rig = Rig::start(plan.disk(&disk, "id=d0,volatile-cache=on"))?;
+        for _ in 0..2 {
+            rig.go()?;
+            rig.done()?.expect(1, 0, 0)?;
+        }
+        rig.add(json!({ "operations": ["write"], "action": "hang" }))?;
+        rig.go()?;
+        rig.wait_for_hanging(COUNT)?;
+        rig.execute(
+            "block-power-cut",
+            json!({ "survive": survive, "seed": 8, "then": "quit" }),
+        )?;
+        rig.ends_well()?;
+        let image = fs::read(&disk)?;
+        check_is_sound(&image)?;
+        left.push(COUNT - lost(&image).0);
+    }
+    check_eq!(left[0], 0);
+    check!((5..=25).contains(&left[1]), "{left:?} writes were done");
+    check_eq!(left[1], left[2]);
     Ok(())
 }
