@@ -159,7 +159,7 @@ fn rules(seed: u64) -> Vec<Value> {
         ),
         rule(
             6,
-            0.2,
+            0.4,
             json!({
                 "operations": ["read", "flush"], "action": "error", "errno": "EPERM",
             }),
@@ -200,7 +200,7 @@ fn repeat(context: &Context, steps: &[&str], first: &Run) -> Result<Run, Failure
 }
 
 fn a_log_that_is_repeated_is_the_same_run_without_rules(context: &Context) -> Result<(), Failure> {
-    let first = run(context, &STEPS, &rules(300), &[])?;
+    let first = run(context, &STEPS, &rules(700), &[])?;
     check!(first.stops > 0, "no flush has failed");
     let again = repeat(context, &STEPS, &first)?;
     check!(again.log == first.log, "another log");

@@ -15,24 +15,19 @@ pub const TESTS: &[Test] = tests![
     requests_hang_on_when_their_rule_is_gone,
     what_is_released_can_be_chosen,
     nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on,
-    a_guest_that_resets_its_disk_while_requests_hang_can_use_it_again,
-    a_system_reset_while_requests_hang_forgets_them,
-    a_system_reset_while_requests_are_delayed_forgets_them,
-    a_machine_ends_at_once_while_requests_hang,
     a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done,
     hundreds_of_requests_that_hang_on_four_queues_each_end_once,
-    a_rule_can_come_and_go_while_a_guest_is_busy,
 ];
 
 /// Where the writes here begin, how long they are, and how many there are.
-const FIRST: u64 = 100;
-const LENGTH: u64 = 8;
-const COUNT: usize = 10;
+pub(super) const FIRST: u64 = 100;
+pub(super) const LENGTH: u64 = 8;
+pub(super) const COUNT: usize = 10;
 
-const SECTORS: usize = 4096;
+pub(super) const SECTORS: usize = 4096;
 
 /// A machine whose guest begins its burst of writes.
-fn begins(context: &Context, after: &[&str], rules: &[Value]) -> Result<Rig, Failure> {
+pub(super) fn begins(context: &Context, after: &[&str], rules: &[Value]) -> Result<Rig, Failure> {
     let burst = format!("start 0 write {COUNT} {FIRST} {LENGTH} 5");
     let script = step_by_step(&[&[burst.as_str()], after].concat());
     let script = script.replacen("setup 0", "setup 0 queues=2", 1);
@@ -48,28 +43,15 @@ fn begins(context: &Context, after: &[&str], rules: &[Value]) -> Result<Rig, Fai
 }
 
 /// A machine whose writes hang, all of [`COUNT`].
-fn all_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
+pub(super) fn all_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
     let hangs = json!({ "id": "hangs", "operations": ["write"], "action": "hang" });
     let mut rig = begins(context, after, &[hangs])?;
     check_eq!(rig.hanging()?, COUNT);
     Ok(rig)
 }
 
-/// A machine of which every second write hangs, and the others are delayed by an hour.
-fn half_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
-    let hangs = |write: u64| json!({ "operations": ["write"], "sector": FIRST + write * LENGTH, "action": "hang" });
-    let mut rules: Vec<Value> = (0..COUNT as u64).step_by(2).map(hangs).collect();
-    rules.push(json!({
-        "operations": ["write"], "action": "delay", "microseconds": 3_600_000_000_u64,
-    }));
-    let mut rig = begins(context, after, &rules)?;
-    check_eq!(rig.hanging()?, COUNT / 2);
-    rig.simply("block-fault-clear")?;
-    Ok(rig)
-}
-
 /// Fails unless only these writes are on the disk, by their places in the burst.
-fn check_written(context: &Context, writes: &[usize]) -> Result<(), Failure> {
+pub(super) fn check_written(context: &Context, writes: &[usize]) -> Result<(), Failure> {
     let mut expected = content(1, 0, SECTORS);
     for write in writes {
         let first = FIRST + u64::try_from(*write)? * LENGTH;
@@ -193,106 +175,6 @@ fn nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on(
     check_written(context, &[0, 1, 2, 5, 6, 7, 8, 9])
 }
 
-fn a_guest_that_resets_its_disk_while_requests_hang_can_use_it_again(
-    context: &Context,
-) -> Result<(), Failure> {
-    let after = ["reset 0", "setup 0", "read 0 0 8", "write 0 0 8 5"];
-    let mut rig = half_hang(context, &after)?;
-    rig.go()?;
-    check_eq!(rig.machine.report("reset")?.number("status")?, 0);
-    check_eq!(rig.hanging()?, 0);
-    rig.go()?;
-    check_eq!(rig.machine.report("setup")?.number("status")?, 0xf);
-    rig.go()?;
-    rig.done()?.expect(1, 0, 0)?;
-    rig.release(json!({}), 0)?;
-    rig.go()?;
-    rig.done()?.expect(1, 0, 0)?;
-    rig.go()?;
-    rig.ends_well()?;
-    let mut expected = content(1, 0, SECTORS);
-    expected[..8 * 512].copy_from_slice(&content(5, 0, 8));
-    check!(
-        fs::read(disk(context))? == expected,
-        "a forgotten write was done"
-    );
-    Ok(())
-}
-
-fn a_system_reset_while_requests_hang_forgets_them(context: &Context) -> Result<(), Failure> {
-    let mut rig = all_hang(context, &["wait 0"])?;
-    for is_stopped in [false, true] {
-        if is_stopped {
-            rig.stop()?;
-            rig.release(json!({}), COUNT)?;
-        }
-        rig.simply("system_reset")?;
-        rig.event("RESET")?;
-        check_eq!(rig.hanging()?, 0);
-        // The rules are the disk's, and not the guest's.
-        check_eq!(rig.faults()?["rules"][0]["hits"], json!(COUNT));
-        if is_stopped {
-            rig.cont()?;
-        }
-        rig.machine.report("choose")?;
-        check_written(context, &[])?;
-        if !is_stopped {
-            rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
-            rig.add(json!({ "id": "again", "operations": ["write"], "action": "hang" }))?;
-            rig.go()?;
-            rig.wait_for_hanging(COUNT)?;
-            // Ordinals go on.
-            check_eq!(rig.faults()?["hanging"][0]["ordinal"], json!(COUNT + 1));
-            for _ in 0..COUNT {
-                rig.injected()?;
-            }
-        }
-    }
-    rig.simply("block-fault-clear")?;
-    rig.go()?;
-    rig.go()?;
-    rig.done()?.expect(COUNT as u64, 0, 0)?;
-    rig.go()?;
-    rig.ends_well()
-}
-
-fn a_system_reset_while_requests_are_delayed_forgets_them(
-    context: &Context,
-) -> Result<(), Failure> {
-    let mut rig = half_hang(context, &["wait 0"])?;
-    rig.simply("system_reset")?;
-    rig.event("RESET")?;
-    check_eq!(rig.hanging()?, 0);
-    rig.machine.report("choose")?;
-    check_written(context, &[])?;
-    rig.go()?;
-    rig.go()?;
-    rig.done()?.expect(COUNT as u64, 0, 0)?;
-    rig.go()?;
-    rig.ends_well()
-}
-
-fn a_machine_ends_at_once_while_requests_hang(context: &Context) -> Result<(), Failure> {
-    for way in ["quit", "the guest", "quit while stopped"] {
-        let mut rig = half_hang(context, &[])?;
-        match way {
-            "the guest" => rig.machine.machine.type_text("o")?,
-            "quit" => drop(rig.simply("quit")?),
-            _ => {
-                rig.stop()?;
-                rig.release(json!({}), COUNT / 2)?;
-                rig.simply("quit")?;
-            }
-        }
-        rig.ends_well()?;
-        // It is not that it was waited for.
-        let messages = rig.machine.machine.messages();
-        check_eq!(messages.text().matches("in flight").count(), 0);
-        check_written(context, &[])?;
-    }
-    Ok(())
-}
-
 fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
     context: &Context,
 ) -> Result<(), Failure> {
@@ -392,35 +274,4 @@ fn hundreds_of_requests_that_hang_on_four_queues_each_end_once(
         check_eq!(left, 4);
     }
     Ok(())
-}
-
-fn a_rule_can_come_and_go_while_a_guest_is_busy(context: &Context) -> Result<(), Failure> {
-    const COUNT: u64 = 8_000;
-    let script = step_by_step(&[&format!("storm 0 0 4 {COUNT} 128 77")]);
-    let disk = super::super::image(context, "disk", 1, 4 * 8_000)?;
-    let plan = faultvisor_tests::bare::Plan::new(context, &script)?;
-    let mut rig = Rig::start(plan.disk(&disk, "id=d0,werror=report,rerror=report"))?;
-    rig.go()?;
-    rig.machine.report("storming")?;
-    // None of these changes anything that the guest could see, but when.
-    let mut rounds = 0;
-    while !rig.machine.machine.serial().text().contains(" stormed ") {
-        rig.add(json!({ "id": "hangs", "probability": 0.1, "count": 20, "action": "hang" }))?;
-        rig.add(json!({
-            "id": "waits", "probability": 0.1, "action": "delay", "max-microseconds": 500,
-            "min-microseconds": 0,
-        }))?;
-        rig.execute("block-fault-remove", json!({ "id": "waits" }))?;
-        rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
-        rig.execute("block-fault-release", json!({ "device": "d0" }))?;
-        rig.client.take_events();
-        rounds += 1;
-    }
-    check!(rounds > 3, "the guest was too fast: {rounds} rounds");
-    rig.machine.report("stormed")?.expect(COUNT, 0, 0)?;
-    check_eq!(rig.hanging()?, 0);
-    let end = rig.client.execute("query-block-faults", None, SOON)?;
-    check_eq!(end[0]["rules"], json!([]));
-    rig.go()?;
-    rig.ends_well()
 }

@@ -7,8 +7,12 @@ pub mod conditions;
 pub mod delays;
 pub mod hanging;
 pub mod matrix;
+mod nonsense;
 pub mod power_cut;
 pub mod refused;
+pub mod resets;
+pub mod storms;
+pub mod survivors;
 pub mod volatile;
 
 use std::path::PathBuf;

@@ -15,9 +15,6 @@ use crate::bare::qcow2::check_whole;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    nothing_or_all_of_what_was_not_flushed_survives,
-    a_prefix_is_the_first_writes_and_a_part_of_the_next,
-    any_sectors_survive_and_the_seed_says_which,
     what_a_driver_that_knows_no_cache_was_told_survives,
     a_guest_that_begins_again_finds_what_survived,
     a_qcow2_image_is_whole_after_a_power_cut,
@@ -25,12 +22,12 @@ pub const TESTS: &[Test] = tests![
     what_was_on_its_way_into_the_cache_is_lost_with_it,
 ];
 
-const SECTORS: usize = 1024;
+pub(super) const SECTORS: usize = 1024;
 
 /// The writes that are not flushed.
-const FIRST: usize = 100;
-const LENGTH: usize = 8;
-const COUNT: usize = 30;
+pub(super) const FIRST: usize = 100;
+pub(super) const LENGTH: usize = 8;
+pub(super) const COUNT: usize = 30;
 
 /// A guest that writes and flushes, writes more, and reads all of it back.
 fn script(setup: &str) -> String {
@@ -47,7 +44,7 @@ fn script(setup: &str) -> String {
 }
 
 /// What there is when everything has been written.
-fn all() -> Vec<u8> {
+pub(super) fn all() -> Vec<u8> {
     let mut bytes = flushed();
     let data = content(6, FIRST as u64, COUNT * LENGTH);
     bytes[FIRST * 512..][..data.len()].copy_from_slice(&data);
@@ -55,7 +52,7 @@ fn all() -> Vec<u8> {
 }
 
 /// What there is when only that has been written which was flushed.
-fn flushed() -> Vec<u8> {
+pub(super) fn flushed() -> Vec<u8> {
     let mut bytes = content(1, 0, SECTORS);
     bytes[..8 * 512].copy_from_slice(&content(4, 0, 8));
     bytes
@@ -75,7 +72,7 @@ fn has_written(rig: &mut Rig) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start(context: &Context, setup: &str) -> Result<Rig, Failure> {
+pub(super) fn start(context: &Context, setup: &str) -> Result<Rig, Failure> {
     let disk = image(context, "disk", 1, SECTORS)?;
     let plan = Plan::new(context, &script(setup))?;
     let mut rig = Rig::start(plan.disk(&disk, "id=d0,volatile-cache=on,werror=report"))?;
@@ -84,7 +81,7 @@ fn start(context: &Context, setup: &str) -> Result<Rig, Failure> {
 }
 
 /// The writes and sectors that are not as they were written.
-fn lost(image: &[u8]) -> (usize, usize) {
+pub(super) fn lost(image: &[u8]) -> (usize, usize) {
     let all = all();
     let (mut writes, mut sectors) = (0, 0);
     for write in 0..COUNT {
@@ -98,33 +95,8 @@ fn lost(image: &[u8]) -> (usize, usize) {
     (writes, sectors)
 }
 
-/// The disk after a power cut: what it was made with and what was flushed is there, and what is said of the loss true.
-fn cut(context: &Context, arguments: &Value) -> Result<Vec<u8>, Failure> {
-    let mut rig = start(context, "setup 0")?;
-    check!(
-        fs::read(disk(context))? == flushed(),
-        "more than what was flushed is on the disk"
-    );
-    let mut with_end = arguments.clone();
-    with_end["then"] = json!("quit");
-    rig.execute("block-power-cut", with_end)?;
-    let event = rig.event("BLOCK_POWER_CUT")?["data"].take();
-    rig.ends_well()?;
-    let image = fs::read(disk(context))?;
-    check_is_sound(&image)?;
-    let (writes, sectors) = lost(&image);
-    check_eq!(
-        event,
-        json!({
-            "device": "d0", "survive": arguments["survive"], "seed": arguments["seed"],
-            "writes": writes, "sectors": sectors,
-        })
-    );
-    Ok(image)
-}
-
 /// Everything is as it was, but for the writes that were not flushed, of which each byte is the old or the new one.
-fn check_is_sound(image: &[u8]) -> Result<(), Failure> {
+pub(super) fn check_is_sound(image: &[u8]) -> Result<(), Failure> {
     let (old, new) = (flushed(), all());
     let bytes = image.iter().zip(old.iter().zip(&new));
     let other = bytes
@@ -134,17 +106,8 @@ fn check_is_sound(image: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn nothing_or_all_of_what_was_not_flushed_survives(context: &Context) -> Result<(), Failure> {
-    let none = cut(context, &json!({ "survive": "none", "seed": 1 }))?;
-    check!(none == flushed(), "something has survived");
-    check_eq!(lost(&none), (COUNT, COUNT * LENGTH));
-    let survivors = cut(context, &json!({ "survive": "all", "seed": 1 }))?;
-    check!(survivors == all(), "something was lost");
-    Ok(())
-}
-
 /// How many bytes from the first of the writes on are new, if only old ones come after them.
-fn prefix(image: &[u8]) -> Result<usize, Failure> {
+pub(super) fn prefix(image: &[u8]) -> Result<usize, Failure> {
     let (old, new) = (flushed(), all());
     let (from, to) = (FIRST * 512, (FIRST + COUNT * LENGTH) * 512);
     let same = |what: &[u8], from: usize| {
@@ -157,47 +120,6 @@ fn prefix(image: &[u8]) -> Result<usize, Failure> {
         "something survived behind what was lost"
     );
     Ok(length)
-}
-
-fn a_prefix_is_the_first_writes_and_a_part_of_the_next(context: &Context) -> Result<(), Failure> {
-    let mut lengths = Vec::new();
-    for (seed, tear_bytes) in [(1, 512), (1, 512), (2, 512), (3, 512), (3, 16), (4, 16)] {
-        let arguments = json!({ "survive": "prefix", "seed": seed, "tear-bytes": tear_bytes });
-        let image = cut(context, &arguments)?;
-        let length = prefix(&image)?;
-        // A byte that is the same before and after may seem to belong to it; none do in whole sectors.
-        check!(tear_bytes < 512 || length % 512 < 8, "{length} bytes");
-        lengths.push(length);
-    }
-    check_eq!(lengths[0], lengths[1]);
-    lengths.sort_unstable();
-    lengths.dedup();
-    check!(lengths.len() >= 4, "only {lengths:?} have survived");
-    Ok(())
-}
-
-fn any_sectors_survive_and_the_seed_says_which(context: &Context) -> Result<(), Failure> {
-    let mut images = Vec::new();
-    for seed in [1, 1, 2] {
-        let image = cut(context, &json!({ "survive": "random", "seed": seed }))?;
-        let (_, sectors) = lost(&image);
-        let half = COUNT * LENGTH / 2;
-        check!(
-            sectors.abs_diff(half) < 45,
-            "{sectors} sectors were lost of {}",
-            2 * half
-        );
-        images.push(image);
-    }
-    check!(
-        images[0] == images[1],
-        "the same seed has left other sectors"
-    );
-    check!(
-        images[0] != images[2],
-        "another seed has left the same sectors"
-    );
-    Ok(())
 }
 
 fn what_a_driver_that_knows_no_cache_was_told_survives(context: &Context) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! cell is looked at from both sides: what the guest is told and reads, and what the client hears and counts.
 
 mod cells;
+mod data;
 mod play;
 
 use std::fs;
@@ -14,7 +15,8 @@ use faultvisor_tests::{check, check_eq, tests, tool};
 
 use super::{Rig, step_by_step};
 use crate::bare::qcow2::check_whole;
-use cells::{Action, Model, OPERATIONS, Operation, Policy, REGION};
+use cells::{Action, OPERATIONS, Operation, Policy, REGION};
+use data::Model;
 use play::Player;
 
 pub const TESTS: &[Test] = tests![
