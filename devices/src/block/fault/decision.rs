@@ -244,7 +244,13 @@ mod number {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Errno, D::Error> {
-        i32::deserialize(from).map(Errno)
+        let number = i32::deserialize(from)?;
+        // What a system call can return.
+        if (1..=4095).contains(&number) {
+            return Ok(Errno(number));
+        }
+        let message = format!("{number} is no errno");
+        Err(serde::de::Error::custom(message))
     }
 }
 
@@ -265,7 +271,11 @@ mod optional_number {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Errno>, D::Error> {
-        Ok(Option::deserialize(from)?.map(Errno))
+        #[derive(Deserialize)]
+        struct Given(#[serde(with = "super::number")] Errno);
+
+        let given: Option<Given> = Option::deserialize(from)?;
+        Ok(given.map(|Given(errno)| errno))
     }
 }
 
