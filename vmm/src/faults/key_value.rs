@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use faultvisor_monitor::Strict;
 use faultvisor_monitor::option_syntax::split;
 use faultvisor_schema::{BlockFaultRule, JSONType, SchemaInfoBranch};
 use serde_json::{Map, Number, Value};
@@ -22,7 +23,9 @@ enum Node {
 /// Understands the value of `--fault`.
 pub(super) fn parse(text: &str) -> Result<BlockFaultRule, Problem> {
     let value = if text.starts_with('{') {
-        serde_json::from_str(text).map_err(|error| Problem::Syntax(error.to_string()))?
+        let read = serde_json::from_str::<Strict>(text);
+        let Strict(value) = read.map_err(|error| Problem::Syntax(error.to_string()))?;
+        value
     } else {
         let mut rule = BTreeMap::new();
         for part in split(text) {
@@ -290,6 +293,8 @@ mod tests {
         assert!(error(&deep).starts_with("unknown key 'a.a."));
         let json = error("{\"device\": }");
         assert_eq!(json, "expected value at line 1 column 12");
+        let json = error("{\"device\": \"a\", \"device\": \"b\" }");
+        assert!(json.starts_with("duplicate key 'device'"), "{json}");
     }
 
     proptest! {
