@@ -317,6 +317,36 @@ impl MachineCommands for Machine {
     fn block_resize(&mut self, _: BlockResizeArguments) -> Result<(), CommandError> {
         Ok(())
     }
+    fn block_fault_add(&mut self, rule: BlockFaultRule) -> Result<BlockFaultAdded, CommandError> {
+        Ok(BlockFaultAdded {
+            id: rule.id.unwrap_or_default(),
+            seed: rule.seed.unwrap_or_default(),
+        })
+    }
+    fn block_fault_remove(&mut self, _: BlockFaultRemoveArguments) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn block_fault_clear(&mut self, _: BlockFaultClearArguments) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn query_block_faults(&mut self) -> Result<Vec<BlockFaultInfo>, CommandError> {
+        Ok(Vec::new())
+    }
+    fn block_fault_release(
+        &mut self,
+        _: BlockFaultReleaseArguments,
+    ) -> Result<BlockFaultReleased, CommandError> {
+        Ok(BlockFaultReleased { released: 0 })
+    }
+    fn block_fault_set_state(
+        &mut self,
+        _: BlockFaultSetStateArguments,
+    ) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn block_power_cut(&mut self, _: BlockPowerCutArguments) -> Result<(), CommandError> {
+        Ok(())
+    }
 }
 
 fn answer(command: MachineCommand) -> Value {

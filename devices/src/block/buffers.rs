@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicU8;
 
 use vm_memory::{GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
 
-use super::Errno;
+use super::{Errno, Range};
 
 /// The kernel takes at most this many pieces in one call (`UIO_MAXIOV`).
 const MAX_PIECES: usize = 1024;
@@ -204,6 +204,45 @@ impl GuestBuffers {
         self.after(offset).first(length)
     }
 
+    /// Parts of it, each with the offset of its first byte. Ranges that do not begin behind the end
+    /// of the one before, or behind the last byte, are left out.
+    pub(super) fn parts(&self, ranges: impl IntoIterator<Item = Range>) -> Vec<(u64, Self)> {
+        let in_memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut parts = Vec::new();
+        // The first piece that is not wholly behind us, where it begins, and what is done.
+        let (mut from, mut begin, mut done) = (0, 0, 0);
+        for range in ranges {
+            let start = in_memory(range.offset);
+            let end = in_memory(range.end().min(self.length));
+            if start < done || start >= end {
+                continue;
+            }
+            let mut part = Self {
+                start: self.start.clone(),
+                ..Self::nothing_of(self.memory.clone())
+            };
+            while let Some(piece) = self.pieces.get(from) {
+                let piece_end = begin + piece.iov_len;
+                let (first, last) = (begin.max(start), piece_end.min(end));
+                if first < last {
+                    let address = piece.iov_base.cast::<u8>().wrapping_add(first - begin);
+                    part.pieces.push(libc::iovec {
+                        iov_base: address.cast(),
+                        iov_len: last - first,
+                    });
+                    part.length += (last - first) as u64;
+                }
+                if piece_end > end {
+                    break;
+                }
+                (from, begin) = (from + 1, piece_end);
+            }
+            done = end;
+            parts.push((range.offset, part));
+        }
+        parts
+    }
+
     /// A copy of the bytes in memory of our own.
     pub(super) fn copy(&self) -> Self {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
@@ -243,6 +282,43 @@ impl GuestBuffers {
             // SAFETY: the piece is that long and lies in `self.memory`, which is held. Others may
             // write there at the same time, which brings other bytes.
             unsafe { std::ptr::write_bytes(piece.iov_base.cast::<u8>(), 0, piece.iov_len) };
+        }
+    }
+
+    /// Overwrites all of it with these bytes, again and again; with nothing if there are none.
+    pub(super) fn fill_with(&self, bytes: &[u8]) {
+        let mut bytes = bytes.iter().cycle();
+        for piece in &self.pieces {
+            for (at, byte) in (0..piece.iov_len).zip(&mut bytes) {
+                // SAFETY: as in `fill_with_zeroes`.
+                unsafe { piece.iov_base.cast::<u8>().add(at).write(*byte) };
+            }
+        }
+    }
+
+    /// Inverts bits, of which those of the first byte have the numbers from 0 to 7. The numbers are
+    /// in growing order; what is not there is left out.
+    pub(super) fn invert(&self, bits: &[u64]) {
+        let place = |bit: u64| {
+            (
+                usize::try_from(bit / 8).unwrap_or(usize::MAX),
+                1 << (bit % 8),
+            )
+        };
+        let mut bits = bits.iter().copied().map(place).peekable();
+        let mut begin = 0;
+        for piece in &self.pieces {
+            let end = begin + piece.iov_len;
+            while let Some((at, mask)) = bits.next_if(|(at, _)| *at < end) {
+                let Some(at) = at.checked_sub(begin) else {
+                    continue;
+                };
+                let byte = piece.iov_base.cast::<u8>().wrapping_add(at);
+                // SAFETY: the byte lies in the piece, which lies in memory that is held. What
+                // others write there at the same time may be lost.
+                unsafe { byte.write(byte.read() ^ mask) };
+            }
+            begin = end;
         }
     }
 

@@ -158,7 +158,7 @@ mod tests {
         lock(&file, Access::ReadOnly).unwrap();
         assert_eq!(locked(image.path()), [100, 201, 203]);
         drop(file);
-        assert_eq!(locked(image.path()), []);
+        assert_eq!(locked(image.path()), Vec::<i64>::new());
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         let second = open(image.path(), Access::ReadWrite);
         lock(&second, Access::ReadWrite).unwrap_err();
         drop((first, second));
-        assert_eq!(locked(image.path()), []);
+        assert_eq!(locked(image.path()), Vec::<i64>::new());
     }
 
     #[test]

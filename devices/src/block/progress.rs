@@ -268,7 +268,7 @@ impl Progress {
             {
                 let bounce = own_memory(buffers.length()).ok_or(Err(Errno(libc::ENOMEM)))?;
                 if !self.request.operation.is_read() {
-                    buffers.copy_to(&bounce, BOUNCE as usize);
+                    buffers.copy_to(&bounce, usize::try_from(BOUNCE).unwrap_or(usize::MAX));
                 }
                 self.bounce = Some(bounce);
             }

@@ -43,6 +43,8 @@ impl FromStr for Format {
 pub struct Drive {
     /// The image.
     pub file: PathBuf,
+    /// A file of QEMU's blkdebug driver with rules for it.
+    pub blkdebug: Option<PathBuf>,
     /// Its format.
     pub format: Format,
     /// How the image is opened.
@@ -86,7 +88,9 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         ]
         .concat(),
     )?;
-    let file = keys.take("file").ok_or(KeyError::Missing("file"))?;
+    let (blkdebug, file) = keys
+        .take_with("file", image)?
+        .ok_or(KeyError::Missing("file"))?;
     let format = keys
         .take_with("format", str::parse)?
         .unwrap_or(Format::Probe);
@@ -104,7 +108,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
     let guest_cache = match (access, write_cache) {
         (Access::ReadOnly, _) => Err("a disk with readonly=on has no writes to lose"),
         (_, WriteCache::Off) => {
-            Err("the guest must be told of a write cache, which this cache= does not")
+            Err("the guest must be told of it, and with cache=writethrough or directsync it is not")
         }
         (Access::ReadWrite, WriteCache::On) => Ok(()),
     };
@@ -122,7 +126,8 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
     device::take(&mut keys, &mut disk)?;
     let throttling = throttling::take(&mut keys, &disk.id)?;
     Ok(Drive {
-        file: file.into(),
+        file,
+        blkdebug,
         format,
         image: ImageOptions {
             access,
@@ -137,6 +142,19 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         disk,
         throttling,
     })
+}
+
+/// An image, and QEMU's way to put rules before it: `blkdebug:RULES:IMAGE`, where the rules may be
+/// left out.
+fn image(text: &str) -> Result<(Option<PathBuf>, PathBuf), &'static str> {
+    let Some(both) = text.strip_prefix("blkdebug:") else {
+        return Ok((None, text.into()));
+    };
+    match both.split_once(':') {
+        Some((_, "")) | None => Err("expected blkdebug:RULES:IMAGE"),
+        Some(("", image)) => Ok((None, image.into())),
+        Some((rules, image)) => Ok((Some(rules.into()), image.into())),
+    }
 }
 
 /// What the guest's disk has, until its driver decides.
@@ -242,8 +260,8 @@ mod tests {
             let keys = format!("volatile-cache=on,cache={cache}");
             assert_eq!(
                 error(&keys),
-                "volatile-cache=on: the guest must be told of a write cache, which this cache= does \
-                 not"
+                "volatile-cache=on: the guest must be told of it, and with cache=writethrough or \
+                 directsync it is not"
             );
             let off = format!("volatile-cache=off,cache={cache}");
             assert_eq!(size(&off), Ok(None));
@@ -252,6 +270,25 @@ mod tests {
             error("volatile-cache=on,readonly=on"),
             "volatile-cache=on: a disk with readonly=on has no writes to lose"
         );
+    }
+
+    #[test]
+    fn rules_of_blkdebug_stand_before_the_image() {
+        let files = |file: &str| {
+            let drive = parse(&format!("file={file}"), 0).unwrap();
+            let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+            (drive.blkdebug.map(text), text(drive.file))
+        };
+        let both = |rules: &str, image: &str| (Some(rules.to_owned()), image.to_owned());
+        assert_eq!(files("blkdebug:r.conf:d.img"), both("r.conf", "d.img"));
+        assert_eq!(files("blkdebug:/r:/a:b"), both("/r", "/a:b"));
+        assert_eq!(files("blkdebug::d.img"), (None, "d.img".to_owned()));
+        let plain = "./blkdebug:r:d".to_owned();
+        assert_eq!(files(&plain), (None, plain));
+        for file in ["blkdebug:", "blkdebug:d.img", "blkdebug:r.conf:"] {
+            let error = parse(&format!("file={file}"), 0).unwrap_err().to_string();
+            assert_eq!(error, format!("file={file}: expected blkdebug:RULES:IMAGE"));
+        }
     }
 
     #[test]

@@ -21,8 +21,11 @@ pub use drive::{Drive, Format};
 pub use serial::SerialPort;
 pub use throttling::Throttling;
 
+pub use key_value::switch;
 use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
+
+use crate::faults::{self, FaultsError, GivenRule};
 
 /// Guest memory when `-m` does not say otherwise.
 const DEFAULT_MEMORY: u64 = 256 << 20;
@@ -45,6 +48,8 @@ pub struct Configuration {
     pub cpus: u8,
     /// The disks, in order.
     pub drives: Vec<Drive>,
+    /// The rules for their faults, in the order in which the disks look at them.
+    pub faults: Vec<GivenRule>,
     /// The first serial port.
     pub serial: SerialPort,
     /// Where the monitor listens.
@@ -86,7 +91,7 @@ impl UsageError {
 }
 
 /// Options with a value, and what they mean.
-const WITH_VALUE: [(&str, &str, &str); 12] = [
+const WITH_VALUE: [(&str, &str, &str); 14] = [
     (
         "kernel",
         "FILE",
@@ -103,8 +108,22 @@ const WITH_VALUE: [(&str, &str, &str); 12] = [
          [,cache=writeback|writethrough|none|directsync|unsafe][,aio=io_uring|threads]\
          [,file.locking=on|off|auto][,num-queues=N][,queue-size=N][,logical_block_size=BYTES]\
          [,physical_block_size=BYTES][,discard=unmap|ignore]; write-zeroes, config-wce, event_idx and \
-         indirect_desc are on or off; volatile-cache=on[,volatile-cache-size=SIZE]; throttling.bps-total=N and throttling.iops-total=N (and -read, \
-         -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME",
+         indirect_desc are on or off; volatile-cache=on\
+         [,volatile-cache-size=SIZE]; throttling.bps-total=N and throttling.iops-total=N (and -read, -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME; \
+         file=blkdebug:RULES:PATH puts rules in the form of QEMU's blkdebug before it",
+    ),
+    (
+        "fault",
+        "RULE",
+        "Rule for faults of a disk, by the keys of block-fault-add or as JSON: device=ID,action=error,errno=NAME \
+         (or delay, hang, corrupt, torn, drop, misdirect, set-state, stop, power-cut)[,operations.0=read…]\
+         [,sector=N][,sectors=N][,state=TEXT][,min-bytes=N][,max-bytes=N][,skip=N][,count=N][,probability=P]\
+         [,seed=N][,id=NAME]; repeatable",
+    ),
+    (
+        "fault-profile",
+        "FILE",
+        "File with such rules, in TOML or JSON; repeatable",
     ),
     (
         "serial",
@@ -162,7 +181,7 @@ fn command() -> Command {
                 .help("Print the version"),
         );
     for (name, value, help) in WITH_VALUE {
-        let repeatable = matches!(name, "drive" | "qmp");
+        let repeatable = matches!(name, "drive" | "fault" | "fault-profile" | "qmp");
         let arg = Arg::new(name)
             .value_name(value)
             .help(help)
@@ -279,6 +298,7 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
         }
         drives.push(drive);
     }
+    let faults = faults(matches, &drives).map_err(|error| UsageError(error.to_string()))?;
     let mut qmp = Vec::new();
     for text in all("qmp") {
         let address: ListenAddress = text
@@ -304,6 +324,7 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
         memory: text("m").map_or(Ok(DEFAULT_MEMORY), |text| memory(text))?,
         cpus: text("smp").map_or(Ok(1), |text| cpus(text))?,
         drives,
+        faults,
         serial,
         qmp,
         start_stopped: matches.get_flag("S"),
@@ -314,6 +335,33 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
         fault_log: text("fault-log").map(Into::into),
         fault_replay: text("fault-replay").map(Into::into),
     })
+}
+
+/// The rules of the drives, in their order, and behind them those of `--fault` and
+/// `--fault-profile`, in theirs.
+fn faults(matches: &ArgMatches, drives: &[Drive]) -> Result<Vec<GivenRule>, FaultsError> {
+    let mut given = Vec::new();
+    for drive in drives {
+        if let Some(path) = &drive.blkdebug {
+            given.extend(faults::blkdebug(path, &drive.disk.id)?);
+        }
+    }
+    let of = |name| {
+        let places = matches.indices_of(name).into_iter().flatten();
+        let texts = matches.get_many::<String>(name).into_iter().flatten();
+        places.zip(texts.map(move |text| (name, text)))
+    };
+    let mut options: Vec<_> = of("fault").chain(of("fault-profile")).collect();
+    options.sort_by_key(|(place, _)| *place);
+    for (_, (name, text)) in options {
+        match name {
+            "fault" => given.push(faults::option(text)?),
+            _ => given.extend(faults::profile(text.as_ref())?),
+        }
+    }
+    let is_drive = |id: &str| drives.iter().any(|drive| drive.disk.id == id);
+    faults::check(&given, is_drive)?;
+    Ok(given)
 }
 
 /// `-m 512M`, or QEMU's long form `-m size=512M`.
@@ -437,6 +485,50 @@ mod tests {
         assert_eq!(run(&both).unwrap_err(), error);
         assert_eq!(run(&both[..4]).unwrap().serial, SerialPort::Null);
         assert_eq!(run(&both[..2]).unwrap().serial, SerialPort::Stdio);
+    }
+
+    #[test]
+    fn rules_come_in_the_order_of_the_command_line_behind_those_of_the_drives() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let rule = |id: &str| format!("id={id},device=d,action=hang");
+        let profile = path(
+            "p.toml",
+            "[[rule]]\nid = \"b\"\ndevice = \"d\"\naction = \"drop\"\n",
+        );
+        let rules = path("r", "[inject-error]\nevent = \"read_aio\"\n");
+        let drive = format!("id=d,file=blkdebug:{rules}:x");
+        let arguments = |rest: &[&str]| {
+            let first = [
+                "--kernel",
+                "k",
+                "--fault",
+                &rule("a"),
+                "-fault-profile",
+                &profile,
+            ];
+            run(&[&first, rest, &["--drive", &drive]].concat())
+        };
+        let configuration = arguments(&["-fault", &rule("c")]).unwrap();
+        let ids: Vec<_> = configuration
+            .faults
+            .iter()
+            .map(|given| given.rule.id.as_deref().unwrap())
+            .collect();
+        assert_eq!(ids, ["blkdebug-d-1", "a", "b", "c"]);
+        let twice = arguments(&["--fault", &rule("b")]).unwrap_err();
+        let expected = format!("--fault: the id 'b' is that of another rule ({profile}:1)");
+        assert_eq!(twice, expected);
+        let unknown = arguments(&["--fault", "device=e,action=hang"]).unwrap_err();
+        assert_eq!(unknown, "--fault: there is no drive 'e'");
+        let key = arguments(&["--fault", "device=d,action=hang,erno=1"]).unwrap_err();
+        assert!(key.starts_with("--fault: unknown key 'erno'"), "{key}");
+        let missing = arguments(&["--fault-profile", "/missing"]).unwrap_err();
+        assert_eq!(missing, "/missing: No such file or directory");
     }
 
     #[test]

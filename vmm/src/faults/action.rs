@@ -51,7 +51,7 @@ fn on_disk(sector: u64, disk: u64) -> Result<u64, RuleError> {
         Ok(sector)
     } else {
         let reason = format!("is not on the disk, which has {disk}");
-        Err(RuleError::value("to-sector", sector, reason))
+        Err(RuleError::value("to-sector", &sector, reason))
     }
 }
 
@@ -90,7 +90,7 @@ fn bounds(least: Option<u64>, most: Option<u64>) -> Result<Delay, RuleError> {
         Ok(Delay::Uniform(least, most))
     } else {
         let reason = format!("is more than '{most_name}', {most}");
-        Err(RuleError::value(least_name, least, reason))
+        Err(RuleError::value(least_name, &least, reason))
     }
 }
 
@@ -102,7 +102,7 @@ fn at_most_an_hour(
         Ok(microseconds)
     } else {
         let reason = "is more than an hour";
-        Err(RuleError::value(member, microseconds, reason))
+        Err(RuleError::value(member, &microseconds, reason))
     }
 }
 
@@ -125,7 +125,7 @@ fn percentiles(given: &[BlockFaultPercentile]) -> Result<Delay, RuleError> {
             }
             if point.microseconds < before.microseconds {
                 let reason = format!("is less than those before, {}", before.microseconds);
-                return Err(RuleError::value(microseconds, point.microseconds, reason));
+                return Err(RuleError::value(microseconds, &point.microseconds, reason));
             }
         }
         points.push(Percentile {
@@ -148,12 +148,12 @@ fn corruption(given: &BlockFaultCorrupt) -> Result<Corruption, RuleError> {
             for (member, value) in overwriting {
                 if let Some(value) = value {
                     let reason = "goes with 'pattern' and not with 'flip-bits'";
-                    return Err(RuleError::value(member, value, reason));
+                    return Err(RuleError::value(member, &value, reason));
                 }
             }
             if !(1..=MAX_FLIPPED_BITS).contains(&bits) {
                 let reason = format!("is not from 1 to {MAX_FLIPPED_BITS}");
-                return Err(RuleError::value("flip-bits", bits, reason));
+                return Err(RuleError::value("flip-bits", &bits, reason));
             }
             Ok(Corruption::FlipBits(bits))
         }
@@ -163,11 +163,11 @@ fn corruption(given: &BlockFaultCorrupt) -> Result<Corruption, RuleError> {
             let length = given.length.unwrap_or(pattern.len() as u64);
             if !(1..=MAX_OVERWRITTEN).contains(&length) {
                 let reason = format!("is not from 1 to {MAX_OVERWRITTEN}");
-                return Err(RuleError::value("length", length, reason));
+                return Err(RuleError::value("length", &length, reason));
             }
             if offset.checked_add(length).is_none() {
                 let reason = "is behind the end of every request";
-                return Err(RuleError::value("offset", offset, reason));
+                return Err(RuleError::value("offset", &offset, reason));
             }
             Ok(Corruption::Overwrite {
                 offset,
@@ -217,7 +217,7 @@ fn tear(given: &BlockFaultTorn) -> Result<Tear, RuleError> {
         (BlockFaultTornKeep::Random, None) => Ok(Tear::Random),
         (BlockFaultTornKeep::Random, Some(sectors)) => {
             let reason = "does not go with 'keep' as 'random'";
-            Err(RuleError::value("keep-sectors", sectors, reason))
+            Err(RuleError::value("keep-sectors", &sectors, reason))
         }
         (keep, None) => Err(RuleError::Missing {
             member: "keep-sectors",
@@ -264,7 +264,7 @@ pub fn tear_bytes(given: Option<u32>) -> Result<u32, RuleError> {
         Some(bytes) if bytes.is_power_of_two() && u64::from(bytes) <= SECTOR_SIZE => Ok(bytes),
         Some(bytes) => {
             let reason = format!("is not a power of two from 1 to {SECTOR_SIZE}");
-            Err(RuleError::value("tear-bytes", bytes, reason))
+            Err(RuleError::value("tear-bytes", &bytes, reason))
         }
     }
 }

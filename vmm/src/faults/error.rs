@@ -1,9 +1,20 @@
-//! What is wrong with a rule.
+//! What is wrong with rules, and where they come from.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+
+use faultvisor_monitor::option_syntax::{nearest, suggestion};
+use faultvisor_schema::CommandError;
 
 /// How much of a text an error shows.
 const SHOWN: usize = 40;
+
+/// How long an error can be, in bytes.
+const MAX_LINE: usize = 1000;
+
+/// Longest key for which another one is looked for that it may stand for.
+const MAX_MISSPELT: usize = 64;
 
 /// Why a rule cannot be one, in a sentence that names the member and its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +87,7 @@ impl RuleError {
     /// [`RuleError::Value`] for a value that can be shown as it is.
     pub(super) fn value(
         member: impl Into<Cow<'static, str>>,
-        value: impl ToString,
+        value: &dyn fmt::Display,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self::Value {
@@ -92,7 +103,7 @@ impl RuleError {
         value: f64,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self::value(member, plain(value), reason)
+        Self::value(member, &plain(value), reason)
     }
 
     /// [`RuleError::Value`] for a text, of which the beginning is shown.
@@ -109,10 +120,27 @@ impl RuleError {
         };
         Self::value(
             member,
-            format_args!("'{}{rest}'", beginning.escape_debug()),
+            &format_args!("'{}{rest}'", beginning.escape_debug()),
             reason,
         )
     }
+}
+
+/// A text as one line that people can still read, whatever was quoted in it.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.chars() {
+        if line.len() > MAX_LINE {
+            line.push('…');
+            break;
+        }
+        if character.is_control() {
+            line.extend(character.escape_debug());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// A number as people write it: 2 and not 2.0, 1e300 and not 300 zeroes.
@@ -126,5 +154,137 @@ fn part(first: u64, last: u128) -> String {
         format!("sector {first} is not")
     } else {
         format!("sectors {first} to {last} are not all")
+    }
+}
+
+/// Where a rule was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In an option of the command line, by its name.
+    Option(&'static str),
+    /// In a file.
+    File {
+        /// The file, as the command line has it.
+        path: PathBuf,
+        /// The line, from 1 on; none for what is about the whole file.
+        line: Option<usize>,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Option(name) => write!(formatter, "--{name}"),
+            Self::File { path, line: None } => path.display().fmt(formatter),
+            Self::File {
+                path,
+                line: Some(line),
+            } => write!(formatter, "{}:{line}", path.display()),
+        }
+    }
+}
+
+/// Why the rules that a machine was given cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {}", one_line(&problem.to_string()))]
+pub struct FaultsError {
+    origin: Origin,
+    problem: Box<Problem>,
+}
+
+impl FaultsError {
+    /// The trouble there.
+    pub(super) fn new(origin: Origin, problem: Problem) -> Self {
+        let problem = Box::new(problem);
+        Self { origin, problem }
+    }
+}
+
+/// What is wrong at some place.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The schema does not have it.
+    #[error(transparent)]
+    Schema(#[from] CommandError),
+    /// The rule cannot be one.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// A file that cannot be read, or is none that can be understood.
+    #[error("{0}")]
+    File(String),
+    /// What is not TOML, not JSON, or not of blkdebug's form.
+    #[error("{0}")]
+    Syntax(String),
+    /// A part of an option without `=`.
+    #[error("'{0}' is not of the form key=value")]
+    NoValue(String),
+    /// A key that is there more than once.
+    #[error("key '{0}' is given twice")]
+    Twice(String),
+    /// A list of which an element is missing.
+    #[error("key '{key}' is given without '{missing}'")]
+    Gap {
+        /// An element that is there.
+        key: String,
+        /// The first one that is not.
+        missing: String,
+    },
+    /// A key that there is not.
+    #[error("unknown key '{key}'{}", suggestion(nearest.as_deref()))]
+    UnknownKey {
+        /// As it was given.
+        key: String,
+        /// The known key that looks most like it.
+        nearest: Option<String>,
+    },
+    /// A key that only rules with another action have.
+    #[error("key '{key}' does not go with the action '{action}'")]
+    OfOtherAction {
+        /// The key.
+        key: String,
+        /// The rule's action.
+        action: String,
+    },
+    /// A rule for a disk that there is not.
+    #[error("there is no drive '{0}'")]
+    NoDrive(String),
+    /// A name that another rule has.
+    #[error("the id '{id}' is that of another rule ({other})")]
+    SameId {
+        /// The name.
+        id: String,
+        /// Where the other rule is.
+        other: Origin,
+    },
+    /// The host has no random numbers.
+    #[error("cannot choose a seed: {0}")]
+    Seed(String),
+}
+
+impl Problem {
+    /// [`Problem::UnknownKey`], with the nearest of the known ones.
+    pub(super) fn unknown_key<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let is_word = key.len() <= MAX_MISSPELT;
+        let nearest = is_word.then(|| nearest(key, known)).flatten();
+        Self::UnknownKey {
+            key: key.to_owned(),
+            nearest: nearest.map(str::to_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_of_some_length() {
+        let error = |key: &str| {
+            let problem = Problem::unknown_key(key, ["count"]);
+            FaultsError::new(Origin::Option("fault"), problem).to_string()
+        };
+        assert_eq!(error("a\nb\u{1b}"), "--fault: unknown key 'a\\nb\\u{1b}'");
+        let long = error(&"ä".repeat(10_000_000));
+        assert!(long.len() < 1100 && long.ends_with("ä…"), "{long}");
     }
 }

@@ -1,19 +1,26 @@
 //! How rules come in: from the schema's form, which clients and files have them in, to the
-//! engine's.
+//! engine's. And what is written of what they do.
 
 mod action;
+mod blkdebug;
 mod errno;
 mod error;
+mod file;
+mod given;
+mod key_value;
 mod log;
+mod members;
+mod profile;
 mod rule;
-mod seed;
 
 pub use action::{survival, tear_bytes, then};
+pub use blkdebug::blkdebug;
 pub use errno::errno_of;
-pub use error::RuleError;
+pub use error::FaultsError;
+pub use given::{GivenRule, check, option, random_seed, resolve};
 pub use log::{FaultLog, LogError, read};
+pub use profile::profile;
 pub use rule::{complete, name, rule};
-pub use seed::any_seed;
 
 #[cfg(test)]
 mod tests;

@@ -136,7 +136,7 @@ fn sectors(given: &BlockFaultRule, disk: u64) -> Result<Option<(u64, u64)>, Rule
         }
         (Some(_), Some(0)) => {
             let reason = "is no part of the disk";
-            return Err(RuleError::value("sectors", 0, reason));
+            return Err(RuleError::value("sectors", &0, reason));
         }
         (Some(first), count) => (first, count.unwrap_or(1)),
     };
@@ -161,7 +161,7 @@ fn lengths(given: &BlockFaultRule) -> Result<Match, RuleError> {
     );
     if least > most {
         let reason = format!("is more than 'max-bytes', {most}");
-        return Err(RuleError::value("min-bytes", least, reason));
+        return Err(RuleError::value("min-bytes", &least, reason));
     }
     Ok(Match {
         min_bytes: least,
@@ -172,7 +172,7 @@ fn lengths(given: &BlockFaultRule) -> Result<Match, RuleError> {
 
 fn count(given: &BlockFaultRule) -> Result<u64, RuleError> {
     match given.count {
-        Some(0) => Err(RuleError::value("count", 0, "lets the rule never fire")),
+        Some(0) => Err(RuleError::value("count", &0, "lets the rule never fire")),
         count => Ok(count.unwrap_or(u64::MAX)),
     }
 }

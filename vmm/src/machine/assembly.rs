@@ -26,7 +26,7 @@ use super::{LifeCycle, Machine};
 use crate::boot::{BootError, Guest};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
-use crate::faults::{FaultLog, LogError};
+use crate::faults::{self, FaultLog, FaultsError, LogError};
 use crate::inbox::{Inbox, Sender};
 use crate::memory::{self, MemoryError};
 use crate::vcpu::{self, Buses, Generation};
@@ -47,6 +47,9 @@ pub enum AssemblyError {
     /// A disk.
     #[error(transparent)]
     Drive(#[from] DriveError),
+    /// The rules for the disks' faults.
+    #[error(transparent)]
+    Faults(#[from] FaultsError),
     /// Kernel, initrd or command line.
     #[error(transparent)]
     Boot(#[from] BootError),
@@ -161,6 +164,8 @@ impl Machine {
             }
             disks.push(disk);
         }
+        let disk = |id: &str| disks.iter().find(|disk| disk.id() == id);
+        let given = faults::resolve(&configuration.faults, |id| Some(disk(id)?.sectors()))?;
         let windows = disks.iter().map(MachineDisk::device_window).collect();
         let guest = Guest::open(configuration, windows)?;
         let by_name = disks.iter().map(MachineDisk::shared).collect();
@@ -204,7 +209,7 @@ impl Machine {
             host_signal,
             ending: Rc::new(Cell::new(None)),
         };
-        machine.give_faults(configuration)?;
+        machine.give_faults(given, configuration.fault_replay.as_deref())?;
         machine.build()?;
         let connections = Connections { serial, room, view };
         Ok((machine, connections))

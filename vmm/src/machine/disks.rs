@@ -247,6 +247,11 @@ impl MachineDisk {
         }
     }
 
+    /// How many sectors the guest's disk has.
+    pub(super) fn sectors(&self) -> u64 {
+        self.disk.length() / SECTOR_SIZE
+    }
+
     /// The image's path, as the command line has it.
     pub(super) fn path(&self) -> String {
         self.nodes.path()
@@ -254,11 +259,6 @@ impl MachineDisk {
 
     pub(super) fn access(&self) -> Access {
         self.disk.configuration().access
-    }
-
-    /// Its length in sectors.
-    pub(super) fn sectors(&self) -> u64 {
-        self.disk.length() / SECTOR_SIZE
     }
 
     /// What its fault engine shows.

@@ -1,5 +1,6 @@
 //! The rules of the machine's disks, and the commands that change and show them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use faultvisor_devices::block::Errno;
@@ -15,7 +16,6 @@ use faultvisor_schema::{
 
 use super::Machine;
 use super::disks::MachineDisk;
-use crate::cli::Configuration;
 use crate::faults::{self, LogError};
 
 /// Most rules of a machine.
@@ -102,12 +102,20 @@ impl Machine {
     }
 
     /// Gives the disks the rules of the command line, and what they are to do again.
-    pub(super) fn give_faults(&mut self, configuration: &Configuration) -> Result<(), LogError> {
-        if let Some(path) = &configuration.fault_replay {
-            for (device, replay) in faults::read(path, |device| self.disk(device).is_ok())? {
-                if let Ok(disk) = self.disk(&device) {
-                    disk.change_faults(move |engine| engine.replay(replay));
-                }
+    pub(super) fn give_faults(
+        &mut self,
+        given: Vec<(BlockFaultRule, Rule)>,
+        replay: Option<&Path>,
+    ) -> Result<(), LogError> {
+        for (given, rule) in given {
+            self.add_fault(given, rule, || ());
+        }
+        let Some(path) = replay else {
+            return Ok(());
+        };
+        for (device, replay) in faults::read(path, |device| self.disk(device).is_ok())? {
+            if let Ok(disk) = self.disk(&device) {
+                disk.change_faults(move |engine| engine.replay(replay));
             }
         }
         Ok(())
@@ -129,7 +137,11 @@ impl Machine {
             let message = format!("There are {MAX_RULES} rules already");
             return Err(CommandError::generic(message));
         }
-        faults::complete(&mut given, || self.rules.free_id(), faults::any_seed);
+        let seed = match given.seed {
+            Some(seed) => seed,
+            None => seed()?,
+        };
+        faults::complete(&mut given, || self.rules.free_id(), || seed);
         let rule = faults::rule(&given, sectors)
             .map_err(|error| CommandError::generic(error.to_string()))?;
         Ok((given, rule))
@@ -257,6 +269,12 @@ impl Machine {
         let found = self.disks.iter().find(|disk| disk.id() == device);
         found.ok_or_else(|| CommandError::device_not_found(device))
     }
+}
+
+/// A seed for what was given none.
+pub(super) fn seed() -> Result<u64, CommandError> {
+    faults::random_seed()
+        .map_err(|error| CommandError::generic(format!("There is no random number: {error}")))
 }
 
 /// The answer to a command that several threads have to do something for.

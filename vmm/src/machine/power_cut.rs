@@ -88,7 +88,10 @@ fn power_cut(arguments: &BlockPowerCutArguments) -> Result<(PowerCut, Then), Com
         faults::tear_bytes(tear_bytes).map_err(|error| CommandError::generic(error.to_string()))?;
     let cut = PowerCut {
         survival: faults::survival(survive),
-        seed: seed.unwrap_or_else(faults::any_seed),
+        seed: match seed {
+            Some(seed) => seed,
+            None => super::faults::seed()?,
+        },
         tear_bytes,
     };
     Ok((cut, faults::then(then)))

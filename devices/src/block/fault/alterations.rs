@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::decision::{Change, Run};
 use super::judgement::Alteration;
 use crate::block::buffers::GuestBuffers;
-use crate::block::{Backend, Completion, Errno, Operation, Request, SECTOR_SIZE, Token};
+use crate::block::{Backend, Completion, Errno, Operation, Range, Request, SECTOR_SIZE, Token};
 
 /// Tokens of requests that the driver did not send have this bit, and those that it sent do not:
 /// they are counted from zero.
@@ -56,7 +56,7 @@ impl Alterations {
             }
             Alteration::Torn(runs, errno) => {
                 whole.errno = errno;
-                Ok(runs.iter().filter_map(|run| part(request, *run)).collect())
+                Ok(torn(request, &runs))
             }
             Alteration::Misdirect(sector) => {
                 moved(request, sector, backend.length()).map(|moved| vec![moved])
@@ -87,6 +87,12 @@ impl Alterations {
         }
         self.wholes.insert(token, whole);
         None
+    }
+
+    /// Whether none is on its way.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.wholes.is_empty()
     }
 
     /// The ends of requests, from what a backend says has ended.
@@ -125,18 +131,22 @@ impl Whole {
     }
 }
 
-/// Some sectors of a write.
-fn part(request: &Request, run: Run) -> Option<Arc<Request>> {
+/// Some sectors of a write, as writes of their own.
+fn torn(request: &Request, runs: &[Run]) -> Vec<Arc<Request>> {
     let Operation::Write { offset, durability } = request.operation else {
-        return None;
+        return Vec::new();
     };
-    let start = run.first.saturating_mul(SECTOR_SIZE);
-    let buffers = request.buffers.after(usize::try_from(start).ok()?);
-    let buffers = buffers.first(run.count.saturating_mul(SECTOR_SIZE));
-    let offset = offset.saturating_add(start);
-    let operation = Operation::Write { offset, durability };
-    // A replayed log may say anything.
-    (buffers.length() > 0).then(|| Arc::new(Request { operation, buffers }))
+    let bytes = runs.iter().map(|run| Range {
+        offset: run.first.saturating_mul(SECTOR_SIZE),
+        length: run.count.saturating_mul(SECTOR_SIZE),
+    });
+    let parts = request.buffers.parts(bytes).into_iter();
+    let part = |(start, buffers)| {
+        let offset = offset.saturating_add(start);
+        let operation = Operation::Write { offset, durability };
+        Arc::new(Request { operation, buffers })
+    };
+    parts.map(part).collect()
 }
 
 /// The same request at another place.
@@ -165,26 +175,16 @@ impl Change {
     fn apply(&self, data: &GuestBuffers) {
         match self {
             Self::Flip(bits) => {
-                let mut bytes = vec![0; usize::try_from(data.length()).unwrap_or_default()];
-                data.copy_into(&mut bytes);
-                for bit in bits {
-                    let byte = usize::try_from(bit / 8).ok();
-                    if let Some(byte) = byte.and_then(|byte| bytes.get_mut(byte)) {
-                        *byte ^= 1 << (bit % 8);
-                    }
-                }
-                data.copy_from(&bytes);
+                // A log may have them in any order.
+                let mut bits = bits.clone();
+                bits.sort_unstable();
+                data.invert(&bits);
             }
             Self::Overwrite {
                 offset,
                 length,
                 pattern,
-            } => {
-                let target = data.part(*offset, *length);
-                let count = usize::try_from(target.length()).unwrap_or_default();
-                let bytes: Vec<u8> = pattern.iter().copied().cycle().take(count).collect();
-                target.copy_from(&bytes);
-            }
+            } => data.part(*offset, *length).fill_with(pattern),
         }
     }
 }

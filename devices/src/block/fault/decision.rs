@@ -1,7 +1,8 @@
 //! What a rule did to a request, with nothing left to chance: what a log holds, and what can be
 //! done again.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rule::Then;
 use crate::block::{Errno, Operation, PowerCut, Request, SECTOR_SIZE, Survival};
@@ -90,6 +91,7 @@ pub enum Decision {
         /// What the rest follows from.
         seed: u64,
         /// What a torn write ends at a multiple of.
+        #[serde(deserialize_with = "tear_bytes")]
         tear_bytes: u32,
         /// What the machine does then.
         then: Then,
@@ -116,6 +118,20 @@ impl Decision {
     /// Whether rules behind the one that decided this look at the request, too.
     pub fn goes_on(&self) -> bool {
         matches!(self, Self::Delay { .. } | Self::SetState { .. })
+    }
+
+    /// Whether it can be done to such a request. Rules ask before ([`Action::applicable`]); a log may
+    /// say anything.
+    ///
+    /// [`Action::applicable`]: super::Action::applicable
+    pub(super) fn applies_to(&self, operation: RecordedOperation) -> bool {
+        use RecordedOperation::{Read, Write};
+        match self {
+            Self::Corrupt { .. } | Self::Misdirect { .. } => matches!(operation, Read | Write),
+            Self::Torn { .. } => operation == Write,
+            Self::Drop => operation != Read,
+            _ => true,
+        }
     }
 
     /// The power cut that it is, if it is one.
@@ -206,6 +222,17 @@ impl Request {
     }
 }
 
+/// What a torn write ends at a multiple of: what else a log says cannot be done.
+fn tear_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let bytes = u32::deserialize(from)?;
+    if bytes.is_power_of_two() && u64::from(bytes) <= SECTOR_SIZE {
+        Ok(bytes)
+    } else {
+        let text = format!("'tear-bytes' is {bytes}, which is not a power of two up to 512");
+        Err(D::Error::custom(text))
+    }
+}
+
 /// An errno as its number.
 mod number {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -217,7 +244,13 @@ mod number {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Errno, D::Error> {
-        i32::deserialize(from).map(Errno)
+        let number = i32::deserialize(from)?;
+        // What a system call can return.
+        if (1..=4095).contains(&number) {
+            return Ok(Errno(number));
+        }
+        let message = format!("{number} is no errno");
+        Err(serde::de::Error::custom(message))
     }
 }
 
@@ -238,7 +271,11 @@ mod optional_number {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Errno>, D::Error> {
-        Ok(Option::deserialize(from)?.map(Errno))
+        #[derive(Deserialize)]
+        struct Given(#[serde(with = "super::number")] Errno);
+
+        let given: Option<Given> = Option::deserialize(from)?;
+        Ok(given.map(|Given(errno)| errno))
     }
 }
 

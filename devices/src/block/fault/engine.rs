@@ -80,7 +80,9 @@ struct Active {
 pub struct Engine {
     device: String,
     rules: Vec<Active>,
-    index: Index,
+    /// The rules about requests of each kind, by its number. Made when a request is judged: rules
+    /// come by the thousand.
+    indices: Option<[Index; Kinds::EACH.len()]>,
     state: String,
     board: Arc<Board>,
     replay: Option<Replay>,
@@ -91,10 +93,11 @@ pub struct Engine {
 impl Engine {
     /// The engine of the disk of that name.
     pub fn new(device: impl Into<String>, board: Arc<Board>) -> Self {
+        board.show_state(INITIAL_STATE);
         Self {
             device: device.into(),
             rules: Vec::new(),
-            index: Index::default(),
+            indices: None,
             state: INITIAL_STATE.to_owned(),
             board,
             replay: None,
@@ -110,19 +113,19 @@ impl Engine {
     /// Adds a rule behind the others. What it does is counted in `counts`.
     pub fn add(&mut self, rule: Rule, counts: Arc<Counts>) {
         self.rules.push(Active { rule, counts });
-        self.reindex();
+        self.indices = None;
     }
 
     /// Takes the rule of that name away, if there is one.
     pub fn remove(&mut self, id: &str) {
         self.rules.retain(|active| active.rule.id != id);
-        self.reindex();
+        self.indices = None;
     }
 
     /// Takes all rules away, and begins anew.
     pub fn clear(&mut self) {
         self.rules.clear();
-        self.reindex();
+        self.indices = None;
         self.set_state(INITIAL_STATE);
     }
 
@@ -132,36 +135,37 @@ impl Engine {
         self.board.show_state(state);
     }
 
-    /// Does again what a log says, beside what its rules say.
+    /// Does again what a log says: it stands before the rules.
     pub fn replay(&mut self, replay: Replay) {
         self.replay = Some(replay);
-    }
-
-    fn reindex(&mut self) {
-        self.index = Index::new(self.rules.iter().map(|active| active.rule.matching.sectors));
     }
 
     /// What becomes of a request: the `ordinal`th of its disk, shown for the `attempt`th time
     /// after the first.
     pub fn judge(&mut self, ordinal: u64, attempt: u32, request: &Request) -> Judgement {
         let mut judgement = Judgement::none();
-        if let Some(replay) = &mut self.replay {
-            for record in replay.take(ordinal, attempt, request) {
-                judgement.add(record);
-            }
-        }
-        let mut found = std::mem::take(&mut self.found);
-        self.index.find(parts(request), &mut found);
         let mut new_state = None;
+        let replayed = match &mut self.replay {
+            Some(replay) => replay.take(ordinal, attempt, request),
+            None => Vec::new(),
+        };
+        let is_open = replayed
+            .into_iter()
+            .all(|record| judge_by(record, &mut judgement, &mut new_state));
+        let mut found = std::mem::take(&mut self.found);
+        if is_open {
+            let rules = &self.rules;
+            let indices = self.indices.get_or_insert_with(|| indices(rules));
+            let kind = Kinds::of(&request.operation);
+            indices[kind.number()].find(parts(request), &mut found);
+        } else {
+            found.clear();
+        }
         for active in found.iter().filter_map(|&rule| self.rules.get(rule)) {
             let Some(decision) = active.judge(ordinal, attempt, request, &self.state) else {
                 continue;
             };
-            if let Decision::SetState { new_state: state } = &decision {
-                new_state = Some(state.clone());
-            }
-            let goes_on = decision.goes_on();
-            judgement.add(Record {
+            let record = Record {
                 device: self.device.clone(),
                 ordinal,
                 attempt,
@@ -170,8 +174,8 @@ impl Engine {
                 sectors: request.length() / SECTOR_SIZE,
                 id: active.rule.id.clone(),
                 decision,
-            });
-            if !goes_on {
+            };
+            if !judge_by(record, &mut judgement, &mut new_state) {
                 break;
             }
         }
@@ -184,8 +188,27 @@ impl Engine {
     }
 }
 
+/// For each kind of requests, the rules that are about it.
+fn indices(rules: &[Active]) -> [Index; Kinds::EACH.len()] {
+    Kinds::EACH.map(|kind| {
+        let rules = rules.iter().map(|active| &active.rule.matching);
+        let rules = rules.enumerate().filter(|(_, of)| of.kinds.contains(kind));
+        Index::new(rules.map(|(rule, of)| (rule, of.sectors)))
+    })
+}
+
+/// Adds what was decided. Returns whether the next ones look at the request, too.
+fn judge_by(record: Record, judgement: &mut Judgement, new_state: &mut Option<String>) -> bool {
+    if let Decision::SetState { new_state: state } = &record.decision {
+        *new_state = Some(state.clone());
+    }
+    let goes_on = record.decision.goes_on();
+    judgement.add(record);
+    goes_on
+}
+
 impl Active {
-    /// What the rule decides, if it fires. The index has looked at the sectors.
+    /// What the rule decides, if it fires. The index has looked at the kind and the sectors.
     fn judge(
         &self,
         ordinal: u64,
@@ -200,8 +223,7 @@ impl Active {
             ..
         } = &self.rule;
         let length = request.length();
-        let matches = matching.kinds.contains(Kinds::of(&request.operation))
-            && matching.state.as_ref().is_none_or(|of| of == state)
+        let matches = matching.state.as_ref().is_none_or(|of| of == state)
             && (matching.min_bytes..=matching.max_bytes).contains(&length);
         if !matches {
             return None;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decision::{Change, Decision, Record, Run};
-use super::rule::Then;
+use super::rule::{MAX_DELAY, Then};
 use crate::block::{Errno, PowerCut};
 
 /// How a request is performed that is not performed as it was meant.
@@ -63,7 +63,8 @@ impl Judgement {
     pub(super) fn add(&mut self, record: Record) {
         match &record.decision {
             Decision::Delay { microseconds } => {
-                let more = Duration::from_micros(*microseconds);
+                // A log may say anything.
+                let more = Duration::from_micros(*microseconds).min(MAX_DELAY);
                 self.delay = self.delay.saturating_add(more);
             }
             Decision::SetState { .. } => {}

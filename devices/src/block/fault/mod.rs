@@ -15,6 +15,8 @@ mod index;
 mod judgement;
 mod replay;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 pub use alterations::Alterations;
 pub use decision::{Change, Decision, Record, RecordedOperation, Run};

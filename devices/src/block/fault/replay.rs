@@ -38,6 +38,7 @@ impl Replay {
             record.operation == RecordedOperation::of(&request.operation)
                 && record.sector == request.sector()
                 && record.sectors == request.length() / SECTOR_SIZE
+                && record.decision.applies_to(record.operation)
         };
         let (same, other): (Vec<_>, Vec<_>) = records.into_iter().partition(is_the_same);
         if let Some(other) = other.first()

@@ -8,7 +8,7 @@ use super::decision::{Change, Decision, Run};
 use crate::block::chance::Chance;
 use crate::block::{Errno, Operation, Request, SECTOR_SIZE, Survival};
 
-/// Longest delay.
+/// Longest delay that one rule, or one line of a log, asks for.
 pub const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// Most bits that one rule inverts in one request.
@@ -16,6 +16,10 @@ pub const MAX_FLIPPED_BITS: u32 = 1 << 16;
 
 /// Longest pattern, in bytes.
 pub const MAX_PATTERN: usize = 4096;
+
+/// Most coins that are tossed for the sectors of one request. In a request of more than 32 MiB, which
+/// no usual driver sends, several sectors have one together: it would become a million writes.
+const MAX_COINS: u64 = 1 << 16;
 
 /// A set of kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,20 @@ impl Kinds {
     pub const ALL: Self = Self(31);
     /// No request.
     pub const NONE: Self = Self(0);
+
+    /// Each kind, in the order of their numbers.
+    pub(super) const EACH: [Self; 5] = [
+        Self::READ,
+        Self::WRITE,
+        Self::FLUSH,
+        Self::DISCARD,
+        Self::WRITE_ZEROES,
+    ];
+
+    /// The number of the first of them.
+    pub(super) fn number(self) -> usize {
+        self.0.trailing_zeros() as usize
+    }
 
     /// The kind of an operation.
     pub fn of(operation: &Operation) -> Self {
@@ -121,7 +139,10 @@ impl Delay {
     fn draw(&self, chance: &mut Chance) -> u64 {
         match self {
             Self::Fixed(microseconds) => *microseconds,
-            Self::Uniform(least, most) => least + chance.below(most - least + 1),
+            Self::Uniform(least, most) => {
+                let values = most.saturating_sub(*least).saturating_add(1);
+                least.saturating_add(chance.below(values))
+            }
             Self::Percentiles(points) => {
                 let drawn = chance.fraction() * 100.0;
                 let above = points.partition_point(|point| point.percentile <= drawn);
@@ -171,7 +192,9 @@ pub enum Corruption {
 impl Corruption {
     fn draw(&self, length: u64, chance: &mut Chance) -> Change {
         match self {
-            Self::FlipBits(count) => Change::Flip(different(*count, length * 8, chance)),
+            Self::FlipBits(count) => {
+                Change::Flip(different(*count, length.saturating_mul(8), chance))
+            }
             Self::Overwrite {
                 offset,
                 length,
@@ -219,12 +242,18 @@ impl Tear {
                 vec![run(sectors - count, count)]
             }
             Self::Random => {
+                let step = sectors.div_ceil(MAX_COINS).max(1);
                 let mut runs: Vec<Run> = Vec::new();
-                for sector in (0..sectors).filter(|_| chance.coin()) {
-                    match runs.last_mut() {
-                        Some(last) if last.first + last.count == sector => last.count += 1,
-                        _ => runs.push(run(sector, 1)),
+                let mut first = 0;
+                while first < sectors {
+                    let count = step.min(sectors - first);
+                    if chance.coin() {
+                        match runs.last_mut() {
+                            Some(last) if last.first + last.count == first => last.count += count,
+                            _ => runs.push(run(first, count)),
+                        }
                     }
+                    first += count;
                 }
                 runs
             }

@@ -155,7 +155,8 @@ impl Remains {
             return;
         }
         let unit = u64::from(cut.tear_bytes.clamp(1, 512));
-        let length: u64 = change.ranges.iter().map(|range| range.length).sum();
+        let lengths = change.ranges.iter().map(|range| range.length);
+        let length = lengths.fold(0, u64::saturating_add);
         let mut left = chance.below(length.div_ceil(unit)) * unit;
         let mut kept = Vec::new();
         let mut lost = 0;

@@ -15,8 +15,11 @@
 //! stay, not by how far the medium has got, and what comes behind a request that waits for room,
 //! other than reads, waits behind it. Only where the medium fails is it otherwise.
 
+mod at_rest;
+mod backend;
 mod cut;
 mod log;
+mod medium;
 mod owners;
 #[cfg(test)]
 mod tests;
@@ -28,34 +31,11 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
-use vmm_sys_util::eventfd::EventFd;
 
-use super::buffers::GuestBuffers;
-use super::{
-    Backend, Capabilities, Completion, Durability, Errno, Loss, Operation, PowerCut, Range,
-    Request, SECTOR_SIZE, Token,
-};
-use cut::Torn;
-use log::{Change, Log};
-use write_back::{Next, WriteBack};
-
-/// What the medium was asked for.
-enum Work {
-    /// A read, and whether something in the log lies over it.
-    Read(Token, Arc<Request>, Overlaid),
-    /// To write a change back.
-    WriteBack(u64),
-    /// A flush, or the end of a request that is to be durable.
-    Flush(Token),
-    /// A request that is too large for the cache.
-    Through(Token),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Overlaid {
-    Yes,
-    No,
-}
+use super::{Backend, Completion, Durability, Errno, Operation, Range, Request, Token};
+use log::Log;
+use medium::{Overlaid, Work};
+use write_back::WriteBack;
 
 /// What ends when everything up to a change is durable.
 struct Flush {
@@ -126,16 +106,6 @@ impl VolatileCache {
 
     fn end(&mut self, token: Token, result: Result<(), Errno>) {
         self.ended.push(Completion { token, result });
-    }
-
-    fn ask_medium(&mut self, work: Work, request: Arc<Request>) {
-        let number = self.next_work;
-        self.next_work += 1;
-        if matches!(work, Work::Read(_, _, Overlaid::Yes)) {
-            self.overlaid.insert(number);
-        }
-        self.work.insert(number, work);
-        self.medium.submit(Token(number), request);
     }
 
     fn read(&mut self, token: Token, range: Range, request: Arc<Request>) {
@@ -245,132 +215,6 @@ impl VolatileCache {
         self.start_write_back();
     }
 
-    fn start_write_back(&mut self) {
-        while let Some(next) = self.write_back.next(&self.log) {
-            match next {
-                Next::Failed(ordinal, errno) => self.not_written(ordinal, errno),
-                Next::Start(ordinal) => {
-                    if let Some(change) = self.log.get(ordinal) {
-                        let request = Arc::new(change.request());
-                        self.ask_medium(Work::WriteBack(ordinal), request);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A change is not on the medium, and remains in the log: nothing that waits for it is durable.
-    fn not_written(&mut self, ordinal: u64, errno: Errno) {
-        if let Some(change) = self.log.get(ordinal) {
-            self.write_back.failed(ordinal, change, errno);
-        }
-        let first = self
-            .flushes
-            .partition_point(|flush| flush.before <= ordinal);
-        for Flush { token, .. } in self.flushes.split_off(first) {
-            self.end(token, Err(errno));
-        }
-    }
-
-    /// Has the medium flush for whom everything is written back.
-    fn flush_medium(&mut self) {
-        let oldest = self.write_back.oldest().unwrap_or(u64::MAX);
-        let is_ready = |flush: &Flush| flush.before <= oldest;
-        while self.flushes.front().is_some_and(is_ready)
-            && let Some(flush) = self.flushes.pop_front()
-        {
-            let request = Request {
-                operation: Operation::Flush,
-                buffers: GuestBuffers::own(0),
-            };
-            self.ask_medium(Work::Flush(flush.token), Arc::new(request));
-        }
-    }
-
-    /// Removes from the log what no read can miss any more.
-    fn release(&mut self) {
-        let oldest = self.overlaid.first().copied().unwrap_or(u64::MAX);
-        while let Some(&(ordinal, reads)) = self.written.front()
-            && reads <= oldest
-        {
-            self.written.pop_front();
-            let cost = self.log.remove(ordinal);
-            self.write_back.has_left(cost);
-        }
-    }
-
-    /// Takes what the medium has done.
-    fn medium_has_done(&mut self, completions: Vec<Completion>) {
-        if completions.is_empty() {
-            return;
-        }
-        for Completion { token, result } in completions {
-            match self.work.remove(&token.0) {
-                Some(Work::Read(read, request, overlaid)) => {
-                    self.overlaid.remove(&token.0);
-                    if let (Ok(()), Overlaid::Yes) = (result, overlaid) {
-                        self.log.read(place_of(&request), &request.buffers);
-                    }
-                    self.end(read, result);
-                }
-                Some(Work::WriteBack(ordinal)) => {
-                    self.write_back.ended(ordinal);
-                    match result {
-                        Ok(()) => self.written.push_back((ordinal, self.next_work)),
-                        Err(errno) => self.not_written(ordinal, errno),
-                    }
-                }
-                Some(Work::Flush(flush)) => self.end(flush, result),
-                Some(Work::Through(request)) => {
-                    self.through = false;
-                    self.end(request, result);
-                }
-                None => tracing::error!(?token, "the medium of a cache completed twice"),
-            }
-        }
-        self.release();
-        self.advance();
-        self.medium.flush_submissions();
-    }
-
-    /// Waits until the medium has nothing more to do, and nothing waits for it.
-    fn settle(&mut self) {
-        self.medium.flush_submissions();
-        while !self.work.is_empty() {
-            // A wait that was interrupted is one that was short.
-            let _ = self.medium_event.wait(-1, &mut [EpollEvent::default()]);
-            let completions = self.medium.completed();
-            self.medium_has_done(completions);
-        }
-    }
-
-    /// Carries out a request of our own, and waits for its end and for that of everything else.
-    fn perform(&mut self, operation: Operation, buffers: GuestBuffers) -> Result<(), Errno> {
-        self.settle();
-        let before = std::mem::take(&mut self.ended);
-        let request = Request { operation, buffers };
-        self.submit(Token(0), Arc::new(request));
-        self.settle();
-        let ended = std::mem::replace(&mut self.ended, before);
-        self.ring_bell();
-        ended.first().map_or(Err(Errno::EIO), |ended| ended.result)
-    }
-
-    fn flush_now(&mut self) -> Result<(), Errno> {
-        self.perform(Operation::Flush, GuestBuffers::own(0))
-    }
-
-    /// Puts the beginning of a sector on the disk without the rest of it.
-    fn tear(&mut self, torn: &Torn) -> Result<(), Errno> {
-        let offset = torn.offset / SECTOR_SIZE * SECTOR_SIZE;
-        let sector = GuestBuffers::own(512);
-        self.perform(Operation::Read { offset }, sector.clone())?;
-        let begin = usize::try_from(torn.offset - offset).unwrap_or_default();
-        torn.bytes.copy_to(&sector.after(begin), 512);
-        self.log.append(Change::write(offset, sector));
-        Ok(())
-    }
-
     /// Whoever waits for the event must look: something ended without the medium.
     fn ring_bell(&self) {
         if !self.ended.is_empty() {
@@ -388,83 +232,5 @@ fn place_of(request: &Request) -> Range {
     Range {
         offset,
         length: request.buffers.length(),
-    }
-}
-
-impl Backend for VolatileCache {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
-        if i64::try_from(request.end()).is_err() {
-            return self.end(token, Err(Errno::EFBIG));
-        }
-        if let Operation::Read { .. } = request.operation {
-            return self.read(token, place_of(&request), request);
-        }
-        self.queue.push_back((token, request));
-        if self.queue.len() == 1 {
-            self.advance();
-        }
-    }
-
-    fn flush_submissions(&mut self) {
-        self.medium.flush_submissions();
-        self.ring_bell();
-    }
-
-    fn completed(&mut self) -> Vec<Completion> {
-        // Which also clears the event: what ends after this makes it readable again.
-        let completions = self.medium.completed();
-        self.medium_has_done(completions);
-        std::mem::take(&mut self.ended)
-    }
-
-    fn poll(&mut self) -> Vec<Completion> {
-        let completions = self.medium.poll();
-        self.medium_has_done(completions);
-        std::mem::take(&mut self.ended)
-    }
-
-    fn completion_event(&self) -> &EventFd {
-        self.medium.completion_event()
-    }
-
-    fn length(&self) -> u64 {
-        self.medium.length()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.medium.capabilities()
-    }
-
-    fn close(&mut self) {
-        if let Err(errno) = self.flush_now() {
-            tracing::error!("what is left in a disk's write cache cannot be written: {errno}");
-        }
-        self.medium.close();
-    }
-
-    fn resize(&mut self, length: u64) -> Result<(), Errno> {
-        let flushed = self.flush_now();
-        // What is on the medium need not be durable for this.
-        if !self.log.is_empty() {
-            return Err(flushed.err().unwrap_or(Errno::EIO));
-        }
-        self.medium.resize(length)
-    }
-
-    fn power_cut(&mut self, cut: &PowerCut) -> Result<Loss, Errno> {
-        self.settle();
-        let remains = cut::remains(&self.log.take(), cut);
-        self.write_back.forget(&self.log);
-        for change in remains.changes {
-            self.log.append(change);
-        }
-        self.flush_now()?;
-        if let Some(torn) = remains.torn {
-            self.tear(&torn)?;
-            self.flush_now()?;
-        }
-        // A medium with a cache of its own has lost nothing that it was asked to keep.
-        self.medium.power_cut(cut)?;
-        Ok(remains.loss)
     }
 }

@@ -213,6 +213,33 @@ fn without_room_a_write_waits_and_what_comes_behind_it_too() {
     assert_eq!(bench.image.state().flushes, 1);
 }
 
+/// What the medium has found for it may be older than what was written back since.
+#[test]
+fn a_read_never_finds_what_was_before_a_write_that_it_came_after() {
+    for seed in 0..50 {
+        let mut bench = cache(16, 2 * 1280, seed);
+        assert_eq!(put(&mut bench, 0, 1, 1), Ok(()));
+        bench.image.state().hold_reads = true;
+        bench.submit(0, read(0), &[(MIB, 1024)]);
+        let turns = |bench: &mut Bench<_>| {
+            bench.backend.flush_submissions();
+            let ended = (0..30).flat_map(|_| bench.backend.completed());
+            ended.map(|end| end.token.0).collect::<Vec<_>>()
+        };
+        assert!(turns(&mut bench).is_empty());
+        bench.put(0, &[2; 512]);
+        for request in 1..4 {
+            bench.submit(request, write(request * 1024), &[(0, 512)]);
+        }
+        // There is no room for more while the read may need the first write.
+        assert_eq!(turns(&mut bench), [1]);
+        assert_eq!(bench.image.state().bytes[..512], [1; 512]);
+        bench.image.state().hold_reads = false;
+        assert!(bench.wait(3).values().all(Result::is_ok));
+        assert_eq!(bench.get(MIB, 1024), [[1; 512], [0; 512]].concat());
+    }
+}
+
 #[test]
 fn where_the_medium_refuses_to_make_room_the_write_that_needs_it_fails() {
     let mut bench = cache(16, 2 * 1280, 1);

@@ -29,6 +29,10 @@ pub struct State {
     chance: Chance,
     staged: Vec<(Token, Arc<Request>)>,
     started: Vec<(Token, Arc<Request>)>,
+    /// Carried out, and nobody knows yet.
+    done: Vec<(Completion, Arc<Request>)>,
+    /// Of reads, nobody is told.
+    pub hold_reads: bool,
     /// Of so many requests, one fails; none for zero.
     pub one_fails_of: u64,
     /// Writes to this fail.
@@ -49,6 +53,8 @@ impl MemoryMedium {
             chance: Chance::new(seed, [0, 0]),
             staged: Vec::new(),
             started: Vec::new(),
+            done: Vec::new(),
+            hold_reads: false,
             one_fails_of: 0,
             bad: None,
             stuck: false,
@@ -101,6 +107,36 @@ fn place(range: Range) -> std::ops::Range<usize> {
 }
 
 impl State {
+    /// Carries out some of what was started, and tells of some of what was carried out.
+    fn turn(&mut self) -> Vec<Completion> {
+        while !self.started.is_empty() {
+            let at = self.any_of(self.started.len());
+            let (token, request) = self.started.swap_remove(at);
+            let result = self.execute(&request);
+            self.done.push((Completion { token, result }, request));
+            if self.chance.coin() {
+                break;
+            }
+        }
+        let mut completed = Vec::new();
+        while !self.done.is_empty() && self.chance.coin() {
+            let at = self.any_of(self.done.len());
+            if !(self.hold_reads && self.done[at].1.operation.is_read()) {
+                completed.push(self.done.swap_remove(at).0);
+            }
+        }
+        completed
+    }
+
+    /// Requests that have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.started.len() + self.staged.len() + self.done.len()
+    }
+
+    fn any_of(&mut self, count: usize) -> usize {
+        usize::try_from(self.chance.below(count as u64)).unwrap()
+    }
+
     fn execute(&mut self, request: &Request) -> Result<(), Errno> {
         let written = written_by(request);
         let is_bad = |bad: Range| written.iter().any(|range| overlap(*range, bad));
@@ -150,9 +186,9 @@ impl Backend for MemoryMedium {
     fn submit(&mut self, token: Token, request: Arc<Request>) {
         let mut state = lock(&self.state);
         for range in written_by(&request) {
+            let done = state.done.iter().map(|(_, request)| request);
             let others = state.staged.iter().chain(&state.started);
-            for (other, theirs) in others {
-                assert_ne!(*other, token);
+            for theirs in others.map(|(_, request)| request).chain(done) {
                 let clash = written_by(theirs).into_iter().any(|r| overlap(range, r));
                 assert!(!clash, "in no order: {request:?} and {theirs:?}");
             }
@@ -170,20 +206,11 @@ impl Backend for MemoryMedium {
     fn completed(&mut self) -> Vec<Completion> {
         let _ = self.event.read();
         let mut state = lock(&self.state);
-        let mut completed = Vec::new();
         if state.stuck {
-            return completed;
+            return Vec::new();
         }
-        let started = state.started.len() as u64;
-        let count = state.chance.below(started + 1).max(started.min(1));
-        for _ in 0..count {
-            let left = state.started.len() as u64;
-            let at = usize::try_from(state.chance.below(left)).unwrap();
-            let (token, request) = state.started.swap_remove(at);
-            let result = state.execute(&request);
-            completed.push(Completion { token, result });
-        }
-        if !state.started.is_empty() {
+        let completed = state.turn();
+        if !state.started.is_empty() || !state.done.is_empty() {
             self.event.write(1).unwrap();
         }
         completed
@@ -211,13 +238,13 @@ impl Backend for MemoryMedium {
 
     fn close(&mut self) {
         let mut state = lock(&self.state);
-        assert!(state.started.is_empty() && state.staged.is_empty());
+        assert_eq!(state.in_flight(), 0);
         state.closed = true;
     }
 
     fn resize(&mut self, length: u64) -> Result<(), Errno> {
         let mut state = lock(&self.state);
-        assert!(state.started.is_empty() && state.staged.is_empty());
+        assert_eq!(state.in_flight(), 0);
         state.bytes.resize(usize::try_from(length).unwrap(), 0);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod cuts;
+mod media;
 mod medium;
 mod model;
 

@@ -109,7 +109,7 @@ impl Worker {
         match fate {
             Fate::Perform => self.start(token, pending),
             Fate::Alter(alteration) => {
-                self.check_write_threshold(&pending.request);
+                self.check_threshold(&pending.request);
                 let backend = &mut *self.parts.backend;
                 let request = &pending.request;
                 let alterations = &mut self.faults.alterations;

@@ -13,6 +13,16 @@ use crate::virtio::block::Done;
 /// What the draw is for that decides whether a request is done that was on its way.
 const ON_ITS_WAY: u64 = 0x6f6e_7761_7900_0001;
 
+/// What the draw is for that gives each disk its own seed.
+const ON_THIS_DISK: u64 = 0x6469_736b_0000_0001;
+
+/// A number for a name (FNV-1a).
+fn name_number(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |number, byte| {
+        (number ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// What a power cut was to one disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PowerCutReport {
@@ -71,10 +81,11 @@ impl Worker {
         self.faults.power.cut = Some((cut, then));
         let mut waiting = self.faults.drain_parked();
         waiting.extend(self.limiter.drain());
+        let seed = self.own_seed(cut.seed);
         for (token, pending) in waiting {
             let kinds = Kinds::of(&pending.request.operation);
             let changes = !Kinds::READ.with(Kinds::FLUSH).contains(kinds);
-            let is_done = Chance::new(cut.seed, [ON_ITS_WAY, token.0]).coin();
+            let is_done = Chance::new(seed, [ON_ITS_WAY, token.0]).coin();
             if changes && is_done && self.is_on_the_disk(&pending.request) {
                 self.start(token, pending);
             } else {
@@ -92,7 +103,8 @@ impl Worker {
         let Some((cut, then)) = self.faults.power.cut.take() else {
             return;
         };
-        let result = self.parts.backend.power_cut(&cut);
+        let seed = self.own_seed(cut.seed);
+        let result = self.parts.backend.power_cut(&PowerCut { seed, ..cut });
         let id = &self.parts.configuration.id;
         match &result {
             Ok(loss) => tracing::info!(
@@ -108,6 +120,12 @@ impl Worker {
         if let Some(run) = self.faults.power.resume.take() {
             self.resume(run);
         }
+    }
+
+    /// This disk's seed. Two disks that hold the same, as those of a mirror do, do not lose the same.
+    fn own_seed(&self, seed: u64) -> u64 {
+        let id = &self.parts.configuration.id;
+        Chance::new(seed, [ON_THIS_DISK, name_number(id)]).number()
     }
 
     /// Fails what was on its way when the power did: the driver has gone on waiting for it.

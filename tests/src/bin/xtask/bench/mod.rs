@@ -2,6 +2,7 @@
 
 mod block;
 mod boot;
+mod fault;
 mod qmp;
 
 use std::error::Error;
@@ -20,6 +21,8 @@ pub enum Bench {
     Block(block::Options),
     /// How long a VMM takes from exec to the guest's init, and what memory it needs beside the guest's.
     Boot(boot::Options),
+    /// What the fault engine costs a request of a disk.
+    Fault,
     /// How long the monitor's answers and events take, and how much it can take on.
     Qmp(qmp::Options),
 }
@@ -29,6 +32,7 @@ pub fn perform(workspace: &Workspace, bench: &Bench) -> Result<ExitCode, Box<dyn
     match bench {
         Bench::Block(options) => block::perform(workspace, options),
         Bench::Boot(options) => boot::perform(workspace, options),
+        Bench::Fault => fault::perform(workspace),
         Bench::Qmp(options) => qmp::perform(workspace, options),
     }
 }

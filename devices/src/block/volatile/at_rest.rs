@@ -1,0 +1,51 @@
+//! What is done while nothing is in flight, and may wait for the medium.
+
+use std::sync::Arc;
+
+use vmm_sys_util::epoll::EpollEvent;
+
+use super::VolatileCache;
+use super::cut::Torn;
+use super::log::Change;
+use crate::block::buffers::GuestBuffers;
+use crate::block::{Backend, Errno, Operation, Request, SECTOR_SIZE, Token};
+
+impl VolatileCache {
+    /// Waits until the medium has nothing more to do, and nothing waits for it.
+    pub(super) fn settle(&mut self) {
+        self.medium.flush_submissions();
+        while !self.work.is_empty() {
+            // A wait that was interrupted is one that was short.
+            let _ = self.medium_event.wait(-1, &mut [EpollEvent::default()]);
+            let completions = self.medium.completed();
+            self.medium_has_done(completions);
+        }
+    }
+
+    /// Carries out a request of our own, and waits for its end and for that of everything else.
+    fn perform(&mut self, operation: Operation, buffers: GuestBuffers) -> Result<(), Errno> {
+        self.settle();
+        let before = std::mem::take(&mut self.ended);
+        let request = Request { operation, buffers };
+        self.submit(Token(0), Arc::new(request));
+        self.settle();
+        let ended = std::mem::replace(&mut self.ended, before);
+        self.ring_bell();
+        ended.first().map_or(Err(Errno::EIO), |ended| ended.result)
+    }
+
+    pub(super) fn flush_now(&mut self) -> Result<(), Errno> {
+        self.perform(Operation::Flush, GuestBuffers::own(0))
+    }
+
+    /// Puts the beginning of a sector on the disk without the rest of it.
+    pub(super) fn tear(&mut self, torn: &Torn) -> Result<(), Errno> {
+        let offset = torn.offset / SECTOR_SIZE * SECTOR_SIZE;
+        let sector = GuestBuffers::own(512);
+        self.perform(Operation::Read { offset }, sector.clone())?;
+        let begin = usize::try_from(torn.offset - offset).unwrap_or_default();
+        torn.bytes.copy_to(&sector.after(begin), 512);
+        self.log.append(Change::write(offset, sector));
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! What the medium is asked for, and what becomes of it.
+
+use std::sync::Arc;
+
+use super::write_back::Next;
+use super::{Flush, VolatileCache, place_of};
+use crate::block::buffers::GuestBuffers;
+use crate::block::{Completion, Errno, Operation, Request, Token};
+
+/// What the medium was asked for.
+pub(super) enum Work {
+    /// A read, and whether something in the log lies over it.
+    Read(Token, Arc<Request>, Overlaid),
+    /// To write a change back.
+    WriteBack(u64),
+    /// A flush, or the end of a request that is to be durable.
+    Flush(Token),
+    /// A request that is too large for the cache.
+    Through(Token),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overlaid {
+    Yes,
+    No,
+}
+
+impl VolatileCache {
+    pub(super) fn ask_medium(&mut self, work: Work, request: Arc<Request>) {
+        let number = self.next_work;
+        self.next_work += 1;
+        if matches!(work, Work::Read(_, _, Overlaid::Yes)) {
+            self.overlaid.insert(number);
+        }
+        self.work.insert(number, work);
+        self.medium.submit(Token(number), request);
+    }
+
+    pub(super) fn start_write_back(&mut self) {
+        while let Some(next) = self.write_back.next(&self.log) {
+            match next {
+                Next::Failed(ordinal, errno) => self.not_written(ordinal, errno),
+                Next::Start(ordinal) => {
+                    if let Some(change) = self.log.get(ordinal) {
+                        let request = Arc::new(change.request());
+                        self.ask_medium(Work::WriteBack(ordinal), request);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A change is not on the medium, and remains in the log: nothing that waits for it is durable.
+    fn not_written(&mut self, ordinal: u64, errno: Errno) {
+        if let Some(change) = self.log.get(ordinal) {
+            self.write_back.failed(ordinal, change, errno);
+        }
+        let first = self
+            .flushes
+            .partition_point(|flush| flush.before <= ordinal);
+        for Flush { token, .. } in self.flushes.split_off(first) {
+            self.end(token, Err(errno));
+        }
+    }
+
+    /// Has the medium flush for whom everything is written back.
+    pub(super) fn flush_medium(&mut self) {
+        let oldest = self.write_back.oldest().unwrap_or(u64::MAX);
+        let is_ready = |flush: &Flush| flush.before <= oldest;
+        while self.flushes.front().is_some_and(is_ready)
+            && let Some(flush) = self.flushes.pop_front()
+        {
+            let request = Request {
+                operation: Operation::Flush,
+                buffers: GuestBuffers::own(0),
+            };
+            self.ask_medium(Work::Flush(flush.token), Arc::new(request));
+        }
+    }
+
+    /// Removes from the log what no read can miss any more.
+    fn release(&mut self) {
+        let oldest = self.overlaid.first().copied().unwrap_or(u64::MAX);
+        while let Some(&(ordinal, reads)) = self.written.front()
+            && reads <= oldest
+        {
+            self.written.pop_front();
+            let cost = self.log.remove(ordinal);
+            self.write_back.has_left(cost);
+        }
+    }
+
+    /// Takes what the medium has done.
+    pub(super) fn medium_has_done(&mut self, completions: Vec<Completion>) {
+        if completions.is_empty() {
+            return;
+        }
+        for Completion { token, result } in completions {
+            match self.work.remove(&token.0) {
+                Some(Work::Read(read, request, overlaid)) => {
+                    self.overlaid.remove(&token.0);
+                    if let (Ok(()), Overlaid::Yes) = (result, overlaid) {
+                        self.log.read(place_of(&request), &request.buffers);
+                    }
+                    self.end(read, result);
+                }
+                Some(Work::WriteBack(ordinal)) => {
+                    self.write_back.ended(ordinal);
+                    match result {
+                        Ok(()) => self.written.push_back((ordinal, self.next_work)),
+                        Err(errno) => self.not_written(ordinal, errno),
+                    }
+                }
+                Some(Work::Flush(flush)) => self.end(flush, result),
+                Some(Work::Through(request)) => {
+                    self.through = false;
+                    self.end(request, result);
+                }
+                None => tracing::error!(?token, "the medium of a cache completed twice"),
+            }
+        }
+        self.release();
+        self.advance();
+        self.medium.flush_submissions();
+    }
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask bench fault`: what the fault engine costs a request of a disk, with up to 1,000 rules.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use faultvisor_tests::workspace::Workspace;
+
+use crate::cargo;
+
+const BENCHMARK: [&str; 5] = [
+    "bench",
+    "--package",
+    "faultvisor-devices",
+    "--bench",
+    "fault_engine",
+];
+
+/// Runs the benchmark, which says itself what it has measured.
+pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
+    let mut command = cargo::command();
+    command.current_dir(workspace.root()).args(BENCHMARK);
+    let status = command.status()?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

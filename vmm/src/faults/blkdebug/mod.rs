@@ -1,0 +1,244 @@
+//! Files of QEMU's blkdebug driver, as rules.
+//!
+//! What its words mean is in QEMU's `docs/devel/testing/blkdebug.rst`. There, a request raises
+//! events on its way through the block layers, and a rule is about one of them; here, a disk's
+//! request is one event, by whichever of its names.
+
+mod file;
+
+use std::path::Path;
+
+use faultvisor_schema::{
+    BlockFaultErrno, BlockFaultError, BlockFaultOperation, BlockFaultRule, BlockFaultRuleBranch,
+    BlockFaultSetState,
+};
+
+use super::error::{FaultsError, Origin, Problem};
+use super::file::read;
+use super::given::GivenRule;
+use super::key_value::unsigned;
+use crate::cli::switch;
+use file::{Kind, Section, sections};
+
+/// What a rule that says nothing else fails a request with.
+const DEFAULT_ERRNO: u16 = 5;
+
+/// What is wrong with a file, and in which line.
+#[derive(Debug)]
+struct Mistake {
+    line: usize,
+    problem: Problem,
+}
+
+impl Mistake {
+    fn syntax(line: usize, problem: impl Into<String>) -> Self {
+        let problem = Problem::Syntax(problem.into());
+        Self { line, problem }
+    }
+}
+
+/// Reads the file of blkdebug's for a drive.
+///
+/// # Errors
+///
+/// [`FaultsError`] names the file and the line.
+pub fn blkdebug(path: &Path, drive: &str) -> Result<Vec<GivenRule>, FaultsError> {
+    let origin = |line| Origin::File {
+        path: path.to_owned(),
+        line: Some(line),
+    };
+    let text = read(path)?;
+    let rules = understand(&text, drive)
+        .map_err(|mistake| FaultsError::new(origin(mistake.line), mistake.problem))?;
+    let given = rules.into_iter().map(|(line, rule)| GivenRule {
+        rule,
+        origin: origin(line),
+    });
+    Ok(given.collect())
+}
+
+/// An event that requests of a disk raise.
+struct Event {
+    name: &'static str,
+    /// The requests that raise it.
+    by: &'static [BlockFaultOperation],
+    /// When a request raises it, compared with others that it raises.
+    phase: u8,
+    /// Whether the request can still be made to fail.
+    can_fail: bool,
+    /// Whether each request raises it; of the others, the first state is the only one.
+    is_raised: bool,
+}
+
+const fn event(name: &'static str, by: &'static [BlockFaultOperation], phase: u8) -> Event {
+    Event {
+        name,
+        by,
+        phase,
+        can_fail: true,
+        is_raised: true,
+    }
+}
+
+/// The events that an image has that is used as it is. `none` is the one of QEMU's that is raised
+/// when the image is opened, so that its rules are about every request.
+const EVENTS: [Event; 8] = [
+    Event {
+        is_raised: false,
+        ..event("none", BlockFaultOperation::ALL, 0)
+    },
+    event("read_aio", &[BlockFaultOperation::Read], 1),
+    event("write_aio", &[BlockFaultOperation::Write], 1),
+    event("flush_to_os", &[BlockFaultOperation::Flush], 1),
+    event("flush_to_disk", &[BlockFaultOperation::Flush], 2),
+    event("pwritev", &[BlockFaultOperation::Write], 2),
+    event("pwritev_zero", &[BlockFaultOperation::WriteZeroes], 2),
+    Event {
+        can_fail: false,
+        ..event(
+            "pwritev_done",
+            &[BlockFaultOperation::Write, BlockFaultOperation::WriteZeroes],
+            3,
+        )
+    },
+];
+
+/// The rules of a file, in the order in which they have the effect that they have in QEMU, with
+/// their lines.
+fn understand(text: &str, drive: &str) -> Result<Vec<(usize, BlockFaultRule)>, Mistake> {
+    let mut states = Vec::new();
+    let mut errors = Vec::new();
+    for (number, section) in (1..).zip(sections(text)?) {
+        let line = section.line;
+        let kind = section.kind;
+        let (event, rule) = translate(section, format!("blkdebug-{drive}-{number}"), drive)?;
+        match kind {
+            Kind::InjectError => errors.push((event.phase, (line, rule))),
+            Kind::SetState => states.push((event.phase, (line, rule))),
+        }
+    }
+    // Of new states, the one of the latest event counts, and of one event's, the first in the file.
+    // Here it is the last one that counts.
+    states.reverse();
+    states.sort_by_key(|(phase, _)| *phase);
+    // Of errors, that of the latest event, and of one event's, the first in the file. Here, too, it
+    // is the first; states behind it would not be looked at.
+    errors.sort_by_key(|(phase, _)| std::cmp::Reverse(*phase));
+    let all = states.into_iter().chain(errors);
+    Ok(all.map(|(_, rule)| rule).collect())
+}
+
+fn translate(
+    mut section: Section<'_>,
+    id: String,
+    drive: &str,
+) -> Result<(&'static Event, BlockFaultRule), Mistake> {
+    let line = section.line;
+    let missing = || Mistake::syntax(line, "key 'event' is missing");
+    let (at, name) = section.take("event").ok_or_else(missing)?;
+    let refuse = |why: &str| Mistake::syntax(at, format!("event '{name}' {why}"));
+    let found = EVENTS.iter().find(|event| event.name == name);
+    let event = found.ok_or_else(|| refuse("has no counterpart here"))?;
+    let state = number(&mut section, "state")?.filter(|state| *state != 0);
+    let mut rule = BlockFaultRule {
+        id: Some(id),
+        device: drive.to_owned(),
+        operations: Some(event.by.to_vec()),
+        sector: None,
+        sectors: None,
+        state: state.map(|state| state.to_string()),
+        min_bytes: None,
+        max_bytes: None,
+        skip: None,
+        count: None,
+        probability: None,
+        seed: None,
+        action: BlockFaultRuleBranch::Stop,
+    };
+    match section.kind {
+        Kind::InjectError => {
+            if !event.can_fail {
+                return Err(refuse(
+                    "comes when the request is done, too late to fail it",
+                ));
+            }
+            if !event.is_raised {
+                // Raised once, in the first state, and never left again.
+                if state.is_some_and(|state| state != 1) {
+                    return Err(refuse("is raised in state 1 only"));
+                }
+                rule.state = None;
+            }
+            if let Some(operation) = iotype(&mut section, event)? {
+                rule.operations = Some(vec![operation]);
+            }
+            rule.sector = number(&mut section, "sector")?;
+            rule.count = flag(&mut section, "once")?.then_some(1);
+            // Here, no error comes earlier than any other.
+            flag(&mut section, "immediately")?;
+            rule.action = BlockFaultRuleBranch::Error(BlockFaultError {
+                errno: BlockFaultErrno::Number(errno(&mut section)?),
+                after: None,
+            });
+        }
+        Kind::SetState => {
+            if !event.is_raised {
+                return Err(refuse("has no counterpart for [set-state] here"));
+            }
+            let new_state = number(&mut section, "new_state")?.unwrap_or(0);
+            rule.action = BlockFaultRuleBranch::SetState(BlockFaultSetState {
+                new_state: new_state.to_string(),
+            });
+        }
+    }
+    Ok((event, rule))
+}
+
+fn wrong(line: usize, key: &str, value: &str, expected: &str) -> Mistake {
+    Mistake::syntax(line, format!("{key} is '{value}': expected {expected}"))
+}
+
+fn number(section: &mut Section<'_>, key: &str) -> Result<Option<u64>, Mistake> {
+    let Some((line, value)) = section.take(key) else {
+        return Ok(None);
+    };
+    let number = unsigned(value).ok_or_else(|| wrong(line, key, value, "a number"));
+    number.map(Some)
+}
+
+fn errno(section: &mut Section<'_>) -> Result<u16, Mistake> {
+    let Some((line, value)) = section.take("errno") else {
+        return Ok(DEFAULT_ERRNO);
+    };
+    let number = unsigned(value).and_then(|number| u16::try_from(number).ok());
+    number
+        .filter(|number| (1..=4095).contains(number))
+        .ok_or_else(|| wrong(line, "errno", value, "a number from 1 to 4095"))
+}
+
+fn flag(section: &mut Section<'_>, key: &str) -> Result<bool, Mistake> {
+    match section.take(key) {
+        None => Ok(false),
+        Some((line, value)) => switch(value).map_err(|_| wrong(line, key, value, "on or off")),
+    }
+}
+
+/// The one kind of requests that a rule is about, among those that raise the event.
+fn iotype(
+    section: &mut Section<'_>,
+    event: &Event,
+) -> Result<Option<BlockFaultOperation>, Mistake> {
+    let Some((line, value)) = section.take("iotype") else {
+        return Ok(None);
+    };
+    let mut operations = event.by.iter().copied();
+    let found = operations.find(|operation| operation.name() == value);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<_> = event.by.iter().map(|operation| operation.name()).collect();
+        let expected = format!("{}, as the event '{}' has", names.join(", "), event.name);
+        wrong(line, "iotype", value, &expected)
+    })
+}
+
+#[cfg(test)]
+mod tests;

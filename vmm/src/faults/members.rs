@@ -1,0 +1,128 @@
+//! What members a rule has, and of what kind: the schema says it, to whoever asks it at run time.
+
+use faultvisor_schema::{
+    BlockFaultRule, CommandError, Decode, Path, SchemaInfoBranch, SchemaInfoObject, introspection,
+};
+use serde_json::Value;
+
+use super::error::Problem;
+
+/// A type of the schema.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Type(&'static SchemaInfoBranch);
+
+impl Type {
+    /// That of a rule: what `block-fault-add` takes. Types have no names of their own at run time.
+    pub(super) fn rule() -> Option<Self> {
+        match Self::named("block-fault-add")?.0 {
+            SchemaInfoBranch::Command(command) => Self::named(&command.arg_type),
+            _ => None,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let mut all = introspection().iter();
+        let found = all.find(|entity| entity.name == name)?;
+        Some(Self(&found.meta_type))
+    }
+
+    /// What it is.
+    pub(super) fn branch(self) -> &'static SchemaInfoBranch {
+        self.0
+    }
+
+    /// Of an array, what it is an array of.
+    pub(super) fn element(self) -> Option<Self> {
+        match self.0 {
+            SchemaInfoBranch::Array(array) => Self::named(&array.element_type),
+            _ => None,
+        }
+    }
+
+    fn object(self) -> Option<&'static SchemaInfoObject> {
+        match self.0 {
+            SchemaInfoBranch::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Names and types of an object's members: those that it always has, and those that it has in
+    /// this case, or in any.
+    fn members(self, case: Option<&str>) -> Vec<(&'static str, &'static str)> {
+        let Some(object) = self.object() else {
+            return Vec::new();
+        };
+        let own = object.members.iter();
+        let mut members: Vec<_> = own
+            .map(|member| (member.name.as_str(), member.r#type.as_str()))
+            .collect();
+        for variant in object.variants.iter().flatten() {
+            if case.is_none_or(|case| case == variant.case)
+                && let Some(of) = Self::named(&variant.r#type)
+            {
+                members.extend(of.members(None));
+            }
+        }
+        members
+    }
+
+    /// The type of a member, in whatever case the object has it.
+    pub(super) fn member(self, name: &str) -> Option<Self> {
+        let all = self.members(None);
+        let (_, of) = all.into_iter().find(|(member, _)| *member == name)?;
+        Self::named(of)
+    }
+}
+
+/// Why a rule cannot be understood, and which of its members it is about, if that is known.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) problem: Problem,
+    pub(super) key: Option<String>,
+}
+
+impl From<CommandError> for Refused {
+    fn from(error: CommandError) -> Self {
+        Self {
+            problem: error.into(),
+            key: None,
+        }
+    }
+}
+
+/// Understands a rule.
+pub(super) fn decode(value: Value) -> Result<BlockFaultRule, Refused> {
+    if let Value::Object(members) = &value {
+        let action = members.get("action").and_then(Value::as_str);
+        let known = names(action);
+        if let Some(key) = members.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(Refused {
+                problem: unknown(key, action),
+                key: Some(key.clone()),
+            });
+        }
+    }
+    Ok(BlockFaultRule::decode(value, &Path::ROOT)?)
+}
+
+/// The names that a rule with this action can have. One of an action that there is not can have
+/// any: the error is another one.
+fn names(action: Option<&str>) -> Vec<&'static str> {
+    let Some(rule) = Type::rule() else {
+        return Vec::new();
+    };
+    let cases = rule.object().and_then(|object| object.variants.as_ref());
+    let has_case = |action: &&str| cases.into_iter().flatten().any(|of| of.case == *action);
+    let members = rule.members(action.filter(has_case));
+    members.into_iter().map(|(name, _)| name).collect()
+}
+
+fn unknown(key: &str, action: Option<&str>) -> Problem {
+    match action {
+        Some(action) if names(None).contains(&key) => Problem::OfOtherAction {
+            key: key.to_owned(),
+            action: action.to_owned(),
+        },
+        _ => Problem::unknown_key(key, names(action)),
+    }
+}
