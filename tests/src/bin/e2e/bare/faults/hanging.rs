@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use faultvisor_tests::bare::{SOON, content};
+use faultvisor_tests::bare::content;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::path::Path;
 use faultvisor_tests::bare::{Plan, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::matrix::convert;
 use super::{Rig, disk, step_by_step};
