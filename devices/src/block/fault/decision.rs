@@ -192,7 +192,7 @@ pub struct Record {
     pub device: String,
     /// The request's number on its disk, from 1 on.
     pub ordinal: u64,
-    /// How often the request had been about to be performed before.
+    /// How often the request was about to be performed before.
     #[serde(default)]
     pub attempt: u32,
     /// What it asks for.
