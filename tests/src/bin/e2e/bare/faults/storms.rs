@@ -115,6 +115,8 @@ fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
     // With a cache of which all survives, and without one.
     for options in ["aio=io_uring", "aio=threads", "volatile-cache=on"] {
         let mut rig = storm(context, &format!("werror=report,rerror=report,{options}"))?;
+        // So that there is always something on its way.
+        rig.add(json!({ "probability": 0.1, "action": "delay", "microseconds": 2000 }))?;
         let mut seed = 0;
         let cuts = until_over(&mut rig, |rig| {
             seed += 1;
