@@ -59,13 +59,11 @@ impl Faults {
 impl Worker {
     /// Submits a request, unless a rule has something else in mind for it.
     pub(super) fn submit(&mut self, token: Token, mut pending: Pending) {
-        if std::mem::take(&mut pending.is_judged) {
-            return self.start(token, pending);
-        }
+        let is_judged = std::mem::take(&mut pending.is_judged);
         // Counted without rules, too: a repeated log names attempts before there was one.
         let attempt = pending.attempt;
-        pending.attempt = attempt.saturating_add(1);
-        if self.faults.engine.is_idle() {
+        pending.attempt = attempt.saturating_add(u32::from(!is_judged));
+        if self.faults.engine.is_idle() || is_judged {
             self.start(token, pending);
         } else {
             self.judge(token, attempt, pending);
