@@ -99,7 +99,11 @@ impl<'de> Deserialize<'de> for Members {
 }
 
 /// Any JSON value, but no object that says one thing twice.
-pub(crate) struct Strict(pub(crate) Value);
+#[derive(Debug)]
+pub struct Strict(
+    /// The value.
+    pub Value,
+);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

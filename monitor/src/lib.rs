@@ -48,6 +48,7 @@ mod waiting;
 pub use address::{AddressError, ListenAddress};
 pub use inbox::Reply;
 pub use inherited::InheritedError;
+pub use json::Strict;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use socket::{BindError, LocalAddress};
 

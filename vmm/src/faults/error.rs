@@ -10,6 +10,12 @@ use faultvisor_schema::CommandError;
 /// How much of a text an error shows.
 const SHOWN: usize = 40;
 
+/// How long an error can be, in bytes.
+const MAX_LINE: usize = 1000;
+
+/// Longest key for which another one is looked for that it may stand for.
+const MAX_MISSPELT: usize = 64;
+
 /// Why a rule cannot be one, in a sentence that names the member and its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
@@ -120,6 +126,23 @@ impl RuleError {
     }
 }
 
+/// A text as one line that people can still read, whatever was quoted in it.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.chars() {
+        if line.len() > MAX_LINE {
+            line.push('…');
+            break;
+        }
+        if character.is_control() {
+            line.extend(character.escape_debug());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
 /// A number as people write it: 2 and not 2.0, 1e300 and not 300 zeroes.
 pub(super) fn plain(value: f64) -> String {
     let text = format!("{value:?}");
@@ -163,7 +186,7 @@ impl fmt::Display for Origin {
 
 /// Why the rules that a machine was given cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{origin}: {problem}")]
+#[error("{origin}: {}", one_line(&problem.to_string()))]
 pub struct FaultsError {
     origin: Origin,
     problem: Box<Problem>,
@@ -241,9 +264,27 @@ pub enum Problem {
 impl Problem {
     /// [`Problem::UnknownKey`], with the nearest of the known ones.
     pub(super) fn unknown_key<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let is_word = key.len() <= MAX_MISSPELT;
+        let nearest = is_word.then(|| nearest(key, known)).flatten();
         Self::UnknownKey {
             key: key.to_owned(),
-            nearest: nearest(key, known).map(str::to_owned),
+            nearest: nearest.map(str::to_owned),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_of_some_length() {
+        let error = |key: &str| {
+            let problem = Problem::unknown_key(key, ["count"]);
+            FaultsError::new(Origin::Option("fault"), problem).to_string()
+        };
+        assert_eq!(error("a\nb\u{1b}"), "--fault: unknown key 'a\\nb\\u{1b}'");
+        let long = error(&"ä".repeat(10_000_000));
+        assert!(long.len() < 1100 && long.ends_with("ä…"), "{long}");
     }
 }

@@ -106,3 +106,68 @@ pub fn random_seed() -> io::Result<u64> {
     getrandom(&mut bytes, GetRandomFlags::empty())?;
     Ok(u64::from_ne_bytes(bytes) >> 11)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(texts: &[&str]) -> Vec<GivenRule> {
+        texts.iter().map(|text| option(text).unwrap()).collect()
+    }
+
+    fn sectors(disk: &str) -> Option<u64> {
+        match disk {
+            "small" => Some(8),
+            "large" => Some(16),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn rules_without_a_name_or_a_seed_get_their_own() {
+        let given = given(&[
+            "device=small,action=hang",
+            "device=large,action=hang,id=fault0,seed=7",
+            "device=large,action=hang,seed=8",
+        ]);
+        let resolved = resolve(&given, sectors).unwrap();
+        let ids: Vec<_> = resolved.iter().map(|(_, rule)| rule.id.as_str()).collect();
+        assert_eq!(ids, ["fault1", "fault0", "fault2"]);
+        for (shown, rule) in &resolved {
+            assert_eq!(shown.id.as_ref(), Some(&rule.id));
+            assert_eq!(shown.seed, Some(rule.seed));
+        }
+        let seeds: Vec<_> = resolved.iter().map(|(_, rule)| rule.seed).collect();
+        assert_eq!(seeds[1..], [7, 8]);
+        assert!(seeds[0] < 1 << 53);
+    }
+
+    #[test]
+    fn a_part_of_a_disk_has_to_be_on_that_disk() {
+        let given = given(&[
+            "device=large,action=hang,sector=8",
+            "device=small,action=hang,sector=8",
+        ]);
+        assert!(resolve(&given[..1], sectors).is_ok());
+        let error = resolve(&given, sectors).unwrap_err().to_string();
+        assert_eq!(error, "--fault: sector 8 is not on the disk, which has 8");
+    }
+
+    #[test]
+    fn a_rule_needs_a_disk_and_a_name_that_no_other_has() {
+        let error = |texts: &[&str]| {
+            let refused = check(&given(texts), |disk| sectors(disk).is_some());
+            refused.unwrap_err().to_string()
+        };
+        let other = ["device=other,action=hang"];
+        assert_eq!(error(&other), "--fault: there is no drive 'other'");
+        let unknown = resolve(&given(&other), sectors).unwrap_err();
+        assert_eq!(unknown.to_string(), error(&other));
+        let same = [
+            "device=small,action=hang,id=a",
+            "device=large,action=hang,id=a",
+        ];
+        let expected = "--fault: the id 'a' is that of another rule (--fault)";
+        assert_eq!(error(&same), expected);
+    }
+}

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use faultvisor_monitor::Strict;
 use faultvisor_monitor::option_syntax::split;
 use faultvisor_schema::{BlockFaultRule, JSONType, SchemaInfoBranch};
 use serde_json::{Map, Number, Value};
 
 use super::error::Problem;
 use super::members::{Type, decode};
+
+/// Most names with dots between them that a key can have; no rule has as many.
+const MAX_NAMES: usize = 8;
 
 /// What stands behind a key: a value, or more keys behind a dot.
 #[derive(Debug)]
@@ -19,7 +23,9 @@ enum Node {
 /// Understands the value of `--fault`.
 pub(super) fn parse(text: &str) -> Result<BlockFaultRule, Problem> {
     let value = if text.starts_with('{') {
-        serde_json::from_str(text).map_err(|error| Problem::Syntax(error.to_string()))?
+        let read = serde_json::from_str::<Strict>(text);
+        let Strict(value) = read.map_err(|error| Problem::Syntax(error.to_string()))?;
+        value
     } else {
         let mut rule = BTreeMap::new();
         for part in split(text) {
@@ -36,6 +42,9 @@ fn insert(rule: &mut BTreeMap<String, Node>, part: &str) -> Result<(), Problem> 
     let Some((key, value)) = part.split_once('=') else {
         return Err(Problem::NoValue(part.to_owned()));
     };
+    if key.split('.').count() > MAX_NAMES {
+        return Err(Problem::unknown_key(key, []));
+    }
     let twice = || Problem::Twice(key.to_owned());
     let (keys, last) = match key.rsplit_once('.') {
         Some((keys, last)) => (keys.split('.').collect(), last),
@@ -280,8 +289,12 @@ mod tests {
             error(gap),
             "key 'operations.2' is given without 'operations.1'"
         );
+        let deep = format!("device=d,{}=1", "a.".repeat(100_000));
+        assert!(error(&deep).starts_with("unknown key 'a.a."));
         let json = error("{\"device\": }");
         assert_eq!(json, "expected value at line 1 column 12");
+        let json = error("{\"device\": \"a\", \"device\": \"b\" }");
+        assert!(json.starts_with("duplicate key 'device'"), "{json}");
     }
 
     proptest! {

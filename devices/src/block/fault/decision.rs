@@ -192,7 +192,7 @@ pub struct Record {
     pub device: String,
     /// The request's number on its disk, from 1 on.
     pub ordinal: u64,
-    /// How often the request had been shown to the rules before.
+    /// How often the request was about to be performed before.
     #[serde(default)]
     pub attempt: u32,
     /// What it asks for.
@@ -244,7 +244,13 @@ mod number {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Errno, D::Error> {
-        i32::deserialize(from).map(Errno)
+        let number = i32::deserialize(from)?;
+        // What a system call can return.
+        if (1..=4095).contains(&number) {
+            return Ok(Errno(number));
+        }
+        let message = format!("{number} is no errno");
+        Err(serde::de::Error::custom(message))
     }
 }
 
@@ -265,7 +271,11 @@ mod optional_number {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Errno>, D::Error> {
-        Ok(Option::deserialize(from)?.map(Errno))
+        #[derive(Deserialize)]
+        struct Given(#[serde(with = "super::number")] Errno);
+
+        let given: Option<Given> = Option::deserialize(from)?;
+        Ok(given.map(|Given(errno)| errno))
     }
 }
 

@@ -80,8 +80,9 @@ struct Active {
 pub struct Engine {
     device: String,
     rules: Vec<Active>,
-    /// The rules about requests of each kind, by its number.
-    indices: [Index; Kinds::EACH.len()],
+    /// The rules about requests of each kind, by its number. Made when a request is judged: rules
+    /// come by the thousand.
+    indices: Option<[Index; Kinds::EACH.len()]>,
     state: String,
     board: Arc<Board>,
     replay: Option<Replay>,
@@ -96,7 +97,7 @@ impl Engine {
         Self {
             device: device.into(),
             rules: Vec::new(),
-            indices: Default::default(),
+            indices: None,
             state: INITIAL_STATE.to_owned(),
             board,
             replay: None,
@@ -112,19 +113,19 @@ impl Engine {
     /// Adds a rule behind the others. What it does is counted in `counts`.
     pub fn add(&mut self, rule: Rule, counts: Arc<Counts>) {
         self.rules.push(Active { rule, counts });
-        self.reindex();
+        self.indices = None;
     }
 
     /// Takes the rule of that name away, if there is one.
     pub fn remove(&mut self, id: &str) {
         self.rules.retain(|active| active.rule.id != id);
-        self.reindex();
+        self.indices = None;
     }
 
     /// Takes all rules away, and begins anew.
     pub fn clear(&mut self) {
         self.rules.clear();
-        self.reindex();
+        self.indices = None;
         self.set_state(INITIAL_STATE);
     }
 
@@ -137,14 +138,6 @@ impl Engine {
     /// Does again what a log says: it stands before the rules.
     pub fn replay(&mut self, replay: Replay) {
         self.replay = Some(replay);
-    }
-
-    fn reindex(&mut self) {
-        for (index, kind) in self.indices.iter_mut().zip(Kinds::EACH) {
-            let rules = self.rules.iter().map(|active| &active.rule.matching);
-            let rules = rules.enumerate().filter(|(_, of)| of.kinds.contains(kind));
-            *index = Index::new(rules.map(|(rule, of)| (rule, of.sectors)));
-        }
     }
 
     /// What becomes of a request: the `ordinal`th of its disk, shown for the `attempt`th time
@@ -161,8 +154,10 @@ impl Engine {
             .all(|record| judge_by(record, &mut judgement, &mut new_state));
         let mut found = std::mem::take(&mut self.found);
         if is_open {
+            let rules = &self.rules;
+            let indices = self.indices.get_or_insert_with(|| indices(rules));
             let kind = Kinds::of(&request.operation);
-            self.indices[kind.number()].find(parts(request), &mut found);
+            indices[kind.number()].find(parts(request), &mut found);
         } else {
             found.clear();
         }
@@ -191,6 +186,15 @@ impl Engine {
         }
         judgement
     }
+}
+
+/// For each kind of requests, the rules that are about it.
+fn indices(rules: &[Active]) -> [Index; Kinds::EACH.len()] {
+    Kinds::EACH.map(|kind| {
+        let rules = rules.iter().map(|active| &active.rule.matching);
+        let rules = rules.enumerate().filter(|(_, of)| of.kinds.contains(kind));
+        Index::new(rules.map(|(rule, of)| (rule, of.sectors)))
+    })
 }
 
 /// Adds what was decided. Returns whether the next ones look at the request, too.

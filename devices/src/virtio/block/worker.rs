@@ -77,7 +77,7 @@ struct Pending {
     /// When it was to be submitted, the last time. It may have had to wait for that.
     submitted: Instant,
     answer: Answer,
-    /// How often it has been shown to the fault engine.
+    /// How often it was about to be performed before.
     attempt: u32,
     /// It needs no other look.
     is_judged: bool,

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use faultvisor_devices::block::fault::{Board, Engine};
+use faultvisor_devices::block::buffers::GuestBuffers;
+use faultvisor_devices::block::fault::{Board, Engine, Fate};
+use faultvisor_devices::block::{Durability, Operation, Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 use super::*;
 use crate::faults::{complete, rule};
@@ -105,16 +108,51 @@ fn states_come_before_errors_and_the_first_of_the_file_wins() {
     assert_eq!(ids[6], "blkdebug-disk0-1");
 }
 
-#[test]
-fn an_engine_takes_the_rules_of_the_manuals_example() {
-    let text = "[set-state]\nevent = \"write_aio\"\nstate = \"1\"\nnew_state = \"2\"\n\n\
-                [inject-error]\nevent = \"write_aio\"\nstate = \"2\"\nerrno = \"5\"\n";
+/// What becomes of writes (`w`) and flushes (`f`), one after the other: the errno of each, or 0.
+fn fates(text: &str, requests: &str) -> Vec<i32> {
     let mut engine = Engine::new("disk0", Arc::new(Board::default()));
     for (_, mut given) in understand(text, "disk0").unwrap() {
         complete(&mut given, String::new, || 1);
         engine.add(rule(&given, 128).unwrap(), Arc::default());
     }
-    assert!(!engine.is_idle());
+    let memory = Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 4096)]).unwrap());
+    let fate = |(ordinal, kind)| {
+        let operation = match kind {
+            'w' => Operation::Write {
+                offset: 0,
+                durability: Durability::Cached,
+            },
+            _ => Operation::Flush,
+        };
+        let buffers = GuestBuffers::none(&memory);
+        match engine
+            .judge(ordinal, 0, &Request { operation, buffers })
+            .fate
+        {
+            Fate::Perform => 0,
+            Fate::Fail(errno) => errno.0,
+            other => panic!("{other:?}"),
+        }
+    };
+    (1..).zip(requests.chars()).map(fate).collect()
+}
+
+#[test]
+fn the_manuals_example_fails_the_second_write_and_those_behind_it() {
+    let text = "[set-state]\nevent = \"write_aio\"\nstate = \"1\"\nnew_state = \"2\"\n\n\
+                [inject-error]\nevent = \"write_aio\"\nstate = \"2\"\nerrno = \"5\"\n";
+    assert_eq!(fates(text, "wfww"), [0, 0, 5, 5]);
+    let once = format!("{text}once = \"on\"\n");
+    assert_eq!(fates(&once, "wfww"), [0, 0, 5, 0]);
+}
+
+#[test]
+fn an_error_does_not_keep_the_state_from_changing() {
+    let text = "[inject-error]\nevent = \"write_aio\"\nstate = \"1\"\nerrno = \"28\"\n\
+                [set-state]\nevent = \"write_aio\"\nnew_state = \"2\"\n\
+                [set-state]\nevent = \"write_aio\"\nnew_state = \"3\"\n\
+                [inject-error]\nevent = \"flush_to_disk\"\nstate = \"2\"\n";
+    assert_eq!(fates(text, "fwfw"), [0, 28, 5, 0]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use faultvisor_monitor::Strict;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -15,11 +16,13 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 pub(super) fn entries(text: &str, lines: &Lines) -> Result<Vec<Entry>, Mistake> {
     let malformed = |error: serde_json::Error| {
         let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
+        let message = message
+            .rsplit_once(" at line ")
+            .map_or(message.as_str(), |(text, _)| text);
         Mistake::syntax(error.line().max(1), message)
     };
     // What goes wrong in a part would be counted from where the part begins.
-    serde_json::from_str::<Value>(text).map_err(malformed)?;
+    serde_json::from_str::<Strict>(text).map_err(malformed)?;
     let profile: &RawValue = serde_json::from_str(text).map_err(malformed)?;
     let line = |of: &RawValue| lines.line(offset(text, of));
     let mut rules = profile;

@@ -172,6 +172,11 @@ fn a_mistake_in_json_is_named_with_its_line() {
             with("\"count\": 0"),
             "p.json:2: 'count' is 0, which lets the rule never fire",
         ),
+        (
+            with("\"device\":\n\"disk0\""),
+            // Where the object ends.
+            "p.json:6: duplicate key 'device'",
+        ),
         (with("\"seed\": 1,"), "p.json:5: trailing comma"),
         (
             error("p.json", "{ \"rules\":\n[] }"),

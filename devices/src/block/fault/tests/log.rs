@@ -121,6 +121,21 @@ fn each_operation_has_its_name() {
 }
 
 #[test]
+fn an_errno_is_one_that_a_system_call_returns() {
+    for number in ["0", "-5", "4096"] {
+        let line = format!(
+            r#"{{"device":"d","ordinal":1,"operation":"read","sector":0,"sectors":0,"id":"r","action":"error","errno":{number},"after":false}}"#
+        );
+        let error = serde_json::from_str::<Record>(&line).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("{number} is no errno"))
+        );
+    }
+}
+
+#[test]
 fn a_line_may_leave_out_the_first_attempt_and_an_errno_that_is_none() {
     let line = r#"{"device":"disk0","ordinal":1,"operation":"write","sector":2048,"sectors":8,"id":"rule","action":"torn","keep":[]}"#;
     let torn = Decision::Torn {
@@ -168,7 +183,7 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
 
 /// Any decision that a line can have.
 pub(super) fn decision() -> impl Strategy<Value = Decision> {
-    let errno = || any::<i32>().prop_map(Errno);
+    let errno = || (1..4096_i32).prop_map(Errno);
     let survive = prop::sample::select(vec![
         Survival::None,
         Survival::All,

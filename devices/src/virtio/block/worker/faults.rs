@@ -58,21 +58,20 @@ impl Faults {
 
 impl Worker {
     /// Submits a request, unless a rule has something else in mind for it.
-    pub(super) fn submit(&mut self, token: Token, pending: Pending) {
-        if self.faults.engine.is_idle() {
+    pub(super) fn submit(&mut self, token: Token, mut pending: Pending) {
+        let is_judged = std::mem::take(&mut pending.is_judged);
+        // Counted without rules, too: a repeated log names attempts before there was one.
+        let attempt = pending.attempt;
+        pending.attempt = attempt.saturating_add(u32::from(!is_judged));
+        if self.faults.engine.is_idle() || is_judged {
             self.start(token, pending);
         } else {
-            self.judge(token, pending);
+            self.judge(token, attempt, pending);
         }
     }
 
-    fn judge(&mut self, token: Token, mut pending: Pending) {
-        if std::mem::take(&mut pending.is_judged) {
-            return self.start(token, pending);
-        }
+    fn judge(&mut self, token: Token, attempt: u32, pending: Pending) {
         let ordinal = token.0 + 1;
-        let attempt = pending.attempt;
-        pending.attempt = attempt.saturating_add(1);
         let engine = &mut self.faults.engine;
         let judgement = engine.judge(ordinal, attempt, &pending.request);
         let Judgement {
@@ -80,15 +79,25 @@ impl Worker {
             delay,
             fate,
         } = judgement;
-        for record in &records {
-            self.parts.observer.fault_injected(record);
-        }
+        let tell = |worker: &Self| {
+            let observer = &worker.parts.observer;
+            records
+                .iter()
+                .for_each(|record| observer.fault_injected(record));
+        };
         if !delay.is_zero() {
-            let until = pending.submitted.checked_add(delay);
+            tell(self);
+            // Not from its arrival on: it may have had to wait for the disk's limits before.
+            let now = Instant::now();
             // There is no moment that late.
-            let until = until.unwrap_or(pending.submitted);
+            let until = now.checked_add(delay).unwrap_or(now);
             self.faults.parked.delay(until, token, pending, fate);
+        } else if matches!(fate, Fate::Hang(_)) {
+            // Whoever hears of it and asks what hangs is to find it.
+            self.act(token, pending, fate);
+            tell(self);
         } else {
+            tell(self);
             self.act(token, pending, fate);
         }
     }
@@ -98,6 +107,7 @@ impl Worker {
         match fate {
             Fate::Perform => self.start(token, pending),
             Fate::Alter(alteration) => {
+                self.check_threshold(&pending.request);
                 let backend = &mut *self.parts.backend;
                 let request = &pending.request;
                 let alterations = &mut self.faults.alterations;

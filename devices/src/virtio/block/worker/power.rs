@@ -81,10 +81,11 @@ impl Worker {
         self.faults.power.cut = Some((cut, then));
         let mut waiting = self.faults.drain_parked();
         waiting.extend(self.limiter.drain());
+        let seed = self.own_seed(cut.seed);
         for (token, pending) in waiting {
             let kinds = Kinds::of(&pending.request.operation);
             let changes = !Kinds::READ.with(Kinds::FLUSH).contains(kinds);
-            let is_done = Chance::new(cut.seed, [ON_ITS_WAY, token.0]).coin();
+            let is_done = Chance::new(seed, [ON_ITS_WAY, token.0]).coin();
             if changes && is_done && self.is_on_the_disk(&pending.request) {
                 self.start(token, pending);
             } else {
@@ -102,10 +103,9 @@ impl Worker {
         let Some((cut, then)) = self.faults.power.cut.take() else {
             return;
         };
-        let id = &self.parts.configuration.id;
-        // Two disks that hold the same, as those of a mirror do, do not lose the same.
-        let seed = Chance::new(cut.seed, [ON_THIS_DISK, name_number(id)]).number();
+        let seed = self.own_seed(cut.seed);
         let result = self.parts.backend.power_cut(&PowerCut { seed, ..cut });
+        let id = &self.parts.configuration.id;
         match &result {
             Ok(loss) => tracing::info!(
                 "disk '{id}': power cut, {} writes lost, {} sectors of them",
@@ -120,6 +120,12 @@ impl Worker {
         if let Some(run) = self.faults.power.resume.take() {
             self.resume(run);
         }
+    }
+
+    /// This disk's seed. Two disks that hold the same, as those of a mirror do, do not lose the same.
+    fn own_seed(&self, seed: u64) -> u64 {
+        let id = &self.parts.configuration.id;
+        Chance::new(seed, [ON_THIS_DISK, name_number(id)]).number()
     }
 
     /// Fails what was on its way when the power did: the driver has gone on waiting for it.

@@ -45,12 +45,17 @@ impl Worker {
 
     /// Gives a request to the backend.
     pub(super) fn start(&mut self, token: Token, pending: Pending) {
-        if let Some(exceeded) = self.parts.write_threshold.check(&pending.request) {
-            self.parts.observer.write_threshold_exceeded(exceeded);
-        }
+        self.check_threshold(&pending.request);
         let request = Arc::clone(&pending.request);
         self.parts.backend.submit(token, request);
         self.in_flight.insert(token, pending);
+    }
+
+    /// Tells of a request that is about to be performed past the mark for writes.
+    pub(super) fn check_threshold(&self, request: &Request) {
+        if let Some(exceeded) = self.parts.write_threshold.check(request) {
+            self.parts.observer.write_threshold_exceeded(exceeded);
+        }
     }
 
     /// Keeps a request until the machine is continued.

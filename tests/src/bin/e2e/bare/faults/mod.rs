@@ -1,0 +1,205 @@
+//! Faults: the rules that a client gives a disk, what the guest sees of them, and what the client does.
+
+pub mod alterations;
+pub mod breakpoints;
+pub mod chance;
+pub mod conditions;
+pub mod delays;
+pub mod hanging;
+pub mod matrix;
+mod nonsense;
+pub mod power_cut;
+pub mod refused;
+pub mod resets;
+pub mod storms;
+pub mod survivors;
+pub mod volatile;
+
+use std::path::PathBuf;
+
+use faultvisor_tests::bare::{BareMachine, Plan, Report, SOON};
+use faultvisor_tests::qmp::{Qmp, QmpError};
+use faultvisor_tests::suite::{Context, Failure};
+use faultvisor_tests::{check, check_eq};
+use serde_json::{Value, json};
+
+/// A machine whose first disk is "d0", and a client that hears what it has asked for and nothing else.
+struct Rig {
+    machine: BareMachine,
+    client: Qmp,
+    /// The connections to all injected faults, and to those of the first disk.
+    injected: [Value; 2],
+    /// What the guest's first step says, which is to set the disk up.
+    setup: Report,
+}
+
+impl Rig {
+    /// Starts the machine, and waits for the guest's first `choose`.
+    fn start(plan: Plan<'_>) -> Result<Self, Failure> {
+        let mut machine = plan.start()?;
+        // It runs by then, and whatever is told of comes of what the test does.
+        let setup = machine.report("setup")?;
+        machine.report("choose")?;
+        let mut client = machine.raw_client()?;
+        client.next_message("greeting", SOON)?;
+        client.execute("disable-default-events", None, SOON)?;
+        client.execute("qmp_capabilities", None, SOON)?;
+        for event in [
+            "block-io-error",
+            "block-power-cut",
+            "stop",
+            "resume",
+            "reset",
+        ] {
+            client.execute(&format!("get-{event}-event"), None, SOON)?;
+        }
+        let event = "get-block-fault-injected-event";
+        let injected = [
+            client.execute(event, None, SOON)?,
+            client.execute(event, Some(json!({ "device": "d0" })), SOON)?,
+        ];
+        Ok(Self {
+            machine,
+            client,
+            injected,
+            setup,
+        })
+    }
+
+    /// Lets the guest go on.
+    fn go(&mut self) -> Result<(), Failure> {
+        Ok(self.machine.machine.type_text("c")?)
+    }
+
+    /// The guest's report of its next request or burst.
+    fn done(&mut self) -> Result<Report, Failure> {
+        self.machine.report("done")
+    }
+
+    /// Does what is done at once, without arguments.
+    fn simply(&mut self, command: &str) -> Result<Value, Failure> {
+        Ok(self.client.execute(command, None, SOON)?)
+    }
+
+    fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, Failure> {
+        Ok(self.client.execute(command, Some(arguments), SOON)?)
+    }
+
+    /// Adds a rule; "device" is "d0" unless it says something else.
+    fn add(&mut self, rule: Value) -> Result<Value, Failure> {
+        self.execute("block-fault-add", of_d0(rule))
+    }
+
+    /// Fails unless a command is refused; returns the class of the error and what it says.
+    fn refused(&mut self, command: &str, arguments: &Value) -> Result<(String, String), Failure> {
+        match self.client.execute(command, Some(arguments.clone()), SOON) {
+            Err(QmpError::Command { class, desc }) => Ok((class, desc)),
+            other => Err(Failure::new(format!("{command} {arguments}: {other:?}"))),
+        }
+    }
+
+    /// What `query-block-faults` says of the first disk.
+    fn faults(&mut self) -> Result<Value, Failure> {
+        Ok(self.simply("query-block-faults")?[0].take())
+    }
+
+    /// How many requests hang.
+    fn hanging(&mut self) -> Result<usize, Failure> {
+        let faults = self.faults()?;
+        Ok(faults["hanging"].as_array().map_or(0, Vec::len))
+    }
+
+    /// Waits until so many requests hang.
+    fn wait_for_hanging(&mut self, count: usize) -> Result<(), Failure> {
+        let deadline = std::time::Instant::now() + SOON;
+        loop {
+            let found = self.hanging()?;
+            if found == count {
+                return Ok(());
+            }
+            check!(
+                found < count && std::time::Instant::now() < deadline,
+                "{found} requests hang, not {count}"
+            );
+        }
+    }
+
+    /// Releases what hangs, and fails unless it is so many.
+    fn release(&mut self, arguments: Value, count: usize) -> Result<(), Failure> {
+        let answer = self.execute("block-fault-release", of_d0(arguments))?;
+        check_eq!(answer, json!({ "released": count }));
+        Ok(())
+    }
+
+    /// The next event, which has to be this one.
+    fn event(&mut self, name: &str) -> Result<Value, Failure> {
+        let event = self.client.next_event(SOON)?;
+        check!(event["event"] == name, "{event} came, and not {name}");
+        Ok(event)
+    }
+
+    /// The next injected fault, of which both connections tell.
+    fn injected(&mut self) -> Result<Value, Failure> {
+        const NAME: &str = "BLOCK_FAULT_INJECTED";
+        let (first, second) = (self.event(NAME)?, self.event(NAME)?);
+        check_eq!(first["data"], second["data"]);
+        let mut tags = [first["tag"].clone(), second["tag"].clone()];
+        if tags[0] == self.injected[1] {
+            tags.reverse();
+        }
+        check_eq!(tags, self.injected);
+        Ok(first["data"].clone())
+    }
+
+    /// Nothing has happened that was not asked for. What has is told before this is answered.
+    fn is_quiet(&mut self) -> Result<(), Failure> {
+        self.simply("query-status")?;
+        let events = self.client.take_events();
+        check!(events.is_empty(), "nobody expected {events:?}");
+        Ok(())
+    }
+
+    /// Stops the machine; the disks are at rest then.
+    fn stop(&mut self) -> Result<(), Failure> {
+        self.simply("stop")?;
+        self.event("STOP").map(drop)
+    }
+
+    fn cont(&mut self) -> Result<(), Failure> {
+        self.simply("cont")?;
+        self.event("RESUME").map(drop)
+    }
+
+    fn ends_well(&mut self) -> Result<(), Failure> {
+        self.machine.ends_well()
+    }
+}
+
+/// With the first disk as the "device", unless there is one.
+fn of_d0(mut arguments: Value) -> Value {
+    if arguments.get("device").is_none() {
+        arguments["device"] = json!("d0");
+    }
+    arguments
+}
+
+/// A script whose guest waits for a key before each of these steps.
+fn step_by_step(steps: &[&str]) -> String {
+    let steps: String = steps
+        .iter()
+        .map(|step| format!("choose\n{step}\n"))
+        .collect();
+    format!("setup 0\n{steps}choose\nexit off")
+}
+
+/// A rig of which the first disk is an image of so many sectors from seed 1, named "disk".
+fn rig(context: &Context, script: &str, sectors: usize, options: &str) -> Result<Rig, Failure> {
+    let disk = super::image(context, "disk", 1, sectors)?;
+    let plan = Plan::new(context, script)?.disk(&disk, &format!("id=d0,{options}"));
+    Rig::start(plan)
+}
+
+/// Where the disk of [`rig`] is.
+fn disk(context: &Context) -> PathBuf {
+    context.path("disk")
+}

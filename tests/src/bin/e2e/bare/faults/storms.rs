@@ -1,0 +1,155 @@
+//! Busy guests, whose every read is checked, under everything that a client can do to them at once.
+
+use std::time::Instant;
+
+use faultvisor_tests::bare::{Plan, SOON};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests};
+use serde_json::json;
+
+use super::{Rig, step_by_step};
+use crate::bare::image;
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    a_rule_can_come_and_go_while_a_guest_is_busy,
+    a_guest_whose_machine_stops_again_and_again_notices_nothing,
+    a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of,
+    a_machine_that_begins_again_and_again_is_as_new,
+];
+
+const COUNT: u64 = 8_000;
+
+/// A machine whose guest has begun a storm.
+fn storm(context: &Context, options: &str) -> Result<Rig, Failure> {
+    let script = step_by_step(&[&format!("storm 0 0 4 {COUNT} 128 77")]);
+    let disk = image(context, "disk", 1, 4 * usize::try_from(COUNT)?)?;
+    let plan = Plan::new(context, &script)?;
+    let mut rig = Rig::start(plan.disk(&disk, &format!("id=d0,{options}")))?;
+    rig.go()?;
+    rig.machine.report("storming")?;
+    Ok(rig)
+}
+
+/// Does something again and again until the storm is over. Returns how often.
+fn until_over(
+    rig: &mut Rig,
+    mut act: impl FnMut(&mut Rig) -> Result<(), Failure>,
+) -> Result<usize, Failure> {
+    let deadline = Instant::now() + SOON;
+    let mut rounds = 0;
+    while !rig.machine.machine.serial().text().contains(" stormed ") {
+        check!(Instant::now() < deadline, "the guest does not get on");
+        act(rig)?;
+        rig.client.take_events();
+        rounds += 1;
+    }
+    Ok(rounds)
+}
+
+fn a_rule_can_come_and_go_while_a_guest_is_busy(context: &Context) -> Result<(), Failure> {
+    let mut rig = storm(context, "werror=report,rerror=report")?;
+    // None of these changes anything that the guest could see, but when.
+    let hangs = json!({ "id": "hangs", "probability": 0.1, "count": 20, "action": "hang" });
+    let waits = json!({
+        "id": "waits", "probability": 0.1, "action": "delay", "max-microseconds": 500,
+        "min-microseconds": 0,
+    });
+    let rounds = until_over(&mut rig, |rig| {
+        rig.add(hangs.clone())?;
+        rig.add(waits.clone())?;
+        rig.execute("block-fault-remove", json!({ "id": "waits" }))?;
+        rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
+        rig.execute("block-fault-release", json!({ "device": "d0" }))?;
+        Ok(())
+    })?;
+    check!(rounds > 3, "the guest was too fast: {rounds} rounds");
+    rig.machine.report("stormed")?.expect(COUNT, 0, 0)?;
+    check_eq!(rig.hanging()?, 0);
+    check_eq!(rig.faults()?["rules"], json!([]));
+    rig.go()?;
+    rig.ends_well()
+}
+
+fn a_guest_whose_machine_stops_again_and_again_notices_nothing(
+    context: &Context,
+) -> Result<(), Failure> {
+    for aio in ["io_uring", "threads"] {
+        let mut rig = storm(context, &format!("werror=stop,rerror=stop,aio={aio}"))?;
+        for rule in [
+            json!({ "probability": 0.05, "action": "delay", "microseconds": 200 }),
+            json!({ "probability": 0.02, "action": "hang" }),
+            json!({ "probability": 0.01, "action": "error", "errno": "EIO" }),
+            json!({ "probability": 0.01, "action": "error", "errno": "EIO", "after": true }),
+            json!({
+                "operations": ["write"], "probability": 0.01, "action": "torn", "keep": "random",
+                "errno": "ENOSPC",
+            }),
+            json!({ "probability": 0.005, "action": "stop" }),
+        ] {
+            rig.add(rule)?;
+        }
+        until_over(&mut rig, |rig| {
+            rig.execute("block-fault-release", json!({ "device": "d0" }))?;
+            if rig.simply("query-status")?["running"] == false {
+                rig.simply("cont")?;
+            }
+            Ok(())
+        })?;
+        rig.machine.report("stormed")?.expect(COUNT, 0, 0)?;
+        let faults = rig.faults()?;
+        let rules = faults["rules"].as_array().into_iter().flatten();
+        check!(
+            rules.clone().count() == 6 && rules.clone().all(|rule| rule["hits"] != json!(0)),
+            "a rule has not fired: {faults}"
+        );
+        rig.go()?;
+        rig.ends_well()?;
+    }
+    Ok(())
+}
+
+fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
+    context: &Context,
+) -> Result<(), Failure> {
+    // With a cache of which all survives, and without one.
+    for options in ["aio=io_uring", "aio=threads", "volatile-cache=on"] {
+        let mut rig = storm(context, &format!("werror=report,rerror=report,{options}"))?;
+        // So that there is always something on its way.
+        rig.add(json!({ "probability": 0.1, "action": "delay", "microseconds": 2000 }))?;
+        let mut seed = 0;
+        let cuts = until_over(&mut rig, |rig| {
+            seed += 1;
+            let cut = json!({ "survive": "all", "seed": seed, "then": "stop" });
+            rig.execute("block-power-cut", cut)?;
+            rig.client.wait_for_event("STOP", SOON)?;
+            rig.simply("cont")?;
+            Ok(())
+        })?;
+        check!(cuts > 3, "the guest was too fast: {cuts} cuts");
+        let stormed = rig.machine.report("stormed")?;
+        let failed = stormed.number("ioerr")?;
+        stormed.expect(COUNT - failed, failed, 0)?;
+        check!(failed > 0, "nothing was on its way, with {options}");
+        rig.go()?;
+        rig.ends_well()?;
+    }
+    Ok(())
+}
+
+fn a_machine_that_begins_again_and_again_is_as_new(context: &Context) -> Result<(), Failure> {
+    let mut rig = storm(context, "volatile-cache=on")?;
+    for seed in 0..10 {
+        let cut = json!({ "survive": "random", "tear-bytes": 32, "seed": seed });
+        rig.execute("block-power-cut", cut)?;
+        rig.event("BLOCK_POWER_CUT")?;
+        rig.event("RESET")?;
+        rig.machine.report("choose")?;
+        rig.go()?;
+        rig.machine.report("storming")?;
+    }
+    rig.machine.report("stormed")?.expect(COUNT, 0, 0)?;
+    rig.is_quiet()?;
+    rig.go()?;
+    rig.ends_well()
+}
