@@ -22,7 +22,7 @@ const MIB: usize = 1 << 20;
 /// How long a write hangs.
 const HANGS: Duration = Duration::from_secs(5);
 /// How long reads are delayed.
-const DELAYED: Duration = Duration::from_millis(1500);
+const DELAYED: Duration = Duration::from_secs(3);
 
 /// A command, with the hundredths of a second that it took by the guest's own clock.
 fn timed(command: &str) -> String {
@@ -94,8 +94,11 @@ fn delayed(context: &Context, guest: &mut GuestShell, client: &mut Client) -> Re
     let slow = timed("dd if=/dev/vda of=/tmp/slow bs=64k skip=16 count=1 iflag=direct");
     let quick = "dd if=/dev/vda of=/dev/null bs=64k count=1 iflag=direct 2> /dev/null";
     guest.run(&format!(
-        "({slow}) > /tmp/took && touch /tmp/slow-is-done & sleep 0.1; {quick}; [ ! -e /tmp/slow-is-done ]"
+        "({slow}) > /tmp/took && touch /tmp/slow-is-done &"
     ))?;
+    let fired = client.expect("BLOCK_FAULT_INJECTED")?;
+    check_eq!(fired["id"], delay.as_str());
+    guest.run(&format!("{quick} && [ ! -e /tmp/slow-is-done ]"))?;
     let waited = took(&guest.run("wait; cat /tmp/took")?)?;
     check!(
         waited >= DELAYED,

@@ -2,10 +2,10 @@
 //! guest is up again. A disk that lies about its flushes shows that the test would find it if it were not.
 //!
 //! The disk has a volatile write cache. In the guest two SQLite databases, one with a write-ahead log and one with a
-//! rollback journal, and plain files on ext4 (`data=ordered`) are written at the same time; each transaction and each file
-//! is acknowledged on the console when it is durable. A rule cuts the power at a write or a flush that follows from the
-//! point's number. Then the guest looks what is left, and goes on. Some cuts strike while it does: in the recovery from the one
-//! before.
+//! rollback journal, and plain files on ext4 (`data=ordered`) are written at the same time; each transaction and each
+//! file is acknowledged on the console when it is durable. A rule cuts the power at a write or a flush that follows from
+//! the point's number. Then the guest looks what is left, and goes on. Some cuts strike while it does: in the recovery
+//! from the one before.
 
 mod ledger;
 mod site;
@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = tests![
 const SURVIVE: [&str; 3] = ["random", "prefix", "none"];
 /// One point of so many lies in a recovery.
 const RECOVERY: u64 = 5;
-/// So many writes and flushes under load and in a recovery can be struck.
+/// A cut strikes at one of the first so many, under load and in a recovery.
 const WRITES: [u64; 2] = [150, 24];
 const FLUSHES: [u64; 2] = [75, 12];
 /// How many writes a disk that lies about its flushes takes before the power fails.
@@ -49,7 +49,7 @@ enum When {
 struct Point {
     when: When,
     survive: &'static str,
-    /// What it strikes: a write, or a flush, before which the cache is full.
+    /// What it strikes: a write, or a flush, when the most is in the cache.
     operation: &'static str,
     /// So many of them come before.
     skip: u64,
