@@ -74,7 +74,8 @@ fn failed_but_done(
 ) -> Result<(), Failure> {
     let late = add(
         client,
-        json!({ "device": "disk0", "operations": ["write"], "count": 1, "action": "error", "errno": "EIO", "after": true }),
+        json!({ "device": "disk0", "operations": ["write"], "count": 1,
+                "action": "error", "errno": "EIO", "after": true }),
     )?;
     let failed = guest
         .attempt("dd if=/test/data of=/dev/vda bs=8k seek=8 count=1 oflag=direct conv=notrunc")?;

@@ -12,9 +12,9 @@ attach() {
     }
 }
 
-# Makes a file system with two databases and a directory. Without checksums: with them the 4 KiB of a commit block of the
-# journal have to be written at once, or the file system cannot be mounted ("JBD2: journal transaction is corrupt").
-# A disk with sectors of 512 bytes does not promise that.
+# Makes a file system with two databases and a directory. Without checksums: with them the 4 KiB of a commit block of
+# the journal have to be written at once, or the file system cannot be mounted ("JBD2: journal transaction is
+# corrupt"). A disk with sectors of 512 bytes does not promise that.
 format() {
     mkfs.ext4 -q -F -b 4096 -O ^metadata_csum -E "lazy_itable_init=0,$1" "$DISK" && attach && mkdir /mnt/files || return
     for database in wal rollback; do
