@@ -38,6 +38,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::faults::resets::TESTS,
     bare::faults::storms::TESTS,
     bare::faults::refused::TESTS,
+    bare::faults::given::TESTS,
     bare::faults::power_cut::TESTS,
     bare::faults::volatile::TESTS,
     bare::faults::survivors::TESTS,

@@ -5,6 +5,7 @@ pub mod breakpoints;
 pub mod chance;
 pub mod conditions;
 pub mod delays;
+pub mod given;
 pub mod hanging;
 pub mod matrix;
 mod nonsense;
