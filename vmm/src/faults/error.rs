@@ -200,6 +200,21 @@ impl FaultsError {
     }
 }
 
+/// What is wrong with a file, and in which line.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    pub line: usize,
+    pub problem: Problem,
+}
+
+impl Mistake {
+    /// It is not written as such files are.
+    pub(super) fn syntax(line: usize, problem: impl Into<String>) -> Self {
+        let problem = Problem::Syntax(problem.into());
+        Self { line, problem }
+    }
+}
+
 /// What is wrong at some place.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -110,7 +110,7 @@ pub fn read(
         return Err(failed(io::Error::other(message)));
     }
     let mut records: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    for (line, text) in (1..).zip(BufReader::new(file).lines()) {
+    for (line, text) in (1..).zip(BufReader::new(file.take(MAX_REPLAY)).lines()) {
         let wrong = |message| LogError::Line {
             path: path.to_owned(),
             line,

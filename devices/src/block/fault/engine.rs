@@ -1,5 +1,6 @@
 //! A disk's rules, and what they say of each request.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -45,13 +46,20 @@ pub struct Shown {
 
 /// Where the disk's thread shows it.
 #[derive(Debug)]
-pub struct Board(Mutex<Shown>);
+pub struct Board(Mutex<Notes>);
+
+#[derive(Debug)]
+struct Notes {
+    state: String,
+    /// By ordinal. A guest can have very many of them: each comes and goes by itself.
+    hanging: BTreeMap<u64, Record>,
+}
 
 impl Default for Board {
     fn default() -> Self {
-        Self(Mutex::new(Shown {
+        Self(Mutex::new(Notes {
             state: INITIAL_STATE.to_owned(),
-            hanging: Vec::new(),
+            hanging: BTreeMap::new(),
         }))
     }
 }
@@ -59,11 +67,30 @@ impl Default for Board {
 impl Board {
     /// What is shown now.
     pub fn get(&self) -> Shown {
-        lock(&self.0).clone()
+        let notes = lock(&self.0);
+        Shown {
+            state: notes.state.clone(),
+            hanging: notes.hanging.values().cloned().collect(),
+        }
     }
 
-    pub(crate) fn show_hanging(&self, hanging: Vec<Record>) {
-        lock(&self.0).hanging = hanging;
+    /// A request hangs from now on.
+    pub(crate) fn hangs(&self, record: &Record) {
+        let mut notes = lock(&self.0);
+        notes.hanging.insert(record.ordinal, record.clone());
+    }
+
+    /// These do not hang any more.
+    pub(crate) fn hang_no_more(&self, ordinals: &[u64]) {
+        let mut notes = lock(&self.0);
+        for ordinal in ordinals {
+            notes.hanging.remove(ordinal);
+        }
+    }
+
+    /// Nothing hangs.
+    pub(crate) fn nothing_hangs(&self) {
+        lock(&self.0).hanging.clear();
     }
 
     fn show_state(&self, state: &str) {

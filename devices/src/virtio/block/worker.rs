@@ -254,6 +254,10 @@ impl Worker {
             return;
         }
         self.finish_power_cut();
+        if !self.in_flight.is_empty() {
+            // The machine has gone on already.
+            return;
+        }
         let resizes = std::mem::take(&mut self.resizes);
         let resized = !resizes.is_empty();
         for (length, done) in resizes {

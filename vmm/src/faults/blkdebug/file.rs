@@ -1,6 +1,6 @@
 //! The form of the files, which is that of QEMU's `-readconfig`: sections with lines `key = "value"`.
 
-use super::Mistake;
+use crate::faults::error::Mistake;
 use crate::faults::error::Problem;
 
 /// What a section is about.

@@ -13,7 +13,7 @@ use faultvisor_schema::{
     BlockFaultSetState,
 };
 
-use super::error::{FaultsError, Origin, Problem};
+use super::error::{FaultsError, Mistake, Origin};
 use super::file::read;
 use super::given::GivenRule;
 use super::key_value::unsigned;
@@ -22,20 +22,6 @@ use file::{Kind, Section, sections};
 
 /// What a rule that says nothing else fails a request with.
 const DEFAULT_ERRNO: u16 = 5;
-
-/// What is wrong with a file, and in which line.
-#[derive(Debug)]
-struct Mistake {
-    line: usize,
-    problem: Problem,
-}
-
-impl Mistake {
-    fn syntax(line: usize, problem: impl Into<String>) -> Self {
-        let problem = Problem::Syntax(problem.into());
-        Self { line, problem }
-    }
-}
 
 /// Reads the file of blkdebug's for a drive.
 ///

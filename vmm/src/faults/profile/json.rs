@@ -6,7 +6,8 @@ use faultvisor_monitor::Strict;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Entry, Mistake, RULE};
+use super::{Entry, RULE, unknown};
+use crate::faults::error::Mistake;
 use crate::faults::file::Lines;
 
 /// The members of an object, each as it is written.
@@ -29,7 +30,7 @@ pub(super) fn entries(text: &str, lines: &Lines) -> Result<Vec<Entry>, Mistake> 
     if let Ok(members) = serde_json::from_str::<Members<'_>>(profile.get()) {
         for (key, value) in &members {
             if key != RULE {
-                return Err(Mistake::unknown(line(value), key));
+                return Err(unknown(line(value), key));
             }
         }
         match members.get(RULE) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::error::{FaultsError, Origin, Problem};
+use super::error::{FaultsError, Mistake, Origin, Problem};
 use super::file::{self, Lines};
 use super::given::GivenRule;
 use super::members::decode;
@@ -24,23 +24,10 @@ struct Entry {
     keys: Vec<(String, usize)>,
 }
 
-/// What is wrong with a profile, and in which line.
-struct Mistake {
-    line: usize,
-    problem: Problem,
-}
-
-impl Mistake {
-    fn syntax(line: usize, problem: impl Into<String>) -> Self {
-        let problem = Problem::Syntax(problem.into());
-        Self { line, problem }
-    }
-
-    /// A key beside [`RULE`].
-    fn unknown(line: usize, key: &str) -> Self {
-        let problem = Problem::unknown_key(key, [RULE]);
-        Self { line, problem }
-    }
+/// A key beside [`RULE`].
+fn unknown(line: usize, key: &str) -> Mistake {
+    let problem = Problem::unknown_key(key, [RULE]);
+    Mistake { line, problem }
 }
 
 /// Reads a profile.

@@ -4,7 +4,8 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Entry, Mistake, RULE};
+use super::{Entry, RULE, unknown};
+use crate::faults::error::Mistake;
 use crate::faults::file::Lines;
 
 /// The rules of a profile: its tables `[[rule]]`.
@@ -17,7 +18,7 @@ pub(super) fn entries(text: &str, lines: &Lines) -> Result<Vec<Entry>, Mistake> 
     for (key, value) in profile.into_inner() {
         let line = lines.line(key.span().start);
         if key.get_ref() != RULE {
-            return Err(Mistake::unknown(line, key.get_ref()));
+            return Err(unknown(line, key.get_ref()));
         }
         let DeValue::Array(rules) = value.into_inner() else {
             return Err(Mistake::syntax(line, "rules are tables [[rule]]"));

@@ -140,7 +140,9 @@ fn the_board_shows_the_state_of_the_engine_that_has_it() {
     bench.engine.set_state("broken");
     assert_eq!(bench.board.get().state, "broken");
     let hanging = vec![record(Decision::Hang)];
-    bench.board.show_hanging(hanging.clone());
+    for record in hanging.iter().rev() {
+        bench.board.hangs(record);
+    }
     bench.engine.clear();
     // Requests that hang go on hanging.
     assert_eq!(bench.board.get().hanging, hanging);

@@ -36,15 +36,11 @@ impl Faults {
         })
     }
 
-    fn show_hanging(&self) {
-        self.board.show_hanging(self.parked.hanging());
-    }
-
     /// Takes out all that waits or hangs, in the order of its arrival.
     pub(super) fn drain_parked(&mut self) -> BTreeMap<Token, Pending> {
         let parked = self.parked.drain();
         if !parked.is_empty() {
-            self.show_hanging();
+            self.board.nothing_hangs();
         }
         parked
     }
@@ -118,8 +114,8 @@ impl Worker {
             Fate::Fail(errno) => self.end(token, pending, Err(errno)),
             Fate::Drop => self.end(token, pending, Ok(())),
             Fate::Hang(record) => {
+                self.faults.board.hangs(&record);
                 self.faults.parked.hang(token, pending, record);
-                self.faults.show_hanging();
             }
             Fate::Stop => {
                 pending.is_judged = true;
@@ -176,7 +172,7 @@ impl Worker {
     /// Lets requests hang no more, and returns how many they are.
     pub(super) fn release_hanging(&mut self, which: &Hanging, how: Release) -> u64 {
         let ordinals = self.faults.parked.release(which, how, Instant::now());
-        self.faults.show_hanging();
+        self.faults.board.hang_no_more(&ordinals);
         self.unpark();
         ordinals.len() as u64
     }

@@ -48,12 +48,6 @@ impl Parked {
         self.hanging.insert(token, (pending, record));
     }
 
-    /// What is known of those that hang, the oldest first.
-    pub(super) fn hanging(&self) -> Vec<Record> {
-        let records = self.hanging.values();
-        records.map(|(_, record)| record.clone()).collect()
-    }
-
     /// Lets requests hang no more: they are due. Returns their ordinals.
     pub(super) fn release(&mut self, which: &Hanging, how: Release, now: Instant) -> Vec<u64> {
         let is_meant = |record: &Record| {

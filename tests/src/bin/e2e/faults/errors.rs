@@ -38,16 +38,11 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
         &mut client,
         json!({ "device": "disk0", "operations": ["read"], "sector": 138, "action": "error", "errno": "EIO" }),
     )?;
-    let failed = guest.attempt(READ)?;
-    check!(
-        failed.status != 0 && failed.output.contains("Input/output error"),
-        "dd ended with {}: {}",
-        failed.status,
-        failed.output
-    );
-    let log = guest.disk_errors()?;
-    let message = "I/O error, dev vda, sector 136 op 0x0:(READ)";
-    check!(log.contains(message), "no '{message}' in '{log}'");
+    fails_with(
+        &mut guest,
+        READ,
+        "I/O error, dev vda, sector 136 op 0x0:(READ)",
+    )?;
     check!(hits(&mut client, &bad)? > 0, "the rule has not fired");
     // What does not touch it can be read all the same.
     guest.run("dd if=/dev/vda of=/dev/null bs=4k skip=18 count=2 iflag=direct")?;
@@ -65,6 +60,20 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
     Ok(())
 }
 
+/// Fails unless a command ends in an I/O error of which the guest's kernel says this.
+fn fails_with(guest: &mut GuestShell, command: &str, message: &str) -> Result<(), Failure> {
+    let failed = guest.attempt(command)?;
+    check!(
+        failed.status != 0 && failed.output.contains("Input/output error"),
+        "it ended with {}: {}",
+        failed.status,
+        failed.output
+    );
+    let log = guest.disk_errors()?;
+    check!(log.contains(message), "no '{message}' in '{log}'");
+    Ok(())
+}
+
 /// A write that fails once it is done: the guest has its error, and the disk the data.
 fn failed_but_done(
     context: &Context,
@@ -77,17 +86,12 @@ fn failed_but_done(
         json!({ "device": "disk0", "operations": ["write"], "count": 1,
                 "action": "error", "errno": "EIO", "after": true }),
     )?;
-    let failed = guest
-        .attempt("dd if=/test/data of=/dev/vda bs=8k seek=8 count=1 oflag=direct conv=notrunc")?;
-    check!(
-        failed.status != 0 && failed.output.contains("Input/output error"),
-        "dd ended with {}: {}",
-        failed.status,
-        failed.output
-    );
-    let log = guest.disk_errors()?;
-    let message = "I/O error, dev vda, sector 128 op 0x1:(WRITE)";
-    check!(log.contains(message), "no '{message}' in '{log}'");
+    let write = "dd if=/test/data of=/dev/vda bs=8k seek=8 count=1 oflag=direct conv=notrunc";
+    fails_with(
+        guest,
+        write,
+        "I/O error, dev vda, sector 128 op 0x1:(WRITE)",
+    )?;
     remove_after(client, &late, 1)?;
     guest
         .run("dd if=/dev/vda bs=8k skip=8 count=1 iflag=direct 2> /dev/null | cmp - /test/data")?;
