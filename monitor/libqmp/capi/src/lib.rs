@@ -1,0 +1,1 @@
+//! libqmp for C.

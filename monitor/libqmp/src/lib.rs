@@ -1,0 +1,1 @@
+//! libqmp: the typed QMP client.

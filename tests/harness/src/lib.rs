@@ -1,0 +1,1 @@
+//! A guest under Faultvisor, for a test.
