@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::machine::Machine;
 use crate::qmp::Qmp;
 use crate::suite::{Context, Failure};
+use faultvisor_harness::Process;
 
 #[path = "../../resources/guests/bare/src/pattern.rs"]
 pub mod pattern;
@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
 #[derive(Debug)]
 pub struct BareMachine {
     /// The process and its console.
-    pub machine: Machine,
+    pub machine: Process,
     socket: PathBuf,
 }
 
@@ -124,7 +124,7 @@ impl BareMachine {
     /// Waits for the guest's next report that begins with `word`. One that says that the script is wrong fails.
     pub fn report(&mut self, word: &str) -> Result<Report, Failure> {
         loop {
-            let line = self.machine.wait_for_line("FV ", SOON)?;
+            let line = self.machine.console().wait_for_line("FV ", SOON)?;
             let report = Report::parse(&line.text);
             if report.word == "error" || report.word == "panic" {
                 return Err(Failure::new(line.text));

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Failure, Size};
 use crate::guest::{GuestImages, Script};
-use crate::machine::Machine;
-use crate::transcript::Transcript;
+use faultvisor_harness::Process;
+use faultvisor_harness::transcript::Transcript;
 
 /// What the lines with a test's figures start with.
 pub(super) const NOTE: &str = "FV-NOTE ";
@@ -117,8 +117,8 @@ impl Context {
     }
 
     /// Starts a VMM.
-    pub fn start(&self, command: &mut Command) -> Result<Machine, Failure> {
-        let machine = Machine::spawn(command)?;
+    pub fn start(&self, command: &mut Command) -> Result<Process, Failure> {
+        let machine = Process::spawn(command)?;
         self.logs.add(&machine);
         Ok(machine)
     }
@@ -134,7 +134,7 @@ impl Context {
 pub(super) struct Logs(Arc<Mutex<Vec<(String, Transcript)>>>);
 
 impl Logs {
-    fn add(&self, machine: &Machine) {
+    fn add(&self, machine: &Process) {
         let mut transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = transcripts.len() / 2 + 1;
         transcripts.push((

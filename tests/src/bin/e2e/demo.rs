@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
+use faultvisor_harness::Process;
 use faultvisor_tests::guest_shell::{self, GuestShell, PATIENCE};
-use faultvisor_tests::machine::Machine;
 use faultvisor_tests::qmp::{Qmp, Speaker};
 use faultvisor_tests::suite::{Failure, Place};
 use faultvisor_tests::{check, check_eq};
@@ -63,7 +63,7 @@ pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
     let kernel = place.guest.vmlinux();
     guest_shell::boot_arguments(&mut command, &kernel, &initramfs, &monitor);
     command.args(["-m", guest_shell::MEMORY, "--drive", &drive]);
-    let mut guest = GuestShell::new(Machine::spawn(&mut command)?);
+    let mut guest = GuestShell::new(Process::spawn(&mut command)?);
     space.restrict(guest.machine().id())?;
     let mut client = Qmp::connect_unix(&monitor, PATIENCE)?;
     client.observe(Box::new(show));

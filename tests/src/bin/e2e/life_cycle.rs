@@ -72,22 +72,31 @@ fn a_client_resets_a_running_machine_and_a_stopped_one(context: &Context) -> Res
     let by_client = json!({ "guest": false, "reason": "host-qmp-system-reset" });
     let mut command = linux::command(context)?;
     let (mut guest, mut client) = linux::start(context, &mut command)?;
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
     client.execute("system_reset")?;
     check_eq!(client.expect("RESET")?, by_client);
     check_eq!(client.run_state()?, "running");
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
 
     client.execute("stop")?;
     client.expect("STOP")?;
     client.execute("system_reset")?;
     check_eq!(client.expect("RESET")?, by_client);
     check_eq!(client.run_state()?, "prelaunch");
-    let early = guest.machine().wait_for_line(INIT_MARKER, MOMENT);
+    let early = guest.machine().console().wait_for_line(INIT_MARKER, MOMENT);
     check!(early.is_err(), "a guest that was reset while stopped runs");
     client.execute("cont")?;
     client.expect("RESUME")?;
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
     client.execute("quit")?;
     guest.expect_exit(0)?;
     Ok(())
@@ -101,7 +110,7 @@ fn a_guest_waits_for_cont_before_its_first_instruction_and_in_its_work(
     command.arg("-S").arg("--pidfile").arg(&pid_file);
     let (mut guest, mut client) = linux::start(context, &mut command)?;
     check_eq!(client.run_state()?, "prelaunch");
-    let early = guest.machine().wait_for_line("", MOMENT);
+    let early = guest.machine().console().wait_for_line("", MOMENT);
     check!(
         early.is_err(),
         "a guest that was not started says something"
@@ -116,7 +125,7 @@ fn a_guest_waits_for_cont_before_its_first_instruction_and_in_its_work(
         check_eq!(client.run_state()?, "paused");
         // What the guest is asked now it answers when it runs again, and not before.
         guest.begin("echo 6 times 7 is $((6 * 7))")?;
-        let early = guest.machine().wait_for_line("is 42", MOMENT);
+        let early = guest.machine().console().wait_for_line("is 42", MOMENT);
         check!(early.is_err(), "a stopped guest answers");
         let continued = Instant::now();
         client.execute("cont")?;
@@ -163,7 +172,10 @@ fn no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at(
     check_eq!(client.run_state()?, "prelaunch");
     client.execute("cont")?;
     client.expect("RESUME")?;
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
     client.execute("quit")?;
     guest.expect_exit(0)?;
     Ok(())

@@ -8,14 +8,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use faultvisor_tests::child::Guarded;
+use faultvisor_harness::child::Guarded;
+use faultvisor_harness::command_line;
+use faultvisor_harness::transcript::{NoLine, Transcript};
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab::{self, Payload, ScratchDisk, Settings};
 use faultvisor_tests::packages;
 use faultvisor_tests::suite::{Outcome, Record, Report, Size, TestResult, chain};
 use faultvisor_tests::tool::{self, ToolError};
-use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
@@ -177,8 +178,8 @@ fn run_here(command: &mut Command, size: Size) -> Result<Results, Box<dyn Error>
         match output.line(index, deadline) {
             Ok(line) => take(&mut report, &line.text),
             Err(NoLine::Ended) => break,
-            Err(NoLine::TimedOut) => {
-                ended = Some(format!("killed after {limit:?}"));
+            Err(why) => {
+                ended = Some(format!("killed after {limit:?}: {why}"));
                 break;
             }
         }
@@ -221,7 +222,7 @@ fn run_in_lab(
         .chain((choice.size == Size::Full).then(|| "--full-size".to_owned()))
         .chain(selection(needs, choice.names));
     let script = words
-        .map(|word| tool::quoted(&word))
+        .map(|word| command_line::quoted(&word))
         .collect::<Vec<_>>()
         .join(" ");
     let mut report = Report::default();

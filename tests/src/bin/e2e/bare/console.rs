@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{Plan, SOON, pattern};
-use faultvisor_tests::child::Guarded;
 use faultvisor_tests::qmp::Qmp;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
@@ -205,9 +205,9 @@ fn sigterm_ends_the_machine_in_order(context: &Context) -> Result<(), Failure> {
 
 fn the_guest_goes_on_when_its_input_has_ended(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "await\nprint more\nexit off")?.start()?;
-    machine.machine.type_text("x")?;
-    machine.machine.close_input();
-    machine.machine.wait_for_line("more", SOON)?;
+    machine.machine.console().type_text("x")?;
+    machine.machine.console().close_input();
+    machine.machine.console().wait_for_line("more", SOON)?;
     machine.ends_well()
 }
 

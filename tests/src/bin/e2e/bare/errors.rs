@@ -115,7 +115,7 @@ fn with_limit(context: &Context, options: &str) -> Result<(BareMachine, Clients)
     machine.report("choose")?;
     let clients = Clients::connect(&machine)?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     Ok((machine, clients))
 }
 
@@ -127,7 +127,7 @@ fn truncated(context: &Context, options: &str) -> Result<(BareMachine, Clients),
     machine.report("choose")?;
     let clients = Clients::connect(&machine)?;
     File::options().write(true).open(&disk)?.set_len(50 * 512)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     Ok((machine, clients))
 }
 
@@ -143,7 +143,7 @@ fn goes_on(
     let ok = u64::from(guest_saw_ok);
     done.expect(ok, 1 - ok, 0)?;
     check_state(&mut clients.default, "running", io_status)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     clients.saw_nothing_more()?;
     machine.ends_well()?;
     done.number("sum")
@@ -209,7 +209,7 @@ fn stops(
     let done = machine.report("done")?;
     done.expect(1, 0, 0)?;
     check_state(&mut clients.default, "running", "ok")?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     for client in [&mut clients.default, &mut clients.both.0] {
         client.wait_for_event("SHUTDOWN", SOON)?;
     }
@@ -233,9 +233,9 @@ fn a_flush_counts_as_no_write_past_the_limit(context: &Context) -> Result<(), Fa
     let mut machine = plan.disk(&disk, "id=d0,werror=stop").start()?;
     machine.report("choose")?;
     limit_file_size(&machine.machine, Some(0))?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("done")?.expect(1, 0, 0)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.ends_well()
 }
 
@@ -280,7 +280,7 @@ fn an_error_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Fail
     let other = Some(json!({ "device": "d1" }));
     client.execute("get-block-io-error-event", other, SOON)?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let event = client.next_event(SOON)?;
     check_event(&event, "BLOCK_IO_ERROR", &[("device", json!("d0"))])?;
     check_eq!(event.get("tag"), None);

@@ -40,7 +40,7 @@ fn stopped(context: &Context, script: &str) -> Result<(BareMachine, Qmp, Value),
     let tag = client.execute("get-block-io-error-event", None, SOON)?;
     machine.report("choose")?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     Ok((machine, client, tag))
 }
 
@@ -140,7 +140,7 @@ fn a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again(
     client.execute("stop", None, SOON)?;
     client.execute("cont", None, SOON)?;
     machine.report("choose")?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("done")?.expect(1, 0, 0)?;
     machine.ends_well()?;
     let image = fs::read(context.path("disk"))?;
@@ -164,7 +164,7 @@ fn a_system_reset_while_requests_are_held_forgets_them(context: &Context) -> Res
         fs::read(context.path("disk"))? == content(1, 0, 4096),
         "a forgotten write was done"
     );
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -258,7 +258,7 @@ fn check_answers(machine: &mut BareMachine) -> Result<(), Failure> {
         machine.report("done")?.expect(u64::try_from(EACH)?, 0, 0)?;
     }
     machine.report("choose")?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.ends_well()
 }
 
@@ -286,7 +286,7 @@ fn a_system_reset_while_four_queues_are_held_forgets_them(
         "a forgotten write was done"
     );
     // The same once more, and now all of it works.
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     check_answers(&mut machine)?;
     check_written(context)
 }

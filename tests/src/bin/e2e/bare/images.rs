@@ -151,14 +151,14 @@ fn start(
 
 /// Lets the guest do its next step.
 fn step(machine: &mut BareMachine) -> Result<faultvisor_tests::bare::Report, Failure> {
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let done = machine.report("done")?;
     machine.report("choose")?;
     Ok(done)
 }
 
 fn end(mut machine: BareMachine) -> Result<(), Failure> {
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 

@@ -42,7 +42,7 @@ fn limit(client: &mut Qmp, id: &str, some: &Value) -> Result<(), Failure> {
 }
 
 fn go(machine: &mut BareMachine) -> Result<(), Failure> {
-    Ok(machine.machine.type_text("c")?)
+    Ok(machine.machine.console().type_text("c")?)
 }
 
 /// Waits until a disk has written that often.
@@ -163,7 +163,7 @@ fn limits_are_shown_as_qemu_shows_them(context: &Context) -> Result<(), Failure>
     shown(json!({}))?;
     limit(&mut other, "d0", &json!({ "iops": 5 }))?;
     shown(json!({ "iops": 5, "group": "d0" }))?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -218,7 +218,7 @@ fn a_system_reset_while_requests_wait_forgets_them_and_keeps_the_limits(
     let disks = client.execute("query-block", None, SOON)?;
     check_eq!(disks[0]["inserted"]["bps_wr"], json!(1));
     limit(&mut client, "d0", &json!({}))?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_written(context, 1)
 }
@@ -261,7 +261,7 @@ fn disks_of_a_group_share_their_limits(context: &Context) -> Result<(), Failure>
     check_eq!(shown[0]["inserted"]["iops"], json!(0));
     check_eq!(shown[1]["inserted"]["iops"], json!(20));
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -347,7 +347,7 @@ fn limits_that_make_no_sense_are_refused_in_qemus_words(context: &Context) -> Re
     let shown = client.execute("query-block", None, SOON)?;
     check_eq!(shown[0]["inserted"]["bps"], json!(7));
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -411,6 +411,6 @@ fn a_write_past_the_mark_is_told_of_once_each_time_the_mark_is_set(
     check_eq!(shown(&mut client)?, json!(0));
     heard(&mut client, 101 * 512 - 1, 1)?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }

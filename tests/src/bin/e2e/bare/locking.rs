@@ -59,7 +59,7 @@ fn check_shared(context: &Context, disk: &Path, options: &str) -> Result<(), Fai
 }
 
 fn end(mut machine: BareMachine) -> Result<(), Failure> {
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.ends_well()
 }
 

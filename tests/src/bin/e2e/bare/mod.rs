@@ -26,8 +26,8 @@ pub mod write_cache;
 
 use std::path::PathBuf;
 
+use faultvisor_harness::Process;
 use faultvisor_tests::bare::{self, SOON};
-use faultvisor_tests::machine::Machine;
 use faultvisor_tests::qmp::Qmp;
 use faultvisor_tests::suite::{Context, Failure};
 use faultvisor_tests::{check, check_eq};
@@ -42,7 +42,7 @@ fn image(context: &Context, name: &str, seed: u64, sectors: usize) -> Result<Pat
 }
 
 /// Sets the limit on the size of files that the program writes, in bytes.
-fn limit_file_size(machine: &Machine, bytes: Option<u64>) -> Result<(), Failure> {
+fn limit_file_size(machine: &Process, bytes: Option<u64>) -> Result<(), Failure> {
     let pid = i32::try_from(machine.id()).ok().and_then(Pid::from_raw);
     let limit = Rlimit {
         current: bytes,

@@ -25,7 +25,7 @@ fn a_guest_that_switches_itself_off_ends_the_program_with_0(
     let mut machine = Plan::new(context, "choose")?.start()?;
     machine.report("choose")?;
     let mut client = machine.client()?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     let event = client.next_event(SOON)?;
     check_event(
         &event,
@@ -40,7 +40,7 @@ fn starts_again(context: &Context, key: &str) -> Result<(), Failure> {
     machine.report("choose")?;
     let mut client = machine.client()?;
     for _ in 0..3 {
-        machine.machine.type_text(key)?;
+        machine.machine.console().type_text(key)?;
         let event = client.next_event(SOON)?;
         check_event(
             &event,
@@ -50,7 +50,7 @@ fn starts_again(context: &Context, key: &str) -> Result<(), Failure> {
         machine.report("start")?;
         machine.report("choose")?;
     }
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -93,7 +93,7 @@ fn with_no_shutdown_a_guest_that_is_off_can_be_reset(context: &Context) -> Resul
     let mut machine = plan.start()?;
     let mut client = machine.client()?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     client.wait_for_event("SHUTDOWN", SOON)?;
     client.wait_for_event("STOP", SOON)?;
     let status = client.execute("query-status", None, SOON)?;

@@ -91,7 +91,7 @@ fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
             "read 0 0 64\nwrite 0 100 16 5\nflush 0\nread 0 96 32\nburst 0 write 32 512 32 6";
         let drive = format!("file={},id=d0{options}", text(&top));
         let mut machine = start(context, script, &drive)?;
-        machine.machine.type_text("c")?;
+        machine.machine.console().type_text("c")?;
         let read = machine.report("done")?;
         read.expect(1, 0, 0)?;
         check_eq!(read.number("sum")?, pattern::sum(&content(1, 0, 64)));
@@ -109,7 +109,7 @@ fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
         expected[512 * 512..1536 * 512].copy_from_slice(&content(6, 512, 1024));
         // The last write is not flushed: the end of the machine does that.
         machine.report("choose")?;
-        machine.machine.type_text("o")?;
+        machine.machine.console().type_text("o")?;
         machine.ends_well()?;
         check_whole(&top)?;
         check!(
@@ -129,7 +129,7 @@ fn a_guest_sees_what_is_compressed(context: &Context) -> Result<(), Failure> {
     qemu_img(&["convert", "-c", "-O", "qcow2", &text(&base), &text(&top)])?;
     let drive = format!("file={},id=d0,format=qcow2", text(&top));
     let mut machine = start(context, "read 0 0 64\nwrite 0 8 8 2\nread 0 0 64", &drive)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let mut expected = vec![0x55; 64 * 512];
     check_eq!(
         machine.report("done")?.number("sum")?,
@@ -142,7 +142,7 @@ fn a_guest_sees_what_is_compressed(context: &Context) -> Result<(), Failure> {
         pattern::sum(&expected)
     );
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_whole(&top)
 }
@@ -210,9 +210,9 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
     let flat = json!({ "flat": true });
     let nodes = client.execute("query-named-block-nodes", Some(flat), SOON)?;
     check_eq!(nodes[0]["image"].get("backing-image"), None);
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -241,9 +241,9 @@ fn nobody_writes_under_a_guest(context: &Context) -> Result<(), Failure> {
     read.args(["-r", "-f", "raw", "-c", "read 0 512"])
         .arg(&base);
     tool::run(&mut read)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     let written = qemu_io(&top, "qcow2", "write 0 512")?;
     check!(written.status.success(), "the image is still locked");
@@ -266,7 +266,7 @@ fn an_image_of_a_machine_that_was_killed_is_whole(context: &Context) -> Result<(
     let script = "write 0 0 64 3\nflush 0\nstart 0 write 200 1024 64 4";
     let drive = format!("file={},id=d0,format=qcow2", text(&path));
     let mut machine = start(context, script, &drive)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     for _ in 0..2 {
         machine.report("done")?.expect(1, 0, 0)?;
     }
@@ -280,11 +280,11 @@ fn an_image_of_a_machine_that_was_killed_is_whole(context: &Context) -> Result<(
     );
     // And it can be used again.
     let mut machine = start(context, "burst 0 write 100 1024 64 7\nflush 0", &drive)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("done")?.expect(100, 0, 0)?;
     machine.report("done")?.expect(1, 0, 0)?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_whole(&path)
 }
@@ -314,7 +314,7 @@ fn a_corrupt_image_is_told_of_and_used_no_more(context: &Context) -> Result<(), 
     client.execute("disable-default-events", None, SOON)?;
     client.execute("qmp_capabilities", None, SOON)?;
     let tag = client.execute("get-block-image-corrupted-event", None, SOON)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let event = client.next_event(SOON)?;
     let data = [
         ("device", json!("d0")),
@@ -329,7 +329,7 @@ fn a_corrupt_image_is_told_of_and_used_no_more(context: &Context) -> Result<(), 
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_eq!(number(l1)? & 0x00ff_ffff_ffff_fe00, l2);
     let info = String::from_utf8_lossy(&qemu_img(&["info", &text(&path)])?).into_owned();

@@ -63,7 +63,7 @@ fn until_the_end(
 /// Switches the guest off, and looks at what it has written.
 fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Result<(), Failure> {
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     let image = fs::read(context.path("disk"))?;
     check_storm(&image, seed, 1, REQUESTS, SECTORS)

@@ -77,7 +77,7 @@ fn by_default_a_full_file_system_stops_the_machine_until_there_is_space(
 ) -> Result<(), Failure> {
     let (mut machine, small) = start(context, RAW, "format=raw,id=d0")?;
     let mut client = machine.client()?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let data = [
         ("operation", json!("write")),
         ("action", json!("stop")),
@@ -100,7 +100,7 @@ fn by_default_a_full_file_system_stops_the_machine_until_there_is_space(
         "the image has other bytes"
     );
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -110,12 +110,12 @@ fn a_full_file_system_is_reported_where_the_policy_says_so(
     let (mut machine, _) = start(context, RAW, "format=raw,id=d0,werror=report")?;
     let mut client = machine.client()?;
     let tag = client.execute("get-block-io-error-event", None, SOON)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let done = machine.report("done")?;
     let (ok, failed) = (done.number("ok")?, done.number("ioerr")?);
     check!(ok > 0 && failed > 0 && ok + failed == 128, "{}", done.line);
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     let mut tagged = 0;
     loop {
         let event = client.next_event(SOON)?;
@@ -138,7 +138,7 @@ fn a_qcow2_image_that_cannot_grow_stops_the_machine_until_there_is_space(
     }
     let (mut machine, small) = start(context, QCOW2, "format=qcow2,id=d0")?;
     let mut client = machine.client()?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let data = [
         ("operation", json!("write")),
         ("action", json!("stop")),
@@ -159,6 +159,6 @@ fn a_qcow2_image_that_cannot_grow_stops_the_machine_until_there_is_space(
     let copy = context.path("copy");
     fs::copy(small.join("disk"), &copy)?;
     super::qcow2::check_whole(&copy)?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }

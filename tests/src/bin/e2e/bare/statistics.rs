@@ -42,7 +42,7 @@ pub(super) fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(
 
 /// Lets the guest go on.
 pub(super) fn go(machine: &mut BareMachine) -> Result<(), Failure> {
-    Ok(machine.machine.type_text("c")?)
+    Ok(machine.machine.console().type_text("c")?)
 }
 
 fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result<(), Failure> {

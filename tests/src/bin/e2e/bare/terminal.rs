@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Instant;
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{Plan, SOON};
-use faultvisor_tests::child::Guarded;
 use faultvisor_tests::qmp::Qmp;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};

@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{Plan, SOON};
-use faultvisor_tests::child::Guarded;
 use faultvisor_tests::suite::{Context, Failure};
 use faultvisor_tests::{check, check_eq};
 

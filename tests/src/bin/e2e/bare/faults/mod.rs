@@ -69,7 +69,7 @@ impl Rig {
 
     /// Lets the guest go on.
     fn go(&mut self) -> Result<(), Failure> {
-        Ok(self.machine.machine.type_text("c")?)
+        Ok(self.machine.machine.console().type_text("c")?)
     }
 
     /// The guest's report of its next request or burst.

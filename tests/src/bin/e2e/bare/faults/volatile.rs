@@ -243,7 +243,7 @@ fn an_orderly_end_loses_nothing(context: &Context) -> Result<(), Failure> {
         if way == "quit" {
             rig.simply("quit")?;
         } else {
-            rig.machine.machine.type_text("o")?;
+            rig.machine.machine.console().type_text("o")?;
         }
         rig.ends_well()?;
         check!(

@@ -49,7 +49,7 @@ impl Player {
 
     /// The guest switches itself off; returns what should be on the disk.
     pub fn end(mut self) -> Result<Model, Failure> {
-        self.rig.machine.machine.type_text("o")?;
+        self.rig.machine.machine.console().type_text("o")?;
         self.rig.ends_well()?;
         Ok(self.model)
     }
