@@ -68,6 +68,14 @@ pub enum Error {
         /// What it said.
         said: Said,
     },
+    /// It ended before its monitor answered.
+    #[error("the machine ended with {status} before its monitor answered{said}")]
+    EndedEarly {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        said: Said,
+    },
     /// Its process could not be waited for or killed.
     #[error("cannot {what} the machine's process")]
     Process {
@@ -86,17 +94,25 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Its monitor did not do what it should.
+    #[error(transparent)]
+    Qmp(#[from] libqmp::Error),
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
+        let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let under = error.to_string();
+            // Some say themselves what is under them.
+            if !text.contains(&under) {
+                text.push_str(": ");
+                text.push_str(&under);
+            }
             source = error.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 

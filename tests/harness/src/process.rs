@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::child::Guarded;
 use crate::command_line;
 use crate::console::{Console, deadline};
-use crate::error::Error;
+use crate::error::{Error, Said};
 use crate::spawner;
 use crate::transcript::Transcript;
 
@@ -83,13 +83,26 @@ impl Process {
         if status.code() == Some(expected) {
             return Ok(());
         }
-        // Whatever has come by then is shown.
-        let _ = self.messages.wait_for_end(deadline(LAST_MESSAGES));
         Err(Error::Status {
             status,
             expected,
-            said: self.console.said(),
+            said: self.last_said(),
         })
+    }
+
+    /// The error of a process that has ended before it was of any use.
+    pub(crate) fn ended_early(&self, status: ExitStatus) -> Error {
+        Error::EndedEarly {
+            status,
+            said: self.last_said(),
+        }
+    }
+
+    /// The last of what it said, of a process that has ended.
+    fn last_said(&self) -> Said {
+        // Whatever has come by then is shown.
+        let _ = self.messages.wait_for_end(deadline(LAST_MESSAGES));
+        self.console.said()
     }
 
     /// The serial console's output, all of it until now.
@@ -199,6 +212,19 @@ mod tests {
         console.wait_for_line("closed", SOON).unwrap();
         let error = console.type_line("x").unwrap_err();
         assert!(matches!(error, Error::Type { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_console_that_ends_is_waited_for_no_longer() {
+        let mut process = shell("exit 0");
+        let error = process.console().wait_for("login:", SOON).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::NoText {
+                why: NoLine::Ended,
+                ..
+            }
+        ));
     }
 
     #[test]
