@@ -24,6 +24,8 @@ pub struct Place {
     pub bare_guest: PathBuf,
     /// A Python that has qemu.qmp, where there is one.
     pub python: Option<PathBuf>,
+    /// The directory of the examples that have been built, where there are any.
+    pub examples: Option<PathBuf>,
     /// Where images of large disks may lie: on a file system with direct I/O, which the one of scratch directories may
     /// not have.
     pub disks: Option<PathBuf>,
@@ -74,6 +76,13 @@ impl Context {
     /// A Python that has qemu.qmp, where there is one.
     pub fn python(&self) -> Option<&Path> {
         self.place.python.as_deref()
+    }
+
+    /// An example of resources/examples, by the name that it was built under. The test is skipped where it was not.
+    pub fn example(&self, name: &str) -> Result<PathBuf, Failure> {
+        let built = self.place.examples.as_ref().map(|path| path.join(name));
+        let built = built.filter(|path| path.exists());
+        built.ok_or_else(|| Failure::skip(format!("the example '{name}' was not built")))
     }
 
     /// A directory of the test's own, on a short path, so that sockets fit in it.

@@ -20,12 +20,16 @@ use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
+use crate::examples::{self, Examples};
 use crate::{console, namespace, python};
 
 /// All tests on this machine, or all tests in the lab, take less by far; in the full size, longer than one waits.
 const fn limit(size: Size) -> Duration {
     Duration::from_secs(60 * size.choose(25, 600))
 }
+
+/// Where the examples are in the lab.
+const EXAMPLES: &str = "/payload/examples";
 
 /// The lab's disk for images, which takes only the space that is written to.
 const fn scratch_mebibytes(size: Size) -> u64 {
@@ -47,6 +51,7 @@ pub struct Choice<'a> {
 pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dyn Error>> {
     let kvm = Kvm::probe();
     let binaries = binaries::build(workspace)?;
+    let examples = examples::build(workspace)?;
     let guest = guest::build(workspace, &console::note);
     if let Ok(images) = &guest
         && let Err(error) = guest::build_tools(workspace, images, &console::note)
@@ -87,6 +92,7 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
         if let Some(python) = &python {
             command.arg("--python").arg(python);
         }
+        command.arg("--examples").arg(&examples.directory);
         add(run_here(
             command.args(selection(here, choice.names)),
             choice.size,
@@ -100,7 +106,7 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
             Ok((guest, lab))
         });
         add(match lab {
-            Ok((guest, lab)) => run_in_lab(&binaries, &guest, &lab, in_lab, choice)?,
+            Ok((guest, lab)) => run_in_lab((&binaries, &examples), &guest, &lab, in_lab, choice)?,
             Err(error) => (
                 without_lab(&binaries, in_lab, choice, &chain(error.as_ref()))?,
                 BTreeMap::new(),
@@ -188,7 +194,7 @@ fn run_here(command: &mut Command, size: Size) -> Result<Results, Box<dyn Error>
 }
 
 fn run_in_lab(
-    binaries: &Binaries,
+    (binaries, examples): (&Binaries, &Examples),
     guest: &GuestImages,
     lab: &lab::Images,
     needs: &[&str],
@@ -198,6 +204,12 @@ fn run_in_lab(
     payload.copy("/payload/faultvisor", &binaries.faultvisor)?;
     payload.copy("/payload/e2e", &binaries.e2e)?;
     payload.copy("/payload/bare-guest", &binaries.bare_guest)?;
+    for file in &examples.programs {
+        payload.copy(
+            &format!("{EXAMPLES}/{file}"),
+            &examples.directory.join(file),
+        )?;
+    }
     let inside = payload.guest(guest)?;
     payload.optional_tools(guest, &inside)?;
     if let Some(qemu_img) = tool::find(packages::QEMU_IMG.program) {
@@ -211,6 +223,8 @@ fn run_in_lab(
         "/payload/faultvisor",
         "--bare-guest",
         "/payload/bare-guest",
+        "--examples",
+        EXAMPLES,
         "--disks",
         lab::SCRATCH,
         "--guest",
