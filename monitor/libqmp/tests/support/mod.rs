@@ -32,11 +32,7 @@ impl Machine for FakeMachine {
     }
 
     fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
-        let status = StatusInfo {
-            running: true,
-            status: RunState::Running,
-        };
-        (*command == MachineCommand::QueryStatus).then_some(MachineReturn::QueryStatus(status))
+        status(command)
     }
 
     fn has_device(&self, name: &str) -> bool {
@@ -87,6 +83,33 @@ impl Server {
     pub fn fail(&self, device: &str, number: u64) {
         self.signals.raise(failure(device, number));
     }
+}
+
+/// A machine that only says that it runs.
+pub struct Silent;
+
+impl Machine for Silent {
+    fn submit(&self, _: MachineCommand, _: Reply) {}
+
+    fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
+        status(command)
+    }
+
+    fn has_device(&self, _: &str) -> bool {
+        false
+    }
+
+    fn is_current(&self, _: &Event) -> bool {
+        false
+    }
+}
+
+fn status(command: &MachineCommand) -> Option<MachineReturn> {
+    let status = StatusInfo {
+        running: true,
+        status: RunState::Running,
+    };
+    (*command == MachineCommand::QueryStatus).then_some(MachineReturn::QueryStatus(status))
 }
 
 /// What no test waits longer for.
