@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::qmp::Qmp;
+use crate::client::Client;
 use crate::suite::{Context, Failure};
+use crate::wire::WireClient;
 use faultvisor_harness::Process;
 
 #[path = "../../resources/guests/bare/src/pattern.rs"]
@@ -104,16 +105,14 @@ pub struct BareMachine {
 }
 
 impl BareMachine {
-    /// A client that has negotiated.
-    pub fn client(&self) -> Result<Qmp, Failure> {
-        let mut client = self.raw_client()?;
-        client.negotiate(SOON)?;
-        Ok(client)
+    /// A client that hears every event.
+    pub fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.socket, SOON)?)
     }
 
-    /// A client that has not even read the greeting.
-    pub fn raw_client(&self) -> Result<Qmp, Failure> {
-        Ok(Qmp::connect_unix(&self.socket, SOON)?)
+    /// A client that has not even read the greeting, and sees the lines.
+    pub fn wire_client(&self) -> Result<WireClient, Failure> {
+        Ok(WireClient::connect_unix(&self.socket, SOON)?)
     }
 
     /// Where the monitor listens.

@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use faultvisor_tests::bare::{BareMachine, Plan, SOON, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests, tool};
+use libqmp::BlockImageCorrupted;
 use serde_json::{Value, json};
 
-use super::{check_event, image};
+use super::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
@@ -151,8 +152,8 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
     let (base, top) = overlay(context)?;
     let drive = format!("file={},id=d0,format=qcow2", text(&top));
     let mut machine = start(context, "flush 0", &drive)?;
-    let mut client = machine.client()?;
-    let disks = client.execute("query-block", None, SOON)?;
+    let client = machine.client()?;
+    let disks = client.execute("query-block")?;
     let node = &disks[0]["inserted"];
     let shown = |value: &Value, expected: &[(&str, Value)]| -> Result<(), Failure> {
         for (key, expected) in expected {
@@ -196,7 +197,7 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
             ("filename", json!(text(&base))),
         ],
     )?;
-    let nodes = client.execute("query-named-block-nodes", None, SOON)?;
+    let nodes = client.execute("query-named-block-nodes")?;
     check_eq!(nodes.as_array().map(Vec::len), Some(2));
     check_eq!(nodes[0], *node);
     shown(
@@ -208,7 +209,7 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
         ],
     )?;
     let flat = json!({ "flat": true });
-    let nodes = client.execute("query-named-block-nodes", Some(flat), SOON)?;
+    let nodes = client.execute_with("query-named-block-nodes", flat)?;
     check_eq!(nodes[0]["image"].get("backing-image"), None);
     machine.machine.console().type_text("c")?;
     machine.report("choose")?;
@@ -309,23 +310,21 @@ fn a_corrupt_image_is_told_of_and_used_no_more(context: &Context) -> Result<(), 
     file.write_all_at(&(l1 | 1 << 63).to_be_bytes(), l2)?;
     let drive = format!("file={},id=d0,format=qcow2", text(&path));
     let mut machine = start(context, "write 0 0 8 3\nread 0 0 8", &drive)?;
-    let mut client = machine.raw_client()?;
-    client.next_message("greeting", SOON)?;
-    client.execute("disable-default-events", None, SOON)?;
-    client.execute("qmp_capabilities", None, SOON)?;
-    let tag = client.execute("get-block-image-corrupted-event", None, SOON)?;
+    let client = machine.client()?;
+    let corruptions = client.get_block_image_corrupted_event()?;
     machine.machine.console().type_text("c")?;
-    let event = client.next_event(SOON)?;
-    let data = [
-        ("device", json!("d0")),
-        ("node-name", json!("d0")),
-        ("msg", json!("a write would destroy the L1 table")),
-        ("offset", json!(l1)),
-        ("size", json!(8 * 512)),
-        ("fatal", json!(true)),
-    ];
-    check_event(&event, "BLOCK_IMAGE_CORRUPTED", &data)?;
-    check_eq!(event["tag"], tag);
+    let found = corruptions.recv_timeout(SOON)?.data;
+    let expected = BlockImageCorrupted {
+        node_name: Some("d0".to_owned()),
+        offset: Some(l1.try_into()?),
+        size: Some(8 * 512),
+        ..BlockImageCorrupted::new(
+            "d0".to_owned(),
+            "a write would destroy the L1 table".to_owned(),
+            true,
+        )
+    };
+    check_eq!(found, expected);
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("choose")?;
