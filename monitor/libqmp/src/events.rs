@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faultvisor_schema::{AccessorArguments, Connection, Decode, Path, Signal};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::connecting::{Connecting, Step};
@@ -19,7 +20,8 @@ use crate::socket::Patience;
 use crate::{Error, Session};
 
 /// When a server says that something happened, by its clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(default)]
 pub struct Timestamp {
     /// Seconds since 1970.
     pub seconds: i64,
