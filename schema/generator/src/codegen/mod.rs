@@ -5,6 +5,7 @@
 
 mod accessor;
 mod alternates;
+mod c;
 mod commands;
 mod decoding;
 mod documentation;
@@ -13,6 +14,8 @@ mod introspection;
 mod reference;
 mod types;
 mod unions;
+
+pub use c::CLibrary;
 
 use std::collections::HashMap;
 
@@ -46,6 +49,11 @@ pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<St
 /// Writes the reference manual.
 pub(crate) fn reference(loaded: &Loaded, owners: &Owners) -> String {
     reference::write(&Schema::new(&loaded.definitions), &loaded.topics, owners)
+}
+
+/// Writes the C library.
+pub(crate) fn c_library(loaded: &Loaded) -> Result<CLibrary, SchemaError> {
+    c::library(loaded)
 }
 
 /// The definitions, and what the writers ask about them.
