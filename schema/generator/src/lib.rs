@@ -61,6 +61,12 @@ pub fn c_library(schema: &Loaded) -> Result<CLibrary, SchemaError> {
     codegen::c_library(schema)
 }
 
+/// Writes, for a schema that was loaded and of which [`generate`] has written the types, the methods of a client.
+#[must_use]
+pub fn client(schema: &Loaded) -> String {
+    codegen::client(&schema.definitions)
+}
+
 /// Writes the reference manual of a schema that was loaded, in Markdown.
 #[must_use]
 pub fn reference(schema: &Loaded, owners: &Owners) -> String {

@@ -2,10 +2,10 @@
 
 use super::documentation::{Comment, rendered};
 use super::{Writer, names};
+use crate::codegen::client::method;
 use crate::codegen::commands::arguments_type;
 use crate::definition::{Command, Data, Definition, Kind, Type};
 use crate::error::SchemaError;
-use crate::name;
 
 /// Writes the functions of every command.
 pub(super) fn write(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
@@ -182,7 +182,7 @@ impl Writer<'_> {
             Gives::Object { c, .. } => (String::new(), format!("Owned<{c}>"), "answer"),
         };
         let out = if value.is_empty() { "" } else { "value, " };
-        let method = name::snake(&definition.name);
+        let method = method(&definition.name);
         let (parameters, passed) = closure;
         self.rust(format!(
             "/// Executes `{}`.
