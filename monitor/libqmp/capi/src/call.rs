@@ -6,12 +6,12 @@ use faultvisor_schema::Path;
 use libqmp::{Error, Session};
 use serde_json::Value;
 
-use crate::arena::{Arena, give_answer, owned_text};
+use crate::arena::{give_answer, owned_text};
 use crate::boundary::attempt;
 use crate::conversion::{FromC, InvalidArgument, ToC};
 use crate::error::{ErrorSlot, Failure};
-use crate::plain::{Plain, zeroed};
-use crate::pointer::{Handle, Out, Owned, Ref};
+use crate::plain::zeroed;
+use crate::pointer::{Handle, Owned, Ref};
 use crate::session::QmpSession;
 
 /// What a parameter for a command's arguments is called in the header.

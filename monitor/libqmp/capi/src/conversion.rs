@@ -44,8 +44,36 @@ pub(crate) trait FromC: ToC + Sized {
     fn from_c(from: &Self::C, at: &Path<'_>) -> Result<Self, InvalidArgument>;
 }
 
-/// A type that C has as a structure, whose absence is a pointer that is `NULL`.
-pub(crate) trait Object {}
+/// A type whose absence is a pointer that is `NULL`, and whose presence is a pointer to a structure.
+pub(crate) trait Object: Sized {
+    /// What the structure is of.
+    type Inner: ToC;
+
+    /// The structure's side.
+    fn inner(&self) -> &Self::Inner;
+
+    /// The same back.
+    fn from_inner(inner: Self::Inner) -> Self;
+}
+
+/// Has a type be an object.
+macro_rules! object {
+    ($of:ty) => {
+        impl $crate::conversion::Object for $of {
+            type Inner = Self;
+
+            fn inner(&self) -> &Self {
+                self
+            }
+
+            fn from_inner(inner: Self) -> Self {
+                inner
+            }
+        }
+    };
+}
+
+pub(crate) use object;
 
 macro_rules! numbers {
     ($($number:ty),*) => {$(
@@ -114,20 +142,46 @@ impl FromC for Null {
     }
 }
 
-impl<E: Enumeration> ToC for E {
-    type C = Enum<E>;
-
-    fn to_c(&self, _: &Arena) -> Enum<E> {
-        Enum::new(*self)
+impl<E: Enumeration> Enum<E> {
+    /// The value, if it is one.
+    pub(crate) fn read(self, at: &Path<'_>) -> Result<E, InvalidArgument> {
+        self.get().map_err(|number| no_value(number, E::C_NAME, at))
     }
 }
 
-impl<E: Enumeration> FromC for E {
-    fn from_c(from: &Enum<E>, at: &Path<'_>) -> Result<Self, InvalidArgument> {
-        from.get()
-            .map_err(|number| no_value(number, E::C_NAME, at))
-    }
+/// Has an enumeration be one in C.
+macro_rules! c_enum {
+    ($of:ty, $c_name:literal, [$($name:literal),*]) => {
+        impl $crate::plain::Enumeration for $of {
+            const C_NAME: &'static str = $c_name;
+            const VALUES: &'static [Self] = Self::ALL;
+            const NAMES: &'static [&'static std::ffi::CStr] = &[$($name),*];
+
+            fn number(self) -> std::ffi::c_uint {
+                self as std::ffi::c_uint
+            }
+        }
+
+        impl $crate::conversion::ToC for $of {
+            type C = $crate::plain::Enum<Self>;
+
+            fn to_c(&self, _: &$crate::arena::Arena) -> Self::C {
+                $crate::plain::Enum::new(*self)
+            }
+        }
+
+        impl $crate::conversion::FromC for $of {
+            fn from_c(
+                from: &Self::C,
+                at: &faultvisor_schema::Path<'_>,
+            ) -> Result<Self, $crate::conversion::InvalidArgument> {
+                from.read(at)
+            }
+        }
+    };
 }
+
+pub(crate) use c_enum;
 
 impl Choice {
     /// The error for a number that is that of no alternative; `of`: the enumeration in C.
@@ -230,7 +284,17 @@ impl<T: ToC> ToC for Vec<T> {
     }
 }
 
-impl<T: ToC> Object for Vec<T> {}
+impl<T: ToC> Object for Vec<T> {
+    type Inner = Self;
+
+    fn inner(&self) -> &Self {
+        self
+    }
+
+    fn from_inner(inner: Self) -> Self {
+        inner
+    }
+}
 
 impl<T: FromC> FromC for Vec<T> {
     fn from_c(from: &List<T::C>, at: &Path<'_>) -> Result<Self, InvalidArgument> {
@@ -243,18 +307,31 @@ impl<T: FromC> FromC for Vec<T> {
     }
 }
 
-impl<T: ToC + Object> ToC for Option<T> {
-    type C = Ref<T::C>;
+impl<T: Object> ToC for Option<T> {
+    type C = Ref<<T::Inner as ToC>::C>;
 
-    fn to_c(&self, arena: &Arena) -> Ref<T::C> {
-        self.as_ref()
-            .map_or(Ref::NULL, |value| arena.value(value.to_c(arena)))
+    fn to_c(&self, arena: &Arena) -> Self::C {
+        let value = self.as_ref().map(|value| value.inner().to_c(arena));
+        value.map_or(Ref::NULL, |value| arena.value(value))
     }
 }
 
-impl<T: FromC + Object> FromC for Option<T> {
-    fn from_c(from: &Ref<T::C>, at: &Path<'_>) -> Result<Self, InvalidArgument> {
-        from.get().map(|value| T::from_c(value, at)).transpose()
+impl<T: Object<Inner: FromC>> FromC for Option<T> {
+    fn from_c(from: &Self::C, at: &Path<'_>) -> Result<Self, InvalidArgument> {
+        let value = from.get().map(|value| FromC::from_c(value, at));
+        Ok(value.transpose()?.map(T::from_inner))
+    }
+}
+
+impl<T: ToC> Object for Box<T> {
+    type Inner = T;
+
+    fn inner(&self) -> &T {
+        self
+    }
+
+    fn from_inner(inner: T) -> Self {
+        Self::new(inner)
     }
 }
 
@@ -269,22 +346,6 @@ impl<T: ToC> ToC for Box<T> {
 impl<T: FromC> FromC for Box<T> {
     fn from_c(from: &Ref<T::C>, at: &Path<'_>) -> Result<Self, InvalidArgument> {
         required(Option::from_c(from, at)?, at)
-    }
-}
-
-impl<T: ToC> ToC for Option<Box<T>> {
-    type C = Ref<T::C>;
-
-    fn to_c(&self, arena: &Arena) -> Ref<T::C> {
-        self.as_ref()
-            .map_or(Ref::NULL, |value| value.to_c(arena))
-    }
-}
-
-impl<T: FromC> FromC for Option<Box<T>> {
-    fn from_c(from: &Ref<T::C>, at: &Path<'_>) -> Result<Self, InvalidArgument> {
-        let value = from.get().map(|value| T::from_c(value, at));
-        value.transpose().map(|value| value.map(Box::new))
     }
 }
 

@@ -24,7 +24,7 @@ c_struct! {
 }
 
 /// `Qmp…Occurrence`: an event that has happened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Occurrence<D> {
     timestamp: QmpTimestamp,

@@ -40,7 +40,7 @@ mod session;
     reason = "that a function is exported by its name is an attribute that Rust calls unsafe"
 )]
 mod generated {
-    use std::ffi::{CStr, c_char, c_uint};
+    use std::ffi::c_char;
 
     use faultvisor_schema as schema;
     use faultvisor_schema::Path;
@@ -48,12 +48,12 @@ mod generated {
     use crate::arena::{Arena, free_answer};
     use crate::call::{self, NoArguments, Optional, Required};
     use crate::conversion::{
-        FromC, InvalidArgument, Object, ToC, flagged, is_there, name_of, or_zero,
+        FromC, InvalidArgument, ToC, c_enum, flagged, is_there, name_of, object, or_zero,
     };
     use crate::error::ErrorSlot;
     use crate::event::{self, EventObject, Handler, Occurrence};
     use crate::plain::{
-        Bool, Choice, Enum, Enumeration, StructLayout, c_struct, c_union, zeroed,
+        Bool, Choice, Enum, StructLayout, c_struct, c_union, zeroed,
     };
     use crate::pointer::{Handle, Json, List, Opaque, Owned, Ref, StaticText, Text};
     use crate::session::QmpSession;

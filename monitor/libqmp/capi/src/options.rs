@@ -17,7 +17,6 @@ c_struct! {
 }
 
 /// Options, or `NULL` for those that nobody has set.
-#[derive(Debug)]
 #[repr(transparent)]
 pub struct SessionOptions(Ref<QmpSessionOptions>);
 

@@ -26,7 +26,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(i8, i16, i32, i64, u8, u16, u32, u64, f64);
+plain!(i8, i16, i32, i64, u8, u16, u32, u64, usize, f64);
 
 /// `bool` of C, before anybody has looked whether it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +212,7 @@ macro_rules! c_struct {
             $(pub(crate) $field: $of,)*
         }
 
+        #[allow(unsafe_code, reason = "it consists of plain members")]
         // SAFETY: it is laid out as in C, and each of its members is plain.
         unsafe impl $crate::plain::Plain for $name where $($of: $crate::plain::Plain,)* {}
 
@@ -232,6 +233,7 @@ macro_rules! c_union {
             $($branch: $of,)*
         }
 
+        #[allow(unsafe_code, reason = "it consists of plain branches")]
         // SAFETY: it is laid out as in C, and each of its branches is plain.
         unsafe impl $crate::plain::Plain for $name where $($of: $crate::plain::Plain,)* {}
 

@@ -71,7 +71,7 @@ impl<'a> Writer<'a> {
             ));
         }
         self.rust(format!(
-            "        }}\n    }}\n}}\n\nimpl Object for schema::{rust} {{}}\n\nimpl FromC for schema::{rust} {{\n    fn from_c(from: &{of}, at: &Path<'_>) -> Result<Self, InvalidArgument> {{\n        let u = at.member(\"u\");\n        match from.kind.number() {{"
+            "        }}\n    }}\n}}\n\nobject!(schema::{rust});\n\nimpl FromC for schema::{rust} {{\n    fn from_c(from: &{of}, at: &Path<'_>) -> Result<Self, InvalidArgument> {{\n        let u = at.member(\"u\");\n        match from.kind.number() {{"
         ));
         for (number, variant) in variants.iter().enumerate() {
             let name = name::camel(&variant.branch.name);

@@ -60,16 +60,7 @@ impl Writer<'_> {
             comment.text(0)
         ));
         self.rust(format!(
-            "impl Enumeration for schema::{name} {{
-    const C_NAME: &'static str = \"{of}\";
-
-    const VALUES: &'static [Self] = Self::ALL;
-    const NAMES: &'static [&'static CStr] = &[{names}];
-
-    fn number(self) -> c_uint {{
-        self as c_uint
-    }}
-}}
+            "c_enum! {{ schema::{name}, \"{of}\", [{names}] }}
 
 /// The name of a value of `{of}`.
 #[unsafe(no_mangle)]

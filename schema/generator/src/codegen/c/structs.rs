@@ -141,7 +141,7 @@ impl<'a> Writer<'a> {
             self.rust("            nothing: 0,");
         }
         self.rust(format!(
-            "        }}\n    }}\n}}\n\nimpl Object for schema::{rust} {{}}\n\nimpl FromC for schema::{rust} {{\n    fn from_c({source}: &{of}, {at}: &Path<'_>) -> Result<Self, InvalidArgument> {{\n        Ok(Self {{"
+            "        }}\n    }}\n}}\n\nobject!(schema::{rust});\n\nimpl FromC for schema::{rust} {{\n    fn from_c({source}: &{of}, {at}: &Path<'_>) -> Result<Self, InvalidArgument> {{\n        Ok(Self {{"
         ));
         self.fields_from_c(fields);
         self.rust("        })\n    }\n}\n");

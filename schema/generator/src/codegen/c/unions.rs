@@ -161,7 +161,7 @@ impl<'a> Writer<'a> {
             }
         }
         self.rust("            u,\n        }\n    }\n}\n");
-        self.rust(format!("impl Object for schema::{rust} {{}}\n"));
+        self.rust(format!("object!(schema::{rust});\n"));
     }
 
     fn union_from_c(&mut self, parts: &Parts<'_>) {
