@@ -74,15 +74,15 @@ impl Comment {
     /// The comment, every line after so many spaces.
     pub(super) fn text(&self, indentation: usize) -> String {
         let margin = " ".repeat(indentation);
-        let text = self.paragraphs.join("\n\n").replace("*/", "* /");
-        let text = text.replace("/*", "/ *");
-        let one = format!("{margin}/** {text} */\n");
-        if !text.contains('\n') && one.len() <= WIDTH {
+        let text = self.paragraphs.join("\n\n");
+        let text = text.replace("*/", "* /").replace("/*", "/ *");
+        let one = format!("{margin}/** {} */\n", flowing(&text).join("\n"));
+        if one.lines().count() == 1 && one.len() <= WIDTH {
             return one;
         }
         let mut out = format!("{margin}/**\n");
-        for line in text.lines() {
-            for line in wrapped(line, WIDTH - indentation - 3) {
+        for line in flowing(&text) {
+            for line in wrapped(&line, WIDTH - indentation - 3) {
                 let _ = writeln!(out, "{}", format!("{margin} * {line}").trim_end());
             }
         }
@@ -107,6 +107,22 @@ fn name_in_c(schema: &Schema<'_>, name: &str) -> String {
         Some(_) => names::type_name(name),
         None => format!("`{name}`"),
     }
+}
+
+/// A text with a line for each paragraph, and for each point of a list.
+fn flowing(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let starts = line.is_empty() || line.starts_with([' ', '-', '*']);
+        match lines.last_mut() {
+            Some(last) if !starts && !last.is_empty() => {
+                last.push(' ');
+                last.push_str(line);
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines
 }
 
 /// A line in lines of at most so many characters, where there are spaces to divide it at.

@@ -127,26 +127,26 @@ typedef void (*{handler})(const {occurrence} *occurrence, void *opaque);
             event: name,
             ..
         } = names;
-        let device = self.schema.device(event, data).is_some();
-        let mut comment = Comment::default();
-        comment.add(&format!(
-            "Connects to {name}. The caller owns the object and frees it with {functions}_free(). NULL and `*error` where that fails."
-        ));
-        self.c(format!(
-            "{}{object} *{get}(QmpSession *session, QmpError **error);\n",
-            comment.text(0)
-        ));
-        let mut comment = Comment::default();
-        comment.add(&format!("As {get}(), with arguments."));
-        if device {
-            comment.add("`device`: the only device to hear of, or NULL for every one.");
+        self.declare(
+            &[&format!(
+                "Connects to {name}. The caller owns the object and frees it with {functions}_free(). NULL and `*error` where that fails."
+            )],
+            &format!("{object} *{get}(QmpSession *session, QmpError **error);"),
+        );
+        let mut about = vec![format!("As {get}(), with arguments.")];
+        let mut parameter = "";
+        if self.schema.device(event, data).is_some() {
+            about.push("`device`: the only device to hear of, or NULL for every one.".to_owned());
+            parameter = "const char *device, ";
         }
-        comment.add("`initial`: whether the present state, where there is one, comes first as an occurrence of its own.");
-        let device = if device { "const char *device, " } else { "" };
-        self.c(format!(
-            "{}{object} *{get}_with(QmpSession *session, {device}bool initial, QmpError **error);\n",
-            comment.text(0)
-        ));
+        about.push("`initial`: whether the present state, where there is one, comes first as an occurrence of its own.".to_owned());
+        let about: Vec<&str> = about.iter().map(String::as_str).collect();
+        self.declare(
+            &about,
+            &format!(
+                "{object} *{get}_with(QmpSession *session, {parameter}bool initial, QmpError **error);"
+            ),
+        );
     }
 
     fn methods(&mut self, names: &Names) {
@@ -158,32 +158,42 @@ typedef void (*{handler})(const {occurrence} *occurrence, void *opaque);
             free_occurrence,
             ..
         } = names;
-        self.c(format!(
-            "/** Adds a handler, and returns its number for {functions}_disconnect(). 0 where `event` or `handler` is NULL. */
-uint64_t {functions}_connect({object} *event, {handler} handler, void *opaque);
+        self.declare(
+            &[&format!(
+                "Adds a handler, and returns its number for {functions}_disconnect(). 0 where `event` or `handler` is NULL."
+            )],
+            &format!("uint64_t {functions}_connect({object} *event, {handler} handler, void *opaque);"),
+        );
+        self.declare(
+            &["Removes a handler, which does not run afterwards. False where there is none of that number."],
+            &format!("bool {functions}_disconnect({object} *event, uint64_t handler);"),
+        );
+        self.declare(
+            &[
+                "Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a negative number waits for ever. While the object has handlers, occurrences are theirs and nobody else's.",
+                &format!("The caller owns what is returned, and frees it with {free_occurrence}(). NULL and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over."),
+            ],
+            &format!("{occurrence} *{functions}_recv({object} *event, int64_t timeout_ms, QmpError **error);"),
+        );
+        self.declare(
+            &[&format!(
+                "Frees what {functions}_recv() returned; NULL is nothing to free."
+            )],
+            &format!("void {free_occurrence}({occurrence} *occurrence);"),
+        );
+        self.declare(
+            &["Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one that runs in another thread is waited for. A handler may free the object that it was called for."],
+            &format!("void {functions}_free({object} *event);"),
+        );
+    }
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool {functions}_disconnect({object} *event, uint64_t handler);
-
-/**
- * Waits for the next occurrence, whether there are handlers or not, for so many milliseconds: 0 takes only what is there
- * already, a negative number waits for ever.
- *
- * The caller owns what is returned, and frees it with {free_occurrence}(). NULL and `*error` where there is none, of
- * kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
- */
-{occurrence} *{functions}_recv({object} *event, int64_t timeout_ms, QmpError **error);
-
-/** Frees what {functions}_recv() returned; NULL is nothing to free. */
-void {free_occurrence}({occurrence} *occurrence);
-
-/**
- * Disconnects from the event and frees the object; NULL is nothing to free. No handler of it runs afterwards: one that
- * runs in another thread is waited for. A handler may free the object that it was called for.
- */
-void {functions}_free({object} *event);
-"
-        ));
+    /// Declares something under a comment of these paragraphs.
+    fn declare(&mut self, about: &[&str], declaration: &str) {
+        let mut comment = Comment::default();
+        for paragraph in about {
+            comment.add(paragraph);
+        }
+        self.c(format!("{}{declaration}\n", comment.text(0)));
     }
 
     fn event_in_rust(&mut self, event: &Definition, data: &Data, names: &Names) {
