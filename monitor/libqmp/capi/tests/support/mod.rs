@@ -112,9 +112,10 @@ impl Workshop {
             "--leak-check=full",
             "--show-leak-kinds=all",
             "--errors-for-leak-kinds=all",
-            "--track-fds=yes",
             "--num-callers=30",
         ]);
+        let suppressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/valgrind.supp");
+        command.arg(format!("--suppressions={suppressions}"));
         command.arg(program).args(arguments);
         let valgrind = Command::new("valgrind").arg("--version").output();
         assert!(
