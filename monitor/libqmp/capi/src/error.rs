@@ -131,6 +131,12 @@ impl QmpError {
 pub struct ErrorSlot(Out<Owned<QmpError>>);
 
 impl ErrorSlot {
+    /// A place of this library's own.
+    #[cfg(test)]
+    pub(crate) fn at(place: &mut Owned<QmpError>) -> Self {
+        Self(Out::new(place))
+    }
+
     /// Says that nothing went wrong.
     pub(crate) fn clear(&self) {
         self.0.put(Owned::NULL);
@@ -188,4 +194,50 @@ pub extern "C" fn libqmp_error_free(error: Owned<QmpError>) {
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_string_free(text: Owned<c_char>) {
     guard((), || drop(text.take_text()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HEADER;
+
+    fn assert_header_has(constant: &str, number: c_uint) {
+        let is_it = |line: &str| line.trim_end_matches(',').trim() == format!("{constant} = {number}");
+        assert!(HEADER.lines().any(is_it), "{constant} = {number}");
+    }
+
+    #[test]
+    fn kinds_have_their_numbers_in_the_header() {
+        for (kind, name) in [
+            (Kind::None, "NONE"),
+            (Kind::InvalidArgument, "INVALID_ARGUMENT"),
+            (Kind::Connect, "CONNECT"),
+            (Kind::NotQmp, "NOT_QMP"),
+            (Kind::Command, "COMMAND"),
+            (Kind::Reply, "REPLY"),
+            (Kind::TimedOut, "TIMED_OUT"),
+            (Kind::Closed, "CLOSED"),
+            (Kind::EventNotFound, "EVENT_NOT_FOUND"),
+            (Kind::Internal, "INTERNAL"),
+        ] {
+            assert_header_has(&format!("QMP_ERROR_KIND_{name}"), kind as c_uint);
+        }
+    }
+
+    #[test]
+    fn classes_have_their_numbers_in_the_header() {
+        assert_header_has("QMP_ERROR_CLASS_NONE", class_number(None));
+        for (class, name) in [
+            (ErrorClass::GenericError, "GENERIC_ERROR"),
+            (ErrorClass::CommandNotFound, "COMMAND_NOT_FOUND"),
+            (ErrorClass::DeviceNotFound, "DEVICE_NOT_FOUND"),
+            (ErrorClass::DeviceNotActive, "DEVICE_NOT_ACTIVE"),
+            (ErrorClass::KVMMissingCap, "KVM_MISSING_CAP"),
+            (ErrorClass::InvalidParameterValue, "INVALID_PARAMETER_VALUE"),
+            (ErrorClass::Other("New".to_owned()), "OTHER"),
+        ] {
+            let number = class_number(Some(&class));
+            assert_header_has(&format!("QMP_ERROR_CLASS_{name}"), number);
+        }
+    }
 }

@@ -35,6 +35,9 @@ mod raw_event;
 )]
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 #[allow(
     unsafe_code,
     reason = "that a function is exported by its name is an attribute that Rust calls unsafe"
@@ -61,8 +64,19 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/c.rs"));
 }
 
-pub use generated::layouts;
 pub use plain::StructLayout;
+
+/// The structures of the header, as Rust lays them out.
+#[must_use]
+pub fn layouts() -> Vec<StructLayout> {
+    let written = [
+        StructLayout::of::<options::QmpSessionOptions>("QmpSessionOptions"),
+        StructLayout::of::<event::QmpTimestamp>("QmpTimestamp"),
+        StructLayout::of::<raw_event::QmpRawEventData>("QmpRawEventData"),
+        StructLayout::of::<raw_event::QmpRawOccurrence>("QmpRawOccurrence"),
+    ];
+    written.into_iter().chain(generated::layouts()).collect()
+}
 
 /// The header of this version.
 pub const HEADER: &str = include_str!(concat!(env!("OUT_DIR"), "/libqmp.h"));

@@ -212,6 +212,12 @@ pub(crate) unsafe trait FirstMember<T> {}
 pub struct Out<T>(*mut T);
 
 impl<T: Plain> Out<T> {
+    /// A place of this library's own.
+    #[cfg(test)]
+    pub(crate) fn new(place: &mut T) -> Self {
+        Self(place)
+    }
+
     /// Whether there is one.
     pub(crate) fn is_null(&self) -> bool {
         self.0.is_null()

@@ -1,0 +1,172 @@
+//! Values there and back, and what happens to those that only one side can have.
+
+use std::fmt::Debug;
+
+use faultvisor_schema::{
+    BlockFaultActionType, BlockFaultDelay, BlockFaultErrno, BlockFaultErrnoName, BlockFaultError,
+    BlockFaultOperation, BlockFaultPercentile, BlockFaultRule, BlockFaultRuleBranch,
+    BlockFaultTorn, BlockFaultTornKeep, ImageInfo, Null, Path, SchemaInfoObjectMember,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::arena::{Arena, free_answer, give_answer};
+use crate::boundary::{attempt, guard};
+use crate::conversion::{FromC, ToC};
+use crate::error::{ErrorSlot, Failure, libqmp_error_free};
+use crate::pointer::{Owned, Text};
+
+/// A value after its way to C and back.
+fn there_and_back<T: FromC>(value: &T) -> T {
+    let arena = Arena::default();
+    let c = value.to_c(&arena);
+    T::from_c(&c, &Path::ROOT.member("value")).unwrap()
+}
+
+fn assert_same<T: FromC + Debug + PartialEq>(value: &T) {
+    assert_eq!(there_and_back(value), *value);
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[^\0]{0,12}"
+}
+
+fn errno() -> impl Strategy<Value = BlockFaultErrno> {
+    prop_oneof![
+        proptest::sample::select(BlockFaultErrnoName::ALL).prop_map(BlockFaultErrno::Name),
+        any::<u16>().prop_map(BlockFaultErrno::Number),
+    ]
+}
+
+prop_compose! {
+    fn delay()(
+        microseconds in any::<Option<u64>>(),
+        percentiles in proptest::option::of(proptest::collection::vec(
+            (-1e300..1e300f64, any::<u64>()), 0..5,
+        )),
+    ) -> BlockFaultDelay {
+        let point = |(percentile, microseconds)| BlockFaultPercentile { percentile, microseconds };
+        let percentiles = percentiles.map(|points| points.into_iter().map(point).collect());
+        BlockFaultDelay { microseconds, percentiles, ..BlockFaultDelay::new() }
+    }
+}
+
+fn branch() -> impl Strategy<Value = BlockFaultRuleBranch> {
+    let torn = (any::<Option<u64>>(), proptest::option::of(errno()));
+    prop_oneof![
+        Just(BlockFaultRuleBranch::Hang),
+        Just(BlockFaultRuleBranch::Stop),
+        (errno(), any::<Option<bool>>()).prop_map(|(errno, after)| {
+            BlockFaultRuleBranch::Error(BlockFaultError { errno, after })
+        }),
+        delay().prop_map(BlockFaultRuleBranch::Delay),
+        torn.prop_map(|(keep_sectors, errno)| BlockFaultRuleBranch::Torn(BlockFaultTorn {
+            keep_sectors,
+            errno,
+            ..BlockFaultTorn::new(BlockFaultTornKeep::Random)
+        })),
+    ]
+}
+
+prop_compose! {
+    fn rule()(
+        id in proptest::option::of(text()),
+        device in text(),
+        operations in proptest::option::of(proptest::collection::vec(
+            proptest::sample::select(BlockFaultOperation::ALL), 0..6,
+        )),
+        sector in any::<Option<u64>>(),
+        probability in proptest::option::of(0.0..1.0f64),
+        action in branch(),
+    ) -> BlockFaultRule {
+        BlockFaultRule { id, operations, sector, probability, ..BlockFaultRule::new(device, action) }
+    }
+}
+
+fn image(depth: u32) -> ImageInfo {
+    let backing = depth.checked_sub(1).map(image).map(Box::new);
+    ImageInfo {
+        backing_image: backing,
+        actual_size: Some(i64::from(depth)),
+        ..ImageInfo::new(format!("{depth}.img"), "raw".to_owned(), i64::MIN)
+    }
+}
+
+proptest! {
+    #[test]
+    fn rules_are_the_same_after_their_way_to_c_and_back(rules in proptest::collection::vec(rule(), 0..4)) {
+        assert_same(&rules);
+    }
+
+    #[test]
+    fn strings_end_where_they_should(text in "\\PC{0,40}", length in 0usize..5000) {
+        assert_same(&text);
+        assert_same(&Some("x".repeat(length)));
+    }
+}
+
+#[test]
+fn what_holds_itself_is_the_same_after_its_way() {
+    assert_same(&image(100));
+    assert_same(&Some(Box::new(image(1))));
+    assert_same(&Box::new(image(0)));
+    assert_same(&None::<Box<ImageInfo>>);
+}
+
+#[test]
+fn any_json_is_the_same_after_its_way() {
+    for default in [
+        None,
+        Some(Value::Null),
+        Some(json!({"a": [1, -2.5, "\u{0}", {"b": true}]})),
+    ] {
+        assert_same(&SchemaInfoObjectMember {
+            default,
+            ..SchemaInfoObjectMember::new("a".to_owned(), "b".to_owned())
+        });
+    }
+    assert_same(&vec![json!(u64::MAX), json!("\u{1f4be}")]);
+}
+
+#[test]
+fn null_is_null_whatever_c_has_put_there() {
+    assert_same(&Null);
+    assert_same(&vec![Null, Null]);
+}
+
+#[test]
+fn a_zero_in_a_string_is_replaced_and_everything_behind_it_is_there() {
+    let arena = Arena::default();
+    let text = "a\0b\0".to_owned().to_c(&arena);
+    assert_eq!(text.get().unwrap().to_str(), Ok("a\u{fffd}b\u{fffd}"));
+}
+
+#[test]
+fn an_answer_is_there_until_it_is_freed() {
+    let text = "x".repeat(10_000);
+    let answer = give_answer(|arena| vec![text.clone(), text.clone()].to_c(arena));
+    free_answer(answer);
+    free_answer(Owned::<crate::pointer::List<Text>>::NULL);
+}
+
+#[test]
+fn a_panic_is_an_error_and_goes_no_further() {
+    assert_eq!(guard(7, || panic!("a mistake, on purpose")), 7);
+    let mut place = Owned::NULL;
+    let slot = ErrorSlot::at(&mut place);
+    let done: u32 = attempt(&slot, 8, || -> Result<u32, Failure> {
+        panic!("a mistake, on purpose")
+    });
+    assert_eq!(done, 8);
+    let error = place.take().unwrap();
+    assert!(format!("{error:?}").contains("Internal"), "{error:?}");
+    libqmp_error_free(Owned::give(error));
+}
+
+#[test]
+fn every_value_of_an_enumeration_has_its_own_number() {
+    for (index, action) in BlockFaultActionType::ALL.iter().enumerate() {
+        assert_same(action);
+        assert_eq!(*action as usize, index);
+    }
+}
