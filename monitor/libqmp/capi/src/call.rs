@@ -39,7 +39,10 @@ pub struct Required<C>(Ref<C>);
 
 impl<T: FromC> Arguments<T> for Required<T::C> {
     fn read(&self) -> Result<T, InvalidArgument> {
-        let arguments = self.0.get().ok_or_else(|| InvalidArgument::null(ARGUMENTS))?;
+        let arguments = self
+            .0
+            .get()
+            .ok_or_else(|| InvalidArgument::null(ARGUMENTS))?;
         T::from_c(arguments, &Path::ROOT.member(ARGUMENTS))
     }
 }

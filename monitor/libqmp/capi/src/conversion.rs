@@ -108,7 +108,10 @@ impl FromC for f64 {
         if from.is_finite() {
             return Ok(*from);
         }
-        Err(InvalidArgument::new(at, format!("is {from}, which JSON has no number for")))
+        Err(InvalidArgument::new(
+            at,
+            format!("is {from}, which JSON has no number for"),
+        ))
     }
 }
 
@@ -230,10 +233,7 @@ impl FromC for Option<String> {
 }
 
 /// The text of a string.
-pub(crate) fn utf_8<'a>(
-    text: &'a CStr,
-    at: &dyn fmt::Display,
-) -> Result<&'a str, InvalidArgument> {
+pub(crate) fn utf_8<'a>(text: &'a CStr, at: &dyn fmt::Display) -> Result<&'a str, InvalidArgument> {
     text.to_str().map_err(|error| {
         let from = error.valid_up_to();
         InvalidArgument::new(at, format!("is not UTF-8 from its byte {from} on"))

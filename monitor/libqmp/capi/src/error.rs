@@ -202,7 +202,8 @@ mod tests {
     use crate::HEADER;
 
     fn assert_header_has(constant: &str, number: c_uint) {
-        let is_it = |line: &str| line.trim_end_matches(',').trim() == format!("{constant} = {number}");
+        let is_it =
+            |line: &str| line.trim_end_matches(',').trim() == format!("{constant} = {number}");
         assert!(HEADER.lines().any(is_it), "{constant} = {number}");
     }
 

@@ -55,9 +55,7 @@ mod generated {
     };
     use crate::error::ErrorSlot;
     use crate::event::{self, EventObject, Handler, Occurrence};
-    use crate::plain::{
-        Bool, Choice, Enum, StructLayout, c_struct, c_union, zeroed,
-    };
+    use crate::plain::{Bool, Choice, Enum, StructLayout, c_struct, c_union, zeroed};
     use crate::pointer::{Handle, Json, List, Opaque, Owned, Ref, StaticText, Text};
     use crate::session::QmpSession;
 

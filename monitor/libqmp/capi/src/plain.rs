@@ -112,7 +112,9 @@ impl<E: Enumeration> Enum<E> {
     }
 
     fn of<T>(self, list: &'static [T]) -> Option<&'static T> {
-        usize::try_from(self.number).ok().and_then(|at| list.get(at))
+        usize::try_from(self.number)
+            .ok()
+            .and_then(|at| list.get(at))
     }
 }
 

@@ -3,10 +3,7 @@
 //! Their fields are private: a value of one of these types comes from C, which the header says what to give, or from
 //! [`crate::arena`]. That is why reading what they point to is a safe function here, and the only place where it is done.
 
-#![allow(
-    unsafe_code,
-    reason = "what C points to is read here and nowhere else"
-)]
+#![allow(unsafe_code, reason = "what C points to is read here and nowhere else")]
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::slice;

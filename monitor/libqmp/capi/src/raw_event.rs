@@ -6,7 +6,9 @@ use libqmp::{RawEvent, Session};
 use crate::arena::{Arena, free_answer};
 use crate::conversion::{FromC, ToC};
 use crate::error::ErrorSlot;
-use crate::event::{EventObject, Handler, Occurrence, connect, disconnect, free, get, get_with, recv};
+use crate::event::{
+    EventObject, Handler, Occurrence, connect, disconnect, free, get, get_with, recv,
+};
 use crate::plain::{Bool, c_struct};
 use crate::pointer::{Handle, Opaque, Owned, Text};
 use crate::session::QmpSession;

@@ -60,11 +60,13 @@ fn branch() -> impl Strategy<Value = BlockFaultRuleBranch> {
             BlockFaultRuleBranch::Error(BlockFaultError { errno, after })
         }),
         delay().prop_map(BlockFaultRuleBranch::Delay),
-        torn.prop_map(|(keep_sectors, errno)| BlockFaultRuleBranch::Torn(BlockFaultTorn {
-            keep_sectors,
-            errno,
-            ..BlockFaultTorn::new(BlockFaultTornKeep::Random)
-        })),
+        torn.prop_map(
+            |(keep_sectors, errno)| BlockFaultRuleBranch::Torn(BlockFaultTorn {
+                keep_sectors,
+                errno,
+                ..BlockFaultTorn::new(BlockFaultTornKeep::Random)
+            })
+        ),
     ]
 }
 

@@ -5,16 +5,16 @@
 
 mod support;
 
-use std::thread;
+use std::{fs, thread};
 
-use support::Workshop;
 use support::machine::Server;
+use support::{Workshop, source};
 
 #[test]
 fn a_client_asks_commands_and_hears_without_an_error_or_a_leak() {
     let workshop = Workshop::new();
     let server = Server::new();
-    let said = workshop.run_checked(&workshop.program("client"), &[server.path.as_os_str()]);
+    let said = workshop.run_checked(&workshop.program("client.c"), &[server.path.as_os_str()]);
     assert!(said.contains("disk 'disk0': nospace, no medium"), "{said}");
 }
 
@@ -22,14 +22,14 @@ fn a_client_asks_commands_and_hears_without_an_error_or_a_leak() {
 fn unions_lists_and_what_is_optional_go_both_ways() {
     let workshop = Workshop::new();
     let server = Server::new();
-    workshop.run_checked(&workshop.program("faults"), &[server.path.as_os_str()]);
+    workshop.run_checked(&workshop.program("faults.c"), &[server.path.as_os_str()]);
 }
 
 #[test]
 fn what_is_not_allowed_is_refused_by_its_name() {
     let workshop = Workshop::new();
     let server = Server::new();
-    workshop.run_checked(&workshop.program("misuse"), &[server.path.as_os_str()]);
+    workshop.run_checked(&workshop.program("misuse.c"), &[server.path.as_os_str()]);
 }
 
 #[test]
@@ -38,6 +38,51 @@ fn objects_sessions_and_servers_may_go_in_any_order() {
     let server = Server::new();
     let path = server.path.clone();
     let hanging_up = thread::spawn(|| server.hang_up_on_quit());
-    workshop.run_checked(&workshop.program("lifetimes"), &[path.as_os_str()]);
+    workshop.run_checked(&workshop.program("lifetimes.c"), &[path.as_os_str()]);
     hanging_up.join().unwrap();
+}
+
+#[test]
+fn a_session_is_for_many_threads() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    workshop.run_checked(&workshop.program("threads.c"), &[server.path.as_os_str()]);
+}
+
+#[test]
+fn a_program_is_started_with_its_arguments_and_a_socket() {
+    let workshop = Workshop::new();
+    let file = workshop.path().join("arguments");
+    // Not under valgrind: that of Debian 12 does not know pidfd_open(2), which the child is watched with.
+    workshop.run(&workshop.program("spawn.c"), &[file.as_os_str()]);
+    let arguments = fs::read(file).unwrap();
+    assert!(
+        arguments.starts_with(b"a b\n\xff\n--qmp\nfd:"),
+        "{:?}",
+        arguments.escape_ascii().to_string()
+    );
+}
+
+#[test]
+fn a_program_in_cxx_uses_it_as_well() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let said = workshop.run_checked(&workshop.program("shape.cc"), &[server.path.as_os_str()]);
+    assert_eq!(said, "paused\n");
+}
+
+#[test]
+fn a_program_can_have_the_library_in_it() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let private = include_str!("../libqmp.pc.in")
+        .lines()
+        .find_map(|line| line.strip_prefix("Libs.private: "));
+    let libraries: Vec<&str> = ["-l:libqmp.a"]
+        .into_iter()
+        .chain(private.unwrap().split(' '))
+        .collect();
+    let program = workshop.link(&source("client.c"), &libraries);
+    fs::remove_file(workshop.path().join("libqmp.so.0")).unwrap();
+    workshop.run(&program, &[server.path.as_os_str()]);
 }

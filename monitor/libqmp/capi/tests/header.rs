@@ -7,9 +7,11 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
+use faultvisor_qapi_generator::{c_library, load};
 use support::{Language, Workshop};
 
 const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include/libqmp.h");
@@ -42,8 +44,20 @@ fn the_header_is_cxx11_without_a_warning() {
 #[test]
 fn the_header_stands_beside_what_others_define() {
     let headers = [
-        "errno.h", "complex.h", "stdio.h", "stdlib.h", "signal.h", "unistd.h", "sys/stat.h",
-        "sys/types.h", "sys/sysmacros.h", "netdb.h", "time.h", "iso646.h", "fcntl.h", "math.h",
+        "errno.h",
+        "complex.h",
+        "stdio.h",
+        "stdlib.h",
+        "signal.h",
+        "unistd.h",
+        "sys/stat.h",
+        "sys/types.h",
+        "sys/sysmacros.h",
+        "netdb.h",
+        "time.h",
+        "iso646.h",
+        "fcntl.h",
+        "math.h",
     ];
     let includes: String = headers
         .iter()
@@ -91,12 +105,104 @@ fn structures_are_laid_out_as_a_c_compiler_does() {
     let workshop = Workshop::new();
     let source = workshop.path().join("layouts.c");
     fs::write(&source, program).unwrap();
-    let said = workshop.run(&workshop.link("layouts", &source, &[]), &[]);
+    let said = workshop.run(&workshop.link(&source, &[]), &[]);
     assert!(layouts.len() > 80 && said.lines().count() > 400, "{said}");
     let pairs = said.lines().zip(expected.lines());
     let different: Vec<_> = pairs.filter(|(c, rust)| c != rust).collect();
     assert_eq!(different, []);
     assert_eq!(said.lines().count(), expected.lines().count());
+}
+
+/// The enumerations of the schema in the header: what names their values, and those.
+fn enumerations() -> Vec<(String, Vec<String>)> {
+    let mut all = Vec::new();
+    let mut values = Vec::new();
+    for line in qmp::HEADER.lines() {
+        if let Some((value, _)) = line
+            .split_once(" = ")
+            .filter(|(value, _)| value.starts_with("    QMP_"))
+        {
+            values.push(value.trim().to_owned());
+        } else if line.starts_with("typedef enum ") {
+            values.clear();
+        } else if let Some((_, function)) = line
+            .split_once("const char *")
+            .filter(|_| line.ends_with(" value);"))
+        {
+            let (function, _) = function.split_once('(').unwrap();
+            all.push((function.to_owned(), std::mem::take(&mut values)));
+        }
+    }
+    all
+}
+
+#[test]
+fn a_constant_is_the_value_that_it_is_named_after() {
+    let enumerations = enumerations();
+    let count: usize = enumerations.iter().map(|(_, values)| values.len()).sum();
+    assert!(enumerations.len() > 10 && count > 200, "{enumerations:?}");
+    let mut program = "#include <stdio.h>\n#include \"libqmp.h\"\nint main(void)\n{\n".to_owned();
+    for (function, values) in &enumerations {
+        for value in values {
+            let _ = writeln!(
+                program,
+                "    printf(\"{value} %s\\n\", {function}({value}));"
+            );
+        }
+    }
+    program.push_str("    return 0;\n}\n");
+    let workshop = Workshop::new();
+    let source = workshop.path().join("names.c");
+    fs::write(&source, program).unwrap();
+    let said = workshop.run(&workshop.link(&source, &["-lqmp"]), &[]);
+    assert_eq!(said.lines().count(), count);
+    for line in said.lines() {
+        let (constant, name) = line.split_once(' ').unwrap();
+        let end = format!("_{}", name.replace(['-', '.'], "_").to_uppercase());
+        assert!(constant.ends_with(&end), "{line}");
+    }
+}
+
+#[test]
+fn every_construct_of_the_language_has_its_form_in_c() {
+    let language = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../schema/src/language/language.json"
+    );
+    let template = include_str!("../include/libqmp.h.in");
+    let library = c_library(&load(Path::new(language)).unwrap()).unwrap();
+    let workshop = Workshop::new();
+    fs::write(
+        workshop.path().join("libqmp.h"),
+        library.header(template).unwrap(),
+    )
+    .unwrap();
+    let uses = "
+        /* A union that may hold its own kind, and an alternate of every kind of JSON, one of them by a keyword. */
+        static const QmpPlace LEFT = QMP_PLACE_LEFT;
+        bool use(QmpSession *session);
+        bool use(QmpSession *session)
+        {
+            QmpFigure inner = { NULL, QMP_SHAPE_POINT, { { 0 } } };
+            QmpFigure figure = { \"name\", QMP_SHAPE_POLYGON, { { 0 } } };
+            QmpAnything anything = { QMP_ANYTHING_KIND_NOTHING, { { NULL, QMP_SHAPE_CIRCLE, { { 0 } } } } };
+            QmpPlaceArguments arguments = { { 1, NULL }, NULL };
+            QmpPolygon polygon = { { 1, &LEFT }, &inner };
+            figure.u.polygon = &polygon;
+            inner.shape = QMP_SHAPE_CIRCLE;
+            inner.u.circle.radius = 255;
+            anything.kind = QMP_ANYTHING_KIND_SWITCH;
+            anything.u.switch_ = true;
+            arguments.at.items = &anything;
+            arguments.else_ = &anything;
+            libqmp_figure_list_free(libqmp_draw(session, &figure, NULL));
+            return libqmp_place(session, &arguments, NULL);
+        }
+    ";
+    for language in [Language::C99, Language::Cxx11] {
+        let text = format!("{TWICE}{uses}");
+        assert_eq!(workshop.compiles(language, &text), Ok(()));
+    }
 }
 
 #[test]
@@ -108,7 +214,9 @@ fn every_structure_of_the_header_is_compared() {
     let declared: BTreeSet<String> = qmp::HEADER
         .lines()
         .filter_map(|line| {
-            let rest = line.strip_prefix("struct ").or_else(|| line.strip_prefix("typedef struct "))?;
+            let rest = line
+                .strip_prefix("struct ")
+                .or_else(|| line.strip_prefix("typedef struct "))?;
             rest.strip_suffix(" {").map(str::to_owned)
         })
         .collect();

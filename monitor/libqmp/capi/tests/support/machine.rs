@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use faultvisor_monitor::{ListenAddress, Machine, Monitor, MonitorHandle, Reply};
 use faultvisor_schema::{
-    BlockDeviceIoStatus, BlockDeviceStats, BlockErrorAction,
-    BlockFaultAdded, BlockFaultHanging, BlockFaultInfo, BlockFaultOperation, BlockFaultReleased,
-    BlockFaultRule, BlockFaultRuleInfo, BlockInfo, BlockIoError, BlockStats, CommandError, Empty,
-    Event, IoOperationType, MachineCommand, MachineReturn, NameInfo, Reset, RunState,
-    ShutdownCause, Signals, StatusInfo,
+    BlockDeviceIoStatus, BlockDeviceStats, BlockErrorAction, BlockFaultAdded, BlockFaultHanging,
+    BlockFaultInfo, BlockFaultOperation, BlockFaultReleased, BlockFaultRule, BlockFaultRuleInfo,
+    BlockInfo, BlockIoError, BlockStats, CommandError, Empty, Event, IoOperationType,
+    MachineCommand, MachineReturn, NameInfo, Reset, RunState, ShutdownCause, Signals, StatusInfo,
 };
 use tempfile::TempDir;
 
@@ -104,7 +103,9 @@ impl State {
                 self.rules().clear();
                 MachineReturn::Empty(Empty {})
             }
-            MachineCommand::QueryBlockFaults => MachineReturn::QueryBlockFaults(vec![self.faults()]),
+            MachineCommand::QueryBlockFaults => {
+                MachineReturn::QueryBlockFaults(vec![self.faults()])
+            }
             MachineCommand::BlockFaultRelease(arguments) => {
                 let reason = arguments.id.unwrap_or_else(|| "an error".to_owned());
                 let released = arguments.ordinal.unwrap_or(1);
@@ -135,11 +136,15 @@ impl State {
     }
 
     fn faults(&self) -> BlockFaultInfo {
-        let rules = self.rules().clone().into_iter().map(|rule| BlockFaultRuleInfo {
-            rule,
-            matches: u64::MAX,
-            hits: 1,
-        });
+        let rules = self
+            .rules()
+            .clone()
+            .into_iter()
+            .map(|rule| BlockFaultRuleInfo {
+                rule,
+                matches: u64::MAX,
+                hits: 1,
+            });
         BlockFaultInfo {
             device: "disk0".to_owned(),
             state: "1".to_owned(),

@@ -38,7 +38,14 @@ impl Language {
             Self::C99 => ("-std=c99", "-xc"),
             Self::Cxx11 => ("-std=c++11", "-xc++"),
         };
-        [standard, "-Wall", "-Wextra", "-Werror", "-pedantic", language]
+        [
+            standard,
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            language,
+        ]
     }
 }
 
@@ -75,20 +82,23 @@ impl Workshop {
     }
 
     /// Compiles a program of the folder `c` and links it with `libqmp.so`.
-    pub fn program(&self, name: &str) -> PathBuf {
-        let source = format!("{}/tests/c/{name}.c", env!("CARGO_MANIFEST_DIR"));
-        self.link(name, Path::new(&source), &["-lqmp"])
+    pub fn program(&self, file: &str) -> PathBuf {
+        self.link(&source(file), &["-lqmp"])
     }
 
     /// Compiles a program and links it with these libraries.
-    pub fn link(&self, name: &str, source: &Path, libraries: &[&str]) -> PathBuf {
-        let program = self.path().join(name);
-        let mut compiler = Command::new("cc");
-        compiler.args(Language::C99.flags()).args(["-g", "-pthread"]);
+    pub fn link(&self, source: &Path, libraries: &[&str]) -> PathBuf {
+        let language = match source.extension() {
+            Some(extension) if extension == "cc" => Language::Cxx11,
+            _ => Language::C99,
+        };
+        let program = self.path().join(source.file_stem().unwrap());
+        let mut compiler = Command::new(language.compiler());
+        compiler.args(language.flags()).args(["-g", "-pthread"]);
         compiler.arg("-I").arg(self.path()).arg(source);
         compiler.args(["-x", "none", "-o"]).arg(&program);
         compiler.arg("-L").arg(self.path()).args(libraries);
-        if let Err(why) = said("cc", &mut compiler) {
+        if let Err(why) = said(language.compiler(), &mut compiler) {
             panic!("{}: {why}", source.display());
         }
         program
@@ -141,6 +151,13 @@ impl Workshop {
         );
         said
     }
+}
+
+/// A file of the folder `c`.
+pub fn source(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/c")
+        .join(file)
 }
 
 /// What a build of this package has put beside its tests.

@@ -190,10 +190,7 @@ impl<'a> Writer<'a> {
             Presence::Nullable => comment.append(" (NULL: absent)"),
         }
         let text = comment.text(4);
-        self.c(format!(
-            "{text}    {}",
-            field.shape.declare(&field.name)
-        ));
+        self.c(format!("{text}    {}", field.shape.declare(&field.name)));
     }
 }
 

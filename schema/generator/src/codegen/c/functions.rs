@@ -170,7 +170,11 @@ impl Writer<'_> {
             Some(Takes { c, nullable }) => {
                 let of = if *nullable { "Optional" } else { "Required" };
                 let parameter = format!("arguments: {of}<{c}>, ");
-                (parameter, "arguments", ("|session, arguments|", "&arguments"))
+                (
+                    parameter,
+                    "arguments",
+                    ("|session, arguments|", "&arguments"),
+                )
             }
         };
         let (value, returns, how) = match gives {

@@ -44,12 +44,7 @@ impl Writer<'_> {
         names::type_name(&format!("{element}List"))
     }
 
-    fn list(
-        &mut self,
-        definition: &Definition,
-        of: &Type,
-        name: &str,
-    ) -> Result<(), SchemaError> {
+    fn list(&mut self, definition: &Definition, of: &Type, name: &str) -> Result<(), SchemaError> {
         self.scope.give(name, definition)?;
         let element = self.element(&of.name);
         let mut comment = Comment::default();

@@ -35,7 +35,8 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
         }
     }
     for definition in writer.schema.definitions {
-        if matches!(definition.kind, Kind::Command(_) | Kind::Event(_)) && named(definition).is_some()
+        if matches!(definition.kind, Kind::Command(_) | Kind::Event(_))
+            && named(definition).is_some()
         {
             let members = definition.own_members().iter();
             let members: Vec<_> = members.map(|member| (definition, member)).collect();
@@ -115,7 +116,11 @@ impl<'a> Writer<'a> {
             if field.presence == Presence::Flagged {
                 self.rust(format!("        {}: Bool,", flag(&field.name)));
             }
-            self.rust(format!("        {}: {},", field.rust_name(), field.shape.rust));
+            self.rust(format!(
+                "        {}: {},",
+                field.rust_name(),
+                field.shape.rust
+            ));
         }
         for (name, shape) in more {
             self.rust(format!("        {name}: {shape},"));

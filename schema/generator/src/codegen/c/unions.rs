@@ -48,7 +48,10 @@ impl<'a> Writer<'a> {
         let of = names::type_name(&definition.name);
         let members = self.schema.all_members(&definition.name);
         let fields = self.fields(&definition.name, &members)?;
-        let Some(tag) = fields.iter().find(|field| field.member.name == union.discriminator) else {
+        let Some(tag) = fields
+            .iter()
+            .find(|field| field.member.name == union.discriminator)
+        else {
             return Ok(());
         };
         let variants = self.variants(definition, &union.branches)?;
@@ -56,9 +59,11 @@ impl<'a> Writer<'a> {
         for field in &fields {
             self.declare_field(field);
         }
-        self.declare_variants(&tag.name, |value| {
-            names::constant(&tag.member.of.name, value)
-        }, &variants);
+        self.declare_variants(
+            &tag.name,
+            |value| names::constant(&tag.member.of.name, value),
+            &variants,
+        );
         self.c("};\n");
         let storage = self.storage(&of, &variants);
         self.mirror(&of, &fields, &[("u", storage.clone())]);
@@ -115,7 +120,10 @@ impl<'a> Writer<'a> {
             let mut comment = Comment::default();
             comment.add(&constant(&variant.branch.name));
             let text = comment.text(8);
-            self.c(format!("{text}        {}", variant.shape.declare(&variant.name)));
+            self.c(format!(
+                "{text}        {}",
+                variant.shape.declare(&variant.name)
+            ));
         }
         self.c("    } u;");
     }
