@@ -214,37 +214,33 @@ impl Scope {
     }
 }
 
-/// Whether a name is one of the part of the header that no schema is needed for.
+/// Whether a name is one of the part of the header that no schema is needed for, or may become one.
 fn is_hand_written(name: &str) -> bool {
-    const FUNCTIONS: [&str; 7] = [
-        "libqmp_any_event",
-        "libqmp_execute_raw",
-        "libqmp_get_event",
-        "libqmp_string_free",
-        "libqmp_raw_event_",
-        "libqmp_session_",
-        "libqmp_error_",
-    ];
-    const TYPES: [&str; 12] = [
+    const NAMES: [&str; 12] = [
         "QmpError",
-        "QmpErrorKind",
         "QmpErrorClass",
+        "QmpErrorKind",
         "QmpNull",
         "QmpRawEvent",
         "QmpRawEventData",
         "QmpRawEventHandler",
-        "QmpRawEventOccurrence",
-        "QmpSession",
-        "QmpSessionOptions",
-        "QmpTimestamp",
         "QmpRawOccurrence",
+        "QmpTimestamp",
+        "libqmp_any_event",
+        "libqmp_execute_raw",
+        "libqmp_get_event",
     ];
-    let is_family = |family: &&str| family.ends_with('_') && name.starts_with(*family);
-    FUNCTIONS.contains(&name)
-        || FUNCTIONS.iter().any(|function| is_family(&function))
-        || TYPES.contains(&name)
-        || name.starts_with("QMP_ERROR_")
-        || name.starts_with("QMP_SESSION_")
+    const FAMILIES: [&str; 8] = [
+        "QMP_ERROR_",
+        "QMP_SESSION_",
+        "QmpSession",
+        "libqmp_error_",
+        "libqmp_raw_event_",
+        "libqmp_raw_occurrence_",
+        "libqmp_session_",
+        "libqmp_string_",
+    ];
+    NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 #[cfg(test)]
