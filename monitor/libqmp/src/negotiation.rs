@@ -1,5 +1,9 @@
 //! The first words: who the server is, and how both go on.
 
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
 use faultvisor_schema::{Decode, Path, VersionInfo};
 use serde_json::{Value, json};
 
@@ -58,7 +62,7 @@ pub(crate) struct Negotiation<'a> {
     pub(crate) socket: &'a Socket,
     pub(crate) observer: Option<&'a Observer>,
     pub(crate) patience: Patience,
-    pub(crate) within: std::time::Duration,
+    pub(crate) within: Duration,
 }
 
 impl Negotiation<'_> {
@@ -94,6 +98,10 @@ impl Negotiation<'_> {
         match self.socket.write(request.as_bytes(), self.patience) {
             Ok(written) if written == request.len() => Ok(()),
             Ok(_) => Err(self.timed_out(Moment::InNegotiation)),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Error::HungUp {
+                address: self.address.to_owned(),
+                moment: Moment::InNegotiation,
+            }),
             Err(error) => Err(self.failed(error.into())),
         }
     }
@@ -171,7 +179,7 @@ impl Negotiation<'_> {
         }
     }
 
-    fn failed(&self, why: std::sync::Arc<std::io::Error>) -> Error {
+    fn failed(&self, why: Arc<std::io::Error>) -> Error {
         Error::Closed {
             address: self.address.to_owned(),
             why: Closing::Failed(why),

@@ -87,9 +87,9 @@ impl Options {
     /// # Errors
     ///
     /// It cannot be started, or ends before it has sent a greeting; what it said is on its standard error.
-    pub fn spawn(self, mut command: Command) -> Result<Session, Error> {
+    pub fn spawn(self, command: Command) -> Result<Session, Error> {
         let address = command.get_program().to_string_lossy().into_owned();
-        let (socket, process) = Process::spawn(&mut command)?;
+        let (socket, process) = Process::spawn(command)?;
         Session::start(self, &address, socket, Some(process))
     }
 

@@ -25,10 +25,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it with one end of a socket; the other is for the session.
-    pub(crate) fn spawn(command: &mut Command) -> Result<(Socket, Self), Error> {
+    /// Starts it with one end of a socket; the other is for the session. The command holds that end as well, so that
+    /// the program's end can be noticed only without it.
+    pub(crate) fn spawn(mut command: Command) -> Result<(Socket, Self), Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let spawned = start(command).map_err(|source| Error::Spawn {
+        let spawned = start(&mut command).map_err(|source| Error::Spawn {
             program,
             source: Arc::new(source),
         })?;
@@ -83,8 +84,6 @@ fn start(command: &mut Command) -> io::Result<(Socket, Process)> {
         .arg(format!("fd:{}", theirs.as_raw_fd()));
     command.preserved_fds(vec![theirs.into()]);
     let mut child = command.spawn()?;
-    // The command holds the other end of the socket, so that its end would not be noticed here.
-    command.preserved_fds(Vec::new());
     let id = child.id();
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
     let opened = pid

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use faultvisor_tests::qmp;
+use faultvisor_tests::wire;
 
 use crate::Measured;
 
@@ -24,7 +24,7 @@ impl Client {
     /// Connects, trying until somebody listens there.
     pub fn connect(path: &Path) -> Measured<Self> {
         let address = path.display().to_string();
-        let stream = qmp::connect(&address, PATIENCE, || UnixStream::connect(path))?;
+        let stream = wire::connect(&address, PATIENCE, || UnixStream::connect(path))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             reader: BufReader::with_capacity(BUFFER_SIZE, stream.try_clone()?),

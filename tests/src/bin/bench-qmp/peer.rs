@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
-use faultvisor_tests::child::Guarded;
+use faultvisor_harness::child::Guarded;
 use tempfile::TempDir;
 
 use crate::Measured;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
-use faultvisor_tests::child::Guarded;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
