@@ -4,26 +4,26 @@ use std::ffi::c_char;
 
 use faultvisor_schema::Path;
 use libqmp::{Error, Session};
-use serde_json::Value;
 
-use crate::arena::{give_answer, owned_text};
+use crate::arena::{Arena, give_answer, owned_text};
 use crate::boundary::attempt;
 use crate::conversion::{FromC, InvalidArgument, ToC};
 use crate::error::{ErrorSlot, Failure};
 use crate::plain::zeroed;
-use crate::pointer::{Handle, Owned, Ref};
+use crate::pointer::{Handle, Out, Owned, Ref, copied};
 use crate::session::QmpSession;
 
 /// What a parameter for a command's arguments is called in the header.
 const ARGUMENTS: &str = "arguments";
 
 /// A parameter that a command's arguments are read from.
-pub(crate) trait Arguments<T> {
+pub(crate) trait Arguments<T>: Copy {
     /// The arguments.
     fn read(&self) -> Result<T, InvalidArgument>;
 }
 
 /// A command has none.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct NoArguments;
 
 impl Arguments<()> for NoArguments {
@@ -36,6 +36,8 @@ impl Arguments<()> for NoArguments {
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Required<C>(Ref<C>);
+
+copied!(Required, Optional);
 
 impl<T: FromC> Arguments<T> for Required<T::C> {
     fn read(&self) -> Result<T, InvalidArgument> {
@@ -105,18 +107,43 @@ where
     })
 }
 
-/// Executes a command that answers with any JSON.
-pub(crate) fn json<A, T>(
+/// Executes a command that answers with a string or with any JSON.
+pub(crate) fn text<A, T, R>(
     session: Handle<QmpSession>,
     arguments: A,
     error: ErrorSlot,
-    command: impl FnOnce(&Session, T) -> Result<Value, Error>,
+    command: impl FnOnce(&Session, T) -> Result<R, Error>,
 ) -> Owned<c_char>
 where
     A: Arguments<T>,
+    R: ToString,
 {
     attempt(&error, Owned::NULL, || {
         let answer = execute(&session, &arguments, command)?;
         Ok(Owned::text(owned_text(&answer.to_string())))
+    })
+}
+
+/// Executes a command that answers with a number, a truth value or a value of an enumeration.
+#[allow(dead_code, reason = "today's schema has no such command")]
+pub(crate) fn value<A, T, R>(
+    session: Handle<QmpSession>,
+    arguments: A,
+    value: Out<R::C>,
+    error: ErrorSlot,
+    command: impl FnOnce(&Session, T) -> Result<R, Error>,
+) -> bool
+where
+    A: Arguments<T>,
+    R: ToC,
+{
+    attempt(&error, false, || {
+        if value.is_null() {
+            return Err(InvalidArgument::null("value").into());
+        }
+        let answer = execute(&session, &arguments, command)?;
+        // It points to nothing: there is no type of that kind that does.
+        value.put(answer.to_c(&Arena::default()));
+        Ok(true)
     })
 }

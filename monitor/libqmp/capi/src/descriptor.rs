@@ -31,7 +31,7 @@ impl GivenFd {
 }
 
 /// A program and its arguments: strings, and `NULL` behind them.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct ArgumentVector(*const *const c_char);
 

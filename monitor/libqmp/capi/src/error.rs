@@ -126,7 +126,7 @@ impl QmpError {
 }
 
 /// Where a function puts its error: a place of the caller's, or none.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct ErrorSlot(Out<Owned<QmpError>>);
 

@@ -47,6 +47,7 @@ mod generated {
 
     use faultvisor_schema as schema;
     use faultvisor_schema::Path;
+    use libqmp::Session;
 
     use crate::arena::{Arena, free_answer};
     use crate::call::{self, NoArguments, Optional, Required};

@@ -17,6 +17,7 @@ c_struct! {
 }
 
 /// Options, or `NULL` for those that nobody has set.
+#[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct SessionOptions(Ref<QmpSessionOptions>);
 

@@ -11,6 +11,23 @@ use std::slice;
 use crate::conversion::InvalidArgument;
 use crate::plain::{Members, Plain, members};
 
+/// Has a type be as easily copied as the pointer that it is, whatever it points to.
+macro_rules! copied {
+    ($($of:ident),*) => {$(
+        impl<T> Clone for $of<T> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<T> Copy for $of<T> {}
+    )*};
+}
+
+pub(crate) use copied;
+
+copied!(Ref, List, Handle, Owned, Out);
+
 /// A string, or `NULL`.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
@@ -60,14 +77,6 @@ impl StaticText {
 #[repr(transparent)]
 pub struct Ref<T>(*const T);
 
-impl<T> Clone for Ref<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Ref<T> {}
-
 // SAFETY: a pointer, which is looked at when it is read.
 unsafe impl<T: 'static> Plain for Ref<T> {}
 
@@ -94,14 +103,6 @@ pub struct List<T> {
     count: usize,
     items: *const T,
 }
-
-impl<T> Clone for List<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for List<T> {}
 
 // SAFETY: a number and a pointer, which are looked at when they are read.
 unsafe impl<T: 'static> Plain for List<T> {}
@@ -231,14 +232,6 @@ impl<T: Plain> Out<T> {
 
 // SAFETY: a pointer, which is not read.
 unsafe impl<T: 'static> Plain for Owned<T> {}
-
-impl<T> Clone for Owned<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Owned<T> {}
 
 /// What a handler was connected with: a pointer that means something to C only.
 #[derive(Clone, Copy, Debug)]

@@ -223,7 +223,7 @@ pub type {object} = EventObject<{rust}>;
 /// Connects to `{name}`.
 #[unsafe(no_mangle)]
 pub extern \"C\" fn {get}(session: Handle<QmpSession>, error: ErrorSlot) -> Owned<{object}> {{
-    event::get(session, error, |session| session.{method}())
+    event::get(session, error, Session::{method})
 }}
 
 /// Connects to `{name}`, with arguments.

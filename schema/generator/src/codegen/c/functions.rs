@@ -40,7 +40,7 @@ enum Gives {
     /// That it was done.
     Nothing,
     /// A string of the caller's.
-    Text { rust: &'static str },
+    Text { is_json: bool },
     /// A value, through a pointer.
     Scalar { c: String, rust: String },
     /// A structure of the caller's.
@@ -78,8 +78,8 @@ impl Writer<'_> {
         match of {
             Type { array: true, .. } => self.gives_object(of),
             Type { name, .. } if name == "null" => Gives::Nothing,
-            Type { name, .. } if name == "str" => Gives::Text { rust: "string" },
-            Type { name, .. } if name == "any" => Gives::Text { rust: "json" },
+            Type { name, .. } if name == "str" => Gives::Text { is_json: false },
+            Type { name, .. } if name == "any" => Gives::Text { is_json: true },
             of if self.is_scalar(of) => {
                 let shape = self.shape(of);
                 Gives::Scalar {
@@ -146,8 +146,8 @@ impl Writer<'_> {
             Gives::Scalar { .. } => {
                 "True and `*value` if it was done; false and `*error` if it was not. `value` must not be NULL.".to_owned()
             }
-            Gives::Text { rust } => {
-                let json = if *rust == "json" { ", JSON," } else { "" };
+            Gives::Text { is_json } => {
+                let json = if *is_json { ", JSON," } else { "" };
                 format!("The caller owns the text{json} and frees it with libqmp_string_free(). NULL and `*error` where it fails.")
             }
             Gives::Object { free, .. } => {
@@ -179,10 +179,12 @@ impl Writer<'_> {
         };
         let (value, returns, how) = match gives {
             Gives::Nothing => (String::new(), "bool".to_owned(), "done"),
-            Gives::Text { rust } => (String::new(), "Owned<c_char>".to_owned(), *rust),
-            Gives::Scalar { rust, .. } => {
-                (format!("value: Out<{rust}>, "), "bool".to_owned(), "value")
-            }
+            Gives::Text { .. } => (String::new(), "Owned<c_char>".to_owned(), "text"),
+            Gives::Scalar { rust, .. } => (
+                format!("value: crate::pointer::Out<{rust}>, "),
+                "bool".to_owned(),
+                "value",
+            ),
             Gives::Object { c, .. } => (String::new(), format!("Owned<{c}>"), "answer"),
         };
         let out = if value.is_empty() { "" } else { "value, " };
