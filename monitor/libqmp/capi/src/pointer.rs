@@ -145,6 +145,12 @@ impl<T> List<T> {
 pub struct Handle<T>(*const T);
 
 impl<T> Handle<T> {
+    /// An object of this library's own.
+    #[cfg(test)]
+    pub(crate) fn new(object: &T) -> Self {
+        Self(object)
+    }
+
     /// The object; `name`: that of the parameter.
     pub(crate) fn get(&self, name: &str) -> Result<&T, InvalidArgument> {
         // SAFETY: C has it from this library, and does not free it while it is used.
@@ -210,6 +216,10 @@ pub(crate) unsafe trait FirstMember<T> {}
 pub struct Out<T>(*mut T);
 
 impl<T: Plain> Out<T> {
+    /// No place.
+    #[cfg(test)]
+    pub(crate) const NULL: Self = Self(std::ptr::null_mut());
+
     /// A place of this library's own.
     #[cfg(test)]
     pub(crate) fn new(place: &mut T) -> Self {

@@ -1,20 +1,27 @@
 //! Values there and back, and what happens to those that only one side can have.
 
+use std::ffi::CString;
 use std::fmt::Debug;
 
+use faultvisor_monitor::{ListenAddress, Machine, Monitor, MonitorHandle, Reply};
 use faultvisor_schema::{
     BlockFaultActionType, BlockFaultDelay, BlockFaultErrno, BlockFaultErrnoName, BlockFaultError,
     BlockFaultOperation, BlockFaultPercentile, BlockFaultRule, BlockFaultRuleBranch,
-    BlockFaultTorn, BlockFaultTornKeep, ImageInfo, Null, Path, SchemaInfoObjectMember,
+    BlockFaultTorn, BlockFaultTornKeep, CommandError, Event, ImageInfo, MachineCommand,
+    MachineReturn, Null, Path, SchemaInfoObjectMember,
 };
+use libqmp::Session;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::arena::{Arena, free_answer, give_answer};
 use crate::boundary::{attempt, guard};
+use crate::call::{NoArguments, text, value};
 use crate::conversion::{FromC, ToC};
 use crate::error::{ErrorSlot, Failure, libqmp_error_free};
-use crate::pointer::{Owned, Text};
+use crate::pointer::{Handle, Out, Owned, Text};
+use crate::session::{QmpSession, libqmp_session_new_unix};
 
 /// A value after its way to C and back.
 fn there_and_back<T: FromC>(value: &T) -> T {
@@ -27,7 +34,7 @@ fn assert_same<T: FromC + Debug + PartialEq>(value: &T) {
     assert_eq!(there_and_back(value), *value);
 }
 
-fn text() -> impl Strategy<Value = String> {
+fn words() -> impl Strategy<Value = String> {
     "[^\0]{0,12}"
 }
 
@@ -72,8 +79,8 @@ fn branch() -> impl Strategy<Value = BlockFaultRuleBranch> {
 
 prop_compose! {
     fn rule()(
-        id in proptest::option::of(text()),
-        device in text(),
+        id in proptest::option::of(words()),
+        device in words(),
         operations in proptest::option::of(proptest::collection::vec(
             proptest::sample::select(BlockFaultOperation::ALL), 0..6,
         )),
@@ -163,6 +170,69 @@ fn a_panic_is_an_error_and_goes_no_further() {
     let error = place.take().unwrap();
     assert!(format!("{error:?}").contains("Internal"), "{error:?}");
     libqmp_error_free(Owned::give(error));
+}
+
+/// A session whose server is in this process.
+fn session() -> (MonitorHandle, TempDir, Box<QmpSession>) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    let address: ListenAddress = format!("unix:{}", path.display()).parse().unwrap();
+    let monitor = Monitor::builder().bind(&[address]).unwrap();
+    let server = monitor.start(Box::new(NoMachine)).unwrap();
+    let mut failure = Owned::NULL;
+    let path = CString::new(path.to_str().unwrap()).unwrap();
+    let session = libqmp_session_new_unix(Text::new(&path), ErrorSlot::at(&mut failure));
+    (server, directory, session.take().unwrap())
+}
+
+struct NoMachine;
+
+impl Machine for NoMachine {
+    fn submit(&self, _: MachineCommand, reply: Reply) {
+        reply.send(Err(CommandError::generic("There is no machine")));
+    }
+
+    fn answer(&self, _: &MachineCommand) -> Option<MachineReturn> {
+        None
+    }
+
+    fn has_device(&self, _: &str) -> bool {
+        false
+    }
+
+    fn is_current(&self, _: &Event) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_command_may_answer_with_a_number_or_a_string() {
+    let (_server, _directory, session) = session();
+    let session = Handle::new(session.as_ref());
+    let mut failure = Owned::NULL;
+    let mut major = 0_i64;
+    let ask = |session: &Session, ()| Ok(session.query_version()?.qemu.major);
+    let error = ErrorSlot::at(&mut failure);
+    assert!(value(
+        session,
+        NoArguments,
+        Out::new(&mut major),
+        error,
+        ask
+    ));
+    assert!(major > 0);
+    let ask = |_: &Session, ()| Ok("a\0b");
+    let answer = text(session, NoArguments, ErrorSlot::at(&mut failure), ask);
+    assert_eq!(answer.take_text().unwrap().to_str(), Ok("a\u{fffd}b"));
+    // A number has nowhere to go.
+    let never = |_: &Session, ()| -> Result<i64, libqmp::Error> { panic!("executed") };
+    let error = ErrorSlot::at(&mut failure);
+    assert!(!value(session, NoArguments, Out::NULL, error, never));
+    let failure = failure.take().unwrap();
+    assert!(
+        format!("{failure:?}").contains("`value` is NULL"),
+        "{failure:?}"
+    );
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl<'a> Writer<'a> {
         members: &[(&'a Definition, &'a Member)],
     ) -> Result<Vec<Field<'a>>, SchemaError> {
         let mut fields: Vec<Field<'a>> = Vec::new();
-        let mut taken: Vec<String> = vec!["u".to_owned()];
+        let mut taken: Vec<String> = Vec::new();
         for (documents, member) in members {
             let field = self.field(owner, documents, member);
             let flag = (field.presence == Presence::Flagged).then(|| flag(&field.name));
@@ -181,6 +181,9 @@ impl<'a> Writer<'a> {
         let doc = field.documents.doc.as_ref();
         let mut comment = Comment::of_member(self.schema, doc, &field.member.name);
         match field.presence {
+            Presence::Required if field.shape.rust.starts_with("Ref<") => {
+                comment.append(" (never NULL)");
+            }
             Presence::Required => {}
             Presence::Flagged => {
                 let flag = flag(&field.name);
