@@ -97,6 +97,9 @@ typedef enum QmpErrorKind {
     QMP_ERROR_KIND_INTERNAL = 9
 } QmpErrorKind;
 
+/** Does not compile where the compiler is told to make enumerations smaller than the library has them. */
+typedef char QmpEnumerationsAreInts[sizeof(QmpErrorKind) == sizeof(int) ? 1 : -1];
+
 /** What kind of failure the server says it is. */
 typedef enum QmpErrorClass {
     /** The server has not said so: it did not refuse a command. */
@@ -226,6 +229,9 @@ void libqmp_session_free(QmpSession *session);
  */
 char *libqmp_execute_raw(QmpSession *session, const char *command, const char *arguments, QmpError **error);
 
+/** The same out of band: before commands that came earlier. The server has to allow it for that command. */
+char *libqmp_execute_raw_out_of_band(QmpSession *session, const char *command, const char *arguments, QmpError **error);
+
 /** Frees a string that a function of this header returned as the caller's; NULL is nothing to free. */
 void libqmp_string_free(char *text);
 
@@ -268,7 +274,8 @@ typedef struct QmpRawEvent QmpRawEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_raw_event_connect() was called with.
  */
 typedef void (*QmpRawEventHandler)(const QmpRawOccurrence *occurrence, void *opaque);
 
@@ -2583,7 +2590,8 @@ typedef struct StopEvent StopEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_stop_event_connect() was called with.
  */
 typedef void (*StopEventHandler)(const QmpStopOccurrence *occurrence, void *opaque);
 
@@ -2652,7 +2660,8 @@ typedef struct ResumeEvent ResumeEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_resume_event_connect() was called with.
  */
 typedef void (*ResumeEventHandler)(const QmpResumeOccurrence *occurrence, void *opaque);
 
@@ -2723,7 +2732,8 @@ typedef struct ShutdownEvent ShutdownEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_shutdown_event_connect() was called with.
  */
 typedef void (*ShutdownEventHandler)(const QmpShutdownOccurrence *occurrence, void *opaque);
 
@@ -2794,7 +2804,8 @@ typedef struct ResetEvent ResetEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_reset_event_connect() was called with.
  */
 typedef void (*ResetEventHandler)(const QmpResetOccurrence *occurrence, void *opaque);
 
@@ -2868,7 +2879,8 @@ typedef struct BlockIoErrorEvent BlockIoErrorEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_block_io_error_event_connect() was called with.
  */
 typedef void (*BlockIoErrorEventHandler)(const QmpBlockIoErrorOccurrence *occurrence, void *opaque);
 
@@ -2943,7 +2955,8 @@ typedef struct BlockWriteThresholdEvent BlockWriteThresholdEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_block_write_threshold_event_connect() was called with.
  */
 typedef void (*BlockWriteThresholdEventHandler)(const QmpBlockWriteThresholdOccurrence *occurrence, void *opaque);
 
@@ -3017,7 +3030,8 @@ typedef struct BlockImageCorruptedEvent BlockImageCorruptedEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_block_image_corrupted_event_connect() was called with.
  */
 typedef void (*BlockImageCorruptedEventHandler)(const QmpBlockImageCorruptedOccurrence *occurrence, void *opaque);
 
@@ -3091,7 +3105,8 @@ typedef struct BlockFaultInjectedEvent BlockFaultInjectedEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_block_fault_injected_event_connect() was called with.
  */
 typedef void (*BlockFaultInjectedEventHandler)(const QmpBlockFaultInjectedOccurrence *occurrence, void *opaque);
 
@@ -3165,7 +3180,8 @@ typedef struct BlockPowerCutEvent BlockPowerCutEvent;
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
  *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_block_power_cut_event_connect() was called with.
  */
 typedef void (*BlockPowerCutEventHandler)(const QmpBlockPowerCutOccurrence *occurrence, void *opaque);
 
@@ -3245,7 +3261,10 @@ bool libqmp_qmp_capabilities(QmpSession *session, const QmpQmpCapabilitiesArgume
  */
 QmpVersionInfo *libqmp_query_version(QmpSession *session, QmpError **error);
 
-/** Frees a QmpVersionInfo that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpVersionInfo that a function of this library returned, with all that it points to; NULL
+ * is nothing to free.
+ */
 void libqmp_version_info_free(QmpVersionInfo *value);
 
 /**
@@ -3260,7 +3279,10 @@ void libqmp_version_info_free(QmpVersionInfo *value);
  */
 QmpCommandInfoList *libqmp_query_commands(QmpSession *session, QmpError **error);
 
-/** Frees a QmpCommandInfoList that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpCommandInfoList that a function of this library returned, with all that it points to;
+ * NULL is nothing to free.
+ */
 void libqmp_command_info_list_free(QmpCommandInfoList *value);
 
 /**
@@ -3386,7 +3408,10 @@ bool libqmp_disconnect(QmpSession *session, const QmpDisconnectArguments *argume
  */
 QmpSchemaInfoList *libqmp_query_qmp_schema(QmpSession *session, QmpError **error);
 
-/** Frees a QmpSchemaInfoList that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpSchemaInfoList that a function of this library returned, with all that it points to;
+ * NULL is nothing to free.
+ */
 void libqmp_schema_info_list_free(QmpSchemaInfoList *value);
 
 /**
@@ -3401,7 +3426,10 @@ void libqmp_schema_info_list_free(QmpSchemaInfoList *value);
  */
 QmpStatusInfo *libqmp_query_status(QmpSession *session, QmpError **error);
 
-/** Frees a QmpStatusInfo that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpStatusInfo that a function of this library returned, with all that it points to; NULL
+ * is nothing to free.
+ */
 void libqmp_status_info_free(QmpStatusInfo *value);
 
 /**
@@ -3425,7 +3453,10 @@ bool libqmp_system_reset(QmpSession *session, QmpError **error);
  */
 QmpKvmInfo *libqmp_query_kvm(QmpSession *session, QmpError **error);
 
-/** Frees a QmpKvmInfo that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpKvmInfo that a function of this library returned, with all that it points to; NULL is
+ * nothing to free.
+ */
 void libqmp_kvm_info_free(QmpKvmInfo *value);
 
 /**
@@ -3440,7 +3471,10 @@ void libqmp_kvm_info_free(QmpKvmInfo *value);
  */
 QmpNameInfo *libqmp_query_name(QmpSession *session, QmpError **error);
 
-/** Frees a QmpNameInfo that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpNameInfo that a function of this library returned, with all that it points to; NULL is
+ * nothing to free.
+ */
 void libqmp_name_info_free(QmpNameInfo *value);
 
 /**
@@ -3486,7 +3520,10 @@ bool libqmp_quit(QmpSession *session, QmpError **error);
  */
 QmpBlockInfoList *libqmp_query_block(QmpSession *session, QmpError **error);
 
-/** Frees a QmpBlockInfoList that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpBlockInfoList that a function of this library returned, with all that it points to;
+ * NULL is nothing to free.
+ */
 void libqmp_block_info_list_free(QmpBlockInfoList *value);
 
 /**
@@ -3503,7 +3540,10 @@ void libqmp_block_info_list_free(QmpBlockInfoList *value);
  */
 QmpBlockStatsList *libqmp_query_blockstats(QmpSession *session, const QmpQueryBlockstatsArguments *arguments, QmpError **error);
 
-/** Frees a QmpBlockStatsList that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpBlockStatsList that a function of this library returned, with all that it points to;
+ * NULL is nothing to free.
+ */
 void libqmp_block_stats_list_free(QmpBlockStatsList *value);
 
 /**
@@ -3520,7 +3560,10 @@ void libqmp_block_stats_list_free(QmpBlockStatsList *value);
  */
 QmpBlockDeviceInfoList *libqmp_query_named_block_nodes(QmpSession *session, const QmpQueryNamedBlockNodesArguments *arguments, QmpError **error);
 
-/** Frees a QmpBlockDeviceInfoList that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpBlockDeviceInfoList that a function of this library returned, with all that it points
+ * to; NULL is nothing to free.
+ */
 void libqmp_block_device_info_list_free(QmpBlockDeviceInfoList *value);
 
 /**
@@ -3587,7 +3630,10 @@ bool libqmp_block_set_write_threshold(QmpSession *session, const QmpBlockSetWrit
  */
 QmpBlockFaultAdded *libqmp_block_fault_add(QmpSession *session, const QmpBlockFaultRule *arguments, QmpError **error);
 
-/** Frees a QmpBlockFaultAdded that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpBlockFaultAdded that a function of this library returned, with all that it points to;
+ * NULL is nothing to free.
+ */
 void libqmp_block_fault_added_free(QmpBlockFaultAdded *value);
 
 /**
@@ -3627,7 +3673,10 @@ bool libqmp_block_fault_clear(QmpSession *session, const QmpBlockFaultClearArgum
  */
 QmpBlockFaultInfoList *libqmp_query_block_faults(QmpSession *session, QmpError **error);
 
-/** Frees a QmpBlockFaultInfoList that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpBlockFaultInfoList that a function of this library returned, with all that it points
+ * to; NULL is nothing to free.
+ */
 void libqmp_block_fault_info_list_free(QmpBlockFaultInfoList *value);
 
 /**
@@ -3647,7 +3696,10 @@ void libqmp_block_fault_info_list_free(QmpBlockFaultInfoList *value);
  */
 QmpBlockFaultReleased *libqmp_block_fault_release(QmpSession *session, const QmpBlockFaultReleaseArguments *arguments, QmpError **error);
 
-/** Frees a QmpBlockFaultReleased that a function of this library returned, with all that it points to; NULL is nothing to free. */
+/**
+ * Frees a QmpBlockFaultReleased that a function of this library returned, with all that it points
+ * to; NULL is nothing to free.
+ */
 void libqmp_block_fault_released_free(QmpBlockFaultReleased *value);
 
 /**

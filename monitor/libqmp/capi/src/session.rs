@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use libqmp::{Options, Session};
+use serde_json::Value;
 
 use crate::arena::owned_text;
 use crate::boundary::{attempt, guard};
@@ -148,6 +149,27 @@ pub extern "C" fn libqmp_session_dispatch(session: Handle<QmpSession>, error: Er
     })
 }
 
+/// Executes any command, the way that `execute` does.
+fn raw(
+    session: Handle<QmpSession>,
+    command: Text,
+    arguments: Text,
+    error: ErrorSlot,
+    execute: impl FnOnce(&Session, &str, Option<Value>) -> Result<Value, libqmp::Error>,
+) -> Owned<c_char> {
+    attempt(&error, Owned::NULL, || {
+        let session = session.get("session")?;
+        let command = utf_8(required(&command, "command")?, &"command")?;
+        let arguments = arguments.get();
+        let arguments = arguments.map(|text| json(text, &"arguments")).transpose()?;
+        if arguments.as_ref().is_some_and(|value| !value.is_object()) {
+            return Err(InvalidArgument::new("arguments", "is no JSON object").into());
+        }
+        let answer = execute(&session.session, command, arguments)?;
+        Ok(Owned::text(owned_text(&answer.to_string())))
+    })
+}
+
 /// Executes any command.
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_execute_raw(
@@ -156,17 +178,17 @@ pub extern "C" fn libqmp_execute_raw(
     arguments: Text,
     error: ErrorSlot,
 ) -> Owned<c_char> {
-    attempt(&error, Owned::NULL, || {
-        let session = session.get("session")?;
-        let command = utf_8(required(&command, "command")?, &"command")?;
-        let arguments = arguments
-            .get()
-            .map(|text| json(text, &"arguments"))
-            .transpose()?;
-        if arguments.as_ref().is_some_and(|value| !value.is_object()) {
-            return Err(InvalidArgument::new("arguments", "is no JSON object").into());
-        }
-        let answer = session.session.execute_raw(command, arguments)?;
-        Ok(Owned::text(owned_text(&answer.to_string())))
-    })
+    raw(session, command, arguments, error, Session::execute_raw)
+}
+
+/// Executes any command out of band.
+#[unsafe(no_mangle)]
+pub extern "C" fn libqmp_execute_raw_out_of_band(
+    session: Handle<QmpSession>,
+    command: Text,
+    arguments: Text,
+    error: ErrorSlot,
+) -> Owned<c_char> {
+    let execute = Session::execute_raw_out_of_band;
+    raw(session, command, arguments, error, execute)
 }

@@ -10,7 +10,7 @@ use faultvisor_schema::{
     BlockFaultTorn, BlockFaultTornKeep, CommandError, Event, ImageInfo, MachineCommand,
     MachineReturn, Null, Path, SchemaInfoObjectMember,
 };
-use libqmp::Session;
+use libqmp::{BlockIoError, RawEvent, Session};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,7 +19,8 @@ use crate::arena::{Arena, free_answer, give_answer};
 use crate::boundary::{attempt, guard};
 use crate::call::{NoArguments, text, value};
 use crate::conversion::{FromC, ToC};
-use crate::error::{ErrorSlot, Failure, libqmp_error_free};
+use crate::error::{ErrorSlot, Failure, QmpError, libqmp_error_free};
+use crate::event::EventObject;
 use crate::pointer::{Handle, Out, Owned, Text};
 use crate::session::{QmpSession, libqmp_session_new_unix};
 
@@ -241,4 +242,13 @@ fn every_value_of_an_enumeration_has_its_own_number() {
         assert_same(action);
         assert_eq!(*action as usize, index);
     }
+}
+
+#[test]
+fn what_threads_share_may_be_shared() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<QmpSession>();
+    is_shared::<EventObject<BlockIoError>>();
+    is_shared::<EventObject<RawEvent>>();
+    is_shared::<QmpError>();
 }

@@ -7,7 +7,9 @@ mod support;
 
 use std::{fs, thread};
 
+use serde_json::{Value, json};
 use support::machine::Server;
+use support::script::Scripted;
 use support::{Workshop, source};
 
 #[test]
@@ -85,4 +87,62 @@ fn a_program_can_have_the_library_in_it() {
     let program = workshop.link(&source("client.c"), &libraries);
     fs::remove_file(workshop.path().join("libqmp.so.0")).unwrap();
     workshop.run(&program, &[server.path.as_os_str()]);
+}
+
+/// What a server says that has the schema's names and nothing else of it.
+fn outrage(command: &str) -> Option<(Vec<Value>, Value)> {
+    let reset = |data: Value| {
+        let timestamp = json!({"seconds": 1, "microseconds": 2});
+        json!({"event": "RESET", "data": data, "timestamp": timestamp})
+    };
+    let answer = match command {
+        "query-status" => json!({"running": 1, "status": "running"}),
+        "query-block" => json!([{
+            "device": "", "type": "", "removable": true, "locked": true, "io-status": "strange"
+        }]),
+        "query-version" => json!({"package": "x"}),
+        "query-name" => json!({"name": "x".repeat(1_000_000), "unknown": [{}]}),
+        "query-commands" => Value::Array(vec![json!({"name": "x"}); 50_000]),
+        "system_reset" => {
+            return Some((
+                vec![],
+                json!({"error": {"class": "Strange", "desc": "for no reason"}}),
+            ));
+        }
+        "cont" => {
+            let events = vec![
+                reset(json!({"guest": true, "reason": "strange"})),
+                reset(json!({"guest": true, "reason": "guest-reset", "unknown": 1})),
+                reset(json!({})),
+            ];
+            return Some((events, json!({"return": {}})));
+        }
+        "query-qmp-schema" => json!([{"name": "RESET", "meta-type": "event", "arg-type": "1"}]),
+        "qmp_capabilities" => json!({}),
+        "quit" => return None,
+        _ => {
+            let error = json!({"class": "CommandNotFound", "desc": command});
+            return Some((vec![], json!({"error": error})));
+        }
+    };
+    Some((vec![], json!({"return": answer})))
+}
+
+#[test]
+fn what_does_not_fit_its_type_is_an_error_and_what_is_large_is_there() {
+    let workshop = Workshop::new();
+    let server = Scripted::new(outrage);
+    workshop.run_checked(&workshop.program("hostile.c"), &[server.path.as_os_str()]);
+    server.join();
+}
+
+#[test]
+fn what_is_not_freed_is_found() {
+    let workshop = Workshop::new();
+    let leak = workshop.path().join("leak.c");
+    let text = "#include \"libqmp.h\"\nint main(void)\n{\n    QmpError *error;\n\
+        return libqmp_stop(NULL, &error);\n}\n";
+    fs::write(&leak, text).unwrap();
+    let found = workshop.check(&workshop.link(&leak, &["-lqmp"]), &[]);
+    assert!(found.is_err_and(|why| why.contains("definitely lost")));
 }

@@ -176,6 +176,8 @@ static void speak_raw(QmpSession *session)
     CHECK_OK(answer != NULL, error);
     CHECK(strstr(answer, "\"running\":true") != NULL);
     libqmp_string_free(answer);
+    answer = libqmp_execute_raw_out_of_band(session, "stop", NULL, &error);
+    CHECK_FAILED(answer, error, QMP_ERROR_KIND_COMMAND, "");
     answer = libqmp_execute_raw(session, "no-such-command", NULL, &error);
     CHECK(libqmp_error_class(error) == QMP_ERROR_CLASS_COMMAND_NOT_FOUND);
     CHECK(SAME(libqmp_error_class_name(error), "CommandNotFound"));

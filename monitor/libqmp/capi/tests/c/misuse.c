@@ -3,7 +3,7 @@
  *
  *     misuse SOCKET
  *
- * The machine has a disk "disk0".
+ * The machine has a disk "disk0", and does not answer to `quit`.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -176,6 +176,25 @@ static void check_sessions(const char *socket_path)
     CHECK(close(sockets[1]) == 0);
 }
 
+static void check_timeouts(QmpSession *patient, const char *socket_path)
+{
+    QmpError *error;
+    QmpSessionOptions options = QMP_SESSION_OPTIONS_INIT;
+    QmpSession *session;
+    StopEvent *stop = libqmp_get_stop_event(patient, &error);
+
+    CHECK_OK(stop != NULL, error);
+    CHECK_FAILED(libqmp_stop_event_recv(stop, 0, &error), error, QMP_ERROR_KIND_TIMED_OUT, "STOP");
+    CHECK_FAILED(libqmp_stop_event_recv(stop, 1, &error), error, QMP_ERROR_KIND_TIMED_OUT, "STOP");
+    libqmp_stop_event_free(stop);
+
+    options.timeout_ms = 50;
+    session = libqmp_session_new(socket_path, &options, &error);
+    CHECK_OK(session != NULL, error);
+    CHECK_FAILED(libqmp_quit(session, &error), error, QMP_ERROR_KIND_TIMED_OUT, "quit");
+    libqmp_session_free(session);
+}
+
 int main(int argc, char **argv)
 {
     QmpError *error;
@@ -189,6 +208,7 @@ int main(int argc, char **argv)
     check_members(session);
     check_texts(session);
     check_sessions(argv[1]);
+    check_timeouts(session, argv[1]);
     libqmp_session_free(session);
     return 0;
 }

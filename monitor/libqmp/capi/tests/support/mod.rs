@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 
 pub mod machine;
+pub mod script;
 
 use std::env;
 use std::ffi::OsStr;
@@ -108,11 +109,17 @@ impl Workshop {
     pub fn run(&self, program: &Path, arguments: &[&OsStr]) -> String {
         let mut command = self.command("timeout");
         command.arg(PATIENCE).arg(program).args(arguments);
-        self.finish("timeout", command)
+        finish("timeout", command).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Runs a program under valgrind, which must find no error and no leak.
+    /// Runs a program under valgrind, which must find no error and no leak, and says what it wrote.
     pub fn run_checked(&self, program: &Path, arguments: &[&OsStr]) -> String {
+        self.check(program, arguments)
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Runs a program under valgrind, and says what it wrote, or what was wrong.
+    pub fn check(&self, program: &Path, arguments: &[&OsStr]) -> Result<String, String> {
         let mut command = self.command("timeout");
         command.args([
             PATIENCE,
@@ -132,7 +139,7 @@ impl Workshop {
             valgrind.is_ok_and(|output| output.status.success()),
             "this test needs valgrind; Debian's package is 'valgrind'"
         );
-        self.finish("valgrind", command)
+        finish("valgrind", command)
     }
 
     fn command(&self, program: &str) -> Command {
@@ -140,16 +147,15 @@ impl Workshop {
         command.env("LD_LIBRARY_PATH", self.path());
         command
     }
+}
 
-    fn finish(&self, program: &str, mut command: Command) -> String {
-        let output = output(program, &mut command);
-        let (said, wrong) = (text(&output.stdout), text(&output.stderr));
-        assert!(
-            output.status.success(),
-            "{command:?}: {}\n{said}\n{wrong}",
-            output.status
-        );
-        said
+/// Runs a program to its end.
+fn finish(program: &str, mut command: Command) -> Result<String, String> {
+    let output = output(program, &mut command);
+    let (said, wrong) = (text(&output.stdout), text(&output.stderr));
+    match output.status.success() {
+        true => Ok(said),
+        false => Err(format!("{command:?}: {}\n{said}\n{wrong}", output.status)),
     }
 }
 

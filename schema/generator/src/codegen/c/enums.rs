@@ -51,14 +51,12 @@ impl Writer<'_> {
         let name = &definition.name;
         let function = format!("{}_name", names::function(name));
         self.scope.give(&function, definition)?;
-        let mut comment = Comment::default();
-        comment.add(&format!(
-            "The name of a value of {of} on the wire. It is the library's and lives as long as the program. NULL for what is no value."
-        ));
-        self.c(format!(
-            "{}const char *{function}({of} value);\n",
-            comment.text(0)
-        ));
+        self.declare(
+            &[&format!(
+                "The name of a value of {of} on the wire. It is the library's and lives as long as the program. NULL for what is no value."
+            )],
+            &format!("const char *{function}({of} value);"),
+        );
         self.rust(format!(
             "c_enum! {{ schema::{name}, \"{of}\", [{names}] }}
 

@@ -108,15 +108,13 @@ typedef struct {of} {{
             "{}typedef struct {object} {object};\n",
             comment.text(0)
         ));
-        self.c(format!(
-            "/**
- * Is called by libqmp_session_dispatch() for each occurrence.
- *
- * `occurrence` is the library's and valid until the handler returns; `opaque` is what connected it with.
- */
-typedef void (*{handler})(const {occurrence} *occurrence, void *opaque);
-"
-        ));
+        self.declare(
+            &[
+                "Is called by libqmp_session_dispatch() for each occurrence.",
+                &format!("`occurrence` is the library's and valid until the handler returns; `opaque` is what {functions}_connect() was called with."),
+            ],
+            &format!("typedef void (*{handler})(const {occurrence} *occurrence, void *opaque);"),
+        );
     }
 
     fn accessors(&mut self, event: &Definition, data: &Data, names: &Names) {
@@ -185,15 +183,6 @@ typedef void (*{handler})(const {occurrence} *occurrence, void *opaque);
             &["Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one that runs in another thread is waited for. A handler may free the object that it was called for."],
             &format!("void {functions}_free({object} *event);"),
         );
-    }
-
-    /// Declares something under a comment of these paragraphs.
-    fn declare(&mut self, about: &[&str], declaration: &str) {
-        let mut comment = Comment::default();
-        for paragraph in about {
-            comment.add(paragraph);
-        }
-        self.c(format!("{}{declaration}\n", comment.text(0)));
     }
 
     fn event_in_rust(&mut self, event: &Definition, data: &Data, names: &Names) {

@@ -205,11 +205,12 @@ pub extern \"C\" fn {name}(session: Handle<QmpSession>, {parameter}{value}error:
     fn free(&mut self, definition: &Definition, of: &str) -> Result<(), SchemaError> {
         let free = free_function(of);
         self.scope.give(&free, definition)?;
-        self.c(format!(
-            "/** Frees a {of} that a function of this library returned, with all that it points to; NULL is nothing to free. */
-void {free}({of} *value);
-"
-        ));
+        self.declare(
+            &[&format!(
+                "Frees a {of} that a function of this library returned, with all that it points to; NULL is nothing to free."
+            )],
+            &format!("void {free}({of} *value);"),
+        );
         self.rust(format!(
             "/// Frees a `{of}`.
 #[unsafe(no_mangle)]

@@ -24,6 +24,7 @@ use super::Schema;
 use crate::definition::Kind;
 use crate::error::SchemaError;
 use crate::load::Loaded;
+use documentation::Comment;
 use names::Scope;
 
 /// The line of a header's template that the generated part stands in for.
@@ -86,6 +87,15 @@ impl Writer<'_> {
     /// Writes lines of Rust.
     fn rust(&mut self, text: impl AsRef<str>) {
         let _ = writeln!(self.out.rust, "{}", text.as_ref());
+    }
+
+    /// Declares something under a comment of these paragraphs.
+    fn declare(&mut self, about: &[&str], declaration: &str) {
+        let mut comment = Comment::default();
+        for paragraph in about {
+            comment.add(paragraph);
+        }
+        self.c(format!("{}{declaration}\n", comment.text(0)));
     }
 
     /// Writes a heading into the header.

@@ -216,7 +216,8 @@ impl Scope {
 
 /// Whether a name is one of the part of the header that no schema is needed for, or may become one.
 fn is_hand_written(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 14] = [
+        "QmpEnumerationsAreInts",
         "QmpError",
         "QmpErrorClass",
         "QmpErrorKind",
@@ -228,6 +229,7 @@ fn is_hand_written(name: &str) -> bool {
         "QmpTimestamp",
         "libqmp_any_event",
         "libqmp_execute_raw",
+        "libqmp_execute_raw_out_of_band",
         "libqmp_get_event",
     ];
     const FAMILIES: [&str; 8] = [
