@@ -28,6 +28,10 @@ macro_rules! plain {
 
 plain!(i8, i16, i32, i64, u8, u16, u32, u64, usize, f64);
 
+#[cfg(test)]
+// SAFETY: numbers.
+unsafe impl<const N: usize> Plain for [u64; N] {}
+
 /// `bool` of C, before anybody has looked whether it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]

@@ -21,6 +21,7 @@ use crate::call::{NoArguments, text, value};
 use crate::conversion::{FromC, ToC};
 use crate::error::{ErrorSlot, Failure, QmpError, libqmp_error_free};
 use crate::event::EventObject;
+use crate::plain::read_branch;
 use crate::pointer::{Handle, Out, Owned, Text};
 use crate::session::{QmpSession, libqmp_session_new_unix};
 
@@ -102,10 +103,33 @@ fn image(depth: u32) -> ImageInfo {
     }
 }
 
+/// What C may have left in a structure: often what is right, and otherwise anything.
+fn memory() -> impl Strategy<Value = [u64; 8]> {
+    let pairs = (0_u64..4, 0_u64..200).prop_map(|(low, high)| low | high << 32);
+    let often_right = prop_oneof![0_u64..3, pairs, any::<u64>()];
+    proptest::array::uniform8(often_right)
+}
+
+/// Reads a value that points to nothing out of any memory; what can be read is the same after its way.
+fn any_memory<T: FromC + Debug + PartialEq>(memory: &[u64; 8]) {
+    let c = read_branch::<_, T::C>(memory);
+    if let Ok(value) = T::from_c(c, &Path::ROOT.member("value")) {
+        assert_same(&value);
+    }
+}
+
 proptest! {
     #[test]
     fn rules_are_the_same_after_their_way_to_c_and_back(rules in proptest::collection::vec(rule(), 0..4)) {
         assert_same(&rules);
+    }
+
+    #[test]
+    fn whatever_stands_in_memory_is_a_value_or_refused(memory in memory()) {
+        any_memory::<BlockFaultErrno>(&memory);
+        any_memory::<BlockFaultTorn>(&memory);
+        any_memory::<BlockFaultPercentile>(&memory);
+        any_memory::<BlockFaultActionType>(&memory);
     }
 
     #[test]
