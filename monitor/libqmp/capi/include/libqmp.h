@@ -11,41 +11,59 @@
  *
  * Link with `pkg-config --cflags --libs libqmp`.
  *
+ * The first part of this header is the library's own: errors, sessions, events by name. The rest is made of the
+ * schema, in these forms:
+ *
+ *   - A command `query-block` is a function libqmp_query_block(). Its arguments, if it has any, are one structure.
+ *   - A type `BlockInfo` is a structure QmpBlockInfo; an array of them is a QmpBlockInfoList. An enumeration
+ *     `RunState` is QmpRunState, with constants as QMP_RUN_STATE_IO_ERROR, and libqmp_run_state_name() knows what
+ *     they are on the wire.
+ *   - A member `node-name` is `node_name`. One that is a word of C's or C++'s, or a macro of the C library's, has an
+ *     underscore behind it: `errno_`, `class_`.
+ *   - How it is said that a member is absent depends on what it is: numbers, truth values and enumerations have a
+ *     `has_...` before them; strings, structures and lists are NULL. A structure that would hold itself is behind a
+ *     pointer as well.
+ *   - A type with branches has them in a union `u`, and the member before it says which one is there; a type that is
+ *     one of several has a `kind` for that.
+ *   - Where the schema allows any value it is a string of JSON.
+ *   - An event `BLOCK_IO_ERROR` is an object BlockIoErrorEvent, which libqmp_get_block_io_error_event() makes, and
+ *     which hands out structures QmpBlockIoErrorOccurrence, to handlers or to who waits for them.
+ *
  * Who owns what
  *
  *   - What a function takes is the caller's: it is read during the call, not kept, and not changed. What a function
  *     takes away is said with it: all of those are called ..._free(), but for libqmp_session_new_fd().
  *   - What a function returns is the caller's, who frees it with the function that its documentation names, and
- *     once. A structure is freed as a whole, with all that it points to; none of the pointers in it is freed alone. Its
- *     contents are there as long as it is, and do not depend on the session.
+ *     once. A structure is freed as a whole, with all that it points to; none of the pointers in it is freed alone.
+ *     Its contents are there as long as it is, and do not depend on the session.
  *   - What a handler is called with is the library's, and gone when the handler returns.
- *   - Strings end with a zero byte and are UTF-8. What a server says may have a character U+0000 in it; U+FFFD stands
- *     in its place (in JSON, which escapes it, it stands as it is).
+ *   - Strings end with a zero byte and are UTF-8. What a server says may have a character U+0000 in it; U+FFFD
+ *     stands in its place (in JSON, which escapes it, it stands as it is).
  *
  * Arguments
  *
- *   - A pointer may be NULL where its documentation says so, and a member of a structure where it says "absent". NULL
- *     in any other place, a string that is not UTF-8, a number that is no value of its enumeration, or a text that should
- *     be JSON and is none: the function does nothing, and fails with QMP_ERROR_KIND_INVALID_ARGUMENT and a message
- *     that names the parameter or the member. Nothing can check that a pointer points to what it should, that a list is
- *     as long as it says, or that a structure does not contain itself; the caller answers for that.
- *   - A structure is best made with an initializer that names its members (`QmpX x = { .device = "disk0" }`, or
- *     `QmpX x = {}` in C++ and members set one by one): what is not named is zero, and what is optional is then absent.
+ *   - A pointer may be NULL where its documentation says so, and a member of a structure where it says "absent".
+ *     NULL in any other place, a string that is not UTF-8, a number that is no value of its enumeration, or a text
+ *     that should be JSON and is none: the function does nothing, and fails with QMP_ERROR_KIND_INVALID_ARGUMENT and
+ *     a message that names the parameter or the member. Nothing can check that a pointer points to what it should,
+ *     that a list is as long as it says, or that a structure does not contain itself; the caller answers for that.
+ *   - A structure is best made with an initializer that names members (`= { .device = "disk0" }`; in C++, `= {}` and
+ *     members set one by one): what is not named is zero, and what is optional is then absent.
  *
  * Errors
  *
- *   - A function that can fail has `QmpError **error` for its last parameter. It may be NULL, for who does not want to
- *     know why. Otherwise `*error` is written in any case, whatever was in it: NULL where nothing went wrong, or
+ *   - A function that can fail has `QmpError **error` for its last parameter. It may be NULL, for who does not want
+ *     to know why. Otherwise `*error` is written in any case, whatever was in it: NULL where nothing went wrong, or
  *     else an error that the caller frees with libqmp_error_free().
  *
  * Threads
  *
  *   - Every function can be called from any thread, and calls of several threads on one session, or one object, are
  *     in flight together, as long as none of them frees what another one uses. The library starts no thread.
- *   - Handlers run within libqmp_session_dispatch(), in the thread that calls it, and one at a time; never within another
- *     function. A handler may call any function of this header, may disconnect itself or others, and may free the
- *     object that it was called for, the session, and both. It must return: longjmp() and C++ exceptions must not leave
- *     it.
+ *   - Handlers run within libqmp_session_dispatch(), in the thread that calls it, and one at a time; never within
+ *     another function. A handler may call any function of this header, may disconnect itself or others, and may
+ *     free the object that it was called for, the session, and both. It must return: longjmp() and C++ exceptions
+ *     must not leave it.
  *   - After fork() only the process that has made a session may use it.
  *
  * Lifetimes
@@ -53,7 +71,8 @@
  *   - A session can be freed while objects of events are alive. They hold the connection, which ends with the last
  *     of them: libqmp_..._event_recv() goes on; handlers run no more, for there is nothing left to dispatch with.
  *   - When the connection is lost, every call that waits fails at once, as does every later one, with
- *     QMP_ERROR_KIND_CLOSED; occurrences that came before are still handed out. Everything has to be freed all the same.
+ *     QMP_ERROR_KIND_CLOSED; occurrences that came before are still handed out. Everything has to be freed all the
+ *     same.
  */
 #ifndef LIBQMP_H
 #define LIBQMP_H
