@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Command;
 use std::{fs, thread};
 
 use serde_json::{Value, json};
@@ -86,6 +88,50 @@ fn a_program_can_have_the_library_in_it() {
         .collect();
     let program = workshop.link(&source("client.c"), &libraries);
     fs::remove_file(workshop.path().join("libqmp.so.0")).unwrap();
+    workshop.run(&program, &[server.path.as_os_str()]);
+}
+
+/// What `pkg-config` says of the library below a prefix.
+fn pkg_config(prefix: &Path, arguments: &[&str]) -> Vec<String> {
+    let mut command = Command::new("pkg-config");
+    command.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
+    let output = command.args(arguments).arg("libqmp").output();
+    let output = output.expect("this test needs 'pkg-config'; Debian's package is 'pkgconf'");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_installed_is_found_by_pkg_config() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let prefix = workshop.path().join("prefix");
+    for directory in ["include", "lib/pkgconfig"] {
+        fs::create_dir_all(prefix.join(directory)).unwrap();
+    }
+    fs::rename(
+        workshop.path().join("libqmp.h"),
+        prefix.join("include/libqmp.h"),
+    )
+    .unwrap();
+    for library in ["libqmp.so", "libqmp.a"] {
+        fs::rename(
+            workshop.path().join(library),
+            prefix.join("lib").join(library),
+        )
+        .unwrap();
+    }
+    let template = include_str!("../libqmp.pc.in")
+        .replace("@PREFIX@", prefix.to_str().unwrap())
+        .replace("@VERSION@", "1.2.3");
+    assert!(!template.contains('@'), "{template}");
+    fs::write(prefix.join("lib/pkgconfig/libqmp.pc"), template).unwrap();
+    assert_eq!(pkg_config(&prefix, &["--modversion"]), ["1.2.3"]);
+    assert!(pkg_config(&prefix, &["--static", "--libs"]).contains(&"-lm".to_owned()));
+    let flags = pkg_config(&prefix, &["--cflags", "--libs"]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let program = workshop.link(&source("client.c"), &flags);
     workshop.run(&program, &[server.path.as_os_str()]);
 }
 
