@@ -280,7 +280,7 @@ typedef struct QmpRawOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpRawEventData data;
@@ -2592,7 +2592,7 @@ typedef struct QmpStopOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
 } QmpStopOccurrence;
 
@@ -2662,7 +2662,7 @@ typedef struct QmpResumeOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
 } QmpResumeOccurrence;
 
@@ -2732,7 +2732,7 @@ typedef struct QmpShutdownOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpShutdown data;
@@ -2804,7 +2804,7 @@ typedef struct QmpResetOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpReset data;
@@ -2876,7 +2876,7 @@ typedef struct QmpBlockIoErrorOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpBlockIoError data;
@@ -2953,7 +2953,7 @@ typedef struct QmpBlockWriteThresholdOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpBlockWriteThreshold data;
@@ -3028,7 +3028,7 @@ typedef struct QmpBlockImageCorruptedOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpBlockImageCorrupted data;
@@ -3105,7 +3105,7 @@ typedef struct QmpBlockFaultInjectedOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpBlockFaultInjected data;
@@ -3180,7 +3180,7 @@ typedef struct QmpBlockPowerCutOccurrence {
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
     /** What it says. */
     QmpBlockPowerCut data;

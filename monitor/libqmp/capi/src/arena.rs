@@ -62,7 +62,7 @@ pub(crate) struct Answer<C> {
     arena: Arena,
 }
 
-// SAFETY: the value comes first, and only `give` makes answers of something plain.
+// SAFETY: the value comes first, and only `give_answer` gives something plain away.
 unsafe impl<C: Plain> FirstMember<C> for Answer<C> {}
 
 impl<C: Plain> Answer<C> {

@@ -82,7 +82,7 @@ typedef struct {of} {{
     QmpTimestamp timestamp;
     /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
     bool initial;
-    /** How many occurrences were lost before this one, because they came faster than they were taken. */
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
     uint64_t lost;
 {data}}} {of};
 "
