@@ -147,8 +147,8 @@ fn outrage(command: &str) -> Option<(Vec<Value>, Value)> {
             "device": "", "type": "", "removable": true, "locked": true, "io-status": "strange"
         }]),
         "query-version" => json!({"package": "x"}),
-        "query-name" => json!({"name": "x".repeat(1_000_000), "unknown": [{}]}),
-        "query-commands" => Value::Array(vec![json!({"name": "x"}); 50_000]),
+        "query-name" => json!({"name": "x".repeat(200_000), "unknown": [{}]}),
+        "query-commands" => Value::Array(vec![json!({"name": "x"}); 5_000]),
         "system_reset" => {
             return Some((
                 vec![],

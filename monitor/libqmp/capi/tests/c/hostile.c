@@ -19,11 +19,11 @@ static void check_answers(QmpSession *session)
     /* What is not known is left out, and what is large is there. */
     name = libqmp_query_name(session, &error);
     CHECK_OK(name != NULL, error);
-    CHECK(strlen(name->name) == 1000000);
+    CHECK(strlen(name->name) == 200000);
     libqmp_name_info_free(name);
     commands = libqmp_query_commands(session, &error);
     CHECK_OK(commands != NULL, error);
-    CHECK(commands->count == 50000);
+    CHECK(commands->count == 5000);
     for (index = 0; index < commands->count; index++) {
         CHECK(SAME(commands->items[index].name, "x"));
     }
