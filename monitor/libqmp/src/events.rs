@@ -12,7 +12,7 @@ use faultvisor_schema::{AccessorArguments, Connection, Decode, Path, Signal};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::connecting::{Connecting, Step};
+use crate::connecting::{Connecting, Step, refused};
 use crate::message::Band;
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
 use crate::session::lock;
@@ -175,7 +175,9 @@ impl<T> Events<T> {
                 }
                 Step::Connect { command, arguments } => {
                     let object = Some(events.object);
-                    let answer = core.execute(Band::In, &command, Some(&arguments), object)?;
+                    let answer = core
+                        .execute(Band::In, &command, Some(&arguments), object)
+                        .map_err(|error| refused(name, error))?;
                     crate::session::decode::<i64>(&command, answer)?;
                 }
             }

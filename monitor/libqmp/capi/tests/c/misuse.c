@@ -129,7 +129,7 @@ static void check_texts(QmpSession *session)
     CHECK_FAILED(libqmp_get_block_io_error_event_with(session, "disk1", false, &error), error,
                  QMP_ERROR_KIND_COMMAND, "disk1");
     CHECK_FAILED(libqmp_get_event(session, "NO_SUCH_EVENT", NULL, false, &error), error,
-                 QMP_ERROR_KIND_COMMAND, "no-such-event");
+                 QMP_ERROR_KIND_EVENT_NOT_FOUND, "NO_SUCH_EVENT");
 }
 
 static bool is_open(int fd)
