@@ -10,7 +10,7 @@ use faultvisor_tests::wire;
 use crate::Measured;
 
 /// How long anything may take before a measurement is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const BUFFER_SIZE: usize = 256 * 1024;
 
 /// A connection and what was read of it.
