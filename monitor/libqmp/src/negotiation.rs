@@ -126,6 +126,10 @@ impl Negotiation<'_> {
                 }
                 return Ok(line);
             }
+            // Also when more comes all the time.
+            if self.patience.is_over() && !is_foreign(lines.rest()) {
+                return Err(self.timed_out(moment));
+            }
             match self.socket.read(&mut buffer, self.patience, None) {
                 Ok(Read::Bytes(length)) => {
                     let kept = lines.push(&buffer[..length]);

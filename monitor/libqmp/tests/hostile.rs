@@ -46,3 +46,61 @@ fn a_time_without_end_is_a_time() {
         .unwrap();
     assert!(session.query_status().is_ok());
 }
+
+/// Says the same until nobody is there: more than anybody takes who looks at each for a while.
+fn flood(server: &mut Scripted) {
+    let padding = " ".repeat(8 << 10);
+    let event = format!("{{\"event\": \"RESUME\"{padding}}}\r\n");
+    while server.stream.write_all(event.as_bytes()).is_ok() {}
+}
+
+#[test]
+fn a_call_times_out_however_much_else_is_said() {
+    let (address, server, _directory) = scripted(|server| {
+        server.negotiate();
+        flood(server);
+    });
+    let session = Session::options()
+        .timeout(Duration::from_millis(100))
+        .observe(|_, _| thread::sleep(Duration::from_millis(1)))
+        .connect(&address)
+        .unwrap();
+    let error = in_time(move || session.query_status().unwrap_err());
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    server.join().unwrap();
+}
+
+#[test]
+fn who_looks_without_waiting_is_not_kept_by_a_flood() {
+    let (address, server, _directory) = scripted(|server| {
+        server.negotiate();
+        schema(server);
+        flood(server);
+    });
+    let session = options()
+        .observe(|_, _| thread::sleep(Duration::from_millis(1)))
+        .connect(&address)
+        .unwrap();
+    let events = session.get_stop_event().unwrap();
+    drop(session);
+    in_time(move || assert!(events.try_recv().unwrap().is_none()));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_greeting_is_not_awaited_for_ever_however_much_is_said() {
+    let (address, server, _directory) = scripted(|server| {
+        let nothing = "\r\n".repeat(100_000);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let mut stream = server.stream.try_clone().unwrap();
+                let nothing = nothing.as_bytes();
+                scope.spawn(move || while stream.write_all(nothing).is_ok() {});
+            }
+        });
+    });
+    let options = Session::options().within(Duration::from_millis(200));
+    let error = in_time(move || options.connect(&address).unwrap_err());
+    assert!(matches!(error, Error::NoGreeting { .. }), "{error}");
+    server.join().unwrap();
+}
