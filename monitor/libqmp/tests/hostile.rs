@@ -104,3 +104,17 @@ fn a_greeting_is_not_awaited_for_ever_however_much_is_said() {
     assert!(matches!(error, Error::NoGreeting { .. }), "{error}");
     server.join().unwrap();
 }
+
+#[test]
+fn an_event_in_the_negotiation_is_none_of_its_answers() {
+    let (address, server, _directory) = scripted(|server| {
+        server.say(support::NEGOTIATED[0]);
+        server.hear();
+        server.say(support::NEGOTIATED[1]);
+        server.hear();
+        server.say(STOP);
+        server.say(support::NEGOTIATED[2]);
+    });
+    options().connect(&address).unwrap();
+    server.join().unwrap();
+}
