@@ -26,7 +26,7 @@ use crate::socket::{Outbox, Patience, Read, Socket};
 use crate::{AnyEvent, Direction, Error, EventData, Events, Greeting, Observer};
 
 /// How often the socket is read by who does not want to wait.
-const MOST_READS: usize = 16;
+pub(crate) const MOST_READS: usize = 16;
 
 /// A connection to a server. Clones are the same connection, which ends with the last of them and of the objects that
 /// it has made.
@@ -362,10 +362,7 @@ impl Core {
         let Err(error) = sent else { return Ok(()) };
         // A server that hangs up may have said something before.
         self.read_what_is_there();
-        self.end(match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Closing::ByServer,
-            _ => Closing::Failed(error.into()),
-        });
+        self.end(Closing::of_writing(error));
         match self.lock().routes.ended() {
             Some(error) => Err(error.clone()),
             None => Ok(()),
@@ -478,11 +475,12 @@ impl Core {
     fn end(&self, why: Closing) {
         let address = self.address.clone();
         self.lock().routes.end(Error::Closed { address, why });
+        // Who reads in another thread, or waits for the socket to be readable, notices.
+        self.socket.shut_down();
     }
 
     fn close(&self) {
         self.end(Closing::ByClient);
-        self.socket.shut_down();
         if let Some(process) = &self.process {
             process.kill();
         }

@@ -118,3 +118,32 @@ fn an_event_in_the_negotiation_is_none_of_its_answers() {
     options().connect(&address).unwrap();
     server.join().unwrap();
 }
+
+#[test]
+fn a_server_that_hears_no_more_ends_who_only_listens() {
+    let (go, gone) = channel::<()>();
+    let (address, server, _directory) = scripted(move |server| {
+        server.negotiate();
+        schema(server);
+        server.say(STOP);
+        server.stream.shutdown(Shutdown::Read).unwrap();
+        // Nothing more is said, and nothing closed.
+        let _ = gone.recv();
+    });
+    let session = Session::connect(&address).unwrap();
+    let events = session.get_stop_event().unwrap();
+    let (heard, hears) = channel();
+    let listens = thread::spawn(move || {
+        heard.send(events.recv().is_ok()).unwrap();
+        events.recv().unwrap_err()
+    });
+    assert!(hears.recv().unwrap());
+    // Whether it reads by now or not, it has to hear of the end.
+    thread::sleep(Duration::from_millis(100));
+    let error = session.query_status().unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    let error = in_time(move || listens.join().unwrap());
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    drop(go);
+    server.join().unwrap();
+}
