@@ -239,7 +239,8 @@ impl<T: EventData> Events<T> {
     /// there are handlers, nothing is fetched otherwise.
     ///
     /// Handlers run in a thread of the session, one at a time, and may use the session; with
-    /// [`Options::manual_dispatch`](crate::Options::manual_dispatch) in whichever thread dispatches.
+    /// [`Options::manual_dispatch`](crate::Options::manual_dispatch) in whichever thread dispatches. One that panics is
+    /// called again with the next event; where threads dispatch by hand, the panic is theirs.
     ///
     /// # Errors
     ///

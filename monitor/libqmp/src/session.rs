@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread, ThreadId};
@@ -235,7 +236,7 @@ impl Session {
     /// Reads what is there without waiting, and runs the handlers of the events that are there, in this thread.
     /// Returns how many events that were. For sessions with [`Options::manual_dispatch`].
     ///
-    /// Called from within a handler, or while another thread is at it, it does nothing.
+    /// Called from within a handler, while another thread is at it, or for other sessions, it does nothing.
     ///
     /// # Errors
     ///
@@ -299,7 +300,7 @@ impl Drop for Holder {
         if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
         {
-            // It ends with the connection; a handler that panics was heard of by its thread's message.
+            // It ends with the connection.
             let _ = thread.join();
         }
     }
@@ -505,13 +506,15 @@ impl Core {
     }
 
     fn dispatch(&self) -> Result<usize, Error> {
+        // Where there is a thread for handlers, that is its business.
+        let Some(readiness) = &self.readiness else {
+            return Ok(0);
+        };
         let Some(_turn) = Turn::take(self) else {
             return Ok(0);
         };
         self.read_what_is_there();
-        if let Some(readiness) = &self.readiness {
-            readiness.clear();
-        }
+        readiness.clear();
         // What handlers lead to is for the next time.
         let most = self.lock().routes.due_count();
         let mut handed_on = 0;
@@ -522,11 +525,8 @@ impl Core {
             handed_on += 1;
         }
         let state = self.lock();
-        if state.routes.due_count() > 0 {
-            if let Some(readiness) = &self.readiness {
-                readiness.set();
-            }
-        } else if handed_on == 0
+        if handed_on == 0
+            && state.routes.due_count() == 0
             && let Some(error) = state.routes.ended()
         {
             return Err(error.clone());
@@ -548,7 +548,8 @@ impl Core {
             routes.on_due(waker);
             routes.due()
         }) {
-            deliver(occurrence);
+            // Its message is shown by who shows them all. The handlers of other objects have to do with none of it.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| deliver(occurrence)));
         }
     }
 
@@ -621,7 +622,13 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().dispatches = None;
+        let mut state = self.0.lock();
+        state.dispatches = None;
+        // What is left, also by a handler that panicked, is for the next turn; the end is still to be told.
+        let is_left = state.routes.due_count() > 0 || state.routes.ended().is_some();
+        if is_left && let Some(readiness) = &self.0.readiness {
+            readiness.set();
+        }
     }
 }
 

@@ -147,3 +147,78 @@ fn a_server_that_hears_no_more_ends_who_only_listens() {
     drop(go);
     server.join().unwrap();
 }
+
+#[test]
+fn a_handler_that_panics_is_not_the_end_of_others() {
+    let server = Server::new();
+    let session = server.session();
+    let first = session.get_block_io_error_event().unwrap();
+    let second = session.get_block_io_error_event().unwrap();
+    first.connect(|_| panic!("as a handler may")).unwrap();
+    let (heard, hears) = channel();
+    second
+        .connect(move |error| heard.send(error.reason.clone()).unwrap())
+        .unwrap();
+    server.fail("disk0", 1);
+    server.fail("disk0", 2);
+    assert_eq!(hears.recv_timeout(PATIENCE).as_deref(), Ok("1"));
+    assert_eq!(hears.recv_timeout(PATIENCE).as_deref(), Ok("2"));
+}
+
+#[test]
+fn a_dispatch_whose_handler_panics_leaves_the_others_to_the_next() {
+    let server = Server::new();
+    let session = options().manual_dispatch().connect(&server.address());
+    let session = session.unwrap();
+    let events = session.get_block_io_error_event().unwrap();
+    events
+        .connect(|error| assert_ne!(error.reason, "1"))
+        .unwrap();
+    server.fail("disk0", 1);
+    server.fail("disk0", 2);
+    session.query_status().unwrap();
+    let dispatch = std::panic::AssertUnwindSafe(|| session.dispatch());
+    assert!(std::panic::catch_unwind(dispatch).is_err());
+    assert!(is_readable(&session));
+    assert_eq!(session.dispatch().unwrap(), 1);
+}
+
+fn is_readable(session: &Session) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fd = session.as_fd();
+    let none = Timespec::default();
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&none)).unwrap() == 1
+}
+
+#[test]
+fn who_dispatches_hears_of_an_end_that_came_with_events() {
+    let (go, gone) = channel::<()>();
+    let (address, server, _directory) = scripted(move |server| {
+        server.negotiate();
+        schema(server);
+        server.say(&format!("{STOP}nonsense\r\n"));
+        let _ = gone.recv();
+    });
+    let session = options().manual_dispatch().connect(&address).unwrap();
+    let events = session.get_stop_event().unwrap();
+    events.connect(|_| ()).unwrap();
+    let mut handed_on = 0;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        if !is_readable(&session) {
+            thread::yield_now();
+            continue;
+        }
+        match session.dispatch() {
+            Ok(count) => handed_on += count,
+            Err(error) => {
+                assert!(matches!(error, Error::Closed { .. }), "{error}");
+                assert_eq!(handed_on, 1);
+                drop(go);
+                server.join().unwrap();
+                return;
+            }
+        }
+    }
+    panic!("nobody tells of the end");
+}
