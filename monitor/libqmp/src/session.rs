@@ -269,17 +269,14 @@ impl Session {
 
     /// Has handlers run from now on, if that is the session's business.
     pub(crate) fn start_handlers(&self) -> Result<(), Error> {
-        if self.core.readiness.is_some() {
-            return Ok(());
-        }
         let mut state = self.core.lock();
-        if state.has_thread {
-            return Ok(());
-        }
         if self.core.interrupt.get().is_none() {
             let flag = Flag::new().map_err(|error| closed(&self.core.address, error))?;
             // Nobody else sets it while the state is locked.
             let _ = self.core.interrupt.set(flag);
+        }
+        if self.core.readiness.is_some() || state.has_thread {
+            return Ok(());
         }
         let core = Arc::clone(&self.core);
         let spawned = thread::Builder::new()

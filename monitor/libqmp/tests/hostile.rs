@@ -222,3 +222,21 @@ fn who_dispatches_hears_of_an_end_that_came_with_events() {
     }
     panic!("nobody tells of the end");
 }
+
+#[test]
+fn without_a_thread_too_who_waits_gets_what_handlers_have_left() {
+    let server = Server::new();
+    let session = options().manual_dispatch().connect(&server.address());
+    let session = session.unwrap();
+    let events = std::sync::Arc::new(session.get_block_io_error_event().unwrap());
+    let other = session.get_block_io_error_event().unwrap();
+    let handler = events.connect(|_| ()).unwrap();
+    let waits = std::sync::Arc::clone(&events);
+    let waits = thread::spawn(move || waits.recv().unwrap().reason.clone());
+    server.fail("disk0", 1);
+    // It has come, and is nobody's yet; whoever waits is about to read again, or does.
+    other.recv_timeout(PATIENCE).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    assert!(events.disconnect(handler));
+    assert_eq!(in_time(move || waits.join().unwrap()), "1");
+}
