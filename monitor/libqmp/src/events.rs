@@ -256,11 +256,12 @@ impl<T: EventData> Events<T> {
             (lock(&handler))(occurrence);
         });
         let id = self.handlers.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.handlers.connections).insert(id, connection);
         let handlers = Arc::clone(&self.handlers);
         let deliver: Deliver = Arc::new(move |raw| handlers.deliver(raw));
-        let core = &self.session.core;
-        core.deliver(self.object, Some(deliver));
+        // Held until events are handed on: else who disconnects the last handler meanwhile would stop that.
+        let mut connections = lock(&self.handlers.connections);
+        connections.insert(id, connection);
+        self.session.core.deliver(self.object, Some(deliver));
         Ok(HandlerId(id))
     }
 
@@ -269,12 +270,12 @@ impl<T: EventData> Events<T> {
     pub fn disconnect(&self, handler: HandlerId) -> bool {
         let mut connections = lock(&self.handlers.connections);
         let connection = connections.remove(&handler.0);
-        let is_last = connections.is_empty();
-        drop(connections);
         let was_there = connection.is_some();
-        if was_there && is_last {
+        if was_there && connections.is_empty() {
             self.session.core.deliver(self.object, None);
         }
+        // What waits for a handler keeps nobody else.
+        drop(connections);
         drop(connection);
         was_there
     }
