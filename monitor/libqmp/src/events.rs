@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::connecting::{Connecting, Step};
 use crate::message::Band;
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
-use crate::session::lock;
+use crate::session::{lock, own_waker};
 use crate::socket::Patience;
 use crate::{Error, Session};
 
@@ -223,7 +223,11 @@ impl<T: EventData> Events<T> {
         match found? {
             Some(Ok(raw)) => Occurrence::read(raw).map(Some),
             Some(Err(error)) => Err(error),
-            None => Ok(None),
+            None => {
+                // Who asks again and again without an event in between leaves nothing behind.
+                core.with_routes(|routes| routes.leave(self.object, &own_waker()));
+                Ok(None)
+            }
         }
     }
 

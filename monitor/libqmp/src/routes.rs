@@ -219,6 +219,13 @@ impl Routes {
         None
     }
 
+    /// Does not wait for an object's event any longer.
+    pub(crate) fn leave(&mut self, id: ObjectId, waker: &Waker) {
+        if let Some(object) = self.objects.get_mut(&id) {
+            object.wakers.retain(|known| !known.will_wake(waker));
+        }
+    }
+
     /// Has an object's events handed on from now on, those that wait for somebody to fetch them first; or no more.
     pub(crate) fn deliver(&mut self, id: ObjectId, deliver: Option<Deliver>) {
         let Some(object) = self.objects.get_mut(&id) else {
@@ -429,4 +436,22 @@ impl From<RawMessage> for RawOccurrence {
 fn lost(message: &RawMessage) -> Option<u64> {
     let count = message.data.get("count").and_then(Value::as_u64);
     (message.name == EVENTS_LOST).then(|| count.unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::own_waker;
+
+    #[test]
+    fn who_waits_for_an_event_in_vain_leaves_nothing_behind() {
+        let mut routes = Routes::default();
+        let object = routes.object(Filter::Everything);
+        for _ in 0..3 {
+            assert!(routes.event(object, &own_waker()).is_none());
+        }
+        assert_eq!(routes.objects[&object].wakers.len(), 1);
+        routes.leave(object, &own_waker());
+        assert!(routes.objects[&object].wakers.is_empty());
+    }
 }

@@ -374,7 +374,7 @@ impl Core {
         mut ready: impl FnMut(&mut Routes, &Waker) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let me = thread::current();
-        let waker = Waker::from(Arc::new(Unpark(me.clone())));
+        let waker = own_waker();
         let mut is_last = false;
         let mut reads = 0;
         loop {
@@ -627,6 +627,17 @@ impl Drop for Turn<'_> {
             readiness.set();
         }
     }
+}
+
+thread_local! {
+    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
+/// What wakes this thread: always the same, so that it is known again where it is registered already.
+pub(crate) fn own_waker() -> Waker {
+    // At the thread's very end there is none to keep.
+    let kept = WAKER.try_with(Waker::clone);
+    kept.unwrap_or_else(|_| Waker::from(Arc::new(Unpark(thread::current()))))
 }
 
 /// Locks what no panic can leave in disorder.
