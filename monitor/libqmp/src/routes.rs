@@ -283,13 +283,22 @@ impl Routes {
     /// Brings a message where it belongs.
     pub(crate) fn receive(&mut self, message: Message) -> Option<Consequence> {
         match message {
-            Message::Answer { id, result } => self.receive_answer(id?, result),
+            Message::Answer { id, result } => {
+                let id = id.or_else(|| result.as_ref().err().and(self.oldest()))?;
+                self.receive_answer(id, result)
+            }
             Message::Event(message) => {
                 self.receive_event(message);
                 self.wake_for_due();
                 None
             }
         }
+    }
+
+    /// The call that waits longest: what a server could not read it refuses without an id, and in its turn.
+    fn oldest(&self) -> Option<CallId> {
+        let waiting = |(_, call): &(&CallId, &Call)| matches!(call, Call::Waiting { .. });
+        self.calls.iter().filter(waiting).map(|(id, _)| *id).min()
     }
 
     fn receive_answer(&mut self, id: CallId, result: Result<Value, Value>) -> Option<Consequence> {

@@ -240,3 +240,16 @@ fn without_a_thread_too_who_waits_gets_what_handlers_have_left() {
     assert!(events.disconnect(handler));
     assert_eq!(in_time(move || waits.join().unwrap()), "1");
 }
+
+#[test]
+fn a_request_that_the_server_cannot_read_fails() {
+    let server = Server::new();
+    let session = server.session();
+    let long = json!({ "x": "x".repeat(2 << 20) });
+    let error = in_time({
+        let session = session.clone();
+        move || session.execute_raw("query-status", Some(long)).unwrap_err()
+    });
+    assert!(matches!(error, Error::Command { .. }), "{error}");
+    assert!(session.query_status().is_ok());
+}
