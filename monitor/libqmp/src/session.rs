@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread, ThreadId};
 use std::time::Duration;
@@ -29,6 +29,9 @@ use crate::{AnyEvent, Direction, Error, EventData, Events, Greeting, Observer};
 /// How often the socket is read by who does not want to wait.
 pub(crate) const MOST_READS: usize = 16;
 
+/// How long who writes leaves it to another thread to read, before it looks again.
+const A_MOMENT: Duration = Duration::from_millis(1);
+
 /// A connection to a server. Clones are the same connection, which ends with the last of them and of the objects that
 /// it has made.
 ///
@@ -49,6 +52,8 @@ pub(crate) struct Core {
     observer: Option<Observer>,
     socket: Socket,
     outbox: Mutex<Outbox>,
+    /// Requests that nobody waits for, until the outbox is free.
+    later: Mutex<Vec<String>>,
     reader: Mutex<Reader>,
     state: Mutex<State>,
     readiness: Option<Readiness>,
@@ -126,6 +131,7 @@ impl Session {
             observer: options.observer,
             socket,
             outbox: Mutex::default(),
+            later: Mutex::default(),
             reader: Mutex::new(Reader {
                 lines: agreement.lines,
                 buffer: Socket::buffer(),
@@ -345,26 +351,65 @@ impl Core {
         };
         let id = self.lock().routes.call_and_forget();
         if let Some(id) = id {
-            // Where it fails the connection has ended, and with it what was to be undone.
-            let _ = self.send(&with_id(request, id), Patience::None);
+            lock(&self.later).push(with_id(request, id));
+            self.send_later();
         }
     }
 
     fn send(&self, request: &str, patience: Patience) -> Result<(), Error> {
         let mut outbox = lock(&self.outbox);
-        if let Some(observer) = &self.observer {
-            observer(Direction::Sent, request.trim_ascii_end());
-        }
-        let sent = outbox.send(&self.socket, request.as_bytes(), patience);
+        let sent = self.write(&mut outbox, request, patience);
         drop(outbox);
+        self.send_later();
         let Err(error) = sent else { return Ok(()) };
-        // A server that hangs up may have said something before.
-        self.read_what_is_there();
-        self.end(Closing::of_writing(error));
+        self.failed_to_send(error);
         match self.lock().routes.ended() {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    fn write(&self, outbox: &mut Outbox, request: &str, patience: Patience) -> io::Result<()> {
+        if let Some(observer) = &self.observer {
+            observer(Direction::Sent, request.trim_ascii_end());
+        }
+        outbox.send(&self.socket, request.as_bytes())?;
+        while !outbox.is_empty() && !patience.is_over() {
+            // A server that wants to be heard before it hears more is heard, by this thread if no other reads.
+            if self.socket.wait_for_either(patience)? && !self.read_once() {
+                let moment = Patience::of(Some(A_MOMENT));
+                self.socket.wait_to_write(moment)?;
+            }
+            outbox.flush(&self.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what nobody waits for, as far as the server takes it, or leaves it to who is at the outbox.
+    fn send_later(&self) {
+        // Who has left something behind the last look did not get the outbox, so that there is another look behind that.
+        while !lock(&self.later).is_empty() {
+            let mut outbox = match self.outbox.try_lock() {
+                Ok(outbox) => outbox,
+                Err(TryLockError::Poisoned(outbox)) => outbox.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let requests = std::mem::take(&mut *lock(&self.later));
+            let mut sent = requests
+                .iter()
+                .map(|request| self.write(&mut outbox, request, Patience::None));
+            let sent = sent.find_map(Result::err);
+            drop(outbox);
+            if let Some(error) = sent {
+                self.failed_to_send(error);
+            }
+        }
+    }
+
+    fn failed_to_send(&self, error: io::Error) {
+        // A server that hangs up may have said something before.
+        self.read_what_is_there();
+        self.end(Closing::of_writing(error));
     }
 
     /// Waits until `ready` finds what it looks for in the routes; nothing if time is up.
@@ -482,6 +527,20 @@ impl Core {
         if let Some(process) = &self.process {
             process.kill();
         }
+    }
+
+    /// Reads once without waiting, for everybody; false if another thread reads anyway.
+    fn read_once(&self) -> bool {
+        let mut state = self.lock();
+        if state.leads {
+            return false;
+        }
+        state.leads = true;
+        drop(state);
+        self.lead(Patience::None);
+        // Who came meanwhile has left the lead to this thread.
+        self.lock().hand_on();
+        true
     }
 
     /// What is there without waiting is read, unless another thread reads anyway.

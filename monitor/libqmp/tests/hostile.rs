@@ -253,3 +253,74 @@ fn a_request_that_the_server_cannot_read_fails() {
     assert!(matches!(error, Error::Command { .. }), "{error}");
     assert!(session.query_status().is_ok());
 }
+
+#[test]
+fn dropping_an_object_does_not_wait_for_a_call_that_cannot_be_sent() {
+    let server = Server::new();
+    let (theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (stop, stopped) = channel::<()>();
+    let (sent, is_sending) = channel();
+    let fake = thread::spawn(move || {
+        let requests = std::io::BufReader::new(theirs.try_clone().unwrap());
+        let mut server = Scripted {
+            stream: theirs,
+            requests,
+        };
+        server.say(support::GREETING);
+        for _ in 0..2 {
+            server.hear();
+            server.say("{\"return\": {}}\r\n");
+        }
+        server.answer("{\"return\": 1");
+        let mut start = [0; 4096];
+        server.requests.read_exact(&mut start).unwrap();
+        sent.send(()).unwrap();
+        let _ = stopped.recv();
+    });
+    let session = Session::options().from_fd(ours.into()).unwrap();
+    let events = session.get_stop_event().unwrap();
+    let other = session.clone();
+    let call = thread::spawn(move || {
+        other
+            .execute_raw("x", Some(json!({ "x": "x".repeat(16 << 20) })))
+            .unwrap_err()
+    });
+    is_sending.recv().unwrap();
+    in_time(move || drop(events));
+    session.close();
+    call.join().unwrap();
+    drop(stop);
+    fake.join().unwrap();
+    drop(server);
+}
+
+#[test]
+fn who_writes_does_not_keep_the_server_from_writing() {
+    let (address, server, _directory) = scripted(|server| {
+        server.negotiate();
+        // One that says everything before it hears anything.
+        server.say(&STOP.repeat(200_000));
+        server.answer("{\"return\": {}");
+    });
+    let session = options().connect(&address).unwrap();
+    let long = json!({ "x": "x".repeat(4 << 20) });
+    in_time(move || session.execute_raw("x", Some(long)).unwrap());
+    server.join().unwrap();
+}
+
+#[test]
+fn a_long_request_gets_through_to_a_server_that_has_much_to_say() {
+    let server = Server::new();
+    let session = server.session();
+    let events = session.get_block_io_error_event().unwrap();
+    for number in 0..60_000 {
+        server.fail("disk0", number);
+    }
+    let long = json!({ "x": "x".repeat(900 << 10) });
+    let error = in_time({
+        let session = session.clone();
+        move || session.execute_raw("query-status", Some(long)).unwrap_err()
+    });
+    assert!(matches!(error, Error::Command { .. }), "{error}");
+    drop(events);
+}
