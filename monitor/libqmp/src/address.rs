@@ -4,10 +4,11 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{io, thread};
 
 use crate::Error;
+use crate::socket::Patience;
 
 /// An address, as a person writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,8 @@ impl Address {
     /// Connects; if nobody listens yet, again until the deadline. Nothing tells when somebody does.
     pub(crate) fn connect(&self, text: &str, within: Option<Duration>) -> Result<OwnedFd, Error> {
         const PAUSE: Duration = Duration::from_millis(5);
-        let deadline = within.map(|within| Instant::now() + within);
+        // Nobody has said that it may be tried again.
+        let patience = within.map_or(Patience::None, |within| Patience::of(Some(within)));
         loop {
             let source = match self.attempt() {
                 Ok(stream) => return Ok(stream),
@@ -61,7 +63,7 @@ impl Address {
                     | io::ErrorKind::ConnectionRefused
                     | io::ErrorKind::WouldBlock
             );
-            if !may_change || deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+            if !may_change || patience.is_over() {
                 return Err(Error::Connect {
                     address: text.to_owned(),
                     source: source.into(),

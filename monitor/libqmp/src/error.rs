@@ -215,6 +215,16 @@ pub enum Closing {
     Protocol(String),
 }
 
+impl Closing {
+    /// What it means that writing failed.
+    pub(crate) fn of_writing(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::ByServer,
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
 impl fmt::Display for Closing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

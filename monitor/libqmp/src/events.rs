@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::connecting::{Connecting, Step, refused};
 use crate::message::Band;
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
-use crate::session::lock;
+use crate::session::{lock, own_waker};
 use crate::socket::Patience;
 use crate::{Error, Session};
 
@@ -227,7 +227,11 @@ impl<T: EventData> Events<T> {
         match found? {
             Some(Ok(raw)) => Occurrence::read(raw).map(Some),
             Some(Err(error)) => Err(error),
-            None => Ok(None),
+            None => {
+                // Who asks again and again without an event in between leaves nothing behind.
+                core.with_routes(|routes| routes.leave(self.object, &own_waker()));
+                Ok(None)
+            }
         }
     }
 
@@ -243,7 +247,8 @@ impl<T: EventData> Events<T> {
     /// there are handlers, nothing is fetched otherwise.
     ///
     /// Handlers run in a thread of the session, one at a time, and may use the session; with
-    /// [`Options::manual_dispatch`](crate::Options::manual_dispatch) in whichever thread dispatches.
+    /// [`Options::manual_dispatch`](crate::Options::manual_dispatch) in whichever thread dispatches. One that panics is
+    /// called again with the next event; where threads dispatch by hand, the panic is theirs.
     ///
     /// # Errors
     ///
@@ -259,11 +264,12 @@ impl<T: EventData> Events<T> {
             (lock(&handler))(occurrence);
         });
         let id = self.handlers.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.handlers.connections).insert(id, connection);
         let handlers = Arc::clone(&self.handlers);
         let deliver: Deliver = Arc::new(move |raw| handlers.deliver(raw));
-        let core = &self.session.core;
-        core.deliver(self.object, Some(deliver));
+        // Held until events are handed on: else who disconnects the last handler meanwhile would stop that.
+        let mut connections = lock(&self.handlers.connections);
+        connections.insert(id, connection);
+        self.session.core.deliver(self.object, Some(deliver));
         Ok(HandlerId(id))
     }
 
@@ -272,12 +278,12 @@ impl<T: EventData> Events<T> {
     pub fn disconnect(&self, handler: HandlerId) -> bool {
         let mut connections = lock(&self.handlers.connections);
         let connection = connections.remove(&handler.0);
-        let is_last = connections.is_empty();
-        drop(connections);
         let was_there = connection.is_some();
-        if was_there && is_last {
+        if was_there && connections.is_empty() {
             self.session.core.deliver(self.object, None);
         }
+        // What waits for a handler keeps nobody else.
+        drop(connections);
         drop(connection);
         was_there
     }

@@ -107,12 +107,16 @@ impl Negotiation<'_> {
     }
 
     fn answer(&self, lines: &mut Lines) -> Result<Result<Value, Value>, Error> {
-        let line = self.line(lines, Moment::InNegotiation)?;
-        let answer = serde_json::from_slice(&line).unwrap_or(Value::Null);
-        match (answer.get("return"), answer.get("error")) {
-            (Some(value), _) => Ok(Ok(value.clone())),
-            (None, Some(error)) => Ok(Err(error.clone())),
-            (None, None) => Err(self.not_qmp(&line)),
+        loop {
+            let line = self.line(lines, Moment::InNegotiation)?;
+            let answer = serde_json::from_slice(&line).unwrap_or(Value::Null);
+            match (answer.get("return"), answer.get("error")) {
+                (Some(value), _) => return Ok(Ok(value.clone())),
+                (None, Some(error)) => return Ok(Err(error.clone())),
+                // QEMU sends events from the end of the negotiation on, and may before it says that this is the end.
+                (None, None) if answer.get("event").is_some() => {}
+                (None, None) => return Err(self.not_qmp(&line)),
+            }
         }
     }
 
@@ -125,6 +129,10 @@ impl Negotiation<'_> {
                     observer(Direction::Received, &String::from_utf8_lossy(&line));
                 }
                 return Ok(line);
+            }
+            // Also when more comes all the time.
+            if self.patience.is_over() && !is_foreign(lines.rest()) {
+                return Err(self.timed_out(moment));
             }
             match self.socket.read(&mut buffer, self.patience, None) {
                 Ok(Read::Bytes(length)) => {

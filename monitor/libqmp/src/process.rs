@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::Error;
 use crate::session::lock;
-use crate::socket::Socket;
+use crate::socket::{Patience, Socket};
 
 /// A program that [`Options::spawn`](crate::Options::spawn) has started. It is killed when its session ends.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ impl Process {
     /// The system cannot tell.
     pub fn wait(&self, within: Duration) -> Result<Option<ExitStatus>, Error> {
         let mut fds = [PollFd::new(&self.end, PollFlags::IN)];
-        let deadline = std::time::Instant::now() + within;
+        let patience = Patience::of(Some(within));
         loop {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+            let left = patience.left().map(|left| Timespec::try_from(left).ok());
+            match poll(&mut fds, left.flatten().as_ref()) {
                 Ok(0) => return Ok(None),
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}

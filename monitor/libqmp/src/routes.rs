@@ -219,6 +219,13 @@ impl Routes {
         None
     }
 
+    /// Does not wait for an object's event any longer.
+    pub(crate) fn leave(&mut self, id: ObjectId, waker: &Waker) {
+        if let Some(object) = self.objects.get_mut(&id) {
+            object.wakers.retain(|known| !known.will_wake(waker));
+        }
+    }
+
     /// Has an object's events handed on from now on, those that wait for somebody to fetch them first; or no more.
     pub(crate) fn deliver(&mut self, id: ObjectId, deliver: Option<Deliver>) {
         let Some(object) = self.objects.get_mut(&id) else {
@@ -276,13 +283,22 @@ impl Routes {
     /// Brings a message where it belongs.
     pub(crate) fn receive(&mut self, message: Message) -> Option<Consequence> {
         match message {
-            Message::Answer { id, result } => self.receive_answer(id?, result),
+            Message::Answer { id, result } => {
+                let id = id.or_else(|| result.as_ref().err().and(self.oldest()))?;
+                self.receive_answer(id, result)
+            }
             Message::Event(message) => {
                 self.receive_event(message);
                 self.wake_for_due();
                 None
             }
         }
+    }
+
+    /// The call that waits longest: what a server could not read it refuses without an id, and in its turn.
+    fn oldest(&self) -> Option<CallId> {
+        let waiting = |(_, call): &(&CallId, &Call)| matches!(call, Call::Waiting { .. });
+        self.calls.iter().filter(waiting).map(|(id, _)| *id).min()
     }
 
     fn receive_answer(&mut self, id: CallId, result: Result<Value, Value>) -> Option<Consequence> {
@@ -429,4 +445,22 @@ impl From<RawMessage> for RawOccurrence {
 fn lost(message: &RawMessage) -> Option<u64> {
     let count = message.data.get("count").and_then(Value::as_u64);
     (message.name == EVENTS_LOST).then(|| count.unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::own_waker;
+
+    #[test]
+    fn who_waits_for_an_event_in_vain_leaves_nothing_behind() {
+        let mut routes = Routes::default();
+        let object = routes.object(Filter::Everything);
+        for _ in 0..3 {
+            assert!(routes.event(object, &own_waker()).is_none());
+        }
+        assert_eq!(routes.objects[&object].wakers.len(), 1);
+        routes.leave(object, &own_waker());
+        assert!(routes.objects[&object].wakers.is_empty());
+    }
 }

@@ -6,7 +6,8 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread, ThreadId};
 use std::time::Duration;
@@ -26,7 +27,10 @@ use crate::socket::{CHUNK, Outbox, Patience, Read, Socket};
 use crate::{AnyEvent, Direction, Error, EventData, Events, Greeting, Observer};
 
 /// How often the socket is read by who does not want to wait.
-const MOST_READS: usize = 16;
+pub(crate) const MOST_READS: usize = 16;
+
+/// How long who writes leaves it to another thread to read, before it looks again.
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// A connection to a server. Clones are the same connection, which ends with the last of them and of the objects that
 /// it has made.
@@ -48,6 +52,8 @@ pub(crate) struct Core {
     observer: Option<Observer>,
     socket: Socket,
     outbox: Mutex<Outbox>,
+    /// Requests that nobody waits for, until the outbox is free.
+    later: Mutex<Vec<String>>,
     reader: Mutex<Reader>,
     state: Mutex<State>,
     readiness: Option<Readiness>,
@@ -80,29 +86,6 @@ struct State {
 struct Holder {
     core: Arc<Core>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// How this thread is woken. It is the same waker each time, so that it is known where it waits already.
-#[derive(Clone)]
-struct Parking {
-    thread: Thread,
-    waker: Waker,
-}
-
-impl Parking {
-    fn of_this_thread() -> Self {
-        thread_local! {
-            static OWN: Parking = Parking::new();
-        }
-        // A thread that ends may have lost it already.
-        OWN.try_with(Self::clone).unwrap_or_else(|_| Self::new())
-    }
-
-    fn new() -> Self {
-        let thread = thread::current();
-        let waker = Waker::from(Arc::new(Unpark(thread.clone())));
-        Self { thread, waker }
-    }
 }
 
 struct Unpark(Thread);
@@ -148,6 +131,7 @@ impl Session {
             observer: options.observer,
             socket,
             outbox: Mutex::default(),
+            later: Mutex::default(),
             reader: Mutex::new(Reader {
                 lines: agreement.lines,
                 buffer: Socket::buffer(),
@@ -258,7 +242,7 @@ impl Session {
     /// Reads what is there without waiting, and runs the handlers of the events that are there, in this thread.
     /// Returns how many events that were. For sessions with [`Options::manual_dispatch`].
     ///
-    /// Called from within a handler, or while another thread is at it, it does nothing.
+    /// Called from within a handler, while another thread is at it, or for other sessions, it does nothing.
     ///
     /// # Errors
     ///
@@ -291,17 +275,14 @@ impl Session {
 
     /// Has handlers run from now on, if that is the session's business.
     pub(crate) fn start_handlers(&self) -> Result<(), Error> {
-        if self.core.readiness.is_some() {
-            return Ok(());
-        }
         let mut state = self.core.lock();
-        if state.has_thread {
-            return Ok(());
-        }
         if self.core.interrupt.get().is_none() {
             let flag = Flag::new().map_err(|error| closed(&self.core.address, error))?;
             // Nobody else sets it while the state is locked.
             let _ = self.core.interrupt.set(flag);
+        }
+        if self.core.readiness.is_some() || state.has_thread {
+            return Ok(());
         }
         let core = Arc::clone(&self.core);
         let spawned = thread::Builder::new()
@@ -322,7 +303,7 @@ impl Drop for Holder {
         if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
         {
-            // It ends with the connection; a handler that panics was heard of by its thread's message.
+            // It ends with the connection.
             let _ = thread.join();
         }
     }
@@ -370,29 +351,65 @@ impl Core {
         };
         let id = self.lock().routes.call_and_forget();
         if let Some(id) = id {
-            // Where it fails the connection has ended, and with it what was to be undone.
-            let _ = self.send(&with_id(request, id), Patience::None);
+            lock(&self.later).push(with_id(request, id));
+            self.send_later();
         }
     }
 
     fn send(&self, request: &str, patience: Patience) -> Result<(), Error> {
         let mut outbox = lock(&self.outbox);
-        if let Some(observer) = &self.observer {
-            observer(Direction::Sent, request.trim_ascii_end());
-        }
-        let sent = outbox.send(&self.socket, request.as_bytes(), patience);
+        let sent = self.write(&mut outbox, request, patience);
         drop(outbox);
+        self.send_later();
         let Err(error) = sent else { return Ok(()) };
-        // A server that hangs up may have said something before.
-        self.read_what_is_there();
-        self.end(match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Closing::ByServer,
-            _ => Closing::Failed(error.into()),
-        });
+        self.failed_to_send(error);
         match self.lock().routes.ended() {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    fn write(&self, outbox: &mut Outbox, request: &str, patience: Patience) -> io::Result<()> {
+        if let Some(observer) = &self.observer {
+            observer(Direction::Sent, request.trim_ascii_end());
+        }
+        outbox.send(&self.socket, request.as_bytes())?;
+        while !outbox.is_empty() && !patience.is_over() {
+            // A server that wants to be heard before it hears more is heard, by this thread if no other reads.
+            if self.socket.wait_for_either(patience)? && !self.read_once() {
+                let moment = Patience::of(Some(A_MOMENT));
+                self.socket.wait_to_write(moment)?;
+            }
+            outbox.flush(&self.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what nobody waits for, as far as the server takes it, or leaves it to who is at the outbox.
+    fn send_later(&self) {
+        // Who has left something behind the last look did not get the outbox, so that there is another look behind that.
+        while !lock(&self.later).is_empty() {
+            let mut outbox = match self.outbox.try_lock() {
+                Ok(outbox) => outbox,
+                Err(TryLockError::Poisoned(outbox)) => outbox.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let requests = std::mem::take(&mut *lock(&self.later));
+            let mut sent = requests
+                .iter()
+                .map(|request| self.write(&mut outbox, request, Patience::None));
+            let sent = sent.find_map(Result::err);
+            drop(outbox);
+            if let Some(error) = sent {
+                self.failed_to_send(error);
+            }
+        }
+    }
+
+    fn failed_to_send(&self, error: io::Error) {
+        // A server that hangs up may have said something before.
+        self.read_what_is_there();
+        self.end(Closing::of_writing(error));
     }
 
     /// Waits until `ready` finds what it looks for in the routes; nothing if time is up.
@@ -401,8 +418,10 @@ impl Core {
         patience: Patience,
         mut ready: impl FnMut(&mut Routes, &Waker) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let Parking { thread: me, waker } = Parking::of_this_thread();
+        let me = thread::current();
+        let waker = own_waker();
         let mut is_last = false;
+        let mut reads = 0;
         loop {
             let mut state = self.lock();
             state.waiting.retain(|thread| thread.id() != me.id());
@@ -426,8 +445,15 @@ impl Core {
             } else {
                 state.leads = true;
                 drop(state);
+                let came = self.lead(patience);
+                reads += 1;
+                // A server that never stops does not keep anybody here for longer.
+                let is_late = match patience {
+                    Patience::None => reads == MOST_READS,
+                    _ => patience.is_over(),
+                };
                 // Once more behind the last look at the socket.
-                is_last = self.lead(patience) == Came::Nothing;
+                is_last = came == Came::Nothing || is_late;
             }
         }
     }
@@ -492,14 +518,29 @@ impl Core {
     fn end(&self, why: Closing) {
         let address = self.address.clone();
         self.lock().routes.end(Error::Closed { address, why });
+        // Who reads in another thread, or waits for the socket to be readable, notices.
+        self.socket.shut_down();
     }
 
     fn close(&self) {
         self.end(Closing::ByClient);
-        self.socket.shut_down();
         if let Some(process) = &self.process {
             process.kill();
         }
+    }
+
+    /// Reads once without waiting, for everybody; false if another thread reads anyway.
+    fn read_once(&self) -> bool {
+        let mut state = self.lock();
+        if state.leads {
+            return false;
+        }
+        state.leads = true;
+        drop(state);
+        self.lead(Patience::None);
+        // Who came meanwhile has left the lead to this thread.
+        self.lock().hand_on();
+        true
     }
 
     /// What is there without waiting is read, unless another thread reads anyway.
@@ -521,13 +562,15 @@ impl Core {
     }
 
     fn dispatch(&self) -> Result<usize, Error> {
+        // Where there is a thread for handlers, that is its business.
+        let Some(readiness) = &self.readiness else {
+            return Ok(0);
+        };
         let Some(_turn) = Turn::take(self) else {
             return Ok(0);
         };
         self.read_what_is_there();
-        if let Some(readiness) = &self.readiness {
-            readiness.clear();
-        }
+        readiness.clear();
         // What handlers lead to is for the next time.
         let most = self.lock().routes.due_count();
         let mut handed_on = 0;
@@ -538,11 +581,8 @@ impl Core {
             handed_on += 1;
         }
         let state = self.lock();
-        if state.routes.due_count() > 0 {
-            if let Some(readiness) = &self.readiness {
-                readiness.set();
-            }
-        } else if handed_on == 0
+        if handed_on == 0
+            && state.routes.due_count() == 0
             && let Some(error) = state.routes.ended()
         {
             return Err(error.clone());
@@ -564,7 +604,8 @@ impl Core {
             routes.on_due(waker);
             routes.due()
         }) {
-            deliver(occurrence);
+            // Its message is shown by who shows them all. The handlers of other objects have to do with none of it.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| deliver(occurrence)));
         }
     }
 
@@ -637,8 +678,25 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().dispatches = None;
+        let mut state = self.0.lock();
+        state.dispatches = None;
+        // What is left, also by a handler that panicked, is for the next turn; the end is still to be told.
+        let is_left = state.routes.due_count() > 0 || state.routes.ended().is_some();
+        if is_left && let Some(readiness) = &self.0.readiness {
+            readiness.set();
+        }
     }
+}
+
+thread_local! {
+    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
+/// What wakes this thread: always the same, so that it is known again where it is registered already.
+pub(crate) fn own_waker() -> Waker {
+    // At the thread's very end there is none to keep.
+    let kept = WAKER.try_with(Waker::clone);
+    kept.unwrap_or_else(|_| Waker::from(Arc::new(Unpark(thread::current()))))
 }
 
 /// Locks what no panic can leave in disorder.

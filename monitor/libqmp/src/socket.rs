@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use crate::readiness::Flag;
 
 /// How much is read at once.
-pub(crate) const CHUNK: usize = 256 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// How long something may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,22 @@ impl Socket {
         }
     }
 
+    /// Waits until it takes or has bytes. Returns whether it has, or is at its end.
+    pub(crate) fn wait_for_either(&self, patience: Patience) -> io::Result<bool> {
+        let left = patience.left().map(|left| Timespec::try_from(left).ok());
+        let mut socket = [PollFd::new(&self.0, PollFlags::IN | PollFlags::OUT)];
+        match poll(&mut socket, left.flatten().as_ref()) {
+            Ok(_) => Ok(!socket[0].revents().difference(PollFlags::OUT).is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until it takes bytes.
+    pub(crate) fn wait_to_write(&self, patience: Patience) -> io::Result<()> {
+        self.wait(PollFlags::OUT, patience, None).map(drop)
+    }
+
     /// Ends both directions; who reads or writes in another thread notices.
     pub(crate) fn shut_down(&self) {
         // Fails only where it is at its end already.
@@ -181,27 +197,38 @@ impl Socket {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     unsent: Vec<u8>,
+    /// So much of it is sent all the same.
+    sent: usize,
 }
 
 impl Outbox {
-    /// Sends bytes behind what is not sent yet. What does not go out in time goes before the next.
+    /// Sends bytes behind what is not sent yet, as far as that goes without waiting. The rest goes before the next.
     ///
     /// A request is never sent by half and then forgotten: the server could not read anything behind it.
-    pub(crate) fn send(
-        &mut self,
-        socket: &Socket,
-        bytes: &[u8],
-        patience: Patience,
-    ) -> io::Result<()> {
-        if !self.unsent.is_empty() {
-            let written = socket.write(&self.unsent, patience)?;
-            self.unsent.drain(..written);
-        }
+    pub(crate) fn send(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+        self.flush(socket)?;
         let mut written = 0;
-        if self.unsent.is_empty() {
-            written = socket.write(bytes, patience)?;
+        if self.is_empty() {
+            written = socket.write(bytes, Patience::None)?;
         }
         self.unsent.extend_from_slice(&bytes[written..]);
         Ok(())
+    }
+
+    /// Sends what is not sent yet, as far as that goes without waiting.
+    pub(crate) fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        if !self.is_empty() {
+            self.sent += socket.write(&self.unsent[self.sent..], Patience::None)?;
+        }
+        if self.is_empty() {
+            self.unsent.clear();
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
+    /// Whether everything is sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent == self.unsent.len()
     }
 }

@@ -194,3 +194,40 @@ async fn without_accessors_streams_rest_on_default_events() {
     assert_eq!(all.recv().await.unwrap().name, "STOP");
     assert!(session.get_reset_event().await.is_err());
 }
+
+#[tokio::test]
+async fn a_server_that_hears_no_more_is_none() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (address, _server, _directory) = scripted(move |server| {
+        server.negotiate();
+        server.stream.shutdown(std::net::Shutdown::Read).unwrap();
+        // Nothing is said, and nothing closed.
+        let _ = gone.recv();
+    });
+    let session = Session::connect(&address).await.unwrap();
+    let call = tokio::time::timeout(Duration::from_secs(15), session.query_status());
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    drop(go);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_handle_ends_the_connection_with_a_server_that_does_not_listen_too() {
+    let (address, server, _directory) = scripted(|server| {
+        server.negotiate();
+        let deadline = std::time::Instant::now() + Duration::from_secs(15);
+        while std::io::Write::write_all(&mut server.stream, b"\r\n").is_ok() {
+            assert!(std::time::Instant::now() < deadline, "nobody hangs up");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let session = Session::connect(&address).await.unwrap();
+    let long = serde_json::json!({ "x": "x".repeat(4 << 20) });
+    let call = session.execute_raw("x", Some(long));
+    let call = tokio::time::timeout(Duration::from_millis(100), call);
+    assert!(call.await.is_err());
+    drop(session);
+    tokio::task::spawn_blocking(|| server.join().unwrap())
+        .await
+        .unwrap();
+}

@@ -208,6 +208,12 @@ fn a_program_lives_no_longer_than_its_session() {
     assert!(std::path::Path::new(&format!("/proc/{id}")).exists());
     drop(session);
     assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+    let mut command = Command::new("bash");
+    command.args(["-c", &script, "bash"]);
+    let session = Session::options().within(PATIENCE).spawn(command).unwrap();
+    session.close();
+    let ended = session.process().unwrap().wait(Duration::MAX);
+    assert!(ended.unwrap().is_some());
     let error = Session::options()
         .spawn(Command::new("/no/such/program"))
         .unwrap_err();

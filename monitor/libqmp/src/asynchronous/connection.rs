@@ -14,8 +14,8 @@ use crate::error::{Closing, excerpt};
 use crate::lines::Lines;
 use crate::message::{Band, Message, request, with_id};
 use crate::routes::{CallId, Consequence, ObjectId, Routes};
-use crate::session::lock;
-use crate::socket::{Patience, Read, Socket};
+use crate::session::{MOST_READS, lock};
+use crate::socket::{CHUNK, Patience, Read, Socket};
 use crate::{Direction, Error, Observer};
 
 use super::descriptor::Watched;
@@ -146,7 +146,6 @@ pub(super) fn start(
             socket,
             requests,
             unsent: Vec::new(),
-            is_last: false,
         };
         task.run(lines).await;
     });
@@ -166,8 +165,6 @@ struct Task {
     socket: AsyncFd<Watched>,
     requests: UnboundedReceiver<Request>,
     unsent: Vec<u8>,
-    /// Nobody can request anything any more; what was requested is still sent.
-    is_last: bool,
 }
 
 impl Task {
@@ -175,12 +172,17 @@ impl Task {
         let mut buffer = Socket::buffer();
         let consequences = self.shared.route(&mut lines);
         self.add(consequences);
-        while !self.is_over() {
+        while !self.shared.has_ended() {
             tokio::select! {
-                request = self.requests.recv(), if !self.is_last => match request {
+                request = self.requests.recv() => match request {
                     Some(Request::Line(line)) => self.add([line]),
                     Some(Request::Close) => break,
-                    None => self.is_last = true,
+                    None => {
+                        // Nobody can request anything any more. What was requested is sent, as far as the server
+                        // takes it: one that does not would keep this here for ever.
+                        let _ = self.socket.get_ref().socket().write(&self.unsent, Patience::None);
+                        break;
+                    }
                 },
                 guard = self.socket.writable(), if !self.unsent.is_empty() => {
                     let Ok(mut guard) = guard else { break };
@@ -191,32 +193,54 @@ impl Task {
                                 guard.clear_ready();
                             }
                         }
-                        // What the server has said before is still read; its end says that it is one.
-                        Err(_) => self.unsent.clear(),
+                        Err(error) => {
+                            drop(guard);
+                            self.read_what_is_left(&mut buffer, &mut lines);
+                            self.shared.end(Closing::of_writing(error));
+                        }
                     }
                 },
                 guard = self.socket.readable() => {
                     let Ok(mut guard) = guard else { break };
-                    match guard.get_inner().socket().read(&mut buffer, Patience::None, None) {
-                        Ok(Read::Bytes(length)) => {
-                            if lines.push(&buffer[..length]).is_err() {
-                                let what = "a line without an end".to_owned();
-                                self.shared.end(Closing::Protocol(what));
-                            }
-                            let consequences = self.shared.route(&mut lines);
-                            self.add(consequences);
-                        }
-                        Ok(Read::Nothing | Read::Interrupted) => guard.clear_ready(),
-                        Ok(Read::End) => self.shared.end(Closing::ByServer),
-                        Err(error) => self.shared.end(Closing::Failed(error.into())),
+                    let read = guard.get_inner().socket().read(&mut buffer, Patience::None, None);
+                    if matches!(read, Ok(Read::Nothing | Read::Interrupted)) {
+                        guard.clear_ready();
                     }
+                    drop(guard);
+                    self.take(read, &buffer[..], &mut lines);
                 },
             }
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.shared.has_ended() || self.is_last && self.unsent.is_empty()
+    /// Takes what a reading came to. Returns whether that was something, and there may be more.
+    fn take(&mut self, read: io::Result<Read>, buffer: &[u8], lines: &mut Lines) -> bool {
+        match read {
+            Ok(Read::Bytes(length)) => {
+                if lines.push(&buffer[..length]).is_err() {
+                    let what = "a line without an end".to_owned();
+                    self.shared.end(Closing::Protocol(what));
+                }
+                let consequences = self.shared.route(lines);
+                self.add(consequences);
+                return true;
+            }
+            Ok(Read::Nothing | Read::Interrupted) => {}
+            Ok(Read::End) => self.shared.end(Closing::ByServer),
+            Err(error) => self.shared.end(Closing::Failed(error.into())),
+        }
+        false
+    }
+
+    /// What the server has said before it would not hear any more. One that never stops does not keep anybody here.
+    fn read_what_is_left(&mut self, buffer: &mut [u8; CHUNK], lines: &mut Lines) {
+        for _ in 0..MOST_READS {
+            let socket = self.socket.get_ref().socket();
+            let read = socket.read(buffer, Patience::None, None);
+            if !self.take(read, &buffer[..], lines) {
+                break;
+            }
+        }
     }
 
     fn add(&mut self, lines: impl IntoIterator<Item = String>) {

@@ -150,8 +150,8 @@ pub const NEGOTIATED: [&str; 3] = [
 
 /// What a server does with a client: `Scripted::say` and `Scripted::hear` in any order.
 pub struct Scripted {
-    stream: UnixStream,
-    requests: BufReader<UnixStream>,
+    pub stream: UnixStream,
+    pub requests: BufReader<UnixStream>,
 }
 
 impl Scripted {

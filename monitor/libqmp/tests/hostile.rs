@@ -1,0 +1,326 @@
+//! Servers that are broken or hostile, users' code that panics, and durations beyond all time.
+
+// Tests may fail by panicking, in what they share too: clippy.toml knows only the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libqmp::{Error, Session};
+use serde_json::json;
+use support::{PATIENCE, Scripted, Server, options, scripted};
+
+/// What `work` returns, unless it takes for ever.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = channel();
+    thread::spawn(move || done.send(work()));
+    match result.recv_timeout(Duration::from_secs(15)) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => panic!("it waits for ever"),
+        Err(RecvTimeoutError::Disconnected) => panic!("it panicked"),
+    }
+}
+
+/// A session that knows no events' names but these; call it while the server answers.
+fn schema(server: &mut Scripted) {
+    server.answer(
+        "{\"return\": [{\"name\": \"STOP\", \"meta-type\": \"event\"}, \
+         {\"name\": \"RESUME\", \"meta-type\": \"event\"}]",
+    );
+}
+
+const STOP: &str = "{\"event\": \"STOP\"}\r\n";
+
+#[test]
+fn a_time_without_end_is_a_time() {
+    let server = Server::new();
+    let session = Session::options()
+        .within(Duration::MAX)
+        .timeout(Duration::MAX)
+        .connect(&server.address())
+        .unwrap();
+    assert!(session.query_status().is_ok());
+}
+
+/// Says the same until nobody is there: more than anybody takes who looks at each for a while.
+fn flood(server: &mut Scripted) {
+    let padding = " ".repeat(8 << 10);
+    let event = format!("{{\"event\": \"RESUME\"{padding}}}\r\n");
+    while server.stream.write_all(event.as_bytes()).is_ok() {}
+}
+
+#[test]
+fn a_call_times_out_however_much_else_is_said() {
+    let (address, server, _directory) = scripted(|server| {
+        server.negotiate();
+        flood(server);
+    });
+    let session = Session::options()
+        .timeout(Duration::from_millis(100))
+        .observe(|_, _| thread::sleep(Duration::from_millis(1)))
+        .connect(&address)
+        .unwrap();
+    let error = in_time(move || session.query_status().unwrap_err());
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    server.join().unwrap();
+}
+
+#[test]
+fn who_looks_without_waiting_is_not_kept_by_a_flood() {
+    let (address, server, _directory) = scripted(|server| {
+        server.negotiate();
+        schema(server);
+        flood(server);
+    });
+    let session = options()
+        .observe(|_, _| thread::sleep(Duration::from_millis(1)))
+        .connect(&address)
+        .unwrap();
+    let events = session.get_stop_event().unwrap();
+    drop(session);
+    in_time(move || assert!(events.try_recv().unwrap().is_none()));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_greeting_is_not_awaited_for_ever_however_much_is_said() {
+    let (address, server, _directory) = scripted(|server| {
+        let nothing = "\r\n".repeat(100_000);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let mut stream = server.stream.try_clone().unwrap();
+                let nothing = nothing.as_bytes();
+                scope.spawn(move || while stream.write_all(nothing).is_ok() {});
+            }
+        });
+    });
+    let options = Session::options().within(Duration::from_millis(200));
+    let error = in_time(move || options.connect(&address).unwrap_err());
+    assert!(matches!(error, Error::NoGreeting { .. }), "{error}");
+    server.join().unwrap();
+}
+
+#[test]
+fn an_event_in_the_negotiation_is_none_of_its_answers() {
+    let (address, server, _directory) = scripted(|server| {
+        server.say(support::NEGOTIATED[0]);
+        server.hear();
+        server.say(support::NEGOTIATED[1]);
+        server.hear();
+        server.say(STOP);
+        server.say(support::NEGOTIATED[2]);
+    });
+    options().connect(&address).unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_hears_no_more_ends_who_only_listens() {
+    let (go, gone) = channel::<()>();
+    let (address, server, _directory) = scripted(move |server| {
+        server.negotiate();
+        schema(server);
+        server.say(STOP);
+        server.stream.shutdown(Shutdown::Read).unwrap();
+        // Nothing more is said, and nothing closed.
+        let _ = gone.recv();
+    });
+    let session = Session::connect(&address).unwrap();
+    let events = session.get_stop_event().unwrap();
+    let (heard, hears) = channel();
+    let listens = thread::spawn(move || {
+        heard.send(events.recv().is_ok()).unwrap();
+        events.recv().unwrap_err()
+    });
+    assert!(hears.recv().unwrap());
+    // Whether it reads by now or not, it has to hear of the end.
+    thread::sleep(Duration::from_millis(100));
+    let error = session.query_status().unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    let error = in_time(move || listens.join().unwrap());
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    drop(go);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_handler_that_panics_is_not_the_end_of_others() {
+    let server = Server::new();
+    let session = server.session();
+    let first = session.get_block_io_error_event().unwrap();
+    let second = session.get_block_io_error_event().unwrap();
+    first.connect(|_| panic!("as a handler may")).unwrap();
+    let (heard, hears) = channel();
+    second
+        .connect(move |error| heard.send(error.reason.clone()).unwrap())
+        .unwrap();
+    server.fail("disk0", 1);
+    server.fail("disk0", 2);
+    assert_eq!(hears.recv_timeout(PATIENCE).as_deref(), Ok("1"));
+    assert_eq!(hears.recv_timeout(PATIENCE).as_deref(), Ok("2"));
+}
+
+#[test]
+fn a_dispatch_whose_handler_panics_leaves_the_others_to_the_next() {
+    let server = Server::new();
+    let session = options().manual_dispatch().connect(&server.address());
+    let session = session.unwrap();
+    let events = session.get_block_io_error_event().unwrap();
+    events
+        .connect(|error| assert_ne!(error.reason, "1"))
+        .unwrap();
+    server.fail("disk0", 1);
+    server.fail("disk0", 2);
+    session.query_status().unwrap();
+    let dispatch = std::panic::AssertUnwindSafe(|| session.dispatch());
+    assert!(std::panic::catch_unwind(dispatch).is_err());
+    assert!(is_readable(&session));
+    assert_eq!(session.dispatch().unwrap(), 1);
+}
+
+fn is_readable(session: &Session) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fd = session.as_fd();
+    let none = Timespec::default();
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&none)).unwrap() == 1
+}
+
+#[test]
+fn who_dispatches_hears_of_an_end_that_came_with_events() {
+    let (go, gone) = channel::<()>();
+    let (address, server, _directory) = scripted(move |server| {
+        server.negotiate();
+        schema(server);
+        server.say(&format!("{STOP}nonsense\r\n"));
+        let _ = gone.recv();
+    });
+    let session = options().manual_dispatch().connect(&address).unwrap();
+    let events = session.get_stop_event().unwrap();
+    events.connect(|_| ()).unwrap();
+    let mut handed_on = 0;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        if !is_readable(&session) {
+            thread::yield_now();
+            continue;
+        }
+        match session.dispatch() {
+            Ok(count) => handed_on += count,
+            Err(error) => {
+                assert!(matches!(error, Error::Closed { .. }), "{error}");
+                assert_eq!(handed_on, 1);
+                drop(go);
+                server.join().unwrap();
+                return;
+            }
+        }
+    }
+    panic!("nobody tells of the end");
+}
+
+#[test]
+fn without_a_thread_too_who_waits_gets_what_handlers_have_left() {
+    let server = Server::new();
+    let session = options().manual_dispatch().connect(&server.address());
+    let session = session.unwrap();
+    let events = std::sync::Arc::new(session.get_block_io_error_event().unwrap());
+    let other = session.get_block_io_error_event().unwrap();
+    let handler = events.connect(|_| ()).unwrap();
+    let waits = std::sync::Arc::clone(&events);
+    let waits = thread::spawn(move || waits.recv().unwrap().reason.clone());
+    server.fail("disk0", 1);
+    // It has come, and is nobody's yet; whoever waits is about to read again, or does.
+    other.recv_timeout(PATIENCE).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    assert!(events.disconnect(handler));
+    assert_eq!(in_time(move || waits.join().unwrap()), "1");
+}
+
+#[test]
+fn a_request_that_the_server_cannot_read_fails() {
+    let server = Server::new();
+    let session = server.session();
+    let long = json!({ "x": "x".repeat(2 << 20) });
+    let error = in_time({
+        let session = session.clone();
+        move || session.execute_raw("query-status", Some(long)).unwrap_err()
+    });
+    assert!(matches!(error, Error::Command { .. }), "{error}");
+    assert!(session.query_status().is_ok());
+}
+
+#[test]
+fn dropping_an_object_does_not_wait_for_a_call_that_cannot_be_sent() {
+    let server = Server::new();
+    let (theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (stop, stopped) = channel::<()>();
+    let (sent, is_sending) = channel();
+    let fake = thread::spawn(move || {
+        let requests = std::io::BufReader::new(theirs.try_clone().unwrap());
+        let mut server = Scripted {
+            stream: theirs,
+            requests,
+        };
+        server.say(support::GREETING);
+        for _ in 0..2 {
+            server.hear();
+            server.say("{\"return\": {}}\r\n");
+        }
+        server.answer("{\"return\": 1");
+        let mut start = [0; 4096];
+        server.requests.read_exact(&mut start).unwrap();
+        sent.send(()).unwrap();
+        let _ = stopped.recv();
+    });
+    let session = Session::options().from_fd(ours.into()).unwrap();
+    let events = session.get_stop_event().unwrap();
+    let other = session.clone();
+    let call = thread::spawn(move || {
+        other
+            .execute_raw("x", Some(json!({ "x": "x".repeat(16 << 20) })))
+            .unwrap_err()
+    });
+    is_sending.recv().unwrap();
+    in_time(move || drop(events));
+    session.close();
+    call.join().unwrap();
+    drop(stop);
+    fake.join().unwrap();
+    drop(server);
+}
+
+#[test]
+fn who_writes_does_not_keep_the_server_from_writing() {
+    let (address, server, _directory) = scripted(|server| {
+        server.negotiate();
+        // One that says everything before it hears anything.
+        server.say(&STOP.repeat(200_000));
+        server.answer("{\"return\": {}");
+    });
+    let session = options().connect(&address).unwrap();
+    let long = json!({ "x": "x".repeat(4 << 20) });
+    in_time(move || session.execute_raw("x", Some(long)).unwrap());
+    server.join().unwrap();
+}
+
+#[test]
+fn a_long_request_gets_through_to_a_server_that_has_much_to_say() {
+    let server = Server::new();
+    let session = server.session();
+    let events = session.get_block_io_error_event().unwrap();
+    for number in 0..60_000 {
+        server.fail("disk0", number);
+    }
+    let long = json!({ "x": "x".repeat(900 << 10) });
+    let error = in_time({
+        let session = session.clone();
+        move || session.execute_raw("query-status", Some(long)).unwrap_err()
+    });
+    assert!(matches!(error, Error::Command { .. }), "{error}");
+    drop(events);
+}
