@@ -200,7 +200,7 @@ mod tests {
         );
         let device = arguments.members.iter().find(|member| member.name == "device");
         assert!(device.unwrap().optional);
-        assert!(introspection.event("BLOCK_IO_ERROR").is_some());
+        assert!(introspection.event_type("BLOCK_IO_ERROR").is_some());
     }
 
     #[test]

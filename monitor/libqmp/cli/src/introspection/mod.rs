@@ -143,10 +143,10 @@ impl Introspection {
         self.commands.keys().map(String::as_str)
     }
 
-    /// The type of an event's data, if there is such an event.
+    /// The name of the type of an event's data, if there is such an event.
     #[must_use]
-    pub fn event(&self, name: &str) -> Option<&Type> {
-        self.events.get(name).map(|of| self.type_of(of))
+    pub fn event_type(&self, name: &str) -> Option<&str> {
+        self.events.get(name).map(String::as_str)
     }
 
     /// All events' names, in order.
