@@ -6,11 +6,21 @@ use serde_json::{Map, Value};
 
 use crate::{CommandError, Null};
 
-/// Where a value stands within a command's arguments: `throttle.limits[2].bps`.
+/// Where a value stands within a command's arguments, or within what a server said: `throttle.limits[2].bps`.
 #[derive(Debug)]
 pub struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     segment: Segment<'a>,
+    direction: Direction,
+}
+
+/// Whose words are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    /// A client's: what it says has to be understood as a whole.
+    Request,
+    /// A server's: one that is newer may say more than is known here.
+    Answer,
 }
 
 #[derive(Debug)]
@@ -25,6 +35,14 @@ impl Path<'_> {
     pub const ROOT: Path<'static> = Path {
         parent: None,
         segment: Segment::Root,
+        direction: Direction::Request,
+    };
+
+    /// What a server answers, or the data of its event: members that are not known are left out, at every depth.
+    pub const ANSWER: Path<'static> = Path {
+        parent: None,
+        segment: Segment::Root,
+        direction: Direction::Answer,
     };
 }
 
@@ -35,6 +53,7 @@ impl<'a> Path<'a> {
         Path {
             parent: Some(self),
             segment: Segment::Member(name),
+            direction: self.direction,
         }
     }
 
@@ -44,14 +63,27 @@ impl<'a> Path<'a> {
         Path {
             parent: Some(self),
             segment: Segment::Element(index),
+            direction: self.direction,
         }
     }
 
     /// What stands here is nothing that was expected.
     pub(crate) fn wrong_type(&self, expected: &str) -> CommandError {
-        CommandError::generic(format!(
-            "Invalid parameter type for '{self}', expected: {expected}"
-        ))
+        CommandError::generic(match self.direction {
+            Direction::Request => {
+                format!("Invalid parameter type for '{self}', expected: {expected}")
+            }
+            Direction::Answer => format!("{} is not of type {expected}", self.named()),
+        })
+    }
+
+    /// The value that stands here, at the start of a sentence.
+    fn named(&self) -> String {
+        match (self.direction, &self.segment) {
+            (Direction::Request, _) => format!("Parameter '{self}'"),
+            (Direction::Answer, Segment::Root) => "The whole".to_owned(),
+            (Direction::Answer, _) => format!("Member '{self}'"),
+        }
     }
 }
 
@@ -113,7 +145,8 @@ impl<'a> Members<'a> {
         match self.members.remove(name) {
             Some(value) => T::decode(value, &path),
             None => Err(CommandError::generic(format!(
-                "Parameter '{path}' is missing"
+                "{} is missing",
+                path.named()
             ))),
         }
     }
@@ -144,16 +177,17 @@ impl<'a> Members<'a> {
     ///
     /// # Errors
     ///
-    /// A member is left that nobody took.
+    /// A member is left that nobody took, and a client sent it.
     pub fn close(self) -> Result<(), CommandError> {
         match self.members.keys().next() {
-            None => Ok(()),
-            Some(name) => {
+            Some(name) if self.path.direction == Direction::Request => {
                 let path = self.path.member(name);
                 Err(CommandError::generic(format!(
-                    "Parameter '{path}' is unexpected"
+                    "{} is unexpected",
+                    path.named()
                 )))
             }
+            _ => Ok(()),
         }
     }
 }
@@ -172,7 +206,7 @@ pub(crate) fn one_of<T: Copy>(
         .copied()
         .find(|candidate| name(*candidate) == text)
         .ok_or_else(|| {
-            CommandError::generic(format!("Parameter '{path}' does not accept value '{text}'"))
+            CommandError::generic(format!("{} does not accept value '{text}'", path.named()))
         })
 }
 
@@ -200,6 +234,13 @@ impl Decode for f64 {
 impl Decode for Value {
     fn decode(value: Value, _: &Path<'_>) -> Result<Self, CommandError> {
         Ok(value)
+    }
+}
+
+/// What a command returns that returns nothing: an object.
+impl Decode for () {
+    fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
+        Members::open(value, path)?.close()
     }
 }
 
@@ -244,8 +285,9 @@ macro_rules! decode_integer {
                 };
                 Self::try_from(number).map_err(|_| {
                     let (least, most) = (Self::MIN, Self::MAX);
+                    let named = path.named();
                     CommandError::generic(format!(
-                        "Parameter '{path}' expects an integer from {least} to {most}"
+                        "{named} expects an integer from {least} to {most}"
                     ))
                 })
             }
@@ -254,3 +296,34 @@ macro_rules! decode_integer {
 }
 
 decode_integer!(i8, i16, i32, i64, u8, u16, u32, u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BlockInfo, RunState, StatusInfo};
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_may_say_more_than_is_known() {
+        let status = json!({"status": "running", "running": true, "singlestep": false});
+        let read = StatusInfo::decode(status.clone(), &Path::ANSWER).unwrap();
+        assert_eq!(read.status, RunState::Running);
+        let refused = StatusInfo::decode(status, &Path::ROOT).unwrap_err();
+        assert_eq!(refused.desc, "Parameter 'singlestep' is unexpected");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_told_by_its_members() {
+        let refused = |answer| {
+            let refused = Vec::<BlockInfo>::decode(answer, &Path::ANSWER);
+            refused.unwrap_err().desc
+        };
+        assert_eq!(refused(json!({})), "The whole is not of type array");
+        assert_eq!(refused(json!([{}])), "Member '[0].device' is missing");
+        let disk = json!([{"device": "d", "type": "x", "removable": 1}]);
+        assert_eq!(
+            refused(disk),
+            "Member '[0].removable' is not of type boolean"
+        );
+    }
+}

@@ -52,6 +52,12 @@ pub fn generate(schema: &Loaded, owners: &Owners) -> Result<String, SchemaError>
     codegen::generate(&schema.definitions, owners)
 }
 
+/// Writes, for a schema that was loaded and of which [`generate`] has written the types, the methods of a client.
+#[must_use]
+pub fn client(schema: &Loaded) -> String {
+    codegen::client(&schema.definitions)
+}
+
 /// Writes the reference manual of a schema that was loaded, in Markdown.
 #[must_use]
 pub fn reference(schema: &Loaded, owners: &Owners) -> String {

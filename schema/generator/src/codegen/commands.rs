@@ -70,7 +70,7 @@ pub(super) fn owner(owners: &Owners, definition: &Definition) -> Owner {
 }
 
 /// The Rust type of a command's arguments, if it has any.
-fn data_type(definition: &Definition, command: &Command) -> Option<String> {
+pub(super) fn data_type(definition: &Definition, command: &Command) -> Option<String> {
     match &command.data {
         Data::Empty => None,
         Data::Members(_) => Some(arguments_type(&definition.name)),

@@ -5,6 +5,7 @@
 
 mod accessor;
 mod alternates;
+mod client;
 mod commands;
 mod decoding;
 mod documentation;
@@ -41,6 +42,11 @@ pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<St
     decoding::write(&schema, owners, &mut out);
     introspection::write(&schema, &mut out);
     Ok(out)
+}
+
+/// Writes a client's methods.
+pub(crate) fn client(definitions: &[Definition]) -> String {
+    client::write(&Schema::new(definitions))
 }
 
 /// Writes the reference manual.

@@ -96,6 +96,8 @@ pub(super) fn write_struct(
         write_field(schema, &documents.name, definition, member, out);
     }
     let _ = writeln!(out, "}}\n");
+    let stated: Vec<_> = members.iter().map(|(_, member)| *member).collect();
+    write_new(schema, &documents.name, rust_name, &stated, None, out);
     let _ = writeln!(out, "impl crate::Decode for {rust_name} {{");
     let _ = writeln!(
         out,
@@ -114,6 +116,50 @@ pub(super) fn write_struct(
         out,
         "        }};\n        members.close()?;\n        Ok(decoded)\n    }}\n}}\n"
     );
+}
+
+/// How many parameters clippy lets a function have.
+const CLIPPYS_LIMIT: usize = 7;
+
+/// Writes how an object type is made of what it must have, if it may have more: a member that is added to the schema is
+/// optional, and leaves what is written so as it is. `last` is a field and its type that stand for no member.
+pub(super) fn write_new(
+    schema: &Schema<'_>,
+    owner: &str,
+    rust_name: &str,
+    members: &[&Member],
+    last: Option<(&str, &str)>,
+    out: &mut String,
+) {
+    if members.iter().all(|member| !member.optional) {
+        return;
+    }
+    let required = members.iter().filter(|member| !member.optional);
+    let parameters: Vec<String> = required
+        .map(|member| {
+            let of = schema.member_type(owner, member);
+            format!("{}: {of}", name::snake(&member.name))
+        })
+        .chain(last.map(|(field, of)| format!("{field}: {of}")))
+        .collect();
+    let allowed = match parameters.len() {
+        0..=CLIPPYS_LIMIT => "",
+        _ => "    #[allow(clippy::too_many_arguments)]\n",
+    };
+    let _ = writeln!(
+        out,
+        "impl {rust_name} {{\n    /// One with what it must have, and nothing else.\n{allowed}    #[must_use]\n    pub fn new({}) -> Self {{\n        Self {{",
+        parameters.join(", ")
+    );
+    for member in members {
+        let field = name::snake(&member.name);
+        let value = if member.optional { ": None" } else { "" };
+        let _ = writeln!(out, "            {field}{value},");
+    }
+    if let Some((field, _)) = last {
+        let _ = writeln!(out, "            {field},");
+    }
+    let _ = writeln!(out, "        }}\n    }}\n}}\n");
 }
 
 /// Writes a field of an object type that is called `owner` in the schema.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::Schema;
 use super::documentation::{write_doc, write_member_doc};
-use super::types::{write_field, write_field_decode};
+use super::types::{write_field, write_field_decode, write_new};
 use crate::definition::{Branch, Definition, EnumValue, Kind, Union};
 use crate::name;
 
@@ -99,6 +99,9 @@ fn write_object(schema: &Schema<'_>, definition: &Definition, union: &Union, out
         out,
         "    #[serde(flatten)]\n    pub {tag}: {branches},\n}}\n"
     );
+    let stated: Vec<_> = members.iter().map(|(_, member)| *member).collect();
+    let last = Some((tag.as_str(), branches.as_str()));
+    write_new(schema, rust_name, rust_name, &stated, last, out);
     let _ = writeln!(
         out,
         "impl crate::Decode for {rust_name} {{\n    fn decode(value: serde_json::Value, path: &crate::Path<'_>) -> Result<Self, crate::CommandError> {{\n        let mut members = crate::Members::open(value, path)?;\n        Ok(Self {{"

@@ -1,0 +1,99 @@
+//! Lines of a stream that comes in pieces.
+
+/// How long a line may be. QEMU's longest answer, to `query-qmp-schema`, has a quarter of a mebibyte.
+pub(crate) const LONGEST_LINE: usize = 64 << 20;
+
+/// What has come and was not taken as lines yet.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    bytes: Vec<u8>,
+    /// Where the first line that was not taken starts.
+    start: usize,
+    /// Up to here there is no end of a line.
+    searched: usize,
+}
+
+/// A line has no end in sight.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+impl Lines {
+    /// Adds what came.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        self.bytes.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
+        self.bytes.extend_from_slice(bytes);
+        // All lines were taken before: what is left and what has come have an end, or are one line.
+        if self.bytes.len() > LONGEST_LINE && !bytes.contains(&b'\n') {
+            return Err(TooLong);
+        }
+        Ok(())
+    }
+
+    /// The next line, without its end; lines without anything in them are passed over.
+    pub(crate) fn next(&mut self) -> Option<&[u8]> {
+        loop {
+            let found = self.bytes[self.searched..]
+                .iter()
+                .position(|byte| *byte == b'\n');
+            let Some(found) = found else {
+                self.searched = self.bytes.len();
+                return None;
+            };
+            let (start, end) = (self.start, self.searched + found);
+            self.start = end + 1;
+            self.searched = self.start;
+            if !self.bytes[start..end].trim_ascii().is_empty() {
+                return Some(self.bytes[start..end].trim_ascii_end());
+            }
+        }
+    }
+
+    /// What there is of a line that has not ended.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_in_any_pieces(
+            text in "[ab \r\n]{0,60}",
+            cuts in proptest::collection::vec(0usize..61, 0..6),
+        ) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let mut lines = Lines::default();
+            let mut taken = Vec::new();
+            for piece in cuts.windows(2) {
+                lines.push(&text.as_bytes()[piece[0]..piece[1]]).unwrap();
+                while let Some(line) = lines.next() {
+                    taken.push(String::from_utf8_lossy(line).into_owned());
+                }
+            }
+            let (whole, rest) = text.rsplit_once('\n').unwrap_or(("", &text));
+            let expected: Vec<&str> = whole.split('\n').map(str::trim_ascii_end)
+                .filter(|line| !line.is_empty()).collect();
+            prop_assert_eq!(taken, expected);
+            prop_assert_eq!(lines.rest(), rest.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_in_time() {
+        let mut lines = Lines::default();
+        let piece = vec![b'x'; LONGEST_LINE / 2];
+        assert_eq!(lines.push(&piece), Ok(()));
+        assert_eq!(lines.next(), None);
+        assert_eq!(lines.push(&piece), Ok(()));
+        assert_eq!(lines.next(), None);
+        assert_eq!(lines.push(b"x"), Err(TooLong));
+    }
+}

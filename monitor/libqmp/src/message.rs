@@ -1,0 +1,205 @@
+//! What a server says, told apart; and how a request is spelled.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::Timestamp;
+
+/// A message of a server after its greeting.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Message {
+    /// A command's return, or its failure.
+    Answer {
+        /// The request's id; none if the request could not even be read.
+        id: Option<u64>,
+        /// What is under `return` or `error`.
+        result: Result<Value, Value>,
+    },
+    /// An event.
+    Event(RawMessage),
+}
+
+/// An event as it is on the wire.
+#[derive(Debug, PartialEq)]
+pub(crate) struct RawMessage {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its data; an object without members if there are none.
+    pub(crate) data: Map<String, Value>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) initial: bool,
+    /// The connection that it arrives on.
+    pub(crate) tag: Option<i64>,
+    /// What the client called its connection.
+    pub(crate) id: Option<Value>,
+}
+
+impl Message {
+    /// Reads a line. The error says what it is instead of a message.
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
+        let mut members = match serde_json::from_slice(line) {
+            Ok(Value::Object(members)) => members,
+            Ok(_) => return Err("a line that is no JSON object".to_owned()),
+            Err(error) => return Err(format!("a line that is no JSON: {error}")),
+        };
+        if let Some(result) = members.remove("return") {
+            return Ok(Self::answer(&members, Ok(result)));
+        }
+        if let Some(error) = members.remove("error") {
+            return Ok(Self::answer(&members, Err(error)));
+        }
+        // With class hints an event is a signal of an object, and its data the signal's arguments.
+        let [name, data, id] = if members.contains_key("signal") {
+            ["signal", "arguments", "connection"]
+        } else {
+            ["event", "data", "id"]
+        };
+        let Some(Value::String(name)) = members.remove(name) else {
+            return Err("an object that is neither an answer nor an event".to_owned());
+        };
+        let data = match members.remove(data) {
+            Some(Value::Object(data)) => data,
+            None => Map::new(),
+            Some(_) => return Err(format!("an event {name} whose data are no object")),
+        };
+        Ok(Self::Event(RawMessage {
+            name,
+            data,
+            timestamp: Timestamp::of(members.get("timestamp")),
+            initial: members.get("initial") == Some(&Value::Bool(true)),
+            tag: members.get("tag").and_then(Value::as_i64),
+            id: members.remove(id),
+        }))
+    }
+
+    fn answer(members: &Map<String, Value>, result: Result<Value, Value>) -> Self {
+        let id = members.get("id").and_then(Value::as_u64);
+        Self::Answer { id, result }
+    }
+}
+
+impl Timestamp {
+    fn of(value: Option<&Value>) -> Self {
+        let member = |name| {
+            let number = value.and_then(|value| value.get(name));
+            number.and_then(Value::as_i64).unwrap_or_default()
+        };
+        Self {
+            seconds: member("seconds"),
+            microseconds: member("microseconds"),
+        }
+    }
+}
+
+/// Whether a request may overtake others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Band {
+    In,
+    OutOf,
+}
+
+/// The members of a request behind its first, in the order of the protocol's documents: what an id is put behind.
+pub(crate) fn request(
+    band: Band,
+    command: &str,
+    arguments: Option<&impl Serialize>,
+) -> serde_json::Result<String> {
+    let execute = match band {
+        Band::In => "execute",
+        Band::OutOf => "exec-oob",
+    };
+    let mut request = format!("{{\"{execute}\": {}", serde_json::to_string(command)?);
+    if let Some(arguments) = arguments {
+        // Nothing can fail that writes to a string.
+        let _ = write!(
+            request,
+            ", \"arguments\": {}",
+            serde_json::to_string(arguments)?
+        );
+    }
+    Ok(request)
+}
+
+/// Puts its id behind a request, and ends it.
+pub(crate) fn with_id(mut request: String, id: u64) -> String {
+    let _ = write!(request, ", \"id\": {id}}}\r\n");
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parsed(value: &Value) -> Result<Message, String> {
+        Message::parse(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn answers_and_events_are_told_apart() {
+        let answer = parsed(&json!({"return": {}, "id": 7}));
+        let expected = Message::Answer {
+            id: Some(7),
+            result: Ok(json!({})),
+        };
+        assert_eq!(answer, Ok(expected));
+        let error = json!({"class": "GenericError", "desc": "no"});
+        let answer = parsed(&json!({"error": error}));
+        assert_eq!(
+            answer,
+            Ok(Message::Answer {
+                id: None,
+                result: Err(error)
+            })
+        );
+        let event = json!({"event": "STOP", "tag": 3, "initial": true,
+            "timestamp": {"seconds": 1, "microseconds": -1}});
+        let Ok(Message::Event(event)) = parsed(&event) else {
+            panic!("no event")
+        };
+        assert_eq!(
+            (event.name.as_str(), event.tag, event.initial),
+            ("STOP", Some(3), true)
+        );
+        assert_eq!(
+            event.timestamp,
+            Timestamp {
+                seconds: 1,
+                microseconds: -1
+            }
+        );
+        assert_eq!(event.data, Map::new());
+    }
+
+    #[test]
+    fn what_is_neither_is_named() {
+        for (line, why) in [
+            ("[]", "a line that is no JSON object"),
+            ("{", "a line that is no JSON: EOF"),
+            ("{}", "an object that is neither an answer nor an event"),
+            (
+                "{\"event\": 1}",
+                "an object that is neither an answer nor an event",
+            ),
+            (
+                "{\"event\": \"X\", \"data\": 1}",
+                "an event X whose data are no object",
+            ),
+        ] {
+            let refused = Message::parse(line.as_bytes()).unwrap_err();
+            assert!(refused.starts_with(why), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_one_line_with_its_id() {
+        let arguments = json!({"text": "a\nb"});
+        let request = request(Band::OutOf, "x\"y", Some(&arguments)).unwrap();
+        assert_eq!(
+            with_id(request, 5),
+            "{\"exec-oob\": \"x\\\"y\", \"arguments\": {\"text\":\"a\\nb\"}, \"id\": 5}\r\n"
+        );
+    }
+}

@@ -1,0 +1,432 @@
+//! Where what a server says belongs: each answer to its call, each event to the objects that it is for.
+//!
+//! Nothing here reads, writes or waits; whoever does calls in here for each message, and hears by its waker when what
+//! it waits for is there.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use serde_json::Value;
+
+use crate::message::{Message, RawMessage};
+use crate::{Error, RawEvent, Timestamp};
+
+/// How many events an object keeps for who does not fetch them. More are counted, and told as lost.
+pub(crate) const LONGEST_QUEUE: usize = 65_536;
+
+/// An event's name that only says that others were lost.
+const EVENTS_LOST: &str = "EVENTS_LOST";
+
+/// A call, until its answer is fetched.
+pub(crate) type CallId = u64;
+
+/// An event's object.
+pub(crate) type ObjectId = u64;
+
+/// Handed the events of an object one by one.
+pub(crate) type Deliver = Arc<dyn Fn(RawOccurrence) + Send + Sync>;
+
+/// An event at one object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RawOccurrence {
+    pub(crate) event: RawEvent,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) initial: bool,
+    pub(crate) lost: u64,
+}
+
+/// What an object hears of where there are no accessors, or beside them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// Only what carries one of its handles.
+    Handles,
+    /// Events without a handle, of a name and perhaps of a device.
+    Default {
+        name: String,
+        device: Option<String>,
+    },
+    /// Every event that carries no handle of another object's.
+    Everything,
+}
+
+/// A message that has to be sent because of one that came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Consequence {
+    /// This handle belongs to nobody any more.
+    Put(i64),
+}
+
+#[derive(Debug)]
+enum Call {
+    /// `accessor`: its answer is a handle of that object's.
+    Waiting {
+        waker: Option<Waker>,
+        accessor: Option<ObjectId>,
+    },
+    Answered(Result<Value, Value>),
+    /// Nobody waits any more; `accessor`: what it returns has to be put back.
+    Abandoned {
+        accessor: bool,
+    },
+}
+
+struct Object {
+    filter: Filter,
+    tags: Vec<i64>,
+    queue: VecDeque<RawOccurrence>,
+    /// How many were lost behind the last that is queued.
+    lost: u64,
+    /// Who waits for its next event.
+    wakers: Vec<Waker>,
+    /// Who is handed its events, instead of whoever asks.
+    deliver: Option<Deliver>,
+}
+
+/// All calls and all objects of a session.
+#[derive(Default)]
+pub(crate) struct Routes {
+    calls: HashMap<CallId, Call>,
+    objects: BTreeMap<ObjectId, Object>,
+    by_tag: HashMap<i64, ObjectId>,
+    /// The objects whose events have to be handed on, one entry for each event, in the events' order.
+    due: VecDeque<ObjectId>,
+    /// Who hands them on.
+    due_waker: Option<Waker>,
+    next: u64,
+    ended: Option<Error>,
+}
+
+impl Routes {
+    /// Begins a call.
+    pub(crate) fn call(&mut self, accessor: Option<ObjectId>) -> Result<CallId, Error> {
+        if let Some(error) = &self.ended {
+            return Err(error.clone());
+        }
+        let id = self.number();
+        self.calls.insert(
+            id,
+            Call::Waiting {
+                waker: None,
+                accessor,
+            },
+        );
+        Ok(id)
+    }
+
+    /// Begins a call whose answer nobody wants.
+    pub(crate) fn call_and_forget(&mut self) -> Option<CallId> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let id = self.number();
+        self.calls.insert(id, Call::Abandoned { accessor: false });
+        Some(id)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Takes a call's answer, or has `waker` woken when it is there.
+    pub(crate) fn answer(
+        &mut self,
+        id: CallId,
+        new_waker: &Waker,
+    ) -> Option<Result<Result<Value, Value>, Error>> {
+        match self.calls.get_mut(&id) {
+            Some(Call::Waiting { waker, .. }) => {
+                if let Some(error) = &self.ended {
+                    let error = error.clone();
+                    self.calls.remove(&id);
+                    return Some(Err(error));
+                }
+                *waker = Some(new_waker.clone());
+                None
+            }
+            Some(Call::Answered(_)) => match self.calls.remove(&id) {
+                Some(Call::Answered(result)) => Some(Ok(result)),
+                _ => None,
+            },
+            Some(Call::Abandoned { .. }) | None => None,
+        }
+    }
+
+    /// Nobody waits for a call any more. What it has led to already is to be undone.
+    pub(crate) fn abandon(&mut self, id: CallId) {
+        if let Some(Call::Waiting { accessor, .. }) = self.calls.get(&id) {
+            let accessor = accessor.is_some();
+            self.calls.insert(id, Call::Abandoned { accessor });
+        } else {
+            // An answered accessor's handle is its object's, which puts it back.
+            self.calls.remove(&id);
+        }
+    }
+
+    /// Makes an object of events.
+    pub(crate) fn object(&mut self, filter: Filter) -> ObjectId {
+        let id = self.number();
+        self.objects.insert(
+            id,
+            Object {
+                filter,
+                tags: Vec::new(),
+                queue: VecDeque::new(),
+                lost: 0,
+                wakers: Vec::new(),
+                deliver: None,
+            },
+        );
+        id
+    }
+
+    /// Ends an object: nothing arrives at it any more. Returns the handles that it had.
+    pub(crate) fn remove(&mut self, id: ObjectId) -> Vec<i64> {
+        let Some(object) = self.objects.remove(&id) else {
+            return Vec::new();
+        };
+        for tag in &object.tags {
+            self.by_tag.remove(tag);
+        }
+        for call in self.calls.values_mut() {
+            if matches!(call, Call::Waiting { accessor: Some(of), .. } if *of == id) {
+                *call = Call::Abandoned { accessor: true };
+            }
+        }
+        object.wakers.into_iter().for_each(Waker::wake);
+        object.tags
+    }
+
+    /// Takes an object's next event, or has `waker` woken when there is one. At the connection's end, that error.
+    pub(crate) fn event(
+        &mut self,
+        id: ObjectId,
+        waker: &Waker,
+    ) -> Option<Result<RawOccurrence, Error>> {
+        let object = self.objects.get_mut(&id)?;
+        if object.deliver.is_none()
+            && let Some(occurrence) = object.queue.pop_front()
+        {
+            return Some(Ok(occurrence));
+        }
+        if let Some(error) = &self.ended {
+            return Some(Err(error.clone()));
+        }
+        if !object.wakers.iter().any(|known| known.will_wake(waker)) {
+            object.wakers.push(waker.clone());
+        }
+        None
+    }
+
+    /// Has an object's events handed on from now on, those that wait for somebody to fetch them first; or no more.
+    pub(crate) fn deliver(&mut self, id: ObjectId, deliver: Option<Deliver>) {
+        let Some(object) = self.objects.get_mut(&id) else {
+            return;
+        };
+        let waiting = object.queue.len();
+        let was_delivered = object.deliver.is_some();
+        object.deliver = deliver;
+        match (&object.deliver, was_delivered) {
+            (Some(_), false) => {
+                self.due.extend(std::iter::repeat_n(id, waiting));
+                self.wake_for_due();
+            }
+            (None, true) => {
+                self.due.retain(|due| *due != id);
+                object.wakers.drain(..).for_each(Waker::wake);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the next event that has to be handed on, and to whom.
+    pub(crate) fn due(&mut self) -> Option<(Deliver, RawOccurrence)> {
+        while let Some(id) = self.due.pop_front() {
+            let Some(object) = self.objects.get_mut(&id) else {
+                continue;
+            };
+            if let Some(deliver) = &object.deliver
+                && let Some(occurrence) = object.queue.pop_front()
+            {
+                return Some((Arc::clone(deliver), occurrence));
+            }
+        }
+        None
+    }
+
+    /// How many events have to be handed on, at most.
+    pub(crate) fn due_count(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Has `waker` woken whenever there is an event to hand on, and at the end.
+    pub(crate) fn on_due(&mut self, waker: &Waker) {
+        self.due_waker = Some(waker.clone());
+    }
+
+    fn wake_for_due(&self) {
+        if !self.due.is_empty()
+            && let Some(waker) = &self.due_waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Brings a message where it belongs.
+    pub(crate) fn receive(&mut self, message: Message) -> Option<Consequence> {
+        match message {
+            Message::Answer { id, result } => self.receive_answer(id?, result),
+            Message::Event(message) => {
+                self.receive_event(message);
+                self.wake_for_due();
+                None
+            }
+        }
+    }
+
+    fn receive_answer(&mut self, id: CallId, result: Result<Value, Value>) -> Option<Consequence> {
+        match self.calls.get_mut(&id)? {
+            Call::Waiting { waker, accessor } => {
+                let tag = result.as_ref().ok().and_then(Value::as_i64);
+                if let Some((id, tag)) = accessor.zip(tag)
+                    && let Some(object) = self.objects.get_mut(&id)
+                {
+                    object.tags.push(tag);
+                    self.by_tag.insert(tag, id);
+                }
+                let waker = waker.take();
+                self.calls.insert(id, Call::Answered(result));
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                None
+            }
+            Call::Abandoned { accessor } => {
+                let tag = result
+                    .ok()
+                    .filter(|_| *accessor)
+                    .and_then(|tag| tag.as_i64());
+                self.calls.remove(&id);
+                tag.map(Consequence::Put)
+            }
+            // An id is answered once; a server that answers twice is not heard.
+            Call::Answered(_) => None,
+        }
+    }
+
+    fn receive_event(&mut self, message: RawMessage) {
+        let of: Vec<ObjectId> = match message.tag {
+            Some(tag) => self.by_tag.get(&tag).copied().into_iter().collect(),
+            None => {
+                let hears = |(_, object): &(&ObjectId, &Object)| object.hears(&message);
+                let objects = self.objects.iter().filter(hears);
+                objects.map(|(id, _)| *id).collect()
+            }
+        };
+        let Some((last, others)) = of.split_last() else {
+            return;
+        };
+        if let Some(count) = lost(&message) {
+            for id in of {
+                if let Some(object) = self.objects.get_mut(&id) {
+                    object.lost = object.lost.saturating_add(count);
+                }
+            }
+            return;
+        }
+        let occurrence = RawOccurrence::from(message);
+        for id in others {
+            self.queue(*id, occurrence.clone());
+        }
+        self.queue(*last, occurrence);
+    }
+
+    fn queue(&mut self, id: ObjectId, mut occurrence: RawOccurrence) {
+        let Some(object) = self.objects.get_mut(&id) else {
+            return;
+        };
+        if object.queue.len() >= LONGEST_QUEUE {
+            object.lost = object.lost.saturating_add(1);
+            return;
+        }
+        occurrence.lost = std::mem::take(&mut object.lost);
+        object.queue.push_back(occurrence);
+        object.wakers.drain(..).for_each(Waker::wake);
+        if object.deliver.is_some() {
+            self.due.push_back(id);
+        }
+    }
+
+    /// Ends everything: who waits, and who will, hears why.
+    pub(crate) fn end(&mut self, error: Error) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(error);
+        self.calls
+            .retain(|_, call| !matches!(call, Call::Abandoned { .. }));
+        for call in self.calls.values_mut() {
+            if let Call::Waiting { waker, .. } = call
+                && let Some(waker) = waker.take()
+            {
+                waker.wake();
+            }
+        }
+        for object in self.objects.values_mut() {
+            object.wakers.drain(..).for_each(Waker::wake);
+        }
+        if let Some(waker) = self.due_waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Why everything has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<&Error> {
+        self.ended.as_ref()
+    }
+}
+
+impl Object {
+    /// Whether it hears of an event that carries no handle.
+    fn hears(&self, message: &RawMessage) -> bool {
+        match &self.filter {
+            Filter::Handles => false,
+            Filter::Everything => true,
+            // What the client gave another name is for who did.
+            Filter::Default { .. } if message.id.is_some() => false,
+            Filter::Default { name, device } => {
+                let of = |member: &str| message.data.get(member).and_then(Value::as_str);
+                let event = match message.name.as_str() {
+                    EVENTS_LOST => of("event"),
+                    event => Some(event),
+                };
+                event == Some(name)
+                    && device
+                        .as_deref()
+                        .is_none_or(|device| of("device") == Some(device))
+            }
+        }
+    }
+}
+
+impl From<RawMessage> for RawOccurrence {
+    fn from(message: RawMessage) -> Self {
+        Self {
+            event: RawEvent {
+                name: message.name,
+                data: message.data,
+                id: message.id,
+            },
+            timestamp: message.timestamp,
+            initial: message.initial,
+            lost: 0,
+        }
+    }
+}
+
+/// How many events a message says that were lost, if it does.
+fn lost(message: &RawMessage) -> Option<u64> {
+    let count = message.data.get("count").and_then(Value::as_u64);
+    (message.name == EVENTS_LOST).then(|| count.unwrap_or(1))
+}
