@@ -1,7 +1,7 @@
 //! What can come next on a line.
 
 use crate::arguments::Node;
-use crate::introspection::{Introspection, Object, Scalar, Type};
+use crate::introspection::{Introspection, Member, Object, Scalar, Type};
 
 /// All that can stand in the place of `current`, the last word of `words` and maybe unfinished, behind a command.
 pub fn argument(
@@ -25,6 +25,22 @@ pub fn argument(
     }
 }
 
+/// What a command must still be told, with words that say what each is.
+pub fn missing(introspection: &Introspection, command: &str, before: &[&str]) -> Vec<String> {
+    let Ok(command) = introspection.command(command) else {
+        return Vec::new();
+    };
+    let Type::Object(object) = introspection.type_of(&command.arguments) else {
+        return Vec::new();
+    };
+    let tree = Node::from_good_words(before.iter().copied());
+    let completion = Completion { introspection };
+    let members = completion.members(object, Some(&tree)).into_iter();
+    let members =
+        members.filter(|member| !member.optional && !tree.parts.contains_key(&member.name));
+    members.map(|member| format!("{}=…", member.name)).collect()
+}
+
 /// Those of `words` that begin like `current`.
 pub fn among<'a>(words: impl IntoIterator<Item = &'a str>, current: &str) -> Vec<String> {
     let words = words.into_iter().filter(|word| word.starts_with(current));
@@ -43,21 +59,22 @@ impl<'a> Completion<'a> {
         tree: &'n Node,
         key: &str,
     ) -> Option<(&'a Type, Option<&'n Node>)> {
-        key.split('.').try_fold((of, Some(tree)), |(of, node), name| {
-            let inner = match self.with_parts(of)? {
-                Type::Array(element) => {
-                    name.parse::<usize>().ok()?;
-                    self.introspection.type_of(element)
-                }
-                Type::Object(object) => {
-                    let members = self.members(object, node);
-                    let member = members.into_iter().find(|member| member.name == name)?;
-                    self.introspection.type_of(&member.of)
-                }
-                _ => return None,
-            };
-            Some((inner, node.and_then(|node| node.parts.get(name))))
-        })
+        key.split('.')
+            .try_fold((of, Some(tree)), |(of, node), name| {
+                let inner = match self.with_parts(of)? {
+                    Type::Array(element) => {
+                        name.parse::<usize>().ok()?;
+                        self.introspection.type_of(element)
+                    }
+                    Type::Object(object) => {
+                        let members = self.members(object, node);
+                        let member = members.into_iter().find(|member| member.name == name)?;
+                        self.introspection.type_of(&member.of)
+                    }
+                    _ => return None,
+                };
+                Some((inner, node.and_then(|node| node.parts.get(name))))
+            })
     }
 
     /// The type itself, or the first of several, that has parts.
@@ -72,20 +89,18 @@ impl<'a> Completion<'a> {
         }
     }
 
-    fn members(
-        &self,
-        object: &'a Object,
-        node: Option<&Node>,
-    ) -> Vec<&'a crate::introspection::Member> {
+    fn members(&self, object: &'a Object, node: Option<&Node>) -> Vec<&'a Member> {
         let tag = |tag: &str| node.and_then(|node| node.word(tag));
         self.introspection.choose(object, tag).members
     }
 
     /// Keys that begin like `current`, and are not given yet.
     fn keys(&self, of: &'a Type, tree: &Node, current: &str) -> Vec<String> {
-        let (prefix, last) = current.rsplit_once('.').map_or(("", current), |(key, last)| {
-            (current.get(..=key.len()).unwrap_or_default(), last)
-        });
+        let (prefix, last) = current
+            .rsplit_once('.')
+            .map_or(("", current), |(key, last)| {
+                (current.get(..=key.len()).unwrap_or_default(), last)
+            });
         let at = match prefix.strip_suffix('.') {
             Some(key) => self.walk(of, tree, key),
             None => Some((of, Some(tree))),
@@ -122,9 +137,11 @@ impl<'a> Completion<'a> {
     fn values(&self, of: &'a Type, key: &str, value: &str) -> Vec<String> {
         // Elements of a list stand behind commas.
         let (of, before, last) = match (of, value.rsplit_once(',')) {
-            (Type::Array(element), Some((before, last))) => {
-                (self.introspection.type_of(element), format!("{before},"), last)
-            }
+            (Type::Array(element), Some((before, last))) => (
+                self.introspection.type_of(element),
+                format!("{before},"),
+                last,
+            ),
             (Type::Array(element), None) => {
                 (self.introspection.type_of(element), String::new(), value)
             }
@@ -177,28 +194,51 @@ mod tests {
         assert_eq!(open(&[], "pa"), ["parts="]);
         assert_eq!(open(&["driver=file"], "pa"), ["parts=", "path="]);
         assert_eq!(open(&["driver=net", "family=ip"], "h"), ["host="]);
-        assert_eq!(open(&["backing.driver=file"], "backing.pat"), ["backing.path="]);
+        assert_eq!(
+            open(&["backing.driver=file"], "backing.pat"),
+            ["backing.path="]
+        );
     }
 
     #[test]
     fn values_are_words_of_enumerations_and_of_booleans() {
-        assert_eq!(open(&[], "driver="), ["driver=file", "driver=net", "driver=gone"]);
+        assert_eq!(
+            open(&[], "driver="),
+            ["driver=file", "driver=net", "driver=gone"]
+        );
         assert_eq!(open(&[], "driver=n"), ["driver=net"]);
         assert_eq!(open(&[], "kinds=file,g"), ["kinds=file,gone"]);
         assert_eq!(open(&[], "kinds.3=g"), ["kinds.3=gone"]);
-        assert_eq!(open(&[], "limits.strict=o"), ["limits.strict=on", "limits.strict=off"]);
+        assert_eq!(
+            open(&[], "limits.strict=o"),
+            ["limits.strict=on", "limits.strict=off"]
+        );
         assert_eq!(open(&[], "name=x"), [] as [&str; 0]);
     }
 
     #[test]
     fn faultvisors_faults_are_completed() {
         let introspection = samples::faultvisor();
-        let complete = |before: &[&str], current: &str| argument(&introspection, "block-fault-add", before, current);
+        let complete = |before: &[&str], current: &str| {
+            argument(&introspection, "block-fault-add", before, current)
+        };
         assert_eq!(complete(&[], "act"), ["action="]);
         assert_eq!(complete(&["action=error"], "errno=EIO"), ["errno=EIO"]);
         assert_eq!(complete(&["action=power-cut"], "sur"), ["survive="]);
-        assert_eq!(complete(&[], "operations=read,fl"), ["operations=read,flush"]);
+        assert_eq!(
+            complete(&[], "operations=read,fl"),
+            ["operations=read,flush"]
+        );
         assert!(argument(&introspection, "no-such", &[], "").is_empty());
+    }
+
+    #[test]
+    fn what_must_still_be_given_depends_on_the_tag() {
+        let open = |before: &[&str]| missing(&samples::masked(), "open", before);
+        assert_eq!(open(&[]), ["driver=…"]);
+        assert_eq!(open(&["driver=net"]), ["family=…"]);
+        assert_eq!(open(&["driver=net", "family=ip", "port=1"]), ["host=…"]);
+        assert_eq!(open(&["driver=gone"]), [] as [&str; 0]);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub enum Failure {
     /// There is no such command.
     #[error(transparent)]
     UnknownCommand(#[from] UnknownCommand),
+    /// There is no such event.
+    #[error("{0}")]
+    UnknownEvent(String),
     /// The server does not say what it has.
     #[error(transparent)]
     Introspection(#[from] IntrospectionError),

@@ -30,14 +30,18 @@ pub fn about(introspection: &Introspection, name: &str) -> Result<String, String
         if !command.features.is_empty() {
             text += &format!(" ({})", on_one_line(&command.features.join(", ")));
         }
-        return Ok(format!("{text}\n\nArguments:\n{arguments}\nReturns:\n{returns}"));
+        return Ok(format!(
+            "{text}\n\nArguments:\n{arguments}\nReturns:\n{returns}"
+        ));
     }
     let event = event_name(name);
     if let Some(of) = introspection.event_type(&event) {
         let data = rows(introspection, of);
         return Ok(format!("{event}\n\nTells:\n{data}"));
     }
-    let known = introspection.command_names().chain(introspection.event_names());
+    let known = introspection
+        .command_names()
+        .chain(introspection.event_names());
     let nearest = suggestion::nearest(name, known);
     Err(format!(
         "there is no command and no event '{name}'{}",
@@ -91,9 +95,15 @@ mod tests {
                         Returns:\n  nothing\n";
         assert_eq!(text, expected);
         let text = about(&samples::masked(), "close").unwrap();
-        assert_eq!(text, "close (deprecated)\n\nArguments:\n  nothing\n\nReturns:\n  nothing\n");
+        assert_eq!(
+            text,
+            "close (deprecated)\n\nArguments:\n  nothing\n\nReturns:\n  nothing\n"
+        );
         let text = about(&samples::masked(), "open").unwrap();
-        assert!(text.starts_with("open, which can be executed out of band\n"), "{text}");
+        assert!(
+            text.starts_with("open, which can be executed out of band\n"),
+            "{text}"
+        );
         assert!(text.contains("\n  with driver=file:\n"), "{text}");
     }
 
@@ -108,7 +118,8 @@ mod tests {
     #[test]
     fn what_there_is_not_is_told_with_the_nearest() {
         let error = about(&samples::faultvisor(), "blokc_resize").unwrap_err();
-        let expected = "there is no command and no event 'blokc_resize'; did you mean 'block_resize'?";
+        let expected =
+            "there is no command and no event 'blokc_resize'; did you mean 'block_resize'?";
         assert_eq!(error, expected);
     }
 
@@ -117,7 +128,10 @@ mod tests {
         let names = ["a", "bb", "ccc", "d", &"e".repeat(47)];
         let text = columns(names.into_iter());
         let wide = |name: &str| format!("  {name:49}");
-        assert_eq!(text, format!("{}d\n{}{}\n  ccc\n", wide("a"), wide("bb"), "e".repeat(47)));
+        assert_eq!(
+            text,
+            format!("{}d\n{}{}\n  ccc\n", wide("a"), wide("bb"), "e".repeat(47))
+        );
         assert_eq!(columns([].into_iter()), "");
     }
 
@@ -126,7 +140,9 @@ mod tests {
         let introspection = samples::faultvisor();
         let text = overview(&introspection);
         let words: Vec<&str> = text.split_whitespace().collect();
-        let all = introspection.command_names().chain(introspection.event_names());
+        let all = introspection
+            .command_names()
+            .chain(introspection.event_names());
         assert!(all.into_iter().all(|name| words.contains(&name)), "{text}");
     }
 }

@@ -180,12 +180,26 @@ mod tests {
         let options = parse(&["query-block", "watch", "shell"]).unwrap();
         assert_eq!(options.words, ["query-block", "watch", "shell"]);
         assert!(options.action.is_none());
-        assert_eq!(parse(&["x", "-", "a=-1"]).unwrap().words, ["x", "-", "a=-1"]);
+        assert_eq!(
+            parse(&["x", "-", "a=-1"]).unwrap().words,
+            ["x", "-", "a=-1"]
+        );
     }
 
     #[test]
     fn watch_has_its_own_options_beside_the_general_ones() {
-        let words = ["watch", "STOP", "device=d", "--count", "2", "--timeout", "0.5", "--initial", "-s", "/s"];
+        let words = [
+            "watch",
+            "STOP",
+            "device=d",
+            "--count",
+            "2",
+            "--timeout",
+            "0.5",
+            "--initial",
+            "-s",
+            "/s",
+        ];
         let options = parse(&words).unwrap();
         let Some(Action::Watch(watch)) = options.action else {
             panic!("{options:?}");

@@ -239,7 +239,9 @@ impl Converter<'_> {
         }
         let elements = texts.iter().flat_map(|text| text.split(','));
         let converted = elements.map(|text| self.text(element, text, key));
-        converted.collect::<Result<Vec<Value>, _>>().map(Value::Array)
+        converted
+            .collect::<Result<Vec<Value>, _>>()
+            .map(Value::Array)
     }
 
     fn is_simple(&self, of: &Type) -> bool {
@@ -279,15 +281,24 @@ impl Converter<'_> {
     ) -> ArgumentError {
         let unfit = self.unfit(of, text, key);
         let nearest = types.find_map(|of| match of {
-            Type::Enumeration(words) => {
-                suggestion::nearest(text, words.iter().map(String::as_str))
-            }
+            Type::Enumeration(words) => suggestion::nearest(text, words.iter().map(String::as_str)),
             _ => None,
         });
         match (unfit, nearest) {
-            (ArgumentError::Value { key, text, expected }, Some(nearest)) => {
+            (
+                ArgumentError::Value {
+                    key,
+                    text,
+                    expected,
+                },
+                Some(nearest),
+            ) => {
                 let expected = format!("{expected}{}", suggestion::question(Some(nearest)));
-                ArgumentError::Value { key, text, expected }
+                ArgumentError::Value {
+                    key,
+                    text,
+                    expected,
+                }
             }
             (unfit, _) => unfit,
         }

@@ -43,7 +43,8 @@ fn integer(text: &str) -> Option<Value> {
 fn number(digits: &str, radix: u32) -> Option<u64> {
     // The standard library would take a sign here.
     let all = digits.chars().all(|digit| digit.is_digit(radix));
-    all.then(|| u64::from_str_radix(digits, radix).ok()).flatten()
+    all.then(|| u64::from_str_radix(digits, radix).ok())
+        .flatten()
 }
 
 /// The power of two that the text's suffix stands for.
@@ -87,8 +88,25 @@ mod tests {
     #[test]
     fn what_is_no_integer_or_too_large_is_refused() {
         let wrong = [
-            "", "-", "+", "+1", "--1", "0x", "0x+1", "1.5", "1e3", "K", "1KK", "0x1G", " 1", "1 ",
-            "18446744073709551616", "-9223372036854775809", "18014398509481984K", "٣", "nan",
+            "",
+            "-",
+            "+",
+            "+1",
+            "--1",
+            "0x",
+            "0x+1",
+            "1.5",
+            "1e3",
+            "K",
+            "1KK",
+            "0x1G",
+            " 1",
+            "1 ",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "18014398509481984K",
+            "٣",
+            "nan",
         ];
         for text in wrong {
             assert_eq!(convert(Scalar::Integer, text), None, "{text}");
@@ -109,8 +127,14 @@ mod tests {
     #[test]
     fn booleans_are_words() {
         let read = |text| convert(Scalar::Boolean, text);
-        assert_eq!((read("on"), read("true")), (Some(json!(true)), Some(json!(true))));
-        assert_eq!((read("off"), read("false")), (Some(json!(false)), Some(json!(false))));
+        assert_eq!(
+            (read("on"), read("true")),
+            (Some(json!(true)), Some(json!(true)))
+        );
+        assert_eq!(
+            (read("off"), read("false")),
+            (Some(json!(false)), Some(json!(false)))
+        );
         assert_eq!(read("1"), None);
     }
 }

@@ -93,7 +93,10 @@ mod tests {
         let word = format!("@{}", file.path().display());
         assert_eq!(source(&[&word]), Err(ArgumentError::NoObject));
         let error = source(&["{\"a\": }"]).unwrap_err().to_string();
-        assert!(error.starts_with("arguments: not JSON: expected value"), "{error}");
+        assert!(
+            error.starts_with("arguments: not JSON: expected value"),
+            "{error}"
+        );
         let error = source(&["@/no/such/file"]).unwrap_err().to_string();
         assert!(error.starts_with("/no/such/file: No such file"), "{error}");
     }

@@ -21,7 +21,13 @@ fn faultvisor(command: &str, arguments: &[&str]) -> Result<Value, String> {
 
 #[test]
 fn values_are_of_the_types_that_introspection_says() {
-    let arguments = ["driver=file", "path=/a=b", "name=42", "limits.bps=4K", "limits.strict=on"];
+    let arguments = [
+        "driver=file",
+        "path=/a=b",
+        "name=42",
+        "limits.bps=4K",
+        "limits.strict=on",
+    ];
     assert_eq!(
         open(&arguments),
         Ok(json!({"driver": "file", "path": "/a=b", "name": "42",
@@ -42,15 +48,29 @@ fn the_order_of_a_tag_and_its_members_does_not_matter() {
 
 #[test]
 fn a_rule_for_a_fault_is_written_without_json() {
-    let rule = ["device=disk0", "action=error", "errno=EIO", "operations=read,write", "probability=0.5"];
+    let rule = [
+        "device=disk0",
+        "action=error",
+        "errno=EIO",
+        "operations=read,write",
+        "probability=0.5",
+    ];
     assert_eq!(
         faultvisor("block-fault-add", &rule),
         Ok(json!({"device": "disk0", "action": "error", "errno": "EIO",
                   "operations": ["read", "write"], "probability": 0.5}))
     );
     let number = faultvisor("block-fault-add", &["device=d", "action=error", "errno=5"]);
-    assert_eq!(number, Ok(json!({"device": "d", "action": "error", "errno": 5})));
-    let nested = ["device=d", "action=delay", "percentiles.0.percentile=50", "percentiles.0.microseconds=10"];
+    assert_eq!(
+        number,
+        Ok(json!({"device": "d", "action": "error", "errno": 5}))
+    );
+    let nested = [
+        "device=d",
+        "action=delay",
+        "percentiles.0.percentile=50",
+        "percentiles.0.microseconds=10",
+    ];
     assert_eq!(
         faultvisor("block-fault-add", &nested),
         Ok(json!({"device": "d", "action": "delay",
@@ -60,7 +80,9 @@ fn a_rule_for_a_fault_is_written_without_json() {
 
 #[test]
 fn lists_are_written_in_four_ways() {
-    let list = |arguments: &[&str]| open(&[&["driver=gone"], arguments].concat()).map(|value| value["words"].clone());
+    let list = |arguments: &[&str]| {
+        open(&[&["driver=gone"], arguments].concat()).map(|value| value["words"].clone())
+    };
     let expected = Ok(json!(["a", "b"]));
     assert_eq!(list(&["words=a,b"]), expected);
     assert_eq!(list(&["words=a", "words=b"]), expected);
@@ -69,40 +91,75 @@ fn lists_are_written_in_four_ways() {
     assert_eq!(list(&["words="]), Ok(json!([])));
     // By number a comma is a comma.
     assert_eq!(list(&["words.0=a,b"]), Ok(json!(["a,b"])));
-    let many: Vec<String> = (0..12).map(|index| format!("words.{index}={index}")).collect();
+    let many: Vec<String> = (0..12)
+        .map(|index| format!("words.{index}={index}"))
+        .collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    assert_eq!(list(&many).unwrap().as_array().unwrap().last(), Some(&json!("11")));
+    assert_eq!(
+        list(&many).unwrap().as_array().unwrap().last(),
+        Some(&json!("11"))
+    );
 }
 
 #[test]
 fn json_is_taken_where_it_can_be_meant_and_always_behind_a_colon() {
-    let arguments = ["driver=gone", "limits={\"bps\": 1}", "whatever={\"a\": [null]}", "name={}"];
+    let arguments = [
+        "driver=gone",
+        "limits={\"bps\": 1}",
+        "whatever={\"a\": [null]}",
+        "name={}",
+    ];
     assert_eq!(
         open(&arguments),
-        Ok(json!({"driver": "gone", "limits": {"bps": 1}, "whatever": {"a": [null]}, "name": "{}"}))
+        Ok(
+            json!({"driver": "gone", "limits": {"bps": 1}, "whatever": {"a": [null]}, "name": "{}"})
+        )
     );
     assert_eq!(
         open(&["driver=gone", "name:=7", "other:={\"a\": 1}"]),
         Ok(json!({"driver": "gone", "name": 7, "other": {"a": 1}}))
     );
-    assert_eq!(open(&["driver=gone", "whatever=a b"]), Ok(json!({"driver": "gone", "whatever": "a b"})));
-    assert_eq!(open(&["driver=gone", "whatever.a=1"]), Ok(json!({"driver": "gone", "whatever": {"a": 1}})));
+    assert_eq!(
+        open(&["driver=gone", "whatever=a b"]),
+        Ok(json!({"driver": "gone", "whatever": "a b"}))
+    );
+    assert_eq!(
+        open(&["driver=gone", "whatever.a=1"]),
+        Ok(json!({"driver": "gone", "whatever": {"a": 1}}))
+    );
     let error = open(&["driver=gone", "name:=x"]).unwrap_err();
-    assert!(error.starts_with("name: not JSON: expected value"), "{error}");
+    assert!(
+        error.starts_with("name: not JSON: expected value"),
+        "{error}"
+    );
 }
 
 #[test]
 fn of_several_types_the_first_that_fits_is_taken_and_a_string_last() {
-    let backing = |argument: &str| open(&["driver=gone", argument]).map(|value| value["backing"].clone());
+    let backing =
+        |argument: &str| open(&["driver=gone", argument]).map(|value| value["backing"].clone());
     assert_eq!(backing("backing=a"), Ok(json!("a")));
     assert_eq!(backing("backing=null"), Ok(json!(null)));
     assert_eq!(backing("backing:=\"null\""), Ok(json!("null")));
-    assert_eq!(backing("backing={\"driver\": \"gone\"}"), Ok(json!({"driver": "gone"})));
-    assert_eq!(backing("backing.driver=gone"), Ok(json!({"driver": "gone"})));
+    assert_eq!(
+        backing("backing={\"driver\": \"gone\"}"),
+        Ok(json!({"driver": "gone"}))
+    );
+    assert_eq!(
+        backing("backing.driver=gone"),
+        Ok(json!({"driver": "gone"}))
+    );
     let nested = open(&["driver=gone", "backing.driver=file", "backing.path=p"]).unwrap();
     assert_eq!(nested["backing"], json!({"driver": "file", "path": "p"}));
-    let wrong = faultvisor("block-fault-add", &["device=d", "action=error", "errno=EIEIO"]).unwrap_err();
-    assert!(wrong.ends_with("or integer; did you mean 'EIO'?"), "{wrong}");
+    let wrong = faultvisor(
+        "block-fault-add",
+        &["device=d", "action=error", "errno=EIEIO"],
+    )
+    .unwrap_err();
+    assert!(
+        wrong.ends_with("or integer; did you mean 'EIO'?"),
+        "{wrong}"
+    );
 }
 
 #[test]
@@ -112,35 +169,83 @@ fn errors_name_the_key_and_what_was_expected() {
         (&["a..b=1"], "'a..b' is no key: a part of it is empty"),
         (&["=1"], "'' is no key: a part of it is empty"),
         (&[], "'driver' is missing, expected: one of file, net, gone"),
-        (&["path=x"], "'driver' is missing, expected: one of file, net, gone"),
-        (&["driver=fiel", "path=x"], "driver=fiel: expected one of file, net, gone; did you mean 'file'?"),
+        (
+            &["path=x"],
+            "'driver' is missing, expected: one of file, net, gone",
+        ),
+        (
+            &["driver=fiel", "path=x"],
+            "driver=fiel: expected one of file, net, gone; did you mean 'file'?",
+        ),
         (&["driver=file"], "'path' is missing, expected: string"),
-        (&["driver=file", "path=x", "port=1"], "'port' goes with driver=net, and not with driver=file"),
-        (&["driver=gone", "limits.bsp=1"], "there is no argument 'limits.bsp'; did you mean 'limits.bps'?; \
-            there are: limits.bps, limits.share, limits.strict"),
-        (&["driver=gone", "limits.bps=lots"], "limits.bps=lots: expected integer"),
-        (&["driver=gone", "limits.strict=1", "limits.bps=1"], "limits.strict=1: expected boolean"),
-        (&["driver=gone", "limits=1"], "limits=1: expected object (limits.MEMBER=…, or JSON)"),
-        (&["driver=gone", "parts=1"], "parts=1: expected list of object (parts.0.MEMBER=…, or JSON)"),
-        (&["driver=gone", "name=a", "name=b"], "'name' is given twice"),
-        (&["driver=gone", "limits={}", "limits.bps=1"], "'limits' is given as a whole and in parts"),
-        (&["driver=gone", "words.1=b"], "'words' is a list: its elements are words.0, words.1 and so on, without a gap"),
-        (&["driver=gone", "words.first=b"], "'words' is a list: its elements are words.0, words.1 and so on, without a gap"),
-        (&["driver=gone", "name.first=b"], "'name' has no 'first': it is string"),
-        (&["driver=gone", "kinds=file,nit"], "kinds=nit: expected one of file, net, gone; did you mean 'net'?"),
+        (
+            &["driver=file", "path=x", "port=1"],
+            "'port' goes with driver=net, and not with driver=file",
+        ),
+        (
+            &["driver=gone", "limits.bsp=1"],
+            "there is no argument 'limits.bsp'; did you mean 'limits.bps'?; \
+            there are: limits.bps, limits.share, limits.strict",
+        ),
+        (
+            &["driver=gone", "limits.bps=lots"],
+            "limits.bps=lots: expected integer",
+        ),
+        (
+            &["driver=gone", "limits.strict=1", "limits.bps=1"],
+            "limits.strict=1: expected boolean",
+        ),
+        (
+            &["driver=gone", "limits=1"],
+            "limits=1: expected object (limits.MEMBER=…, or JSON)",
+        ),
+        (
+            &["driver=gone", "parts=1"],
+            "parts=1: expected list of object (parts.0.MEMBER=…, or JSON)",
+        ),
+        (
+            &["driver=gone", "name=a", "name=b"],
+            "'name' is given twice",
+        ),
+        (
+            &["driver=gone", "limits={}", "limits.bps=1"],
+            "'limits' is given as a whole and in parts",
+        ),
+        (
+            &["driver=gone", "words.1=b"],
+            "'words' is a list: its elements are words.0, words.1 and so on, without a gap",
+        ),
+        (
+            &["driver=gone", "words.first=b"],
+            "'words' is a list: its elements are words.0, words.1 and so on, without a gap",
+        ),
+        (
+            &["driver=gone", "name.first=b"],
+            "'name' has no 'first': it is string",
+        ),
+        (
+            &["driver=gone", "kinds=file,nit"],
+            "kinds=nit: expected one of file, net, gone; did you mean 'net'?",
+        ),
     ];
     for (arguments, expected) in cases {
         assert_eq!(open(arguments).unwrap_err(), *expected, "{arguments:?}");
     }
     let none = from_words(&samples::masked(), "9", &words(&["a=1"])).unwrap_err();
-    assert_eq!(none.to_string(), "there is no argument 'a'; there are: none");
+    assert_eq!(
+        none.to_string(),
+        "there is no argument 'a'; there are: none"
+    );
 }
 
 #[test]
 fn a_key_of_a_thousand_parts_is_refused() {
     let key = vec!["backing"; 1000].join(".");
     let error = open(&[&format!("{key}=x")]).unwrap_err();
-    assert_eq!(error, "'backing.backing.backing.backing…' is deeper than any argument");
+    assert_eq!(
+        error,
+        "'backing.backing.backing.backing…' is deeper than any argument"
+    );
 }
 
 /// Any JSON, small.

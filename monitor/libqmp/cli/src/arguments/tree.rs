@@ -25,16 +25,6 @@ pub enum Text {
     Json(String),
 }
 
-impl Text {
-    /// What was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Plain(text) | Self::Json(text) => text,
-        }
-    }
-}
-
 impl Node {
     /// Takes words apart.
     ///

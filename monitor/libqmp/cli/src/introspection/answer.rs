@@ -191,14 +191,20 @@ mod tests {
         let Type::Object(arguments) = introspection.type_of(&resize.arguments) else {
             panic!("no object");
         };
-        let size = arguments.members.iter().find(|member| member.name == "size");
+        let size = arguments
+            .members
+            .iter()
+            .find(|member| member.name == "size");
         let size = size.unwrap();
         assert!(!size.optional);
         assert_eq!(
             introspection.type_of(&size.of),
             &Type::Scalar(Scalar::Integer)
         );
-        let device = arguments.members.iter().find(|member| member.name == "device");
+        let device = arguments
+            .members
+            .iter()
+            .find(|member| member.name == "device");
         assert!(device.unwrap().optional);
         assert!(introspection.event_type("BLOCK_IO_ERROR").is_some());
     }

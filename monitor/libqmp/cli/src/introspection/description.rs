@@ -173,7 +173,9 @@ mod tests {
         let introspection = samples::masked();
         let rows = Rows::of(&introspection, "0");
         let has = |name: &str, of: &str| {
-            let found = rows.iter().any(|row| (row.0.as_str(), row.1.as_str()) == (name, of));
+            let found = rows
+                .iter()
+                .any(|row| (row.0.as_str(), row.1.as_str()) == (name, of));
             assert!(found, "no {name}: {of} in {rows:#?}");
         };
         has("driver", "one of file, net, gone");
@@ -211,7 +213,11 @@ mod tests {
         let introspection = Introspection::from_answer(answer).unwrap();
         assert_eq!(Rows::of(&introspection, "0").len(), 3);
         assert_eq!(Rows::of(&introspection, "l").len(), 1);
-        assert!(introspection.describe(introspection.type_of("w")).contains('…'));
+        assert!(
+            introspection
+                .describe(introspection.type_of("w"))
+                .contains('…')
+        );
     }
 
     #[test]

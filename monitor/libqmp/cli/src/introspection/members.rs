@@ -72,7 +72,10 @@ mod tests {
         };
         let members = introspection.choose(object, value).members;
         let own = object.members.len();
-        members[own..].iter().map(|member| member.name.clone()).collect()
+        members[own..]
+            .iter()
+            .map(|member| member.name.clone())
+            .collect()
     }
 
     #[test]

@@ -57,10 +57,21 @@ mod tests {
     fn parts_have_dots_in_their_names_and_simple_lists_are_one_value() {
         let value = json!({"a": {"b": 1, "c": {}}, "l": [1, 2], "o": [{"x": null}], "e": [], "s": "", "t\n": true});
         let rows = flat(&value);
-        let rows: Vec<(&str, &str)> = rows.iter().map(|row| (row.0.as_str(), row.1.as_str())).collect();
+        let rows: Vec<(&str, &str)> = rows
+            .iter()
+            .map(|row| (row.0.as_str(), row.1.as_str()))
+            .collect();
         assert_eq!(
             rows,
-            [("a.b", "1"), ("a.c", "{}"), ("e", "[]"), ("l", "1, 2"), ("o.0.x", "null"), ("s", "\"\""), ("t\\n", "true")]
+            [
+                ("a.b", "1"),
+                ("a.c", "{}"),
+                ("e", "[]"),
+                ("l", "1, 2"),
+                ("o.0.x", "null"),
+                ("s", "\"\""),
+                ("t\\n", "true")
+            ]
         );
     }
 }

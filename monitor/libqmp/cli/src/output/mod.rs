@@ -102,7 +102,10 @@ mod tests {
             is_terminal: true,
             width: Some(80),
         };
-        assert_eq!(terminal.answer(&json!({"running": true})), "running  true\n");
+        assert_eq!(
+            terminal.answer(&json!({"running": true})),
+            "running  true\n"
+        );
         assert_eq!(terminal.answer(&json!({})), "");
         assert_eq!(terminal.answer(&json!(7)), "7\n");
         assert_eq!(terminal.answer(&json!([1])), "[\n  1\n]\n");

@@ -59,17 +59,26 @@ fn objects(elements: &[Value], width: Option<usize>) -> String {
 
 /// The rows in columns, if they fit.
 fn rows_in_columns(rows: &[BTreeMap<String, String>], width: Option<usize>) -> Option<String> {
-    let names: BTreeSet<&str> = rows.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let names: BTreeSet<&str> = rows
+        .iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
     if names.len() > MOST_COLUMNS {
         return None;
     }
     let first = FIRST.into_iter().filter(|name| names.contains(name));
     let rest = names.iter().copied().filter(|name| !FIRST.contains(name));
     let columns: Vec<&str> = first.chain(rest).collect();
-    let cell = |row: &BTreeMap<String, String>, name: &str| row.get(name).cloned().unwrap_or_default();
+    let cell =
+        |row: &BTreeMap<String, String>, name: &str| row.get(name).cloned().unwrap_or_default();
     let width_of = |name: &&str| {
         let cells = rows.iter().filter_map(|row| row.get(*name));
-        cells.map(|cell| cell.width()).max().unwrap_or(0).max(name.width())
+        cells
+            .map(|cell| cell.width())
+            .max()
+            .unwrap_or(0)
+            .max(name.width())
     };
     let widths: Vec<usize> = columns.iter().map(width_of).collect();
     let total = widths.iter().sum::<usize>() + GAP.len() * columns.len().saturating_sub(1);
@@ -119,7 +128,10 @@ mod tests {
 
     #[test]
     fn other_answers_are_lines() {
-        assert_eq!(table(&json!({"a": {"b": [1, 2]}, "c": "d"}), None), "a.b  1, 2\nc    d\n");
+        assert_eq!(
+            table(&json!({"a": {"b": [1, 2]}, "c": "d"}), None),
+            "a.b  1, 2\nc    d\n"
+        );
         assert_eq!(table(&json!({}), None), "");
         assert_eq!(table(&json!([]), None), "(an empty list)\n");
         assert_eq!(table(&json!(["a", 1]), None), "a\n1\n");
@@ -128,7 +140,9 @@ mod tests {
 
     #[test]
     fn objects_without_a_member_in_common_are_no_square_of_cells() {
-        let list: Vec<Value> = (0..3000).map(|number| json!({format!("k{number}"): 1})).collect();
+        let list: Vec<Value> = (0..3000)
+            .map(|number| json!({format!("k{number}"): 1}))
+            .collect();
         let written = table(&Value::Array(list), None);
         assert_eq!(written.lines().count(), 3000 * 2 - 1);
     }

@@ -38,7 +38,10 @@ mod tests {
         assert_eq!(written(0, 0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(written(951_782_399, 5), "2000-02-28T23:59:59.000005Z");
         assert_eq!(written(951_782_400, 0), "2000-02-29T00:00:00.000000Z");
-        assert_eq!(written(1_300_000_000, 123_456), "2011-03-13T07:06:40.123456Z");
+        assert_eq!(
+            written(1_300_000_000, 123_456),
+            "2011-03-13T07:06:40.123456Z"
+        );
         assert_eq!(written(4_107_542_400, 0), "2100-03-01T00:00:00.000000Z");
         assert_eq!(written(END - 1, 999_999), "9999-12-31T23:59:59.999999Z");
     }
@@ -52,7 +55,10 @@ mod tests {
             let same_month = next == (year, month, day + 1);
             let same_year = next == (year, month + 1, 1) && day >= 28;
             let next_year = next == (year + 1, 1, 1) && (month, day) == (12, 31);
-            assert!(same_month || same_year || next_year, "{last:?} and then {next:?}");
+            assert!(
+                same_month || same_year || next_year,
+                "{last:?} and then {next:?}"
+            );
             last = next;
         }
     }
@@ -60,6 +66,9 @@ mod tests {
     #[test]
     fn what_is_no_time_is_shown_as_it_is() {
         assert_eq!(written(-1, -1), "-1s+-1us");
-        assert_eq!(written(i64::MAX, i64::MIN), format!("{}s+{}us", i64::MAX, i64::MIN));
+        assert_eq!(
+            written(i64::MAX, i64::MIN),
+            format!("{}s+{}us", i64::MAX, i64::MIN)
+        );
     }
 }

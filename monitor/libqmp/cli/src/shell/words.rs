@@ -159,13 +159,20 @@ mod tests {
     use super::*;
 
     fn texts(line: &str) -> Vec<String> {
-        split(line).unwrap().into_iter().map(|word| word.text).collect()
+        split(line)
+            .unwrap()
+            .into_iter()
+            .map(|word| word.text)
+            .collect()
     }
 
     #[test]
     fn words_end_at_spaces_outside_quotes() {
         assert_eq!(texts("  a  b=c\td "), ["a", "b=c", "d"]);
-        assert_eq!(texts("a='b c'd \"e \\\" f\" g\\ h"), ["a=b cd", "e \" f", "g h"]);
+        assert_eq!(
+            texts("a='b c'd \"e \\\" f\" g\\ h"),
+            ["a=b cd", "e \" f", "g h"]
+        );
         assert_eq!(texts("a='' ''"), ["a=", ""]);
         assert_eq!(texts("it=\"c:\\dir\""), ["it=c:\\dir"]);
         assert!(texts("").is_empty());
@@ -173,8 +180,14 @@ mod tests {
 
     #[test]
     fn json_is_one_word_and_keeps_its_quotes() {
-        assert_eq!(texts("c {\"a\": \"} ' \\\" x\"} d"), ["c", "{\"a\": \"} ' \\\" x\"}", "d"]);
-        assert_eq!(texts("rule={\"a\": [1, 2]} b=[ 1 ]"), ["rule={\"a\": [1, 2]}", "b=[ 1 ]"]);
+        assert_eq!(
+            texts("c {\"a\": \"} ' \\\" x\"} d"),
+            ["c", "{\"a\": \"} ' \\\" x\"}", "d"]
+        );
+        assert_eq!(
+            texts("rule={\"a\": [1, 2]} b=[ 1 ]"),
+            ["rule={\"a\": [1, 2]}", "b=[ 1 ]"]
+        );
         assert_eq!(texts("a:=\"b c\" d"), ["a:=\"b c\"", "d"]);
         // Brackets elsewhere are only characters.
         assert_eq!(texts("a=x{ b}"), ["a=x{", "b}"]);

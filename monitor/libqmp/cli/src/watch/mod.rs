@@ -29,7 +29,9 @@ pub fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     let selection = Selection::from_words(&options.words, options.initial)?;
-    let deadline = connection.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = connection
+        .timeout
+        .and_then(|timeout| Instant::now().checked_add(timeout));
     let client = Client::connect(connection)?;
     let signals = Signals::catch()?;
     let (connections, events) = connect(&client, &selection)?;

@@ -98,7 +98,8 @@ fn explained(client: &Client, name: &str, error: Error) -> Failure {
         && let Ok(introspection) = client.introspection()
         && let Some(nearest) = suggestion::nearest(name, introspection.event_names())
     {
-        return Failure::Usage(format!("{error}{}", suggestion::question(Some(nearest))));
+        let question = suggestion::question(Some(nearest));
+        return Failure::UnknownEvent(format!("{error}{question}"));
     }
     error.into()
 }
@@ -117,15 +118,27 @@ mod tests {
         let selected = selection(&["BLOCK_IO_ERROR", "device=disk0", "stop"], true).unwrap();
         assert_eq!(selected.names, ["BLOCK_IO_ERROR", "STOP"]);
         assert_eq!(selected.device.as_deref(), Some("disk0"));
-        assert_eq!(selection(&["block-io-error"], false).unwrap().names, ["BLOCK_IO_ERROR"]);
+        assert_eq!(
+            selection(&["block-io-error"], false).unwrap().names,
+            ["BLOCK_IO_ERROR"]
+        );
         assert_eq!(selection(&[], false), Ok(Selection::default()));
     }
 
     #[test]
     fn what_cannot_be_selected_by_is_refused() {
         let refused = |words, initial| selection(words, initial).unwrap_err();
-        assert_eq!(refused(&["id=x"], false), "watch: there is no 'id'; there is device=DEVICE");
-        assert_eq!(refused(&["device=a", "device=b"], false), "watch: 'device' is given twice");
-        assert_eq!(refused(&["device=a"], true), "watch: --initial needs the names of events");
+        assert_eq!(
+            refused(&["id=x"], false),
+            "watch: there is no 'id'; there is device=DEVICE"
+        );
+        assert_eq!(
+            refused(&["device=a", "device=b"], false),
+            "watch: 'device' is given twice"
+        );
+        assert_eq!(
+            refused(&["device=a"], true),
+            "watch: --initial needs the names of events"
+        );
     }
 }
