@@ -8,6 +8,7 @@ use rustyline::error::ReadlineError;
 use crate::arguments::ArgumentError;
 use crate::introspection::{IntrospectionError, UnknownCommand};
 use crate::shell::LineError;
+use crate::suggestion;
 
 /// A failure, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +20,13 @@ pub enum Failure {
     #[error(transparent)]
     UnknownCommand(#[from] UnknownCommand),
     /// There is no such event.
-    #[error("{0}")]
-    UnknownEvent(String),
+    #[error("the server has no event '{name}'{}", suggestion::question(nearest.as_deref()))]
+    UnknownEvent {
+        /// What it was called.
+        name: String,
+        /// The event that is called most like it.
+        nearest: Option<String>,
+    },
     /// The server does not say what it has.
     #[error(transparent)]
     Introspection(#[from] IntrospectionError),

@@ -9,7 +9,7 @@ use libqmp::{Error, Session};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Dispatches a session's events until it is dropped, or the connection ends.
+/// Dispatches a session's events until it is dropped, or the connection ends. What has come until then is shown.
 #[derive(Debug)]
 pub struct Dispatcher {
     /// Its other end closes when this is dropped.
@@ -32,10 +32,11 @@ impl Dispatcher {
         let (stop, stopped) = UnixStream::pair()?;
         let dispatch = move || {
             let end = loop {
+                let goes_on = wait(&session, &stopped);
                 let dispatched = session.dispatch();
                 lines.try_iter().for_each(&mut show);
                 match dispatched {
-                    Ok(_) if wait(&session, &stopped) => {}
+                    Ok(_) if goes_on => {}
                     Ok(_) => return,
                     Err(error) => break error,
                 }

@@ -27,10 +27,11 @@ pub fn run(client: Client, output: Output) -> Result<Ending, Failure> {
     // That the connection has ended is told by the next line that needs it.
     let dispatcher = Dispatcher::start(client.session().clone(), lines, show, drop)?;
     let ending = perform_lines(&mut interpreter);
+    // First what has come is shown.
+    drop(dispatcher);
     if !matches!(&ending, Err(failure) if failure.is_end()) {
         interpreter.unwatch()?;
     }
-    drop(dispatcher);
     ending
 }
 

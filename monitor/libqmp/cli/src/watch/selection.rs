@@ -1,6 +1,6 @@
 //! Which events.
 
-use libqmp::{AccessorArguments, AnyEvent, Error, Occurrence, RawEvent};
+use libqmp::{AccessorArguments, AnyEvent, Error, ErrorClass, Occurrence, RawEvent};
 use serde_json::Value;
 
 use crate::client::Client;
@@ -92,14 +92,19 @@ impl Selection {
     }
 }
 
-/// An event that there is not is told with the one that may be meant.
+/// An event that there is not is told with the one that may be meant. A server with accessors says that it has no such
+/// command.
 fn explained(client: &Client, name: &str, error: Error) -> Failure {
-    if matches!(error, Error::EventNotFound { .. })
+    let not_found = matches!(error, Error::EventNotFound { .. })
+        || error.class() == Some(&ErrorClass::CommandNotFound);
+    if not_found
         && let Ok(introspection) = client.introspection()
-        && let Some(nearest) = suggestion::nearest(name, introspection.event_names())
+        && introspection.event_type(name).is_none()
     {
-        let question = suggestion::question(Some(nearest));
-        return Failure::UnknownEvent(format!("{error}{question}"));
+        return Failure::UnknownEvent {
+            name: name.to_owned(),
+            nearest: suggestion::nearest(name, introspection.event_names()).map(str::to_owned),
+        };
     }
     error.into()
 }
