@@ -21,6 +21,8 @@
 //! [`Session::any_event`]. Against QEMU, which has no accessors, objects rest on the events that it sends by default.
 
 mod address;
+#[cfg(feature = "tokio")]
+pub mod asynchronous;
 mod connecting;
 mod error;
 mod events;

@@ -101,7 +101,6 @@ impl Session {
     }
 
     /// How to connect otherwise than with [`connect`](Self::connect).
-    #[must_use]
     pub fn options() -> Options {
         Options::default()
     }
@@ -168,6 +167,10 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::Command`] is the server's; the others tell of the connection.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "arguments are mostly written in place"
+    )]
     pub fn execute_raw(&self, command: &str, arguments: Option<Value>) -> Result<Value, Error> {
         self.core
             .execute(Band::In, command, arguments.as_ref(), None)
@@ -178,6 +181,10 @@ impl Session {
     /// # Errors
     ///
     /// As those of [`execute_raw`](Self::execute_raw).
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "arguments are mostly written in place"
+    )]
     pub fn execute_raw_out_of_band(
         &self,
         command: &str,
@@ -317,7 +324,7 @@ impl Core {
         })?;
         let patience = Patience::of(self.timeout);
         let id = self.lock().routes.call(accessor)?;
-        self.send(with_id(request, id), patience)?;
+        self.send(&with_id(request, id), patience)?;
         let answer = self.wait(patience, |routes, waker| routes.answer(id, waker));
         match answer {
             Ok(Some(Ok(Ok(value)))) => Ok(value),
@@ -341,11 +348,11 @@ impl Core {
         let id = self.lock().routes.call_and_forget();
         if let Some(id) = id {
             // Where it fails the connection has ended, and with it what was to be undone.
-            let _ = self.send(with_id(request, id), Patience::None);
+            let _ = self.send(&with_id(request, id), Patience::None);
         }
     }
 
-    fn send(&self, request: String, patience: Patience) -> Result<(), Error> {
+    fn send(&self, request: &str, patience: Patience) -> Result<(), Error> {
         let mut outbox = lock(&self.outbox);
         if let Some(observer) = &self.observer {
             observer(Direction::Sent, request.trim_ascii_end());

@@ -90,7 +90,14 @@ pub(super) fn write_struct(
     out: &mut String,
 ) {
     write_doc(out, documents.doc.as_ref(), &documents.name);
-    let _ = writeln!(out, "#[derive(Clone, Debug, PartialEq, serde::Serialize)]");
+    let default = match members.iter().all(|(_, member)| member.optional) {
+        true => "Default, ",
+        false => "",
+    };
+    let _ = writeln!(
+        out,
+        "#[derive(Clone, Debug, {default}PartialEq, serde::Serialize)]"
+    );
     let _ = writeln!(out, "pub struct {rust_name} {{");
     for (definition, member) in members {
         write_field(schema, &documents.name, definition, member, out);

@@ -95,6 +95,9 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     })
 }
 
+/// What is not built unless somebody asks for it.
+const OPTIONAL: [&str; 2] = ["--features", "libqmp/tokio"];
+
 fn checks(workspace: &Workspace) -> [(&'static str, Command); 5] {
     let with = |arguments: &[&str]| {
         let mut cargo = cargo::command();
@@ -102,6 +105,7 @@ fn checks(workspace: &Workspace) -> [(&'static str, Command); 5] {
         cargo
     };
     let mut documentation = with(&["doc", "--quiet", "--workspace", "--no-deps"]);
+    documentation.args(OPTIONAL);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     let mut guest_formatting = with(&["fmt", "--manifest-path"]);
     guest_formatting.args(["resources/guests/bare/Cargo.toml", "--", "--check"]);
@@ -116,6 +120,8 @@ fn checks(workspace: &Workspace) -> [(&'static str, Command); 5] {
                 "--quiet",
                 "--workspace",
                 "--all-targets",
+                OPTIONAL[0],
+                OPTIONAL[1],
                 "--",
                 "-D",
                 "warnings",
@@ -132,6 +138,7 @@ fn unit_tests() -> [(&'static str, Command); 2] {
         let mut cargo = cargo::command();
         cargo
             .args(["test", "--workspace", "--no-fail-fast"])
+            .args(OPTIONAL)
             .args(arguments);
         cargo
     };

@@ -1,0 +1,238 @@
+//! The task that reads and writes, and what it shares with those who await.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use serde_json::{Value, json};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::error::{Closing, excerpt};
+use crate::lines::Lines;
+use crate::message::{Band, Message, request, with_id};
+use crate::routes::{CallId, Consequence, ObjectId, Routes};
+use crate::session::lock;
+use crate::socket::{Patience, Read, Socket};
+use crate::{Direction, Error, Observer};
+
+use super::descriptor::Watched;
+
+/// What the task is asked to do.
+pub(super) enum Request {
+    /// Send this.
+    Line(String),
+    /// End the connection.
+    Close,
+}
+
+/// What those who await and the task have in common.
+pub(super) struct Shared {
+    address: String,
+    observer: Option<Observer>,
+    routes: Mutex<Routes>,
+}
+
+impl Shared {
+    pub(super) fn new(address: String, observer: Option<Observer>) -> Self {
+        Self {
+            address,
+            observer,
+            routes: Mutex::default(),
+        }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Does something with the routes.
+    pub(super) fn with_routes<T>(&self, what: impl FnOnce(&mut Routes) -> T) -> T {
+        what(&mut lock(&self.routes))
+    }
+
+    /// Begins a call.
+    pub(super) fn call(self: &Arc<Self>, accessor: Option<ObjectId>) -> Result<Call, Error> {
+        let id = self.with_routes(|routes| routes.call(accessor))?;
+        let shared = Arc::clone(self);
+        Ok(Call { shared, id })
+    }
+
+    /// A request that gives a handle back.
+    pub(super) fn put(&self, tag: i64) -> Option<String> {
+        let request = request(Band::In, "put-event", Some(&json!({ "tag": tag }))).ok()?;
+        let id = self.with_routes(Routes::call_and_forget)?;
+        Some(with_id(request, id))
+    }
+
+    pub(super) fn end(&self, why: Closing) {
+        let address = self.address.clone();
+        self.with_routes(|routes| routes.end(Error::Closed { address, why }));
+    }
+
+    /// Brings what has come where it belongs. Returns what has to be sent because of it.
+    fn route(&self, lines: &mut Lines) -> Vec<String> {
+        let mut consequences = Vec::new();
+        while let Some(line) = lines.next() {
+            if let Some(observer) = &self.observer {
+                observer(Direction::Received, &String::from_utf8_lossy(line));
+            }
+            match Message::parse(line) {
+                Ok(message) => {
+                    let consequence = self.with_routes(|routes| routes.receive(message));
+                    if let Some(Consequence::Put(tag)) = consequence {
+                        consequences.extend(self.put(tag));
+                    }
+                }
+                Err(what) => {
+                    let line = excerpt(&String::from_utf8_lossy(line));
+                    self.end(Closing::Protocol(format!("{what}: {line}")));
+                    break;
+                }
+            }
+        }
+        consequences
+    }
+
+    fn has_ended(&self) -> bool {
+        self.with_routes(|routes| routes.ended().is_some())
+    }
+}
+
+/// A call, until its answer is there or nobody awaits it.
+pub(super) struct Call {
+    shared: Arc<Shared>,
+    id: CallId,
+}
+
+impl Call {
+    pub(super) fn id(&self) -> CallId {
+        self.id
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Result<Value, Value>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self
+            .shared
+            .with_routes(|routes| routes.answer(self.id, context.waker()));
+        answer.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.shared.with_routes(|routes| routes.abandon(self.id));
+    }
+}
+
+/// Starts the task. It ends with the connection, or when nobody can request anything any more.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    socket: Socket,
+    lines: Lines,
+) -> Result<UnboundedSender<Request>, Error> {
+    let (sender, requests) = unbounded_channel();
+    let socket = Watched::new(socket).map_err(|error| stopped(shared.address(), error))?;
+    tokio::spawn(async move {
+        // Also when the runtime stops, or an observer panics, nobody is left waiting.
+        let _end = End(Arc::clone(&shared));
+        let task = Task {
+            shared,
+            socket,
+            requests,
+            unsent: Vec::new(),
+            is_last: false,
+        };
+        task.run(lines).await;
+    });
+    Ok(sender)
+}
+
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end(Closing::ByClient);
+    }
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    socket: AsyncFd<Watched>,
+    requests: UnboundedReceiver<Request>,
+    unsent: Vec<u8>,
+    /// Nobody can request anything any more; what was requested is still sent.
+    is_last: bool,
+}
+
+impl Task {
+    async fn run(mut self, mut lines: Lines) {
+        let mut buffer = Socket::buffer();
+        let consequences = self.shared.route(&mut lines);
+        self.add(consequences);
+        while !self.is_over() {
+            tokio::select! {
+                request = self.requests.recv(), if !self.is_last => match request {
+                    Some(Request::Line(line)) => self.add([line]),
+                    Some(Request::Close) => break,
+                    None => self.is_last = true,
+                },
+                guard = self.socket.writable(), if !self.unsent.is_empty() => {
+                    let Ok(mut guard) = guard else { break };
+                    match guard.get_inner().socket().write(&self.unsent, Patience::None) {
+                        Ok(written) => {
+                            self.unsent.drain(..written);
+                            if !self.unsent.is_empty() {
+                                guard.clear_ready();
+                            }
+                        }
+                        // What the server has said before is still read; its end says that it is one.
+                        Err(_) => self.unsent.clear(),
+                    }
+                },
+                guard = self.socket.readable() => {
+                    let Ok(mut guard) = guard else { break };
+                    match guard.get_inner().socket().read(&mut buffer, Patience::None, None) {
+                        Ok(Read::Bytes(length)) => {
+                            if lines.push(&buffer[..length]).is_err() {
+                                let what = "a line without an end".to_owned();
+                                self.shared.end(Closing::Protocol(what));
+                            }
+                            let consequences = self.shared.route(&mut lines);
+                            self.add(consequences);
+                        }
+                        Ok(Read::Nothing | Read::Interrupted) => guard.clear_ready(),
+                        Ok(Read::End) => self.shared.end(Closing::ByServer),
+                        Err(error) => self.shared.end(Closing::Failed(error.into())),
+                    }
+                },
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.has_ended() || self.is_last && self.unsent.is_empty()
+    }
+
+    fn add(&mut self, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            if let Some(observer) = &self.shared.observer {
+                observer(Direction::Sent, line.trim_ascii_end());
+            }
+            self.unsent.extend_from_slice(line.as_bytes());
+        }
+    }
+}
+
+/// What failed of the system, and with it the connection.
+pub(super) fn stopped(address: &str, error: io::Error) -> Error {
+    Error::Closed {
+        address: address.to_owned(),
+        why: Closing::Failed(error.into()),
+    }
+}

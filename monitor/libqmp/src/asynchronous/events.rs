@@ -1,0 +1,168 @@
+//! Events as streams.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use faultvisor_schema::AccessorArguments;
+use futures_core::Stream;
+
+use super::Session;
+use crate::connecting::{Connecting, Step};
+use crate::message::Band;
+use crate::routes::ObjectId;
+use crate::session::{decode, lock};
+use crate::{Error, EventData, Occurrence, RawEvent};
+
+/// A connection to a signal, as [`crate::Events`] is one: as long as this lives, its events arrive here, in their order
+/// and complete. It is a stream, which ends after the error that is the connection's end.
+#[must_use = "dropping it disconnects"]
+pub struct Events<T> {
+    session: Session,
+    object: ObjectId,
+    name: String,
+    is_over: bool,
+    _of: PhantomData<fn() -> T>,
+}
+
+/// Every event of a server, or all of one name, as they are on the wire.
+pub type AnyEvent = Events<RawEvent>;
+
+impl<T> Events<T> {
+    pub(super) async fn connect_to(
+        session: &Session,
+        name: &str,
+        arguments: &AccessorArguments,
+    ) -> Result<Self, Error> {
+        let connecting = Connecting::to(name, arguments, session.has_accessors());
+        Self::perform(session, connecting, name).await
+    }
+
+    pub(super) async fn connect_to_all(session: &Session) -> Result<Self, Error> {
+        let connecting = Connecting::to_all(session.has_accessors());
+        Self::perform(session, connecting, "event").await
+    }
+
+    async fn perform(
+        session: &Session,
+        mut connecting: Connecting,
+        name: &str,
+    ) -> Result<Self, Error> {
+        let core = &session.core;
+        let filter = connecting.filter();
+        let events = Self {
+            session: session.clone(),
+            object: core.shared.with_routes(|routes| routes.object(filter)),
+            name: name.to_owned(),
+            is_over: false,
+            _of: PhantomData,
+        };
+        // What fails or is dropped leaves an object behind that puts back what it got.
+        loop {
+            match connecting.next(core.known_events().as_ref())? {
+                Step::Done => return Ok(events),
+                Step::Ask { command } => {
+                    let answer = session.execute_raw(command, None).await?;
+                    if let Some(names) = connecting.told(answer) {
+                        *lock(&core.known_events) = Some(names);
+                    }
+                }
+                Step::Connect { command, arguments } => {
+                    let object = Some(events.object);
+                    let answer = session.execute(Band::In, &command, Some(&arguments), object);
+                    decode::<i64>(&command, answer.await?)?;
+                }
+            }
+        }
+    }
+}
+
+impl<T: EventData> Events<T> {
+    /// Awaits the next event.
+    ///
+    /// # Errors
+    ///
+    /// The event does not fit its type; the next may. Or the connection is at its end, and no event is left.
+    pub async fn recv(&self) -> Result<Occurrence<T>, Error> {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    /// Awaits the next event, but only so long.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`recv`](Self::recv), and [`Error::TimedOut`].
+    pub async fn recv_timeout(&self, within: Duration) -> Result<Occurrence<T>, Error> {
+        let received = tokio::time::timeout(within, self.recv()).await;
+        received.unwrap_or_else(|_| {
+            Err(Error::TimedOut {
+                awaited: self.name.clone(),
+                within,
+            })
+        })
+    }
+
+    /// Disconnects as dropping does, and awaits that the server says so.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed. The object is gone all the same.
+    pub async fn put(self) -> Result<(), Error> {
+        for tag in self.end() {
+            let arguments = serde_json::json!({ "tag": tag });
+            self.session
+                .execute_raw("put-event", Some(arguments))
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Occurrence<T>, Error>> {
+        let shared = &self.session.core.shared;
+        let event = shared.with_routes(|routes| routes.event(self.object, context.waker()));
+        match event {
+            None => Poll::Pending,
+            Some(raw) => Poll::Ready(raw.and_then(Occurrence::read)),
+        }
+    }
+}
+
+impl<T> Events<T> {
+    fn end(&self) -> Vec<i64> {
+        let shared = &self.session.core.shared;
+        shared.with_routes(|routes| routes.remove(self.object))
+    }
+}
+
+impl<T: EventData> Stream for Events<T> {
+    type Item = Result<Occurrence<T>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let next = self.poll(context);
+        self.is_over = matches!(next, Poll::Ready(Err(Error::Closed { .. })));
+        next.map(Some)
+    }
+}
+
+impl<T> Drop for Events<T> {
+    fn drop(&mut self) {
+        for tag in self.end() {
+            self.session.core.put(tag);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Events<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Events")
+            .field("of", &self.name)
+            .finish_non_exhaustive()
+    }
+}
