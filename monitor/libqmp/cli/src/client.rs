@@ -82,7 +82,7 @@ impl Client {
     pub fn execute(&self, command: &str, words: &[String], band: Band) -> Result<Value, Failure> {
         let wrong = |error| Failure::Argument {
             command: command.to_owned(),
-            error,
+            error: Box::new(error),
         };
         let arguments = match Source::from_words(words).map_err(wrong)? {
             Source::None => None,

@@ -36,7 +36,7 @@ pub enum Failure {
         /// The command.
         command: String,
         /// What does not fit.
-        error: ArgumentError,
+        error: Box<ArgumentError>,
     },
     /// A line that has no end.
     #[error(transparent)]

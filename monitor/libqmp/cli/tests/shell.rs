@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Child;
 
-use support::{Ended, Program, Pty, Relay, Server, io_error, qmp};
+use support::{Ended, PATIENCE, Program, Pty, Relay, Server, io_error, qmp, wait};
 
 fn script(socket: &Path, lines: &str) -> Ended {
     let mut command = qmp(&["shell", "--json", "-s"]);
@@ -77,10 +79,10 @@ fn the_servers_end_ends_a_script() {
     assert_eq!(shell.errors.lines().count(), 1, "{}", shell.errors);
 }
 
-/// A shell on a terminal.
+/// A shell on a terminal, waiting for a line.
 struct Typed {
     pty: Pty,
-    program: std::process::Child,
+    program: Child,
 }
 
 impl Typed {
@@ -97,9 +99,29 @@ impl Typed {
         typed
     }
 
-    fn ended(mut self) -> (Option<i32>, Pty) {
-        let status = self.program.wait().unwrap();
-        (status.code(), self.pty)
+    /// Types a line, and waits until it is answered: a key that is typed while nobody waits for one may be lost.
+    #[track_caller]
+    fn line(&mut self, line: &str, answer: &str) {
+        self.pty.types(line);
+        self.pty.types("\r");
+        self.pty.sees(answer);
+        self.pty.sees("qmp> ");
+    }
+
+    /// Types the end of input, and waits for the program's.
+    #[track_caller]
+    fn leaves(&mut self) {
+        self.pty.types("\x04");
+        assert_eq!(wait(&mut self.program).code(), Some(0));
+        assert!(self.pty.is_cooked());
+    }
+}
+
+impl Drop for Typed {
+    fn drop(&mut self) {
+        // It has ended, or a test has failed.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
     }
 }
 
@@ -109,9 +131,7 @@ fn commands_arguments_and_values_are_completed_and_answers_are_tables() {
     let mut shell = Typed::start(&server);
     shell.pty.types("query-st\t");
     shell.pty.sees("query-status ");
-    shell.pty.types("\r");
-    shell.pty.sees("running  true");
-    shell.pty.sees("qmp> ");
+    shell.line("", "running  true");
     shell.pty.types("block-fault-add dev\t");
     shell.pty.sees("device=");
     shell.pty.types("disk0 acti\t");
@@ -120,21 +140,15 @@ fn commands_arguments_and_values_are_completed_and_answers_are_tables() {
     shell.pty.sees("misdirect");
     shell.pty.types("to\t");
     shell.pty.sees("to-sector=");
-    shell.pty.types("8\r");
-    shell.pty.sees("rule-1");
-    shell.pty.sees("qmp> ");
-    shell.pty.types("\x04");
-    let (status, pty) = shell.ended();
-    assert_eq!(status, Some(0));
-    assert!(pty.is_cooked());
+    shell.line("8", "rule-1");
+    shell.leaves();
 }
 
 #[test]
 fn events_are_shown_as_they_come_and_the_line_that_is_typed_stays() {
     let server = Server::start();
     let mut shell = Typed::start(&server);
-    shell.pty.types("watch BLOCK_IO_ERROR device=disk1\r");
-    shell.pty.sees("qmp> ");
+    shell.line("watch BLOCK_IO_ERROR device=disk1", "\n");
     shell.pty.types("query-sta");
     shell.pty.sees("query-sta");
     server.raise(io_error("disk0", "elsewhere"));
@@ -142,44 +156,38 @@ fn events_are_shown_as_they_come_and_the_line_that_is_typed_stays() {
     shell.pty.sees("BLOCK_IO_ERROR");
     shell.pty.sees("reason=\"No space left\"");
     shell.pty.sees("qmp> query-sta");
-    shell.pty.types("tus\r");
-    shell.pty.sees("running  true");
+    shell.line("tus", "running  true");
     assert!(
         !shell.pty.text().contains("elsewhere"),
         "{}",
         shell.pty.text()
     );
     shell.pty.types("quit-shell\r");
-    assert_eq!(shell.ended().0, Some(0));
+    assert_eq!(wait(&mut shell.program).code(), Some(0));
 }
 
 #[test]
 fn errors_do_not_end_the_shell_and_ctrl_c_drops_a_line() {
     let server = Server::start();
     let mut shell = Typed::start(&server);
-    shell.pty.types("block_resize size=x\r");
-    shell.pty.sees("block_resize: size=x: expected integer");
-    shell.pty.sees("qmp> ");
+    shell.line(
+        "block_resize size=x",
+        "block_resize: size=x: expected integer",
+    );
     shell.pty.types("quit\x03");
+    shell.pty.sees("quit");
     shell.pty.sees("qmp> ");
-    shell.pty.types("query-status\r");
-    shell.pty.sees("running  true");
-    shell.pty.types("\x04");
-    assert_eq!(shell.ended().0, Some(0));
+    shell.line("query-status", "running  true");
+    shell.leaves();
 }
 
 #[test]
 fn lines_are_remembered_in_a_file_that_is_ones_own() {
-    use std::os::unix::fs::PermissionsExt;
     let server = Server::start();
     let mut shell = Typed::start(&server);
-    shell.pty.types("query-status\r");
-    shell.pty.sees("running  true");
-    shell.pty.sees("qmp> ");
-    shell.pty.types(" secret=1\r");
-    shell.pty.sees("qmp> ");
-    shell.pty.types("\x04");
-    assert_eq!(shell.ended().0, Some(0));
+    shell.line("query-status", "running  true");
+    shell.line(" secret=1", "CommandNotFound");
+    shell.leaves();
     let history = server.directory.path().join("qmp/history");
     let kept = std::fs::read_to_string(&history).unwrap();
     assert!(
@@ -190,10 +198,8 @@ fn lines_are_remembered_in_a_file_that_is_ones_own() {
     let mut shell = Typed::start(&server);
     shell.pty.types("\x1b[A");
     shell.pty.sees("query-status");
-    shell.pty.types("\r");
-    shell.pty.sees("running  true");
-    shell.pty.types("\x04");
-    assert_eq!(shell.ended().0, Some(0));
+    shell.line("", "running  true");
+    shell.leaves();
 }
 
 #[test]
@@ -204,7 +210,18 @@ fn the_servers_end_ends_a_shell_that_waits_for_a_key_and_leaves_the_terminal_as_
     shell.pty.sees("half a li");
     server.end();
     shell.pty.sees("is closed: the server closed it");
-    let (status, pty) = shell.ended();
-    assert_eq!(status, Some(1));
-    assert!(pty.is_cooked());
+    assert_eq!(wait(&mut shell.program).code(), Some(1));
+    assert!(shell.pty.is_cooked());
+}
+
+#[test]
+fn the_servers_end_during_a_command_ends_a_shell() {
+    let mut server = Server::start();
+    let mut shell = Typed::start(&server);
+    shell.pty.types("stop\r");
+    let _unanswered = server.stopping.recv_timeout(PATIENCE).unwrap();
+    server.end();
+    shell.pty.sees("is closed: the server closed it");
+    assert_eq!(wait(&mut shell.program).code(), Some(1));
+    assert!(shell.pty.is_cooked());
 }

@@ -11,6 +11,7 @@ mod relay;
 mod scripted;
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use faultvisor_monitor::{ListenAddress, Machine, Monitor, MonitorHandle, Reply};
@@ -21,7 +22,7 @@ use faultvisor_schema::{
 use serde_json::json;
 use tempfile::TempDir;
 
-pub use program::{Ended, Program, qmp};
+pub use program::{Ended, Program, qmp, wait};
 pub use pty::Pty;
 pub use relay::Relay;
 pub use scripted::{GREETING, serve_one};
@@ -30,11 +31,18 @@ pub use scripted::{GREETING, serve_one};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Has disks, and no more.
-struct Disks;
+struct Disks {
+    /// Who hears of a `stop`, which is never answered.
+    stopping: Sender<Reply>,
+}
 
 impl Machine for Disks {
     fn submit(&self, command: MachineCommand, reply: Reply) {
         let name = command.name();
+        if name == "stop" {
+            self.stopping.send(reply).unwrap();
+            return;
+        }
         let answer = match name {
             "query-status" => json!({"running": true, "status": "running"}),
             "query-block" => json!([disk("disk0"), disk("disk1")]),
@@ -68,6 +76,8 @@ fn disk(name: &str) -> serde_json::Value {
 /// A monitor on a unix socket.
 pub struct Server {
     handle: Option<MonitorHandle>,
+    /// What is held here is not answered.
+    pub stopping: Receiver<Reply>,
     path: PathBuf,
     pub directory: TempDir,
 }
@@ -78,8 +88,11 @@ impl Server {
         let path = directory.path().join("qmp.sock");
         let address: ListenAddress = format!("unix:{}", path.display()).parse().unwrap();
         let monitor = Monitor::builder().bind(&[address]).unwrap();
+        let (sender, stopping) = channel();
+        let disks = Disks { stopping: sender };
         Self {
-            handle: Some(monitor.start(Box::new(Disks)).unwrap()),
+            handle: Some(monitor.start(Box::new(disks)).unwrap()),
+            stopping,
             path,
             directory,
         }

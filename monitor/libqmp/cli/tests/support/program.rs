@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -16,6 +16,17 @@ pub fn qmp(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
     command.env_remove("QMP_SOCKET").args(arguments);
     command
+}
+
+/// Waits for a program's end.
+#[track_caller]
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    let patience = Timespec::try_from(PATIENCE).unwrap();
+    let ended = poll(&mut fds, Some(&patience)).unwrap();
+    assert_eq!(ended, 1, "it does not end");
+    child.wait().unwrap()
 }
 
 /// How a program has ended, and what it has said.
@@ -113,22 +124,13 @@ impl Program {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap();
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for its end.
     #[track_caller]
     pub fn ended(mut self) -> Ended {
-        let pidfd = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
-        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        let patience = Timespec::try_from(PATIENCE).unwrap();
-        let count = poll(&mut fds, Some(&patience)).unwrap();
-        assert_eq!(count, 1, "it does not end; it said: {}", self.seen);
-        let status = self.child.wait().unwrap();
+        let status = wait(&mut self.child);
         let mut output = std::mem::take(&mut self.seen);
         output.extend(self.lines.iter());
         Ended {
