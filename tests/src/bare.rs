@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::machine::Machine;
-use crate::qmp::Qmp;
+use crate::client::Client;
 use crate::suite::{Context, Failure};
+use crate::wire::WireClient;
+use faultvisor_harness::Process;
 
 #[path = "../../resources/guests/bare/src/pattern.rs"]
 pub mod pattern;
@@ -99,21 +100,19 @@ impl<'a> Plan<'a> {
 #[derive(Debug)]
 pub struct BareMachine {
     /// The process and its console.
-    pub machine: Machine,
+    pub machine: Process,
     socket: PathBuf,
 }
 
 impl BareMachine {
-    /// A client that has negotiated.
-    pub fn client(&self) -> Result<Qmp, Failure> {
-        let mut client = self.raw_client()?;
-        client.negotiate(SOON)?;
-        Ok(client)
+    /// A client that hears every event.
+    pub fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.socket, SOON)?)
     }
 
-    /// A client that has not even read the greeting.
-    pub fn raw_client(&self) -> Result<Qmp, Failure> {
-        Ok(Qmp::connect_unix(&self.socket, SOON)?)
+    /// A client that has not even read the greeting, and sees the lines.
+    pub fn wire_client(&self) -> Result<WireClient, Failure> {
+        Ok(WireClient::connect_unix(&self.socket, SOON)?)
     }
 
     /// Where the monitor listens.
@@ -124,7 +123,7 @@ impl BareMachine {
     /// Waits for the guest's next report that begins with `word`. One that says that the script is wrong fails.
     pub fn report(&mut self, word: &str) -> Result<Report, Failure> {
         loop {
-            let line = self.machine.wait_for_line("FV ", SOON)?;
+            let line = self.machine.console().wait_for_line("FV ", SOON)?;
             let report = Report::parse(&line.text);
             if report.word == "error" || report.word == "panic" {
                 return Err(Failure::new(line.text));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::guest::INIT_MARKER;
-use crate::machine::{Machine, MachineError};
+use faultvisor_harness::{Error, Process};
 
 /// Longer than any VMM worth measuring takes in the lab.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -22,14 +22,12 @@ const PREFIX: &str = "FV-BOOT ";
 #[derive(Debug, thiserror::Error)]
 pub enum BootTimeError {
     /// A VMM did not get its guest to init.
-    #[error("{name}: {source}; its console ended with: {tail}")]
+    #[error("{name}: {source}")]
     NoInit {
         /// The contender.
         name: String,
         /// Why.
-        source: MachineError,
-        /// The last lines of its console and of its messages.
-        tail: String,
+        source: Error,
     },
     /// The list of contenders cannot be read.
     #[error("not a list of contenders: {0}")]
@@ -142,17 +140,13 @@ pub fn measure(
 fn boot(contender: &Contender, guest_memory_mib: u64) -> Result<Sample, BootTimeError> {
     let mut command = Command::new(&contender.command[0]);
     command.args(&contender.command[1..]);
-    let failed = |source, tail| BootTimeError::NoInit {
+    let failed = |source| BootTimeError::NoInit {
         name: contender.name.clone(),
         source,
-        tail,
     };
-    let mut machine = Machine::spawn(&mut command).map_err(|error| failed(error, String::new()))?;
-    let line = machine.wait_for_line(INIT_MARKER, LIMIT).map_err(|error| {
-        let said =
-            [machine.serial(), machine.messages()].map(|said| said.tail(3).replace('\n', "; "));
-        failed(error, said.join("; "))
-    })?;
+    let mut machine = Process::spawn(&mut command).map_err(failed)?;
+    let line = machine.console().wait_for_line(INIT_MARKER, LIMIT);
+    let line = line.map_err(failed)?;
     let mappings = fs::read_to_string(format!("/proc/{}/smaps", machine.id()))?;
     Ok(Sample {
         name: contender.name.clone(),

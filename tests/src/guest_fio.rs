@@ -13,9 +13,9 @@ use crate::artifact::ArtifactError;
 use crate::boot_time::Contender;
 use crate::cpu_time::Snapshot;
 use crate::guest::{EXIT_MARKER, Ending, GuestImages, Script, Tools};
-use crate::machine::{Machine, MachineError};
 use crate::packages;
 use crate::tool::{self, ToolError};
+use faultvisor_harness::{Error, Process, command_line};
 
 /// What the guest says before a job, and before fio's result.
 const JOB_MARKER: &str = "FV-JOB ";
@@ -32,14 +32,12 @@ const LIMIT: Duration = Duration::from_secs(240);
 #[derive(Debug, thiserror::Error)]
 pub enum GuestFioError {
     /// A VMM's guest did not get that far.
-    #[error("{name}: {source}; its console ended with: {tail}")]
+    #[error("{name}: {source}")]
     NoResult {
         /// The contender.
         name: String,
         /// Why.
-        source: MachineError,
-        /// The last lines of its console and of its messages.
-        tail: String,
+        source: Error,
     },
     /// fio said something else.
     #[error("{name}: no result of fio: {line}")]
@@ -122,7 +120,10 @@ pub fn initramfs(
     let fio = Path::new(fio.get_program());
     let mut script = String::new();
     for (name, options) in jobs {
-        let words: Vec<String> = options.iter().map(|word| tool::quoted(word)).collect();
+        let words: Vec<String> = options
+            .iter()
+            .map(|word| command_line::quoted(word))
+            .collect();
         // Writing to a string cannot fail.
         let _ = writeln!(
             script,
@@ -154,19 +155,15 @@ pub fn measure(
 fn run(contender: &Contender, to: &mut dyn Write) -> Result<(), GuestFioError> {
     let mut command = Command::new(&contender.command[0]);
     command.args(&contender.command[1..]);
-    let failed = |source, tail| GuestFioError::NoResult {
+    let failed = |source| GuestFioError::NoResult {
         name: contender.name.clone(),
         source,
-        tail,
     };
-    let mut machine = Machine::spawn(&mut command).map_err(|error| failed(error, String::new()))?;
+    let mut machine = Process::spawn(&mut command).map_err(failed)?;
     let mut job = None;
     loop {
-        let line = machine.wait_for_line(ANY_MARKER, LIMIT);
-        let line = line.map_err(|error| {
-            let said = [machine.serial(), machine.messages()].map(|said| said.tail(3));
-            failed(error, said.join("; "))
-        })?;
+        let line = machine.console().wait_for_line(ANY_MARKER, LIMIT);
+        let line = line.map_err(failed)?;
         let after = |marker| line.text.split_once(marker).map(|(_, rest)| rest.trim());
         if let Some(name) = after(JOB_MARKER) {
             job = Some((name.to_owned(), Snapshot::of(machine.id())?));

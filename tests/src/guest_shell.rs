@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::guest::{INIT_MARKER, Script};
-use crate::machine::{Machine, MachineError};
-use crate::transcript::Line;
+use faultvisor_harness::transcript::Line;
+use faultvisor_harness::{Error, Process};
 
 /// The shell's script.
 const SHELL: &str = include_str!("guest/shell.sh");
@@ -38,7 +38,7 @@ pub enum ShellError {
         command: String,
         /// What the machine did instead.
         #[source]
-        source: MachineError,
+        source: Error,
     },
     /// The command failed.
     #[error("the guest's '{command}' ended with {status}: {output}")]
@@ -77,7 +77,7 @@ pub struct Outcome {
 /// A guest whose shell takes commands.
 #[derive(Debug)]
 pub struct GuestShell {
-    machine: Machine,
+    machine: Process,
     /// The command that is being carried out.
     command: String,
     /// How long it may take.
@@ -106,7 +106,7 @@ pub fn boot_arguments<'a>(
 
 impl GuestShell {
     /// A machine whose guest, with [`script`] in its initramfs, is on its way.
-    pub fn new(machine: Machine) -> Self {
+    pub fn new(machine: Process) -> Self {
         Self {
             machine,
             command: String::new(),
@@ -120,31 +120,39 @@ impl GuestShell {
     }
 
     /// Waits until the guest's init has started and its shell takes commands.
-    pub fn wait(&mut self) -> Result<(), MachineError> {
-        self.machine.wait_for_line(INIT_MARKER, PATIENCE)?;
+    pub fn wait(&mut self) -> Result<(), Error> {
+        self.machine
+            .console()
+            .wait_for_line(INIT_MARKER, PATIENCE)?;
         self.wait_for_shell()
     }
 
     /// Waits until the shell takes commands, of a guest whose init has started.
-    pub fn wait_for_shell(&mut self) -> Result<(), MachineError> {
-        self.machine.wait_for_line(SHELL_MARKER, PATIENCE).map(drop)
+    pub fn wait_for_shell(&mut self) -> Result<(), Error> {
+        self.machine
+            .console()
+            .wait_for_line(SHELL_MARKER, PATIENCE)
+            .map(drop)
     }
 
     /// Has the guest begin with a command, and does not wait for it.
     pub fn begin(&mut self, command: &str) -> Result<(), ShellError> {
         command.clone_into(&mut self.command);
-        let typed = self.machine.type_text(&format!("{command}\n"));
+        let typed = self.machine.console().type_text(&format!("{command}\n"));
         typed.map_err(|source| self.no_answer(source))
     }
 
-    fn no_answer(&self, source: MachineError) -> ShellError {
+    fn no_answer(&self, source: Error) -> ShellError {
         let command = self.command.clone();
         ShellError::NoAnswer { command, source }
     }
 
     /// Waits for the end of what was begun.
     pub fn finish(&mut self) -> Result<Answer, ShellError> {
-        let answer = self.machine.read_until(STATUS_MARKER, self.patience);
+        let answer = self
+            .machine
+            .console()
+            .read_until(STATUS_MARKER, self.patience);
         let mut lines = answer.map_err(|source| self.no_answer(source))?;
         let last = lines.pop();
         let at = last.as_ref().map_or_else(Instant::now, |line| line.at);
@@ -165,7 +173,7 @@ impl GuestShell {
 
     /// Waits for the end of what was begun, or until the guest starts again.
     pub fn finish_or_restart(&mut self) -> Result<Outcome, ShellError> {
-        let answer = self.machine.read_until(ANY_MARKER, self.patience);
+        let answer = self.machine.console().read_until(ANY_MARKER, self.patience);
         let mut lines = answer.map_err(|source| self.no_answer(source))?;
         // What stands before a marker in its line was to be a longer one.
         let marker = lines.pop();
@@ -213,12 +221,12 @@ impl GuestShell {
     }
 
     /// Waits until the VMM has ended with this exit status.
-    pub fn expect_exit(&mut self, status: i32) -> Result<(), MachineError> {
+    pub fn expect_exit(&mut self, status: i32) -> Result<(), Error> {
         self.machine.expect_exit(status, PATIENCE)
     }
 
     /// The machine.
-    pub fn machine(&mut self) -> &mut Machine {
+    pub fn machine(&mut self) -> &mut Process {
         &mut self.machine
     }
 }
@@ -234,7 +242,7 @@ mod tests {
             .replace("exec 3< /dev/console", "exec 3<&0")
             .replace("stty -echo <&3", "echo FV-INIT");
         command.args(["-c", &shell]);
-        let mut guest = GuestShell::new(Machine::spawn(&mut command).unwrap());
+        let mut guest = GuestShell::new(Process::spawn(&mut command).unwrap());
         guest.wait().unwrap();
         assert_eq!(guest.run("echo one; echo two").unwrap(), "one\ntwo");
         assert_eq!(guest.run("printf half").unwrap(), "half");
@@ -252,7 +260,7 @@ mod tests {
         };
         let script = "echo FV-INIT; echo FV-SHELL; read -r line; echo one; printf tw; echo FV-INIT; echo FV-SHELL; \
                       read -r line; echo two; echo FV-STATUS 3";
-        let machine = Machine::spawn(Command::new("sh").args(["-c", script])).unwrap();
+        let machine = Process::spawn(Command::new("sh").args(["-c", script])).unwrap();
         let mut guest = GuestShell::new(machine);
         guest.wait().unwrap();
         guest.begin("first").unwrap();

@@ -1,13 +1,14 @@
 //! The test harness: what the end-to-end tests, the benchmarks and `cargo xtask` are made of.
 //!
 //! From the bottom up: [`packages`], [`kernel`] and [`initramfs`] make the images that [`guest`] and [`lab`] keep under
-//! `target/`; [`host`] says whether this machine can run Linux guests itself or needs the lab; [`machine`], [`qmp`] and
-//! [`guest_shell`] drive one VMM and the guest in it; [`suite`] is how an end-to-end test is written, run and reported.
+//! `target/`; [`host`] says whether this machine can run Linux guests itself or needs the lab; [`client`] and [`guest_shell`]
+//! drive one VMM and the guest in it, whose process is the business of [`faultvisor_harness`]; [`suite`] is how an
+//! end-to-end test is written, run and reported.
 
 pub mod artifact;
 pub mod bare;
 pub mod boot_time;
-pub mod child;
+pub mod client;
 pub mod cpu_time;
 pub mod guest;
 pub mod guest_fio;
@@ -16,13 +17,11 @@ pub mod host;
 pub mod initramfs;
 pub mod kernel;
 pub mod lab;
-pub mod machine;
 pub mod microvm;
 pub mod packages;
-pub mod qmp;
 pub mod stock_kernel;
 pub mod suite;
 pub mod tool;
-pub mod transcript;
 mod userland;
+pub mod wire;
 pub mod workspace;

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use faultvisor_harness::command_line;
+
 /// Why a tool did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
@@ -65,7 +67,7 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>, ToolError> {
         .collect();
     let tail = lines.len().saturating_sub(5);
     Err(ToolError::Failed {
-        command: command_line(command),
+        command: command_line::typed(command),
         status: output.status,
         message: lines[tail..].join("; "),
     })
@@ -74,26 +76,6 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>, ToolError> {
 /// Runs a command to its end; what it writes is shown only if it fails.
 pub fn run(command: &mut Command) -> Result<(), ToolError> {
     output(command).map(drop)
-}
-
-/// A command as one would type it.
-pub fn command_line(command: &Command) -> String {
-    let mut line = command_name(command.get_program());
-    for argument in command.get_args() {
-        line.push(' ');
-        line.push_str(&quoted(&argument.to_string_lossy()));
-    }
-    line
-}
-
-/// A word as a shell would need it quoted.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 fn command_name(program: &OsStr) -> String {
@@ -126,15 +108,5 @@ mod tests {
             command("no-such-tool-here").unwrap_err().to_string(),
             "'no-such-tool-here' is not installed"
         );
-    }
-
-    #[test]
-    fn words_are_quoted_as_a_shell_needs_it() {
-        assert_eq!(
-            quoted("file=disk.img,format=raw"),
-            "file=disk.img,format=raw"
-        );
-        assert_eq!(quoted("console=ttyS0 quiet"), "'console=ttyS0 quiet'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

@@ -486,14 +486,16 @@ impl Core {
         for _ in 0..MOST_READS {
             let mut state = self.lock();
             if state.leads || state.routes.ended().is_some() {
-                return;
+                break;
             }
             state.leads = true;
             drop(state);
             if self.lead(Patience::None) == Came::Nothing {
-                return;
+                break;
             }
         }
+        // Who came meanwhile has left the lead to this thread.
+        self.lock().hand_on();
     }
 
     fn dispatch(&self) -> Result<usize, Error> {

@@ -84,7 +84,7 @@ fn several_handlers_need_one_handle_and_hear_what_came_before_them() {
     let handler = |name: &'static str| {
         let heard = heard.clone();
         move |error: &libqmp::Occurrence<libqmp::BlockIoError>| {
-            heard.send((name, number(error))).unwrap()
+            heard.send((name, number(error))).unwrap();
         }
     };
     let first = errors.connect(handler("first")).unwrap();
@@ -284,7 +284,7 @@ fn losses_are_told_by_the_next_event() {
         server.say("{\"event\": \"EVENTS_LOST\", \"data\": {\"event\": \"STOP\", \"count\": 3}, \"tag\": 5}\r\n");
         server.say("{\"event\": \"EVENTS_LOST\", \"data\": {\"event\": \"STOP\", \"count\": 4}, \"tag\": 5}\r\n");
         server.say(&stop.replace("5}", "6}"));
-        server.say(&stop);
+        server.say(stop);
         server.hear()
     });
     let session = options().connect(&address).unwrap();

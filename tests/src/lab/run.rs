@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::{Images, Payload};
 use crate::artifact::ArtifactError;
-use crate::child::Guarded;
 use crate::tool::{self, ToolError};
-use crate::transcript::{NoLine, Transcript};
+use faultvisor_harness::child::Guarded;
+use faultvisor_harness::transcript::{NoLine, Transcript};
 
 /// Where the lab mounts a disk of its own.
 pub const SCRATCH: &str = "/scratch";
@@ -112,7 +112,7 @@ impl Images {
             let line = match console.line(index, deadline) {
                 Ok(line) => line,
                 Err(NoLine::Ended) => break,
-                Err(NoLine::TimedOut) => {
+                Err(NoLine::TimedOut | NoLine::Forgotten) => {
                     process.kill()?;
                     return Err(RunError::TimedOut {
                         limit: settings.limit,

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Failure, Size};
 use crate::guest::{GuestImages, Script};
-use crate::machine::Machine;
-use crate::transcript::Transcript;
+use faultvisor_harness::Process;
+use faultvisor_harness::transcript::Transcript;
 
 /// What the lines with a test's figures start with.
 pub(super) const NOTE: &str = "FV-NOTE ";
@@ -24,6 +24,8 @@ pub struct Place {
     pub bare_guest: PathBuf,
     /// A Python that has qemu.qmp, where there is one.
     pub python: Option<PathBuf>,
+    /// The directory of the examples that have been built, where there are any.
+    pub examples: Option<PathBuf>,
     /// Where images of large disks may lie: on a file system with direct I/O, which the one of scratch directories may
     /// not have.
     pub disks: Option<PathBuf>,
@@ -76,6 +78,13 @@ impl Context {
         self.place.python.as_deref()
     }
 
+    /// An example of resources/examples, by the name that it was built under. The test is skipped where it was not.
+    pub fn example(&self, name: &str) -> Result<PathBuf, Failure> {
+        let built = self.place.examples.as_ref().map(|path| path.join(name));
+        let built = built.filter(|path| path.exists());
+        built.ok_or_else(|| Failure::skip(format!("the example '{name}' was not built")))
+    }
+
     /// A directory of the test's own, on a short path, so that sockets fit in it.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
@@ -117,8 +126,8 @@ impl Context {
     }
 
     /// Starts a VMM.
-    pub fn start(&self, command: &mut Command) -> Result<Machine, Failure> {
-        let machine = Machine::spawn(command)?;
+    pub fn start(&self, command: &mut Command) -> Result<Process, Failure> {
+        let machine = Process::spawn(command)?;
         self.logs.add(&machine);
         Ok(machine)
     }
@@ -134,7 +143,7 @@ impl Context {
 pub(super) struct Logs(Arc<Mutex<Vec<(String, Transcript)>>>);
 
 impl Logs {
-    fn add(&self, machine: &Machine) {
+    fn add(&self, machine: &Process) {
         let mut transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = transcripts.len() / 2 + 1;
         transcripts.push((

@@ -44,12 +44,12 @@ pub fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Machine;
+    use faultvisor_harness::Process;
     use std::process::Command;
 
     #[test]
     fn a_failure_tells_the_errors_under_an_error() {
-        let error = Machine::spawn(&mut Command::new("/no/such/program")).unwrap_err();
+        let error = Process::spawn(&mut Command::new("/no/such/program")).unwrap_err();
         let Failure::Failed(why) = Failure::from(error) else {
             panic!()
         };

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::context::{Logs, NOTE};
 use super::failure::chain;
 use super::{Context, Failure, Needs, Outcome, Place, Record, Size, Test, TestResult};
-use crate::child::Guarded;
 use crate::host::Kvm;
-use crate::transcript::Transcript;
+use faultvisor_harness::child::Guarded;
+use faultvisor_harness::transcript::Transcript;
 
 /// The exit status of a test's process, beside 0.
 const FAILED: u8 = 1;

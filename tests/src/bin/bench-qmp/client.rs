@@ -5,12 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use faultvisor_tests::qmp;
+use faultvisor_tests::wire;
 
 use crate::Measured;
 
 /// How long anything may take before a measurement is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const BUFFER_SIZE: usize = 256 * 1024;
 
 /// A connection and what was read of it.
@@ -24,7 +24,7 @@ impl Client {
     /// Connects, trying until somebody listens there.
     pub fn connect(path: &Path) -> Measured<Self> {
         let address = path.display().to_string();
-        let stream = qmp::connect(&address, PATIENCE, || UnixStream::connect(path))?;
+        let stream = wire::connect(&address, PATIENCE, || UnixStream::connect(path))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             reader: BufReader::with_capacity(BUFFER_SIZE, stream.try_clone()?),

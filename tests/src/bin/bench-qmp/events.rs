@@ -10,7 +10,9 @@ use crate::requests::{echo_round_trip, microseconds};
 use crate::sample::{Moment, Samples};
 use crate::table::{Row, Table};
 
-const ACCESSOR: &str = "get-block-io-error-event";
+/// What connects to the host's signal.
+/// What connects to the signal of a host.
+pub const ACCESSOR: &str = "get-block-io-error-event";
 const WARM_UP: u64 = 200;
 const CONNECTIONS: usize = 10_000;
 /// How many accessors are sent at once.
@@ -18,15 +20,22 @@ const WINDOW: usize = 200;
 /// What an event may take beside one way of the echo.
 const OVERHEAD: Duration = Duration::from_micros(20);
 
-/// The number of an event and when it was raised, as the host has written it.
+/// The number of an event and when it was raised, as the host has written them into its line.
 pub fn reason(line: &[u8]) -> Measured<(u64, Moment)> {
     const MEMBER: &str = "\"reason\": \"";
     let text = std::str::from_utf8(line)?;
-    let found = || -> Option<(&str, &str)> {
+    let found = || -> Option<&str> {
         let reason = &text[text.find(MEMBER)? + MEMBER.len()..];
-        reason[..reason.find('"')?].split_once(' ')
+        Some(&reason[..reason.find('"')?])
     };
-    let (number, moment) = found().ok_or_else(|| format!("no event of the host: {text}"))?;
+    let reason = found().ok_or_else(|| format!("no event of the host: {text}"))?;
+    number_and_moment(reason)
+}
+
+/// The number of an event and when it was raised, as its reason says them.
+pub fn number_and_moment(reason: &str) -> Measured<(u64, Moment)> {
+    let parts = reason.split_once(' ');
+    let (number, moment) = parts.ok_or_else(|| format!("no reason of the host's: {reason}"))?;
     Ok((number.parse()?, moment.parse()?))
 }
 

@@ -12,6 +12,7 @@ mod requests;
 mod sample;
 mod sessions;
 mod table;
+mod typed;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -73,6 +74,8 @@ enum Measure {
     Requests,
     /// From a device that raises an event to the client.
     Events,
+    /// What the typed client costs beside one that only looks at lines.
+    Typed,
     /// Ten thousand connections on one signal.
     Connections,
     /// Sixty-four sessions that all hear a hundred thousand events.
@@ -119,6 +122,9 @@ fn measure(options: &Options) -> Measured<Table> {
     }
     if has(Measure::Events) {
         events::latency(&apart, options.runs, &mut table)?;
+    }
+    if has(Measure::Typed) {
+        typed::beside_raw(options, &apart, &mut table)?;
     }
     if has(Measure::Connections) {
         events::on_many_connections(&apart, &mut table)?;

@@ -7,11 +7,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
-use faultvisor_tests::child::Guarded;
+use faultvisor_harness::child::Guarded;
+use libqmp::Session;
 use tempfile::TempDir;
 
 use crate::Measured;
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::cpus::Cpus;
 
 /// A process that listens on a unix socket. Dropping it kills it.
@@ -71,6 +72,12 @@ impl Peer {
         let mut client = self.connect()?;
         client.negotiate()?;
         Ok(client)
+    }
+
+    /// A session of the typed client.
+    pub fn session(&self) -> Measured<Session> {
+        let address = format!("unix:{}", self.socket.display());
+        Ok(Session::options().within(PATIENCE).connect(&address)?)
     }
 
     /// Has the host raise `count` events with numbers from `first` on.

@@ -27,7 +27,8 @@ pub fn echo_round_trip(echo: &mut Client, runs: usize, samples: &mut Samples) ->
     Ok(())
 }
 
-fn round_trip(client: &mut Client, runs: usize, samples: &mut Samples) -> Measured {
+/// Measures so many round trips of `query-status`.
+pub fn round_trip(client: &mut Client, runs: usize, samples: &mut Samples) -> Measured {
     let request = request("query-status");
     for _ in 0..runs {
         let started = Instant::now();

@@ -25,7 +25,7 @@ fn a_bzimage_boots_to_init_and_shuts_down_cleanly(context: &Context) -> Result<(
 fn boots_and_shuts_down(context: &Context, kernel: &Path) -> Result<(), Failure> {
     let mut command = linux::command_for(context, kernel, &guest_shell::script())?;
     command.args(["--name", "a guest"]);
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     // It is the guest that was asked for, on the machine that was asked for.
     let command_line = guest.run("cat /proc/cmdline")?;
     check!(

@@ -3,8 +3,8 @@
 use faultvisor_tests::suite::Test;
 
 use crate::{
-    bare, block, boot, console, disk, faults, features, life_cycle, place, read_error, write_error,
-    wrong_use,
+    bare, block, boot, console, disk, examples, faults, features, life_cycle, place, read_error,
+    write_error, wrong_use,
 };
 
 /// The tests, in the order in which they run.
@@ -47,6 +47,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::terminal::TESTS,
     bare::clients::TESTS,
     bare::sockets::TESTS,
+    examples::WITH_KVM,
     place::TESTS,
     boot::TESTS,
     console::TESTS,
@@ -56,6 +57,7 @@ pub const TESTS: &[&[Test]] = &[
     write_error::TESTS,
     read_error::TESTS,
     faults::errors::TESTS,
+    examples::WITH_LINUX,
     faults::time::TESTS,
     faults::data::TESTS,
     block::fio::TESTS,

@@ -12,13 +12,13 @@ pub const TESTS: &[Test] = tests![
 
 fn long_lines_arrive_whole_in_both_directions(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     // From less than the UART's FIFO to almost what a terminal takes as a line, in pieces of a driver's and around them.
     for length in [1, 63, 64, 65, 255, 256, 257, 319, 320, 321, 4000] {
         let word: String = ('a'..='z').cycle().take(length).collect();
         check_eq!(guest.run(&format!("echo {word}"))?, word);
     }
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }

@@ -5,14 +5,15 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::ValueEnum;
+use faultvisor_harness::Process;
 use faultvisor_tests::guest_shell::{self, GuestShell, PATIENCE};
-use faultvisor_tests::machine::Machine;
-use faultvisor_tests::qmp::{Qmp, Speaker};
 use faultvisor_tests::suite::{Failure, Place};
 use faultvisor_tests::{check, check_eq};
-use serde_json::{Value, json};
+use libqmp::{BlockErrorAction, Direction, RunState, Session};
 
 use crate::linux;
 use crate::space::{SmallFileSystem, limit_file_size};
@@ -63,11 +64,10 @@ pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
     let kernel = place.guest.vmlinux();
     guest_shell::boot_arguments(&mut command, &kernel, &initramfs, &monitor);
     command.args(["-m", guest_shell::MEMORY, "--drive", &drive]);
-    let mut guest = GuestShell::new(Machine::spawn(&mut command)?);
+    let mut guest = GuestShell::new(Process::spawn(&mut command)?);
     space.restrict(guest.machine().id())?;
-    let mut client = Qmp::connect_unix(&monitor, PATIENCE)?;
-    client.observe(Box::new(show));
-    client.negotiate(PATIENCE)?;
+    let further = Arc::new(AtomicUsize::new(0));
+    let session = connect(&monitor, Arc::clone(&further))?;
     guest.wait()?;
     let started = guest.machine().started();
     say(&format!(
@@ -76,36 +76,27 @@ pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
         guest.run("uname -r")?
     ));
 
-    let tag = client.execute("get-block-io-error-event", None, PATIENCE)?;
+    let errors = session.get_block_io_error_event()?;
+    let stops = session.get_stop_event()?;
     fill(&mut guest)?;
-    let mut events = events_until(&mut client, "STOP")?;
-    // A default event may come later than the machine's stop: they are rate-limited.
-    while !has_error(&events, Some(&tag)) || !has_error(&events, None) {
-        events.push(client.next_event(PATIENCE)?);
-    }
-    for event in events
-        .iter()
-        .filter(|event| event["event"] == "BLOCK_IO_ERROR")
-    {
-        check_eq!(event["data"]["action"], "stop");
-        check_eq!(event["data"]["nospace"], shortage == Shortage::FileSystem);
-    }
-    let status = client.execute("query-status", None, PATIENCE)?;
-    check_eq!(status["status"], "io-error");
+    let error = errors.recv_timeout(PATIENCE)?;
+    check_eq!(error.action, BlockErrorAction::Stop);
+    check_eq!(error.nospace, Some(shortage == Shortage::FileSystem));
+    stops.recv_timeout(PATIENCE)?;
+    check_eq!(session.query_status()?.status, RunState::IoError);
 
     space.grow(guest.machine().id())?;
     say(space_is_made);
-    client.execute("cont", None, PATIENCE)?;
+    session.cont()?;
     guest.succeed()?;
-    let status = client.execute("query-status", None, PATIENCE)?;
-    check_eq!(status["status"], "running");
+    check_eq!(session.query_status()?.status, RunState::Running);
     compare(&image, &pattern)?;
     say(&format!(
         "The guest's write is complete; it has noticed nothing. The image holds all {DISK_MIB} MiB, byte for byte."
     ));
 
-    client.execute("put-event", Some(json!({ "tag": tag })), PATIENCE)?;
-    client.take_events();
+    errors.put()?;
+    further.store(0, Ordering::Relaxed);
     File::options()
         .write(true)
         .open(&image)?
@@ -116,15 +107,23 @@ pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
     let failed = guest.attempt(read)?;
     check!(failed.status != 0, "the guest read what is not there");
     guest_says(failed.output.lines().next().unwrap_or_default());
-    let mut events = vec![client.next_event(PATIENCE)?];
-    client.execute("quit", None, PATIENCE)?;
-    events.extend(events_until(&mut client, "SHUTDOWN")?);
-    check!(has_error(&events, None), "the error was not told");
-    let tagged = events.iter().find(|event| event.get("tag").is_some());
-    check!(tagged.is_none(), "{tagged:?} after put-event");
+    // What was raised until then comes before the answer.
+    session.quit()?;
+    check_eq!(further.load(Ordering::Relaxed), 0);
     guest.expect_exit(0)?;
-    say("The further error came without a tag, and only so. The machine has ended with status 0.");
+    say("The further error was told to nobody any more. The machine has ended with status 0.");
     Ok(())
+}
+
+/// Connects a client whose lines are shown, and whose errors are counted.
+fn connect(monitor: &Path, errors: Arc<AtomicUsize>) -> Result<Session, Failure> {
+    let options = Session::options().within(PATIENCE).timeout(PATIENCE);
+    let options = options.observe(move |direction, line| {
+        show(direction, line);
+        let is_error = direction == Direction::Received && line.contains("BLOCK_IO_ERROR");
+        errors.fetch_add(usize::from(is_error), Ordering::Relaxed);
+    });
+    Ok(options.connect(&format!("unix:{}", monitor.display()))?)
 }
 
 /// Has the guest begin to fill its disk.
@@ -193,25 +192,6 @@ impl Space {
     }
 }
 
-/// The events up to the next of this name.
-fn events_until(client: &mut Qmp, name: &str) -> Result<Vec<Value>, Failure> {
-    let mut events = Vec::new();
-    loop {
-        let event = client.next_event(PATIENCE)?;
-        let is_last = event["event"] == name;
-        events.push(event);
-        if is_last {
-            return Ok(events);
-        }
-    }
-}
-
-fn has_error(events: &[Value], tag: Option<&Value>) -> bool {
-    events
-        .iter()
-        .any(|event| event["event"] == "BLOCK_IO_ERROR" && event.get("tag") == tag)
-}
-
 /// Fails unless the image holds the pattern, repeated to the disk's end.
 fn compare(image: &Path, pattern: &[u8]) -> Result<(), Failure> {
     let mut file = File::open(image)?;
@@ -237,11 +217,11 @@ fn guest_says(text: &str) {
     write_wrapped("   guest: ", text);
 }
 
-fn show(speaker: Speaker, line: &str) {
+fn show(direction: Direction, line: &str) {
     write_wrapped(
-        match speaker {
-            Speaker::Client => "-> ",
-            Speaker::Server => "<- ",
+        match direction {
+            Direction::Sent => "-> ",
+            Direction::Received => "<- ",
         },
         line,
     );

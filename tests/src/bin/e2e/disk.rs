@@ -36,7 +36,7 @@ fn two_disks_read_at_once_have_the_bytes_of_their_images(context: &Context) -> R
         &images[1],
         "format=raw,id=two,serial=a-serial-of-20-bytes",
     );
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     guest.run("sha256sum /dev/vda > /tmp/a & sha256sum /dev/vdb > /tmp/b; wait")?;
     for ((image, disk), serial) in images
         .iter()
@@ -52,7 +52,7 @@ fn two_disks_read_at_once_have_the_bytes_of_their_images(context: &Context) -> R
         let sectors = guest.run(&format!("cat /sys/block/vd{disk}/size"))?;
         check_eq!(sectors, (fs::metadata(image)?.len() / 512).to_string());
     }
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -92,7 +92,7 @@ fn a_read_only_disk_refuses_writes(context: &Context) -> Result<(), Failure> {
     fs::write(&image, &contents)?;
     let mut command = linux::command(context)?;
     add_disk(&mut command, &image, "format=raw,id=disk0,readonly=on");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     check_eq!(guest.run("cat /sys/block/vda/ro")?, "1");
     let seen = guest.run("sha256sum /dev/vda")?;
     check_eq!(first_word(&seen), linux::sha256(&image)?);
@@ -105,7 +105,7 @@ fn a_read_only_disk_refuses_writes(context: &Context) -> Result<(), Failure> {
     check!(refused.status != 0, "a write succeeds: {}", refused.output);
     let disks = client.execute("query-block")?;
     check_eq!(disks[0]["inserted"]["ro"], true);
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     check_eq!(fs::metadata(&image)?.len(), contents.len() as u64);
     linux::check_bytes(&image, 0, &contents)
@@ -157,7 +157,7 @@ fn a_guest_that_is_stopped_and_continued_while_it_writes_loses_nothing(
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     // Several writers, so that there is always something in flight; each writes place after place, round and round.
     guest.run(&format!(
         "write() {{ n=0; while [ ! -e /tmp/enough ]; do \
@@ -167,9 +167,9 @@ fn a_guest_that_is_stopped_and_continued_while_it_writes_loses_nothing(
         WRITERS - 1
     ))?;
     for _ in 0..STOPS {
-        client.execute("stop")?;
+        client.stop()?;
         client.expect("STOP")?;
-        client.execute("cont")?;
+        client.cont()?;
         client.expect("RESUME")?;
     }
     guest.run("touch /tmp/enough; wait; [ ! -e /tmp/failed ]")?;

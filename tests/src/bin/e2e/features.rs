@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
 const MIB: u64 = 1 << 20;
 
 /// Gives a disk another size.
-fn resize(client: &mut Client, bytes: u64) -> Result<(), Failure> {
+fn resize(client: &Client, bytes: u64) -> Result<(), Failure> {
     let arguments = json!({ "device": "disk0", "size": bytes });
     client.execute_with("block_resize", arguments)?;
     let disks = client.execute("query-block")?;
@@ -40,20 +40,20 @@ fn a_running_guest_sees_its_disks_new_size(context: &Context) -> Result<(), Fail
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     let wait_for = |mebibytes: u64| {
         let sectors = mebibytes * 2048;
         format!("until [ $(cat /sys/block/vda/size) = {sectors} ]; do sleep 0.1; done")
     };
     guest.run(&wait_for(4))?;
-    resize(&mut client, 8 * MIB)?;
+    resize(&client, 8 * MIB)?;
     guest.run(&wait_for(8))?;
     let told = guest.run("dmesg | grep 'vda. new size'")?;
     check!(told.contains("16384 512-byte logical blocks"), "{told}");
     // What is new is zero, and can be written.
     guest.run("cmp -n 1048576 /dev/zero /dev/vda 0 7340032")?;
     guest.run("dd if=/test/data of=/dev/vda bs=64k seek=127 oflag=direct conv=notrunc")?;
-    resize(&mut client, 6 * MIB)?;
+    resize(&client, 6 * MIB)?;
     guest.run(&wait_for(6))?;
     let refused = guest.attempt("dd if=/test/data of=/dev/vda bs=64k seek=96 oflag=direct")?;
     check!(refused.status != 0, "a write past the end succeeds");
@@ -75,8 +75,8 @@ fn a_guest_switches_its_disks_write_cache(context: &Context) -> Result<(), Failu
         &other(context)?,
         "format=raw,id=disk1,cache=writethrough",
     );
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
-    let mut check = |guest: &mut guest_shell::GuestShell, disk: usize, cache: &str| {
+    let (mut guest, client) = linux::boot(context, &mut command)?;
+    let check = |guest: &mut guest_shell::GuestShell, disk: usize, cache: &str| {
         let letter = ["a", "b"][disk];
         for file in ["cache_type", "queue/write_cache"] {
             let seen = guest.run(&format!("cat /sys/block/vd{letter}/{file}"))?;
@@ -122,7 +122,7 @@ fn a_guest_has_a_queue_for_each_processor_and_sees_the_disks_blocks(
         &other(context)?,
         "format=raw,id=disk1,discard=off",
     );
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     let mut read = |file: &str| guest.run(&format!("cat /sys/block/{file}"));
     check_eq!(read("vda/queue/logical_block_size")?, "4096");
     check_eq!(read("vda/queue/physical_block_size")?, "16384");
@@ -159,7 +159,7 @@ fn what_a_guest_discards_is_the_hosts_again(context: &Context) -> Result<(), Fai
         .file("data", data);
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     let space = || Ok::<_, Failure>(fs::metadata(&image)?.blocks() * 512);
     guest.run("mkfs.ext4 -q /dev/vda && mount /dev/vda /mnt && cp /test/data /mnt/ && sync")?;
     let full = space()?;

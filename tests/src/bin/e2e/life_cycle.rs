@@ -32,7 +32,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 
 fn a_reboot_ends_the_program_where_no_reboot_says_so(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
-    let (mut guest, mut client) = linux::boot(context, command.arg("--no-reboot"))?;
+    let (mut guest, client) = linux::boot(context, command.arg("--no-reboot"))?;
     guest.begin("reboot -f")?;
     let shutdown = client.expect("SHUTDOWN")?;
     check_eq!(shutdown, json!({ "guest": true, "reason": "guest-reset" }));
@@ -45,7 +45,7 @@ fn a_reboot_starts_the_guest_again_and_quit_ends_it(context: &Context) -> Result
     linux::image(&image, 4, b"")?;
     let mut command = linux::command(context)?;
     linux::add_disk(&mut command, &image, "format=raw,id=disk0");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     guest.run("echo written before the reboot > /dev/vda && sync")?;
     guest.begin("reboot -f")?;
     let reset = client.expect("RESET")?;
@@ -58,7 +58,7 @@ fn a_reboot_starts_the_guest_again_and_quit_ends_it(context: &Context) -> Result
         "written before the reboot"
     );
 
-    client.execute("quit")?;
+    client.quit()?;
     let shutdown = client.expect("SHUTDOWN")?;
     check_eq!(
         shutdown,
@@ -71,24 +71,33 @@ fn a_reboot_starts_the_guest_again_and_quit_ends_it(context: &Context) -> Result
 fn a_client_resets_a_running_machine_and_a_stopped_one(context: &Context) -> Result<(), Failure> {
     let by_client = json!({ "guest": false, "reason": "host-qmp-system-reset" });
     let mut command = linux::command(context)?;
-    let (mut guest, mut client) = linux::start(context, &mut command)?;
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
-    client.execute("system_reset")?;
+    let (mut guest, client) = linux::start(context, &mut command)?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
+    client.system_reset()?;
     check_eq!(client.expect("RESET")?, by_client);
     check_eq!(client.run_state()?, "running");
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
 
-    client.execute("stop")?;
+    client.stop()?;
     client.expect("STOP")?;
-    client.execute("system_reset")?;
+    client.system_reset()?;
     check_eq!(client.expect("RESET")?, by_client);
     check_eq!(client.run_state()?, "prelaunch");
-    let early = guest.machine().wait_for_line(INIT_MARKER, MOMENT);
+    let early = guest.machine().console().wait_for_line(INIT_MARKER, MOMENT);
     check!(early.is_err(), "a guest that was reset while stopped runs");
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
-    client.execute("quit")?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -99,27 +108,27 @@ fn a_guest_waits_for_cont_before_its_first_instruction_and_in_its_work(
     let pid_file = context.path("pid");
     let mut command = linux::command(context)?;
     command.arg("-S").arg("--pidfile").arg(&pid_file);
-    let (mut guest, mut client) = linux::start(context, &mut command)?;
+    let (mut guest, client) = linux::start(context, &mut command)?;
     check_eq!(client.run_state()?, "prelaunch");
-    let early = guest.machine().wait_for_line("", MOMENT);
+    let early = guest.machine().console().wait_for_line("", MOMENT);
     check!(
         early.is_err(),
         "a guest that was not started says something"
     );
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
     guest.wait()?;
 
     for _ in 0..3 {
-        client.execute("stop")?;
+        client.stop()?;
         client.expect("STOP")?;
         check_eq!(client.run_state()?, "paused");
         // What the guest is asked now it answers when it runs again, and not before.
         guest.begin("echo 6 times 7 is $((6 * 7))")?;
-        let early = guest.machine().wait_for_line("is 42", MOMENT);
+        let early = guest.machine().console().wait_for_line("is 42", MOMENT);
         check!(early.is_err(), "a stopped guest answers");
         let continued = Instant::now();
-        client.execute("cont")?;
+        client.cont()?;
         client.expect("RESUME")?;
         let answer = guest.finish()?;
         check_eq!(answer.output, "6 times 7 is 42");
@@ -142,7 +151,7 @@ fn no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
-    let (mut guest, mut client) = linux::boot(context, command.arg("--no-shutdown"))?;
+    let (mut guest, client) = linux::boot(context, command.arg("--no-shutdown"))?;
     guest.power_off()?;
     let shutdown = client.expect("SHUTDOWN")?;
     check_eq!(
@@ -158,13 +167,16 @@ fn no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at(
     );
     check_eq!(client.run_state()?, "shutdown");
     // A reset makes it a machine that can be started.
-    client.execute("system_reset")?;
+    client.system_reset()?;
     client.expect("RESET")?;
     check_eq!(client.run_state()?, "prelaunch");
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
-    guest.machine().wait_for_line(INIT_MARKER, PATIENCE)?;
-    client.execute("quit")?;
+    guest
+        .machine()
+        .console()
+        .wait_for_line(INIT_MARKER, PATIENCE)?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -177,7 +189,7 @@ fn each_signal_that_asks_for_the_end_ends_the_program_with_0(
         command.arg("--kernel").arg(context.guest().vmlinux());
         command.args(["-S", "--serial", "stdio", "--qmp"]);
         command.arg(format!("unix:{}", linux::monitor(context).display()));
-        let (mut guest, mut client) = linux::start(context, &mut command)?;
+        let (mut guest, client) = linux::start(context, &mut command)?;
         check_eq!(client.run_state()?, "prelaunch");
         send(signal, &guest.machine().id().to_string())?;
         let shutdown = client.expect("SHUTDOWN")?;

@@ -62,7 +62,7 @@ pub fn add_disk(command: &mut Command, image: &Path, keys: &str) {
 /// Starts a machine and connects a client with default events, before the guest is up.
 pub fn start(context: &Context, command: &mut Command) -> Result<(GuestShell, Client), Failure> {
     let guest = GuestShell::new(context.start(command)?);
-    let mut client = Client::connect(&monitor(context))?;
+    let client = Client::connect(&monitor(context))?;
     // Whether the client sees the guest's start is up to who is faster.
     client.events_until_now()?;
     Ok((guest, client))

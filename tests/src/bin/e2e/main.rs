@@ -10,6 +10,7 @@ mod client;
 mod console;
 mod demo;
 mod disk;
+mod examples;
 mod faults;
 mod features;
 mod life_cycle;
@@ -117,6 +118,9 @@ struct PlaceArguments {
     /// A Python that has qemu.qmp.
     #[arg(long)]
     python: Option<PathBuf>,
+    /// The directory of the examples that have been built.
+    #[arg(long)]
+    examples: Option<PathBuf>,
     /// A directory for the images of large disks, on a file system with direct I/O.
     #[arg(long)]
     disks: Option<PathBuf>,
@@ -139,6 +143,9 @@ impl PlaceArguments {
         if let Some(python) = &self.python {
             arguments.extend(["--python".into(), python.clone().into()]);
         }
+        if let Some(examples) = &self.examples {
+            arguments.extend(["--examples".into(), examples.clone().into()]);
+        }
         if let Some(disks) = &self.disks {
             arguments.extend(["--disks".into(), disks.clone().into()]);
         }
@@ -156,6 +163,7 @@ impl From<PlaceArguments> for Place {
             guest: GuestImages::at(arguments.guest),
             bare_guest: arguments.bare_guest.unwrap_or_default(),
             python: arguments.python,
+            examples: arguments.examples,
             disks: arguments.disks,
             size: size(arguments.full_size),
         }

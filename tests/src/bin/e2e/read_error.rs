@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
-use crate::client::Client;
+use crate::client::{Client, IO_ERRORS};
 use crate::linux::{self, add_disk, first_word, pattern};
 
 pub const TESTS: &[Test] = tests![
@@ -34,7 +34,7 @@ fn read_errors_are_reported_to_the_guest_or_ignored_and_leave_it_running(
         &images[1],
         "format=raw,id=ignore,rerror=ignore",
     );
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     for image in &images {
         File::options()
             .write(true)
@@ -60,9 +60,9 @@ fn read_errors_are_reported_to_the_guest_or_ignored_and_leave_it_running(
     let log = guest.disk_errors()?;
     check!(!log.contains("vdb"), "the guest noticed: '{log}'");
     check_eq!(client.run_state()?, "running");
-    check_eq!(client.io_status("report")?.as_deref(), Some("ok"));
+    check_eq!(client.io_status("report")?, Some("ok"));
     check_eq!(client.events_until_now()?.len(), 0);
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -78,7 +78,7 @@ fn a_disk_that_stops_on_read_errors_reads_on_when_the_data_is_back(
     let mut command = linux::command(context)?;
     add_disk(&mut command, &image, "format=raw,id=disk0,rerror=stop");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
-    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
+    let client = Client::hearing(&linux::monitor(context), &IO_ERRORS)?;
     let file = File::options().write(true).open(&image)?;
     file.set_len(MIB as u64)?;
 
@@ -86,24 +86,24 @@ fn a_disk_that_stops_on_read_errors_reads_on_when_the_data_is_back(
     // The second time nothing has changed, and the read fails again.
     for _ in 0..2 {
         client.expect_io_error("disk0 read stop: Input/output error")?;
-        check_eq!(client.io_status("disk0")?.as_deref(), Some("failed"));
+        check_eq!(client.io_status("disk0")?, Some("failed"));
         client.expect("STOP")?;
         check_eq!(client.run_state()?, "io-error");
         check_eq!(client.events_until_now()?.len(), 0);
-        client.execute("cont")?;
+        client.cont()?;
         client.expect("RESUME")?;
     }
     client.expect_io_error("disk0 read stop: Input/output error")?;
     client.expect("STOP")?;
     file.write_all_at(&data[MIB..], MIB as u64)?;
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
     guest.succeed()?;
-    check_eq!(client.io_status("disk0")?.as_deref(), Some("ok"));
+    check_eq!(client.io_status("disk0")?, Some("ok"));
     let seen = guest.run("sha256sum /tmp/read")?;
     check_eq!(first_word(&seen), linux::sha256(&expected)?);
     check_eq!(guest.disk_errors()?, "");
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }

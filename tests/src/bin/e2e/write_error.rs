@@ -1,10 +1,12 @@
 //! Writes that the host refuses for a reason of its own, under each policy.
 
-use faultvisor_tests::guest_shell;
+use faultvisor_tests::guest_shell::{self, PATIENCE};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::wire::WireClient;
 use faultvisor_tests::{check, check_eq, tests};
+use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Client, IO_ERRORS, io_error};
 use crate::linux::{self, add_disk, pattern};
 use crate::space::{LoopDevice, SmallFileSystem, limit_file_size};
 
@@ -37,50 +39,67 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
     let mut command = linux::command_with(context, &script)?;
     // The policy is the default.
     add_disk(&mut command, &image, "format=raw,id=disk0");
-    let (mut guest, mut default) = linux::boot(context, &mut command)?;
-    let mut tagged = Client::connect_by_handles(&linux::monitor(context))?;
-    check_eq!(tagged.io_status("disk0")?.as_deref(), Some("ok"));
+    let (mut guest, _other) = linux::boot(context, &mut command)?;
+    let mut default = WireClient::connect_unix(&linux::monitor(context), PATIENCE)?;
+    default.negotiate(PATIENCE)?;
+    let tagged = Client::hearing(&linux::monitor(context), &IO_ERRORS)?;
+    let errors = tagged.get_block_io_error_event()?;
+    check_eq!(tagged.io_status("disk0")?, Some("ok"));
 
     guest.begin(WRITE)?;
     let no_space = "disk0 write stop nospace: No space left on device";
     tagged.expect_io_error(no_space)?;
     // Whoever has seen the event sees what it is about.
-    check_eq!(tagged.io_status("disk0")?.as_deref(), Some("nospace"));
+    check_eq!(tagged.io_status("disk0")?, Some("nospace"));
     tagged.expect("STOP")?;
     check_eq!(tagged.run_state()?, "io-error");
-    default.expect_io_error(no_space)?;
-    default.expect("STOP")?;
+    let by_default = default.next_event(PATIENCE)?;
+    check_eq!(io_error(&by_default["data"]), no_space);
+    check_eq!(by_default.get("tag"), None);
+    check_eq!(default.next_event(PATIENCE)?["event"], "STOP");
 
     // Nothing has changed, and so the machine stops again.
-    tagged.execute("cont")?;
+    tagged.cont()?;
     tagged.expect("RESUME")?;
     tagged.expect_io_error(no_space)?;
     tagged.expect("STOP")?;
     check_eq!(tagged.run_state()?, "io-error");
-    check_eq!(tagged.io_status("disk0")?.as_deref(), Some("nospace"));
-    default.expect("RESUME")?;
+    check_eq!(tagged.io_status("disk0")?, Some("nospace"));
+    default.wait_for_event("RESUME", PATIENCE)?;
 
-    // Space for one more of the four; a handle that was given back is silent.
+    // Space for one more of the four. Each error comes once to each object of the session's.
+    for _ in 0..2 {
+        let error = errors.try_recv()?;
+        let error = error.ok_or_else(|| Failure::new("an error has not come"))?;
+        check_eq!(error.nospace, Some(true));
+    }
+    check_eq!(errors.try_recv()?, None);
     small.resize(3)?;
-    tagged.put_event("BLOCK_IO_ERROR")?;
-    tagged.execute("cont")?;
+    tagged.cont()?;
     tagged.expect("RESUME")?;
+    tagged.expect_io_error(no_space)?;
     tagged.expect("STOP")?;
-    let events = default.events_until("RESUME")?;
-    let errors = events
+    let mut by_default = Vec::new();
+    while by_default
+        .last()
+        .is_none_or(|event: &Value| event["event"] != "RESUME")
+    {
+        by_default.push(default.next_event(PATIENCE)?);
+    }
+    let thinned = by_default
         .iter()
         .filter(|event| event["event"] == "BLOCK_IO_ERROR");
     check!(
-        errors.count() <= 1,
-        "default events are not thinned: {events:?}"
+        thinned.count() <= 1,
+        "default events are not thinned: {by_default:?}"
     );
 
     small.resize(64)?;
-    tagged.execute("cont")?;
+    tagged.cont()?;
     tagged.expect("RESUME")?;
     guest.succeed()?;
     check_eq!(tagged.run_state()?, "running");
-    check_eq!(tagged.io_status("disk0")?.as_deref(), Some("ok"));
+    check_eq!(tagged.io_status("disk0")?, Some("ok"));
     // The guest has noticed nothing.
     check_eq!(guest.disk_errors()?, "");
     linux::check_bytes(&image, 0, &data)?;
@@ -100,17 +119,17 @@ fn many_writes_that_fail_at_once_are_all_done_when_there_is_space(
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0,werror=enospc");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
-    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
+    let client = Client::hearing(&linux::monitor(context), &IO_ERRORS)?;
     // Through the page cache: the guest writes back as much at a time as its queue holds.
     guest.begin("for i in 0 1 2 3; do dd if=/test/data of=/dev/vda bs=1M seek=$((i * 4)) conv=notrunc & done; wait; sync")?;
     let mut errors = 0;
     for mebibytes in [2, 3, 5, 8, 12, 64] {
         let events = client.events_until("STOP")?;
-        check!(events[0]["event"] != "STOP", "a STOP without its error");
+        check!(events[0].name != "STOP", "a STOP without its error");
         errors += events.len() - 1;
         check_eq!(client.run_state()?, "io-error");
         small.resize(mebibytes)?;
-        client.execute("cont")?;
+        client.cont()?;
         client.events_until("RESUME")?;
     }
     check!(errors >= 6, "{errors} errors for six stops");
@@ -134,7 +153,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0,werror=stop");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
-    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
+    let client = Client::hearing(&linux::monitor(context), &IO_ERRORS)?;
     limit_file_size(guest.machine().id(), Some(1 << 20))?;
 
     guest.begin(WRITE)?;
@@ -142,12 +161,12 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     client.expect_io_error(too_large)?;
     client.expect("STOP")?;
     check_eq!(client.run_state()?, "io-error");
-    check_eq!(client.io_status("disk0")?.as_deref(), Some("failed"));
+    check_eq!(client.io_status("disk0")?, Some("failed"));
     limit_file_size(guest.machine().id(), None)?;
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
     guest.succeed()?;
-    check_eq!(client.io_status("disk0")?.as_deref(), Some("ok"));
+    check_eq!(client.io_status("disk0")?, Some("ok"));
     check_eq!(guest.disk_errors()?, "");
     linux::check_bytes(&image, 0, &data)?;
 
@@ -156,7 +175,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     guest.begin("dd if=/test/data of=/dev/vda bs=256k seek=8 oflag=direct conv=notrunc")?;
     client.expect_io_error(too_large)?;
     client.expect("STOP")?;
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -170,19 +189,19 @@ fn a_reset_drops_what_is_held_back(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
-    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
-    client.get_event("RESET")?;
+    let events = [&IO_ERRORS[..], &["RESET"]].concat();
+    let client = Client::hearing(&linux::monitor(context), &events)?;
     guest.begin(WRITE)?;
     client.expect("BLOCK_IO_ERROR")?;
     client.expect("STOP")?;
-    client.execute("system_reset")?;
+    client.system_reset()?;
     client.expect("RESET")?;
     check_eq!(client.run_state()?, "prelaunch");
     small.resize(16)?;
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
     guest.wait()?;
-    check_eq!(client.io_status("disk0")?.as_deref(), Some("ok"));
+    check_eq!(client.io_status("disk0")?, Some("ok"));
     // The write that was held back belonged to a guest that is no more.
     let last_piece =
         "dd if=/dev/vda bs=256k skip=4 count=1 iflag=direct 2>/dev/null | tr -d '\\0' | wc -c";
@@ -190,7 +209,7 @@ fn a_reset_drops_what_is_held_back(context: &Context) -> Result<(), Failure> {
     linux::check_bytes(&image, 0, &data[..MIB])?;
     guest.run(WRITE)?;
     linux::check_bytes(&image, 0, &data)?;
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -213,7 +232,7 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
         &long,
         "format=raw,id=default,file.locking=off",
     );
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     limit_file_size(guest.machine().id(), Some(2 << 20))?;
 
     let expected = [
@@ -241,13 +260,13 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     }
     check_eq!(client.run_state()?, "running");
     // There is nothing that stopped the machine, and where nothing can there is no status.
-    check_eq!(client.io_status("default")?.as_deref(), Some("ok"));
+    check_eq!(client.io_status("default")?, Some("ok"));
     check_eq!(client.io_status("full")?, None);
     check_eq!(client.io_status("long")?, None);
     check_eq!(client.events_until_now()?.len(), 0);
     linux::check_bytes(&full, 0, &data[..MIB])?;
     linux::check_bytes(&long, 0, &data[..2 * MIB])?;
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -262,7 +281,7 @@ fn write_errors_that_are_ignored_reach_only_clients(context: &Context) -> Result
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &full, "format=raw,id=full,werror=ignore");
     add_disk(&mut command, &long, "format=raw,id=long,werror=ignore");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     limit_file_size(guest.machine().id(), Some(2 << 20))?;
     let expected = [
         (
@@ -287,7 +306,7 @@ fn write_errors_that_are_ignored_reach_only_clients(context: &Context) -> Result
     check_eq!(guest.disk_errors()?, "");
     check_eq!(client.run_state()?, "running");
     check_eq!(client.events_until_now()?.len(), 0);
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -305,20 +324,20 @@ fn a_flush_that_fails_counts_as_a_write(context: &Context) -> Result<(), Failure
         "format=raw,id=disk0,werror=stop",
     );
     let (mut guest, _default) = linux::boot(context, &mut command)?;
-    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
+    let client = Client::hearing(&linux::monitor(context), &IO_ERRORS)?;
     check_eq!(guest.run("cat /sys/block/vda/size")?, "32768");
     guest.run("dd if=/dev/urandom of=/dev/vda bs=256k count=8 oflag=direct")?;
     check_eq!(client.events_until_now()?.len(), 0);
 
     guest.begin("dd if=/dev/urandom of=/dev/vda bs=4k count=1 conv=fsync")?;
     client.expect_io_error("disk0 write stop: Input/output error")?;
-    check_eq!(client.io_status("disk0")?.as_deref(), Some("failed"));
+    check_eq!(client.io_status("disk0")?, Some("failed"));
     client.expect("STOP")?;
     check_eq!(client.run_state()?, "io-error");
     // The flush is not lost, and is submitted again. It cannot succeed any more, though there is room now: the host
     // may have dropped what it could not write, and would call the next flush a success all the same.
     small.resize(64)?;
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
     client.expect_io_error("disk0 write stop: Input/output error")?;
     client.expect("STOP")?;
@@ -326,7 +345,7 @@ fn a_flush_that_fails_counts_as_a_write(context: &Context) -> Result<(), Failure
     // Until the guest is told it has neither succeeded nor failed.
     let stats = client.execute("query-blockstats")?;
     check_eq!(stats[0]["stats"]["failed_flush_operations"], 0);
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }

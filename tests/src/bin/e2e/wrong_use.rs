@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use faultvisor_tests::machine::Machine;
+use faultvisor_harness::Process;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests, tool};
 
@@ -40,7 +40,7 @@ pub const WITH_KVM: &[Test] = tests![
 
 /// Runs a command line and checks that it is refused, with nothing on stdout and this line on stderr.
 pub fn check_refused(command: &mut Command, line: &str) -> Result<(), Failure> {
-    let mut machine = Machine::spawn(command)?;
+    let mut machine = Process::spawn(command)?;
     machine.expect_exit(1, SOON)?;
     let deadline = machine.started() + SOON;
     let ends = |_| Failure::new("the output does not end");
@@ -193,7 +193,7 @@ fn a_kernel_that_does_not_fit_into_memory_is_refused(context: &Context) -> Resul
     for kernel in [images.vmlinux(), images.bzimage()] {
         let mut command = context.command();
         command.arg("--kernel").arg(&kernel).args(["-m", "16M"]);
-        let mut machine = Machine::spawn(&mut command)?;
+        let mut machine = Process::spawn(&mut command)?;
         machine.expect_exit(1, SOON)?;
         let text = machine.messages().wait_for_end(machine.started() + SOON);
         let text = text.map_err(|_| Failure::new("the output does not end"))?;

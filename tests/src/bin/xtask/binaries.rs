@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
+use serde_json::Value;
 
 use crate::{cargo, console};
 
@@ -68,21 +70,41 @@ fn build_binaries(
     profile: &str,
     names: &[&str],
 ) -> Result<PathBuf, ToolError> {
-    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
-    flags.push(OsString::from(" -C target-feature=+crt-static"));
-    let mut cargo = cargo::command();
-    cargo.args(["build", "--quiet", "--profile", profile, "--target", TARGET]);
+    let mut cargo = static_build(workspace, profile);
     // Both packages each time: what is built for one alone would have other features, and be built again.
     cargo.args(["--package", "faultvisor", "--package", "faultvisor-tests"]);
     for name in names {
         cargo.args(["--bin", name]);
     }
-    tool::run(cargo.env("RUSTFLAGS", flags).current_dir(workspace.root()))?;
+    tool::run(&mut cargo)?;
     Ok(workspace.target().join(TARGET).join(profile))
 }
 
+/// A `cargo build` of static binaries, whose packages are left to say.
+fn static_build(workspace: &Workspace, profile: &str) -> Command {
+    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.push(OsString::from(" -C target-feature=+crt-static"));
+    let mut cargo = cargo::command();
+    cargo.args(["build", "--quiet", "--profile", profile, "--target", TARGET]);
+    cargo.env("RUSTFLAGS", flags).current_dir(workspace.root());
+    cargo
+}
+
+/// Builds the program of a package's integration test as the end-to-end tests are built, and returns where it is.
+pub fn build_test(workspace: &Workspace, package: &str, test: &str) -> Result<PathBuf, ToolError> {
+    let mut cargo = static_build(workspace, PROFILE);
+    cargo.args(["--package", package, "--test", test]);
+    let output = tool::output(cargo.arg("--message-format=json-render-diagnostics"))?;
+    let built = String::from_utf8_lossy(&output)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == test)
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
+    built.ok_or_else(|| ToolError::Missing(test.to_owned()))
+}
+
 /// A cargo command for the bare-metal guest, which is no member of the workspace.
-pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> std::process::Command {
+pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
     let directory = workspace.root().join("resources/guests/bare");
     let mut cargo = cargo::command();
     // Its own flags only: these make it a kernel.

@@ -7,14 +7,14 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use faultvisor_tests::child::Guarded;
+use faultvisor_harness::child::Guarded;
+use faultvisor_harness::command_line;
+use faultvisor_harness::transcript::{NoLine, Transcript};
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab::{self, Payload, Settings};
 use faultvisor_tests::packages;
 use faultvisor_tests::suite::{Outcome, TestResult, chain};
-use faultvisor_tests::tool;
-use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
@@ -149,7 +149,7 @@ fn run_directly(
         match output.line(index, deadline) {
             Ok(line) => on_line(&line.text),
             Err(NoLine::Ended) => break,
-            Err(NoLine::TimedOut) => return Err(format!("killed after {LIMIT:?}").into()),
+            Err(why) => return Err(format!("killed after {LIMIT:?}: {why}").into()),
         }
     }
     let ended = process.wait_until(deadline)?;
@@ -171,7 +171,10 @@ fn run_in_lab(
     let inside = payload.guest(guest)?;
     let shortage = shortage.unwrap_or(Shortage::FileSystem);
     let words = words(Path::new("/payload/faultvisor"), &inside, shortage);
-    let words: Vec<String> = words.iter().map(|word| tool::quoted(word)).collect();
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| command_line::quoted(word))
+        .collect();
     let script = format!("/payload/e2e {}", words.join(" "));
     let outcome = lab.run(payload, &script, &Settings::with_limit(LIMIT), on_line)?;
     let (up, total) = (outcome.up_after.as_secs_f64(), outcome.total.as_secs_f64());

@@ -8,23 +8,28 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use faultvisor_tests::child::Guarded;
+use faultvisor_harness::child::Guarded;
+use faultvisor_harness::command_line;
+use faultvisor_harness::transcript::{NoLine, Transcript};
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab::{self, Payload, ScratchDisk, Settings};
 use faultvisor_tests::packages;
 use faultvisor_tests::suite::{Outcome, Record, Report, Size, TestResult, chain};
 use faultvisor_tests::tool::{self, ToolError};
-use faultvisor_tests::transcript::{NoLine, Transcript};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
+use crate::examples::{self, Examples};
 use crate::{console, namespace, python};
 
 /// All tests on this machine, or all tests in the lab, take less by far; in the full size, longer than one waits.
 const fn limit(size: Size) -> Duration {
     Duration::from_secs(60 * size.choose(25, 600))
 }
+
+/// Where the examples are in the lab.
+const EXAMPLES: &str = "/payload/examples";
 
 /// The lab's disk for images, which takes only the space that is written to.
 const fn scratch_mebibytes(size: Size) -> u64 {
@@ -46,6 +51,7 @@ pub struct Choice<'a> {
 pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dyn Error>> {
     let kvm = Kvm::probe();
     let binaries = binaries::build(workspace)?;
+    let examples = examples::build(workspace)?;
     let guest = guest::build(workspace, &console::note);
     if let Ok(images) = &guest
         && let Err(error) = guest::build_tools(workspace, images, &console::note)
@@ -86,6 +92,7 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
         if let Some(python) = &python {
             command.arg("--python").arg(python);
         }
+        command.arg("--examples").arg(&examples.directory);
         add(run_here(
             command.args(selection(here, choice.names)),
             choice.size,
@@ -99,7 +106,7 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
             Ok((guest, lab))
         });
         add(match lab {
-            Ok((guest, lab)) => run_in_lab(&binaries, &guest, &lab, in_lab, choice)?,
+            Ok((guest, lab)) => run_in_lab((&binaries, &examples), &guest, &lab, in_lab, choice)?,
             Err(error) => (
                 without_lab(&binaries, in_lab, choice, &chain(error.as_ref()))?,
                 BTreeMap::new(),
@@ -177,8 +184,8 @@ fn run_here(command: &mut Command, size: Size) -> Result<Results, Box<dyn Error>
         match output.line(index, deadline) {
             Ok(line) => take(&mut report, &line.text),
             Err(NoLine::Ended) => break,
-            Err(NoLine::TimedOut) => {
-                ended = Some(format!("killed after {limit:?}"));
+            Err(why) => {
+                ended = Some(format!("killed after {limit:?}: {why}"));
                 break;
             }
         }
@@ -187,7 +194,7 @@ fn run_here(command: &mut Command, size: Size) -> Result<Results, Box<dyn Error>
 }
 
 fn run_in_lab(
-    binaries: &Binaries,
+    (binaries, examples): (&Binaries, &Examples),
     guest: &GuestImages,
     lab: &lab::Images,
     needs: &[&str],
@@ -197,6 +204,12 @@ fn run_in_lab(
     payload.copy("/payload/faultvisor", &binaries.faultvisor)?;
     payload.copy("/payload/e2e", &binaries.e2e)?;
     payload.copy("/payload/bare-guest", &binaries.bare_guest)?;
+    for file in &examples.programs {
+        payload.copy(
+            &format!("{EXAMPLES}/{file}"),
+            &examples.directory.join(file),
+        )?;
+    }
     let inside = payload.guest(guest)?;
     payload.optional_tools(guest, &inside)?;
     if let Some(qemu_img) = tool::find(packages::QEMU_IMG.program) {
@@ -210,6 +223,8 @@ fn run_in_lab(
         "/payload/faultvisor",
         "--bare-guest",
         "/payload/bare-guest",
+        "--examples",
+        EXAMPLES,
         "--disks",
         lab::SCRATCH,
         "--guest",
@@ -221,7 +236,7 @@ fn run_in_lab(
         .chain((choice.size == Size::Full).then(|| "--full-size".to_owned()))
         .chain(selection(needs, choice.names));
     let script = words
-        .map(|word| tool::quoted(&word))
+        .map(|word| command_line::quoted(&word))
         .collect::<Vec<_>>()
         .join(" ");
     let mut report = Report::default();

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use faultvisor_harness::Process;
 use faultvisor_tests::guest::GuestImages;
-use faultvisor_tests::machine::Machine;
 
 use crate::console;
 
@@ -31,7 +31,7 @@ pub fn measure(
             .arg("--initrd")
             .arg(guest.initramfs())
             .args(["-m", &format!("{memory_mib}M"), "--serial", "null"]);
-        let mut machine = Machine::spawn(&mut command)?;
+        let mut machine = Process::spawn(&mut command)?;
         let started = machine.started();
         let (_, line) = machine
             .messages()

@@ -6,6 +6,7 @@ mod cargo;
 mod console;
 mod demo;
 mod e2e;
+mod examples;
 mod first_entry;
 mod fuzz;
 mod guest;

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{Plan, SOON, pattern};
-use faultvisor_tests::child::Guarded;
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use rustix::process::{Pid, Signal, kill_process};
@@ -113,10 +113,9 @@ fn on_socket(context: &Context, script: &str) -> Result<(Guarded, UnixStream), F
     let serial = format!("unix:{}", path.display());
     let mut command = plan.options(&["--serial", &serial, "-S"]).into_command();
     let process = Guarded::spawn(command.stdin(Stdio::null()))?;
-    let mut monitor = Qmp::connect_unix(&context.path("qmp"), SOON)?;
-    monitor.negotiate(SOON)?;
+    let monitor = Client::connect(&context.path("qmp"), SOON)?;
     let console = connect(&path)?;
-    monitor.execute("cont", None, SOON)?;
+    monitor.cont()?;
     Ok((process, console))
 }
 
@@ -182,7 +181,7 @@ fn a_socket_takes_one_client_after_the_other(context: &Context) -> Result<(), Fa
 fn sigterm_ends_the_machine_in_order(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.start()?;
     machine.report("spin")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     let pid = i32::try_from(machine.machine.id())
         .ok()
         .and_then(Pid::from_raw);
@@ -191,7 +190,7 @@ fn sigterm_ends_the_machine_in_order(context: &Context) -> Result<(), Failure> {
         Signal::TERM,
     )?;
     check_event(
-        &client.next_event(SOON)?,
+        &client.next_event()?,
         "SHUTDOWN",
         &[("guest", json!(false)), ("reason", json!("host-signal"))],
     )?;
@@ -205,9 +204,9 @@ fn sigterm_ends_the_machine_in_order(context: &Context) -> Result<(), Failure> {
 
 fn the_guest_goes_on_when_its_input_has_ended(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "await\nprint more\nexit off")?.start()?;
-    machine.machine.type_text("x")?;
-    machine.machine.close_input();
-    machine.machine.wait_for_line("more", SOON)?;
+    machine.machine.console().type_text("x")?;
+    machine.machine.console().close_input();
+    machine.machine.console().wait_for_line("more", SOON)?;
     machine.ends_well()
 }
 
@@ -224,16 +223,16 @@ fn many_clients_at_once_each_hear_everything(context: &Context) -> Result<(), Fa
     let turns = [("stop", "STOP"), ("cont", "RESUME")];
     let turns = turns.into_iter().cycle().take(20);
     for ((command, _), client) in turns.clone().zip(&mut clients) {
-        client.execute(command, None, SOON)?;
+        client.execute(command)?;
     }
     for client in &mut clients {
         for (_, event) in turns.clone() {
-            check_event(&client.next_event(SOON)?, event, &[])?;
+            check_event(&client.next_event()?, event, &[])?;
         }
     }
-    clients[0].execute("quit", None, SOON)?;
+    clients[0].quit()?;
     for client in &mut clients {
-        check_event(&client.next_event(SOON)?, "SHUTDOWN", &[])?;
+        check_event(&client.next_event()?, "SHUTDOWN", &[])?;
     }
     drop(silent);
     machine.ends_well()

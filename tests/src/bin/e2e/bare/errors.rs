@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON, content};
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::wire::WireClient;
 use faultvisor_tests::{check, check_eq, tests};
+use libqmp::{AccessorArguments, BlockDeviceIoStatus, ErrorClass};
 use serde_json::{Value, json};
 
 use super::{check_event, check_state, image, limit_file_size};
@@ -29,21 +31,23 @@ fn script(request: &str) -> String {
     format!("setup 0\nchoose\n{request}\nchoose\nexit off")
 }
 
-/// Clients of every kind.
+/// Clients of every kind. What each is sent, and how it is marked, is on the wire.
 struct Clients {
+    /// Says what the machine is to do, and asks how it is.
+    control: Client,
     /// Default events.
-    default: Qmp,
+    default: WireClient,
     /// Default events and a connection.
-    both: (Qmp, Value),
+    both: (WireClient, Value),
     /// A connection to this disk's errors only, and no default events.
-    filtered: (Qmp, Value),
+    filtered: (WireClient, Value),
 }
 
 impl Clients {
     fn connect(machine: &BareMachine) -> Result<Self, Failure> {
-        let mut both = machine.client()?;
+        let mut both = negotiated(machine)?;
         let tag = both.execute("get-block-io-error-event", None, SOON)?;
-        let mut filtered = machine.raw_client()?;
+        let mut filtered = machine.wire_client()?;
         filtered.next_message("greeting", SOON)?;
         filtered.execute("disable-default-events", None, SOON)?;
         filtered.execute("qmp_capabilities", None, SOON)?;
@@ -51,7 +55,8 @@ impl Clients {
         let only = filtered.execute("get-block-io-error-event", Some(device), SOON)?;
         check!(only != tag, "two connections have the handle {tag}");
         Ok(Self {
-            default: machine.client()?,
+            control: machine.client()?,
+            default: negotiated(machine)?,
             both: (both, tag),
             filtered: (filtered, only),
         })
@@ -60,7 +65,7 @@ impl Clients {
     /// Each sees this error once for each way that it asked for it, and then no other event before `then`.
     fn see_error(&mut self, data: &[(&str, Value)], then: Option<&str>) -> Result<(), Failure> {
         let event = self.default.next_event(SOON)?;
-        check_event(&event, "BLOCK_IO_ERROR", data)?;
+        check_line(&event, "BLOCK_IO_ERROR", data)?;
         check_eq!(event.get("tag"), None);
         check_eq!(event["data"]["device"], "d0");
         check_eq!(event["data"]["qom-path"], "/machine/peripheral/d0");
@@ -68,17 +73,17 @@ impl Clients {
         let mut tags = Vec::new();
         for _ in 0..2 {
             let event = client.next_event(SOON)?;
-            check_event(&event, "BLOCK_IO_ERROR", data)?;
+            check_line(&event, "BLOCK_IO_ERROR", data)?;
             tags.extend(event.get("tag").cloned());
         }
         check_eq!(tags, std::slice::from_ref(tag));
         let (client, tag) = &mut self.filtered;
         let event = client.next_event(SOON)?;
-        check_event(&event, "BLOCK_IO_ERROR", data)?;
+        check_line(&event, "BLOCK_IO_ERROR", data)?;
         check_eq!(event["tag"], *tag);
         if let Some(then) = then {
             for client in [&mut self.default, &mut self.both.0] {
-                check_event(&client.next_event(SOON)?, then, &[])?;
+                check_line(&client.next_event(SOON)?, then, &[])?;
             }
         }
         Ok(())
@@ -87,12 +92,27 @@ impl Clients {
     /// Nothing was seen beside what was asked for.
     fn saw_nothing_more(mut self) -> Result<(), Failure> {
         for client in [&mut self.default, &mut self.both.0] {
-            check_event(&client.next_event(SOON)?, "SHUTDOWN", &[])?;
+            check_line(&client.next_event(SOON)?, "SHUTDOWN", &[])?;
         }
         let end = self.filtered.0.next_event(SOON);
         check!(end.is_err(), "an event that nobody asked for: {end:?}");
         Ok(())
     }
+}
+
+/// A client with the default events.
+fn negotiated(machine: &BareMachine) -> Result<WireClient, Failure> {
+    let mut client = machine.wire_client()?;
+    client.negotiate(SOON)?;
+    Ok(client)
+}
+
+/// As [`check_event`], of a line.
+fn check_line(event: &Value, name: &str, data: &[(&str, Value)]) -> Result<(), Failure> {
+    let fits =
+        event["event"] == name && data.iter().all(|(key, value)| event["data"][key] == *value);
+    check!(fits, "{event} is not {name} with {data:?}");
+    Ok(())
 }
 
 fn error(operation: &str, action: &str, reason: &str) -> [(&'static str, Value); 4] {
@@ -115,7 +135,7 @@ fn with_limit(context: &Context, options: &str) -> Result<(BareMachine, Clients)
     machine.report("choose")?;
     let clients = Clients::connect(&machine)?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     Ok((machine, clients))
 }
 
@@ -127,7 +147,7 @@ fn truncated(context: &Context, options: &str) -> Result<(BareMachine, Clients),
     machine.report("choose")?;
     let clients = Clients::connect(&machine)?;
     File::options().write(true).open(&disk)?.set_len(50 * 512)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     Ok((machine, clients))
 }
 
@@ -142,8 +162,8 @@ fn goes_on(
     let done = machine.report("done")?;
     let ok = u64::from(guest_saw_ok);
     done.expect(ok, 1 - ok, 0)?;
-    check_state(&mut clients.default, "running", io_status)?;
-    machine.machine.type_text("c")?;
+    check_state(&clients.control, "running", io_status)?;
+    machine.machine.console().type_text("c")?;
     clients.saw_nothing_more()?;
     machine.ends_well()?;
     done.number("sum")
@@ -191,25 +211,25 @@ fn stops(
 ) -> Result<u64, Failure> {
     clients.see_error(data, Some("STOP"))?;
     for _ in 0..2 {
-        check_state(&mut clients.default, "io-error", "failed")?;
+        check_state(&clients.control, "io-error", "failed")?;
         check!(
             !machine.machine.serial().text().contains(" done "),
             "the guest saw an end"
         );
-        clients.default.execute("cont", None, SOON)?;
+        clients.control.cont()?;
         // The default event is told at most once a second; the connection's every time.
         clients.default.wait_for_event("RESUME", SOON)?;
         let event = clients.filtered.0.next_event(SOON)?;
-        check_event(&event, "BLOCK_IO_ERROR", data)?;
+        check_line(&event, "BLOCK_IO_ERROR", data)?;
         clients.default.wait_for_event("STOP", SOON)?;
     }
     repair(&machine)?;
-    clients.default.execute("cont", None, SOON)?;
+    clients.control.cont()?;
     clients.default.wait_for_event("RESUME", SOON)?;
     let done = machine.report("done")?;
     done.expect(1, 0, 0)?;
-    check_state(&mut clients.default, "running", "ok")?;
-    machine.machine.type_text("c")?;
+    check_state(&clients.control, "running", "ok")?;
+    machine.machine.console().type_text("c")?;
     for client in [&mut clients.default, &mut clients.both.0] {
         client.wait_for_event("SHUTDOWN", SOON)?;
     }
@@ -233,9 +253,9 @@ fn a_flush_counts_as_no_write_past_the_limit(context: &Context) -> Result<(), Fa
     let mut machine = plan.disk(&disk, "id=d0,werror=stop").start()?;
     machine.report("choose")?;
     limit_file_size(&machine.machine, Some(0))?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("done")?.expect(1, 0, 0)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.ends_well()
 }
 
@@ -276,31 +296,35 @@ fn an_error_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Fail
     let plan = Plan::new(context, script)?.disk(&disks[0], "id=d0,werror=stop");
     let mut machine = plan.disk(&disks[1], "id=d1,werror=stop").start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
-    let other = Some(json!({ "device": "d1" }));
-    client.execute("get-block-io-error-event", other, SOON)?;
+    let client = machine.client()?;
+    let of = |device: &str| AccessorArguments {
+        device: Some(device.to_owned()),
+        ..AccessorArguments::default()
+    };
+    let others = client.get_block_io_error_event_with(&of("d1"))?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
-    machine.machine.type_text("c")?;
-    let event = client.next_event(SOON)?;
+    machine.machine.console().type_text("c")?;
+    let event = client.next_event()?;
     check_event(&event, "BLOCK_IO_ERROR", &[("device", json!("d0"))])?;
-    check_eq!(event.get("tag"), None);
-    check_event(&client.next_event(SOON)?, "STOP", &[])?;
-    let disks = client.execute("query-block", None, SOON)?;
-    let statuses = [0, 1].map(|index: usize| disks[index]["io-status"].clone());
-    check_eq!(statuses, [json!("failed"), json!("ok")]);
-    let refused = client.execute(
-        "get-block-io-error-event",
-        Some(json!({ "device": "d2" })),
-        SOON,
+    check_event(&client.next_event()?, "STOP", &[])?;
+    let statuses: Vec<_> = client
+        .query_block()?
+        .iter()
+        .map(|disk| disk.io_status)
+        .collect();
+    check_eq!(
+        statuses,
+        [
+            Some(BlockDeviceIoStatus::Failed),
+            Some(BlockDeviceIoStatus::Ok)
+        ]
     );
-    check!(
-        refused
-            .as_ref()
-            .is_err_and(|error| error.to_string().starts_with("DeviceNotFound")),
-        "an accessor for no disk: {refused:?}"
-    );
+    let refused = client.get_block_io_error_event_with(&of("d2"));
+    let class = refused.as_ref().err().and_then(libqmp::Error::class);
+    check_eq!(class, Some(&ErrorClass::DeviceNotFound));
+    check_eq!(others.try_recv()?, None);
     limit_file_size(&machine.machine, None)?;
-    client.execute("cont", None, SOON)?;
+    client.cont()?;
     machine.report("done")?.expect(1, 0, 0)?;
     machine.report("done")?.expect(1, 0, 0)?;
     machine.ends_well()

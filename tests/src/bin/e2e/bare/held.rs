@@ -4,10 +4,10 @@ use std::fs;
 use std::time::Instant;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON, content};
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::client::{Client, Event};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::resize::{check_size, resize};
 use super::{check_event, check_state, image, limit_file_size};
@@ -32,28 +32,27 @@ const FIRST: usize = 100;
 const SECTORS: u64 = 4096;
 
 /// A machine that has stopped because of its burst of writes.
-fn stopped(context: &Context, script: &str) -> Result<(BareMachine, Qmp, Value), Failure> {
+fn stopped(context: &Context, script: &str) -> Result<(BareMachine, Client), Failure> {
     let disk = image(context, "disk", 1, usize::try_from(SECTORS)?)?;
     let plan = Plan::new(context, script)?.disk(&disk, "id=d0,werror=stop,num-queues=4");
     let mut machine = plan.environment("FAULTVISOR_LOG", "info").start()?;
-    let mut client = machine.client()?;
-    let tag = client.execute("get-block-io-error-event", None, SOON)?;
+    let client = machine.client()?;
     machine.report("choose")?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
-    machine.machine.type_text("c")?;
-    Ok((machine, client, tag))
+    machine.machine.console().type_text("c")?;
+    Ok((machine, client))
 }
 
-/// Waits for that many tagged errors and for STOP.
-fn errors_and_stop(client: &mut Qmp, tag: &Value, count: usize) -> Result<(), Failure> {
+/// Waits for that many errors and for STOP.
+fn errors_and_stop(client: &Client, count: usize) -> Result<(), Failure> {
     let (mut errors, mut stopped) = (0, false);
     while errors < count || !stopped {
-        let event = client.next_event(SOON)?;
-        if event["event"] == "STOP" {
+        let event = client.next_event()?;
+        if event.name == "STOP" {
             check!(errors > 0, "STOP came before the error that it is about");
             stopped = true;
-        } else if event["event"] == "BLOCK_IO_ERROR" && event["tag"] == *tag {
-            check_eq!(event["data"]["action"], "stop");
+        } else if event.name == "BLOCK_IO_ERROR" {
+            check_eq!(event.data["action"], "stop");
             errors += 1;
         }
     }
@@ -80,11 +79,11 @@ fn hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_onc
     context: &Context,
 ) -> Result<(), Failure> {
     let script = format!("setup 0\nchoose\nburst 0 write {COUNT} {FIRST} 8 5\nexit off");
-    let (mut machine, mut client, tag) = stopped(context, &script)?;
-    errors_and_stop(&mut client, &tag, COUNT)?;
-    check_state(&mut client, "io-error", "failed")?;
-    client.execute("cont", None, SOON)?;
-    errors_and_stop(&mut client, &tag, COUNT)?;
+    let (mut machine, client) = stopped(context, &script)?;
+    errors_and_stop(&client, COUNT)?;
+    check_state(&client, "io-error", "failed")?;
+    client.cont()?;
+    errors_and_stop(&client, COUNT)?;
     // The second round failed in about the order in which it was submitted. Several threads work at it, and any may
     // be late with one; a wrong order would put requests a third of all places away on average.
     let failed = failed_sectors(&machine, 2 * COUNT)?;
@@ -98,7 +97,7 @@ fn hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_onc
         "the order of submission is lost: {failed:?}"
     );
     limit_file_size(&machine.machine, None)?;
-    client.execute("cont", None, SOON)?;
+    client.cont()?;
     machine
         .report("done")?
         .expect(u64::try_from(COUNT)?, 0, 0)?;
@@ -124,11 +123,11 @@ fn a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again(
         })
         .collect();
     let script = format!("setup 0\nchoose\n{rounds}choose\nread 0 0 8\nexit off");
-    let (mut machine, mut client, _) = stopped(context, &script)?;
+    let (mut machine, client) = stopped(context, &script)?;
     let deadline = Instant::now() + SOON;
     while machine.machine.serial().text().matches(" choose").count() < 2 {
         check!(Instant::now() < deadline, "the guest does not get on");
-        client.execute("cont", None, SOON)?;
+        client.cont()?;
     }
     for _ in 0..ROUNDS {
         check_eq!(machine.report("reset")?.number("status")?, 0);
@@ -137,10 +136,10 @@ fn a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again(
     }
     // Nothing of what was held is left to be submitted, now that it could be done.
     limit_file_size(&machine.machine, None)?;
-    client.execute("stop", None, SOON)?;
-    client.execute("cont", None, SOON)?;
+    client.stop()?;
+    client.cont()?;
     machine.report("choose")?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("done")?.expect(1, 0, 0)?;
     machine.ends_well()?;
     let image = fs::read(context.path("disk"))?;
@@ -150,29 +149,29 @@ fn a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again(
 
 fn a_system_reset_while_requests_are_held_forgets_them(context: &Context) -> Result<(), Failure> {
     let script = format!("setup 0\nchoose\nburst 0 write {COUNT} {FIRST} 8 5\nexit off");
-    let (mut machine, mut client, tag) = stopped(context, &script)?;
-    errors_and_stop(&mut client, &tag, COUNT)?;
-    client.execute("system_reset", None, SOON)?;
-    client.wait_for_event("RESET", SOON)?;
+    let (mut machine, client) = stopped(context, &script)?;
+    errors_and_stop(&client, COUNT)?;
+    client.system_reset()?;
+    client.wait_for_event("RESET")?;
     limit_file_size(&machine.machine, None)?;
-    client.execute("cont", None, SOON)?;
+    client.cont()?;
     machine.report("choose")?;
-    check_state(&mut client, "running", "ok")?;
-    let disks = client.execute("query-block", None, SOON)?;
+    check_state(&client, "running", "ok")?;
+    let disks = client.execute("query-block")?;
     check_eq!(disks[0]["io-status"], json!("ok"));
     check!(
         fs::read(context.path("disk"))? == content(1, 0, 4096),
         "a forgotten write was done"
     );
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
 fn quit_while_requests_are_held_ends_the_program(context: &Context) -> Result<(), Failure> {
     let script = format!("setup 0\nchoose\nburst 0 write {COUNT} {FIRST} 8 5\nexit off");
-    let (mut machine, mut client, tag) = stopped(context, &script)?;
-    errors_and_stop(&mut client, &tag, 1)?;
-    client.execute("quit", None, SOON)?;
+    let (mut machine, client) = stopped(context, &script)?;
+    errors_and_stop(&client, 1)?;
+    client.quit()?;
     machine.ends_well()?;
     check!(
         fs::read(context.path("disk"))? == content(1, 0, 4096),
@@ -181,19 +180,19 @@ fn quit_while_requests_are_held_ends_the_program(context: &Context) -> Result<()
     Ok(())
 }
 
-/// How many tagged errors there are before the machine has stopped and has nothing in flight.
-fn errors_until_stopped(client: &mut Qmp, tag: &Value) -> Result<usize, Failure> {
-    let is_error = |event: &Value| event["event"] == "BLOCK_IO_ERROR" && event["tag"] == *tag;
+/// How many errors there are before the machine has stopped and has nothing in flight.
+fn errors_until_stopped(client: &Client) -> Result<usize, Failure> {
+    let is_error = |event: &Event| event.name == "BLOCK_IO_ERROR";
     let mut errors = 0;
     loop {
-        let event = client.next_event(SOON)?;
+        let event = client.next_event()?;
         errors += usize::from(is_error(&event));
-        if event["event"] == "STOP" {
+        if event.name == "STOP" {
             break;
         }
     }
-    client.execute("stop", None, SOON)?;
-    let late = client.take_events();
+    client.stop()?;
+    let late = client.take_events()?;
     Ok(errors + late.iter().filter(|event| is_error(event)).count())
 }
 
@@ -202,7 +201,7 @@ const EACH: usize = 100;
 
 /// A machine that has stopped with writes of four queues held: all that each queue has been given. They are of 8 sectors
 /// each, one behind the other from [`FIRST`] on.
-fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Qmp, Value), Failure> {
+fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Client), Failure> {
     let mut steps = String::new();
     for queue in 0..4 {
         let first = FIRST + queue * 8 * EACH;
@@ -214,33 +213,33 @@ fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Qmp, Valu
         steps.push_str(&format!("queue 0 {queue}\nwait 0\n"));
     }
     let script = format!("setup 0 queues=4\nchoose\n{steps}choose\nexit off");
-    let (machine, mut client, tag) = stopped(context, &script)?;
+    let (machine, client) = stopped(context, &script)?;
     // The machine stops before the guest has started all of them. Each time it goes on, it gets a little further.
     let deadline = Instant::now() + SOON;
     loop {
-        client.wait_for_event("STOP", SOON)?;
+        client.wait_for_event("STOP")?;
         if machine.machine.serial().text().matches(" started ").count() == 4 {
             break;
         }
         check!(Instant::now() < deadline, "the guest does not get on");
-        client.execute("cont", None, SOON)?;
+        client.cont()?;
     }
     // The machine stops as soon as it knows of an error, and then takes no more from the queues: each time that it goes
     // on, more of them are held. In the end they all are, the last queue's too.
     loop {
         // Answered when nothing is in flight any more: what comes from here on is of the next round.
-        client.execute("stop", None, SOON)?;
-        client.take_events();
-        client.execute("cont", None, SOON)?;
-        let errors = errors_until_stopped(&mut client, &tag)?;
+        client.stop()?;
+        client.take_events()?;
+        client.cont()?;
+        let errors = errors_until_stopped(&client)?;
         if errors == 4 * EACH {
             break;
         }
         check!(errors < 4 * EACH, "{errors} errors");
         check!(Instant::now() < deadline, "{errors} are held");
     }
-    check_state(&mut client, "io-error", "failed")?;
-    Ok((machine, client, tag))
+    check_state(&client, "io-error", "failed")?;
+    Ok((machine, client))
 }
 
 /// Fails unless the image holds what the writes put there, and elsewhere what it was made with.
@@ -258,14 +257,14 @@ fn check_answers(machine: &mut BareMachine) -> Result<(), Failure> {
         machine.report("done")?.expect(u64::try_from(EACH)?, 0, 0)?;
     }
     machine.report("choose")?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.ends_well()
 }
 
 fn requests_held_on_four_queues_are_all_answered_once(context: &Context) -> Result<(), Failure> {
-    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
+    let (mut machine, client) = stopped_with_four_queues(context)?;
     limit_file_size(&machine.machine, None)?;
-    client.execute("cont", None, SOON)?;
+    client.cont()?;
     check_answers(&mut machine)?;
     check_written(context)
 }
@@ -273,27 +272,27 @@ fn requests_held_on_four_queues_are_all_answered_once(context: &Context) -> Resu
 fn a_system_reset_while_four_queues_are_held_forgets_them(
     context: &Context,
 ) -> Result<(), Failure> {
-    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
-    client.execute("system_reset", None, SOON)?;
-    client.wait_for_event("RESET", SOON)?;
+    let (mut machine, client) = stopped_with_four_queues(context)?;
+    client.system_reset()?;
+    client.wait_for_event("RESET")?;
     limit_file_size(&machine.machine, None)?;
-    client.execute("cont", None, SOON)?;
+    client.cont()?;
     machine.report("choose")?;
-    check_state(&mut client, "running", "ok")?;
+    check_state(&client, "running", "ok")?;
     let image = fs::read(context.path("disk"))?;
     check!(
         image == content(1, 0, usize::try_from(SECTORS)?),
         "a forgotten write was done"
     );
     // The same once more, and now all of it works.
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     check_answers(&mut machine)?;
     check_written(context)
 }
 
 fn quit_while_four_queues_are_held_ends_the_program(context: &Context) -> Result<(), Failure> {
-    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
-    client.execute("quit", None, SOON)?;
+    let (mut machine, client) = stopped_with_four_queues(context)?;
+    client.quit()?;
     machine.ends_well()?;
     let image = fs::read(context.path("disk"))?;
     check!(
@@ -306,12 +305,12 @@ fn quit_while_four_queues_are_held_ends_the_program(context: &Context) -> Result
 fn a_disk_that_grows_while_requests_are_held_does_them_after_that(
     context: &Context,
 ) -> Result<(), Failure> {
-    let (mut machine, mut client, _) = stopped_with_four_queues(context)?;
+    let (mut machine, client) = stopped_with_four_queues(context)?;
     limit_file_size(&machine.machine, None)?;
-    resize(&mut client, "d0", 2 * SECTORS)?;
-    check_size(context, &mut client, 2 * SECTORS)?;
-    check_state(&mut client, "io-error", "failed")?;
-    client.execute("cont", None, SOON)?;
+    resize(&client, "d0", 2 * SECTORS)?;
+    check_size(context, &client, 2 * SECTORS)?;
+    check_state(&client, "io-error", "failed")?;
+    client.cont()?;
     check_answers(&mut machine)?;
     resize_file(context, SECTORS)?;
     check_written(context)
@@ -337,24 +336,22 @@ fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
 ) -> Result<(), Failure> {
     /// In the middle of the third queue's writes, and of a write.
     const LEFT: usize = FIRST + 2 * 8 * EACH + 8 * 50 + 4;
-    let (mut machine, mut client, tag) = stopped_with_four_queues(context)?;
+    let (mut machine, client) = stopped_with_four_queues(context)?;
     limit_file_size(&machine.machine, None)?;
     let left = u64::try_from(LEFT)?;
-    resize(&mut client, "d0", left)?;
-    client.execute("cont", None, SOON)?;
+    resize(&client, "d0", left)?;
+    client.cont()?;
     // Those that were within the end have been done; of the others nothing was.
     let mut events = Vec::new();
     while events
         .last()
-        .is_none_or(|event: &Value| event["event"] != "STOP")
+        .is_none_or(|event: &Event| event.name != "STOP")
     {
-        events.push(client.next_event(SOON)?);
+        events.push(client.next_event()?);
     }
-    client.execute("stop", None, SOON)?;
-    events.extend(client.take_events());
-    let failed = events
-        .iter()
-        .filter(|event| event["event"] == "BLOCK_IO_ERROR" && event["tag"] == tag);
+    client.stop()?;
+    events.extend(client.take_events()?);
+    let failed = events.iter().filter(|event| event.name == "BLOCK_IO_ERROR");
     let data = [
         ("operation", json!("write")),
         ("action", json!("stop")),
@@ -366,15 +363,15 @@ fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
         errors += 1;
     }
     check_eq!(errors, EACH + 50);
-    check_state(&mut client, "io-error", "failed")?;
-    check_size(context, &mut client, left)?;
+    check_state(&client, "io-error", "failed")?;
+    check_size(context, &client, left)?;
     let mut expected = content(1, 0, LEFT);
     let written = content(5, u64::try_from(FIRST)?, LEFT - 4 - FIRST);
     expected[FIRST * 512..][..written.len()].copy_from_slice(&written);
     check!(fs::read(context.path("disk"))? == expected, "other bytes");
     // With room for them they are done, and only then is the guest told.
-    resize(&mut client, "d0", SECTORS)?;
-    client.execute("cont", None, SOON)?;
+    resize(&client, "d0", SECTORS)?;
+    client.cont()?;
     check_answers(&mut machine)?;
     let mut expected = content(1, 0, LEFT);
     expected.resize(usize::try_from(SECTORS * 512)?, 0);

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use faultvisor_tests::bare::{BareMachine, Plan, SOON, content, pattern};
+use faultvisor_tests::bare::{BareMachine, Plan, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests, tool};
 use serde_json::json;
@@ -151,14 +151,14 @@ fn start(
 
 /// Lets the guest do its next step.
 fn step(machine: &mut BareMachine) -> Result<faultvisor_tests::bare::Report, Failure> {
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let done = machine.report("done")?;
     machine.report("choose")?;
     Ok(done)
 }
 
 fn end(mut machine: BareMachine) -> Result<(), Failure> {
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -166,7 +166,7 @@ fn an_image_that_is_cut_off_is_an_io_error_from_there_on(context: &Context) -> R
     let disk = image(context, "disk", 1, 64)?;
     let steps = ["read 0 32 8", "read 0 0 8", "read 0 32 8"];
     let mut machine = start(context, &disk, &steps, ",format=raw,rerror=report")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     step(&mut machine)?.expect(1, 0, 0)?;
     File::options().write(true).open(&disk)?.set_len(16 * 512)?;
     step(&mut machine)?.expect(1, 0, 0)?;
@@ -176,7 +176,7 @@ fn an_image_that_is_cut_off_is_an_io_error_from_there_on(context: &Context) -> R
         ("action", json!("report")),
         ("reason", json!("Input/output error")),
     ];
-    check_event(&client.next_event(SOON)?, "BLOCK_IO_ERROR", &data)?;
+    check_event(&client.next_event()?, "BLOCK_IO_ERROR", &data)?;
     end(machine)
 }
 
@@ -194,8 +194,8 @@ fn an_image_that_grows_is_as_long_as_it_was(context: &Context) -> Result<(), Fai
         .set_len(128 * 512)?;
     step(&mut machine)?.expect(1, 0, 0)?;
     step(&mut machine)?.expect(0, 1, 0)?;
-    let mut client = machine.client()?;
-    let disks = client.execute("query-block", None, SOON)?;
+    let client = machine.client()?;
+    let disks = client.execute("query-block")?;
     check_eq!(disks[0]["inserted"]["image"]["virtual-size"], 64 * 512);
     end(machine)
 }

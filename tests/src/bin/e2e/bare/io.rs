@@ -187,11 +187,11 @@ fn each_cache_mode_keeps_the_data_and_is_shown(context: &Context) -> Result<(), 
             machine.report("stormed")?.expect(500, 0, 0)?;
             machine.report("done")?.expect(1, 0, 0)?;
             machine.report("choose")?;
-            let mut client = machine.client()?;
-            let disks = client.execute("query-block", None, SOON)?;
+            let client = machine.client()?;
+            let disks = client.execute("query-block")?;
             let shown = json!({ "writeback": true, "direct": direct, "no-flush": no_flush });
             check_eq!(disks[0]["inserted"]["cache"], shown);
-            machine.machine.type_text("c")?;
+            machine.machine.console().type_text("c")?;
             machine.ends_well()?;
             check_storm(&fs::read(&disk)?, 78, 5, 500, 4)?;
         }

@@ -4,12 +4,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON, content};
-use faultvisor_tests::qmp::{Qmp, QmpError};
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
+use libqmp::{BlockSetWriteThresholdArguments, BlockWriteThreshold, Error};
 use serde_json::{Value, json};
 
-use super::{check_event, check_state, image};
+use super::{check_state, image};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
@@ -35,21 +36,21 @@ fn limits(id: &str, some: &Value) -> Value {
     arguments
 }
 
-fn limit(client: &mut Qmp, id: &str, some: &Value) -> Result<(), Failure> {
-    let answer = client.execute("block_set_io_throttle", Some(limits(id, some)), SOON)?;
+fn limit(client: &Client, id: &str, some: &Value) -> Result<(), Failure> {
+    let answer = client.execute_with("block_set_io_throttle", limits(id, some))?;
     check_eq!(answer, json!({}));
     Ok(())
 }
 
 fn go(machine: &mut BareMachine) -> Result<(), Failure> {
-    Ok(machine.machine.type_text("c")?)
+    Ok(machine.machine.console().type_text("c")?)
 }
 
 /// Waits until a disk has written that often.
-fn written(client: &mut Qmp, disk: usize, count: u64) -> Result<(), Failure> {
+fn written(client: &Client, disk: usize, count: u64) -> Result<(), Failure> {
     let deadline = Instant::now() + SOON;
     loop {
-        let answer = client.execute("query-blockstats", None, SOON)?;
+        let answer = client.execute("query-blockstats")?;
         let done = &answer[disk]["stats"]["wr_operations"];
         if done.as_u64() == Some(count) {
             return Ok(());
@@ -62,14 +63,14 @@ const COUNT: usize = 10;
 const SECTORS: usize = 8;
 
 /// A guest whose burst of writes waits, all but the first, for a limit of a byte a second.
-fn waiting(context: &Context, script: &str) -> Result<(BareMachine, Qmp), Failure> {
+fn waiting(context: &Context, script: &str) -> Result<(BareMachine, Client), Failure> {
     let disk = image(context, "disk", 1, 256)?;
     let options = "id=d0,throttling.bps-write=1";
     let mut machine = Plan::new(context, script)?.disk(&disk, options).start()?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     machine.report("choose")?;
     go(&mut machine)?;
-    written(&mut client, 0, 1)?;
+    written(&client, 0, 1)?;
     Ok((machine, client))
 }
 
@@ -97,26 +98,26 @@ fn limits_slow_a_running_guest_until_they_are_taken_away(context: &Context) -> R
                   burst 0 write 20 0 8 5\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "id=d0").start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     // Three go at once, and each of the others a twentieth of a second after the one before.
-    limit(&mut client, "d0", &json!({ "iops_wr": 20 }))?;
+    limit(&client, "d0", &json!({ "iops_wr": 20 }))?;
     let start = Instant::now();
     go(&mut machine)?;
     machine.report("done")?.expect(20, 0, 0)?;
     let took = start.elapsed();
     check!(took >= Duration::from_millis(850), "it took {took:?}");
-    let answer = client.execute("query-blockstats", None, SOON)?;
+    let answer = client.execute("query-blockstats")?;
     let time = answer[0]["stats"]["wr_total_time_ns"].as_u64();
     check!(time >= Some(850_000_000), "waiting is not in {time:?} ns");
     // Reads are not limited.
     machine.report("done")?.expect(20, 0, 0)?;
     machine.report("choose")?;
-    limit(&mut client, "d0", &json!({ "bps_wr": 1 }))?;
+    limit(&client, "d0", &json!({ "bps_wr": 1 }))?;
     go(&mut machine)?;
-    written(&mut client, 0, 21)?;
-    limit(&mut client, "d0", &json!({ "bps_wr": 1, "iops": 1 }))?;
-    written(&mut client, 0, 22)?;
-    limit(&mut client, "/machine/peripheral/d0", &json!({}))?;
+    written(&client, 0, 21)?;
+    limit(&client, "d0", &json!({ "bps_wr": 1, "iops": 1 }))?;
+    written(&client, 0, 22)?;
+    limit(&client, "/machine/peripheral/d0", &json!({}))?;
     machine.report("done")?.expect(20, 0, 0)?;
     machine.ends_well()
 }
@@ -128,7 +129,7 @@ fn limits_are_shown_as_qemu_shows_them(context: &Context) -> Result<(), Failure>
     let plan = Plan::new(context, "choose\nexit off")?.disk(&disk, options);
     let mut machine = plan.start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     let all = |info: &Value| -> Value {
         let members = info.as_object().into_iter().flatten();
         let limits = members.filter(|(name, value)| {
@@ -139,10 +140,10 @@ fn limits_are_shown_as_qemu_shows_them(context: &Context) -> Result<(), Failure>
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     };
-    let mut shown = |expected: Value| -> Result<(), Failure> {
-        let disks = client.execute("query-block", None, SOON)?;
+    let shown = |expected: Value| -> Result<(), Failure> {
+        let disks = client.execute("query-block")?;
         check_eq!(all(&disks[0]["inserted"]), expected);
-        let nodes = client.execute("query-named-block-nodes", None, SOON)?;
+        let nodes = client.execute("query-named-block-nodes")?;
         check_eq!(all(&nodes[0]), json!({}));
         Ok(())
     };
@@ -163,24 +164,24 @@ fn limits_are_shown_as_qemu_shows_them(context: &Context) -> Result<(), Failure>
     shown(json!({}))?;
     limit(&mut other, "d0", &json!({ "iops": 5 }))?;
     shown(json!({ "iops": 5, "group": "d0" }))?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
 fn requests_that_wait_go_on_waiting_after_stop_and_cont(context: &Context) -> Result<(), Failure> {
-    let (mut machine, mut client) = waiting(context, &waiting_script("exit off"))?;
-    client.execute("stop", None, SOON)?;
-    check_state(&mut client, "paused", "ok")?;
+    let (mut machine, client) = waiting(context, &waiting_script("exit off"))?;
+    client.stop()?;
+    check_state(&client, "paused", "ok")?;
     // Without limits they may go, but not in a machine that is stopped.
-    limit(&mut client, "d0", &json!({}))?;
-    written(&mut client, 0, 1)?;
-    limit(&mut client, "d0", &json!({ "bps_wr": 1 }))?;
-    client.execute("cont", None, SOON)?;
-    written(&mut client, 0, 2)?;
-    client.execute("stop", None, SOON)?;
+    limit(&client, "d0", &json!({}))?;
+    written(&client, 0, 1)?;
+    limit(&client, "d0", &json!({ "bps_wr": 1 }))?;
+    client.cont()?;
+    written(&client, 0, 2)?;
+    client.stop()?;
     check_written(context, 2)?;
-    client.execute("cont", None, SOON)?;
-    limit(&mut client, "d0", &json!({}))?;
+    client.cont()?;
+    limit(&client, "d0", &json!({}))?;
     let count = u64::try_from(COUNT)?;
     machine.report("done")?.expect(count, 0, 0)?;
     machine.ends_well()?;
@@ -194,13 +195,13 @@ fn a_guest_that_resets_its_disk_while_requests_wait_can_use_it_again(
         "setup 0\nchoose\nstart 0 write {COUNT} 0 {SECTORS} 5\nchoose\nreset 0\nsetup 0\n\
          read 0 0 8\nchoose\nwrite 0 100 8 1\nexit off"
     );
-    let (mut machine, mut client) = waiting(context, &script)?;
+    let (mut machine, client) = waiting(context, &script)?;
     machine.report("choose")?;
     go(&mut machine)?;
     check_eq!(machine.report("reset")?.number("status")?, 0);
     machine.report("done")?.expect(1, 0, 0)?;
     // Nothing of what waited is left.
-    limit(&mut client, "d0", &json!({}))?;
+    limit(&client, "d0", &json!({}))?;
     machine.report("choose")?;
     go(&mut machine)?;
     machine.report("done")?.expect(1, 0, 0)?;
@@ -211,21 +212,21 @@ fn a_guest_that_resets_its_disk_while_requests_wait_can_use_it_again(
 fn a_system_reset_while_requests_wait_forgets_them_and_keeps_the_limits(
     context: &Context,
 ) -> Result<(), Failure> {
-    let (mut machine, mut client) = waiting(context, &waiting_script("exit off"))?;
-    client.execute("system_reset", None, SOON)?;
-    client.wait_for_event("RESET", SOON)?;
+    let (mut machine, client) = waiting(context, &waiting_script("exit off"))?;
+    client.system_reset()?;
+    client.wait_for_event("RESET")?;
     machine.report("choose")?;
-    let disks = client.execute("query-block", None, SOON)?;
+    let disks = client.execute("query-block")?;
     check_eq!(disks[0]["inserted"]["bps_wr"], json!(1));
-    limit(&mut client, "d0", &json!({}))?;
-    machine.machine.type_text("o")?;
+    limit(&client, "d0", &json!({}))?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_written(context, 1)
 }
 
 fn quit_while_requests_wait_ends_the_program(context: &Context) -> Result<(), Failure> {
-    let (mut machine, mut client) = waiting(context, &waiting_script("exit off"))?;
-    client.execute("quit", None, SOON)?;
+    let (mut machine, client) = waiting(context, &waiting_script("exit off"))?;
+    client.quit()?;
     machine.ends_well()?;
     check_written(context, 1)
 }
@@ -238,10 +239,10 @@ fn disks_of_a_group_share_their_limits(context: &Context) -> Result<(), Failure>
         .disk(&disks[0], "id=a,throttling.group=both,iops=1")
         .disk(&disks[1], "id=b");
     let mut machine = plan.start()?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     machine.report("choose")?;
-    limit(&mut client, "b", &json!({ "iops": 20, "group": "both" }))?;
-    let shown = client.execute("query-block", None, SOON)?;
+    limit(&client, "b", &json!({ "iops": 20, "group": "both" }))?;
+    let shown = client.execute("query-block")?;
     for disk in 0..2 {
         let medium = &shown[disk]["inserted"];
         check_eq!(
@@ -251,30 +252,32 @@ fn disks_of_a_group_share_their_limits(context: &Context) -> Result<(), Failure>
     }
     let start = Instant::now();
     go(&mut machine)?;
-    written(&mut client, 0, 10)?;
-    written(&mut client, 1, 10)?;
+    written(&client, 0, 10)?;
+    written(&client, 1, 10)?;
     let took = start.elapsed();
     check!(took >= Duration::from_millis(850), "it took {took:?}");
     // One leaves, and the other stays as it is.
-    limit(&mut client, "a", &json!({}))?;
-    let shown = client.execute("query-block", None, SOON)?;
+    limit(&client, "a", &json!({}))?;
+    let shown = client.execute("query-block")?;
     check_eq!(shown[0]["inserted"]["iops"], json!(0));
     check_eq!(shown[1]["inserted"]["iops"], json!(20));
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
 /// Fails unless a command is refused with this class and this description.
 fn check_refused(
-    client: &mut Qmp,
+    client: &Client,
     command: &str,
     arguments: Value,
     (class, desc): (&str, &str),
 ) -> Result<(), Failure> {
-    match client.execute(command, Some(arguments), SOON) {
-        Err(QmpError::Command { class: c, desc: d }) => {
-            check_eq!((c.as_str(), d.as_str()), (class, desc));
+    match client.execute_with(command, arguments) {
+        Err(Error::Command {
+            class: c, desc: d, ..
+        }) => {
+            check_eq!((c.name(), d.as_str()), (class, desc));
             Ok(())
         }
         other => Err(Failure::new(format!("{command}: {other:?}"))),
@@ -285,10 +288,10 @@ fn limits_that_make_no_sense_are_refused_in_qemus_words(context: &Context) -> Re
     let disk = image(context, "disk", 1, 8)?;
     let plan = Plan::new(context, "choose\nexit off")?.disk(&disk, "id=d0");
     let mut machine = plan.start()?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     let command = "block_set_io_throttle";
-    let mut refused = |id: &str, some: Value, class, desc: &str| {
-        check_refused(&mut client, command, limits(id, &some), (class, desc))
+    let refused = |id: &str, some: Value, class, desc: &str| {
+        check_refused(&client, command, limits(id, &some), (class, desc))
     };
     let generic = "GenericError";
     let one = "Need exactly one of 'device' and 'id'";
@@ -332,22 +335,22 @@ fn limits_that_make_no_sense_are_refused_in_qemus_words(context: &Context) -> Re
     refused("d0", json!({ "bps": 2, "iops_size": 512 }), generic, size)?;
     let missing = json!({ "device": "d0", "bps": 0 });
     let desc = "Parameter 'bps_rd' is missing";
-    check_refused(&mut client, command, missing, (generic, desc))?;
+    check_refused(&client, command, missing, (generic, desc))?;
     let threshold = json!({ "node-name": "d1", "write-threshold": 1 });
     let unknown = (generic, "Device 'd1' not found");
-    check_refused(&mut client, "block-set-write-threshold", threshold, unknown)?;
-    let shown = client.execute("query-block", None, SOON)?;
+    check_refused(&client, "block-set-write-threshold", threshold, unknown)?;
+    let shown = client.execute("query-block")?;
     check_eq!(shown[0]["inserted"].get("group"), None);
     // The name that QEMU has deprecated.
     let mut arguments = limits("", &json!({ "device": "d0", "bps": 7 }));
     if let Some(members) = arguments.as_object_mut() {
         members.remove("id");
     }
-    client.execute(command, Some(arguments), SOON)?;
-    let shown = client.execute("query-block", None, SOON)?;
+    client.execute_with(command, arguments)?;
+    let shown = client.execute("query-block")?;
     check_eq!(shown[0]["inserted"]["bps"], json!(7));
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -359,58 +362,56 @@ fn a_write_past_the_mark_is_told_of_once_each_time_the_mark_is_set(
                   burst 0 write 10 4 8 5\nchoose\nwrite 0 100 1 5\nchoose\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "id=d0").start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
-    let tag = client.execute("get-block-write-threshold-event", None, SOON)?;
-    let set = |client: &mut Qmp, offset: u64| {
-        let arguments = json!({ "node-name": "d0", "write-threshold": offset });
-        client.execute("block-set-write-threshold", Some(arguments), SOON)
+    let client = machine.client()?;
+    let marks = client.get_block_write_threshold_event()?;
+    let set = |client: &Client, offset: u64| {
+        client.block_set_write_threshold(&BlockSetWriteThresholdArguments {
+            node_name: "d0".to_owned(),
+            write_threshold: offset,
+        })
     };
-    let shown = |client: &mut Qmp| -> Result<Value, Failure> {
-        let nodes = client.execute("query-named-block-nodes", None, SOON)?;
-        let disks = client.execute("query-block", None, SOON)?;
+    let shown = |client: &Client| -> Result<Value, Failure> {
+        let nodes = client.execute("query-named-block-nodes")?;
+        let disks = client.execute("query-block")?;
         check_eq!(
             disks[0]["inserted"]["write_threshold"],
             nodes[0]["write_threshold"]
         );
         Ok(nodes[0]["write_threshold"].clone())
     };
-    set(&mut client, 4096)?;
-    check_eq!(shown(&mut client)?, json!(4096));
+    set(&client, 4096)?;
+    check_eq!(shown(&client)?, json!(4096));
     go(&mut machine)?;
     // Up to the mark, and a read behind it.
     machine.report("done")?.expect(1, 0, 0)?;
     machine.report("done")?.expect(1, 0, 0)?;
-    check_eq!(shown(&mut client)?, json!(4096));
-    check!(client.take_events().is_empty(), "told of too early");
+    check_eq!(shown(&client)?, json!(4096));
+    check_eq!(marks.try_recv()?, None);
     go(&mut machine)?;
     machine.report("done")?.expect(10, 0, 0)?;
-    check_eq!(shown(&mut client)?, json!(0));
-    let heard = |client: &mut Qmp, amount: u64, threshold: u64| -> Result<(), Failure> {
-        let data = [
-            ("node-name", json!("d0")),
-            ("amount-exceeded", json!(amount)),
-            ("write-threshold", json!(threshold)),
-        ];
-        let events = client.take_events();
-        // As a default event and on the connection.
-        check_eq!(events.len(), 2);
-        for event in &events {
-            check_event(event, "BLOCK_WRITE_THRESHOLD", &data)?;
-        }
-        check!(events.iter().any(|event| event["tag"] == tag), "{events:?}");
+    check_eq!(shown(&client)?, json!(0));
+    let heard = |amount: u64, threshold: u64| -> Result<(), Failure> {
+        let told = marks.try_recv()?.map(|occurrence| occurrence.data);
+        let expected = BlockWriteThreshold {
+            node_name: "d0".to_owned(),
+            amount_exceeded: amount,
+            write_threshold: threshold,
+        };
+        check_eq!(told, Some(expected));
+        check_eq!(marks.try_recv()?, None);
         Ok(())
     };
-    heard(&mut client, 4 * 512, 4096)?;
-    set(&mut client, 512)?;
-    set(&mut client, 0)?;
-    check_eq!(shown(&mut client)?, json!(0));
-    set(&mut client, 1)?;
+    heard(4 * 512, 4096)?;
+    set(&client, 512)?;
+    set(&client, 0)?;
+    check_eq!(shown(&client)?, json!(0));
+    set(&client, 1)?;
     machine.report("choose")?;
     go(&mut machine)?;
     machine.report("done")?.expect(1, 0, 0)?;
-    check_eq!(shown(&mut client)?, json!(0));
-    heard(&mut client, 101 * 512 - 1, 1)?;
+    check_eq!(shown(&client)?, json!(0));
+    heard(101 * 512 - 1, 1)?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, tests};
 
@@ -52,14 +53,12 @@ fn check_shared(context: &Context, disk: &Path, options: &str) -> Result<(), Fai
     let socket = context.path("other");
     command.args(["--qmp", &format!("unix:{}", socket.display())]);
     let mut machine = context.start(&mut command)?;
-    let mut client = faultvisor_tests::qmp::Qmp::connect_unix(&socket, SOON)?;
-    client.negotiate(SOON)?;
-    client.execute("quit", None, SOON)?;
+    Client::connect(&socket, SOON)?.quit()?;
     Ok(machine.expect_exit(0, SOON)?)
 }
 
 fn end(mut machine: BareMachine) -> Result<(), Failure> {
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.ends_well()
 }
 

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use faultvisor_harness::Process;
 use faultvisor_tests::bare::{Plan, Report, SOON, content, pattern};
-use faultvisor_tests::machine::Machine;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, microvm, packages, tests, tool};
 
@@ -96,9 +96,11 @@ fn places(seed: u64, requests: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-fn check_measurements(machine: &mut Machine, disk: &Path) -> Result<(), Failure> {
+fn check_measurements(machine: &mut Process, disk: &Path) -> Result<(), Failure> {
     let mut report = |word: &str| -> Result<Report, Failure> {
-        let line = machine.wait_for_line(&format!(" {word} "), SOON)?;
+        let line = machine
+            .console()
+            .wait_for_line(&format!(" {word} "), SOON)?;
         Ok(Report::parse(&line.text))
     };
     let expected = written(WRITES, REQUESTS);

@@ -26,11 +26,12 @@ pub mod write_cache;
 
 use std::path::PathBuf;
 
-use faultvisor_tests::bare::{self, SOON};
-use faultvisor_tests::machine::Machine;
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_harness::Process;
+use faultvisor_tests::bare;
+use faultvisor_tests::client::{Client, Event};
 use faultvisor_tests::suite::{Context, Failure};
 use faultvisor_tests::{check, check_eq};
+use libqmp::BlockDeviceIoStatus;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
@@ -42,7 +43,7 @@ fn image(context: &Context, name: &str, seed: u64, sectors: usize) -> Result<Pat
 }
 
 /// Sets the limit on the size of files that the program writes, in bytes.
-fn limit_file_size(machine: &Machine, bytes: Option<u64>) -> Result<(), Failure> {
+fn limit_file_size(machine: &Process, bytes: Option<u64>) -> Result<(), Failure> {
     let pid = i32::try_from(machine.id()).ok().and_then(Pid::from_raw);
     let limit = Rlimit {
         current: bytes,
@@ -53,12 +54,13 @@ fn limit_file_size(machine: &Machine, bytes: Option<u64>) -> Result<(), Failure>
 }
 
 /// Fails unless the machine is in that state, and the first disk's io-status is that; empty means that it has none.
-fn check_state(client: &mut Qmp, state: &str, io_status: &str) -> Result<(), Failure> {
-    let status = client.execute("query-status", None, SOON)?;
-    check_eq!(status["status"], *state);
-    check_eq!(status["running"], state == "running");
-    let disks = client.execute("query-block", None, SOON)?;
-    let found = disks[0]["io-status"].as_str().unwrap_or_default();
+fn check_state(client: &Client, state: &str, io_status: &str) -> Result<(), Failure> {
+    let status = client.query_status()?;
+    check_eq!(status.status.name(), state);
+    check_eq!(status.running, state == "running");
+    let disks = client.query_block()?;
+    let found = disks.first().and_then(|disk| disk.io_status);
+    let found = found.map_or("", BlockDeviceIoStatus::name);
     check!(
         found == io_status,
         "the io-status is '{found}', not '{io_status}', in state {state}"
@@ -67,9 +69,8 @@ fn check_state(client: &mut Qmp, state: &str, io_status: &str) -> Result<(), Fai
 }
 
 /// Fails unless an event has this name and these members in its data.
-fn check_event(event: &Value, name: &str, data: &[(&str, Value)]) -> Result<(), Failure> {
-    let fits =
-        event["event"] == name && data.iter().all(|(key, value)| event["data"][key] == *value);
-    check!(fits, "{event} is not {name} with {data:?}");
+fn check_event(event: &Event, name: &str, data: &[(&str, Value)]) -> Result<(), Failure> {
+    let fits = event.name == name && data.iter().all(|(key, value)| event.data[key] == *value);
+    check!(fits, "{event:?} is not {name} with {data:?}");
     Ok(())
 }

@@ -24,9 +24,9 @@ fn a_guest_that_switches_itself_off_ends_the_program_with_0(
 ) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "choose")?.start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
-    machine.machine.type_text("o")?;
-    let event = client.next_event(SOON)?;
+    let client = machine.client()?;
+    machine.machine.console().type_text("o")?;
+    let event = client.next_event()?;
     check_event(
         &event,
         "SHUTDOWN",
@@ -38,10 +38,10 @@ fn a_guest_that_switches_itself_off_ends_the_program_with_0(
 fn starts_again(context: &Context, key: &str) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "choose")?.start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     for _ in 0..3 {
-        machine.machine.type_text(key)?;
-        let event = client.next_event(SOON)?;
+        machine.machine.console().type_text(key)?;
+        let event = client.next_event()?;
         check_event(
             &event,
             "RESET",
@@ -50,7 +50,7 @@ fn starts_again(context: &Context, key: &str) -> Result<(), Failure> {
         machine.report("start")?;
         machine.report("choose")?;
     }
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -91,41 +91,41 @@ fn with_no_reboot_a_triple_fault_ends_the_program_with_0(context: &Context) -> R
 fn with_no_shutdown_a_guest_that_is_off_can_be_reset(context: &Context) -> Result<(), Failure> {
     let plan = Plan::new(context, "choose")?.options(&["--no-shutdown"]);
     let mut machine = plan.start()?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
-    client.wait_for_event("SHUTDOWN", SOON)?;
-    client.wait_for_event("STOP", SOON)?;
-    let status = client.execute("query-status", None, SOON)?;
+    machine.machine.console().type_text("o")?;
+    client.wait_for_event("SHUTDOWN")?;
+    client.wait_for_event("STOP")?;
+    let status = client.execute("query-status")?;
     check_eq!(status, json!({ "running": false, "status": "shutdown" }));
-    client.execute("system_reset", None, SOON)?;
-    client.wait_for_event("RESET", SOON)?;
-    client.execute("cont", None, SOON)?;
+    client.system_reset()?;
+    client.wait_for_event("RESET")?;
+    client.cont()?;
     machine.report("start")?;
-    client.execute("quit", None, SOON)?;
+    client.quit()?;
     machine.ends_well()
 }
 
 fn a_machine_that_starts_stopped_runs_its_guest_at_cont(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.options(&["-S"]).start()?;
-    let mut client = machine.client()?;
-    let status = client.execute("query-status", None, SOON)?;
+    let client = machine.client()?;
+    let status = client.execute("query-status")?;
     check_eq!(status, json!({ "running": false, "status": "prelaunch" }));
     check_eq!(machine.machine.serial().text(), "");
-    client.execute("cont", None, SOON)?;
-    client.wait_for_event("RESUME", SOON)?;
+    client.cont()?;
+    client.wait_for_event("RESUME")?;
     machine.report("spin")?;
-    client.execute("quit", None, SOON)?;
+    client.quit()?;
     machine.ends_well()
 }
 
 fn quit_ends_a_guest_that_never_would(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.start()?;
     machine.report("spin")?;
-    let mut client = machine.client()?;
-    client.execute("quit", None, SOON)?;
+    let client = machine.client()?;
+    client.quit()?;
     check_event(
-        &client.next_event(SOON)?,
+        &client.next_event()?,
         "SHUTDOWN",
         &[("guest", json!(false)), ("reason", json!("host-qmp-quit"))],
     )?;

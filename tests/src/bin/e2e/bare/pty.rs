@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use faultvisor_harness::transcript::Transcript;
 use faultvisor_tests::bare::SOON;
 use faultvisor_tests::suite::Failure;
-use faultvisor_tests::transcript::Transcript;
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 

@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use faultvisor_tests::bare::{BareMachine, Plan, SOON, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests, tool};
+use libqmp::BlockImageCorrupted;
 use serde_json::{Value, json};
 
-use super::{check_event, image};
+use super::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
@@ -91,7 +92,7 @@ fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
             "read 0 0 64\nwrite 0 100 16 5\nflush 0\nread 0 96 32\nburst 0 write 32 512 32 6";
         let drive = format!("file={},id=d0{options}", text(&top));
         let mut machine = start(context, script, &drive)?;
-        machine.machine.type_text("c")?;
+        machine.machine.console().type_text("c")?;
         let read = machine.report("done")?;
         read.expect(1, 0, 0)?;
         check_eq!(read.number("sum")?, pattern::sum(&content(1, 0, 64)));
@@ -109,7 +110,7 @@ fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
         expected[512 * 512..1536 * 512].copy_from_slice(&content(6, 512, 1024));
         // The last write is not flushed: the end of the machine does that.
         machine.report("choose")?;
-        machine.machine.type_text("o")?;
+        machine.machine.console().type_text("o")?;
         machine.ends_well()?;
         check_whole(&top)?;
         check!(
@@ -129,7 +130,7 @@ fn a_guest_sees_what_is_compressed(context: &Context) -> Result<(), Failure> {
     qemu_img(&["convert", "-c", "-O", "qcow2", &text(&base), &text(&top)])?;
     let drive = format!("file={},id=d0,format=qcow2", text(&top));
     let mut machine = start(context, "read 0 0 64\nwrite 0 8 8 2\nread 0 0 64", &drive)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     let mut expected = vec![0x55; 64 * 512];
     check_eq!(
         machine.report("done")?.number("sum")?,
@@ -142,7 +143,7 @@ fn a_guest_sees_what_is_compressed(context: &Context) -> Result<(), Failure> {
         pattern::sum(&expected)
     );
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_whole(&top)
 }
@@ -151,8 +152,8 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
     let (base, top) = overlay(context)?;
     let drive = format!("file={},id=d0,format=qcow2", text(&top));
     let mut machine = start(context, "flush 0", &drive)?;
-    let mut client = machine.client()?;
-    let disks = client.execute("query-block", None, SOON)?;
+    let client = machine.client()?;
+    let disks = client.execute("query-block")?;
     let node = &disks[0]["inserted"];
     let shown = |value: &Value, expected: &[(&str, Value)]| -> Result<(), Failure> {
         for (key, expected) in expected {
@@ -196,7 +197,7 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
             ("filename", json!(text(&base))),
         ],
     )?;
-    let nodes = client.execute("query-named-block-nodes", None, SOON)?;
+    let nodes = client.execute("query-named-block-nodes")?;
     check_eq!(nodes.as_array().map(Vec::len), Some(2));
     check_eq!(nodes[0], *node);
     shown(
@@ -208,11 +209,11 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
         ],
     )?;
     let flat = json!({ "flat": true });
-    let nodes = client.execute("query-named-block-nodes", Some(flat), SOON)?;
+    let nodes = client.execute_with("query-named-block-nodes", flat)?;
     check_eq!(nodes[0]["image"].get("backing-image"), None);
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
@@ -241,9 +242,9 @@ fn nobody_writes_under_a_guest(context: &Context) -> Result<(), Failure> {
     read.args(["-r", "-f", "raw", "-c", "read 0 512"])
         .arg(&base);
     tool::run(&mut read)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     let written = qemu_io(&top, "qcow2", "write 0 512")?;
     check!(written.status.success(), "the image is still locked");
@@ -266,7 +267,7 @@ fn an_image_of_a_machine_that_was_killed_is_whole(context: &Context) -> Result<(
     let script = "write 0 0 64 3\nflush 0\nstart 0 write 200 1024 64 4";
     let drive = format!("file={},id=d0,format=qcow2", text(&path));
     let mut machine = start(context, script, &drive)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     for _ in 0..2 {
         machine.report("done")?.expect(1, 0, 0)?;
     }
@@ -280,11 +281,11 @@ fn an_image_of_a_machine_that_was_killed_is_whole(context: &Context) -> Result<(
     );
     // And it can be used again.
     let mut machine = start(context, "burst 0 write 100 1024 64 7\nflush 0", &drive)?;
-    machine.machine.type_text("c")?;
+    machine.machine.console().type_text("c")?;
     machine.report("done")?.expect(100, 0, 0)?;
     machine.report("done")?.expect(1, 0, 0)?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_whole(&path)
 }
@@ -309,27 +310,25 @@ fn a_corrupt_image_is_told_of_and_used_no_more(context: &Context) -> Result<(), 
     file.write_all_at(&(l1 | 1 << 63).to_be_bytes(), l2)?;
     let drive = format!("file={},id=d0,format=qcow2", text(&path));
     let mut machine = start(context, "write 0 0 8 3\nread 0 0 8", &drive)?;
-    let mut client = machine.raw_client()?;
-    client.next_message("greeting", SOON)?;
-    client.execute("disable-default-events", None, SOON)?;
-    client.execute("qmp_capabilities", None, SOON)?;
-    let tag = client.execute("get-block-image-corrupted-event", None, SOON)?;
-    machine.machine.type_text("c")?;
-    let event = client.next_event(SOON)?;
-    let data = [
-        ("device", json!("d0")),
-        ("node-name", json!("d0")),
-        ("msg", json!("a write would destroy the L1 table")),
-        ("offset", json!(l1)),
-        ("size", json!(8 * 512)),
-        ("fatal", json!(true)),
-    ];
-    check_event(&event, "BLOCK_IMAGE_CORRUPTED", &data)?;
-    check_eq!(event["tag"], tag);
+    let client = machine.client()?;
+    let corruptions = client.get_block_image_corrupted_event()?;
+    machine.machine.console().type_text("c")?;
+    let found = corruptions.recv_timeout(SOON)?.data;
+    let expected = BlockImageCorrupted {
+        node_name: Some("d0".to_owned()),
+        offset: Some(l1.try_into()?),
+        size: Some(8 * 512),
+        ..BlockImageCorrupted::new(
+            "d0".to_owned(),
+            "a write would destroy the L1 table".to_owned(),
+            true,
+        )
+    };
+    check_eq!(found, expected);
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     check_eq!(number(l1)? & 0x00ff_ffff_ffff_fe00, l2);
     let info = String::from_utf8_lossy(&qemu_img(&["info", &text(&path)])?).into_owned();

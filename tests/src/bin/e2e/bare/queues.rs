@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use faultvisor_tests::bare::{Plan, SOON, content, pattern};
+use faultvisor_tests::bare::{Plan, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
@@ -78,13 +78,13 @@ fn requests_on_four_queues_are_answered_once_however_often_the_machine_stops(
         let options = format!("num-queues=4,aio={aio}");
         let mut machine = Plan::new(context, &script)?.disk(&disk, &options).start()?;
         machine.report("choose")?;
-        let mut client = machine.client()?;
+        let client = machine.client()?;
         go(&mut machine)?;
         let mut stops = 0;
         // As long as the guest is busy.
         while machine.machine.serial().text().matches(" done ").count() < 4 * ROUNDS - 20 {
-            client.execute("stop", None, SOON)?;
-            client.execute("cont", None, SOON)?;
+            client.stop()?;
+            client.cont()?;
             stops += 1;
         }
         check!(stops >= ROUNDS / 4, "only {stops} stops");

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON, pattern};
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, tests};
 use serde_json::json;
@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
 const SECTORS: usize = 4;
 const REQUESTS: u64 = 12000;
 
-fn storming(context: &Context, seed: u64, options: &str) -> Result<(BareMachine, Qmp), Failure> {
+fn storming(context: &Context, seed: u64, options: &str) -> Result<(BareMachine, Client), Failure> {
     let disk = image(context, "disk", 1, usize::try_from(REQUESTS)? * SECTORS)?;
     let script = format!("setup 0\nstorm 0 0 {SECTORS} {REQUESTS} 200 {seed}\nchoose");
     let mut machine = Plan::new(context, &script)?.disk(&disk, options).start()?;
@@ -34,9 +34,9 @@ fn storming(context: &Context, seed: u64, options: &str) -> Result<(BareMachine,
 }
 
 /// Lets some time pass in which the guest works: as long as that many commands take.
-fn let_pass(client: &mut Qmp, commands: u64) -> Result<(), Failure> {
+fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
     for _ in 0..commands {
-        client.execute("query-kvm", None, SOON)?;
+        client.execute("query-kvm")?;
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ fn until_the_end(
 /// Switches the guest off, and looks at what it has written.
 fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Result<(), Failure> {
     machine.report("choose")?;
-    machine.machine.type_text("o")?;
+    machine.machine.console().type_text("o")?;
     machine.ends_well()?;
     let image = fs::read(context.path("disk"))?;
     check_storm(&image, seed, 1, REQUESTS, SECTORS)
@@ -71,13 +71,13 @@ fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Result<(), Fai
 
 fn stop_and_cont_during_a_storm_lose_and_double_nothing(context: &Context) -> Result<(), Failure> {
     for seed in 0..3 {
-        let (mut machine, mut client) = storming(context, seed, "")?;
+        let (mut machine, client) = storming(context, seed, "")?;
         until_the_end(&mut machine, |_, turn| {
             let chance = pattern::mix(seed << 32 | turn);
-            client.execute("stop", None, SOON)?;
-            let_pass(&mut client, chance % 3)?;
-            client.execute("cont", None, SOON)?;
-            let_pass(&mut client, chance >> 8 & 7)
+            client.stop()?;
+            let_pass(&client, chance % 3)?;
+            client.cont()?;
+            let_pass(&client, chance >> 8 & 7)
         })?;
         end(context, machine, seed)?;
     }
@@ -88,7 +88,7 @@ fn limits_that_change_during_a_storm_lose_and_double_nothing(
     context: &Context,
 ) -> Result<(), Failure> {
     for seed in 20..22 {
-        let (mut machine, mut client) = storming(context, seed, "id=d0")?;
+        let (mut machine, client) = storming(context, seed, "id=d0")?;
         until_the_end(&mut machine, |_, turn| {
             let chance = pattern::mix(seed << 32 | turn);
             // Every other turn goes without, or the storm would take a while.
@@ -101,12 +101,12 @@ fn limits_that_change_during_a_storm_lose_and_double_nothing(
                 "id": "d0", "iops": limits[0], "bps": limits[1], "bps_rd": 0, "bps_wr": 0,
                 "iops_rd": 0, "iops_wr": 0,
             });
-            client.execute("block_set_io_throttle", Some(arguments), SOON)?;
-            let_pass(&mut client, chance >> 40 & 7)?;
+            client.execute_with("block_set_io_throttle", arguments)?;
+            let_pass(&client, chance >> 40 & 7)?;
             if limits[2] == 1 {
-                client.execute("stop", None, SOON)?;
-                let_pass(&mut client, chance % 3)?;
-                client.execute("cont", None, SOON)?;
+                client.stop()?;
+                let_pass(&client, chance % 3)?;
+                client.cont()?;
             }
             Ok(())
         })?;
@@ -119,40 +119,40 @@ fn errors_stop_and_cont_during_a_storm_lose_and_double_nothing(
     context: &Context,
 ) -> Result<(), Failure> {
     for seed in 10..13 {
-        let (mut machine, mut client) = storming(context, seed, "werror=stop")?;
+        let (mut machine, client) = storming(context, seed, "werror=stop")?;
         until_the_end(&mut machine, |machine, turn| {
             let chance = pattern::mix(seed << 32 | turn);
             // Writes behind this place fail; every other turn, none does.
             let place = chance % (REQUESTS * SECTORS as u64 * 512);
             let limit = Some(place).filter(|_| turn % 2 == 0);
             limit_file_size(&machine.machine, limit)?;
-            let_pass(&mut client, chance >> 32 & 7)?;
+            let_pass(&client, chance >> 32 & 7)?;
             if chance >> 40 & 1 == 1 {
-                client.execute("stop", None, SOON)?;
+                client.stop()?;
             }
-            client.execute("cont", None, SOON).map(drop)?;
+            client.cont().map(drop)?;
             Ok(())
         })?;
         limit_file_size(&machine.machine, None)?;
         // What was stopped by an error of before the end is not held by anything any more.
-        client.execute("cont", None, SOON)?;
+        client.cont()?;
         end(context, machine, seed)?;
     }
     Ok(())
 }
 
 fn system_reset_during_a_storm_starts_a_guest_that_works(context: &Context) -> Result<(), Failure> {
-    let (mut machine, mut client) = storming(context, 20, "")?;
+    let (mut machine, client) = storming(context, 20, "")?;
     for turn in 0..15 {
         let chance = pattern::mix(turn);
-        let_pass(&mut client, chance % 8)?;
+        let_pass(&client, chance % 8)?;
         if chance >> 8 & 1 == 1 {
-            client.execute("stop", None, SOON)?;
+            client.stop()?;
         }
-        client.execute("system_reset", None, SOON)?;
-        client.wait_for_event("RESET", SOON)?;
+        client.system_reset()?;
+        client.wait_for_event("RESET")?;
         if chance >> 8 & 1 == 1 {
-            client.execute("cont", None, SOON)?;
+            client.cont()?;
         }
         machine.report("start")?;
         machine.report("storming")?;
@@ -163,18 +163,18 @@ fn system_reset_during_a_storm_starts_a_guest_that_works(context: &Context) -> R
 
 fn quit_during_a_storm_ends_the_program_at_once(context: &Context) -> Result<(), Failure> {
     for seed in 30..45 {
-        let (mut machine, mut client) = storming(context, seed, "werror=stop")?;
+        let (mut machine, client) = storming(context, seed, "werror=stop")?;
         let chance = pattern::mix(seed);
-        let_pass(&mut client, chance % 6)?;
+        let_pass(&client, chance % 6)?;
         if chance >> 8 & 1 == 1 {
             limit_file_size(
                 &machine.machine,
                 Some(chance % (REQUESTS * SECTORS as u64 * 512)),
             )?;
-            let_pass(&mut client, chance >> 16 & 3)?;
+            let_pass(&client, chance >> 16 & 3)?;
         }
-        client.execute("quit", None, SOON)?;
-        let event = client.wait_for_event("SHUTDOWN", SOON)?;
+        client.quit()?;
+        let event = client.wait_for_event("SHUTDOWN")?;
         check_event(&event, "SHUTDOWN", &[("reason", json!("host-qmp-quit"))])?;
         machine.ends_well()?;
     }

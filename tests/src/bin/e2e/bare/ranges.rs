@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use faultvisor_tests::bare::{BareMachine, Plan, SOON, content, pattern};
+use faultvisor_tests::bare::{BareMachine, Plan, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
@@ -233,7 +233,7 @@ fn what_was_not_agreed_on_is_not_supported(context: &Context) -> Result<(), Fail
     machine.report("done")?.expect(0, 0, 1)?;
     machine.report("done")?.expect(1, 0, 0)?;
     machine.report("choose")?;
-    let stats = machine.client()?.execute("query-blockstats", None, SOON)?;
+    let stats = machine.client()?.execute("query-blockstats")?;
     check_eq!(stats[0]["stats"]["invalid_unmap_operations"], 0);
     go(&mut machine)?;
     machine.ends_well()?;

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 
-use faultvisor_tests::bare::{Plan, SOON, content, pattern};
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::bare::{Plan, content, pattern};
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use serde_json::json;
@@ -21,19 +21,19 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// Gives the disk that many sectors.
-pub(super) fn resize(client: &mut Qmp, device: &str, sectors: u64) -> Result<(), Failure> {
+pub(super) fn resize(client: &Client, device: &str, sectors: u64) -> Result<(), Failure> {
     let arguments = json!({ "device": device, "size": sectors * 512 });
-    let answer = client.execute("block_resize", Some(arguments), SOON)?;
+    let answer = client.execute_with("block_resize", arguments)?;
     check_eq!(answer, json!({}));
     Ok(())
 }
 
 /// Fails unless everybody outside says that the first disk has that many sectors.
-pub(super) fn check_size(context: &Context, client: &mut Qmp, sectors: u64) -> Result<(), Failure> {
+pub(super) fn check_size(context: &Context, client: &Client, sectors: u64) -> Result<(), Failure> {
     let size = json!(sectors * 512);
-    let disks = client.execute("query-block", None, SOON)?;
+    let disks = client.execute("query-block")?;
     check_eq!(disks[0]["inserted"]["image"]["virtual-size"], size);
-    let nodes = client.execute("query-named-block-nodes", None, SOON)?;
+    let nodes = client.execute("query-named-block-nodes")?;
     check_eq!(nodes[0]["image"]["virtual-size"], size);
     check_eq!(json!(fs::metadata(context.path("disk"))?.len()), size);
     Ok(())
@@ -55,10 +55,10 @@ fn a_guest_is_told_that_its_disk_has_grown_and_can_use_it(
         let interrupt = machine.report("register")?.number("value")?;
         check_eq!(interrupt & 2, 0);
         machine.report("choose")?;
-        let mut client = machine.client()?;
-        check_size(context, &mut client, 64)?;
-        resize(&mut client, "d0", 128)?;
-        check_size(context, &mut client, 128)?;
+        let client = machine.client()?;
+        check_size(context, &client, 64)?;
+        resize(&client, "d0", 128)?;
+        check_size(context, &client, 128)?;
         go(&mut machine)?;
         let changed = machine.report("changed")?;
         check_eq!(changed.number("sectors")?, 128);
@@ -95,9 +95,9 @@ fn a_guest_is_told_that_its_disk_has_shrunk_and_gets_no_further(
     let plan = Plan::new(context, script)?.disk(&disk, "id=d0");
     let mut machine = plan.start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
-    resize(&mut client, "d0", 32)?;
-    check_size(context, &mut client, 32)?;
+    let client = machine.client()?;
+    resize(&client, "d0", 32)?;
+    check_size(context, &client, 32)?;
     go(&mut machine)?;
     let first = machine.report("changed")?;
     check_eq!(first.number("sectors")?, 32);
@@ -107,11 +107,11 @@ fn a_guest_is_told_that_its_disk_has_shrunk_and_gets_no_further(
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("done")?.expect(0, 1, 0)?;
     machine.report("choose")?;
-    let stats = statistics(&mut client)?;
+    let stats = statistics(&client)?;
     check_eq!(stats["invalid_rd_operations"], 1);
     check_eq!(stats["invalid_wr_operations"], 1);
     // What was cut off is gone.
-    resize(&mut client, "d0", 64)?;
+    resize(&client, "d0", 64)?;
     go(&mut machine)?;
     let second = machine.report("changed")?;
     check!(
@@ -125,8 +125,8 @@ fn a_guest_is_told_that_its_disk_has_shrunk_and_gets_no_further(
     check_eq!(read.number("sum")?, pattern::sum(&expected));
     machine.report("choose")?;
     // A size of no sector at all is one, too.
-    resize(&mut client, "d0", 0)?;
-    check_size(context, &mut client, 0)?;
+    resize(&client, "d0", 0)?;
+    check_size(context, &client, 0)?;
     go(&mut machine)?;
     machine.ends_well()
 }
@@ -138,14 +138,14 @@ fn a_disk_under_load_changes_its_size_between_requests(context: &Context) -> Res
     let plan = Plan::new(context, script)?.disk(&disk, "id=d0");
     let mut machine = plan.start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     go(&mut machine)?;
     machine.report("storming")?;
     for more in 1..=20 {
-        resize(&mut client, "d0", SECTORS + 8 * more)?;
+        resize(&client, "d0", SECTORS + 8 * more)?;
     }
     machine.report("stormed")?.expect(4000, 0, 0)?;
-    check_size(context, &mut client, SECTORS + 160)?;
+    check_size(context, &client, SECTORS + 160)?;
     machine.report("choose")?;
     go(&mut machine)?;
     machine.ends_well()
@@ -157,16 +157,16 @@ fn a_disk_is_resized_while_the_machine_is_stopped(context: &Context) -> Result<(
     let plan = Plan::new(context, script)?.disk(&disk, "id=d0");
     // Even before the machine has run at all, without a driver that could be told.
     let mut machine = plan.options(&["-S"]).start()?;
-    let mut client = machine.client()?;
-    resize(&mut client, "d0", 96)?;
-    check_size(context, &mut client, 96)?;
-    client.execute("cont", None, SOON)?;
+    let client = machine.client()?;
+    resize(&client, "d0", 96)?;
+    check_size(context, &client, 96)?;
+    client.cont()?;
     check_eq!(machine.report("setup")?.number("sectors")?, 96);
     machine.report("choose")?;
-    client.execute("stop", None, SOON)?;
-    resize(&mut client, "d0", 72)?;
-    check_size(context, &mut client, 72)?;
-    client.execute("cont", None, SOON)?;
+    client.stop()?;
+    resize(&client, "d0", 72)?;
+    check_size(context, &client, 72)?;
+    client.cont()?;
     go(&mut machine)?;
     check_eq!(machine.report("changed")?.number("sectors")?, 72);
     machine.report("done")?.expect(1, 0, 0)?;
@@ -183,7 +183,7 @@ fn a_size_that_cannot_be_is_refused_and_nothing_changes(context: &Context) -> Re
     let mut machine = plan.start()?;
     let generation = machine.report("register")?.number("value")?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     limit_file_size(&machine.machine, Some(1 << 20))?;
     let path = disk.display();
     let too_large = format!("Could not resize '{path}': File too large");
@@ -214,7 +214,7 @@ fn a_size_that_cannot_be_is_refused_and_nothing_changes(context: &Context) -> Re
             &*too_large,
         ),
     ] {
-        let refused = client.execute("block_resize", Some(arguments.clone()), SOON);
+        let refused = client.execute_with("block_resize", arguments.clone());
         let Err(refused) = refused else {
             return Err(Failure::new(format!("{arguments} was done")));
         };
@@ -224,7 +224,7 @@ fn a_size_that_cannot_be_is_refused_and_nothing_changes(context: &Context) -> Re
             "{arguments}: '{refused}', not '{why}'"
         );
     }
-    check_size(context, &mut client, 64)?;
+    check_size(context, &client, 64)?;
     check_eq!(File::open(&other)?.metadata()?.len(), 64 * 512);
     go(&mut machine)?;
     check_eq!(machine.report("register")?.number("value")?, generation);

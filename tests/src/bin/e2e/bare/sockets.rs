@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,11 +55,10 @@ fn a_listening_socket_can_be_passed_by_number(context: &Context) -> Result<(), F
     let command = with_third(context, &listener, "");
     let mut machine = start(context, command, &["--qmp", "fd:3"])?;
     drop(listener);
-    let mut client = Qmp::connect_unix(&path, SOON)?;
-    client.negotiate(SOON)?;
-    let status = client.execute("query-status", None, SOON)?;
+    let client = Client::connect(&path, SOON)?;
+    let status = client.execute("query-status")?;
     check_eq!(status["running"], true);
-    client.execute("quit", None, SOON)?;
+    client.quit()?;
     machine.machine.expect_exit(0, SOON)?;
     check!(
         path.exists(),
@@ -87,14 +86,14 @@ fn a_client_whose_socket_somebody_else_holds_can_go(context: &Context) -> Result
     let theirs = inheritable(theirs)?;
     let command = with_third(context, &theirs, "");
     let mut machine = start(context, command, &["--qmp", "fd:3"])?;
-    let mut other = machine.client()?;
+    let other = machine.client()?;
     // The client goes, but what the program was given stays open here.
     drop(ours);
     for _ in 0..3 {
-        let status = other.execute("query-status", None, SOON)?;
+        let status = other.execute("query-status")?;
         check_eq!(status["running"], true);
     }
-    other.execute("quit", None, SOON)?;
+    other.quit()?;
     machine.machine.expect_exit(0, SOON)?;
     drop(theirs);
     Ok(())
@@ -107,10 +106,10 @@ fn sigterm_ends_a_program_that_waits_for_its_first_client(
     let address = format!("unix:{},wait=on", path.display());
     let mut machine = start(context, context.command(), &["--qmp", &address])?;
     // A client of another listener is served, and finds a machine that was not started.
-    let mut client = machine.client()?;
-    let status = client.execute("query-status", None, SOON)?;
+    let client = machine.client()?;
+    let status = client.execute("query-status")?;
     check_eq!(status["status"], "prelaunch");
-    let disks = client.execute("query-block", None, SOON)?;
+    let disks = client.execute("query-block")?;
     check_eq!(disks, json!([]));
     let pid = i32::try_from(machine.machine.id())
         .ok()
@@ -127,9 +126,8 @@ fn systemd_can_pass_the_monitors_sockets(context: &Context) -> Result<(), Failur
     let command = with_third(context, &listener, environment);
     let mut machine = start(context, command, &["--qmp", "systemd:qmp"])?;
     drop(listener);
-    let mut client = Qmp::connect_unix(&path, SOON)?;
-    client.negotiate(SOON)?;
-    client.execute("quit", None, SOON)?;
+    let client = Client::connect(&path, SOON)?;
+    client.quit()?;
     machine.machine.expect_exit(0, SOON)?;
     Ok(())
 }
@@ -138,10 +136,10 @@ fn both_protocols_speak_side_by_side(context: &Context) -> Result<(), Failure> {
     let path = context.path("json-rpc");
     let address = format!("unix:{},protocol=json-rpc", path.display());
     let mut machine = start(context, context.command(), &["--qmp", &address])?;
-    let mut qmp = machine.client()?;
+    let qmp = machine.client()?;
     let mut client = JsonRpc::connect(&path)?;
     let tag = client.call("get-stop-event", &json!({}))?["result"].clone();
-    qmp.execute("stop", None, SOON)?;
+    qmp.stop()?;
     let event = client.read()?;
     check_eq!(event["method"], "STOP");
     check_eq!(event["params"]["tag"], tag);
@@ -152,7 +150,7 @@ fn both_protocols_speak_side_by_side(context: &Context) -> Result<(), Failure> {
     check_eq!(initial["params"]["id"], "late");
     check_eq!(initial["params"]["initial"], true);
     check_eq!(initial["params"]["timestamp"], event["params"]["timestamp"]);
-    qmp.execute("quit", None, SOON)?;
+    qmp.quit()?;
     machine.machine.expect_exit(0, SOON)?;
     Ok(())
 }

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use faultvisor_tests::bare::{BareMachine, Plan, SOON};
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::bare::{BareMachine, Plan};
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
+use libqmp::{BlockErrorAction, IoOperationType};
 use serde_json::{Value, json};
 
-use super::{check_event, image, limit_file_size};
+use super::{image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
@@ -20,8 +21,8 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// The statistics of the first disk.
-pub(super) fn statistics(client: &mut Qmp) -> Result<Value, Failure> {
-    let answer = client.execute("query-blockstats", None, SOON)?;
+pub(super) fn statistics(client: &Client) -> Result<Value, Failure> {
+    let answer = client.execute("query-blockstats")?;
     Ok(answer[0]["stats"].clone())
 }
 
@@ -42,7 +43,7 @@ pub(super) fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(
 
 /// Lets the guest go on.
 pub(super) fn go(machine: &mut BareMachine) -> Result<(), Failure> {
-    Ok(machine.machine.type_text("c")?)
+    Ok(machine.machine.console().type_text("c")?)
 }
 
 fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result<(), Failure> {
@@ -56,8 +57,8 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
         let options = format!("id=d0,aio={aio},werror=report");
         let mut machine = Plan::new(context, script)?.disk(&disk, &options).start()?;
         machine.report("choose")?;
-        let mut client = machine.client()?;
-        let stats = statistics(&mut client)?;
+        let client = machine.client()?;
+        let stats = statistics(&client)?;
         check_numbers(&stats, &[])?;
         check_eq!(stats.get("idle_time_ns"), None);
         check_eq!(stats["timed_stats"], json!([]));
@@ -76,7 +77,7 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
             ("invalid_rd_operations", 2),
             ("invalid_wr_operations", 1),
         ];
-        let stats = statistics(&mut client)?;
+        let stats = statistics(&client)?;
         check_numbers(&stats, &expected)?;
         for name in ["rd", "wr", "flush"] {
             let time = &stats[format!("{name}_total_time_ns")];
@@ -93,7 +94,7 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
         go(&mut machine)?;
         machine.report("choose")?;
         expected.extend([("failed_wr_operations", 1), ("failed_rd_operations", 1)]);
-        check_numbers(&statistics(&mut client)?, &expected)?;
+        check_numbers(&statistics(&client)?, &expected)?;
 
         // One that is done, further on than any before.
         go(&mut machine)?;
@@ -101,7 +102,7 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
         expected[2].1 += 1;
         expected[3].1 += 8 * 512;
         expected[4].1 = 108 * 512;
-        check_numbers(&statistics(&mut client)?, &expected)?;
+        check_numbers(&statistics(&client)?, &expected)?;
         go(&mut machine)?;
         machine.ends_well()?;
     }
@@ -118,31 +119,26 @@ fn a_flush_that_fails_is_counted_as_one_and_is_an_error_of_writing(
         let options = format!("id=d0,aio={aio},werror=report,file.locking=off");
         let mut machine = Plan::new(context, script)?.disk(&disk, &options).start()?;
         machine.report("choose")?;
-        let mut client = machine.client()?;
-        let tag = client.execute("get-block-io-error-event", None, SOON)?;
+        let client = machine.client()?;
+        let errors = client.get_block_io_error_event()?;
         go(&mut machine)?;
         machine.report("done")?.expect(0, 3, 0)?;
         machine.report("choose")?;
-        let stats = statistics(&mut client)?;
+        let stats = statistics(&client)?;
         check_numbers(&stats, &[("failed_flush_operations", 3)])?;
         check!(
             stats["flush_total_time_ns"].as_u64() > Some(0),
             "no time: {stats}"
         );
-        let errors = client.take_events();
-        let errors = errors.iter().filter(|event| event["tag"] == tag);
-        let data = [
-            ("operation", json!("write")),
-            ("action", json!("report")),
-            ("reason", json!("Invalid argument")),
-        ];
-        let mut count = 0;
-        for error in errors {
-            check_event(error, "BLOCK_IO_ERROR", &data)?;
-            count += 1;
+        for _ in 0..3 {
+            let error = errors.try_recv()?;
+            let error = error.ok_or_else(|| Failure::new("not three errors"))?.data;
+            check_eq!(error.operation, IoOperationType::Write);
+            check_eq!(error.action, BlockErrorAction::Report);
+            check_eq!(error.reason, "Invalid argument");
         }
-        check_eq!(count, 3);
-        client.execute("quit", None, SOON)?;
+        check_eq!(errors.try_recv()?, None);
+        client.quit()?;
         machine.ends_well()?;
     }
     Ok(())
@@ -155,7 +151,7 @@ fn the_statistics_of_a_storm_add_up_while_clients_look_on(
     let script = "setup 0\nchoose\nstorm 0 0 4 4000 128 77\nchoose\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     go(&mut machine)?;
     let count = |stats: &Value| {
         ["rd", "wr", "flush"]
@@ -165,13 +161,13 @@ fn the_statistics_of_a_storm_add_up_while_clients_look_on(
     };
     let mut before = 0;
     for _ in 0..20 {
-        let now = count(&statistics(&mut client)?);
+        let now = count(&statistics(&client)?);
         check!(before <= now && now <= 4000, "{now} after {before}");
         before = now;
     }
     machine.report("stormed")?.expect(4000, 0, 0)?;
     machine.report("choose")?;
-    let stats = statistics(&mut client)?;
+    let stats = statistics(&client)?;
     check_eq!(count(&stats), 4000);
     for kind in ["rd", "wr"] {
         let operations = stats[format!("{kind}_operations")]
@@ -191,16 +187,16 @@ fn the_nodes_are_what_the_disks_have_their_data_on(context: &Context) -> Result<
         .disk(&disks[1], "id=b,readonly=on");
     let mut machine = plan.start()?;
     machine.report("choose")?;
-    let mut client = machine.client()?;
-    let shown = client.execute("query-block", None, SOON)?;
-    for arguments in [None, Some(json!({ "flat": true }))] {
-        let nodes = client.execute("query-named-block-nodes", arguments, SOON)?;
+    let client = machine.client()?;
+    let shown = client.execute("query-block")?;
+    for arguments in [json!({}), json!({ "flat": true })] {
+        let nodes = client.execute_with("query-named-block-nodes", arguments)?;
         let inserted = [&shown[0]["inserted"], &shown[1]["inserted"]];
         check_eq!(nodes, json!(inserted));
     }
-    let of_disks = client.execute("query-blockstats", None, SOON)?;
+    let of_disks = client.execute("query-blockstats")?;
     let arguments = json!({ "query-nodes": true });
-    let of_nodes = client.execute("query-blockstats", Some(arguments), SOON)?;
+    let of_nodes = client.execute_with("query-blockstats", arguments)?;
     for (index, id) in ["a", "b"].into_iter().enumerate() {
         let (disk, node) = (&of_disks[index], &of_nodes[index]);
         check_eq!(disk["device"], json!(id));

@@ -5,9 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Instant;
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{Plan, SOON};
-use faultvisor_tests::child::Guarded;
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use rustix::process::{Pid, Signal, kill_process};
@@ -139,9 +139,8 @@ fn the_terminal_is_put_back_when_the_guest_switches_itself_off(
 fn the_terminal_is_put_back_after_quit(context: &Context) -> Result<(), Failure> {
     let terminal = start(Plan::new(context, "spin")?)?;
     terminal.runs("spin")?;
-    let mut client = Qmp::connect_unix(&context.path("qmp"), SOON)?;
-    client.negotiate(SOON)?;
-    client.execute("quit", None, SOON)?;
+    let client = Client::connect(&context.path("qmp"), SOON)?;
+    client.quit()?;
     terminal.ends_well()
 }
 

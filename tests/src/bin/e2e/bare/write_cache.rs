@@ -1,7 +1,7 @@
 //! The write cache, as the command line has it and as a driver switches it.
 
-use faultvisor_tests::bare::{BareMachine, Plan, SOON};
-use faultvisor_tests::qmp::Qmp;
+use faultvisor_tests::bare::{BareMachine, Plan};
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
@@ -18,12 +18,12 @@ pub const TESTS: &[Test] = tests![
 const CONFIG_WCE: u64 = 1 << 11;
 
 /// Fails unless the guest reads this as its cache and the monitor says so.
-fn check_cache(machine: &mut BareMachine, client: &mut Qmp, on: bool) -> Result<(), Failure> {
+fn check_cache(machine: &mut BareMachine, client: &Client, on: bool) -> Result<(), Failure> {
     check_eq!(machine.report("byte")?.number("value")?, u64::from(on));
     machine.report("choose")?;
-    let disks = client.execute("query-block", None, SOON)?;
+    let disks = client.execute("query-block")?;
     check_eq!(disks[0]["inserted"]["cache"]["writeback"], on);
-    let nodes = client.execute("query-named-block-nodes", None, SOON)?;
+    let nodes = client.execute("query-named-block-nodes")?;
     check_eq!(nodes[0]["cache"]["writeback"], on);
     go(machine)
 }
@@ -53,12 +53,12 @@ fn a_driver_switches_the_write_cache_until_the_next_reset(
         let mut machine = plan.start()?;
         let setup = machine.report("setup")?;
         check!(setup.number("offered")? & CONFIG_WCE != 0, "{}", setup.line);
-        let mut client = machine.client()?;
+        let client = machine.client()?;
         let cache = [
             at_first, !at_first, at_first, !at_first, at_first, !at_first,
         ];
         for (step, on) in cache.into_iter().enumerate() {
-            check_cache(&mut machine, &mut client, on)?;
+            check_cache(&mut machine, &client, on)?;
             let requests = match step {
                 1 => 3,
                 2 => 1,
@@ -70,11 +70,11 @@ fn a_driver_switches_the_write_cache_until_the_next_reset(
         }
         // The machine's reset is one, too.
         machine.report("choose")?;
-        client.execute("system_reset", None, SOON)?;
-        client.wait_for_event("RESET", SOON)?;
+        client.system_reset()?;
+        client.wait_for_event("RESET")?;
         machine.report("setup")?;
-        check_cache(&mut machine, &mut client, at_first)?;
-        client.execute("quit", None, SOON)?;
+        check_cache(&mut machine, &client, at_first)?;
+        client.quit()?;
         machine.ends_well()?;
     }
     Ok(())
@@ -96,12 +96,12 @@ fn without_the_feature_a_driver_cannot_switch_the_write_cache(
         let mut machine = Plan::new(context, &script)?.disk(&disk, options).start()?;
         let offered = machine.report("setup")?.number("offered")?;
         check_eq!(offered & CONFIG_WCE == 0, !options.is_empty());
-        let mut client = machine.client()?;
-        check_cache(&mut machine, &mut client, true)?;
+        let client = machine.client()?;
+        check_cache(&mut machine, &client, true)?;
         machine.report("done")?.expect(1, 0, 0)?;
         check_eq!(machine.report("byte")?.number("value")?, 0);
         check_eq!(machine.report("byte")?.number("value")?, 64);
-        check_cache(&mut machine, &mut client, true)?;
+        check_cache(&mut machine, &client, true)?;
         machine.report("done")?.expect(1, 0, 0)?;
         machine.ends_well()?;
     }

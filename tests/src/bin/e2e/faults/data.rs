@@ -36,7 +36,7 @@ fn fio_finds_a_lost_write_and_both_places_of_a_misdirected_one(
     // fio and all its libraries lie in memory.
     let mut command = linux::command_of_size(context, &script, "448M", 1)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     let write = format!("{FIO} --rw=write --do_verify=0 > /tmp/fio 2>&1");
     guest.run(&write)?;
     check_eq!(wrong_blocks(&mut guest)?, blocks([]));
@@ -45,25 +45,25 @@ fn fio_finds_a_lost_write_and_both_places_of_a_misdirected_one(
     let empty = "dd if=/dev/zero of=/dev/vda bs=256k count=1 oflag=direct conv=notrunc";
     guest.run(empty)?;
     let lost = add(
-        &mut client,
+        &client,
         json!({ "device": "disk0", "operations": ["write"], "skip": 20, "count": 1, "action": "drop" }),
     )?;
     guest.run(&write)?;
-    remove_after(&mut client, &lost, 1)?;
+    remove_after(&client, &lost, 1)?;
     check_eq!(wrong_blocks(&mut guest)?, blocks([20]));
 
     guest.run(empty)?;
     let misdirected = add(
-        &mut client,
+        &client,
         json!({ "device": "disk0", "operations": ["write"], "skip": 40, "count": 1,
                 "action": "misdirect", "to-sector": 7 * BLOCK / 512 }),
     )?;
     guest.run(&write)?;
-    remove_after(&mut client, &misdirected, 1)?;
+    remove_after(&client, &misdirected, 1)?;
     check_eq!(wrong_blocks(&mut guest)?, blocks([7, 40]));
     // The guest's kernel has noticed nothing of all this.
     check_eq!(guest.disk_errors()?, "");
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -107,13 +107,13 @@ fn a_guest_finds_what_was_corrupted_torn_or_not_discarded(
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     let whole = linux::sha256(&image)?;
     check_eq!(hash(&mut guest)?, whole);
 
     // The disk is as it was; what is read of it is not, once.
     let corrupt = add(
-        &mut client,
+        &client,
         json!({ "device": "disk0", "operations": ["read"], "sector": 1000, "count": 1, "seed": 1,
                 "action": "corrupt", "flip-bits": 1 }),
     )?;
@@ -123,13 +123,13 @@ fn a_guest_finds_what_was_corrupted_torn_or_not_discarded(
         "a hash does not find a bit that is the other way round"
     );
     check_eq!(hash(&mut guest)?, whole);
-    remove_after(&mut client, &corrupt, 1)?;
+    remove_after(&client, &corrupt, 1)?;
     check_eq!(linux::sha256(&image)?, whole);
 
-    torn(context, &mut guest, &mut client, &before, &data)?;
-    not_discarded(&mut guest, &mut client)?;
+    torn(context, &mut guest, &client, &before, &data)?;
+    not_discarded(&mut guest, &client)?;
     check_eq!(guest.disk_errors()?, "");
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -144,7 +144,7 @@ fn hash(guest: &mut GuestShell) -> Result<String, Failure> {
 fn torn(
     context: &Context,
     guest: &mut GuestShell,
-    client: &mut Client,
+    client: &Client,
     before: &[u8],
     data: &[u8],
 ) -> Result<(), Failure> {
@@ -174,7 +174,7 @@ fn torn(
 }
 
 /// A discard that is dropped leaves what was there; the next one does not.
-fn not_discarded(guest: &mut GuestShell, client: &mut Client) -> Result<(), Failure> {
+fn not_discarded(guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
     const DISCARD: &str = "blkdiscard -o 524288 -l 65536 /dev/vda";
     const LEFT: &str = "dd if=/dev/vda bs=64k skip=8 count=1 iflag=direct 2> /dev/null | sha256sum";
     let before = guest.run(LEFT)?;

@@ -30,12 +30,12 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0,werror=report");
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
 
     // One bad sector in the middle of what is read.
     const READ: &str = "dd if=/dev/vda of=/tmp/read bs=4k skip=16 count=4 iflag=direct";
     let bad = add(
-        &mut client,
+        &client,
         json!({ "device": "disk0", "operations": ["read"], "sector": 138, "action": "error", "errno": "EIO" }),
     )?;
     fails_with(
@@ -43,19 +43,19 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
         READ,
         "I/O error, dev vda, sector 136 op 0x0:(READ)",
     )?;
-    check!(hits(&mut client, &bad)? > 0, "the rule has not fired");
+    check!(hits(&client, &bad)? > 0, "the rule has not fired");
     // What does not touch it can be read all the same.
     guest.run("dd if=/dev/vda of=/dev/null bs=4k skip=18 count=2 iflag=direct")?;
-    remove(&mut client, &bad)?;
+    remove(&client, &bad)?;
     guest.run(READ)?;
     fs::write(context.path("expected"), &before[16 * 4096..20 * 4096])?;
     let seen = guest.run("sha256sum /tmp/read")?;
     check_eq!(first_word(&seen), linux::sha256(&context.path("expected"))?);
 
-    failed_but_done(context, &mut guest, &mut client, &data)?;
-    broken_after_a_read(&mut guest, &mut client)?;
+    failed_but_done(context, &mut guest, &client, &data)?;
+    broken_after_a_read(&mut guest, &client)?;
     check_eq!(client.run_state()?, "running");
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
@@ -78,7 +78,7 @@ fn fails_with(guest: &mut GuestShell, command: &str, message: &str) -> Result<()
 fn failed_but_done(
     context: &Context,
     guest: &mut GuestShell,
-    client: &mut Client,
+    client: &Client,
     data: &[u8],
 ) -> Result<(), Failure> {
     let late = add(
@@ -99,7 +99,7 @@ fn failed_but_done(
 }
 
 /// A disk that breaks when one of its sectors is read: what worked before fails afterwards.
-fn broken_after_a_read(guest: &mut GuestShell, client: &mut Client) -> Result<(), Failure> {
+fn broken_after_a_read(guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
     const WRITE: &str = "dd if=/test/data of=/dev/vda bs=4k count=1 oflag=direct conv=notrunc";
     const TRIGGER: &str = "dd if=/dev/vda of=/dev/null bs=4k skip=100 count=1 iflag=direct";
     let breaks = add(
@@ -144,13 +144,13 @@ fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(
             &format!("format=raw,id={id},werror=report"),
         );
     }
-    let (mut guest, mut client) = linux::boot(context, &mut command)?;
+    let (mut guest, client) = linux::boot(context, &mut command)?;
     guest.run("mkfs.ext4 -q -b 4096 -O journal_dev /dev/vdb")?;
     guest.run("mkfs.ext4 -q -b 4096 -J device=/dev/vdb /dev/vda")?;
     guest.run("mount -t ext4 -o errors=remount-ro /dev/vda /mnt")?;
     guest.run("echo before > /mnt/before && sync")?;
     let failing = add(
-        &mut client,
+        &client,
         json!({ "device": "journal", "operations": ["write"], "action": "error", "errno": "EIO" }),
     )?;
     let failed = guest.attempt("echo lost | dd of=/mnt/lost conv=fsync")?;
@@ -159,7 +159,7 @@ fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(
         "fsync has succeeded without a journal: {}",
         failed.output
     );
-    check!(hits(&mut client, &failing)? > 0, "the rule has not fired");
+    check!(hits(&client, &failing)? > 0, "the rule has not fired");
     // The first change that would need the journal finds it aborted.
     let refused = guest.attempt("touch /mnt/later")?;
     check!(
@@ -184,7 +184,7 @@ fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(
     check_eq!(guest.run("cat /mnt/before")?, "before");
 
     // Without the fault the file system can be had back.
-    remove(&mut client, &failing)?;
+    remove(&client, &failing)?;
     guest.run("umount /mnt")?;
     let repaired = guest.attempt("e2fsck -fy /dev/vda")?;
     check!(
@@ -195,7 +195,7 @@ fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(
     );
     guest.run("mount -t ext4 /dev/vda /mnt && touch /mnt/later && sync")?;
     check_eq!(guest.run("cat /mnt/before")?, "before");
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 
 /// Adds a rule and returns its name.
-fn add(client: &mut Client, rule: Value) -> Result<String, Failure> {
+fn add(client: &Client, rule: Value) -> Result<String, Failure> {
     let added = client.execute_with("block-fault-add", rule)?;
     let id = added["id"].as_str();
     id.map(str::to_owned)
@@ -22,13 +22,13 @@ fn add(client: &mut Client, rule: Value) -> Result<String, Failure> {
 }
 
 /// Takes a rule away.
-fn remove(client: &mut Client, id: &str) -> Result<(), Failure> {
+fn remove(client: &Client, id: &str) -> Result<(), Failure> {
     client.execute_with("block-fault-remove", json!({ "id": id }))?;
     Ok(())
 }
 
 /// How often a rule has fired.
-fn hits(client: &mut Client, id: &str) -> Result<u64, Failure> {
+fn hits(client: &Client, id: &str) -> Result<u64, Failure> {
     let disks = client.execute("query-block-faults")?;
     let mut rules = disks
         .as_array()
@@ -43,7 +43,7 @@ fn hits(client: &mut Client, id: &str) -> Result<u64, Failure> {
 }
 
 /// Takes a rule away that has to have fired so often.
-fn remove_after(client: &mut Client, id: &str, expected: u64) -> Result<(), Failure> {
+fn remove_after(client: &Client, id: &str, expected: u64) -> Result<(), Failure> {
     check_eq!(hits(client, id)?, expected);
     remove(client, id)
 }

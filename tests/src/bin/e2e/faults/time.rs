@@ -9,7 +9,7 @@ use faultvisor_tests::{check, check_eq, tests};
 use serde_json::json;
 
 use super::{add, remove_after};
-use crate::client::Client;
+use crate::client::{Client, IO_ERRORS};
 use crate::linux::{self, add_disk, pattern};
 
 pub const TESTS: &[Test] = tests![
@@ -49,11 +49,11 @@ fn a_guest_waits_for_what_hangs_or_is_delayed_and_nothing_fails(
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
-    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
-    client.get_event("BLOCK_FAULT_INJECTED")?;
+    let events = [&IO_ERRORS[..], &["BLOCK_FAULT_INJECTED"]].concat();
+    let client = Client::hearing(&linux::monitor(context), &events)?;
 
     let hang = add(
-        &mut client,
+        &client,
         json!({ "device": "disk0", "operations": ["write"], "count": 1, "action": "hang" }),
     )?;
     let write = "dd if=/test/data of=/dev/vda bs=64k seek=16 oflag=direct conv=notrunc";
@@ -74,17 +74,17 @@ fn a_guest_waits_for_what_hangs_or_is_delayed_and_nothing_fails(
         "the guest has waited for {waited:?} only"
     );
     linux::check_bytes(&image, MIB as u64, &data)?;
-    remove_after(&mut client, &hang, 1)?;
+    remove_after(&client, &hang, 1)?;
 
-    delayed(context, &mut guest, &mut client)?;
+    delayed(context, &mut guest, &client)?;
     check_eq!(guest.disk_errors()?, "");
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     Ok(())
 }
 
 /// Reads of one place take long, and those of another do not wait for them.
-fn delayed(context: &Context, guest: &mut GuestShell, client: &mut Client) -> Result<(), Failure> {
+fn delayed(context: &Context, guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
     let microseconds = u64::try_from(DELAYED.as_micros())?;
     let delay = add(
         client,
@@ -131,10 +131,10 @@ fn a_machine_that_stops_at_the_nth_write_misses_nothing_when_it_goes_on(
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
-    let mut client = Client::connect_by_handles(&linux::monitor(context))?;
-    client.get_event("BLOCK_FAULT_INJECTED")?;
+    let events = [&IO_ERRORS[..], &["BLOCK_FAULT_INJECTED"]].concat();
+    let client = Client::hearing(&linux::monitor(context), &events)?;
     let stop = add(
-        &mut client,
+        &client,
         json!({ "device": "disk0", "operations": ["write"], "skip": BEFORE, "count": 1, "action": "stop" }),
     )?;
     guest.begin("dd if=/test/data of=/dev/vda bs=4k oflag=direct conv=notrunc")?;
@@ -146,13 +146,13 @@ fn a_machine_that_stops_at_the_nth_write_misses_nothing_when_it_goes_on(
     linux::check_bytes(&image, 0, &data[..BEFORE * BLOCK])?;
     let rest = vec![0; (WRITES - BEFORE) * BLOCK];
     linux::check_bytes(&image, (BEFORE * BLOCK) as u64, &rest)?;
-    client.execute("cont")?;
+    client.cont()?;
     client.expect("RESUME")?;
     guest.succeed()?;
-    remove_after(&mut client, &stop, 1)?;
+    remove_after(&client, &stop, 1)?;
     check_eq!(guest.disk_errors()?, "");
     guest.run("dd if=/dev/vda bs=4k count=64 iflag=direct 2> /dev/null | cmp - /test/data")?;
-    client.execute("quit")?;
+    client.quit()?;
     guest.expect_exit(0)?;
     linux::check_bytes(&image, 0, &data)
 }

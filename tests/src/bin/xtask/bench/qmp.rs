@@ -16,7 +16,7 @@ pub struct Options {
     /// How often what takes microseconds is measured.
     #[arg(long, default_value_t = 10_000)]
     runs: usize,
-    /// Only this: requests, events, connections, sessions or memory; all if not given.
+    /// Only this: requests, events, typed, connections, sessions or memory; all if not given.
     #[arg(long = "only")]
     measures: Vec<String>,
 }

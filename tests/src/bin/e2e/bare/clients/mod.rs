@@ -1,5 +1,6 @@
-//! Clients that nobody here wrote: QEMU's Python library, and the `qapi` crate.
+//! Clients: ours, and those that nobody here wrote: QEMU's Python library, and the `qapi` crate.
 
+mod libqmp;
 mod qapi_crate;
 mod qmp_shell;
 
@@ -7,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
-use faultvisor_tests::child::Guarded;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
 use super::{image, limit_file_size};
+use libqmp::{the_typed_client_drives_qemu, the_typed_client_drives_the_exchange};
 use qapi_crate::the_qapi_crate_drives_the_exchange;
 use qmp_shell::qemus_shell_completes_and_executes_commands;
 
@@ -22,6 +24,8 @@ pub const TESTS: &[Test] = tests![
     qemus_python_library_switches_out_of_band_on_and_uses_it,
     qemus_shell_completes_and_executes_commands,
     the_qapi_crate_drives_the_exchange,
+    the_typed_client_drives_qemu,
+    the_typed_client_drives_the_exchange,
 ];
 
 /// A machine that has not started yet, and whose guest's only request, a write, fails each time it is submitted and

@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_tests::bare::{Plan, SOON};
-use faultvisor_tests::child::Guarded;
 use faultvisor_tests::suite::{Context, Failure};
 use faultvisor_tests::{check, check_eq};
 
@@ -68,7 +68,7 @@ impl Shell {
 pub fn qemus_shell_completes_and_executes_commands(context: &Context) -> Result<(), Failure> {
     python(context)?;
     let mut machine = Plan::new(context, "spin")?.options(&["-S"]).start()?;
-    let mut client = machine.client()?;
+    let client = machine.client()?;
     let mut shell = Shell::start(context, machine.socket())?;
     shell.pty.sees("Connected to QEMU 10.0.0")?;
 
@@ -95,6 +95,6 @@ pub fn qemus_shell_completes_and_executes_commands(context: &Context) -> Result<
     check!(returned.starts_with("{\"return\": {}"), "{returned}");
     shell.leaves()?;
 
-    client.execute("quit", None, SOON)?;
+    client.quit()?;
     machine.ends_well()
 }

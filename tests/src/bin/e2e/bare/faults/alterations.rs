@@ -198,7 +198,7 @@ fn an_error_of_the_host_goes_before_one_that_was_asked_for(
         json!({ "action": "corrupt", "flip-bits": 1 }),
     ] {
         one(&mut rig, &rule, true)?;
-        let reason = rig.event("BLOCK_IO_ERROR")?["data"]["reason"].take();
+        let reason = rig.event("BLOCK_IO_ERROR")?.data["reason"].take();
         check_eq!(reason, json!("File too large"));
     }
     rig.is_quiet()?;
@@ -211,7 +211,7 @@ fn an_altered_write_past_the_mark_is_told_of_like_any_other(
 ) -> Result<(), Failure> {
     let steps = ["write 0 100 8 5"; 3];
     let mut rig = rig(context, &step_by_step(&steps), SECTORS, "werror=report")?;
-    rig.simply("get-block-write-threshold-event")?;
+    let marks = rig.client.get_block_write_threshold_event()?;
     for (rule, is_told) in [
         (json!({ "action": "error", "errno": "EIO" }), false),
         (json!({ "action": "corrupt", "flip-bits": 1 }), true),
@@ -227,11 +227,9 @@ fn an_altered_write_past_the_mark_is_told_of_like_any_other(
         rig.done()?;
         rig.injected()?;
         rig.simply("block-fault-clear")?;
-        let events = rig.client.take_events();
-        let mut told = events
-            .iter()
-            .filter(|event| event["event"] == "BLOCK_WRITE_THRESHOLD");
-        check_eq!(told.next().is_some(), is_told);
+        check_eq!(marks.try_recv()?.is_some(), is_told);
+        check_eq!(marks.try_recv()?, None);
+        rig.forget_events()?;
     }
     rig.go()?;
     rig.ends_well()

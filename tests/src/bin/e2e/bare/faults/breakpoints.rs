@@ -59,7 +59,7 @@ fn a_machine_stops_at_the_nth_write_with_all_before_it_on_the_disk(
         for skip in [0, 1, 7, 8, 9, 31, COUNT - 1] {
             let options = format!("aio={aio},werror=stop");
             let mut rig = at_breakpoint(context, skip, &options)?;
-            check_state(&mut rig.client, "paused", "ok")?;
+            check_state(&rig.client, "paused", "ok")?;
             check_written(context, skip)?;
             check_eq!(rig.hanging()?, 0);
             rig.cont()?;
@@ -108,12 +108,12 @@ fn a_request_that_is_tried_again_meets_the_rules_again(context: &Context) -> Res
         check_eq!(rig.injected()?["id"], json!("twice"));
         rig.event("BLOCK_IO_ERROR")?;
         rig.event("STOP")?;
-        check_state(&mut rig.client, "io-error", "nospace")?;
+        check_state(&rig.client, "io-error", "nospace")?;
         rig.cont()?;
     }
     check_eq!(rig.injected()?["id"], json!("break"));
     rig.event("STOP")?;
-    check_state(&mut rig.client, "paused", "ok")?;
+    check_state(&rig.client, "paused", "ok")?;
     // What is added here is too late for it, and what is taken away makes no difference.
     rig.simply("block-fault-clear")?;
     rig.add(json!({ "action": "error", "errno": "EIO" }))?;

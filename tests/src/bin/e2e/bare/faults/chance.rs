@@ -265,7 +265,7 @@ fn a_log_says_at_which_attempt_a_rule_fired(context: &Context) -> Result<(), Fai
         limit_file_size(&rig.machine.machine, Some(50 * 512))?;
         rig.go()?;
         check_eq!(
-            rig.event("BLOCK_IO_ERROR")?["data"]["reason"],
+            rig.event("BLOCK_IO_ERROR")?.data["reason"],
             json!("File too large")
         );
         rig.event("STOP")?;
@@ -275,7 +275,7 @@ fn a_log_says_at_which_attempt_a_rule_fired(context: &Context) -> Result<(), Fai
         }
         rig.cont()?;
         check_eq!(rig.injected()?["ordinal"], json!(1));
-        let reason = rig.event("BLOCK_IO_ERROR")?["data"]["reason"].take();
+        let reason = rig.event("BLOCK_IO_ERROR")?.data["reason"].take();
         check_eq!(reason, json!("Read-only file system"));
         rig.event("STOP")?;
         rig.cont()?;

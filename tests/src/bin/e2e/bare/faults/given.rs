@@ -107,7 +107,7 @@ fn a_profile_of_the_examples_makes_sectors_bad_until_they_are_written(
     let mut machine = plan.start()?;
     for (step, fails) in steps {
         machine.report("choose")?;
-        machine.machine.type_text("c")?;
+        machine.machine.console().type_text("c")?;
         let fails = u64::from(fails);
         machine
             .report("done")?

@@ -125,10 +125,10 @@ fn what_is_released_can_be_chosen(context: &Context) -> Result<(), Failure> {
     rig.release(json!({ "how": "fail" }), 2)?;
     rig.release(json!({}), 0)?;
     rig.done()?.expect(7, 3, 0)?;
-    let events = rig.client.take_events().into_iter();
+    let events = rig.client.take_events()?.into_iter();
     let errors: Vec<Value> = events
-        .filter(|event| event["event"] == "BLOCK_IO_ERROR")
-        .map(|event| event["data"]["reason"].clone())
+        .filter(|event| event.name == "BLOCK_IO_ERROR")
+        .map(|event| event.data["reason"].clone())
         .collect();
     let io = "Input/output error";
     check_eq!(
@@ -194,7 +194,7 @@ fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
     rig.event("BLOCK_IO_ERROR")?;
     rig.release(json!({ "ordinal": 7, "how": "complete" }), 1)?;
     let error = rig.event("BLOCK_IO_ERROR")?;
-    check_eq!(error["data"]["reason"], json!("Input/output error"));
+    check_eq!(error.data["reason"], json!("Input/output error"));
     let end = fs::metadata(disk(context))?.len();
     check_eq!(end, left * 512);
     // When it is long enough again, nothing is in their way.
@@ -202,7 +202,7 @@ fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
     rig.release(json!({}), COUNT - 3)?;
     rig.go()?;
     rig.done()?.expect(COUNT as u64 - 2, 2, 0)?;
-    check_state(&mut rig.client, "running", "")?;
+    check_state(&rig.client, "running", "")?;
     rig.go()?;
     rig.ends_well()?;
     let mut expected = content(1, 0, SECTORS);

@@ -19,17 +19,28 @@ pub mod volatile;
 use std::path::PathBuf;
 
 use faultvisor_tests::bare::{BareMachine, Plan, Report, SOON};
-use faultvisor_tests::qmp::{Qmp, QmpError};
+use faultvisor_tests::client::{Client, Event};
 use faultvisor_tests::suite::{Context, Failure};
 use faultvisor_tests::{check, check_eq};
+use libqmp::{AccessorArguments, BlockFaultInjectedEvent, Error};
 use serde_json::{Value, json};
 
-/// A machine whose first disk is "d0", and a client that hears what it has asked for and nothing else.
+/// What a rig hears of.
+const EVENTS: [&str; 6] = [
+    "BLOCK_FAULT_INJECTED",
+    "BLOCK_IO_ERROR",
+    "BLOCK_POWER_CUT",
+    "STOP",
+    "RESUME",
+    "RESET",
+];
+
+/// A machine whose first disk is "d0", and a client that hears of faults, of errors, and of how the machine runs.
 struct Rig {
     machine: BareMachine,
-    client: Qmp,
-    /// The connections to all injected faults, and to those of the first disk.
-    injected: [Value; 2],
+    client: Client,
+    /// The faults of the first disk, beside those of all in `client`.
+    injected: BlockFaultInjectedEvent,
     /// What the guest's first step says, which is to set the disk up.
     setup: Report,
 }
@@ -41,24 +52,12 @@ impl Rig {
         // It runs by then, and whatever is told of comes of what the test does.
         let setup = machine.report("setup")?;
         machine.report("choose")?;
-        let mut client = machine.raw_client()?;
-        client.next_message("greeting", SOON)?;
-        client.execute("disable-default-events", None, SOON)?;
-        client.execute("qmp_capabilities", None, SOON)?;
-        for event in [
-            "block-io-error",
-            "block-power-cut",
-            "stop",
-            "resume",
-            "reset",
-        ] {
-            client.execute(&format!("get-{event}-event"), None, SOON)?;
-        }
-        let event = "get-block-fault-injected-event";
-        let injected = [
-            client.execute(event, None, SOON)?,
-            client.execute(event, Some(json!({ "device": "d0" })), SOON)?,
-        ];
+        let client = machine.client()?.only(&EVENTS);
+        let of_d0 = AccessorArguments {
+            device: Some("d0".to_owned()),
+            ..AccessorArguments::default()
+        };
+        let injected = client.get_block_fault_injected_event_with(&of_d0)?;
         Ok(Self {
             machine,
             client,
@@ -69,7 +68,7 @@ impl Rig {
 
     /// Lets the guest go on.
     fn go(&mut self) -> Result<(), Failure> {
-        Ok(self.machine.machine.type_text("c")?)
+        Ok(self.machine.machine.console().type_text("c")?)
     }
 
     /// The guest's report of its next request or burst.
@@ -79,11 +78,11 @@ impl Rig {
 
     /// Does what is done at once, without arguments.
     fn simply(&mut self, command: &str) -> Result<Value, Failure> {
-        Ok(self.client.execute(command, None, SOON)?)
+        Ok(self.client.execute(command)?)
     }
 
     fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, Failure> {
-        Ok(self.client.execute(command, Some(arguments), SOON)?)
+        Ok(self.client.execute_with(command, arguments)?)
     }
 
     /// Adds a rule; "device" is "d0" unless it says something else.
@@ -93,8 +92,8 @@ impl Rig {
 
     /// Fails unless a command is refused; returns the class of the error and what it says.
     fn refused(&mut self, command: &str, arguments: &Value) -> Result<(String, String), Failure> {
-        match self.client.execute(command, Some(arguments.clone()), SOON) {
-            Err(QmpError::Command { class, desc }) => Ok((class, desc)),
+        match self.client.execute_with(command, arguments.clone()) {
+            Err(Error::Command { class, desc, .. }) => Ok((class.to_string(), desc)),
             other => Err(Failure::new(format!("{command} {arguments}: {other:?}"))),
         }
     }
@@ -133,30 +132,35 @@ impl Rig {
     }
 
     /// The next event, which has to be this one.
-    fn event(&mut self, name: &str) -> Result<Value, Failure> {
-        let event = self.client.next_event(SOON)?;
-        check!(event["event"] == name, "{event} came, and not {name}");
+    fn event(&mut self, name: &str) -> Result<Event, Failure> {
+        let event = self.client.next_event()?;
+        check!(event.name == name, "{event:?} came, and not {name}");
         Ok(event)
     }
 
     /// The next injected fault, of which both connections tell.
     fn injected(&mut self) -> Result<Value, Failure> {
-        const NAME: &str = "BLOCK_FAULT_INJECTED";
-        let (first, second) = (self.event(NAME)?, self.event(NAME)?);
-        check_eq!(first["data"], second["data"]);
-        let mut tags = [first["tag"].clone(), second["tag"].clone()];
-        if tags[0] == self.injected[1] {
-            tags.reverse();
-        }
-        check_eq!(tags, self.injected);
-        Ok(first["data"].clone())
+        let first = self.event("BLOCK_FAULT_INJECTED")?;
+        let second = self.injected.recv_timeout(SOON)?;
+        check_eq!(first.timestamp, second.timestamp);
+        check_eq!(first.data, serde_json::to_value(&second.data)?);
+        Ok(first.data)
     }
 
     /// Nothing has happened that was not asked for. What has is told before this is answered.
     fn is_quiet(&mut self) -> Result<(), Failure> {
         self.simply("query-status")?;
-        let events = self.client.take_events();
+        let events = self.client.take_events()?;
         check!(events.is_empty(), "nobody expected {events:?}");
+        let fault = self.injected.try_recv()?;
+        check!(fault.is_none(), "nobody expected {fault:?}");
+        Ok(())
+    }
+
+    /// Leaves what has happened until now behind.
+    fn forget_events(&mut self) -> Result<(), Failure> {
+        self.client.take_events()?;
+        while self.injected.try_recv()?.is_some() {}
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use faultvisor_tests::bare::{Plan, SOON, content};
+use faultvisor_tests::bare::{Plan, content};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ fn cut(rig: &mut Rig, seed: u64, then: &str) -> Result<(), Failure> {
     let answer = rig.execute("block-power-cut", json!({ "seed": seed, "then": then }))?;
     check_eq!(answer, json!({}));
     check_eq!(
-        rig.event("BLOCK_POWER_CUT")?["data"],
+        rig.event("BLOCK_POWER_CUT")?.data,
         json!({ "device": "d0", "survive": "none", "seed": seed, "writes": 0, "sectors": 0 })
     );
     Ok(())
@@ -85,7 +85,7 @@ fn the_seed_says_what_of_the_requests_on_their_way_is_done(
         let mut rig = on_their_way(context, &format!("werror=report,aio={aio}"))?;
         cut(&mut rig, seed, "stop")?;
         rig.event("STOP")?;
-        check_state(&mut rig.client, "paused", "")?;
+        check_state(&rig.client, "paused", "")?;
         check_eq!(rig.hanging()?, 0);
         rig.release(json!({}), 0)?;
         let done = written(&disk(context))?;
@@ -94,7 +94,7 @@ fn the_seed_says_what_of_the_requests_on_their_way_is_done(
         rig.cont()?;
         rig.done()?.expect(0, COUNT as u64, 0)?;
         for _ in 0..COUNT {
-            let error = rig.event("BLOCK_IO_ERROR")?["data"]["reason"].take();
+            let error = rig.event("BLOCK_IO_ERROR")?.data["reason"].take();
             check_eq!(error, json!("Input/output error"));
         }
         rig.is_quiet()?;
@@ -127,7 +127,7 @@ fn at_power_cut(context: &Context, options: &str) -> Result<Rig, Failure> {
         (&fault["ordinal"], &fault["action"]),
         (&json!(14), &json!("power-cut"))
     );
-    check_eq!(rig.event("BLOCK_POWER_CUT")?["data"]["seed"], json!(3));
+    check_eq!(rig.event("BLOCK_POWER_CUT")?.data["seed"], json!(3));
     rig.event("STOP")?;
     let before: Vec<usize> = (0..13).collect();
     check_eq!(written(&disk(context))?, before);
@@ -157,14 +157,14 @@ fn what_was_on_its_way_can_be_tried_again_when_errors_stop_the_machine(
     let mut rig = at_power_cut(context, "werror=stop")?;
     rig.cont()?;
     rig.event("BLOCK_IO_ERROR")?;
-    let mut event = rig.client.next_event(SOON)?;
-    while event["event"] == "BLOCK_IO_ERROR" {
-        event = rig.client.next_event(SOON)?;
+    let mut event = rig.client.next_event()?;
+    while event.name == "BLOCK_IO_ERROR" {
+        event = rig.client.next_event()?;
     }
-    check_eq!(event["event"], json!("STOP"));
-    check_state(&mut rig.client, "io-error", "failed")?;
+    check_eq!(event.name, json!("STOP"));
+    check_state(&rig.client, "io-error", "failed")?;
     rig.simply("stop")?;
-    rig.client.take_events();
+    rig.forget_events()?;
     rig.cont()?;
     rig.done()?.expect(COUNT as u64, 0, 0)?;
     rig.is_quiet()?;
@@ -180,7 +180,7 @@ fn after_a_power_cut_the_machine_begins_again(context: &Context) -> Result<(), F
     rig.event("RESET")?;
     rig.machine.report("choose")?;
     let done = written(&disk(context))?;
-    check_state(&mut rig.client, "running", "")?;
+    check_state(&rig.client, "running", "")?;
     // By a rule, and by default.
     rig.add(json!({ "operations": ["read"], "count": 1, "action": "power-cut" }))?;
     rig.go()?;
@@ -188,10 +188,7 @@ fn after_a_power_cut_the_machine_begins_again(context: &Context) -> Result<(), F
     check!(done.len() < COUNT, "all were done");
     rig.go()?;
     check_eq!(rig.injected()?["operation"], json!("read"));
-    check_eq!(
-        rig.event("BLOCK_POWER_CUT")?["data"]["survive"],
-        json!("none")
-    );
+    check_eq!(rig.event("BLOCK_POWER_CUT")?.data["survive"], json!("none"));
     rig.event("RESET")?;
     rig.machine.report("choose")?;
     check_eq!(rig.faults()?["rules"][0]["hits"], json!(1));
@@ -226,7 +223,7 @@ fn after_a_power_cut_the_program_ends(context: &Context) -> Result<(), Failure> 
     rig.wait_for_hanging(COUNT)?;
     rig.go()?;
     // A reset is the end with --no-reboot.
-    rig.client.wait_for_event("BLOCK_POWER_CUT", SOON)?;
+    rig.client.wait_for_event("BLOCK_POWER_CUT")?;
     rig.ends_well()?;
     check_eq!(written(&disk_path)?, first);
     Ok(())
@@ -238,7 +235,7 @@ fn the_power_of_a_stopped_machine_can_fail_too(context: &Context) -> Result<(), 
     rig.release(json!({}), COUNT / 2)?;
     cut(&mut rig, 6, "stop")?;
     rig.is_quiet()?;
-    check_state(&mut rig.client, "paused", "")?;
+    check_state(&rig.client, "paused", "")?;
     let done = written(&disk(context))?;
     check!(!done.is_empty() && done.len() < COUNT, "{done:?} are done");
     // Nothing is left for a second one.
@@ -280,7 +277,7 @@ fn all_disks_of_a_machine_lose_their_power_together(context: &Context) -> Result
     rig.injected()?;
     let mut cut: Vec<Value> = Vec::new();
     for _ in 0..3 {
-        let data = rig.event("BLOCK_POWER_CUT")?["data"].take();
+        let data = rig.event("BLOCK_POWER_CUT")?.data.take();
         check_eq!(
             (&data["seed"], &data["survive"]),
             (&json!(9), &json!("prefix"))

@@ -114,7 +114,7 @@ fn a_machine_ends_at_once_while_requests_hang(context: &Context) -> Result<(), F
     for way in ["quit", "the guest", "quit while stopped"] {
         let mut rig = half_hang(context, &[])?;
         match way {
-            "the guest" => rig.machine.machine.type_text("o")?,
+            "the guest" => rig.machine.machine.console().type_text("o")?,
             "quit" => drop(rig.simply("quit")?),
             _ => {
                 rig.stop()?;

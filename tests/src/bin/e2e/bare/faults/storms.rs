@@ -41,7 +41,7 @@ fn until_over(
     while !rig.machine.machine.serial().text().contains(" stormed ") {
         check!(Instant::now() < deadline, "the guest does not get on");
         act(rig)?;
-        rig.client.take_events();
+        rig.forget_events()?;
         rounds += 1;
     }
     Ok(rounds)
@@ -122,7 +122,7 @@ fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
             seed += 1;
             let cut = json!({ "survive": "all", "seed": seed, "then": "stop" });
             rig.execute("block-power-cut", cut)?;
-            rig.client.wait_for_event("STOP", SOON)?;
+            rig.client.wait_for_event("STOP")?;
             rig.simply("cont")?;
             Ok(())
         })?;

@@ -26,7 +26,7 @@ fn cut(context: &Context, arguments: &Value) -> Result<Vec<u8>, Failure> {
     let mut with_end = arguments.clone();
     with_end["then"] = json!("quit");
     rig.execute("block-power-cut", with_end)?;
-    let event = rig.event("BLOCK_POWER_CUT")?["data"].take();
+    let event = rig.event("BLOCK_POWER_CUT")?.data.take();
     rig.ends_well()?;
     let image = fs::read(disk(context))?;
     check_is_sound(&image)?;

@@ -137,7 +137,7 @@ fn what_a_driver_that_knows_no_cache_was_told_survives(context: &Context) -> Res
         rig.done()?.expect(count, 0, 0)?;
     }
     rig.execute("block-power-cut", json!({ "then": "quit" }))?;
-    let event = rig.event("BLOCK_POWER_CUT")?["data"].take();
+    let event = rig.event("BLOCK_POWER_CUT")?.data.take();
     check_eq!(
         (&event["writes"], &event["sectors"]),
         (&json!(0), &json!(0))
@@ -178,7 +178,7 @@ fn a_guest_that_begins_again_finds_what_survived(context: &Context) -> Result<()
         }))?;
         rig.go()?;
         rig.injected()?;
-        let event = rig.event("BLOCK_POWER_CUT")?["data"].take();
+        let event = rig.event("BLOCK_POWER_CUT")?.data.take();
         check_eq!(
             (&event["writes"], &event["sectors"]),
             (&json!(lost), &json!(8 * lost))
@@ -208,7 +208,7 @@ fn a_qcow2_image_is_whole_after_a_power_cut(context: &Context) -> Result<(), Fai
         has_written(&mut rig)?;
         let cut = json!({ "survive": survive, "seed": seed, "then": "quit" });
         rig.execute("block-power-cut", cut)?;
-        let event = rig.event("BLOCK_POWER_CUT")?["data"].take();
+        let event = rig.event("BLOCK_POWER_CUT")?.data.take();
         rig.ends_well()?;
         check_whole(&path)?;
         let image = flat(context, &path)?;
@@ -243,7 +243,7 @@ fn an_orderly_end_loses_nothing(context: &Context) -> Result<(), Failure> {
         if way == "quit" {
             rig.simply("quit")?;
         } else {
-            rig.machine.machine.type_text("o")?;
+            rig.machine.machine.console().type_text("o")?;
         }
         rig.ends_well()?;
         check!(

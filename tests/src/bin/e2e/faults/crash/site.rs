@@ -9,7 +9,7 @@ use faultvisor_tests::suite::{Context, Failure};
 use serde_json::Value;
 
 use super::ledger::{Found, Ledger};
-use crate::client::Client;
+use crate::client::{Client, IO_ERRORS};
 use crate::faults;
 use crate::linux::{self, add_disk};
 
@@ -55,10 +55,8 @@ impl Site {
             "format=raw,id=disk0,volatile-cache=on",
         );
         let (mut guest, _default) = linux::boot(context, &mut command)?;
-        let mut client = Client::connect_by_handles(&linux::monitor(context))?;
-        for event in ["BLOCK_POWER_CUT", "RESET"] {
-            client.get_event(event)?;
-        }
+        let events = [&IO_ERRORS[..], &["BLOCK_POWER_CUT", "RESET"]].concat();
+        let client = Client::hearing(&linux::monitor(context), &events)?;
         guest.be_patient(PATIENCE);
         guest.run(LEARN)?;
         Ok(Self {
@@ -78,7 +76,7 @@ impl Site {
 
     /// Adds a rule.
     pub fn add(&mut self, rule: Value) -> Result<(), Failure> {
-        faults::add(&mut self.client, rule)?;
+        faults::add(&self.client, rule)?;
         Ok(())
     }
 
@@ -137,7 +135,7 @@ impl Site {
 
     /// Ends the machine.
     pub fn quit(mut self) -> Result<(), Failure> {
-        self.client.execute("quit")?;
+        self.client.quit()?;
         self.guest.expect_exit(0)?;
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use faultvisor_harness::Process;
 use faultvisor_tests::bare::Report;
 use faultvisor_tests::cpu_time::Snapshot;
-use faultvisor_tests::machine::Machine;
 use faultvisor_tests::microvm;
 
 use super::job::{Job, Kind, Order, Sample};
@@ -79,23 +79,23 @@ impl Guests {
     pub fn run(&self, vmm: &Vmm, medium: &Medium, job: Job) -> Result<Sample, Box<dyn Error>> {
         fs::write(&self.script, self.script_of(job))?;
         let mut command = vmm.command(&self.kernel, &self.script, medium);
-        let mut machine = Machine::spawn(&mut command)?;
+        let mut machine = Process::spawn(&mut command)?;
         self.follow(vmm, &mut machine, job).map_err(|error| {
             let said = [machine.serial(), machine.messages()].map(|said| said.tail(3));
             format!("{error}; the guest and the VMM said: {}", said.join("; ")).into()
         })
     }
 
-    fn follow(&self, vmm: &Vmm, machine: &mut Machine, job: Job) -> Result<Sample, Box<dyn Error>> {
+    fn follow(&self, vmm: &Vmm, machine: &mut Process, job: Job) -> Result<Sample, Box<dyn Error>> {
         let limit = LIMIT + 2 * self.time;
-        machine.wait_for_line(" await", limit)?;
+        machine.console().wait_for_line(" await", limit)?;
         let before = Snapshot::of(machine.id())?;
-        machine.type_text("!")?;
-        let measured = machine.wait_for_line(" measured ", limit)?;
+        machine.console().type_text("!")?;
+        let measured = machine.console().wait_for_line(" measured ", limit)?;
         let after = Snapshot::of(machine.id())?;
-        let latencies = machine.wait_for_line(" latencies ", limit)?;
+        let latencies = machine.console().wait_for_line(" latencies ", limit)?;
         // Only now is it let go on, and end.
-        machine.type_text("!")?;
+        machine.console().type_text("!")?;
         machine.expect_exit(0, limit)?;
         let spent = after
             .since(&before, &[vmm.vcpu_thread()])

@@ -49,7 +49,7 @@ impl Player {
 
     /// The guest switches itself off; returns what should be on the disk.
     pub fn end(mut self) -> Result<Model, Failure> {
-        self.rig.machine.machine.type_text("o")?;
+        self.rig.machine.machine.console().type_text("o")?;
         self.rig.ends_well()?;
         Ok(self.model)
     }
@@ -124,7 +124,7 @@ impl Player {
         self.has_fired(cell, 1 + u64::from(held), 1, &[])?;
         self.rig.simply("block-fault-clear")?;
         self.shows(&json!({ "device": "d0", "state": "1", "rules": [], "hanging": [] }))?;
-        check_state(&mut self.rig.client, "running", self.policy.good_status())?;
+        check_state(&self.rig.client, "running", self.policy.good_status())?;
         self.rig.is_quiet()?;
         self.reads_back(*first)
     }
@@ -164,11 +164,11 @@ impl Player {
                     "device": "d0", "survive": "random", "seed": RULE_SEED, "writes": 0,
                     "sectors": 0,
                 });
-                check_eq!(rig.event("BLOCK_POWER_CUT")?["data"], lost);
+                check_eq!(rig.event("BLOCK_POWER_CUT")?.data, lost);
                 rig.event("STOP")?;
             }
         }
-        check_state(&mut rig.client, "paused", self.policy.good_status())?;
+        check_state(&rig.client, "paused", self.policy.good_status())?;
         self.numbers_are_right()?;
         self.rig.cont()
     }
@@ -196,7 +196,7 @@ impl Player {
             Error::Io => "failed",
             Error::NoSpace => "nospace",
         };
-        check_state(&mut self.rig.client, "io-error", status)?;
+        check_state(&self.rig.client, "io-error", status)?;
         // What is held has not ended.
         self.numbers_are_right()?;
         self.rig.cont()?;
@@ -277,7 +277,7 @@ impl Player {
         let numbers: Vec<_> = numbers
             .map(|(name, value)| (name.as_str(), *value))
             .collect();
-        check_numbers(&statistics(&mut self.rig.client)?, &numbers)
+        check_numbers(&statistics(&self.rig.client)?, &numbers)
     }
 }
 

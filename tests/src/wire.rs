@@ -1,7 +1,8 @@
-//! A QMP client for tests: blocking, line by line, every wait with a deadline.
+//! A client that writes and reads the monitor's lines itself: for tests whose subject is the lines, such as which events
+//! carry a handle and which come by default, or what happens to requests that are sent without waiting for answers.
 //!
-//! It knows nothing of the schema on purpose: what it sends and receives is JSON as on the wire, so that tests can say
-//! wrong things too and see every member of an answer.
+//! It knows nothing of the schema on purpose: what it sends and receives is JSON as on the wire. Every other test uses
+//! [`Client`](crate::client::Client), and with it libqmp.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
-pub enum QmpError {
+pub enum WireError {
     /// Nobody listens there.
     #[error("cannot connect to '{address}' within {within:?}")]
     Connect {
@@ -98,16 +99,16 @@ impl Stream {
 }
 
 /// One connection to a monitor.
-pub struct Qmp {
+pub struct WireClient {
     stream: Stream,
     unread: Vec<u8>,
     events: VecDeque<Value>,
     observer: Option<Observer>,
 }
 
-impl Qmp {
+impl WireClient {
     /// Connects to a Unix socket, trying until somebody listens there.
-    pub fn connect_unix(path: &Path, within: Duration) -> Result<Self, QmpError> {
+    pub fn connect_unix(path: &Path, within: Duration) -> Result<Self, WireError> {
         let stream = connect(&path.display().to_string(), within, || {
             UnixStream::connect(path)
         })?;
@@ -115,7 +116,7 @@ impl Qmp {
     }
 
     /// Connects to a TCP port, trying until somebody listens there.
-    pub fn connect_tcp(address: &str, within: Duration) -> Result<Self, QmpError> {
+    pub fn connect_tcp(address: &str, within: Duration) -> Result<Self, WireError> {
         let stream = connect(address, within, || TcpStream::connect(address))?;
         Ok(Self::new(Stream::Tcp(stream)))
     }
@@ -135,7 +136,7 @@ impl Qmp {
     }
 
     /// Reads the greeting and leaves the negotiation behind, with no capability enabled.
-    pub fn negotiate(&mut self, within: Duration) -> Result<Value, QmpError> {
+    pub fn negotiate(&mut self, within: Duration) -> Result<Value, WireError> {
         let greeting = self.next_message("greeting", within)?;
         self.execute("qmp_capabilities", None, within)?;
         Ok(greeting)
@@ -148,7 +149,7 @@ impl Qmp {
         command: &str,
         arguments: Option<Value>,
         within: Duration,
-    ) -> Result<Value, QmpError> {
+    ) -> Result<Value, WireError> {
         // In the order of the protocol's documents, for whoever reads along.
         let name = Value::from(command);
         self.send(&match arguments {
@@ -163,7 +164,7 @@ impl Qmp {
                 self.events.push_back(message);
             } else if let Some(error) = message.get("error") {
                 let member = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-                return Err(QmpError::Command {
+                return Err(WireError::Command {
                     class: member("class"),
                     desc: member("desc"),
                 });
@@ -174,7 +175,7 @@ impl Qmp {
     }
 
     /// The next event, whichever it is.
-    pub fn next_event(&mut self, within: Duration) -> Result<Value, QmpError> {
+    pub fn next_event(&mut self, within: Duration) -> Result<Value, WireError> {
         match self.events.pop_front() {
             Some(event) => Ok(event),
             None => self.next_message("event", within),
@@ -187,7 +188,7 @@ impl Qmp {
     }
 
     /// The next event of that name; those before it are dropped.
-    pub fn wait_for_event(&mut self, name: &str, within: Duration) -> Result<Value, QmpError> {
+    pub fn wait_for_event(&mut self, name: &str, within: Duration) -> Result<Value, WireError> {
         let deadline = Instant::now() + within;
         loop {
             let event = match self.events.pop_front() {
@@ -204,7 +205,7 @@ impl Qmp {
     }
 
     /// The next message, whatever it is.
-    pub fn next_message(&mut self, wanted: &str, within: Duration) -> Result<Value, QmpError> {
+    pub fn next_message(&mut self, wanted: &str, within: Duration) -> Result<Value, WireError> {
         let deadline = Instant::now() + within;
         let line = loop {
             if let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') {
@@ -212,7 +213,7 @@ impl Qmp {
                 break String::from_utf8_lossy(&line).trim_end().to_owned();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let timed_out = || QmpError::TimedOut {
+            let timed_out = || WireError::TimedOut {
                 wanted: wanted.to_owned(),
                 within,
             };
@@ -222,7 +223,7 @@ impl Qmp {
             self.stream.set_read_timeout(left)?;
             let mut buffer = [0; 4096];
             match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(QmpError::Closed(wanted.to_owned())),
+                Ok(0) => return Err(WireError::Closed(wanted.to_owned())),
                 Ok(length) => self.unread.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(timed_out()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -234,12 +235,12 @@ impl Qmp {
         }
         match serde_json::from_str(&line) {
             Ok(message @ Value::Object(_)) => Ok(message),
-            _ => Err(QmpError::NotJson(line)),
+            _ => Err(WireError::NotJson(line)),
         }
     }
 
     /// Sends a text as it is, with an end of line.
-    pub fn send(&mut self, text: &str) -> Result<(), QmpError> {
+    pub fn send(&mut self, text: &str) -> Result<(), WireError> {
         if let Some(observer) = &mut self.observer {
             observer(Speaker::Client, text);
         }
@@ -251,19 +252,19 @@ impl Qmp {
 ///
 /// # Errors
 ///
-/// [`QmpError::Connect`] with what the last attempt said.
+/// [`WireError::Connect`] with what the last attempt said.
 pub fn connect<T>(
     address: &str,
     within: Duration,
     attempt: impl Fn() -> io::Result<T>,
-) -> Result<T, QmpError> {
+) -> Result<T, WireError> {
     const PAUSE: Duration = Duration::from_millis(5);
     let deadline = Instant::now() + within;
     loop {
         match attempt() {
             Ok(stream) => return Ok(stream),
             Err(source) if Instant::now() >= deadline => {
-                return Err(QmpError::Connect {
+                return Err(WireError::Connect {
                     address: address.to_owned(),
                     within,
                     source,
@@ -284,7 +285,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     /// A client of a server that says each text after it has read a line; the first without.
-    fn client_of(answers: &'static [&'static str]) -> (Qmp, tempfile::TempDir) {
+    fn client_of(answers: &'static [&'static str]) -> (WireClient, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("qmp");
         let listener = UnixListener::bind(&path).unwrap();
@@ -299,7 +300,7 @@ mod tests {
             }
             let _ = requests.next();
         });
-        (Qmp::connect_unix(&path, SOON).unwrap(), directory)
+        (WireClient::connect_unix(&path, SOON).unwrap(), directory)
     }
 
     #[test]
@@ -322,12 +323,12 @@ mod tests {
             "RESUME"
         );
         let silent = qmp.next_event(Duration::from_millis(10)).unwrap_err();
-        assert!(matches!(silent, QmpError::TimedOut { .. }), "{silent}");
+        assert!(matches!(silent, WireError::TimedOut { .. }), "{silent}");
     }
 
     #[test]
     fn a_socket_without_a_listener_is_named() {
-        let refused = Qmp::connect_unix(Path::new("/no/such/socket"), Duration::ZERO)
+        let refused = WireClient::connect_unix(Path::new("/no/such/socket"), Duration::ZERO)
             .err()
             .unwrap();
         assert_eq!(

@@ -1,0 +1,138 @@
+//! A machine's disks.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// A disk of a machine, as `--drive` describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    image: Image,
+    id: Option<String>,
+    format: String,
+    options: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Image {
+    /// To be made, of so many bytes.
+    Scratch(u64),
+    At(PathBuf),
+}
+
+impl Disk {
+    /// An empty disk of so many bytes, whose image takes only the space that is written to, and goes with the machine.
+    pub fn scratch(bytes: u64) -> Self {
+        Self::new(Image::Scratch(bytes))
+    }
+
+    /// A disk with an image that is there, and stays. It is raw, if nothing else is said.
+    pub fn image(path: impl Into<PathBuf>) -> Self {
+        Self::new(Image::At(path.into()))
+    }
+
+    fn new(image: Image) -> Self {
+        Self {
+            image,
+            id: None,
+            format: "raw".to_owned(),
+            options: Vec::new(),
+        }
+    }
+
+    /// The disk's name in commands and events; `disk0` for the first, `disk1` for the second, if this is not said.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// The image's format: `raw` or `qcow2`.
+    #[must_use]
+    pub fn format(mut self, format: impl Into<String>) -> Self {
+        self.format = format.into();
+        self
+    }
+
+    /// One more key of `--drive`, as `werror` and `stop`.
+    #[must_use]
+    pub fn option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.push((key.into(), value.into()));
+        self
+    }
+
+    /// Makes what is to be made in `directory`. The disk is the machine's `index`-th.
+    pub(crate) fn attach(&self, directory: &Path, index: usize) -> Result<Attached, Error> {
+        let image = match &self.image {
+            Image::Scratch(bytes) => scratch(directory.join(format!("disk{index}.img")), *bytes)?,
+            Image::At(path) => path.clone(),
+        };
+        let id = self.id.clone().unwrap_or_else(|| format!("disk{index}"));
+        let mut drive = format!(
+            "file={},format={},id={}",
+            value(&image.to_string_lossy()),
+            value(&self.format),
+            value(&id)
+        );
+        for (key, text) in &self.options {
+            drive.push_str(&format!(",{key}={}", value(text)));
+        }
+        Ok(Attached { id, image, drive })
+    }
+}
+
+/// A disk of a machine that is there.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) id: String,
+    pub(crate) image: PathBuf,
+    /// What is behind `--drive`.
+    pub(crate) drive: String,
+}
+
+fn scratch(path: PathBuf, bytes: u64) -> Result<PathBuf, Error> {
+    let made = File::create(&path).and_then(|file| file.set_len(bytes));
+    match made {
+        Ok(()) => Ok(path),
+        Err(source) => Err(Error::Make { path, source }),
+    }
+}
+
+/// A value as QEMU's syntax wants it: a comma in it is doubled.
+fn value(text: &str) -> String {
+    text.replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_disk_is_as_large_as_said_and_takes_no_space() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::scratch(1 << 40).option("werror", "stop");
+        let attached = disk.attach(directory.path(), 3).unwrap();
+        let image = directory.path().join("disk3.img");
+        let metadata = image.metadata().unwrap();
+        assert_eq!((metadata.len(), metadata.blocks()), (1 << 40, 0));
+        let expected = format!("file={},format=raw,id=disk3,werror=stop", image.display());
+        assert_eq!(attached.drive, expected);
+    }
+
+    #[test]
+    fn a_comma_in_a_path_stays_one() {
+        let disk = Disk::image("/a,b.qcow2").format("qcow2").id("d");
+        let attached = disk.attach(Path::new("/no/such"), 0).unwrap();
+        assert_eq!(attached.drive, "file=/a,,b.qcow2,format=qcow2,id=d");
+        assert_eq!(attached.id, "d");
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_made_is_named() {
+        let error = Disk::scratch(u64::MAX).attach(Path::new("/no/such"), 0);
+        let error = error.unwrap_err();
+        assert_eq!(error.to_string(), "cannot make '/no/such/disk0.img'");
+    }
+}

@@ -1,0 +1,109 @@
+//! A machine for a test, from its start to its end.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use libqmp::Session;
+use tempfile::TempDir;
+
+use crate::builder::Builder;
+use crate::console::Console;
+use crate::disk::Attached;
+use crate::error::Error;
+use crate::process::Process;
+use crate::transcript::Transcript;
+
+/// A running machine, with its serial console and a session of its monitor. Dropping it kills it.
+#[derive(Debug)]
+pub struct Machine {
+    qmp: Session,
+    process: Process,
+    disks: Vec<Attached>,
+    directory: TempDir,
+    timeout: Duration,
+}
+
+impl Machine {
+    /// A machine that starts `kernel`.
+    pub fn builder(kernel: impl Into<PathBuf>) -> Builder {
+        Builder::new(kernel.into())
+    }
+
+    pub(crate) fn new(
+        qmp: Session,
+        process: Process,
+        disks: Vec<Attached>,
+        directory: TempDir,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            qmp,
+            process,
+            disks,
+            directory,
+            timeout,
+        }
+    }
+
+    /// The session with its monitor. Clones of it may be used on other threads.
+    pub fn qmp(&self) -> &Session {
+        &self.qmp
+    }
+
+    /// Its serial console.
+    pub fn console(&mut self) -> &mut Console {
+        self.process.console()
+    }
+
+    /// What the program wrote to stderr until now.
+    pub fn messages(&self) -> &Transcript {
+        self.process.messages()
+    }
+
+    /// Where its monitor listens, for other clients.
+    pub fn socket(&self) -> PathBuf {
+        socket(self.directory.path())
+    }
+
+    /// The image of a disk.
+    pub fn image(&self, id: &str) -> Option<&Path> {
+        let disk = self.disks.iter().find(|disk| disk.id == id);
+        disk.map(|disk| disk.image.as_path())
+    }
+
+    /// A directory that goes with the machine.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until the program ends.
+    pub fn wait_for_exit(&mut self, within: Duration) -> Result<ExitStatus, Error> {
+        self.process.wait_for_exit(within)
+    }
+
+    /// Waits until the program ends, and checks its exit status: 0 if the guest has switched itself off.
+    pub fn expect_exit(&mut self, status: i32, within: Duration) -> Result<(), Error> {
+        self.process.expect_exit(status, within)
+    }
+
+    /// Ends the machine by `quit`, and checks that it ends well.
+    pub fn quit(mut self) -> Result<(), Error> {
+        match self.qmp.quit() {
+            // The program may be faster than its answer.
+            Ok(()) | Err(libqmp::Error::Closed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.process.expect_exit(0, self.timeout)
+    }
+}
+
+/// Where a machine's monitor listens.
+pub(crate) fn socket(directory: &Path) -> PathBuf {
+    directory.join("qmp")
+}

@@ -1,0 +1,181 @@
+//! libqmp with Faultvisor's monitor, and with QEMU's, which has neither accessors nor our faults.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ::libqmp::{
+    AccessorArguments, BlockDeviceIoStatus, BlockErrorAction, BlockResizeArguments, Error,
+    ErrorClass, IoOperationType, RunState, Session, ShutdownCause,
+};
+use faultvisor_harness::child::Guarded;
+use faultvisor_tests::bare::SOON;
+use faultvisor_tests::suite::{Context, Failure};
+use faultvisor_tests::tool;
+use faultvisor_tests::{check, check_eq};
+
+use super::failing;
+
+/// QEMU with a monitor and nothing else.
+pub struct Qemu {
+    process: Guarded,
+    socket: PathBuf,
+}
+
+impl Qemu {
+    /// Starts it. The test is skipped where there is none.
+    pub fn start(context: &Context) -> Result<Self, Failure> {
+        let command = tool::command("qemu-system-x86_64");
+        let mut command: Command = command.map_err(|error| Failure::skip(error.to_string()))?;
+        let socket = context.path("qemu");
+        command.args([
+            "-M",
+            "none",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+        ]);
+        command.args([
+            "-qmp",
+            &format!("unix:{},server=on,wait=off", socket.display()),
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Self {
+            process: Guarded::spawn(&mut command)?,
+            socket,
+        })
+    }
+
+    /// Where its monitor listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Waits for its end.
+    pub fn ends(mut self) -> Result<(), Failure> {
+        let status = self.process.wait_until(std::time::Instant::now() + SOON)?;
+        check!(status.is_some_and(|status| status.success()), "{status:?}");
+        Ok(())
+    }
+}
+
+/// Calls, errors and events by objects, on a server that knows nothing of accessors.
+pub fn the_typed_client_drives_qemu(context: &Context) -> Result<(), Failure> {
+    let qemu = Qemu::start(context)?;
+    let options = Session::options().within(SOON).timeout(SOON);
+    let session = options.connect(&format!("unix:{}", qemu.socket().display()))?;
+    check!(!session.has_accessors(), "QEMU has learnt it");
+    check!(
+        session.greeting().has_capability("oob"),
+        "{:?}",
+        session.greeting()
+    );
+    let version = session.query_version()?;
+    check_eq!(version, session.greeting().version);
+    check_eq!(session.query_status()?.status, RunState::Running);
+    check_eq!(session.query_block()?, []);
+    let resize = BlockResizeArguments {
+        device: Some("none".to_owned()),
+        ..BlockResizeArguments::new(4096)
+    };
+    let refused = session.block_resize(&resize);
+    let refused = refused
+        .err()
+        .ok_or_else(|| Failure::new("there is no such disk"))?;
+    check_eq!(refused.class(), Some(&ErrorClass::GenericError));
+    check!(
+        refused.desc().is_some_and(|desc| desc.contains("none")),
+        "{refused}"
+    );
+
+    let (stops, resumes) = (session.get_stop_event()?, session.get_resume_event()?);
+    let errors = session.get_block_io_error_event_with(&AccessorArguments {
+        device: Some("disk0".to_owned()),
+        initial: false,
+    })?;
+    let everything = session.any_event()?;
+    session.stop()?;
+    session.cont()?;
+    let stop = stops.recv_timeout(SOON)?;
+    let resume = resumes.recv_timeout(SOON)?;
+    check!(stop.timestamp <= resume.timestamp, "{stop:?}, {resume:?}");
+    let both = [
+        everything.recv_timeout(SOON)?,
+        everything.recv_timeout(SOON)?,
+    ];
+    check_eq!(
+        both.each_ref().map(|event| event.name.as_str()),
+        ["STOP", "RESUME"]
+    );
+    check_eq!(errors.try_recv()?, None);
+    // Dropped, an object hears nothing, and the others go on.
+    drop(stops);
+    session.stop()?;
+    check_eq!(everything.recv_timeout(SOON)?.name, "STOP");
+
+    let missing = session.get_block_fault_injected_event();
+    check!(
+        matches!(missing, Err(Error::EventNotFound { .. })),
+        "{missing:?}"
+    );
+    let unknown = session.query_block_faults().err();
+    let class = unknown.as_ref().and_then(Error::class);
+    check_eq!(class, Some(&ErrorClass::CommandNotFound));
+    // What our schema does not know is still there.
+    let machine = session.execute_raw("query-current-machine", None)?;
+    check!(machine.is_object(), "{machine}");
+
+    let ends = session.get_shutdown_event()?;
+    session.quit()?;
+    let end = ends.recv_timeout(SOON)?;
+    check_eq!((end.guest, end.reason), (false, ShutdownCause::HostQmpQuit));
+    let after = ends.recv_timeout(SOON);
+    check!(matches!(after, Err(Error::Closed { .. })), "{after:?}");
+    qemu.ends()
+}
+
+/// The exchange of PROTOCOL.md section 3, with objects.
+pub fn the_typed_client_drives_the_exchange(context: &Context) -> Result<(), Failure> {
+    let machine = failing(context)?;
+    let options = Session::options().within(SOON).timeout(SOON);
+    let session = options.connect(&format!("unix:{}", machine.socket().display()))?;
+    check!(session.has_accessors(), "{:?}", session.greeting());
+    let (errors, stops) = (
+        session.get_block_io_error_event()?,
+        session.get_stop_event()?,
+    );
+    let (heard, told) = std::sync::mpsc::channel();
+    let ends = session.get_shutdown_event()?;
+    ends.connect(move |end| {
+        // The test may have failed before.
+        let _ = heard.send(end.reason);
+    })?;
+    for _ in 0..2 {
+        session.cont()?;
+        let error = errors.recv_timeout(SOON)?;
+        check_eq!(error.device, "d0");
+        check_eq!(error.operation, IoOperationType::Write);
+        check_eq!(error.action, BlockErrorAction::Stop);
+        check_eq!(error.reason, "File too large");
+        let stop = stops.recv_timeout(SOON)?;
+        check!(error.timestamp <= stop.timestamp, "{error:?}, {stop:?}");
+        check_eq!(session.query_status()?.status, RunState::IoError);
+        let disks = session.query_block()?;
+        check_eq!(disks[0].io_status, Some(BlockDeviceIoStatus::Failed));
+    }
+    // Who comes late is told what is so.
+    let initial = AccessorArguments {
+        device: Some("d0".to_owned()),
+        initial: true,
+    };
+    let late = session.get_block_io_error_event_with(&initial)?;
+    check!(late.recv_timeout(SOON)?.initial, "no present state");
+    errors.put()?;
+    session.cont()?;
+    stops.recv_timeout(SOON)?;
+    check!(!late.recv_timeout(SOON)?.initial, "no error");
+    session.quit()?;
+    check_eq!(told.recv_timeout(SOON)?, ShutdownCause::HostQmpQuit);
+    let mut machine = machine;
+    machine.ends_well()
+}
