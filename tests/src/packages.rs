@@ -20,6 +20,11 @@ pub struct Requirement {
     pub package: &'static str,
 }
 
+/// Compiles programs that use the C library.
+pub const CC: Requirement = Requirement {
+    program: "cc",
+    package: "gcc",
+};
 /// Compiles libFuzzer.
 pub const CXX: Requirement = Requirement {
     program: "c++",
@@ -34,6 +39,11 @@ pub const FIO: Requirement = Requirement {
 pub const MKE2FS: Requirement = Requirement {
     program: "mke2fs",
     package: "e2fsprogs",
+};
+/// Tells how programs are compiled with a library that is installed.
+pub const PKG_CONFIG: Requirement = Requirement {
+    program: "pkg-config",
+    package: "pkg-config",
 };
 /// Runs the lab.
 pub const QEMU: Requirement = Requirement {

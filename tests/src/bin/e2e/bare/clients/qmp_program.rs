@@ -175,8 +175,8 @@ pub fn qmp_scripts_and_watches_qemu(context: &Context) -> Result<(), Failure> {
     };
     check_eq!(client.execute(&["query-status"])?["status"], "running");
     let script = context.path("script");
-    let lines = "object-add qom-type=memory-backend-ram id=42 size=1M share=on\n\
-                 qom-get path=/objects/42 property=size\n\
+    let lines = "object-add qom-type=memory-backend-ram id=m42 size=1M share=on\n\
+                 qom-get path=/objects/m42 property=size\n\
                  blockdev-add driver=null-co node-name=n0 size=64K\n\
                  blockdev-add {\"driver\": \"raw\", \"node-name\": \"r0\", \"file\": \"n0\"}\n\
                  watch STOP\nstop\ncont\n";
