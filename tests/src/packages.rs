@@ -25,7 +25,7 @@ pub const CC: Requirement = Requirement {
     program: "cc",
     package: "gcc",
 };
-/// Compiles libFuzzer.
+/// Compiles libFuzzer, and programs that use the C library.
 pub const CXX: Requirement = Requirement {
     program: "c++",
     package: "g++",
@@ -64,6 +64,11 @@ pub const QEMU_IO: Requirement = Requirement {
 pub const SQLITE: Requirement = Requirement {
     program: "sqlite3",
     package: "sqlite3",
+};
+/// Finds what C programs do wrong with memory.
+pub const VALGRIND: Requirement = Requirement {
+    program: "valgrind",
+    package: "valgrind",
 };
 /// Makes and checks XFS, in guests.
 pub const XFSPROGS: Requirement = Requirement {

@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::process::Process;
 use crate::readiness::{Flag, Readiness};
 use crate::routes::{Consequence, Deliver, Filter, ObjectId, RawOccurrence, Routes};
-use crate::socket::{Outbox, Patience, Read, Socket};
+use crate::socket::{CHUNK, Outbox, Patience, Read, Socket};
 use crate::{AnyEvent, Direction, Error, EventData, Events, Greeting, Observer};
 
 /// How often the socket is read by who does not want to wait.
@@ -61,7 +61,7 @@ pub(crate) struct Core {
 /// What only the thread that leads has to do with.
 struct Reader {
     lines: Lines,
-    buffer: Box<[u8; 64 * 1024]>,
+    buffer: Box<[u8; CHUNK]>,
 }
 
 #[derive(Default)]
@@ -80,6 +80,29 @@ struct State {
 struct Holder {
     core: Arc<Core>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How this thread is woken. It is the same waker each time, so that it is known where it waits already.
+#[derive(Clone)]
+struct Parking {
+    thread: Thread,
+    waker: Waker,
+}
+
+impl Parking {
+    fn of_this_thread() -> Self {
+        thread_local! {
+            static OWN: Parking = Parking::new();
+        }
+        // A thread that ends may have lost it already.
+        OWN.try_with(Self::clone).unwrap_or_else(|_| Self::new())
+    }
+
+    fn new() -> Self {
+        let thread = thread::current();
+        let waker = Waker::from(Arc::new(Unpark(thread.clone())));
+        Self { thread, waker }
+    }
 }
 
 struct Unpark(Thread);
@@ -378,8 +401,7 @@ impl Core {
         patience: Patience,
         mut ready: impl FnMut(&mut Routes, &Waker) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let me = thread::current();
-        let waker = Waker::from(Arc::new(Unpark(me.clone())));
+        let Parking { thread: me, waker } = Parking::of_this_thread();
         let mut is_last = false;
         loop {
             let mut state = self.lock();

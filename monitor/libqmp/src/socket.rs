@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use crate::readiness::Flag;
 
 /// How much is read at once.
-const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// How long something may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

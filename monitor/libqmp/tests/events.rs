@@ -55,6 +55,8 @@ fn an_object_can_be_of_one_device() {
     server.fail("disk1", 1);
     assert_eq!(next(&one), 1);
     assert_eq!((next(&all), next(&all)), (0, 1));
+    let unknown = session.get_event("NO_SUCH", &AccessorArguments::default());
+    assert!(matches!(unknown, Err(Error::EventNotFound { event }) if event == "NO_SUCH"));
     let refused = session
         .get_block_io_error_event_with(&of("floppy"))
         .unwrap_err();
