@@ -40,6 +40,11 @@ pub const MKE2FS: Requirement = Requirement {
     program: "mke2fs",
     package: "e2fsprogs",
 };
+/// Tells how programs are compiled with a library that is installed.
+pub const PKG_CONFIG: Requirement = Requirement {
+    program: "pkg-config",
+    package: "pkg-config",
+};
 /// Runs the lab.
 pub const QEMU: Requirement = Requirement {
     program: "qemu-system-x86_64",
