@@ -108,6 +108,14 @@ pub fn build_test(workspace: &Workspace, package: &str, test: &str) -> Result<Pa
     built.ok_or_else(|| ToolError::Missing(test.to_owned()))
 }
 
+/// Builds the C library, and returns where it is.
+pub fn build_c_library(workspace: &Workspace) -> Result<PathBuf, ToolError> {
+    let mut cargo = static_build(workspace, PROFILE);
+    tool::run(cargo.args(["--package", "libqmp-capi"]))?;
+    let directory = workspace.target().join(TARGET).join(PROFILE);
+    Ok(directory.join("libqmp.a"))
+}
+
 /// A cargo command for the bare-metal guest, which is no member of the workspace.
 pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
     let directory = workspace.root().join("resources/guests/bare");
