@@ -30,6 +30,11 @@ pub fn build(workspace: &Workspace) -> Result<Examples, Box<dyn Error>> {
         &sources.join("disk_error.c"),
         &directory.join("c"),
     )?;
+    // No example, but built the same way: the library's own test, for servers that are real.
+    let client = workspace
+        .root()
+        .join("monitor/libqmp/capi/tests/c/client.c");
+    compile(workspace, &client, &directory.join("c-client"))?;
     fs::copy(
         sources.join("disk_error.py"),
         directory.join("disk_error.py"),

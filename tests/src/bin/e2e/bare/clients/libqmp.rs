@@ -8,8 +8,8 @@ use ::libqmp::{
     ErrorClass, IoOperationType, RunState, Session, ShutdownCause,
 };
 use faultvisor_harness::child::Guarded;
-use faultvisor_tests::bare::SOON;
-use faultvisor_tests::suite::{Context, Failure};
+use faultvisor_tests::bare::{Plan, SOON};
+use faultvisor_tests::suite::{Context, Failure, chain};
 use faultvisor_tests::tool;
 use faultvisor_tests::{check, check_eq};
 
@@ -178,4 +178,26 @@ pub fn the_typed_client_drives_the_exchange(context: &Context) -> Result<(), Fai
     check_eq!(told.recv_timeout(SOON)?, ShutdownCause::HostQmpQuit);
     let mut machine = machine;
     machine.ends_well()
+}
+
+/// The program that the C library is tested by, which asks, stops, continues and hears of it.
+pub fn the_c_library_drives_faultvisor_and_qemu(context: &Context) -> Result<(), Failure> {
+    let program = context.example("c-client")?;
+    let run = |socket: &Path, arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.arg(socket).args(arguments);
+        tool::run(&mut command).map_err(|error| Failure::new(chain(&error)))
+    };
+    let mut machine = Plan::new(context, "spin")?.start()?;
+    // Listening, before somebody connects who does not try again.
+    machine.client()?;
+    run(machine.socket(), &[])?;
+    machine.client()?.quit()?;
+    machine.ends_well()?;
+    let qemu = Qemu::start(context)?;
+    let options = Session::options().within(SOON).timeout(SOON);
+    let session = options.connect(&format!("unix:{}", qemu.socket().display()))?;
+    // It has one client at a time.
+    drop(session);
+    run(qemu.socket(), &["--without-accessors"])
 }

@@ -15,7 +15,10 @@ use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 
 use super::{image, limit_file_size};
-use libqmp::{the_typed_client_drives_qemu, the_typed_client_drives_the_exchange};
+use libqmp::{
+    the_c_library_drives_faultvisor_and_qemu, the_typed_client_drives_qemu,
+    the_typed_client_drives_the_exchange,
+};
 use qapi_crate::the_qapi_crate_drives_the_exchange;
 use qmp_program::{
     qmp_adds_a_fault_and_sees_its_error, qmp_refuses_and_suggests_on_qemu,
@@ -32,6 +35,7 @@ pub const TESTS: &[Test] = tests![
     qmp_adds_a_fault_and_sees_its_error,
     qmp_refuses_and_suggests_on_qemu,
     qmp_scripts_and_watches_qemu,
+    the_c_library_drives_faultvisor_and_qemu,
     the_typed_client_drives_qemu,
     the_typed_client_drives_the_exchange,
 ];
