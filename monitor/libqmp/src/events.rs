@@ -290,11 +290,16 @@ impl<T: EventData> Events<T> {
     ///
     /// The connection failed. The object is gone all the same.
     pub fn put(self) -> Result<(), Error> {
-        for tag in self.end() {
+        let mut tags = self.end().into_iter();
+        let put = tags.try_for_each(|tag| {
             let arguments = serde_json::json!({ "tag": tag });
-            self.session.execute_raw("put-event", Some(arguments))?;
-        }
-        Ok(())
+            self.session
+                .execute_raw("put-event", Some(arguments))
+                .map(drop)
+        });
+        // Those behind one that failed are given back all the same.
+        tags.for_each(|tag| self.session.core.put(tag));
+        put
     }
 }
 

@@ -239,3 +239,29 @@ async fn the_last_handle_ends_the_connection_with_a_server_that_does_not_listen_
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_put_that_nobody_awaits_any_more_goes_on() {
+    let (address, server, _directory) = scripted(|server| {
+        server.say(support::GREETING);
+        for _ in 0..2 {
+            server.hear();
+            server.say("{\"return\": {}}\r\n");
+        }
+        server.answer("{\"return\": [{\"name\": \"get-a-event\"}, {\"name\": \"get-b-event\"}]");
+        server.answer("{\"return\": 1");
+        server.answer("{\"return\": 2");
+        [server.hear(), server.hear()].concat()
+    });
+    let session = Session::connect(&address).await.unwrap();
+    let events = session.any_event().await.unwrap();
+    let put = tokio::time::timeout(Duration::from_millis(50), events.put());
+    assert!(put.await.is_err());
+    drop(session);
+    let heard = tokio::task::spawn_blocking(|| server.join().unwrap());
+    let heard = heard.await.unwrap();
+    assert!(
+        heard.contains("\"tag\":1") && heard.contains("\"tag\":2"),
+        "{heard}"
+    );
+}

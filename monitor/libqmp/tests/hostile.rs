@@ -324,3 +324,28 @@ fn a_long_request_gets_through_to_a_server_that_has_much_to_say() {
     assert!(matches!(error, Error::Command { .. }), "{error}");
     drop(events);
 }
+
+/// Greets and answers as a server with two accessors; they return 1 and 2.
+fn accessors(server: &mut Scripted) {
+    server.say(support::GREETING);
+    for _ in 0..2 {
+        server.hear();
+        server.say("{\"return\": {}}\r\n");
+    }
+    server.answer("{\"return\": [{\"name\": \"get-stop-event\"}, {\"name\": \"get-reset-event\"}]");
+    server.answer("{\"return\": 1");
+    server.answer("{\"return\": 2");
+}
+
+#[test]
+fn a_handle_that_is_not_taken_back_keeps_no_other() {
+    let (address, server, _directory) = scripted(|server| {
+        accessors(server);
+        server.answer("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}");
+        server.hear()
+    });
+    let session = options().connect(&address).unwrap();
+    assert!(session.any_event().unwrap().put().is_err());
+    let heard = server.join().unwrap();
+    assert!(heard.contains("\"tag\":2"), "{heard}");
+}

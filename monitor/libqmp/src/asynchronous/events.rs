@@ -10,7 +10,7 @@ use std::time::Duration;
 use faultvisor_schema::AccessorArguments;
 use futures_core::Stream;
 
-use super::Session;
+use super::{Core, Session};
 use crate::connecting::{Connecting, Step};
 use crate::message::Band;
 use crate::routes::ObjectId;
@@ -111,7 +111,11 @@ impl<T: EventData> Events<T> {
     ///
     /// The connection failed. The object is gone all the same.
     pub async fn put(self) -> Result<(), Error> {
-        for tag in self.end() {
+        let mut left = Left {
+            core: &self.session.core,
+            tags: self.end(),
+        };
+        while let Some(tag) = left.tags.pop() {
             let arguments = serde_json::json!({ "tag": tag });
             self.session
                 .execute_raw("put-event", Some(arguments))
@@ -147,6 +151,18 @@ impl<T: EventData> Stream for Events<T> {
         let next = self.poll(context);
         self.is_over = matches!(next, Poll::Ready(Err(Error::Closed { .. })));
         next.map(Some)
+    }
+}
+
+/// Handles that are given back one by one; the rest of them at once when one fails, or nobody awaits it any more.
+struct Left<'a> {
+    core: &'a Core,
+    tags: Vec<i64>,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.tags.iter().for_each(|tag| self.core.put(*tag));
     }
 }
 
