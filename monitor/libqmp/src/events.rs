@@ -221,7 +221,15 @@ impl<T: EventData> Events<T> {
         let core = &self.session.core;
         let found = core.wait(patience, |routes, waker| routes.event(self.object, waker));
         match found? {
-            Some(Ok(raw)) => Occurrence::read(raw).map(Some),
+            Some(Ok(raw)) => {
+                let lost = raw.lost;
+                let read = Occurrence::read(raw);
+                if read.is_err() && lost > 0 {
+                    // The error does not tell of those.
+                    core.with_routes(|routes| routes.lose(self.object, lost));
+                }
+                read.map(Some)
+            }
             Some(Err(error)) => Err(error),
             None => {
                 // Who asks again and again without an event in between leaves nothing behind.

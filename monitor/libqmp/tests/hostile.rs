@@ -349,3 +349,23 @@ fn a_handle_that_is_not_taken_back_keeps_no_other() {
     let heard = server.join().unwrap();
     assert!(heard.contains("\"tag\":2"), "{heard}");
 }
+
+#[test]
+fn what_was_lost_before_an_event_that_does_not_fit_is_told_by_the_next() {
+    let (address, _server, _directory) = scripted(|server| {
+        server.negotiate();
+        server.answer("{\"return\": [{\"name\": \"RESET\", \"meta-type\": \"event\"}]");
+        server.say(
+            "{\"event\": \"EVENTS_LOST\", \"data\": {\"event\": \"RESET\", \"count\": 3}}\r\n",
+        );
+        for data in ["{}", "{\"guest\": true, \"reason\": \"guest-reset\"}"] {
+            server.say(&format!("{{\"event\": \"RESET\", \"data\": {data}}}\r\n"));
+        }
+        server.hear()
+    });
+    let session = options().connect(&address).unwrap();
+    let events = session.get_reset_event().unwrap();
+    let error = events.recv().unwrap_err();
+    assert!(matches!(error, Error::Event { .. }), "{error}");
+    assert_eq!(events.recv().unwrap().lost, 3);
+}

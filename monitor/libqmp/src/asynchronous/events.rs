@@ -129,7 +129,16 @@ impl<T: EventData> Events<T> {
         let event = shared.with_routes(|routes| routes.event(self.object, context.waker()));
         match event {
             None => Poll::Pending,
-            Some(raw) => Poll::Ready(raw.and_then(Occurrence::read)),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            Some(Ok(raw)) => {
+                let lost = raw.lost;
+                let read = Occurrence::read(raw);
+                if read.is_err() && lost > 0 {
+                    // The error does not tell of those.
+                    shared.with_routes(|routes| routes.lose(self.object, lost));
+                }
+                Poll::Ready(read)
+            }
         }
     }
 }
