@@ -112,7 +112,7 @@ impl BareMachine {
 
     /// A client that has not even read the greeting, and sees the lines.
     pub fn wire_client(&self) -> Result<WireClient, Failure> {
-        Ok(WireClient::connect_unix(&self.socket, SOON)?)
+        Ok(WireClient::connect(&self.socket, SOON)?)
     }
 
     /// Where the monitor listens.

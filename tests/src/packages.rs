@@ -20,7 +20,12 @@ pub struct Requirement {
     pub package: &'static str,
 }
 
-/// Compiles libFuzzer.
+/// Compiles programs that use the C library.
+pub const CC: Requirement = Requirement {
+    program: "cc",
+    package: "gcc",
+};
+/// Compiles libFuzzer, and programs that use the C library.
 pub const CXX: Requirement = Requirement {
     program: "c++",
     package: "g++",
@@ -34,6 +39,11 @@ pub const FIO: Requirement = Requirement {
 pub const MKE2FS: Requirement = Requirement {
     program: "mke2fs",
     package: "e2fsprogs",
+};
+/// Tells how programs are compiled with a library that is installed.
+pub const PKG_CONFIG: Requirement = Requirement {
+    program: "pkg-config",
+    package: "pkg-config",
 };
 /// Runs the lab.
 pub const QEMU: Requirement = Requirement {
@@ -54,6 +64,11 @@ pub const QEMU_IO: Requirement = Requirement {
 pub const SQLITE: Requirement = Requirement {
     program: "sqlite3",
     package: "sqlite3",
+};
+/// Finds what C programs do wrong with memory.
+pub const VALGRIND: Requirement = Requirement {
+    program: "valgrind",
+    package: "valgrind",
 };
 /// Makes and checks XFS, in guests.
 pub const XFSPROGS: Requirement = Requirement {

@@ -6,9 +6,8 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,10 +17,10 @@ use serde_json::Value;
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// Nobody listens there.
-    #[error("cannot connect to '{address}' within {within:?}")]
+    #[error("cannot connect to '{path}' within {within:?}")]
     Connect {
-        /// A path, or a host and port.
-        address: String,
+        /// The socket.
+        path: PathBuf,
         /// How long was tried.
         within: Duration,
         /// What the last attempt said.
@@ -55,84 +54,23 @@ pub enum WireError {
     Connection(#[from] io::Error),
 }
 
-/// Who said a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaker {
-    /// This client.
-    Client,
-    /// The monitor.
-    Server,
-}
-
-/// Is told each line of the exchange as it happens.
-pub type Observer = Box<dyn FnMut(Speaker, &str)>;
-
-#[derive(Debug)]
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Stream {
-    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
-        // Zero would mean for ever.
-        let timeout = Some(timeout.max(Duration::from_millis(1)));
-        match self {
-            Self::Unix(stream) => stream.set_read_timeout(timeout),
-            Self::Tcp(stream) => stream.set_read_timeout(timeout),
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
-        }
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.write_all(bytes),
-            Self::Tcp(stream) => stream.write_all(bytes),
-        }
-    }
-}
-
 /// One connection to a monitor.
+#[derive(Debug)]
 pub struct WireClient {
-    stream: Stream,
+    stream: UnixStream,
     unread: Vec<u8>,
     events: VecDeque<Value>,
-    observer: Option<Observer>,
 }
 
 impl WireClient {
     /// Connects to a Unix socket, trying until somebody listens there.
-    pub fn connect_unix(path: &Path, within: Duration) -> Result<Self, WireError> {
-        let stream = connect(&path.display().to_string(), within, || {
-            UnixStream::connect(path)
-        })?;
-        Ok(Self::new(Stream::Unix(stream)))
-    }
-
-    /// Connects to a TCP port, trying until somebody listens there.
-    pub fn connect_tcp(address: &str, within: Duration) -> Result<Self, WireError> {
-        let stream = connect(address, within, || TcpStream::connect(address))?;
-        Ok(Self::new(Stream::Tcp(stream)))
-    }
-
-    fn new(stream: Stream) -> Self {
-        Self {
+    pub fn connect(path: &Path, within: Duration) -> Result<Self, WireError> {
+        let stream = connect(path, within)?;
+        Ok(Self {
             stream,
             unread: Vec::new(),
             events: VecDeque::new(),
-            observer: None,
-        }
-    }
-
-    /// From now on, tells `observer` each line.
-    pub fn observe(&mut self, observer: Observer) {
-        self.observer = Some(observer);
+        })
     }
 
     /// Reads the greeting and leaves the negotiation behind, with no capability enabled.
@@ -182,11 +120,6 @@ impl WireClient {
         }
     }
 
-    /// Events that came before an answer and were not asked for yet.
-    pub fn take_events(&mut self) -> Vec<Value> {
-        self.events.drain(..).collect()
-    }
-
     /// The next event of that name; those before it are dropped.
     pub fn wait_for_event(&mut self, name: &str, within: Duration) -> Result<Value, WireError> {
         let deadline = Instant::now() + within;
@@ -220,7 +153,9 @@ impl WireClient {
             if left == Duration::ZERO {
                 return Err(timed_out());
             }
-            self.stream.set_read_timeout(left)?;
+            // None at all would be for ever.
+            let timeout = left.max(Duration::from_millis(1));
+            self.stream.set_read_timeout(Some(timeout))?;
             let mut buffer = [0; 4096];
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(WireError::Closed(wanted.to_owned())),
@@ -230,9 +165,6 @@ impl WireClient {
                 Err(error) => return Err(error.into()),
             }
         };
-        if let Some(observer) = &mut self.observer {
-            observer(Speaker::Server, &line);
-        }
         match serde_json::from_str(&line) {
             Ok(message @ Value::Object(_)) => Ok(message),
             _ => Err(WireError::NotJson(line)),
@@ -241,31 +173,25 @@ impl WireClient {
 
     /// Sends a text as it is, with an end of line.
     pub fn send(&mut self, text: &str) -> Result<(), WireError> {
-        if let Some(observer) = &mut self.observer {
-            observer(Speaker::Client, text);
-        }
         Ok(self.stream.write_all(format!("{text}\r\n").as_bytes())?)
     }
 }
 
-/// Tries to connect until somebody listens. Connecting is itself what is waited for; nothing announces a listener.
+/// Connects to a Unix socket, trying until somebody listens there. Connecting is itself what is waited for; nothing
+/// announces a listener.
 ///
 /// # Errors
 ///
 /// [`WireError::Connect`] with what the last attempt said.
-pub fn connect<T>(
-    address: &str,
-    within: Duration,
-    attempt: impl Fn() -> io::Result<T>,
-) -> Result<T, WireError> {
+pub fn connect(path: &Path, within: Duration) -> Result<UnixStream, WireError> {
     const PAUSE: Duration = Duration::from_millis(5);
     let deadline = Instant::now() + within;
     loop {
-        match attempt() {
+        match UnixStream::connect(path) {
             Ok(stream) => return Ok(stream),
             Err(source) if Instant::now() >= deadline => {
                 return Err(WireError::Connect {
-                    address: address.to_owned(),
+                    path: path.to_path_buf(),
                     within,
                     source,
                 });
@@ -300,7 +226,7 @@ mod tests {
             }
             let _ = requests.next();
         });
-        (WireClient::connect_unix(&path, SOON).unwrap(), directory)
+        (WireClient::connect(&path, SOON).unwrap(), directory)
     }
 
     #[test]
@@ -328,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_socket_without_a_listener_is_named() {
-        let refused = WireClient::connect_unix(Path::new("/no/such/socket"), Duration::ZERO)
+        let refused = WireClient::connect(Path::new("/no/such/socket"), Duration::ZERO)
             .err()
             .unwrap();
         assert_eq!(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use faultvisor_schema::AccessorArguments;
 use serde_json::{Map, Value};
 
-use crate::Error;
 use crate::routes::Filter;
+use crate::{Error, ErrorClass};
 
 /// The way to a connection, a step at a time.
 pub(crate) struct Connecting {
@@ -137,6 +137,16 @@ impl Connecting {
         }
         let is_event = |entry: &&Value| entry.get("meta-type") == Some(&Value::from("event"));
         Some(entries.iter().filter(is_event).filter_map(name).collect())
+    }
+}
+
+/// What it means that an accessor failed: without the accessor there is no such event.
+pub(crate) fn refused(event: &str, error: Error) -> Error {
+    match error.class() {
+        Some(ErrorClass::CommandNotFound) => Error::EventNotFound {
+            event: event.to_owned(),
+        },
+        _ => error,
     }
 }
 

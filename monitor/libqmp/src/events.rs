@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faultvisor_schema::{AccessorArguments, Connection, Decode, Path, Signal};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::connecting::{Connecting, Step};
+use crate::connecting::{Connecting, Step, refused};
 use crate::message::Band;
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
 use crate::session::{lock, own_waker};
@@ -19,7 +20,8 @@ use crate::socket::Patience;
 use crate::{Error, Session};
 
 /// When a server says that something happened, by its clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(default)]
 pub struct Timestamp {
     /// Seconds since 1970.
     pub seconds: i64,
@@ -173,7 +175,9 @@ impl<T> Events<T> {
                 }
                 Step::Connect { command, arguments } => {
                     let object = Some(events.object);
-                    let answer = core.execute(Band::In, &command, Some(&arguments), object)?;
+                    let answer = core
+                        .execute(Band::In, &command, Some(&arguments), object)
+                        .map_err(|error| refused(name, error))?;
                     crate::session::decode::<i64>(&command, answer)?;
                 }
             }

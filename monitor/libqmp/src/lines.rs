@@ -1,5 +1,7 @@
 //! Lines of a stream that comes in pieces.
 
+use memchr::memchr;
+
 /// How long a line may be. QEMU's longest answer, to `query-qmp-schema`, has a quarter of a mebibyte.
 pub(crate) const LONGEST_LINE: usize = 64 << 20;
 
@@ -34,9 +36,7 @@ impl Lines {
     /// The next line, without its end; lines without anything in them are passed over.
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
         loop {
-            let found = self.bytes[self.searched..]
-                .iter()
-                .position(|byte| *byte == b'\n');
+            let found = memchr(b'\n', &self.bytes[self.searched..]);
             let Some(found) = found else {
                 self.searched = self.bytes.len();
                 return None;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Timestamp;
@@ -36,59 +36,54 @@ pub(crate) struct RawMessage {
     pub(crate) id: Option<Value>,
 }
 
+/// The members of any message. With class hints an event is a signal of an object, and its data its arguments.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Members {
+    #[serde(rename = "return", deserialize_with = "present")]
+    returned: Option<Value>,
+    #[serde(deserialize_with = "present")]
+    error: Option<Value>,
+    #[serde(alias = "signal")]
+    event: Option<String>,
+    #[serde(alias = "arguments")]
+    data: Option<Map<String, Value>>,
+    timestamp: Timestamp,
+    initial: bool,
+    tag: Option<i64>,
+    #[serde(alias = "connection", deserialize_with = "present")]
+    id: Option<Value>,
+}
+
+/// A member that is there, also if it is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
 impl Message {
     /// Reads a line. The error says what it is instead of a message.
     pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
-        let mut members = match serde_json::from_slice(line) {
-            Ok(Value::Object(members)) => members,
-            Ok(_) => return Err("a line that is no JSON object".to_owned()),
-            Err(error) => return Err(format!("a line that is no JSON: {error}")),
+        let members: Members = serde_json::from_slice(line)
+            .map_err(|error| format!("a line that is no message: {error}"))?;
+        let result = match (members.returned, members.error) {
+            (Some(value), _) => Some(Ok(value)),
+            (None, Some(error)) => Some(Err(error)),
+            (None, None) => None,
         };
-        if let Some(result) = members.remove("return") {
-            return Ok(Self::answer(&members, Ok(result)));
-        }
-        if let Some(error) = members.remove("error") {
-            return Ok(Self::answer(&members, Err(error)));
-        }
-        // With class hints an event is a signal of an object, and its data the signal's arguments.
-        let [name, data, id] = if members.contains_key("signal") {
-            ["signal", "arguments", "connection"]
-        } else {
-            ["event", "data", "id"]
-        };
-        let Some(Value::String(name)) = members.remove(name) else {
-            return Err("an object that is neither an answer nor an event".to_owned());
-        };
-        let data = match members.remove(data) {
-            Some(Value::Object(data)) => data,
-            None => Map::new(),
-            Some(_) => return Err(format!("an event {name} whose data are no object")),
-        };
-        Ok(Self::Event(RawMessage {
-            name,
-            data,
-            timestamp: Timestamp::of(members.get("timestamp")),
-            initial: members.get("initial") == Some(&Value::Bool(true)),
-            tag: members.get("tag").and_then(Value::as_i64),
-            id: members.remove(id),
-        }))
-    }
-
-    fn answer(members: &Map<String, Value>, result: Result<Value, Value>) -> Self {
-        let id = members.get("id").and_then(Value::as_u64);
-        Self::Answer { id, result }
-    }
-}
-
-impl Timestamp {
-    fn of(value: Option<&Value>) -> Self {
-        let member = |name| {
-            let number = value.and_then(|value| value.get(name));
-            number.and_then(Value::as_i64).unwrap_or_default()
-        };
-        Self {
-            seconds: member("seconds"),
-            microseconds: member("microseconds"),
+        match (result, members.event) {
+            (Some(result), _) => Ok(Self::Answer {
+                id: members.id.as_ref().and_then(Value::as_u64),
+                result,
+            }),
+            (None, Some(name)) => Ok(Self::Event(RawMessage {
+                name,
+                data: members.data.unwrap_or_default(),
+                timestamp: members.timestamp,
+                initial: members.initial,
+                tag: members.tag,
+                id: members.id,
+            })),
+            (None, None) => Err("an object that is neither an answer nor an event".to_owned()),
         }
     }
 }
@@ -154,6 +149,12 @@ mod tests {
                 result: Err(error)
             })
         );
+        let nothing = parsed(&json!({"return": null, "id": 1}));
+        let expected = Message::Answer {
+            id: Some(1),
+            result: Ok(Value::Null),
+        };
+        assert_eq!(nothing, Ok(expected));
         let event = json!({"event": "STOP", "tag": 3, "initial": true,
             "timestamp": {"seconds": 1, "microseconds": -1}});
         let Ok(Message::Event(event)) = parsed(&event) else {
@@ -176,16 +177,20 @@ mod tests {
     #[test]
     fn what_is_neither_is_named() {
         for (line, why) in [
-            ("[]", "a line that is no JSON object"),
-            ("{", "a line that is no JSON: EOF"),
+            ("7", "a line that is no message: invalid type: integer"),
+            ("{", "a line that is no message: EOF"),
             ("{}", "an object that is neither an answer nor an event"),
             (
                 "{\"event\": 1}",
-                "an object that is neither an answer nor an event",
+                "a line that is no message: invalid type: integer",
             ),
             (
                 "{\"event\": \"X\", \"data\": 1}",
-                "an event X whose data are no object",
+                "a line that is no message: invalid type: integer",
+            ),
+            (
+                "{\"return\": 1, \"return\": 2}",
+                "a line that is no message: duplicate field",
             ),
         ] {
             let refused = Message::parse(line.as_bytes()).unwrap_err();

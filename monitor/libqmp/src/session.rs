@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::process::Process;
 use crate::readiness::{Flag, Readiness};
 use crate::routes::{Consequence, Deliver, Filter, ObjectId, RawOccurrence, Routes};
-use crate::socket::{Outbox, Patience, Read, Socket};
+use crate::socket::{CHUNK, Outbox, Patience, Read, Socket};
 use crate::{AnyEvent, Direction, Error, EventData, Events, Greeting, Observer};
 
 /// How often the socket is read by who does not want to wait.
@@ -67,7 +67,7 @@ pub(crate) struct Core {
 /// What only the thread that leads has to do with.
 struct Reader {
     lines: Lines,
-    buffer: Box<[u8; 64 * 1024]>,
+    buffer: Box<[u8; CHUNK]>,
 }
 
 #[derive(Default)]

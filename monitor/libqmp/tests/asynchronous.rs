@@ -92,11 +92,7 @@ async fn events_are_streams() {
 #[tokio::test]
 async fn a_handle_that_nobody_awaits_any_more_is_put_back() {
     let (address, server, _directory) = scripted(|server| {
-        server.say(support::NEGOTIATED[0]);
-        for _ in 0..2 {
-            server.hear();
-            server.say("{\"return\": {}}\r\n");
-        }
+        server.negotiate_with_accessors();
         let accessor: serde_json::Value = serde_json::from_str(&server.hear()).unwrap();
         // The answer comes when the client has given up, as its next request shows.
         let next: serde_json::Value = serde_json::from_str(&server.hear()).unwrap();
@@ -127,11 +123,7 @@ async fn a_handle_that_nobody_awaits_any_more_is_put_back() {
 #[tokio::test]
 async fn dropping_an_object_puts_its_handle_and_the_last_handle_ends_the_connection() {
     let (address, server, _directory) = scripted(|server| {
-        server.say(support::NEGOTIATED[0]);
-        for _ in 0..2 {
-            server.hear();
-            server.say("{\"return\": {}}\r\n");
-        }
+        server.negotiate_with_accessors();
         server.answer("{\"return\": 5");
         [server.hear(), server.hear()]
     });

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use libqmp::{AccessorArguments, BlockIoErrorEvent, Error, IoOperationType, Options, Session};
-use support::{NEGOTIATED, PATIENCE, Server, failure, options, scripted};
+use support::{PATIENCE, Server, failure, options, scripted};
 
 /// The number that an error was raised with.
 fn number(error: &libqmp::BlockIoError) -> u64 {
@@ -55,6 +55,8 @@ fn an_object_can_be_of_one_device() {
     server.fail("disk1", 1);
     assert_eq!(next(&one), 1);
     assert_eq!((next(&all), next(&all)), (0, 1));
+    let unknown = session.get_event("NO_SUCH", &AccessorArguments::default());
+    assert!(matches!(unknown, Err(Error::EventNotFound { event }) if event == "NO_SUCH"));
     let refused = session
         .get_block_io_error_event_with(&of("floppy"))
         .unwrap_err();
@@ -273,11 +275,7 @@ fn what_came_before_the_end_is_handed_on_and_then_the_end_is_told() {
 #[test]
 fn losses_are_told_by_the_next_event() {
     let (address, _server, _directory) = scripted(|server| {
-        server.say(NEGOTIATED[0]);
-        for _ in 0..2 {
-            server.hear();
-            server.say("{\"return\": {}}\r\n");
-        }
+        server.negotiate_with_accessors();
         server.answer("{\"return\": 5");
         let stop = "{\"event\": \"STOP\", \"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"tag\": 5}\r\n";
         server.say(stop);

@@ -227,7 +227,7 @@ fn a_server_that_breaks_the_protocol_is_not_listened_to_any_longer() {
     let session = options().connect(&address).unwrap();
     let error = session.query_status().unwrap_err().to_string();
     assert!(
-        error.contains("the server broke the protocol: a line that is no JSON"),
+        error.contains("the server broke the protocol: a line that is no message"),
         "{error}"
     );
     assert!(error.ends_with("what?\u{fffd}"), "{error}");

@@ -21,7 +21,7 @@ mod name;
 mod node;
 mod pragma;
 
-pub use codegen::Owners;
+pub use codegen::{CLibrary, Owners};
 pub use definition::Definition;
 pub use error::{Location, SchemaError};
 pub use example::{Exchange, Message};
@@ -50,6 +50,15 @@ pub fn load(path: &Path) -> Result<Loaded, SchemaError> {
 /// Two names of the schema that would be one name in Rust.
 pub fn generate(schema: &Loaded, owners: &Owners) -> Result<String, SchemaError> {
     codegen::generate(&schema.definitions, owners)
+}
+
+/// Writes the C library of a schema that was loaded: what its header declares, and the Rust behind that.
+///
+/// # Errors
+///
+/// Two names of the schema that would be one name in C.
+pub fn c_library(schema: &Loaded) -> Result<CLibrary, SchemaError> {
+    codegen::c_library(schema)
 }
 
 /// Writes, for a schema that was loaded and of which [`generate`] has written the types, the methods of a client.

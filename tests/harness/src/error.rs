@@ -128,23 +128,28 @@ pub struct Said {
 impl Said {
     /// What was said until now.
     pub fn until_now(console: &Transcript, stderr: &Transcript) -> Self {
-        let tail = |output: &Transcript| output.tail(LINES);
         Self {
-            console: tail(console),
-            stderr: tail(stderr),
+            console: last_lines(&console.tail(LINES)),
+            stderr: last_lines(&stderr.tail(LINES)),
         }
     }
+}
+
+/// Lines that say something, the start of each.
+fn last_lines(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let starts = lines.map(|line| match line.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    });
+    starts.collect::<Vec<_>>().join("\n")
 }
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, text) in [("console", &self.console), ("stderr", &self.stderr)] {
-            for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                let shown: String = line.chars().take(CHARACTERS).collect();
-                write!(f, "\n  {name}: {shown}")?;
-                if shown.len() < line.len() {
-                    f.write_str("…")?;
-                }
+            for line in text.lines() {
+                write!(f, "\n  {name}: {line}")?;
             }
         }
         Ok(())
@@ -164,8 +169,8 @@ mod tests {
     #[test]
     fn an_error_shows_what_the_machine_said_and_what_is_under_it() {
         let said = Said {
-            console: "one\n\ntwo".to_owned(),
-            stderr: "x".repeat(10_000),
+            console: last_lines("one\n\ntwo"),
+            stderr: last_lines(&"ä".repeat(10_000)),
         };
         let error = Error::Type {
             source: io::ErrorKind::BrokenPipe.into(),
@@ -173,9 +178,9 @@ mod tests {
         };
         let shown = format!("{error:?}");
         let expected =
-            "cannot type on the serial console\n  console: one\n  console: two\n  stderr: xxx";
+            "cannot type on the serial console\n  console: one\n  console: two\n  stderr: äää";
         assert!(shown.starts_with(expected), "{shown}");
-        assert!(shown.ends_with("x…: broken pipe"), "{shown}");
-        assert!(shown.len() < 300);
+        assert!(shown.ends_with("ä…: broken pipe"), "{shown}");
+        assert!(shown.chars().count() < 300);
     }
 }

@@ -15,10 +15,10 @@
 //!     .append("console=ttyS0 panic=-1")
 //!     .disk(Disk::scratch(64 << 20).id("disk0"))
 //!     .start()?;
-//! machine.console().wait_for("login:", Duration::from_secs(60))?;
+//! machine.console().wait_for("# ", Duration::from_secs(60))?;
 //! let errors = machine.qmp().get_block_io_error_event()?;
 //! machine.qmp().block_fault_add(&fault::error("disk0", BlockFaultErrnoName::Eio))?;
-//! machine.console().type_line("root")?;
+//! machine.console().type_line("head -c 512 /dev/vda")?;
 //! let error = errors.recv_timeout(Duration::from_secs(10))?;
 //! assert_eq!(error.operation, IoOperationType::Read);
 //! machine.quit()?;

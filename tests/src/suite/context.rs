@@ -63,6 +63,11 @@ impl Context {
         &self.place.program
     }
 
+    /// The command-line client, which is built beside the program under test.
+    pub fn qmp(&self) -> PathBuf {
+        self.place.program.with_file_name("qmp")
+    }
+
     /// The guest's images.
     pub fn guest(&self) -> &GuestImages {
         &self.place.guest

@@ -1,5 +1,6 @@
 //! The command line: QEMU's option names and value syntax, with one dash or two.
 
+mod definition;
 mod device;
 mod drive;
 mod key_value;
@@ -12,15 +13,15 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command};
 use faultvisor_monitor::ListenAddress;
 
 pub use drive::{Drive, Format};
 pub use serial::SerialPort;
 pub use throttling::Throttling;
 
+use definition::{SWITCHES, WITH_VALUE, command};
 pub use key_value::switch;
 use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
@@ -88,125 +89,6 @@ impl UsageError {
     fn of(option: &str, reason: &impl ToString) -> Self {
         Self(format!("--{option}: {}", reason.to_string()))
     }
-}
-
-/// Options with a value, and what they mean.
-const WITH_VALUE: [(&str, &str, &str); 14] = [
-    (
-        "kernel",
-        "FILE",
-        "Kernel to boot: a bzImage or an ELF vmlinux",
-    ),
-    ("initrd", "FILE", "Initial RAM disk"),
-    ("append", "TEXT", "Kernel command line"),
-    ("smp", "N", "Number of vCPUs [default: 1]"),
-    (
-        "drive",
-        "KEYS",
-        "Disk: file=PATH[,format=raw|qcow2][,backing=on|off][,id=ID][,readonly=on]\
-         [,werror=report|ignore|enospc|stop][,rerror=report|ignore|stop][,serial=TEXT]\
-         [,cache=writeback|writethrough|none|directsync|unsafe][,aio=io_uring|threads]\
-         [,file.locking=on|off|auto][,num-queues=N][,queue-size=N][,logical_block_size=BYTES]\
-         [,physical_block_size=BYTES][,discard=unmap|ignore]; write-zeroes, config-wce, event_idx and \
-         indirect_desc are on or off; volatile-cache=on\
-         [,volatile-cache-size=SIZE]; throttling.bps-total=N and throttling.iops-total=N (and -read, -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME; \
-         file=blkdebug:RULES:PATH puts rules in the form of QEMU's blkdebug before it",
-    ),
-    (
-        "fault",
-        "RULE",
-        "Rule for faults of a disk, by the keys of block-fault-add or as JSON: device=ID,action=error,errno=NAME \
-         (or delay, hang, corrupt, torn, drop, misdirect, set-state, stop, power-cut)[,operations.0=read…]\
-         [,sector=N][,sectors=N][,state=TEXT][,min-bytes=N][,max-bytes=N][,skip=N][,count=N][,probability=P]\
-         [,seed=N][,id=NAME]; repeatable",
-    ),
-    (
-        "fault-profile",
-        "FILE",
-        "File with such rules, in TOML or JSON; repeatable",
-    ),
-    (
-        "serial",
-        "PORT",
-        "First serial port: stdio, file:PATH, unix:PATH or null [default: stdio, or null with --qmp stdio]",
-    ),
-    (
-        "qmp",
-        "ADDRESS",
-        "Monitor: unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd[:NAME], with ,wait=on|off ,protocol=qmp|json-rpc ,max-clients=N ,max-output=BYTES ,allow-remote=on; repeatable",
-    ),
-    ("name", "TEXT", "Name of the machine"),
-    (
-        "pidfile",
-        "FILE",
-        "File that holds the program's process ID while it runs",
-    ),
-    (
-        "fault-log",
-        "FILE",
-        "File that hears of every rule that fires, a line of JSON for each",
-    ),
-    (
-        "fault-replay",
-        "FILE",
-        "A fault log: what it says happens again, to the same requests",
-    ),
-    (
-        "m",
-        "SIZE",
-        "Guest memory, such as 512M or 2G [default: 256M]",
-    ),
-];
-
-/// Options without a value.
-const SWITCHES: [(&str, &str); 3] = [
-    ("S", "Do not start the vCPUs; 'cont' does"),
-    (
-        "no-reboot",
-        "End when the guest resets itself, instead of starting again",
-    ),
-    ("no-shutdown", "Keep running when the guest has shut down"),
-];
-
-fn command() -> Command {
-    let mut command = Command::new("faultvisor")
-        .about("Boots a Linux guest whose disk errors are signals over QMP")
-        .version(env!("CARGO_PKG_VERSION"))
-        .args_override_self(true)
-        .disable_version_flag(true)
-        .arg(
-            Arg::new("version")
-                .long("version")
-                .action(ArgAction::Version)
-                .help("Print the version"),
-        );
-    for (name, value, help) in WITH_VALUE {
-        let repeatable = matches!(name, "drive" | "fault" | "fault-profile" | "qmp");
-        let arg = Arg::new(name)
-            .value_name(value)
-            .help(help)
-            .allow_hyphen_values(true)
-            .action(if repeatable {
-                ArgAction::Append
-            } else {
-                ArgAction::Set
-            });
-        command = command.arg(match name {
-            "m" => arg.short('m'),
-            "append" => arg.long(name),
-            _ => arg
-                .long(name)
-                .value_parser(NonEmptyStringValueParser::new()),
-        });
-    }
-    for (name, help) in SWITCHES {
-        let arg = Arg::new(name).help(help).action(ArgAction::SetTrue);
-        command = command.arg(match name {
-            "S" => arg.short('S'),
-            _ => arg.long(name),
-        });
-    }
-    command
 }
 
 /// Gives a long option with one dash its second, and leaves values alone.

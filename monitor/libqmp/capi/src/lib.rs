@@ -1,1 +1,81 @@
-//! libqmp for C.
+//! libqmp for C: `libqmp.so`, `libqmp.a` and `libqmp.h`.
+//!
+//! The header is the documentation. Its first part is written by hand (`include/libqmp.h.in`), the rest is made of the
+//! schema (`schema/generator/src/codegen/c`), and so is the Rust behind it, which this crate includes.
+//!
+//! The generated Rust consists of structures that are laid out as those of the header, of how they are converted from and
+//! to the schema's types, and of functions that only call what is here. What can go wrong between the two languages
+//! is in a few modules: `pointer` reads what C points to, `plain` has the values that any bytes are one of, `arena` the
+//! memory of what C is given, `boundary` stops panics and hands over errors.
+//!
+//! Rust has no use for this crate; what it says here is for its tests.
+
+mod arena;
+mod boundary;
+mod call;
+mod conversion;
+mod descriptor;
+#[allow(
+    unsafe_code,
+    reason = "that a function is exported by its name is an attribute that Rust calls unsafe"
+)]
+mod error;
+mod event;
+mod options;
+mod plain;
+mod pointer;
+#[allow(
+    unsafe_code,
+    reason = "that a function is exported by its name is an attribute that Rust calls unsafe"
+)]
+mod raw_event;
+#[allow(
+    unsafe_code,
+    reason = "that a function is exported by its name is an attribute that Rust calls unsafe"
+)]
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+#[allow(
+    unsafe_code,
+    reason = "that a function is exported by its name is an attribute that Rust calls unsafe"
+)]
+mod generated {
+    use std::ffi::c_char;
+
+    use faultvisor_schema as schema;
+    use faultvisor_schema::Path;
+    use libqmp::Session;
+
+    use crate::arena::{Arena, free_answer};
+    use crate::call::{self, NoArguments, Optional, Required};
+    use crate::conversion::{
+        FromC, InvalidArgument, ToC, c_enum, flagged, is_there, name_of, object, or_zero,
+    };
+    use crate::error::ErrorSlot;
+    use crate::event::{self, EventObject, Handler, Occurrence};
+    use crate::plain::{Bool, Choice, Enum, StructLayout, c_struct, c_union, zeroed};
+    use crate::pointer::{Handle, Json, List, Opaque, Owned, Ref, StaticText, Text};
+    use crate::session::QmpSession;
+
+    include!(concat!(env!("OUT_DIR"), "/c.rs"));
+}
+
+pub use plain::StructLayout;
+
+/// The structures of the header, as Rust lays them out.
+#[must_use]
+pub fn layouts() -> Vec<StructLayout> {
+    let written = [
+        StructLayout::of::<options::QmpSessionOptions>("QmpSessionOptions"),
+        StructLayout::of::<event::QmpTimestamp>("QmpTimestamp"),
+        StructLayout::of::<raw_event::QmpRawEventData>("QmpRawEventData"),
+        StructLayout::of::<raw_event::QmpRawOccurrence>("QmpRawOccurrence"),
+    ];
+    written.into_iter().chain(generated::layouts()).collect()
+}
+
+/// The header of this version.
+pub const HEADER: &str = include_str!(concat!(env!("OUT_DIR"), "/libqmp.h"));

@@ -1,3 +1,7 @@
 //! `qmp`: the command-line client.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    qmp_cli::run(std::env::args_os())
+}

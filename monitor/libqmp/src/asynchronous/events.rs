@@ -11,7 +11,7 @@ use faultvisor_schema::AccessorArguments;
 use futures_core::Stream;
 
 use super::{Core, Session};
-use crate::connecting::{Connecting, Step};
+use crate::connecting::{Connecting, Step, refused};
 use crate::message::Band;
 use crate::routes::ObjectId;
 use crate::session::{decode, lock};
@@ -73,7 +73,8 @@ impl<T> Events<T> {
                 Step::Connect { command, arguments } => {
                     let object = Some(events.object);
                     let answer = session.execute(Band::In, &command, Some(&arguments), object);
-                    decode::<i64>(&command, answer.await?)?;
+                    let answer = answer.await.map_err(|error| refused(name, error))?;
+                    decode::<i64>(&command, answer)?;
                 }
             }
         }

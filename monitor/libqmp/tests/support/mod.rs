@@ -176,6 +176,15 @@ impl Scripted {
         }
     }
 
+    /// The same as one that has accessors.
+    pub fn negotiate_with_accessors(&mut self) {
+        self.say(GREETING);
+        for _ in 0..2 {
+            self.hear();
+            self.say("{\"return\": {}}\r\n");
+        }
+    }
+
     /// Hears a request and answers it; `answer` is what stands before its id.
     pub fn answer(&mut self, answer: &str) -> serde_json::Value {
         let request: serde_json::Value = serde_json::from_str(&self.hear()).unwrap();

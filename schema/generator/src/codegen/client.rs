@@ -64,7 +64,7 @@ const TAKEN: [&str; 9] = [
 ];
 
 /// The method for a command.
-fn method(command: &str) -> String {
+pub(super) fn method(command: &str) -> String {
     let method = name::snake(command);
     if TAKEN.contains(&method.as_str()) {
         format!("{method}_command")

@@ -5,6 +5,7 @@
 
 mod accessor;
 mod alternates;
+mod c;
 mod client;
 mod commands;
 mod decoding;
@@ -14,6 +15,8 @@ mod introspection;
 mod reference;
 mod types;
 mod unions;
+
+pub use c::CLibrary;
 
 use std::collections::HashMap;
 
@@ -52,6 +55,11 @@ pub(crate) fn client(definitions: &[Definition]) -> String {
 /// Writes the reference manual.
 pub(crate) fn reference(loaded: &Loaded, owners: &Owners) -> String {
     reference::write(&Schema::new(&loaded.definitions), &loaded.topics, owners)
+}
+
+/// Writes the C library.
+pub(crate) fn c_library(loaded: &Loaded) -> Result<CLibrary, SchemaError> {
+    c::library(loaded)
 }
 
 /// The definitions, and what the writers ask about them.

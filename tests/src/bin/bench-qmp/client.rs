@@ -23,8 +23,7 @@ pub struct Client {
 impl Client {
     /// Connects, trying until somebody listens there.
     pub fn connect(path: &Path) -> Measured<Self> {
-        let address = path.display().to_string();
-        let stream = wire::connect(&address, PATIENCE, || UnixStream::connect(path))?;
+        let stream = wire::connect(path, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             reader: BufReader::with_capacity(BUFFER_SIZE, stream.try_clone()?),

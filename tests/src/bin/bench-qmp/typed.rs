@@ -1,11 +1,12 @@
 //! The typed client beside one that only looks at lines: what types, threads and objects cost.
 
+use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libqmp::{BlockIoErrorEvent, Session};
 
-use crate::client::{Client, request};
+use crate::client::Client;
 use crate::contenders::Contenders;
 use crate::cpus::Cpus;
 use crate::events::{ACCESSOR, number_and_moment, reason};
@@ -114,39 +115,28 @@ fn of_threads(peer: &Peer, runs: usize, table: &mut Table) -> Measured {
 }
 
 fn typed_from_threads(session: &Session, each: usize) -> Measured<Duration> {
-    let started = Instant::now();
-    let ended: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| scope.spawn(|| (0..each).try_for_each(|_| session.query_status().map(drop))))
-            .collect();
-        threads
-            .into_iter()
-            .map(thread::ScopedJoinHandle::join)
-            .collect()
-    });
-    let time = started.elapsed();
-    for result in ended {
-        result.map_err(|_| "a thread panicked")??;
-    }
-    Ok(time)
+    let calls = |_| || (0..each).try_for_each(|_| session.query_status().map(drop));
+    together((0..THREADS).map(calls))
 }
 
 /// Each thread has a connection of its own: a raw client cannot tell whose answer it reads.
 fn raw_from_threads(clients: &mut [Client], each: usize) -> Measured<Duration> {
+    together(clients.iter_mut().map(|client| {
+        move || {
+            let mut nothing = Samples::default();
+            let measured = round_trip(client, each, &mut nothing);
+            measured.map_err(|error| error.to_string())
+        }
+    }))
+}
+
+/// How long these take, each in a thread of its own.
+fn together<E: Into<Box<dyn Error>> + Send>(
+    work: impl Iterator<Item = impl FnOnce() -> Result<(), E> + Send>,
+) -> Measured<Duration> {
     let started = Instant::now();
     let ended: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = clients
-            .iter_mut()
-            .map(|client| {
-                scope.spawn(move || {
-                    let request = request("query-status");
-                    (0..each).try_for_each(|_| {
-                        client.send(request.as_bytes()).map_err(|e| e.to_string())?;
-                        client.answer().map(drop).map_err(|e| e.to_string())
-                    })
-                })
-            })
-            .collect();
+        let threads: Vec<_> = work.map(|work| scope.spawn(work)).collect();
         threads
             .into_iter()
             .map(thread::ScopedJoinHandle::join)
@@ -154,7 +144,9 @@ fn raw_from_threads(clients: &mut [Client], each: usize) -> Measured<Duration> {
     });
     let time = started.elapsed();
     for result in ended {
-        result.map_err(|_| "a thread panicked")??;
+        result
+            .map_err(|_| "a thread panicked")?
+            .map_err(Into::into)?;
     }
     Ok(time)
 }

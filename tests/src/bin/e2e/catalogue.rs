@@ -47,6 +47,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::terminal::TESTS,
     bare::clients::TESTS,
     bare::sockets::TESTS,
+    bare::harness::TESTS,
     examples::WITH_KVM,
     place::TESTS,
     boot::TESTS,

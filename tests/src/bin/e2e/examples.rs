@@ -16,11 +16,13 @@ pub const WITH_KVM: &[Test] = tests![
     a_users_cargo_test_awaits_a_disk_error,
     a_users_cargo_test_fails_with_what_the_machine_said,
     the_example_in_python_awaits_a_disk_error,
+    the_example_in_c_awaits_a_disk_error,
 ];
 
 pub const WITH_LINUX: &[Test] = tests![
     Needs::Linux;
     a_users_cargo_test_awaits_a_disk_error_of_linux,
+    the_example_in_c_awaits_a_disk_error_of_linux,
 ];
 
 /// What the bare-metal guest says and does in place of a shell on Linux.
@@ -29,6 +31,7 @@ const SCRIPT: &str = "print A disk is /dev/vda\nawait\nsetup 0\nread 0 0 8\nspin
 /// The names that the examples were built under.
 const CARGO_TEST: &str = "cargo-test";
 const PYTHON: &str = "disk_error.py";
+const C: &str = "c";
 
 /// What an example says of the error, as far as it has an output of its own.
 const TOLD: &str = "read on disk0: Input/output error";
@@ -106,7 +109,17 @@ fn the_example_in_python_awaits_a_disk_error(context: &Context) -> Result<(), Fa
     expect(&with_bare_guest(context, command, SCRIPT)?, TOLD)
 }
 
+fn the_example_in_c_awaits_a_disk_error(context: &Context) -> Result<(), Failure> {
+    let command = example(context, &context.example(C)?);
+    expect(&with_bare_guest(context, command, SCRIPT)?, TOLD)
+}
+
 fn a_users_cargo_test_awaits_a_disk_error_of_linux(context: &Context) -> Result<(), Failure> {
     let command = example(context, &context.example(CARGO_TEST)?);
     expect(&with_linux(context, command)?, PASSED)
+}
+
+fn the_example_in_c_awaits_a_disk_error_of_linux(context: &Context) -> Result<(), Failure> {
+    let command = example(context, &context.example(C)?);
+    expect(&with_linux(context, command)?, TOLD)
 }

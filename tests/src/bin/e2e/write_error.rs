@@ -40,7 +40,7 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
     // The policy is the default.
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, _other) = linux::boot(context, &mut command)?;
-    let mut default = WireClient::connect_unix(&linux::monitor(context), PATIENCE)?;
+    let mut default = WireClient::connect(&linux::monitor(context), PATIENCE)?;
     default.negotiate(PATIENCE)?;
     let tagged = Client::hearing(&linux::monitor(context), &IO_ERRORS)?;
     let errors = tagged.get_block_io_error_event()?;

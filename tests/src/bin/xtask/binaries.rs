@@ -17,6 +17,8 @@ const PROFILE: &str = "lab";
 pub struct Binaries {
     /// The program under test.
     pub faultvisor: PathBuf,
+    /// The command-line client, beside it.
+    pub qmp: PathBuf,
     /// The end-to-end tests.
     pub e2e: PathBuf,
     /// The bare-metal guest.
@@ -25,10 +27,11 @@ pub struct Binaries {
 
 /// Builds them.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
-    console::note("building the program and the end-to-end tests");
-    let directory = build_binaries(workspace, PROFILE, &["faultvisor", "e2e"])?;
+    console::note("building the programs and the end-to-end tests");
+    let directory = build_binaries(workspace, PROFILE, &["faultvisor", "qmp", "e2e"])?;
     Ok(Binaries {
         faultvisor: directory.join("faultvisor"),
+        qmp: directory.join("qmp"),
         e2e: directory.join("e2e"),
         bare_guest: build_bare_guest(workspace)?,
     })
@@ -71,8 +74,10 @@ fn build_binaries(
     names: &[&str],
 ) -> Result<PathBuf, ToolError> {
     let mut cargo = static_build(workspace, profile);
-    // Both packages each time: what is built for one alone would have other features, and be built again.
-    cargo.args(["--package", "faultvisor", "--package", "faultvisor-tests"]);
+    // All packages each time: what is built for one alone would have other features, and be built again.
+    for package in ["faultvisor", "faultvisor-tests", "qmp"] {
+        cargo.args(["--package", package]);
+    }
     for name in names {
         cargo.args(["--bin", name]);
     }
@@ -101,6 +106,14 @@ pub fn build_test(workspace: &Workspace, package: &str, test: &str) -> Result<Pa
         .filter(|message| message["target"]["name"] == test)
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
     built.ok_or_else(|| ToolError::Missing(test.to_owned()))
+}
+
+/// Builds the C library, and returns where it is.
+pub fn build_c_library(workspace: &Workspace) -> Result<PathBuf, ToolError> {
+    let mut cargo = static_build(workspace, PROFILE);
+    tool::run(cargo.args(["--package", "libqmp-capi"]))?;
+    let directory = workspace.target().join(TARGET).join(PROFILE);
+    Ok(directory.join("libqmp.a"))
 }
 
 /// A cargo command for the bare-metal guest, which is no member of the workspace.

@@ -202,6 +202,7 @@ fn run_in_lab(
 ) -> Result<Results, Box<dyn Error>> {
     let mut payload = Payload::new(lab)?;
     payload.copy("/payload/faultvisor", &binaries.faultvisor)?;
+    payload.copy("/payload/qmp", &binaries.qmp)?;
     payload.copy("/payload/e2e", &binaries.e2e)?;
     payload.copy("/payload/bare-guest", &binaries.bare_guest)?;
     for file in &examples.programs {

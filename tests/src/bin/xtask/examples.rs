@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::{binaries, console};
@@ -24,12 +25,27 @@ pub fn build(workspace: &Workspace) -> Result<Examples, Box<dyn Error>> {
     let sources = workspace.root().join("resources/examples");
     let test = binaries::build_test(workspace, "faultvisor-example", "disk_error")?;
     fs::copy(test, directory.join("cargo-test"))?;
+    compile(
+        workspace,
+        &sources.join("disk_error.c"),
+        &directory.join("c"),
+    )?;
     fs::copy(
         sources.join("disk_error.py"),
         directory.join("disk_error.py"),
     )?;
     Ok(Examples {
         directory,
-        programs: vec!["cargo-test"],
+        programs: vec!["cargo-test", "c"],
     })
+}
+
+/// Makes a static program of a C source that uses libqmp, by the compiler that rustc needs too.
+fn compile(workspace: &Workspace, source: &Path, program: &Path) -> Result<(), ToolError> {
+    let library = binaries::build_c_library(workspace)?;
+    let headers = workspace.root().join("monitor/libqmp/capi/include");
+    let mut cc = tool::command("cc")?;
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", "-static"]);
+    cc.arg("-I").arg(headers).arg(source).arg(library);
+    tool::run(cc.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(program))
 }

@@ -10,6 +10,7 @@ mod examples;
 mod first_entry;
 mod fuzz;
 mod guest;
+mod install;
 mod namespace;
 mod python;
 mod test;
@@ -34,6 +35,8 @@ struct Arguments {
 enum Task {
     /// Show the main job: a disk fills up, a client is told and makes space, and the guest goes on.
     Demo(demo::Options),
+    /// Build the programs and the C library, and put them in place with their manuals and shells' completions.
+    Install(install::Options),
     /// Make a kernel, an initramfs and a disk image under target/guest, and say how to boot them.
     Guest,
     /// Check the formatting, the lints and the documentation, and run every test.
@@ -57,6 +60,7 @@ fn perform(task: Task) -> Result<ExitCode, Box<dyn Error>> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Demo(options) => demo::perform(&workspace, &options),
+        Task::Install(options) => install::perform(&workspace, &options),
         Task::Guest => guest::perform(&workspace),
         Task::Test(options) => test::perform(&workspace, &options),
         Task::Bench(bench) => bench::perform(&workspace, &bench),

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::process::{Command, ExitCode};
 
 use clap::{Args, ValueEnum};
+use faultvisor_tests::packages;
 use faultvisor_tests::suite::{Outcome, Size, TestResult, chain};
 use faultvisor_tests::workspace::Workspace;
 
@@ -58,6 +59,9 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         }
     }
     if has(Stage::Unit) {
+        // The C library is tested by programs in C and C++.
+        let compilers = [packages::CC, packages::CXX, packages::VALGRIND];
+        packages::ensure_installed(&compilers, &console::note)?;
         for (name, mut command) in unit_tests() {
             console::note(name);
             all.add(

@@ -151,18 +151,18 @@ fn limits_are_shown_as_qemu_shows_them(context: &Context) -> Result<(), Failure>
         "iops_rd": 100, "iops_rd_max": 200, "iops_rd_max_length": 3, "iops_size": 4096,
         "group": "slow",
     }))?;
-    let mut other = machine.client()?;
-    limit(&mut other, "d0", &json!({ "bps": 1024, "bps_max": 2048 }))?;
+    let other = machine.client()?;
+    limit(&other, "d0", &json!({ "bps": 1024, "bps_max": 2048 }))?;
     shown(json!({ "bps": 1024, "bps_max": 2048, "bps_max_length": 1, "group": "slow" }))?;
     limit(
-        &mut other,
+        &other,
         "d0",
         &json!({ "bps_rd": 1, "bps_wr": 2, "group": "other" }),
     )?;
     shown(json!({ "bps_rd": 1, "bps_wr": 2, "group": "other" }))?;
-    limit(&mut other, "d0", &json!({}))?;
+    limit(&other, "d0", &json!({}))?;
     shown(json!({}))?;
-    limit(&mut other, "d0", &json!({ "iops": 5 }))?;
+    limit(&other, "d0", &json!({ "iops": 5 }))?;
     shown(json!({ "iops": 5, "group": "d0" }))?;
     machine.machine.console().type_text("o")?;
     machine.ends_well()

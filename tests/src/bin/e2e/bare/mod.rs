@@ -5,6 +5,7 @@ pub mod clients;
 pub mod console;
 pub mod errors;
 pub mod faults;
+pub mod harness;
 pub mod held;
 pub mod images;
 pub mod io;

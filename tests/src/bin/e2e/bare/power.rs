@@ -3,6 +3,7 @@
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check_eq, tests};
+use libqmp::{RunState, StatusInfo};
 use serde_json::json;
 
 use super::check_event;
@@ -88,6 +89,13 @@ fn with_no_reboot_a_triple_fault_ends_the_program_with_0(context: &Context) -> R
     ends_once(context, "exit fault")
 }
 
+fn stopped(status: RunState) -> StatusInfo {
+    StatusInfo {
+        running: false,
+        status,
+    }
+}
+
 fn with_no_shutdown_a_guest_that_is_off_can_be_reset(context: &Context) -> Result<(), Failure> {
     let plan = Plan::new(context, "choose")?.options(&["--no-shutdown"]);
     let mut machine = plan.start()?;
@@ -96,8 +104,7 @@ fn with_no_shutdown_a_guest_that_is_off_can_be_reset(context: &Context) -> Resul
     machine.machine.console().type_text("o")?;
     client.wait_for_event("SHUTDOWN")?;
     client.wait_for_event("STOP")?;
-    let status = client.execute("query-status")?;
-    check_eq!(status, json!({ "running": false, "status": "shutdown" }));
+    check_eq!(client.query_status()?, stopped(RunState::Shutdown));
     client.system_reset()?;
     client.wait_for_event("RESET")?;
     client.cont()?;
@@ -109,8 +116,7 @@ fn with_no_shutdown_a_guest_that_is_off_can_be_reset(context: &Context) -> Resul
 fn a_machine_that_starts_stopped_runs_its_guest_at_cont(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.options(&["-S"]).start()?;
     let client = machine.client()?;
-    let status = client.execute("query-status")?;
-    check_eq!(status, json!({ "running": false, "status": "prelaunch" }));
+    check_eq!(client.query_status()?, stopped(RunState::Prelaunch));
     check_eq!(machine.machine.serial().text(), "");
     client.cont()?;
     client.wait_for_event("RESUME")?;

@@ -76,7 +76,7 @@ fn discarded_ranges_lose_their_space_and_nothing_else_does(
     check_eq!(read.number("sum")?, pattern::sum(&edge));
     machine.report("choose")?;
     check_eq!(before - space(&disk)?, 512 + 1024 + 8);
-    let stats = statistics(&mut machine.client()?)?;
+    let stats = statistics(&machine.client()?)?;
     let discarded = [
         ("unmap_operations", 1),
         ("unmap_bytes", (512 + 1024 + 8) * 512),
@@ -108,7 +108,7 @@ fn zeroed_ranges_keep_their_space_unless_the_driver_lets_it_go(
     check_eq!(read.number("sum")?, pattern::sum(&edge));
     machine.report("choose")?;
     check_eq!(before - space(&disk)?, 1024);
-    let stats = statistics(&mut machine.client()?)?;
+    let stats = statistics(&machine.client()?)?;
     let zeroed = [
         ("wr_operations", 2),
         ("wr_bytes", (512 + 2 + 1024) * 512),
@@ -154,7 +154,7 @@ fn ranges_that_no_disk_has_fail_are_counted_and_change_nothing(
         machine.report("done")?.expect(0, 0, 1)?;
     }
     machine.report("choose")?;
-    let stats = statistics(&mut machine.client()?)?;
+    let stats = statistics(&machine.client()?)?;
     let invalid = [
         ("invalid_unmap_operations", 5),
         ("invalid_wr_operations", 5),

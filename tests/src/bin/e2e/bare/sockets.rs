@@ -9,6 +9,7 @@ use faultvisor_tests::bare::{BareMachine, Plan, SOON};
 use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
+use libqmp::RunState;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -56,8 +57,7 @@ fn a_listening_socket_can_be_passed_by_number(context: &Context) -> Result<(), F
     let mut machine = start(context, command, &["--qmp", "fd:3"])?;
     drop(listener);
     let client = Client::connect(&path, SOON)?;
-    let status = client.execute("query-status")?;
-    check_eq!(status["running"], true);
+    check!(client.query_status()?.running, "it does not run");
     client.quit()?;
     machine.machine.expect_exit(0, SOON)?;
     check!(
@@ -90,8 +90,7 @@ fn a_client_whose_socket_somebody_else_holds_can_go(context: &Context) -> Result
     // The client goes, but what the program was given stays open here.
     drop(ours);
     for _ in 0..3 {
-        let status = other.execute("query-status")?;
-        check_eq!(status["running"], true);
+        check!(other.query_status()?.running, "it does not run");
     }
     other.quit()?;
     machine.machine.expect_exit(0, SOON)?;
@@ -107,10 +106,8 @@ fn sigterm_ends_a_program_that_waits_for_its_first_client(
     let mut machine = start(context, context.command(), &["--qmp", &address])?;
     // A client of another listener is served, and finds a machine that was not started.
     let client = machine.client()?;
-    let status = client.execute("query-status")?;
-    check_eq!(status["status"], "prelaunch");
-    let disks = client.execute("query-block")?;
-    check_eq!(disks, json!([]));
+    check_eq!(client.query_status()?.status, RunState::Prelaunch);
+    check_eq!(client.query_block()?, []);
     let pid = i32::try_from(machine.machine.id())
         .ok()
         .and_then(Pid::from_raw);

@@ -9,7 +9,8 @@ pub mod time;
 use faultvisor_tests::check_eq;
 use faultvisor_tests::guest::Tools;
 use faultvisor_tests::suite::{Context, Failure};
-use serde_json::{Value, json};
+use libqmp::BlockFaultRemoveArguments;
+use serde_json::Value;
 
 use crate::client::Client;
 
@@ -23,23 +24,17 @@ fn add(client: &Client, rule: Value) -> Result<String, Failure> {
 
 /// Takes a rule away.
 fn remove(client: &Client, id: &str) -> Result<(), Failure> {
-    client.execute_with("block-fault-remove", json!({ "id": id }))?;
-    Ok(())
+    let id = id.to_owned();
+    Ok(client.block_fault_remove(&BlockFaultRemoveArguments { id })?)
 }
 
 /// How often a rule has fired.
 fn hits(client: &Client, id: &str) -> Result<u64, Failure> {
-    let disks = client.execute("query-block-faults")?;
-    let mut rules = disks
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|disk| disk["rules"].as_array())
-        .flatten();
-    let found = rules.find(|info| info["rule"]["id"] == id);
-    found
-        .and_then(|info| info["hits"].as_u64())
-        .ok_or_else(|| Failure::new(format!("no rule '{id}' in {disks}")))
+    let disks = client.query_block_faults()?;
+    let mut rules = disks.iter().flat_map(|disk| &disk.rules);
+    let found = rules.find(|info| info.rule.id.as_deref() == Some(id));
+    let found = found.ok_or_else(|| Failure::new(format!("no rule '{id}' in {disks:?}")))?;
+    Ok(found.hits)
 }
 
 /// Takes a rule away that has to have fired so often.

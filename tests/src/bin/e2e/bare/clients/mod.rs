@@ -2,6 +2,7 @@
 
 mod libqmp;
 mod qapi_crate;
+mod qmp_program;
 mod qmp_shell;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,10 @@ use faultvisor_tests::{check, check_eq, tests};
 use super::{image, limit_file_size};
 use libqmp::{the_typed_client_drives_qemu, the_typed_client_drives_the_exchange};
 use qapi_crate::the_qapi_crate_drives_the_exchange;
+use qmp_program::{
+    qmp_adds_a_fault_and_sees_its_error, qmp_refuses_and_suggests_on_qemu,
+    qmp_scripts_and_watches_qemu,
+};
 use qmp_shell::qemus_shell_completes_and_executes_commands;
 
 pub const TESTS: &[Test] = tests![
@@ -24,6 +29,9 @@ pub const TESTS: &[Test] = tests![
     qemus_python_library_switches_out_of_band_on_and_uses_it,
     qemus_shell_completes_and_executes_commands,
     the_qapi_crate_drives_the_exchange,
+    qmp_adds_a_fault_and_sees_its_error,
+    qmp_refuses_and_suggests_on_qemu,
+    qmp_scripts_and_watches_qemu,
     the_typed_client_drives_qemu,
     the_typed_client_drives_the_exchange,
 ];

@@ -48,7 +48,7 @@ fn at_breakpoint(context: &Context, skip: usize, options: &str) -> Result<Rig, F
     check_eq!(rig.injected()?["ordinal"], json!(skip + 1));
     rig.event("STOP")?;
     // Until what came before it is on the disk.
-    rig.simply("stop")?;
+    rig.client.stop()?;
     Ok(rig)
 }
 
@@ -87,7 +87,7 @@ fn a_machine_stops_at_every_write_that_it_is_asked_to_stop_at(
     for number in 0..COUNT {
         check_eq!(rig.injected()?["ordinal"], json!(number + 1));
         rig.event("STOP")?;
-        rig.simply("stop")?;
+        rig.client.stop()?;
         check_written(context, number)?;
         rig.cont()?;
     }

@@ -94,8 +94,8 @@ fn goes_on(rig: &mut Rig, reports: usize) -> Result<usize, Failure> {
         check!(Instant::now() < deadline, "the guest does not get on");
         if rig.simply("query-status")?["running"] == false {
             // At rest: all that fails has failed, so that it is held in one piece.
-            rig.simply("stop")?;
-            rig.simply("cont")?;
+            rig.client.stop()?;
+            rig.client.cont()?;
             stops += 1;
         }
         if rig.hanging()? > 0 {

@@ -100,7 +100,7 @@ fn a_delay_that_is_over_while_the_machine_is_stopped_ends_when_it_goes_on(
     let image = fs::read(disk(context))?;
     // Nothing tells of an end that does not come.
     thread::sleep(2 * DELAY);
-    rig.simply("stop")?;
+    rig.client.stop()?;
     check_eq!(count(&mut rig, "wr_operations")?, before);
     check!(
         fs::read(disk(context))? == image,

@@ -67,7 +67,7 @@ fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Fai
     // What is on its way has the first queue to itself.
     let after = ["queue 0 1\nread 0 0 8", "queue 0 0\nwait 0"];
     let mut rig = all_hang(context, &after)?;
-    rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
+    rig.remove("hangs")?;
     let (class, desc) = rig.refused("block-fault-remove", &json!({ "id": "hangs" }))?;
     check_eq!(
         (class.as_str(), desc.as_str()),
@@ -155,7 +155,7 @@ fn nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on(
     rig.release(json!({ "ordinal": 5, "how": "fail" }), 1)?;
     check_eq!(rig.hanging()?, COUNT - 3);
     // Asked twice: in between, the disk's thread has had all the time that it could have used.
-    rig.simply("stop")?;
+    rig.client.stop()?;
     rig.is_quiet()?;
     let stats = rig.simply("query-blockstats")?[0]["stats"].take();
     check_eq!(

@@ -22,7 +22,7 @@ use faultvisor_tests::bare::{BareMachine, Plan, Report, SOON};
 use faultvisor_tests::client::{Client, Event};
 use faultvisor_tests::suite::{Context, Failure};
 use faultvisor_tests::{check, check_eq};
-use libqmp::{AccessorArguments, BlockFaultInjectedEvent, Error};
+use libqmp::{AccessorArguments, BlockFaultInjectedEvent, BlockFaultRemoveArguments, Error};
 use serde_json::{Value, json};
 
 /// What a rig hears of.
@@ -98,6 +98,13 @@ impl Rig {
         }
     }
 
+    /// Takes a rule away.
+    fn remove(&mut self, id: &str) -> Result<(), Failure> {
+        let id = id.to_owned();
+        let arguments = BlockFaultRemoveArguments { id };
+        Ok(self.client.block_fault_remove(&arguments)?)
+    }
+
     /// What `query-block-faults` says of the first disk.
     fn faults(&mut self) -> Result<Value, Failure> {
         Ok(self.simply("query-block-faults")?[0].take())
@@ -105,8 +112,8 @@ impl Rig {
 
     /// How many requests hang.
     fn hanging(&mut self) -> Result<usize, Failure> {
-        let faults = self.faults()?;
-        Ok(faults["hanging"].as_array().map_or(0, Vec::len))
+        let disks = self.client.query_block_faults()?;
+        Ok(disks.first().map_or(0, |disk| disk.hanging.len()))
     }
 
     /// Waits until so many requests hang.
@@ -166,12 +173,12 @@ impl Rig {
 
     /// Stops the machine; the disks are at rest then.
     fn stop(&mut self) -> Result<(), Failure> {
-        self.simply("stop")?;
+        self.client.stop()?;
         self.event("STOP").map(drop)
     }
 
     fn cont(&mut self) -> Result<(), Failure> {
-        self.simply("cont")?;
+        self.client.cont()?;
         self.event("RESUME").map(drop)
     }
 

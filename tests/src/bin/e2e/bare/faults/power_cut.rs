@@ -163,7 +163,7 @@ fn what_was_on_its_way_can_be_tried_again_when_errors_stop_the_machine(
     }
     check_eq!(event.name, json!("STOP"));
     check_state(&rig.client, "io-error", "failed")?;
-    rig.simply("stop")?;
+    rig.client.stop()?;
     rig.forget_events()?;
     rig.cont()?;
     rig.done()?.expect(COUNT as u64, 0, 0)?;

@@ -228,7 +228,7 @@ fn there_are_ten_thousand_rules_and_no_more(context: &Context) -> Result<(), Fai
     rig.go()?;
     rig.event("BLOCK_FAULT_INJECTED")?;
     rig.done()?.expect(0, 1, 0)?;
-    rig.execute("block-fault-remove", json!({ "id": "fault77" }))?;
+    rig.remove("fault77")?;
     rig.add(json!({ "id": "one more", "action": "hang" }))?;
     rig.simply("block-fault-clear")?;
     check_eq!(rig.faults()?, nothing());

@@ -75,7 +75,7 @@ fn a_system_reset_while_requests_hang_forgets_them(context: &Context) -> Result<
         rig.machine.report("choose")?;
         check_written(context, &[])?;
         if !is_stopped {
-            rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
+            rig.remove("hangs")?;
             rig.add(json!({ "id": "again", "operations": ["write"], "action": "hang" }))?;
             rig.go()?;
             rig.wait_for_hanging(COUNT)?;

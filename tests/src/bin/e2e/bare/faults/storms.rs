@@ -5,6 +5,7 @@ use std::time::Instant;
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
+use libqmp::{BlockPowerCutArguments, BlockPowerCutSurvive, BlockPowerCutThen};
 use serde_json::json;
 
 use super::{Rig, step_by_step};
@@ -58,8 +59,8 @@ fn a_rule_can_come_and_go_while_a_guest_is_busy(context: &Context) -> Result<(),
     let rounds = until_over(&mut rig, |rig| {
         rig.add(hangs.clone())?;
         rig.add(waits.clone())?;
-        rig.execute("block-fault-remove", json!({ "id": "waits" }))?;
-        rig.execute("block-fault-remove", json!({ "id": "hangs" }))?;
+        rig.remove("waits")?;
+        rig.remove("hangs")?;
         rig.execute("block-fault-release", json!({ "device": "d0" }))?;
         Ok(())
     })?;
@@ -92,7 +93,7 @@ fn a_guest_whose_machine_stops_again_and_again_notices_nothing(
         until_over(&mut rig, |rig| {
             rig.execute("block-fault-release", json!({ "device": "d0" }))?;
             if rig.simply("query-status")?["running"] == false {
-                rig.simply("cont")?;
+                rig.client.cont()?;
             }
             Ok(())
         })?;
@@ -120,10 +121,14 @@ fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
         let mut seed = 0;
         let cuts = until_over(&mut rig, |rig| {
             seed += 1;
-            let cut = json!({ "survive": "all", "seed": seed, "then": "stop" });
-            rig.execute("block-power-cut", cut)?;
+            rig.client.block_power_cut(&BlockPowerCutArguments {
+                survive: Some(BlockPowerCutSurvive::All),
+                seed: Some(seed),
+                then: Some(BlockPowerCutThen::Stop),
+                ..BlockPowerCutArguments::new()
+            })?;
             rig.client.wait_for_event("STOP")?;
-            rig.simply("cont")?;
+            rig.client.cont()?;
             Ok(())
         })?;
         check!(cuts > 3, "the guest was too fast: {cuts} cuts");
@@ -140,8 +145,12 @@ fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
 fn a_machine_that_begins_again_and_again_is_as_new(context: &Context) -> Result<(), Failure> {
     let mut rig = storm(context, "volatile-cache=on")?;
     for seed in 0..10 {
-        let cut = json!({ "survive": "random", "tear-bytes": 32, "seed": seed });
-        rig.execute("block-power-cut", cut)?;
+        rig.client.block_power_cut(&BlockPowerCutArguments {
+            survive: Some(BlockPowerCutSurvive::Random),
+            tear_bytes: Some(32),
+            seed: Some(seed),
+            ..BlockPowerCutArguments::new()
+        })?;
         rig.event("BLOCK_POWER_CUT")?;
         rig.event("RESET")?;
         rig.machine.report("choose")?;

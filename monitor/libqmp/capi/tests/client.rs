@@ -1,0 +1,194 @@
+//! C programs that use the library, under valgrind.
+
+// Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::{fs, thread};
+
+use serde_json::{Value, json};
+use support::machine::Server;
+use support::script::Scripted;
+use support::{Workshop, source};
+
+#[test]
+fn a_client_asks_commands_and_hears_without_an_error_or_a_leak() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let said = workshop.run_checked(&workshop.program("client.c"), &[server.path.as_os_str()]);
+    assert!(said.contains("disk 'disk0': nospace, no medium"), "{said}");
+}
+
+#[test]
+fn unions_lists_and_what_is_optional_go_both_ways() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    workshop.run_checked(&workshop.program("faults.c"), &[server.path.as_os_str()]);
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_by_its_name() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    workshop.run_checked(&workshop.program("misuse.c"), &[server.path.as_os_str()]);
+}
+
+#[test]
+fn objects_sessions_and_servers_may_go_in_any_order() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let path = server.path.clone();
+    let hanging_up = thread::spawn(|| server.hang_up_on_quit());
+    workshop.run_checked(&workshop.program("lifetimes.c"), &[path.as_os_str()]);
+    hanging_up.join().unwrap();
+}
+
+#[test]
+fn a_session_is_for_many_threads() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    workshop.run_checked(&workshop.program("threads.c"), &[server.path.as_os_str()]);
+}
+
+#[test]
+fn a_program_is_started_with_its_arguments_and_a_socket() {
+    let workshop = Workshop::new();
+    let file = workshop.path().join("arguments");
+    // Not under valgrind: that of Debian 12 does not know pidfd_open(2), which the child is watched with.
+    workshop.run(&workshop.program("spawn.c"), &[file.as_os_str()]);
+    let arguments = fs::read(file).unwrap();
+    assert!(
+        arguments.starts_with(b"a b\n\xff\n--qmp\nfd:"),
+        "{:?}",
+        arguments.escape_ascii().to_string()
+    );
+}
+
+#[test]
+fn a_program_in_cxx_uses_it_as_well() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let said = workshop.run_checked(&workshop.program("shape.cc"), &[server.path.as_os_str()]);
+    assert_eq!(said, "paused\n");
+}
+
+#[test]
+fn a_program_can_have_the_library_in_it() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let private = include_str!("../libqmp.pc.in")
+        .lines()
+        .find_map(|line| line.strip_prefix("Libs.private: "));
+    let libraries: Vec<&str> = ["-l:libqmp.a"]
+        .into_iter()
+        .chain(private.unwrap().split(' '))
+        .collect();
+    let program = workshop.link(&source("client.c"), &libraries);
+    fs::remove_file(workshop.path().join("libqmp.so.0")).unwrap();
+    workshop.run(&program, &[server.path.as_os_str()]);
+}
+
+/// What `pkg-config` says of the library below a prefix.
+fn pkg_config(prefix: &Path, arguments: &[&str]) -> Vec<String> {
+    let mut command = Command::new("pkg-config");
+    command.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
+    let output = command.args(arguments).arg("libqmp").output();
+    let output = output.expect("this test needs 'pkg-config'; Debian's package is 'pkgconf'");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_installed_is_found_by_pkg_config() {
+    let workshop = Workshop::new();
+    let server = Server::new();
+    let prefix = workshop.path().join("prefix");
+    for directory in ["include", "lib/pkgconfig"] {
+        fs::create_dir_all(prefix.join(directory)).unwrap();
+    }
+    fs::rename(
+        workshop.path().join("libqmp.h"),
+        prefix.join("include/libqmp.h"),
+    )
+    .unwrap();
+    for library in ["libqmp.so", "libqmp.a"] {
+        fs::rename(
+            workshop.path().join(library),
+            prefix.join("lib").join(library),
+        )
+        .unwrap();
+    }
+    let template = include_str!("../libqmp.pc.in")
+        .replace("@PREFIX@", prefix.to_str().unwrap())
+        .replace("@VERSION@", "1.2.3");
+    assert!(!template.contains('@'), "{template}");
+    fs::write(prefix.join("lib/pkgconfig/libqmp.pc"), template).unwrap();
+    assert_eq!(pkg_config(&prefix, &["--modversion"]), ["1.2.3"]);
+    assert!(pkg_config(&prefix, &["--static", "--libs"]).contains(&"-lm".to_owned()));
+    let flags = pkg_config(&prefix, &["--cflags", "--libs"]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let program = workshop.link(&source("client.c"), &flags);
+    workshop.run(&program, &[server.path.as_os_str()]);
+}
+
+/// What a server says that has the schema's names and nothing else of it.
+fn outrage(command: &str) -> Option<(Vec<Value>, Value)> {
+    let reset = |data: Value| {
+        let timestamp = json!({"seconds": 1, "microseconds": 2});
+        json!({"event": "RESET", "data": data, "timestamp": timestamp})
+    };
+    let answer = match command {
+        "query-status" => json!({"running": 1, "status": "running"}),
+        "query-block" => json!([{
+            "device": "", "type": "", "removable": true, "locked": true, "io-status": "strange"
+        }]),
+        "query-version" => json!({"package": "x"}),
+        "query-name" => json!({"name": "x".repeat(200_000), "unknown": [{}]}),
+        "query-commands" => Value::Array(vec![json!({"name": "x"}); 5_000]),
+        "system_reset" => {
+            return Some((
+                vec![],
+                json!({"error": {"class": "Strange", "desc": "for no reason"}}),
+            ));
+        }
+        "cont" => {
+            let events = vec![
+                reset(json!({"guest": true, "reason": "strange"})),
+                reset(json!({"guest": true, "reason": "guest-reset", "unknown": 1})),
+                reset(json!({})),
+            ];
+            return Some((events, json!({"return": {}})));
+        }
+        "query-qmp-schema" => json!([{"name": "RESET", "meta-type": "event", "arg-type": "1"}]),
+        "qmp_capabilities" => json!({}),
+        "quit" => return None,
+        _ => {
+            let error = json!({"class": "CommandNotFound", "desc": command});
+            return Some((vec![], json!({"error": error})));
+        }
+    };
+    Some((vec![], json!({"return": answer})))
+}
+
+#[test]
+fn what_does_not_fit_its_type_is_an_error_and_what_is_large_is_there() {
+    let workshop = Workshop::new();
+    let server = Scripted::new(outrage);
+    workshop.run_checked(&workshop.program("hostile.c"), &[server.path.as_os_str()]);
+    server.join();
+}
+
+#[test]
+fn what_is_not_freed_is_found() {
+    let workshop = Workshop::new();
+    let leak = workshop.path().join("leak.c");
+    let text = "#include \"libqmp.h\"\nint main(void)\n{\n    QmpError *error;\n\
+        return libqmp_stop(NULL, &error);\n}\n";
+    fs::write(&leak, text).unwrap();
+    let found = workshop.check(&workshop.link(&leak, &["-lqmp"]), &[]);
+    assert!(found.is_err_and(|why| why.contains("definitely lost")));
+}

@@ -1,0 +1,91 @@
+//! Words, taken apart: what is said of each key, before anything is known of types.
+
+use std::collections::BTreeMap;
+
+use super::ArgumentError;
+
+/// Deeper than any schema's objects, and not too deep for anybody's stack.
+const MOST_LEVELS: usize = 64;
+
+/// What is said of a key: a value, or more of its parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Values, in the order in which they were given.
+    pub texts: Vec<Text>,
+    /// Parts, by their names.
+    pub parts: BTreeMap<String, Node>,
+}
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// Behind `=`.
+    Plain(String),
+    /// Behind `:=`.
+    Json(String),
+}
+
+impl Node {
+    /// Takes words apart.
+    ///
+    /// # Errors
+    ///
+    /// A word is no pair, or its key is none.
+    pub fn from_words(words: &[String]) -> Result<Self, ArgumentError> {
+        let mut root = Self::default();
+        for word in words {
+            root.add(word)?;
+        }
+        Ok(root)
+    }
+
+    /// As [`from_words`](Self::from_words), of as many words as are right: for somebody who is still typing.
+    #[must_use]
+    pub fn from_good_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut root = Self::default();
+        for word in words {
+            // What is wrong is said when the line is complete.
+            let _ = root.add(word);
+        }
+        root
+    }
+
+    fn add(&mut self, word: &str) -> Result<(), ArgumentError> {
+        let (key, value) = word
+            .split_once('=')
+            .ok_or_else(|| ArgumentError::NoPair(word.to_owned()))?;
+        let (key, text) = match key.strip_suffix(':') {
+            Some(key) => (key, Text::Json(value.to_owned())),
+            None => (key, Text::Plain(value.to_owned())),
+        };
+        let segments: Vec<&str> = key.split('.').collect();
+        if segments.iter().any(|segment| segment.is_empty()) {
+            return Err(ArgumentError::Key(key.to_owned()));
+        }
+        if segments.len() > MOST_LEVELS {
+            return Err(ArgumentError::Depth(segments[..4].join(".")));
+        }
+        let node = segments.into_iter().fold(self, |node, segment| {
+            node.parts.entry(segment.to_owned()).or_default()
+        });
+        node.texts.push(text);
+        Ok(())
+    }
+
+    /// The one value that is given.
+    pub fn only_text(&self) -> Option<&Text> {
+        match self.texts.as_slice() {
+            [text] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value that a part has, as the word of an enumeration.
+    #[must_use]
+    pub fn word(&self, part: &str) -> Option<String> {
+        match self.parts.get(part)?.only_text()? {
+            Text::Plain(text) => Some(text.clone()),
+            Text::Json(text) => serde_json::from_str(text).ok(),
+        }
+    }
+}

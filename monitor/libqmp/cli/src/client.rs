@@ -1,0 +1,113 @@
+//! A session, and what is known of its server.
+
+use std::cell::OnceCell;
+
+use libqmp::{ErrorClass, Session};
+use serde_json::Value;
+
+use crate::arguments::{self, Source};
+use crate::failure::Failure;
+use crate::introspection::Introspection;
+use crate::options::ConnectionOptions;
+
+/// Which way a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Band {
+    /// Behind those that came before it.
+    In,
+    /// Past them.
+    OutOf,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Client {
+    session: Session,
+    /// Asked for once, and only if somebody has to know: QEMU's has 200 KB.
+    introspection: OnceCell<Introspection>,
+}
+
+impl Client {
+    /// Connects. Handlers run where [`Session::dispatch`] is called.
+    ///
+    /// # Errors
+    ///
+    /// There is no address, or no server at it.
+    pub fn connect(options: &ConnectionOptions) -> Result<Self, Failure> {
+        let address = options.socket.as_deref().ok_or_else(|| {
+            Failure::Usage("no server: say --socket ADDRESS, or set QMP_SOCKET".to_owned())
+        })?;
+        let mut connecting = Session::options().manual_dispatch();
+        if let Some(timeout) = options.timeout {
+            connecting = connecting.timeout(timeout);
+        }
+        if let Some(wait) = options.wait {
+            connecting = connecting.within(wait);
+        }
+        Ok(Self {
+            session: connecting.connect(address)?,
+            introspection: OnceCell::new(),
+        })
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What the server says of itself.
+    ///
+    /// # Errors
+    ///
+    /// It does not say it.
+    pub fn introspection(&self) -> Result<&Introspection, Failure> {
+        if let Some(known) = self.introspection.get() {
+            return Ok(known);
+        }
+        let answer = self.session.execute_raw("query-qmp-schema", None)?;
+        let introspection = Introspection::from_answer(answer)?;
+        Ok(self.introspection.get_or_init(|| introspection))
+    }
+
+    /// What the server says of itself, if it was asked already.
+    pub fn known_introspection(&self) -> Option<&Introspection> {
+        self.introspection.get()
+    }
+
+    /// Executes a command with arguments as they were typed.
+    ///
+    /// # Errors
+    ///
+    /// The arguments do not fit, the server refuses the command, or the connection fails.
+    pub fn execute(&self, command: &str, words: &[String], band: Band) -> Result<Value, Failure> {
+        let wrong = |error| Failure::Argument {
+            command: command.to_owned(),
+            error: Box::new(error),
+        };
+        let arguments = match Source::from_words(words).map_err(wrong)? {
+            Source::None => None,
+            Source::Object(object) => Some(object),
+            Source::Words(words) => {
+                let introspection = self.introspection()?;
+                let of = &introspection.command(command)?.arguments;
+                Some(arguments::from_words(introspection, of, &words).map_err(wrong)?)
+            }
+        };
+        let answer = match band {
+            Band::In => self.session.execute_raw(command, arguments),
+            Band::OutOf => self.session.execute_raw_out_of_band(command, arguments),
+        };
+        answer.map_err(|error| self.explained(command, error))
+    }
+
+    /// A command that the server does not have is told with the one that may be meant.
+    fn explained(&self, command: &str, error: libqmp::Error) -> Failure {
+        if error.class() == Some(&ErrorClass::CommandNotFound)
+            && let Ok(introspection) = self.introspection()
+            && let Err(unknown) = introspection.command(command)
+        {
+            return unknown.into();
+        }
+        error.into()
+    }
+}

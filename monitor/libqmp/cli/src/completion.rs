@@ -1,0 +1,249 @@
+//! What can come next on a line.
+
+use crate::arguments::Node;
+use crate::introspection::{Introspection, Member, Object, Scalar, Type};
+
+/// All that can stand in the place of `current`, the last word of `words` and maybe unfinished, behind a command.
+pub fn argument(
+    introspection: &Introspection,
+    command: &str,
+    before: &[&str],
+    current: &str,
+) -> Vec<String> {
+    let Ok(command) = introspection.command(command) else {
+        return Vec::new();
+    };
+    let tree = Node::from_good_words(before.iter().copied());
+    let of = introspection.type_of(&command.arguments);
+    let completion = Completion { introspection };
+    match current.split_once('=') {
+        Some((key, value)) => {
+            let found = completion.walk(of, &tree, key);
+            found.map_or_else(Vec::new, |(of, _)| completion.values(of, key, value))
+        }
+        None => completion.keys(of, &tree, current),
+    }
+}
+
+/// What a command must still be told, with words that say what each is.
+pub fn missing(introspection: &Introspection, command: &str, before: &[&str]) -> Vec<String> {
+    let Ok(command) = introspection.command(command) else {
+        return Vec::new();
+    };
+    let Type::Object(object) = introspection.type_of(&command.arguments) else {
+        return Vec::new();
+    };
+    let tree = Node::from_good_words(before.iter().copied());
+    let completion = Completion { introspection };
+    let members = completion.members(object, Some(&tree)).into_iter();
+    let members =
+        members.filter(|member| !member.optional && !tree.parts.contains_key(&member.name));
+    members.map(|member| format!("{}=…", member.name)).collect()
+}
+
+/// Those of `words` that begin like `current`.
+pub fn among<'a>(words: impl IntoIterator<Item = &'a str>, current: &str) -> Vec<String> {
+    let words = words.into_iter().filter(|word| word.starts_with(current));
+    words.map(str::to_owned).collect()
+}
+
+struct Completion<'a> {
+    introspection: &'a Introspection,
+}
+
+impl<'a> Completion<'a> {
+    /// The type of what a key names, and what is said of it already.
+    fn walk<'n>(
+        &self,
+        of: &'a Type,
+        tree: &'n Node,
+        key: &str,
+    ) -> Option<(&'a Type, Option<&'n Node>)> {
+        key.split('.')
+            .try_fold((of, Some(tree)), |(of, node), name| {
+                let inner = match self.with_parts(of)? {
+                    Type::Array(element) => {
+                        name.parse::<usize>().ok()?;
+                        self.introspection.type_of(element)
+                    }
+                    Type::Object(object) => {
+                        let members = self.members(object, node);
+                        let member = members.into_iter().find(|member| member.name == name)?;
+                        self.introspection.type_of(&member.of)
+                    }
+                    _ => return None,
+                };
+                Some((inner, node.and_then(|node| node.parts.get(name))))
+            })
+    }
+
+    /// The type itself, or the first of several, that has parts.
+    fn with_parts(&self, of: &'a Type) -> Option<&'a Type> {
+        let has_parts = |of: &&Type| matches!(of, Type::Object(_) | Type::Array(_));
+        match of {
+            Type::Alternate(types) => {
+                let mut types = types.iter().map(|name| self.introspection.type_of(name));
+                types.find(has_parts)
+            }
+            of => Some(of).filter(has_parts),
+        }
+    }
+
+    fn members(&self, object: &'a Object, node: Option<&Node>) -> Vec<&'a Member> {
+        let tag = |tag: &str| node.and_then(|node| node.word(tag));
+        self.introspection.choose(object, tag).members
+    }
+
+    /// Keys that begin like `current`, and are not given yet.
+    fn keys(&self, of: &'a Type, tree: &Node, current: &str) -> Vec<String> {
+        let (prefix, last) = current
+            .rsplit_once('.')
+            .map_or(("", current), |(key, last)| {
+                (current.get(..=key.len()).unwrap_or_default(), last)
+            });
+        let at = match prefix.strip_suffix('.') {
+            Some(key) => self.walk(of, tree, key),
+            None => Some((of, Some(tree))),
+        };
+        let Some((of, node)) = at else {
+            return Vec::new();
+        };
+        let Some(Type::Object(object)) = self.with_parts(of) else {
+            return Vec::new();
+        };
+        let is_given = |name: &str| node.is_some_and(|node| node.parts.contains_key(name));
+        self.members(object, node)
+            .into_iter()
+            .filter(|member| member.name.starts_with(last))
+            .filter(|member| !is_given(&member.name) || self.has_more(&member.of))
+            .map(|member| format!("{prefix}{}{}", member.name, self.behind(&member.of)))
+            .collect()
+    }
+
+    /// Whether something can be said of a key again: its other parts.
+    fn has_more(&self, of: &str) -> bool {
+        self.with_parts(self.introspection.type_of(of)).is_some()
+    }
+
+    /// What follows a key.
+    fn behind(&self, of: &str) -> &'static str {
+        match self.introspection.type_of(of) {
+            Type::Object(_) => ".",
+            _ => "=",
+        }
+    }
+
+    /// Words that begin like `value`, behind the key.
+    fn values(&self, of: &'a Type, key: &str, value: &str) -> Vec<String> {
+        // Elements of a list stand behind commas.
+        let (of, before, last) = match (of, value.rsplit_once(',')) {
+            (Type::Array(element), Some((before, last))) => (
+                self.introspection.type_of(element),
+                format!("{before},"),
+                last,
+            ),
+            (Type::Array(element), None) => {
+                (self.introspection.type_of(element), String::new(), value)
+            }
+            (of, _) => (of, String::new(), value),
+        };
+        among(self.words(of), last)
+            .into_iter()
+            .map(|word| format!("{key}={before}{word}"))
+            .collect()
+    }
+
+    /// The words that a type has.
+    fn words(&self, of: &'a Type) -> Vec<&'a str> {
+        match of {
+            Type::Enumeration(words) => words.iter().map(String::as_str).collect(),
+            Type::Scalar(Scalar::Boolean) => vec!["on", "off"],
+            Type::Alternate(types) => {
+                let types = types.iter().map(|name| self.introspection.type_of(name));
+                let simple = types.filter(|of| !matches!(of, Type::Alternate(_)));
+                simple.flat_map(|of| self.words(of)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::introspection::samples;
+
+    fn open(before: &[&str], current: &str) -> Vec<String> {
+        argument(&samples::masked(), "open", before, current)
+    }
+
+    #[test]
+    fn keys_are_those_that_there_are_and_that_are_not_given() {
+        assert_eq!(open(&[], "dr"), ["driver="]);
+        assert_eq!(open(&["driver=gone"], "dr"), [] as [&str; 0]);
+        assert_eq!(open(&[], "l"), ["limits."]);
+        assert_eq!(open(&[], "limits.s"), ["limits.share=", "limits.strict="]);
+        assert_eq!(open(&["limits.share=1"], "limits.s"), ["limits.strict="]);
+        assert_eq!(open(&[], "parts.0.b"), ["parts.0.bps="]);
+        assert_eq!(open(&[], "nothing.x"), [] as [&str; 0]);
+        assert_eq!(open(&[], "driver.x"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_tag_brings_its_members() {
+        assert_eq!(open(&[], "pa"), ["parts="]);
+        assert_eq!(open(&["driver=file"], "pa"), ["parts=", "path="]);
+        assert_eq!(open(&["driver=net", "family=ip"], "h"), ["host="]);
+        assert_eq!(
+            open(&["backing.driver=file"], "backing.pat"),
+            ["backing.path="]
+        );
+    }
+
+    #[test]
+    fn values_are_words_of_enumerations_and_of_booleans() {
+        assert_eq!(
+            open(&[], "driver="),
+            ["driver=file", "driver=net", "driver=gone"]
+        );
+        assert_eq!(open(&[], "driver=n"), ["driver=net"]);
+        assert_eq!(open(&[], "kinds=file,g"), ["kinds=file,gone"]);
+        assert_eq!(open(&[], "kinds.3=g"), ["kinds.3=gone"]);
+        assert_eq!(
+            open(&[], "limits.strict=o"),
+            ["limits.strict=on", "limits.strict=off"]
+        );
+        assert_eq!(open(&[], "name=x"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn faultvisors_faults_are_completed() {
+        let introspection = samples::faultvisor();
+        let complete = |before: &[&str], current: &str| {
+            argument(&introspection, "block-fault-add", before, current)
+        };
+        assert_eq!(complete(&[], "act"), ["action="]);
+        assert_eq!(complete(&["action=error"], "errno=EIO"), ["errno=EIO"]);
+        assert_eq!(complete(&["action=power-cut"], "sur"), ["survive="]);
+        assert_eq!(
+            complete(&[], "operations=read,fl"),
+            ["operations=read,flush"]
+        );
+        assert!(argument(&introspection, "no-such", &[], "").is_empty());
+    }
+
+    #[test]
+    fn what_must_still_be_given_depends_on_the_tag() {
+        let open = |before: &[&str]| missing(&samples::masked(), "open", before);
+        assert_eq!(open(&[]), ["driver=…"]);
+        assert_eq!(open(&["driver=net"]), ["family=…"]);
+        assert_eq!(open(&["driver=net", "family=ip", "port=1"]), ["host=…"]);
+        assert_eq!(open(&["driver=gone"]), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn commands_begin_like_what_is_typed() {
+        let introspection = samples::masked();
+        assert_eq!(among(introspection.command_names(), "cl"), ["close"]);
+    }
+}

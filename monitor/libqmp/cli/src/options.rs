@@ -1,0 +1,230 @@
+//! The command line of `qmp`.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::{Form, Output};
+
+/// What is said of the language of arguments, at the end of the long help and in the manual.
+const ARGUMENTS: &str = "\
+Arguments:
+  A command's arguments are key=value words, of the types that the server states (query-qmp-schema), or one JSON object: \
+'{...}', @FILE, or - for standard input. JSON is sent as it is.
+
+  integer   42, 0x2a, -1; K, M, G and T multiply by powers of 1024
+  boolean   on or true, off or false
+  string    as it is written: id=42 is a string where the server expects one
+  list      operations=read,write, or the key once for each element, or operations.0=read
+  object    throttle.bps=1, or rule={...}
+  union     as an object; the key that decides, such as action=error, may stand anywhere
+  several   the first type that fits, and a string only if nothing else does
+  key:=JSON any value, sent as it is, also where introspection knows no such key
+
+Output:
+  On a terminal, an answer that is an object or a list of objects is a table, or one value a line where that does not \
+fit, and an empty answer is nothing. Anything else, and any answer that goes elsewhere, is JSON on several lines. The \
+options --json, --pretty and --table choose.
+
+Exit status:
+  0   success
+  1   the command failed, or the connection did; one line on standard error says why
+  2   wrong usage: of options, or of arguments that do not fit the command";
+
+/// A command-line client for QMP servers: Faultvisor's, and QEMU's.
+///
+/// Executes one command of the server and writes its answer. 'watch' shows events as they come, 'shell' executes
+/// commands line by line, and 'help' says which commands there are and what arguments they take.
+#[derive(Debug, Parser)]
+#[command(
+    name = "qmp",
+    version,
+    after_long_help = ARGUMENTS,
+    disable_help_subcommand = true,
+    subcommand_negates_reqs = true,
+    override_usage = "qmp -s SOCKET [OPTIONS] COMMAND [key=value... | JSON]\n       \
+                      qmp -s SOCKET [OPTIONS] watch [EVENT...] [device=DEVICE]\n       \
+                      qmp -s SOCKET [OPTIONS] shell\n       \
+                      qmp -s SOCKET [OPTIONS] help [COMMAND]"
+)]
+pub struct Options {
+    /// Where the server is.
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+    /// How answers are written.
+    #[command(flatten)]
+    pub form: FormOptions,
+    /// Execute the command out of band: before those that wait. The server must allow it for that command.
+    #[arg(long)]
+    pub oob: bool,
+    /// What to do instead of executing a command.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    /// A command of the server, and its arguments.
+    #[arg(value_name = "COMMAND", required = true)]
+    pub words: Vec<String>,
+}
+
+/// Where the server is.
+#[derive(Debug, Args)]
+pub struct ConnectionOptions {
+    /// The server's address: unix:PATH, a path with a slash in it, or tcp:HOST:PORT.
+    #[arg(short, long, global = true, env = "QMP_SOCKET")]
+    pub socket: Option<String>,
+    /// Wait at most so long for each answer; 'watch' ends after so long.
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// Keep trying to connect for so long, for a server that is just starting.
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub wait: Option<Duration>,
+}
+
+/// How answers are written.
+#[derive(Debug, Args)]
+pub struct FormOptions {
+    /// Write JSON on one line.
+    #[arg(long, global = true, conflicts_with_all = ["pretty", "table"])]
+    json: bool,
+    /// Write JSON on several lines.
+    #[arg(long, global = true, conflicts_with = "table")]
+    pretty: bool,
+    /// Write a table.
+    #[arg(long, global = true)]
+    table: bool,
+}
+
+impl FormOptions {
+    /// Standard output in the chosen form.
+    pub fn output(&self) -> Output {
+        Output::standard(match (self.json, self.pretty, self.table) {
+            (true, _, _) => Form::Json,
+            (_, true, _) => Form::Pretty,
+            (_, _, true) => Form::Table,
+            _ => Form::Automatic,
+        })
+    }
+}
+
+/// What there is to do beside executing a command.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Show events as they come, until a signal ends it.
+    ///
+    /// Connects to each event by its accessor, and disconnects at the end; where the server has no accessors, as QEMU,
+    /// what it sends by default is shown. Without EVENT, every event is. One line an event: the time, the name, and
+    /// what it tells; with --json one JSON object a line. Where events were lost, their number is said before the next.
+    Watch(WatchOptions),
+    /// Execute commands line by line, with completion and history; events are shown as they come.
+    ///
+    /// Lines are as on the command line of qmp, with quotes as in a shell; JSON needs none. 'help' says more. Where
+    /// standard input is no terminal there is no prompt, no event is shown without 'watch', and the exit status is 1
+    /// if a line has failed.
+    Shell,
+    /// List the server's commands, or say what a command takes and returns, or what an event tells.
+    Help {
+        /// A command or an event.
+        name: Option<String>,
+    },
+}
+
+/// What to watch.
+#[derive(Debug, Args)]
+pub struct WatchOptions {
+    /// Events, such as BLOCK_IO_ERROR, and device=DEVICE to hear only of that one.
+    #[arg(value_name = "EVENT|device=DEVICE")]
+    pub words: Vec<String>,
+    /// Begin with events that say how things are already.
+    #[arg(long)]
+    pub initial: bool,
+    /// End after so many events. With --timeout, it is a failure if there are fewer.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options, clap::error::ErrorKind> {
+        let words = ["qmp"].iter().chain(words);
+        Options::try_parse_from(words).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_or_behind_the_command_and_its_arguments() {
+        for words in [
+            ["-s", "/s", "--json", "query-block", "a=1"],
+            ["query-block", "a=1", "--json", "-s", "/s"],
+        ] {
+            let options = parse(&words).unwrap();
+            assert_eq!(options.words, ["query-block", "a=1"]);
+            assert_eq!(options.connection.socket.as_deref(), Some("/s"));
+            assert!(options.form.json && options.action.is_none());
+        }
+    }
+
+    #[test]
+    fn an_argument_called_like_a_subcommand_is_an_argument() {
+        let options = parse(&["query-block", "watch", "shell"]).unwrap();
+        assert_eq!(options.words, ["query-block", "watch", "shell"]);
+        assert!(options.action.is_none());
+        assert_eq!(
+            parse(&["x", "-", "a=-1"]).unwrap().words,
+            ["x", "-", "a=-1"]
+        );
+    }
+
+    #[test]
+    fn watch_has_its_own_options_beside_the_general_ones() {
+        let words = [
+            "watch",
+            "STOP",
+            "device=d",
+            "--count",
+            "2",
+            "--timeout",
+            "0.5",
+            "--initial",
+            "-s",
+            "/s",
+        ];
+        let options = parse(&words).unwrap();
+        let Some(Action::Watch(watch)) = options.action else {
+            panic!("{options:?}");
+        };
+        assert_eq!(watch.words, ["STOP", "device=d"]);
+        assert_eq!((watch.count, watch.initial), (Some(2), true));
+        assert_eq!(options.connection.timeout, Some(Duration::from_millis(500)));
+        assert_eq!(options.connection.socket.as_deref(), Some("/s"));
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        use clap::error::ErrorKind;
+        let refused = [
+            (&["x", "--json", "--table"][..], ErrorKind::ArgumentConflict),
+            (&["x", "--timeout", "-1"], ErrorKind::UnknownArgument),
+            (&["x", "--timeout=-1"], ErrorKind::ValueValidation),
+            (&["x", "--timeout", "nan"], ErrorKind::ValueValidation),
+            (&["x", "--timeout", "1e400"], ErrorKind::ValueValidation),
+            (&["watch", "--count", "0"], ErrorKind::ValueValidation),
+            (&["x", "--initial"], ErrorKind::UnknownArgument),
+            (&[], ErrorKind::MissingRequiredArgument),
+        ];
+        for (words, kind) in refused {
+            assert_eq!(parse(words).unwrap_err(), kind, "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a server says is not to move a terminal's cursor, or anything else on it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Whether a character does something else than being seen: control characters, and those that turn the direction of
+/// writing.
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}'
+            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text on one line, with what is unseen in it made visible.
+#[must_use]
+pub fn on_one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unseen) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().fold(String::new(), |mut line, character| {
+        match character {
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push_str("\\t"),
+            character if is_unseen(character) => push_escaped(&mut line, character),
+            character => line.push(character),
+        }
+        line
+    }))
+}
+
+/// JSON text, in which all that is unseen and not the end of a line stands in a string.
+#[must_use]
+pub fn in_json(text: String) -> String {
+    let is_in_string = |character: char| character != '\n' && is_unseen(character);
+    if !text.contains(is_in_string) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut json, character| {
+        if is_in_string(character) {
+            push_escaped(&mut json, character);
+        } else {
+            json.push(character);
+        }
+        json
+    })
+}
+
+/// All of them have four hexadecimal digits or fewer, which makes it JSON's escape too.
+fn push_escaped(text: &mut String, character: char) {
+    // Writing into a string does not fail.
+    let _ = write!(text, "\\u{:04x}", u32::from(character));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_unseen_is_left() {
+        assert_eq!(on_one_line("plain – ü"), "plain – ü");
+        let hostile = "\u{1b}[2Ja\nb\u{7f}\u{9b}31m\u{202e}x";
+        let shown = "\\u001b[2Ja\\nb\\u007f\\u009b31m\\u202ex";
+        assert_eq!(on_one_line(hostile), shown);
+    }
+}

@@ -1,0 +1,58 @@
+//! What a shell knows beside the server's commands. No server has a command of these names.
+
+/// What 'help' says of it.
+pub const HELP: &str = "\
+A line is a command of the server and its arguments: key=value, or one JSON object. Beside those there are
+
+  help [COMMAND|EVENT]            say this, or what a command takes and returns, or what an event tells
+  watch [EVENT...] [device=NAME]  show these events from now on, or all of them; --initial begins with how things are
+  unwatch                         show no events
+  --oob COMMAND ...               execute a command out of band
+  quit-shell                      leave; so does Ctrl-D ('quit' is a command of the server: it ends the machine)
+
+";
+
+/// Something that the shell does itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Builtin {
+    /// Says what there is.
+    Help,
+    /// Shows events.
+    Watch,
+    /// Shows none.
+    Unwatch,
+    /// Leaves.
+    Quit,
+}
+
+impl Builtin {
+    /// What they are called.
+    pub const NAMES: [&'static str; 4] = ["help", "quit-shell", "unwatch", "watch"];
+
+    /// The one of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            "help" => Some(Self::Help),
+            "watch" => Some(Self::Watch),
+            "unwatch" => Some(Self::Unwatch),
+            "quit-shell" => Some(Self::Quit),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_one_and_is_in_the_help() {
+        for name in Builtin::NAMES {
+            assert!(
+                Builtin::of(name).is_some() && HELP.contains(&format!("\n  {name} ")),
+                "{name}"
+            );
+        }
+        assert_eq!(Builtin::of("quit"), None);
+    }
+}

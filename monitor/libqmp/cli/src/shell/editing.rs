@@ -1,0 +1,184 @@
+//! What the line editor asks while a line is typed.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use rustyline::completion::{Completer, Pair};
+use rustyline::highlight::Highlighter;
+use rustyline::hint::{Hint, Hinter};
+use rustyline::validate::Validator;
+use rustyline::{Context, Helper, Result};
+
+use super::builtin::Builtin;
+use super::words::{self, Word};
+use crate::client::Client;
+use crate::completion::{among, argument, missing};
+use crate::introspection::Introspection;
+
+/// Knows the server's commands.
+pub struct Assistant {
+    client: Rc<Client>,
+}
+
+impl Assistant {
+    /// One that asks the server when it has to.
+    pub fn new(client: Rc<Client>) -> Self {
+        Self { client }
+    }
+}
+
+impl Helper for Assistant {}
+impl Validator for Assistant {}
+
+impl Highlighter for Assistant {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\u{1b}[2m{hint}\u{1b}[0m"))
+    }
+}
+
+impl Completer for Assistant {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> Result<(usize, Vec<Pair>)> {
+        let before = line.get(..position).unwrap_or(line);
+        let Ok(introspection) = self.client.introspection() else {
+            return Ok((position, Vec::new()));
+        };
+        let (start, candidates) = complete(introspection, before);
+        let pair = |replacement: String| Pair {
+            display: replacement.trim_end().to_owned(),
+            replacement,
+        };
+        Ok((start, candidates.into_iter().map(pair).collect()))
+    }
+}
+
+impl Hinter for Assistant {
+    type Hint = Missing;
+
+    fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<Missing> {
+        let at_end = position == line.len() && line.ends_with(' ');
+        // The server is not asked for a hint.
+        let introspection = self.client.known_introspection().filter(|_| at_end)?;
+        let words = words::split(line).ok()?;
+        let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let (command, before) = words.split_first()?;
+        let missing = missing(introspection, command, before);
+        (!missing.is_empty()).then(|| Missing(missing.join(" ")))
+    }
+}
+
+/// Arguments that must still be given. They are shown, and not put in place: their values are missing too.
+#[derive(Debug)]
+pub struct Missing(String);
+
+impl Hint for Missing {
+    fn display(&self) -> &str {
+        &self.0
+    }
+
+    fn completion(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Where the word begins that is typed at the end of `line`, and what could stand in its place.
+fn complete(introspection: &Introspection, line: &str) -> (usize, Vec<String>) {
+    let nothing = (line.len(), Vec::new());
+    let Ok(mut words) = words::split(line) else {
+        return nothing;
+    };
+    let is_begun = !line.is_empty() && !line.ends_with(char::is_whitespace);
+    let current = words.pop_if(|_| is_begun).unwrap_or(Word {
+        start: line.len(),
+        text: String::new(),
+        is_verbatim: true,
+    });
+    // What is quoted has another length here than on the line.
+    if !current.is_verbatim {
+        return nothing;
+    }
+    let before: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+    let mut candidates = candidates(introspection, &before, &current.text);
+    if let [only] = candidates.as_mut_slice()
+        && !only.ends_with(['=', '.'])
+    {
+        only.push(' ');
+    }
+    (current.start, candidates)
+}
+
+fn candidates(introspection: &Introspection, before: &[&str], current: &str) -> Vec<String> {
+    let commands = || introspection.command_names();
+    let events = || introspection.event_names();
+    match before {
+        [] => among(commands().chain(Builtin::NAMES).chain(["--oob"]), current),
+        ["--oob"] => among(commands(), current),
+        ["--oob", command, before @ ..] => argument(introspection, command, before, current),
+        ["help", ..] => among(commands().chain(events()), current),
+        ["watch", ..] => among(events().chain(["--initial", "device="]), current),
+        [command, before @ ..] => argument(introspection, command, before, current),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::introspection::samples;
+
+    fn completed(line: &str) -> (usize, Vec<String>) {
+        complete(&samples::masked(), line)
+    }
+
+    fn owned(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_first_word_is_a_command_and_ends_with_a_space() {
+        assert_eq!(completed("op"), (0, owned(&["open "])));
+        assert_eq!(completed("  op"), (2, owned(&["open "])));
+        assert_eq!(completed("--oob cl"), (6, owned(&["close "])));
+        assert_eq!(completed("quit"), (0, owned(&["quit-shell "])));
+        assert_eq!(
+            completed("").1,
+            owned(&[
+                "close",
+                "open",
+                "help",
+                "quit-shell",
+                "unwatch",
+                "watch",
+                "--oob"
+            ])
+        );
+    }
+
+    #[test]
+    fn later_words_are_arguments() {
+        assert_eq!(
+            completed("open driver=file pa"),
+            (17, owned(&["parts=", "path="]))
+        );
+        assert_eq!(completed("open lim"), (5, owned(&["limits."])));
+        assert_eq!(completed("open driver=n"), (5, owned(&["driver=net "])));
+        assert_eq!(
+            completed("--oob open driver=n"),
+            (11, owned(&["driver=net "]))
+        );
+    }
+
+    #[test]
+    fn help_and_watch_know_events() {
+        assert_eq!(completed("help o"), (5, owned(&["open "])));
+        assert_eq!(completed("watch HAP"), (6, owned(&["HAPPENED "])));
+        assert_eq!(completed("watch dev"), (6, owned(&["device="])));
+    }
+
+    #[test]
+    fn within_quotes_and_json_nothing_is_completed() {
+        assert!(completed("open 'dri").1.is_empty());
+        assert!(completed("open 'dri'").1.is_empty());
+        assert!(completed("open {\"dri").1.is_empty());
+    }
+}
