@@ -198,13 +198,16 @@ async fn without_accessors_streams_rest_on_default_events() {
 #[tokio::test]
 async fn a_server_that_hears_no_more_is_none() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (deaf, is_deaf) = std::sync::mpsc::channel();
     let (address, _server, _directory) = scripted(move |server| {
         server.negotiate();
         server.stream.shutdown(std::net::Shutdown::Read).unwrap();
+        deaf.send(()).unwrap();
         // Nothing is said, and nothing closed.
         let _ = gone.recv();
     });
     let session = Session::connect(&address).await.unwrap();
+    is_deaf.recv().unwrap();
     let call = tokio::time::timeout(Duration::from_secs(15), session.query_status());
     let error = call.await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Closed { .. }), "{error}");

@@ -122,11 +122,13 @@ fn an_event_in_the_negotiation_is_none_of_its_answers() {
 #[test]
 fn a_server_that_hears_no_more_ends_who_only_listens() {
     let (go, gone) = channel::<()>();
+    let (deaf, is_deaf) = channel();
     let (address, server, _directory) = scripted(move |server| {
         server.negotiate();
         schema(server);
         server.say(STOP);
         server.stream.shutdown(Shutdown::Read).unwrap();
+        deaf.send(()).unwrap();
         // Nothing more is said, and nothing closed.
         let _ = gone.recv();
     });
@@ -138,6 +140,7 @@ fn a_server_that_hears_no_more_ends_who_only_listens() {
         events.recv().unwrap_err()
     });
     assert!(hears.recv().unwrap());
+    is_deaf.recv().unwrap();
     // Whether it reads by now or not, it has to hear of the end.
     thread::sleep(Duration::from_millis(100));
     let error = session.query_status().unwrap_err();
