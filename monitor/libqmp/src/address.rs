@@ -1,13 +1,16 @@
 //! Where a server is.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{io, thread};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
 use crate::Error;
+use crate::options::GREETING;
 use crate::socket::Patience;
 
 /// An address, as a person writes it.
@@ -52,18 +55,20 @@ impl Address {
         const PAUSE: Duration = Duration::from_millis(5);
         // Nobody has said that it may be tried again.
         let patience = within.map_or(Patience::None, |within| Patience::of(Some(within)));
+        // Who listens and has too many in its queue may come to it, though, as for its greeting.
+        let in_queue = Patience::of(Some(within.unwrap_or(GREETING)));
         loop {
-            let source = match self.attempt() {
+            let source = match self.attempt(patience) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
-            let may_change = matches!(
-                source.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::WouldBlock
-            );
-            if !may_change || patience.is_over() {
+            let is_over = match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => patience.is_over(),
+                io::ErrorKind::WouldBlock => in_queue.is_over(),
+                io::ErrorKind::Interrupted => false,
+                _ => true,
+            };
+            if is_over {
                 return Err(Error::Connect {
                     address: text.to_owned(),
                     source: source.into(),
@@ -73,19 +78,44 @@ impl Address {
         }
     }
 
-    fn attempt(&self) -> io::Result<OwnedFd> {
+    fn attempt(&self, patience: Patience) -> io::Result<OwnedFd> {
         match self {
-            Self::Unix(path) => UnixStream::connect(path).map(OwnedFd::from),
+            Self::Unix(path) => {
+                // Where the queue is full, one that blocks would wait for as long as that is so.
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                connect(&socket, &SocketAddrUnix::new(path)?)?;
+                let stream = UnixStream::from(socket);
+                stream.set_nonblocking(false)?;
+                Ok(stream.into())
+            }
             Self::Tcp(place) => {
                 // An IPv6 address stands in brackets, as in a URL.
-                let stream =
-                    TcpStream::connect(place.to_socket_addrs()?.collect::<Vec<_>>().as_slice())?;
+                let places = place.to_socket_addrs()?.collect::<Vec<_>>();
+                let stream = match patience {
+                    Patience::Until(_) => connect_to_one(&places, patience)?,
+                    Patience::None | Patience::Endless => TcpStream::connect(&places[..])?,
+                };
                 // A request is small, and waited for.
                 stream.set_nodelay(true)?;
                 Ok(stream.into())
             }
         }
     }
+}
+
+/// Connects to the first that can be connected to, as [`TcpStream::connect`], but only so long.
+fn connect_to_one(places: &[SocketAddr], patience: Patience) -> io::Result<TcpStream> {
+    let mut failed = io::ErrorKind::NotFound.into();
+    for place in places {
+        let left = patience.left().unwrap_or(Duration::MAX);
+        // None at all is refused, and the first attempt is always made.
+        match TcpStream::connect_timeout(place, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 #[cfg(test)]

@@ -292,6 +292,9 @@ fn hint(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             " (the socket belongs to another user, or its directory is closed to this one)"
         }
+        io::ErrorKind::WouldBlock => {
+            " (too many wait for it already; does it hang, or take one client at a time?)"
+        }
         _ => "",
     }
 }

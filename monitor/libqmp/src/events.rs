@@ -225,7 +225,15 @@ impl<T: EventData> Events<T> {
         let core = &self.session.core;
         let found = core.wait(patience, |routes, waker| routes.event(self.object, waker));
         match found? {
-            Some(Ok(raw)) => Occurrence::read(raw).map(Some),
+            Some(Ok(raw)) => {
+                let lost = raw.lost;
+                let read = Occurrence::read(raw);
+                if read.is_err() && lost > 0 {
+                    // The error does not tell of those.
+                    core.with_routes(|routes| routes.lose(self.object, lost));
+                }
+                read.map(Some)
+            }
             Some(Err(error)) => Err(error),
             None => {
                 // Who asks again and again without an event in between leaves nothing behind.
@@ -294,11 +302,16 @@ impl<T: EventData> Events<T> {
     ///
     /// The connection failed. The object is gone all the same.
     pub fn put(self) -> Result<(), Error> {
-        for tag in self.end() {
+        let mut tags = self.end().into_iter();
+        let put = tags.try_for_each(|tag| {
             let arguments = serde_json::json!({ "tag": tag });
-            self.session.execute_raw("put-event", Some(arguments))?;
-        }
-        Ok(())
+            self.session
+                .execute_raw("put-event", Some(arguments))
+                .map(drop)
+        });
+        // Those behind one that failed are given back all the same.
+        tags.for_each(|tag| self.session.core.put(tag));
+        put
     }
 }
 

@@ -11,7 +11,7 @@ use crate::socket::{Patience, Socket};
 use crate::{Direction, Error, Observer, Session};
 
 /// How long a server may take to say who it is, if nothing else is said.
-const GREETING: Duration = Duration::from_secs(10);
+pub(crate) const GREETING: Duration = Duration::from_secs(10);
 
 /// How to make a [`Session`].
 ///

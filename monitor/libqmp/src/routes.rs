@@ -187,7 +187,10 @@ impl Routes {
             return Vec::new();
         };
         for tag in &object.tags {
-            self.by_tag.remove(tag);
+            // A server that gives the same twice has given it to who got it last.
+            if self.by_tag.get(tag) == Some(&id) {
+                self.by_tag.remove(tag);
+            }
         }
         for call in self.calls.values_mut() {
             if matches!(call, Call::Waiting { accessor: Some(of), .. } if *of == id) {
@@ -223,6 +226,15 @@ impl Routes {
     pub(crate) fn leave(&mut self, id: ObjectId, waker: &Waker) {
         if let Some(object) = self.objects.get_mut(&id) {
             object.wakers.retain(|known| !known.will_wake(waker));
+        }
+    }
+
+    /// Has an object's next event say that so many more were lost before it.
+    pub(crate) fn lose(&mut self, id: ObjectId, count: u64) {
+        if let Some(object) = self.objects.get_mut(&id) {
+            let next = object.queue.front_mut();
+            let lost = next.map_or(&mut object.lost, |next| &mut next.lost);
+            *lost = lost.saturating_add(count);
         }
     }
 

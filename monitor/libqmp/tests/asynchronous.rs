@@ -198,13 +198,16 @@ async fn without_accessors_streams_rest_on_default_events() {
 #[tokio::test]
 async fn a_server_that_hears_no_more_is_none() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (deaf, is_deaf) = std::sync::mpsc::channel();
     let (address, _server, _directory) = scripted(move |server| {
         server.negotiate();
         server.stream.shutdown(std::net::Shutdown::Read).unwrap();
+        deaf.send(()).unwrap();
         // Nothing is said, and nothing closed.
         let _ = gone.recv();
     });
     let session = Session::connect(&address).await.unwrap();
+    is_deaf.recv().unwrap();
     let call = tokio::time::timeout(Duration::from_secs(15), session.query_status());
     let error = call.await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Closed { .. }), "{error}");
@@ -230,4 +233,30 @@ async fn the_last_handle_ends_the_connection_with_a_server_that_does_not_listen_
     tokio::task::spawn_blocking(|| server.join().unwrap())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_put_that_nobody_awaits_any_more_goes_on() {
+    let (address, server, _directory) = scripted(|server| {
+        server.say(support::GREETING);
+        for _ in 0..2 {
+            server.hear();
+            server.say("{\"return\": {}}\r\n");
+        }
+        server.answer("{\"return\": [{\"name\": \"get-a-event\"}, {\"name\": \"get-b-event\"}]");
+        server.answer("{\"return\": 1");
+        server.answer("{\"return\": 2");
+        [server.hear(), server.hear()].concat()
+    });
+    let session = Session::connect(&address).await.unwrap();
+    let events = session.any_event().await.unwrap();
+    let put = tokio::time::timeout(Duration::from_millis(50), events.put());
+    assert!(put.await.is_err());
+    drop(session);
+    let heard = tokio::task::spawn_blocking(|| server.join().unwrap());
+    let heard = heard.await.unwrap();
+    assert!(
+        heard.contains("\"tag\":1") && heard.contains("\"tag\":2"),
+        "{heard}"
+    );
 }

@@ -7,7 +7,7 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -172,6 +172,23 @@ fn a_server_that_says_nothing_is_given_up() {
     assert!(matches!(error, Error::NoGreeting { .. }), "{error}");
     assert!(error.to_string().contains("and not JSON-RPC"), "{error}");
     server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_takes_nobody_more_is_given_up() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let _first = UnixStream::connect(&path).unwrap();
+    let address = format!("unix:{}", path.display());
+    let (done, result) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let options = Session::options().within(Duration::from_millis(50));
+        let _ = done.send(options.connect(&address).unwrap_err().to_string());
+    });
+    let error = result.recv_timeout(PATIENCE).unwrap();
+    assert!(error.contains("too many wait for it already"), "{error}");
 }
 
 #[test]

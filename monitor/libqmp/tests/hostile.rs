@@ -122,11 +122,13 @@ fn an_event_in_the_negotiation_is_none_of_its_answers() {
 #[test]
 fn a_server_that_hears_no_more_ends_who_only_listens() {
     let (go, gone) = channel::<()>();
+    let (deaf, is_deaf) = channel();
     let (address, server, _directory) = scripted(move |server| {
         server.negotiate();
         schema(server);
         server.say(STOP);
         server.stream.shutdown(Shutdown::Read).unwrap();
+        deaf.send(()).unwrap();
         // Nothing more is said, and nothing closed.
         let _ = gone.recv();
     });
@@ -138,6 +140,7 @@ fn a_server_that_hears_no_more_ends_who_only_listens() {
         events.recv().unwrap_err()
     });
     assert!(hears.recv().unwrap());
+    is_deaf.recv().unwrap();
     // Whether it reads by now or not, it has to hear of the end.
     thread::sleep(Duration::from_millis(100));
     let error = session.query_status().unwrap_err();
@@ -323,4 +326,49 @@ fn a_long_request_gets_through_to_a_server_that_has_much_to_say() {
     });
     assert!(matches!(error, Error::Command { .. }), "{error}");
     drop(events);
+}
+
+/// Greets and answers as a server with two accessors; they return 1 and 2.
+fn accessors(server: &mut Scripted) {
+    server.say(support::GREETING);
+    for _ in 0..2 {
+        server.hear();
+        server.say("{\"return\": {}}\r\n");
+    }
+    server.answer("{\"return\": [{\"name\": \"get-stop-event\"}, {\"name\": \"get-reset-event\"}]");
+    server.answer("{\"return\": 1");
+    server.answer("{\"return\": 2");
+}
+
+#[test]
+fn a_handle_that_is_not_taken_back_keeps_no_other() {
+    let (address, server, _directory) = scripted(|server| {
+        accessors(server);
+        server.answer("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}");
+        server.hear()
+    });
+    let session = options().connect(&address).unwrap();
+    assert!(session.any_event().unwrap().put().is_err());
+    let heard = server.join().unwrap();
+    assert!(heard.contains("\"tag\":2"), "{heard}");
+}
+
+#[test]
+fn what_was_lost_before_an_event_that_does_not_fit_is_told_by_the_next() {
+    let (address, _server, _directory) = scripted(|server| {
+        server.negotiate();
+        server.answer("{\"return\": [{\"name\": \"RESET\", \"meta-type\": \"event\"}]");
+        server.say(
+            "{\"event\": \"EVENTS_LOST\", \"data\": {\"event\": \"RESET\", \"count\": 3}}\r\n",
+        );
+        for data in ["{}", "{\"guest\": true, \"reason\": \"guest-reset\"}"] {
+            server.say(&format!("{{\"event\": \"RESET\", \"data\": {data}}}\r\n"));
+        }
+        server.hear()
+    });
+    let session = options().connect(&address).unwrap();
+    let events = session.get_reset_event().unwrap();
+    let error = events.recv().unwrap_err();
+    assert!(matches!(error, Error::Event { .. }), "{error}");
+    assert_eq!(events.recv().unwrap().lost, 3);
 }

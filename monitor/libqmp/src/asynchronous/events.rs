@@ -10,7 +10,7 @@ use std::time::Duration;
 use faultvisor_schema::AccessorArguments;
 use futures_core::Stream;
 
-use super::Session;
+use super::{Core, Session};
 use crate::connecting::{Connecting, Step, refused};
 use crate::message::Band;
 use crate::routes::ObjectId;
@@ -112,7 +112,11 @@ impl<T: EventData> Events<T> {
     ///
     /// The connection failed. The object is gone all the same.
     pub async fn put(self) -> Result<(), Error> {
-        for tag in self.end() {
+        let mut left = Left {
+            core: &self.session.core,
+            tags: self.end(),
+        };
+        while let Some(tag) = left.tags.pop() {
             let arguments = serde_json::json!({ "tag": tag });
             self.session
                 .execute_raw("put-event", Some(arguments))
@@ -126,7 +130,16 @@ impl<T: EventData> Events<T> {
         let event = shared.with_routes(|routes| routes.event(self.object, context.waker()));
         match event {
             None => Poll::Pending,
-            Some(raw) => Poll::Ready(raw.and_then(Occurrence::read)),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            Some(Ok(raw)) => {
+                let lost = raw.lost;
+                let read = Occurrence::read(raw);
+                if read.is_err() && lost > 0 {
+                    // The error does not tell of those.
+                    shared.with_routes(|routes| routes.lose(self.object, lost));
+                }
+                Poll::Ready(read)
+            }
         }
     }
 }
@@ -148,6 +161,18 @@ impl<T: EventData> Stream for Events<T> {
         let next = self.poll(context);
         self.is_over = matches!(next, Poll::Ready(Err(Error::Closed { .. })));
         next.map(Some)
+    }
+}
+
+/// Handles that are given back one by one; the rest of them at once when one fails, or nobody awaits it any more.
+struct Left<'a> {
+    core: &'a Core,
+    tags: Vec<i64>,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.tags.iter().for_each(|tag| self.core.put(*tag));
     }
 }
 
