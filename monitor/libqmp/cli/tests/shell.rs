@@ -167,6 +167,18 @@ fn events_are_shown_as_they_come_and_the_line_that_is_typed_stays() {
 }
 
 #[test]
+fn many_events_keep_nobody_from_leaving() {
+    let server = Server::start();
+    let mut shell = Typed::start(&server);
+    for number in 0..2000 {
+        server.raise(io_error("disk0", &format!("number {number}")));
+    }
+    shell.pty.sees("number 0\"");
+    shell.pty.sees("qmp> ");
+    shell.leaves();
+}
+
+#[test]
 fn errors_do_not_end_the_shell_and_ctrl_c_drops_a_line() {
     let server = Server::start();
     let mut shell = Typed::start(&server);

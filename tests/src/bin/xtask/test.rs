@@ -60,7 +60,12 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     }
     if has(Stage::Unit) {
         // The C library is tested by programs in C and C++.
-        let compilers = [packages::CC, packages::CXX, packages::VALGRIND];
+        let compilers = [
+            packages::CC,
+            packages::CXX,
+            packages::PKG_CONFIG,
+            packages::VALGRIND,
+        ];
         packages::ensure_installed(&compilers, &console::note)?;
         for (name, mut command) in unit_tests() {
             console::note(name);

@@ -92,7 +92,8 @@ impl Absence {
     /// itself, or has been answered, and then the other side looks here.
     pub fn note(&self, error: Error) -> bool {
         let ended = self.state.ended.lock();
-        *ended.unwrap_or_else(PoisonError::into_inner) = Some(error);
+        let mut ended = ended.unwrap_or_else(PoisonError::into_inner);
+        *ended = Some(error);
         self.state.calls.load(Ordering::SeqCst)
     }
 

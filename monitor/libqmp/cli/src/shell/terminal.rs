@@ -45,9 +45,12 @@ pub fn run(client: Client, output: Output) -> Result<Ending, Failure> {
     let ending = shell.perform_lines();
     let Shell {
         interpreter,
+        editor,
         presence,
         ..
     } = shell;
+    // An event that waits to be shown above the next prompt waits no more.
+    drop(editor);
     // Who waits to tell that the server has gone need not any more.
     drop(presence);
     drop(dispatcher);
