@@ -108,7 +108,7 @@ pub enum Error {
     },
     /// Nothing was said for too long by who was connected to.
     #[error(
-        "'{address}' sent no greeting within {within:?}; a monitor that speaks QMP, and not JSON-RPC, does"
+        "'{address}' sent no greeting within {within:?}; a monitor that speaks QMP, and not JSON-RPC, does, unless it serves another client (QEMU has one at a time)"
     )]
     NoGreeting {
         /// As it was given.

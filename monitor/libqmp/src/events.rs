@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::connecting::{Connecting, Step, refused};
+use crate::core::{lock, own_waker};
 use crate::message::Band;
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
-use crate::session::{lock, own_waker};
 use crate::socket::Patience;
 use crate::{Error, Session};
 
@@ -106,8 +106,8 @@ pub struct HandlerId(u64);
 /// A connection to a signal: as long as this lives, its events arrive here, in their order and complete.
 ///
 /// They wait here until somebody fetches them ([`recv`](Self::recv) and its kin, or by iterating), or go to handlers
-/// ([`connect`](Self::connect)) as long as there are any. An object keeps 65,536 events for who does not come; how
-/// many were lost beyond that, or at the server, the next one says.
+/// ([`connect`](Self::connect)) as long as there are any. An object keeps 65,536 events, of 64 MiB
+/// together, for who does not come; how many were lost beyond that, or at the server, the next one says.
 ///
 /// Dropping it disconnects (`put-event`), and no handler of it runs afterwards: the drop waits for one that is running
 /// in another thread. A handler may drop its own object; that does not wait for itself. As with any waiting, a handler

@@ -24,6 +24,7 @@ mod address;
 #[cfg(feature = "tokio")]
 pub mod asynchronous;
 mod connecting;
+mod core;
 mod error;
 mod events;
 mod lines;

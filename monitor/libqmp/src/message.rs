@@ -34,6 +34,8 @@ pub(crate) struct RawMessage {
     pub(crate) tag: Option<i64>,
     /// What the client called its connection.
     pub(crate) id: Option<Value>,
+    /// How long its line was.
+    pub(crate) length: usize,
 }
 
 /// The members of any message. With class hints an event is a signal of an object, and its data its arguments.
@@ -82,6 +84,7 @@ impl Message {
                 initial: members.initial,
                 tag: members.tag,
                 id: members.id,
+                length: line.len(),
             })),
             (None, None) => Err("an object that is neither an answer nor an event".to_owned()),
         }

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::Error;
-use crate::session::lock;
+use crate::core::lock;
 use crate::socket::{Patience, Socket};
 
 /// A program that [`Options::spawn`](crate::Options::spawn) has started. It is killed when its session ends.

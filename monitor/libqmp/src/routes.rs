@@ -15,6 +15,9 @@ use crate::{Error, RawEvent, Timestamp};
 /// How many events an object keeps for who does not fetch them. More are counted, and told as lost.
 pub(crate) const LONGEST_QUEUE: usize = 65_536;
 
+/// How long the lines of those events may be together. A server that sends little at a time never comes near.
+pub(crate) const LARGEST_QUEUE: usize = 64 << 20;
+
 /// An event's name that only says that others were lost.
 const EVENTS_LOST: &str = "EVENTS_LOST";
 
@@ -34,6 +37,8 @@ pub(crate) struct RawOccurrence {
     pub(crate) timestamp: Timestamp,
     pub(crate) initial: bool,
     pub(crate) lost: u64,
+    /// How long its line was.
+    pub(crate) length: usize,
 }
 
 /// What an object hears of where there are no accessors, or beside them.
@@ -75,6 +80,8 @@ struct Object {
     filter: Filter,
     tags: Vec<i64>,
     queue: VecDeque<RawOccurrence>,
+    /// How long the lines of what is queued were.
+    queued: usize,
     /// How many were lost behind the last that is queued.
     lost: u64,
     /// Who waits for its next event.
@@ -173,6 +180,7 @@ impl Routes {
                 filter,
                 tags: Vec::new(),
                 queue: VecDeque::new(),
+                queued: 0,
                 lost: 0,
                 wakers: Vec::new(),
                 deliver: None,
@@ -209,7 +217,7 @@ impl Routes {
     ) -> Option<Result<RawOccurrence, Error>> {
         let object = self.objects.get_mut(&id)?;
         if object.deliver.is_none()
-            && let Some(occurrence) = object.queue.pop_front()
+            && let Some(occurrence) = object.next()
         {
             return Some(Ok(occurrence));
         }
@@ -265,10 +273,10 @@ impl Routes {
             let Some(object) = self.objects.get_mut(&id) else {
                 continue;
             };
-            if let Some(deliver) = &object.deliver
-                && let Some(occurrence) = object.queue.pop_front()
+            if let Some(deliver) = object.deliver.clone()
+                && let Some(occurrence) = object.next()
             {
-                return Some((Arc::clone(deliver), occurrence));
+                return Some((deliver, occurrence));
             }
         }
         None
@@ -374,11 +382,14 @@ impl Routes {
         let Some(object) = self.objects.get_mut(&id) else {
             return;
         };
-        if object.queue.len() >= LONGEST_QUEUE {
+        let is_full = object.queued.saturating_add(occurrence.length) > LARGEST_QUEUE;
+        // One that fills it alone still gets in.
+        if object.queue.len() >= LONGEST_QUEUE || is_full && !object.queue.is_empty() {
             object.lost = object.lost.saturating_add(1);
             return;
         }
         occurrence.lost = std::mem::take(&mut object.lost);
+        object.queued += occurrence.length;
         object.queue.push_back(occurrence);
         object.wakers.drain(..).for_each(Waker::wake);
         if object.deliver.is_some() {
@@ -416,6 +427,13 @@ impl Routes {
 }
 
 impl Object {
+    /// Takes its next event.
+    fn next(&mut self) -> Option<RawOccurrence> {
+        let next = self.queue.pop_front()?;
+        self.queued -= next.length;
+        Some(next)
+    }
+
     /// Whether it hears of an event that carries no handle.
     fn hears(&self, message: &RawMessage) -> bool {
         match &self.filter {
@@ -449,6 +467,7 @@ impl From<RawMessage> for RawOccurrence {
             timestamp: message.timestamp,
             initial: message.initial,
             lost: 0,
+            length: message.length,
         }
     }
 }
@@ -462,7 +481,7 @@ fn lost(message: &RawMessage) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::own_waker;
+    use crate::core::own_waker;
 
     #[test]
     fn who_waits_for_an_event_in_vain_leaves_nothing_behind() {

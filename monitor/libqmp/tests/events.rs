@@ -313,6 +313,30 @@ fn an_object_keeps_a_bounded_number_of_events() {
 }
 
 #[test]
+fn an_object_keeps_a_bounded_amount_of_what_events_say() {
+    // Half of what is kept; with the rest of its line, more.
+    const LARGE: usize = 32 << 20;
+    let (address, _server, _directory) = scripted(|server| {
+        server.negotiate();
+        server.answer("{\"return\": [{\"name\": \"X_LARGE\", \"meta-type\": \"event\"}]");
+        let text = "x".repeat(LARGE);
+        let event = format!("{{\"event\": \"X_LARGE\", \"data\": {{\"text\": \"{text}\"}}}}\r\n");
+        server.say(&event.repeat(2));
+        server.answer("{\"return\": {}");
+        server.hear();
+        server.say("{\"event\": \"X_LARGE\"}\r\n");
+    });
+    let session = options().connect(&address).unwrap();
+    let arguments = AccessorArguments::default();
+    let large = session.get_event("X_LARGE", &arguments).unwrap();
+    session.execute_raw("x", None).unwrap();
+    let first = large.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(first.data.data["text"].as_str().map(str::len), Some(LARGE));
+    let _ = session.execute_raw("x", None);
+    assert_eq!(large.recv_timeout(PATIENCE).unwrap().lost, 1);
+}
+
+#[test]
 fn an_event_that_does_not_fit_is_an_error_and_the_next_one_comes() {
     let server = |handlers: bool| {
         move |server: &mut support::Scripted| {

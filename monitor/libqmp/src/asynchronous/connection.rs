@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::core::{MOST_READS, lock};
 use crate::error::{Closing, excerpt};
 use crate::lines::Lines;
 use crate::message::{Band, Message, request, with_id};
 use crate::routes::{CallId, Consequence, ObjectId, Routes};
-use crate::session::{MOST_READS, lock};
 use crate::socket::{CHUNK, Patience, Read, Socket};
 use crate::{Direction, Error, Observer};
 

@@ -12,9 +12,10 @@ use futures_core::Stream;
 
 use super::{Core, Session};
 use crate::connecting::{Connecting, Step, refused};
+use crate::core::lock;
 use crate::message::Band;
 use crate::routes::ObjectId;
-use crate::session::{decode, lock};
+use crate::session::decode;
 use crate::{Error, EventData, Occurrence, RawEvent};
 
 /// A connection to a signal, as [`crate::Events`] is one: as long as this lives, its events arrive here, in their order

@@ -19,10 +19,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_blocking;
 
 use crate::address::Address;
+use crate::core::lock;
 use crate::message::{Band, request};
 use crate::process::Process;
 use crate::routes::ObjectId;
-use crate::session::{decode, lock};
+use crate::session::decode;
 use crate::socket::Socket;
 use crate::{Error, EventData, Greeting, Options};
 

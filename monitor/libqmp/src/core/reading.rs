@@ -1,0 +1,204 @@
+//! Reading, by one thread for all that wait.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+
+use super::{Core, lock};
+use crate::error::{Closing, excerpt};
+use crate::lines::Lines;
+use crate::message::Message;
+use crate::routes::{Consequence, Routes};
+use crate::socket::{CHUNK, Patience, Read, Socket};
+use crate::{Direction, Error};
+
+/// How often the socket is read by who does not want to wait.
+pub(crate) const MOST_READS: usize = 16;
+
+/// What only the thread that leads has to do with.
+pub(super) struct Reader {
+    lines: Lines,
+    buffer: Box<[u8; CHUNK]>,
+}
+
+impl Reader {
+    /// With what has come already.
+    pub(super) fn new(lines: Lines) -> Self {
+        Self {
+            lines,
+            buffer: Socket::buffer(),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Core {
+    /// Waits until `ready` finds what it looks for in the routes; nothing if time is up.
+    pub(crate) fn wait<T>(
+        &self,
+        patience: Patience,
+        mut ready: impl FnMut(&mut Routes, &Waker) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let me = thread::current();
+        let waker = own_waker();
+        let mut is_last = false;
+        let mut reads = 0;
+        loop {
+            let mut state = self.lock();
+            state.waiting.retain(|thread| thread.id() != me.id());
+            let found = ready(&mut state.routes, &waker);
+            if found.is_some() || is_last {
+                state.hand_on();
+                return Ok(found);
+            }
+            if let Some(error) = state.routes.ended() {
+                let error = error.clone();
+                return Err(error);
+            }
+            if state.leads {
+                is_last = patience.is_over();
+                state.waiting.push(me.clone());
+                drop(state);
+                match patience.left() {
+                    Some(left) => thread::park_timeout(left),
+                    None => thread::park(),
+                }
+            } else {
+                state.leads = true;
+                drop(state);
+                let came = self.lead(patience);
+                reads += 1;
+                // A server that never stops does not keep anybody here for longer.
+                let is_late = match patience {
+                    Patience::None => reads == MOST_READS,
+                    _ => patience.is_over(),
+                };
+                // Once more behind the last look at the socket.
+                is_last = came == Came::Nothing || is_late;
+            }
+        }
+    }
+
+    /// Reads once, for everybody.
+    fn lead(&self, patience: Patience) -> Came {
+        let _lead = Lead(self);
+        let mut reader = lock(&self.reader);
+        let Reader { lines, buffer } = &mut *reader;
+        match self.socket.read(buffer, patience, self.interrupt.get()) {
+            Ok(Read::Interrupted) => Came::Something,
+            Ok(Read::Bytes(length)) => {
+                if lines.push(&buffer[..length]).is_err() {
+                    self.end(Closing::Protocol("a line without an end".to_owned()));
+                }
+                self.route(lines);
+                Came::Something
+            }
+            Ok(Read::Nothing) => Came::Nothing,
+            Ok(Read::End) => {
+                self.end(Closing::ByServer);
+                Came::Something
+            }
+            Err(error) => {
+                self.end(Closing::Failed(error.into()));
+                Came::Something
+            }
+        }
+    }
+
+    /// Brings what has come already where it belongs.
+    pub(super) fn route_lines(&self) {
+        let mut reader = lock(&self.reader);
+        self.route(&mut reader.lines);
+    }
+
+    fn route(&self, lines: &mut Lines) {
+        while let Some(line) = lines.next() {
+            if let Some(observer) = &self.observer {
+                observer(Direction::Received, &String::from_utf8_lossy(line));
+            }
+            match Message::parse(line) {
+                Ok(message) => {
+                    let consequence = self.lock().routes.receive(message);
+                    if let Some(Consequence::Put(tag)) = consequence {
+                        self.put(tag);
+                    }
+                }
+                Err(what) => {
+                    let line = excerpt(&String::from_utf8_lossy(line));
+                    self.end(Closing::Protocol(format!("{what}: {line}")));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads once without waiting, for everybody; false if another thread reads anyway.
+    pub(super) fn read_once(&self) -> bool {
+        let mut state = self.lock();
+        if state.leads {
+            return false;
+        }
+        state.leads = true;
+        drop(state);
+        self.lead(Patience::None);
+        // Who came meanwhile has left the lead to this thread.
+        self.lock().hand_on();
+        true
+    }
+
+    /// What is there without waiting is read, unless another thread reads anyway.
+    pub(super) fn read_what_is_there(&self) {
+        // A server that never stops does not keep anybody here.
+        for _ in 0..MOST_READS {
+            let mut state = self.lock();
+            if state.leads || state.routes.ended().is_some() {
+                break;
+            }
+            state.leads = true;
+            drop(state);
+            if self.lead(Patience::None) == Came::Nothing {
+                break;
+            }
+        }
+        // Who came meanwhile has left the lead to this thread.
+        self.lock().hand_on();
+    }
+}
+
+/// What came of leading once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    Something,
+    Nothing,
+}
+
+/// The lead, given up also by a thread that panics.
+struct Lead<'a>(&'a Core);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.leads = false;
+        if thread::panicking() {
+            state.hand_on();
+        }
+    }
+}
+
+thread_local! {
+    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
+/// What wakes this thread: always the same, so that it is known again where it is registered already.
+pub(crate) fn own_waker() -> Waker {
+    // At the thread's very end there is none to keep.
+    let kept = WAKER.try_with(Waker::clone);
+    kept.unwrap_or_else(|_| Waker::from(Arc::new(Unpark(thread::current()))))
+}

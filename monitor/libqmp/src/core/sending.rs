@@ -1,0 +1,72 @@
+//! Sending, in one order, and without waiting for what nobody waits for.
+
+use std::io;
+use std::sync::TryLockError;
+use std::time::Duration;
+
+use super::{Core, lock};
+use crate::error::Closing;
+use crate::socket::{Outbox, Patience};
+use crate::{Direction, Error};
+
+/// How long who writes leaves it to another thread to read, before it looks again.
+const A_MOMENT: Duration = Duration::from_millis(1);
+
+impl Core {
+    /// Sends a request.
+    pub(super) fn send(&self, request: &str, patience: Patience) -> Result<(), Error> {
+        let mut outbox = lock(&self.outbox);
+        let sent = self.write(&mut outbox, request, patience);
+        drop(outbox);
+        self.send_later();
+        let Err(error) = sent else { return Ok(()) };
+        self.failed_to_send(error);
+        match self.lock().routes.ended() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&self, outbox: &mut Outbox, request: &str, patience: Patience) -> io::Result<()> {
+        if let Some(observer) = &self.observer {
+            observer(Direction::Sent, request.trim_ascii_end());
+        }
+        outbox.send(&self.socket, request.as_bytes())?;
+        while !outbox.is_empty() && !patience.is_over() {
+            // A server that wants to be heard before it hears more is heard, by this thread if no other reads.
+            if self.socket.wait_for_either(patience)? && !self.read_once() {
+                let moment = Patience::of(Some(A_MOMENT));
+                self.socket.wait_to_write(moment)?;
+            }
+            outbox.flush(&self.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what nobody waits for, as far as the server takes it, or leaves it to who is at the outbox.
+    pub(super) fn send_later(&self) {
+        // Who has left something behind the last look did not get the outbox, so that there is another look behind that.
+        while !lock(&self.later).is_empty() {
+            let mut outbox = match self.outbox.try_lock() {
+                Ok(outbox) => outbox,
+                Err(TryLockError::Poisoned(outbox)) => outbox.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let requests = std::mem::take(&mut *lock(&self.later));
+            let mut sent = requests
+                .iter()
+                .map(|request| self.write(&mut outbox, request, Patience::None));
+            let sent = sent.find_map(Result::err);
+            drop(outbox);
+            if let Some(error) = sent {
+                self.failed_to_send(error);
+            }
+        }
+    }
+
+    fn failed_to_send(&self, error: io::Error) {
+        // A server that hangs up may have said something before.
+        self.read_what_is_there();
+        self.end(Closing::of_writing(error));
+    }
+}
