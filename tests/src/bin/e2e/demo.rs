@@ -96,12 +96,13 @@ pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
     ));
 
     errors.put()?;
+    stops.put()?;
     further.store(0, Ordering::Relaxed);
     File::options()
         .write(true)
         .open(&image)?
         .set_len(DISK_MIB << 19)?;
-    say("The handle is given back. The image loses its second half, and the guest reads there.");
+    say("The handles are given back. The image loses its second half, and the guest reads there.");
     let read = "dd if=/dev/vda of=/dev/null bs=64k skip=1023 count=1 iflag=direct";
     guest_says(read);
     let failed = guest.attempt(read)?;
