@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Timestamp;
+use crate::error::excerpt;
+use crate::lines::Lines;
+use crate::{Direction, Observer, Timestamp};
 
 /// A message of a server after its greeting.
 #[derive(Debug, PartialEq)]
@@ -88,6 +90,27 @@ impl Message {
             })),
             (None, None) => Err("an object that is neither an answer nor an event".to_owned()),
         }
+    }
+
+    /// What the lines say that have come, and how that breaks the protocol if it does. Behind that nothing is read.
+    pub(crate) fn parse_all(
+        lines: &mut Lines,
+        observer: Option<&Observer>,
+    ) -> (Vec<Self>, Option<String>) {
+        let mut messages = Vec::new();
+        while let Some(line) = lines.next() {
+            if let Some(observer) = observer {
+                observer(Direction::Received, &String::from_utf8_lossy(line));
+            }
+            match Self::parse(line) {
+                Ok(message) => messages.push(message),
+                Err(what) => {
+                    let line = excerpt(&String::from_utf8_lossy(line));
+                    return (messages, Some(format!("{what}: {line}")));
+                }
+            }
+        }
+        (messages, None)
     }
 }
 

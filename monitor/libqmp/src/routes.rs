@@ -1,7 +1,7 @@
 //! Where what a server says belongs: each answer to its call, each event to the objects that it is for.
 //!
-//! Nothing here reads, writes or waits; whoever does calls in here for each message, and hears by its waker when what
-//! it waits for is there.
+//! Nothing here reads, writes or waits; whoever does calls in here for each message, and wakes those of whom it is told
+//! that what they wait for is there.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -102,6 +102,8 @@ pub(crate) struct Routes {
     due_waker: Option<Waker>,
     next: u64,
     ended: Option<Error>,
+    /// Who is to be woken, once nobody else is kept from the routes by that.
+    woken: Vec<Waker>,
 }
 
 impl Routes {
@@ -205,7 +207,7 @@ impl Routes {
                 *call = Call::Abandoned { accessor: true };
             }
         }
-        object.wakers.into_iter().for_each(Waker::wake);
+        self.woken.extend(object.wakers);
         object.tags
     }
 
@@ -261,7 +263,7 @@ impl Routes {
             }
             (None, true) => {
                 self.due.retain(|due| *due != id);
-                object.wakers.drain(..).for_each(Waker::wake);
+                self.woken.append(&mut object.wakers);
             }
             _ => {}
         }
@@ -292,11 +294,11 @@ impl Routes {
         self.due_waker = Some(waker.clone());
     }
 
-    fn wake_for_due(&self) {
+    fn wake_for_due(&mut self) {
         if !self.due.is_empty()
             && let Some(waker) = &self.due_waker
         {
-            waker.wake_by_ref();
+            self.woken.push(waker.clone());
         }
     }
 
@@ -333,9 +335,7 @@ impl Routes {
                 }
                 let waker = waker.take();
                 self.calls.insert(id, Call::Answered(result));
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
+                self.woken.extend(waker);
                 None
             }
             Call::Abandoned { accessor } => {
@@ -391,7 +391,7 @@ impl Routes {
         occurrence.lost = std::mem::take(&mut object.lost);
         object.queued += occurrence.length;
         object.queue.push_back(occurrence);
-        object.wakers.drain(..).for_each(Waker::wake);
+        self.woken.append(&mut object.wakers);
         if object.deliver.is_some() {
             self.due.push_back(id);
         }
@@ -409,15 +409,18 @@ impl Routes {
             if let Call::Waiting { waker, .. } = call
                 && let Some(waker) = waker.take()
             {
-                waker.wake();
+                self.woken.push(waker);
             }
         }
         for object in self.objects.values_mut() {
-            object.wakers.drain(..).for_each(Waker::wake);
+            self.woken.append(&mut object.wakers);
         }
-        if let Some(waker) = self.due_waker.take() {
-            waker.wake();
-        }
+        self.woken.extend(self.due_waker.take());
+    }
+
+    /// Who is to be woken because of what was done here, as soon as that can be looked at.
+    pub(crate) fn woken(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.woken)
     }
 
     /// Why everything has ended, if it has.

@@ -13,6 +13,9 @@ use crate::readiness::Flag;
 /// How much is read at once.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
+/// How often it is read by who does not want to wait.
+pub(crate) const MOST_READS: usize = 16;
+
 /// How long something may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {

@@ -4,18 +4,18 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use serde_json::{Value, json};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::core::{MOST_READS, lock};
-use crate::error::{Closing, excerpt};
+use crate::core::lock;
+use crate::error::Closing;
 use crate::lines::Lines;
 use crate::message::{Band, Message, request, with_id};
 use crate::routes::{CallId, Consequence, ObjectId, Routes};
-use crate::socket::{CHUNK, Patience, Read, Socket};
+use crate::socket::{CHUNK, MOST_READS, Patience, Read, Socket};
 use crate::{Direction, Error, Observer};
 
 use super::descriptor::Watched;
@@ -50,7 +50,12 @@ impl Shared {
 
     /// Does something with the routes.
     pub(super) fn with_routes<T>(&self, what: impl FnOnce(&mut Routes) -> T) -> T {
-        what(&mut lock(&self.routes))
+        let mut routes = lock(&self.routes);
+        let result = what(&mut routes);
+        let woken = routes.woken();
+        drop(routes);
+        woken.into_iter().for_each(Waker::wake);
+        result
     }
 
     /// Begins a call.
@@ -74,26 +79,16 @@ impl Shared {
 
     /// Brings what has come where it belongs. Returns what has to be sent because of it.
     fn route(&self, lines: &mut Lines) -> Vec<String> {
-        let mut consequences = Vec::new();
-        while let Some(line) = lines.next() {
-            if let Some(observer) = &self.observer {
-                observer(Direction::Received, &String::from_utf8_lossy(line));
-            }
-            match Message::parse(line) {
-                Ok(message) => {
-                    let consequence = self.with_routes(|routes| routes.receive(message));
-                    if let Some(Consequence::Put(tag)) = consequence {
-                        consequences.extend(self.put(tag));
-                    }
-                }
-                Err(what) => {
-                    let line = excerpt(&String::from_utf8_lossy(line));
-                    self.end(Closing::Protocol(format!("{what}: {line}")));
-                    break;
-                }
-            }
+        let (messages, broken) = Message::parse_all(lines, self.observer.as_ref());
+        let consequences: Vec<_> = self.with_routes(|routes| {
+            let receive = |message| routes.receive(message);
+            messages.into_iter().filter_map(receive).collect()
+        });
+        if let Some(broken) = broken {
+            self.end(Closing::Protocol(broken));
         }
-        consequences
+        let put = |Consequence::Put(tag)| self.put(tag);
+        consequences.into_iter().filter_map(put).collect()
     }
 
     fn has_ended(&self) -> bool {

@@ -10,8 +10,10 @@ mod reading;
 mod sending;
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::thread::{Thread, ThreadId};
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ use crate::{Error, Greeting, Observer};
 
 use reading::Reader;
 
-pub(crate) use reading::{MOST_READS, own_waker};
+pub(crate) use reading::own_waker;
 
 /// What handlers' thread and every handle share.
 pub(crate) struct Core {
@@ -58,6 +60,8 @@ struct State {
     leads: bool,
     /// Those that wait for the lead as well as for what they wait for.
     waiting: Vec<Thread>,
+    /// Which of them is to lead next.
+    next: Option<Thread>,
     /// The thread that hands events on to handlers.
     dispatches: Option<ThreadId>,
     /// Whether there is a thread for handlers.
@@ -129,8 +133,11 @@ impl Core {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+    fn lock(&self) -> Locked<'_> {
+        Locked {
+            state: lock(&self.state),
+            after: After::default(),
+        }
     }
 
     /// Executes a command and waits for its answer.
@@ -220,10 +227,55 @@ impl Core {
 
 impl State {
     /// Lets another thread lead, now that this one has what it waited for.
-    fn hand_on(&self) {
-        if !self.leads
-            && let Some(next) = self.waiting.first()
-        {
+    fn hand_on(&mut self) {
+        if !self.leads {
+            self.next = self.waiting.first().cloned();
+        }
+    }
+}
+
+/// The state, for one thread at a time. Who is woken by what was done to it is woken when it is free again, and does not
+/// fall asleep over it at once.
+struct Locked<'a> {
+    // The order of the fields is that of their drops.
+    state: MutexGuard<'a, State>,
+    after: After,
+}
+
+/// Who is to be woken.
+#[derive(Default)]
+struct After {
+    woken: Vec<Waker>,
+    next: Option<Thread>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.after = After {
+            woken: self.state.routes.woken(),
+            next: self.state.next.take(),
+        };
+    }
+}
+
+impl Drop for After {
+    fn drop(&mut self) {
+        self.woken.drain(..).for_each(Waker::wake);
+        if let Some(next) = self.next.take() {
             next.unpark();
         }
     }

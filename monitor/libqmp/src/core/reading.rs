@@ -1,19 +1,17 @@
 //! Reading, by one thread for all that wait.
 
+use std::io;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 
 use super::{Core, lock};
-use crate::error::{Closing, excerpt};
+use crate::Error;
+use crate::error::Closing;
 use crate::lines::Lines;
 use crate::message::Message;
 use crate::routes::{Consequence, Routes};
-use crate::socket::{CHUNK, Patience, Read, Socket};
-use crate::{Direction, Error};
-
-/// How often the socket is read by who does not want to wait.
-pub(crate) const MOST_READS: usize = 16;
+use crate::socket::{CHUNK, MOST_READS, Patience, Read, Socket};
 
 /// What only the thread that leads has to do with.
 pub(super) struct Reader {
@@ -119,23 +117,17 @@ impl Core {
     }
 
     fn route(&self, lines: &mut Lines) {
-        while let Some(line) = lines.next() {
-            if let Some(observer) = &self.observer {
-                observer(Direction::Received, &String::from_utf8_lossy(line));
-            }
-            match Message::parse(line) {
-                Ok(message) => {
-                    let consequence = self.lock().routes.receive(message);
-                    if let Some(Consequence::Put(tag)) = consequence {
-                        self.put(tag);
-                    }
-                }
-                Err(what) => {
-                    let line = excerpt(&String::from_utf8_lossy(line));
-                    self.end(Closing::Protocol(format!("{what}: {line}")));
-                    return;
-                }
-            }
+        let observer = self.observer.as_ref();
+        let (messages, broken) = Message::parse_all(lines, observer);
+        let mut state = self.lock();
+        let receive = |message| state.routes.receive(message);
+        let consequences: Vec<_> = messages.into_iter().filter_map(receive).collect();
+        drop(state);
+        for Consequence::Put(tag) in consequences {
+            self.put(tag);
+        }
+        if let Some(broken) = broken {
+            self.end(Closing::Protocol(broken));
         }
     }
 
@@ -187,7 +179,11 @@ impl Drop for Lead<'_> {
         let mut state = self.0.lock();
         state.leads = false;
         if thread::panicking() {
+            // Of what it has read, nobody knows what was brought to whom.
             state.hand_on();
+            drop(state);
+            let why = io::Error::other("an observer of its lines panicked");
+            self.0.end(Closing::Failed(why.into()));
         }
     }
 }
