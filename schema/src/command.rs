@@ -1,6 +1,6 @@
 //! What every command has, whatever the schema says of it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{CommandError, Decode, Members, Path};
@@ -9,7 +9,7 @@ use crate::{CommandError, Decode, Members, Path};
 pub type Arguments = Map<String, Value>;
 
 /// An object without members.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}
 
 impl Decode for Empty {
@@ -19,7 +19,7 @@ impl Decode for Empty {
 }
 
 /// The value that says nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Null;
 
 /// A command as the schema's table lists it.

@@ -2,7 +2,8 @@
 //!
 //! What is on the wire is defined in `qapi/*.json` and nowhere else. The generator makes of each definition:
 //!
-//! * of a type, one that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`]): an enum or a struct as
+//! * of a type, one that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`], with errors for people;
+//!   [`serde::Deserialize`], faster, with a few liberties that nobody takes who keeps to the schema): an enum or a struct as
 //!   it is, a union as a struct with an enum of its branches, an alternate as an enum,
 //! * of an event, a variant of [`Event`] and of [`SignalName`], a [`Signal`] in [`Signals`], and the command that connects
 //!   to it,

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use faultvisor_schema::{AccessorArguments, Connection, Decode, Path, Signal};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::connecting::{Connecting, Step, refused};
 use crate::core::{lock, own_waker};
-use crate::message::Band;
+use crate::message::{Band, Data};
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
 use crate::socket::Patience;
 use crate::{Error, Session};
@@ -63,6 +64,14 @@ impl<T> Deref for Occurrence<T> {
     }
 }
 
+/// An event as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unread {
+    pub(crate) name: String,
+    pub(crate) data: Data,
+    pub(crate) id: Option<Value>,
+}
+
 /// What an event's data can be read as.
 pub trait EventData: Sized + Send + 'static {
     /// Reads them.
@@ -70,22 +79,37 @@ pub trait EventData: Sized + Send + 'static {
     /// # Errors
     ///
     /// They do not fit.
-    fn read(event: RawEvent) -> Result<Self, Error>;
+    fn read(event: Unread) -> Result<Self, Error>;
 }
 
 impl EventData for RawEvent {
-    fn read(event: RawEvent) -> Result<Self, Error> {
-        Ok(event)
+    fn read(event: Unread) -> Result<Self, Error> {
+        match serde_json::from_str(event.data.text()) {
+            Ok(data) => Ok(Self {
+                name: event.name,
+                data,
+                id: event.id,
+            }),
+            Err(error) => Err(misfit(event.name, error.to_string())),
+        }
     }
 }
 
-impl<T: Decode + Send + 'static> EventData for T {
-    fn read(event: RawEvent) -> Result<Self, Error> {
-        T::decode(Value::Object(event.data), &Path::ANSWER).map_err(|error| Error::Event {
-            event: event.name,
-            why: error.desc,
-        })
+impl<T: Decode + DeserializeOwned + Send + 'static> EventData for T {
+    fn read(event: Unread) -> Result<Self, Error> {
+        if let Ok(data) = serde_json::from_str(event.data.text()) {
+            return Ok(data);
+        }
+        // What does not fit is looked at once more, by who can say what it is.
+        let decoded = serde_json::from_str(event.data.text())
+            .map_err(|error| error.to_string())
+            .and_then(|data| T::decode(data, &Path::ANSWER).map_err(|error| error.desc));
+        decoded.map_err(|why| misfit(event.name, why))
     }
+}
+
+fn misfit(event: String, why: String) -> Error {
+    Error::Event { event, why }
 }
 
 impl<T: EventData> Occurrence<T> {

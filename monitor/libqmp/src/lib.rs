@@ -44,7 +44,9 @@ mod generated {
 pub use error::{Closing, Error, ErrorClass, Moment};
 pub use faultvisor_schema::{AccessorArguments, Empty, Null};
 
-pub use events::{AnyEvent, EventData, Events, HandlerId, Iter, Occurrence, RawEvent, Timestamp};
+pub use events::{
+    AnyEvent, EventData, Events, HandlerId, Iter, Occurrence, RawEvent, Timestamp, Unread,
+};
 pub use generated::*;
 pub use negotiation::Greeting;
 pub use options::Options;

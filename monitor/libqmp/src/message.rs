@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::excerpt;
@@ -28,8 +29,8 @@ pub(crate) enum Message {
 pub(crate) struct RawMessage {
     /// Its name.
     pub(crate) name: String,
-    /// Its data; an object without members if there are none.
-    pub(crate) data: Map<String, Value>,
+    /// Its data, an object without members if there are none.
+    pub(crate) data: Data,
     pub(crate) timestamp: Timestamp,
     pub(crate) initial: bool,
     /// The connection that it arrives on.
@@ -38,6 +39,35 @@ pub(crate) struct RawMessage {
     pub(crate) id: Option<Value>,
     /// How long its line was.
     pub(crate) length: usize,
+}
+
+/// An object as it was said. Who wants to know more of it reads it: most events are read once, and by who knows their
+/// type.
+#[derive(Clone, Debug)]
+pub(crate) struct Data(Option<Box<RawValue>>);
+
+impl Data {
+    fn of(text: Option<Box<RawValue>>) -> Option<Self> {
+        let is_object = |text: &RawValue| text.get().starts_with('{');
+        text.as_deref().is_none_or(is_object).then_some(Self(text))
+    }
+
+    /// Its text.
+    pub(crate) fn text(&self) -> &str {
+        self.0.as_deref().map_or("{}", RawValue::get)
+    }
+
+    /// One of its members.
+    pub(crate) fn member(&self, name: &str) -> Option<Value> {
+        let members: Option<Map<String, Value>> = serde_json::from_str(self.text()).ok();
+        members?.remove(name)
+    }
+}
+
+impl PartialEq for Data {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
 }
 
 /// The members of any message. With class hints an event is a signal of an object, and its data its arguments.
@@ -51,7 +81,7 @@ struct Members {
     #[serde(alias = "signal")]
     event: Option<String>,
     #[serde(alias = "arguments")]
-    data: Option<Map<String, Value>>,
+    data: Option<Box<RawValue>>,
     timestamp: Timestamp,
     initial: bool,
     tag: Option<i64>,
@@ -80,8 +110,9 @@ impl Message {
                 result,
             }),
             (None, Some(name)) => Ok(Self::Event(RawMessage {
+                data: Data::of(members.data)
+                    .ok_or_else(|| format!("an event {name} whose data are no object"))?,
                 name,
-                data: members.data.unwrap_or_default(),
                 timestamp: members.timestamp,
                 initial: members.initial,
                 tag: members.tag,
@@ -197,7 +228,7 @@ mod tests {
                 microseconds: -1
             }
         );
-        assert_eq!(event.data, Map::new());
+        assert_eq!(event.data.text(), "{}");
     }
 
     #[test]
@@ -212,7 +243,7 @@ mod tests {
             ),
             (
                 "{\"event\": \"X\", \"data\": 1}",
-                "a line that is no message: invalid type: integer",
+                "an event X whose data are no object",
             ),
             (
                 "{\"return\": 1, \"return\": 2}",

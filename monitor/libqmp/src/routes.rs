@@ -10,7 +10,7 @@ use std::task::Waker;
 use serde_json::Value;
 
 use crate::message::{Message, RawMessage};
-use crate::{Error, RawEvent, Timestamp};
+use crate::{Error, Timestamp, Unread};
 
 /// How many events an object keeps for who does not fetch them. More are counted, and told as lost.
 pub(crate) const LONGEST_QUEUE: usize = 65_536;
@@ -33,7 +33,7 @@ pub(crate) type Deliver = Arc<dyn Fn(RawOccurrence) + Send + Sync>;
 /// An event at one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RawOccurrence {
-    pub(crate) event: RawEvent,
+    pub(crate) event: Unread,
     pub(crate) timestamp: Timestamp,
     pub(crate) initial: bool,
     pub(crate) lost: u64,
@@ -445,15 +445,13 @@ impl Object {
             // What the client gave another name is for who did.
             Filter::Default { .. } if message.id.is_some() => false,
             Filter::Default { name, device } => {
-                let of = |member: &str| message.data.get(member).and_then(Value::as_str);
-                let event = match message.name.as_str() {
-                    EVENTS_LOST => of("event"),
-                    event => Some(event),
+                let of = |member: &str| message.data.member(member);
+                let is_of_name = match message.name.as_str() {
+                    EVENTS_LOST => of("event").is_some_and(|event| event == *name),
+                    event => event == *name,
                 };
-                event == Some(name)
-                    && device
-                        .as_deref()
-                        .is_none_or(|device| of("device") == Some(device))
+                let is_of_device = |device: &str| of("device").is_some_and(|of| of == *device);
+                is_of_name && device.as_deref().is_none_or(is_of_device)
             }
         }
     }
@@ -462,7 +460,7 @@ impl Object {
 impl From<RawMessage> for RawOccurrence {
     fn from(message: RawMessage) -> Self {
         Self {
-            event: RawEvent {
+            event: Unread {
                 name: message.name,
                 data: message.data,
                 id: message.id,
@@ -477,8 +475,13 @@ impl From<RawMessage> for RawOccurrence {
 
 /// How many events a message says that were lost, if it does.
 fn lost(message: &RawMessage) -> Option<u64> {
-    let count = message.data.get("count").and_then(Value::as_u64);
-    (message.name == EVENTS_LOST).then(|| count.unwrap_or(1))
+    let count = || {
+        message
+            .data
+            .member("count")
+            .and_then(|count| count.as_u64())
+    };
+    (message.name == EVENTS_LOST).then(|| count().unwrap_or(1))
 }
 
 #[cfg(test)]

@@ -38,6 +38,27 @@ fn a_union_is_its_base_and_one_branch() {
 }
 
 #[test]
+fn both_ways_to_read_a_value_read_the_same() {
+    for figure in [nested(), json!({"shape": "point", "name": "p"})] {
+        let read: Figure = serde_json::from_str(&figure.to_string()).unwrap();
+        assert_eq!(read, decoded(figure));
+    }
+    for anything in [
+        json!(7),
+        json!(true),
+        json!(null),
+        json!("left"),
+        json!(["right"]),
+        nested(),
+    ] {
+        let read: Anything = serde_json::from_str(&anything.to_string()).unwrap();
+        assert_eq!(read, decoded(anything));
+    }
+    assert!(serde_json::from_str::<Figure>("{\"shape\": \"circle\"}").is_err());
+    assert!(serde_json::from_str::<Circle>("{\"radius\": 256}").is_err());
+}
+
+#[test]
 fn a_value_of_the_discriminator_may_add_nothing() {
     let point: Figure = decoded(json!({"shape": "point"}));
     assert_eq!(point.shape, FigureBranch::Point);

@@ -24,7 +24,7 @@ pub(super) fn write(
     write_doc(out, definition.doc.as_ref(), rust_name);
     let _ = writeln!(
         out,
-        "#[derive(Clone, Debug, PartialEq, serde::Serialize)]\n#[serde(untagged)]\npub enum {rust_name} {{"
+        "#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]\n#[serde(untagged)]\npub enum {rust_name} {{"
     );
     for (alternative, variant) in alternatives.iter().zip(&variants) {
         write_member_doc(out, definition.doc.as_ref(), &alternative.name);

@@ -96,7 +96,7 @@ pub(super) fn write_struct(
     };
     let _ = writeln!(
         out,
-        "#[derive(Clone, Debug, {default}PartialEq, serde::Serialize)]"
+        "#[derive(Clone, Debug, {default}PartialEq, serde::Serialize, serde::Deserialize)]"
     );
     let _ = writeln!(out, "pub struct {rust_name} {{");
     for (definition, member) in members {
@@ -213,7 +213,7 @@ fn write_enum(
     write_doc(out, definition.doc.as_ref(), &definition.name);
     let _ = writeln!(
         out,
-        "#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]\npub enum {rust_name} {{"
+        "#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]\npub enum {rust_name} {{"
     );
     for (value, variant) in values.iter().zip(&variants) {
         write_member_doc(out, definition.doc.as_ref(), &value.name);

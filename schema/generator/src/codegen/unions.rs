@@ -86,7 +86,7 @@ fn write_object(schema: &Schema<'_>, definition: &Definition, union: &Union, out
     write_doc(out, definition.doc.as_ref(), rust_name);
     let _ = writeln!(
         out,
-        "#[derive(Clone, Debug, PartialEq, serde::Serialize)]\npub struct {rust_name} {{"
+        "#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]\npub struct {rust_name} {{"
     );
     for (documents, member) in &members {
         write_field(schema, rust_name, documents, member, out);
@@ -127,7 +127,7 @@ fn write_branches(
     let rust_name = branch_enum(&definition.name);
     let _ = writeln!(
         out,
-        "/// The branches of [`{}`], by its member `{tag}`.\n#[derive(Clone, Debug, PartialEq, serde::Serialize)]\n#[serde(tag = \"{tag}\")]\npub enum {rust_name} {{",
+        "/// The branches of [`{}`], by its member `{tag}`.\n#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]\n#[serde(tag = \"{tag}\")]\npub enum {rust_name} {{",
         definition.name,
         tag = union.discriminator,
     );
