@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use faultvisor_schema::{AccessorArguments, Connection, Decode, Path, Signal};
+use faultvisor_schema::{AccessorArguments, Connection, Decode, Signal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::connecting::{Connecting, Step, refused};
 use crate::core::{lock, own_waker};
-use crate::message::{Band, Data};
+use crate::message::Band;
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
+use crate::said::Data;
 use crate::socket::Patience;
 use crate::{Error, Session};
 
@@ -84,27 +85,21 @@ pub trait EventData: Sized + Send + 'static {
 
 impl EventData for RawEvent {
     fn read(event: Unread) -> Result<Self, Error> {
-        match serde_json::from_str(event.data.text()) {
+        match event.data.members() {
             Ok(data) => Ok(Self {
                 name: event.name,
                 data,
                 id: event.id,
             }),
-            Err(error) => Err(misfit(event.name, error.to_string())),
+            Err(why) => Err(misfit(event.name, why)),
         }
     }
 }
 
 impl<T: Decode + DeserializeOwned + Send + 'static> EventData for T {
     fn read(event: Unread) -> Result<Self, Error> {
-        if let Ok(data) = serde_json::from_str(event.data.text()) {
-            return Ok(data);
-        }
-        // What does not fit is looked at once more, by who can say what it is.
-        let decoded = serde_json::from_str(event.data.text())
-            .map_err(|error| error.to_string())
-            .and_then(|data| T::decode(data, &Path::ANSWER).map_err(|error| error.desc));
-        decoded.map_err(|why| misfit(event.name, why))
+        let read = event.data.read();
+        read.map_err(|why| misfit(event.name, why))
     }
 }
 
@@ -202,7 +197,7 @@ impl<T> Events<T> {
                     let answer = core
                         .execute(Band::In, &command, Some(&arguments), object)
                         .map_err(|error| refused(name, error))?;
-                    crate::session::decode::<i64>(&command, answer)?;
+                    crate::session::decode::<i64>(&command, &answer)?;
                 }
             }
         }

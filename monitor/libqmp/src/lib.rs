@@ -34,6 +34,7 @@ mod options;
 mod process;
 mod readiness;
 mod routes;
+mod said;
 mod session;
 mod socket;
 

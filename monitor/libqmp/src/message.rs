@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::excerpt;
 use crate::lines::Lines;
+use crate::said::{Data, Said};
 use crate::{Direction, Observer, Timestamp};
 
 /// A message of a server after its greeting.
@@ -18,7 +18,7 @@ pub(crate) enum Message {
         /// The request's id; none if the request could not even be read.
         id: Option<u64>,
         /// What is under `return` or `error`.
-        result: Result<Value, Value>,
+        result: Result<Said, Value>,
     },
     /// An event.
     Event(RawMessage),
@@ -41,47 +41,18 @@ pub(crate) struct RawMessage {
     pub(crate) length: usize,
 }
 
-/// An object as it was said. Who wants to know more of it reads it: most events are read once, and by who knows their
-/// type.
-#[derive(Clone, Debug)]
-pub(crate) struct Data(Option<Box<RawValue>>);
-
-impl Data {
-    fn of(text: Option<Box<RawValue>>) -> Option<Self> {
-        let is_object = |text: &RawValue| text.get().starts_with('{');
-        text.as_deref().is_none_or(is_object).then_some(Self(text))
-    }
-
-    /// Its text.
-    pub(crate) fn text(&self) -> &str {
-        self.0.as_deref().map_or("{}", RawValue::get)
-    }
-
-    /// One of its members.
-    pub(crate) fn member(&self, name: &str) -> Option<Value> {
-        let members: Option<Map<String, Value>> = serde_json::from_str(self.text()).ok();
-        members?.remove(name)
-    }
-}
-
-impl PartialEq for Data {
-    fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text()
-    }
-}
-
 /// The members of any message. With class hints an event is a signal of an object, and its data its arguments.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Members {
     #[serde(rename = "return", deserialize_with = "present")]
-    returned: Option<Value>,
+    returned: Option<Said>,
     #[serde(deserialize_with = "present")]
     error: Option<Value>,
     #[serde(alias = "signal")]
     event: Option<String>,
     #[serde(alias = "arguments")]
-    data: Option<Box<RawValue>>,
+    data: Option<Said>,
     timestamp: Timestamp,
     initial: bool,
     tag: Option<i64>,
@@ -90,8 +61,10 @@ struct Members {
 }
 
 /// A member that is there, also if it is `null`.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Message {
@@ -185,6 +158,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn said(text: &str) -> Said {
+        serde_json::from_str(text).unwrap()
+    }
+
     fn parsed(value: &Value) -> Result<Message, String> {
         Message::parse(value.to_string().as_bytes())
     }
@@ -194,7 +171,7 @@ mod tests {
         let answer = parsed(&json!({"return": {}, "id": 7}));
         let expected = Message::Answer {
             id: Some(7),
-            result: Ok(json!({})),
+            result: Ok(said("{}")),
         };
         assert_eq!(answer, Ok(expected));
         let error = json!({"class": "GenericError", "desc": "no"});
@@ -209,7 +186,7 @@ mod tests {
         let nothing = parsed(&json!({"return": null, "id": 1}));
         let expected = Message::Answer {
             id: Some(1),
-            result: Ok(Value::Null),
+            result: Ok(said("null")),
         };
         assert_eq!(nothing, Ok(expected));
         let event = json!({"event": "STOP", "tag": 3, "initial": true,

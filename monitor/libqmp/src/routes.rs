@@ -10,6 +10,7 @@ use std::task::Waker;
 use serde_json::Value;
 
 use crate::message::{Message, RawMessage};
+use crate::said::Said;
 use crate::{Error, Timestamp, Unread};
 
 /// How many events an object keeps for who does not fetch them. More are counted, and told as lost.
@@ -69,7 +70,7 @@ enum Call {
         waker: Option<Waker>,
         accessor: Option<ObjectId>,
     },
-    Answered(Result<Value, Value>),
+    Answered(Result<Said, Value>),
     /// Nobody waits any more; `accessor`: what it returns has to be put back.
     Abandoned {
         accessor: bool,
@@ -143,7 +144,7 @@ impl Routes {
         &mut self,
         id: CallId,
         new_waker: &Waker,
-    ) -> Option<Result<Result<Value, Value>, Error>> {
+    ) -> Option<Result<Result<Said, Value>, Error>> {
         match self.calls.get_mut(&id) {
             Some(Call::Waiting { waker, .. }) => {
                 if let Some(error) = &self.ended {
@@ -323,10 +324,10 @@ impl Routes {
         self.calls.iter().filter(waiting).map(|(id, _)| *id).min()
     }
 
-    fn receive_answer(&mut self, id: CallId, result: Result<Value, Value>) -> Option<Consequence> {
+    fn receive_answer(&mut self, id: CallId, result: Result<Said, Value>) -> Option<Consequence> {
         match self.calls.get_mut(&id)? {
             Call::Waiting { waker, accessor } => {
-                let tag = result.as_ref().ok().and_then(Value::as_i64);
+                let tag = result.as_ref().ok().and_then(handle);
                 if let Some((id, tag)) = accessor.zip(tag)
                     && let Some(object) = self.objects.get_mut(&id)
                 {
@@ -339,10 +340,8 @@ impl Routes {
                 None
             }
             Call::Abandoned { accessor } => {
-                let tag = result
-                    .ok()
-                    .filter(|_| *accessor)
-                    .and_then(|tag| tag.as_i64());
+                let returned = result.as_ref().ok().filter(|_| *accessor);
+                let tag = returned.and_then(handle);
                 self.calls.remove(&id);
                 tag.map(Consequence::Put)
             }
@@ -471,6 +470,11 @@ impl From<RawMessage> for RawOccurrence {
             length: message.length,
         }
     }
+}
+
+/// The handle that an accessor returned.
+fn handle(said: &Said) -> Option<i64> {
+    said.read().ok()
 }
 
 /// How many events a message says that were lost, if it does.

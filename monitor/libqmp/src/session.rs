@@ -4,14 +4,16 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use faultvisor_schema::{AccessorArguments, Decode, Path};
+use faultvisor_schema::{AccessorArguments, Decode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::core::{Core, lock};
 use crate::message::Band;
 use crate::options::Options;
 use crate::process::Process;
+use crate::said::Said;
 use crate::socket::Socket;
 use crate::{AnyEvent, Error, EventData, Events, Greeting};
 
@@ -87,8 +89,10 @@ impl Session {
         reason = "arguments are mostly written in place"
     )]
     pub fn execute_raw(&self, command: &str, arguments: Option<Value>) -> Result<Value, Error> {
-        self.core
-            .execute(Band::In, command, arguments.as_ref(), None)
+        let answer = self
+            .core
+            .execute(Band::In, command, arguments.as_ref(), None)?;
+        raw(command, &answer)
     }
 
     /// The same out of band: before commands that came earlier. The server has to allow it for that command.
@@ -105,18 +109,20 @@ impl Session {
         command: &str,
         arguments: Option<Value>,
     ) -> Result<Value, Error> {
-        self.core
-            .execute(Band::OutOf, command, arguments.as_ref(), None)
+        let answer = self
+            .core
+            .execute(Band::OutOf, command, arguments.as_ref(), None)?;
+        raw(command, &answer)
     }
 
     /// Executes a command of the schema.
-    pub(crate) fn call<T: Decode>(
+    pub(crate) fn call<T: Decode + DeserializeOwned>(
         &self,
         command: &str,
         arguments: Option<&impl Serialize>,
     ) -> Result<T, Error> {
         let answer = self.core.execute(Band::In, command, arguments, None)?;
-        decode(command, answer)
+        decode(command, &answer)
     }
 
     /// Connects to an event of the schema.
@@ -201,11 +207,21 @@ impl Drop for Holder {
 }
 
 /// Makes an answer of what a command returned.
-pub(crate) fn decode<T: Decode>(command: &str, answer: Value) -> Result<T, Error> {
-    T::decode(answer, &Path::ANSWER).map_err(|error| Error::Reply {
-        command: command.to_owned(),
-        why: error.desc,
-    })
+pub(crate) fn decode<T: Decode + DeserializeOwned>(
+    command: &str,
+    answer: &Said,
+) -> Result<T, Error> {
+    answer.read().map_err(|why| misfit(command, why))
+}
+
+/// The same where nobody knows of which type.
+pub(crate) fn raw(command: &str, answer: &Said) -> Result<Value, Error> {
+    answer.value().map_err(|why| misfit(command, why))
+}
+
+fn misfit(command: &str, why: String) -> Error {
+    let command = command.to_owned();
+    Error::Reply { command, why }
 }
 
 impl std::fmt::Debug for Session {

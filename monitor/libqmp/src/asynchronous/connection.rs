@@ -15,6 +15,7 @@ use crate::error::Closing;
 use crate::lines::Lines;
 use crate::message::{Band, Message, request, with_id};
 use crate::routes::{CallId, Consequence, ObjectId, Routes};
+use crate::said::Said;
 use crate::socket::{CHUNK, MOST_READS, Patience, Read, Socket};
 use crate::{Direction, Error, Observer};
 
@@ -109,7 +110,7 @@ impl Call {
 }
 
 impl Future for Call {
-    type Output = Result<Result<Value, Value>, Error>;
+    type Output = Result<Result<Said, Value>, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = self

@@ -75,7 +75,7 @@ impl<T> Events<T> {
                     let object = Some(events.object);
                     let answer = session.execute(Band::In, &command, Some(&arguments), object);
                     let answer = answer.await.map_err(|error| refused(name, error))?;
-                    decode::<i64>(&command, answer)?;
+                    decode::<i64>(&command, &answer)?;
                 }
             }
         }

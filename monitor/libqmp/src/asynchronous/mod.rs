@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use faultvisor_schema::{AccessorArguments, Decode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_blocking;
@@ -23,7 +24,8 @@ use crate::core::lock;
 use crate::message::{Band, request};
 use crate::process::Process;
 use crate::routes::ObjectId;
-use crate::session::decode;
+use crate::said::Said;
+use crate::session::{decode, raw};
 use crate::socket::Socket;
 use crate::{Error, EventData, Greeting, Options};
 
@@ -170,8 +172,8 @@ impl Session {
         command: &str,
         arguments: Option<Value>,
     ) -> Result<Value, Error> {
-        self.execute(Band::In, command, arguments.as_ref(), None)
-            .await
+        let answer = self.execute(Band::In, command, arguments.as_ref(), None);
+        raw(command, &answer.await?)
     }
 
     /// The same out of band: before commands that came earlier.
@@ -184,8 +186,8 @@ impl Session {
         command: &str,
         arguments: Option<Value>,
     ) -> Result<Value, Error> {
-        self.execute(Band::OutOf, command, arguments.as_ref(), None)
-            .await
+        let answer = self.execute(Band::OutOf, command, arguments.as_ref(), None);
+        raw(command, &answer.await?)
     }
 
     /// Connects to every event that the server has.
@@ -210,13 +212,13 @@ impl Session {
         self.event(name, arguments).await
     }
 
-    pub(crate) async fn call<T: Decode>(
+    pub(crate) async fn call<T: Decode + DeserializeOwned>(
         &self,
         command: &str,
         arguments: Option<&(impl Serialize + Sync)>,
     ) -> Result<T, Error> {
         let answer = self.execute(Band::In, command, arguments, None).await?;
-        decode(command, answer)
+        decode(command, &answer)
     }
 
     pub(crate) async fn event<T: EventData>(
@@ -233,7 +235,7 @@ impl Session {
         command: &str,
         arguments: Option<&(impl Serialize + Sync)>,
         accessor: Option<ObjectId>,
-    ) -> Result<Value, Error> {
+    ) -> Result<Said, Error> {
         let request = request(band, command, arguments).map_err(|error| Error::Arguments {
             command: command.to_owned(),
             why: error.to_string(),

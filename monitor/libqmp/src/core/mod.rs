@@ -26,6 +26,7 @@ use crate::options::Options;
 use crate::process::Process;
 use crate::readiness::{Flag, Readiness};
 use crate::routes::{Deliver, Filter, ObjectId, Routes};
+use crate::said::Said;
 use crate::socket::{Outbox, Patience, Socket};
 use crate::{Error, Greeting, Observer};
 
@@ -147,7 +148,7 @@ impl Core {
         command: &str,
         arguments: Option<&impl Serialize>,
         accessor: Option<ObjectId>,
-    ) -> Result<Value, Error> {
+    ) -> Result<Said, Error> {
         let request = request(band, command, arguments).map_err(|error| Error::Arguments {
             command: command.to_owned(),
             why: error.to_string(),

@@ -78,18 +78,17 @@ fn times(what: &'static str, typed: Option<Duration>, raw: Option<Duration>) -> 
 }
 
 /// A line for what is done so often in a second through libqmp, and so often without.
-fn rates(what: &'static str, typed: f64, raw: f64) -> Row {
+fn rates(what: &'static str, typed: f64, raw: f64, of_raw: &str) -> Row {
     Row {
         what,
         faultvisor: Some(format!("{typed:.0}/s")),
-        ratio: Some(format!("{:.2} × raw ({raw:.0}/s)", raw / typed)),
+        ratio: Some(format!("{:.2} × raw ({raw:.0}/s{of_raw})", raw / typed)),
         target: Some(TARGET.to_owned()),
         ..Row::default()
     }
 }
 
-/// One connection and as many calls in flight as threads: typed ones from threads that each wait for their own, beside
-/// raw ones from threads that take turns in sending and reading; and raw ones from a single thread.
+/// As many calls in flight as threads: typed ones that share a connection, beside raw ones that have one each.
 fn of_threads(peer: &Peer, runs: usize, table: &mut Table) -> Measured {
     let each = runs / TURNS / THREADS;
     let session = peer.session()?;
@@ -110,7 +109,7 @@ fn of_threads(peer: &Peer, runs: usize, table: &mut Table) -> Measured {
     let calls = f64::from(u32::try_from(TURNS * THREADS * each)?);
     let rate = |time: Duration| calls / time.as_secs_f64();
     let what = "query-status through libqmp, 8 threads";
-    table.add(rates(what, rate(typed), rate(raw)));
+    table.add(rates(what, rate(typed), rate(raw), " on 8 connections"));
     Ok(())
 }
 
@@ -214,7 +213,7 @@ fn many_events(cpus: &Cpus, table: &mut Table) -> Measured {
     let count = f64::from(u32::try_from(EVENTS)?);
     let what = "events through an object, 5,000 at once";
     let rate = |time: Duration| count / time.as_secs_f64();
-    table.add(rates(what, rate(typed), rate(raw)));
+    table.add(rates(what, rate(typed), rate(raw), ""));
     Ok(())
 }
 
