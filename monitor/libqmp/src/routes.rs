@@ -298,6 +298,8 @@ impl Routes {
     fn wake_for_due(&mut self) {
         if !self.due.is_empty()
             && let Some(waker) = &self.due_waker
+            // Once for all that has come together.
+            && !self.woken.iter().any(|woken| woken.will_wake(waker))
         {
             self.woken.push(waker.clone());
         }

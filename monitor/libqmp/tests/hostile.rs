@@ -12,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libqmp::{Error, Session};
+use rustix::process::Pid;
+use rustix::thread::gettid;
 use serde_json::json;
 use support::{PATIENCE, Scripted, Server, options, scripted};
 
@@ -119,6 +121,21 @@ fn an_event_in_the_negotiation_is_none_of_its_answers() {
     server.join().unwrap();
 }
 
+/// Waits until a thread of this process waits for something itself.
+fn until_asleep(thread: Pid) {
+    let stat = format!("/proc/self/task/{thread}/stat");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        // The state follows the name, which stands in parentheses.
+        if stat.rsplit_once(") ").unwrap().1.starts_with('S') {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it does not wait");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_server_that_hears_no_more_ends_who_only_listens() {
     let (go, gone) = channel::<()>();
@@ -136,13 +153,13 @@ fn a_server_that_hears_no_more_ends_who_only_listens() {
     let events = session.get_stop_event().unwrap();
     let (heard, hears) = channel();
     let listens = thread::spawn(move || {
-        heard.send(events.recv().is_ok()).unwrap();
+        events.recv().unwrap();
+        heard.send(gettid()).unwrap();
         events.recv().unwrap_err()
     });
-    assert!(hears.recv().unwrap());
+    let listener = hears.recv().unwrap();
     is_deaf.recv().unwrap();
-    // Whether it reads by now or not, it has to hear of the end.
-    thread::sleep(Duration::from_millis(100));
+    until_asleep(listener);
     let error = session.query_status().unwrap_err();
     assert!(matches!(error, Error::Closed { .. }), "{error}");
     let error = in_time(move || listens.join().unwrap());
@@ -235,11 +252,15 @@ fn without_a_thread_too_who_waits_gets_what_handlers_have_left() {
     let other = session.get_block_io_error_event().unwrap();
     let handler = events.connect(|_| ()).unwrap();
     let waits = std::sync::Arc::clone(&events);
-    let waits = thread::spawn(move || waits.recv().unwrap().reason.clone());
+    let (begun, begins) = channel();
+    let waits = thread::spawn(move || {
+        begun.send(gettid()).unwrap();
+        waits.recv().unwrap().reason.clone()
+    });
     server.fail("disk0", 1);
-    // It has come, and is nobody's yet; whoever waits is about to read again, or does.
+    // It has come, and is nobody's yet; whoever waits reads again.
     other.recv_timeout(PATIENCE).unwrap();
-    thread::sleep(Duration::from_millis(200));
+    until_asleep(begins.recv().unwrap());
     assert!(events.disconnect(handler));
     assert_eq!(in_time(move || waits.join().unwrap()), "1");
 }

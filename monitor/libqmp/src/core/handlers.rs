@@ -87,18 +87,16 @@ struct Turn<'a>(&'a Core);
 impl<'a> Turn<'a> {
     fn take(core: &'a Core) -> Option<Self> {
         let mut state = core.lock();
-        if state.dispatches.is_some() {
-            return None;
-        }
-        state.dispatches = Some(thread::current().id());
-        Some(Self(core))
+        let is_free = !std::mem::replace(&mut state.dispatches, true);
+        // Made only where it is right: dropping it gives the right back.
+        is_free.then(|| Self(core))
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.dispatches = None;
+        state.dispatches = false;
         // What is left, also by a handler that panicked, is for the next turn; the end is still to be told.
         let is_left = state.routes.due_count() > 0 || state.routes.ended().is_some();
         if is_left && let Some(readiness) = &self.0.readiness {

@@ -14,7 +14,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
-use std::thread::{Thread, ThreadId};
+use std::thread::Thread;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -63,8 +63,8 @@ struct State {
     waiting: Vec<Thread>,
     /// Which of them is to lead next.
     next: Option<Thread>,
-    /// The thread that hands events on to handlers.
-    dispatches: Option<ThreadId>,
+    /// Whether a thread hands events on to handlers.
+    dispatches: bool,
     /// Whether there is a thread for handlers.
     has_thread: bool,
 }
