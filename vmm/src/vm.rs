@@ -14,6 +14,7 @@ use vm_memory::{
 };
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::boot::Entry;
 use crate::cpu::{self, CpuError};
 use crate::inbox::Sender;
 use crate::vcpu::{Buses, Generation, Vcpus};
@@ -141,7 +142,7 @@ impl Vm {
     pub fn new(
         kvm: &Kvm,
         board: &Board,
-        entry: u64,
+        entry: Entry,
         generation: Generation,
         inbox: &Sender,
     ) -> Result<Self, VmError> {

@@ -8,6 +8,8 @@ use kvm_bindings::CpuId;
 use kvm_ioctls::{Kvm, VcpuFd};
 use vm_memory::GuestMemoryMmap;
 
+use crate::boot::Entry;
+
 /// KVM refused part of a vCPU's state.
 #[derive(Debug, thiserror::Error)]
 pub enum CpuError {
@@ -69,7 +71,7 @@ pub fn configure(
     cpu: u8,
     cpus: u8,
     features: &CpuId,
-    entry: u64,
+    entry: Entry,
 ) -> Result<(), CpuError> {
     let tsc_khz = vcpu.get_tsc_khz().ok();
     let cpuid = cpuid::for_cpu(features, cpu, cpus, tsc_khz);
