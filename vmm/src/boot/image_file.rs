@@ -12,26 +12,21 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use faultvisor_devices::sync::lock;
 use vm_memory::bitmap::BitmapSlice;
 use vm_memory::{ReadVolatile, VolatileMemoryError, VolatileSlice};
 
+use crate::parallel::{self, Threads};
+
 /// What a thread reads at a time: a huge page of the host's, so that no two threads touch the same.
 const PIECE: usize = 2 << 20;
-/// More threads than this only wait for memory.
-const MOST_THREADS: usize = 8;
-const STACK: usize = 64 << 10;
 
 /// A regular file that is open for as long as the machine may start again from it.
 #[derive(Debug)]
 pub(super) struct ImageFile {
     file: File,
     position: u64,
-    threads: usize,
+    threads: Threads,
 }
 
 impl ImageFile {
@@ -49,11 +44,10 @@ impl ImageFile {
         if !kind.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        let processors = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             file,
             position: 0,
-            threads: processors.min(MOST_THREADS),
+            threads: Threads::up_to(usize::MAX),
         })
     }
 
@@ -197,34 +191,15 @@ impl ReadVolatile for ImageFile {
             length: buffer.len(),
             offset: self.position,
         };
-        let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
-        let work = || {
-            while let Some(piece) = transfer.piece(next.fetch_add(1, Ordering::Relaxed)) {
-                // SAFETY: the piece is part of `buffer`, which is guest memory and borrowed until all threads
-                // have ended.
-                if let Err(error) = unsafe { self.fill(&piece) } {
-                    lock(&failure).get_or_insert(error);
-                    return;
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..self.threads.min(transfer.pieces()) {
-                let builder = thread::Builder::new().name("load".into()).stack_size(STACK);
-                // Those that there are do the work of one that cannot be started.
-                let _ = builder.spawn_scoped(scope, work);
-            }
-            work();
+        let result = parallel::for_each(self.threads, transfer.pieces(), |index| {
+            let piece = transfer.piece(index);
+            // SAFETY: the piece is part of `buffer`, which is guest memory and borrowed until all threads have ended.
+            piece.map_or(Ok(()), |piece| unsafe { self.fill(&piece) })
         });
         buffer.bitmap().mark_dirty(0, buffer.len());
-        match lock(&failure).take() {
-            Some(error) => Err(VolatileMemoryError::IOError(error)),
-            None => {
-                self.position = self.position.saturating_add(transfer.length as u64);
-                Ok(())
-            }
-        }
+        result.map_err(VolatileMemoryError::IOError)?;
+        self.position = self.position.saturating_add(transfer.length as u64);
+        Ok(())
     }
 }
 
@@ -271,7 +246,6 @@ mod tests {
         let (file, bytes) = image(7 * PIECE + 123);
         let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap();
         let mut image = ImageFile::open(file.path()).unwrap();
-        image.threads = 4;
         image.seek(SeekFrom::Start(77)).unwrap();
         let length = bytes.len() - 77;
         let to = GuestAddress(0x12_3000);

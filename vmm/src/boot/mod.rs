@@ -17,6 +17,7 @@ use vm_memory::{
 
 use crate::cli::Configuration;
 use crate::memory;
+pub use acpi::POWER_BUTTON_INTERRUPT;
 use initrd::{Initrd, InitrdError, Placed};
 pub use kernel::{Entry, Kernel, KernelError};
 
@@ -57,6 +58,7 @@ pub struct Guest {
     command_line: String,
     devices: Vec<DeviceWindow>,
     cpus: u8,
+    acpi: bool,
 }
 
 /// A virtio-mmio device, as the guest is told of it.
@@ -79,9 +81,9 @@ const E820_RESERVED: u32 = 2;
 impl Guest {
     /// Opens the images.
     ///
-    /// The guest learns of its `devices` from the ACPI tables. A kernel that is told not to look at
-    /// them (`acpi=off`) is told on its command line, in the words of Linux's
-    /// `virtio_mmio.device` parameter; both ways at once would announce each device twice.
+    /// The guest learns of its `devices` from the ACPI tables. One that has none (`--no-acpi`), or is told not to look
+    /// at them (`acpi=off`), is told on its command line, in the words of Linux's `virtio_mmio.device` parameter; both
+    /// ways at once would announce each device twice.
     ///
     /// # Errors
     ///
@@ -94,10 +96,10 @@ impl Guest {
             return Err(BootError::TooManyDevices(devices.len()));
         }
         let mut command_line = configuration.append.trim().to_owned();
-        if command_line
+        let looks_away = command_line
             .split_whitespace()
-            .any(|word| word == "acpi=off")
-        {
+            .any(|word| word == "acpi=off");
+        if looks_away || !configuration.acpi {
             for device in &devices {
                 command_line.push_str(&format!(
                     " virtio_mmio.device={}K@{:#x}:{}",
@@ -126,6 +128,7 @@ impl Guest {
             command_line,
             devices,
             cpus: configuration.cpus,
+            acpi: configuration.acpi,
         })
     }
 
@@ -149,15 +152,23 @@ impl Guest {
             self.command_line.as_bytes(),
             GuestAddress(layout::COMMAND_LINE),
         )?;
-        memory.write_slice(
-            &acpi::tables(self.cpus, &self.devices),
-            GuestAddress(layout::ACPI_TABLES),
-        )?;
+        if self.acpi {
+            let tables = acpi::tables(self.cpus, &self.devices);
+            memory.write_slice(&tables, GuestAddress(layout::ACPI_TABLES))?;
+        }
         match kernel.entry {
             Entry::Linux64(_) => self.write_boot_parameters(memory, kernel.header, initrd)?,
-            Entry::Pvh(_) => pvh::write_start_info(memory, &memory_map(memory), initrd)?,
+            Entry::Pvh(_) => {
+                let map = memory_map(memory);
+                pvh::write_start_info(memory, &map, initrd, self.tables())?;
+            }
         }
         Ok(kernel.entry)
+    }
+
+    /// Where the ACPI tables are.
+    fn tables(&self) -> Option<u64> {
+        self.acpi.then_some(layout::ACPI_TABLES)
     }
 
     /// Writes what Linux's own protocol calls the "zero page".
@@ -169,7 +180,7 @@ impl Guest {
     ) -> Result<(), BootError> {
         let mut parameters = boot_params {
             hdr: header.unwrap_or_default(),
-            acpi_rsdp_addr: layout::ACPI_TABLES,
+            acpi_rsdp_addr: self.tables().unwrap_or_default(),
             ..boot_params::default()
         };
         let header = &mut parameters.hdr;

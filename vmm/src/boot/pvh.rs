@@ -11,17 +11,18 @@ use super::{MapEntry, layout};
 /// The version that has the memory map.
 const VERSION: u32 = 1;
 
-/// Writes the start information, which points to the command line and the ACPI tables where they are.
+/// Writes the start information, which points to the command line and the ACPI `tables` where they are.
 pub(super) fn write_start_info(
     memory: &GuestMemoryMmap,
     map: &[MapEntry],
     initrd: Option<Placed>,
+    tables: Option<u64>,
 ) -> Result<(), GuestMemoryError> {
     let mut information = hvm_start_info {
         magic: XEN_HVM_START_MAGIC_VALUE,
         version: VERSION,
         cmdline_paddr: layout::COMMAND_LINE,
-        rsdp_paddr: layout::ACPI_TABLES,
+        rsdp_paddr: tables.unwrap_or_default(),
         memmap_paddr: layout::MEMORY_MAP,
         memmap_entries: u32::try_from(map.len()).unwrap_or_default(),
         ..hvm_start_info::default()
@@ -64,7 +65,7 @@ mod tests {
             start: 0x700_0000,
             size: 77,
         };
-        write_start_info(&memory, &map, Some(initrd)).unwrap();
+        write_start_info(&memory, &map, Some(initrd), Some(0xe_0000)).unwrap();
         let word = |address| memory.read_obj::<u32>(GuestAddress(address)).unwrap();
         let long = |address| memory.read_obj::<u64>(GuestAddress(address)).unwrap();
         let base = layout::START_INFO;
@@ -73,7 +74,7 @@ mod tests {
         let module = long(base + 16);
         assert_eq!((long(module), long(module + 8)), (0x700_0000, 77));
         assert_eq!(long(base + 24), layout::COMMAND_LINE);
-        assert_eq!(long(base + 32), layout::ACPI_TABLES);
+        assert_eq!(long(base + 32), 0xe_0000);
         let (entries, count) = (long(base + 40), word(base + 48));
         assert_eq!(count, 2);
         let second = entries + 24;
@@ -82,10 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn without_an_initrd_there_is_no_module() {
+    fn without_initrd_and_tables_there_is_no_word_of_them() {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        write_start_info(&memory, &[], None).unwrap();
+        write_start_info(&memory, &[], None, None).unwrap();
         let word = |address| memory.read_obj::<u32>(GuestAddress(address)).unwrap();
         assert_eq!(word(layout::START_INFO + 12), 0);
+        assert_eq!(word(layout::START_INFO + 32), 0);
     }
 }
