@@ -17,6 +17,7 @@ mod life_cycle;
 mod linux;
 mod place;
 mod read_error;
+mod resident;
 mod space;
 mod write_error;
 mod wrong_use;
