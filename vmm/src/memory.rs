@@ -262,7 +262,10 @@ mod tests {
         let always = backing(Pages::Transparent, Presence::Always);
         for (backing, reason) in [
             (on_touch(), "Cannot allocate memory"),
-            (always, "all of it is to be there (--mem-prealloc), and the host has "),
+            (
+                always,
+                "all of it is to be there (--mem-prealloc), and the host has ",
+            ),
         ] {
             let error = allocate(1 << 46, &backing).unwrap_err().to_string();
             let start = format!("cannot allocate {} bytes of guest memory: ", 1u64 << 46);

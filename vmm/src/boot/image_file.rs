@@ -235,7 +235,7 @@ mod tests {
     }
 
     fn image(length: usize) -> (tempfile::NamedTempFile, Vec<u8>) {
-        let bytes: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&bytes).unwrap();
         (file, bytes)
@@ -264,8 +264,7 @@ mod tests {
         let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap();
         let mut image = ImageFile::open(file.path()).unwrap();
         file.as_file().set_len(PIECE as u64).unwrap();
-        let result =
-            memory.read_exact_volatile_from(GuestAddress(0), &mut image, bytes.len());
+        let result = memory.read_exact_volatile_from(GuestAddress(0), &mut image, bytes.len());
         assert!(result.is_err());
     }
 

@@ -119,14 +119,18 @@ mod tests {
         assert_eq!(place(0x1000, &(0xf000..0x1_0000)), Some(0xf000));
         assert_eq!(place(0x1001, &(0xf000..0x1_0000)), None);
         assert_eq!(place(u64::MAX, &(0..0x1_0000)), None);
-        assert_eq!(place(1, &(0x2000..0x1000)), None);
+        let (start, end) = (0x2000, 0x1000);
+        assert_eq!(place(1, &(start..end)), None);
     }
 
     #[test]
     fn an_empty_initrd_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Initrd::open(file.path()).unwrap_err().to_string();
-        assert_eq!(error, format!("initrd '{}' is empty", file.path().display()));
+        assert_eq!(
+            error,
+            format!("initrd '{}' is empty", file.path().display())
+        );
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub enum CpuError {
         index: u32,
     },
     /// More memory than the vCPUs' addresses reach.
-    #[error("-m: memory up to guest address {end:#x} is out of reach: this KVM's vCPUs have {bits} bits of address")]
+    #[error(
+        "-m: memory up to guest address {end:#x} is out of reach: this KVM's vCPUs have {bits} bits of address"
+    )]
     OutOfReach {
         /// One past the last address.
         end: u64,

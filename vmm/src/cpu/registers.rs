@@ -67,10 +67,7 @@ pub(super) fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
     }
     memory.write_obj(0u64, GuestAddress(layout::IDT))?;
     let pointers = layout::PAGE_DIRECTORY_POINTERS;
-    memory.write_obj(
-        pointers | PRESENT_WRITABLE,
-        GuestAddress(layout::PAGE_MAP),
-    )?;
+    memory.write_obj(pointers | PRESENT_WRITABLE, GuestAddress(layout::PAGE_MAP))?;
     for index in 0..GIGABYTES {
         let directory = layout::PAGE_DIRECTORIES + index * PAGE;
         memory.write_obj(

@@ -50,8 +50,13 @@ pub(super) fn populate(memory: &GuestMemoryMmap, threads: Threads) -> io::Result
     parallel::for_each(threads, pieces.len(), |index| {
         let piece = pieces[index];
         // SAFETY: the piece is a part of `memory`, which is borrowed; populating it changes no byte.
-        let result =
-            unsafe { madvise(piece.start().cast(), piece.length, Advice::LinuxPopulateWrite) };
+        let result = unsafe {
+            madvise(
+                piece.start().cast(),
+                piece.length,
+                Advice::LinuxPopulateWrite,
+            )
+        };
         match result {
             Ok(()) => Ok(()),
             // Linux before 5.14.
@@ -118,7 +123,10 @@ mod tests {
     use super::*;
 
     fn memory() -> GuestMemoryMmap {
-        let ranges = [(GuestAddress(0), PIECE + PAGE), (GuestAddress(1 << 32), PAGE)];
+        let ranges = [
+            (GuestAddress(0), PIECE + PAGE),
+            (GuestAddress(1 << 32), PAGE),
+        ];
         GuestMemoryMmap::from_ranges(&ranges).unwrap()
     }
 

@@ -95,7 +95,10 @@ fn a_guest_lives_on_huge_pages_of_the_hosts_pool(context: &Context) -> Result<()
     second.arg("--kernel").arg(context.guest().vmlinux());
     second.args(["-m", "256M", "--mem-hugepages", "--serial", "null"]);
     let text = wrong_use::refused(&mut second)?;
-    check!(text.contains("it takes 128 huge pages, and the host has "), "it says: {text}");
+    check!(
+        text.contains("it takes 128 huge pages, and the host has "),
+        "it says: {text}"
+    );
     guest.power_off()?;
     guest.expect_exit(0)?;
     drop(pool);

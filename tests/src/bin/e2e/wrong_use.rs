@@ -179,10 +179,7 @@ fn a_kernel_that_is_no_kernel_is_refused(context: &Context) -> Result<(), Failur
     let mut command = context.command();
     check_refused(
         command.arg("--kernel").arg(&path),
-        &format!(
-            "kernel '{}' is a script",
-            path.display()
-        ),
+        &format!("kernel '{}' is a script", path.display()),
     )?;
     // What people have beside the kernel, given to the wrong option.
     let initramfs = context.guest().initramfs();

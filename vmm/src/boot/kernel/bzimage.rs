@@ -65,8 +65,10 @@ impl BzImage {
         };
         let setup = (sectors + 1) * SECTOR;
         // The last paragraph need not be full.
-        let code = (u64::from(u32_at(head, PROTECTED_SIZE)) * PARAGRAPH).saturating_sub(PARAGRAPH - 1);
-        let payload = u64::from(u32_at(head, PAYLOAD_OFFSET)) + u64::from(u32_at(head, PAYLOAD_LENGTH));
+        let code =
+            (u64::from(u32_at(head, PROTECTED_SIZE)) * PARAGRAPH).saturating_sub(PARAGRAPH - 1);
+        let payload =
+            u64::from(u32_at(head, PAYLOAD_OFFSET)) + u64::from(u32_at(head, PAYLOAD_LENGTH));
         let expected = setup + code.max(payload).max(ENTRY_64 + 1);
         if size < expected {
             return Err(cut_short(expected));
@@ -80,7 +82,9 @@ impl BzImage {
                 end: unpacked.max(in_place),
                 initrd_max: u32_at(head, INITRD_MAX).into(),
             }),
-            _ => Err(Refusal::Damaged("it wants to lie past the end of all addresses")),
+            _ => Err(Refusal::Damaged(
+                "it wants to lie past the end of all addresses",
+            )),
         }
     }
 }

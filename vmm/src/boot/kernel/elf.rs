@@ -59,7 +59,9 @@ impl Elf {
         })?;
         let kind = identify(header)?;
         if u16_at(header, PROGRAM_HEADER_SIZE) != PROGRAM_HEADER {
-            return Err(Refusal::Damaged("its program headers have a size of their own"));
+            return Err(Refusal::Damaged(
+                "its program headers have a size of their own",
+            ));
         }
         let count = u16_at(header, PROGRAM_HEADER_COUNT);
         if count > MOST_PROGRAM_HEADERS {
@@ -105,7 +107,9 @@ impl Elf {
         if self.segments.iter().any(is_inside) {
             Ok(())
         } else {
-            Err(Refusal::Damaged("its entry point is in none of its segments"))
+            Err(Refusal::Damaged(
+                "its entry point is in none of its segments",
+            ))
         }
     }
 }

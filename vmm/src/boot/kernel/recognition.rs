@@ -31,13 +31,25 @@ const MAGIC_NUMBERS: [(usize, &[u8], Refusal); 33] = [
     (0x400, b"\x10\x20\xf5\xf2", Refusal::Disk("F2FS")),
     (0x8001, b"CD001", Refusal::Disk("ISO 9660")),
     (512, b"EFI PART", Refusal::Disk("GPT")),
-    (0, b"!<arch>\ndebian-binary", Refusal::Container("a Debian package")),
+    (
+        0,
+        b"!<arch>\ndebian-binary",
+        Refusal::Container("a Debian package"),
+    ),
     (0, b"!<arch>\n", Refusal::ObjectFile),
     (0, b"\xed\xab\xee\xdb", Refusal::Container("an RPM package")),
     (0, b"PK\x03\x04", Refusal::Container("a zip archive")),
     (257, b"ustar", Refusal::Container("a tar archive")),
-    (0, b"\x27\x05\x19\x56", Refusal::Container("an image for U-Boot")),
-    (0, b"\xd0\x0d\xfe\xed", Refusal::Container("an image for U-Boot")),
+    (
+        0,
+        b"\x27\x05\x19\x56",
+        Refusal::Container("an image for U-Boot"),
+    ),
+    (
+        0,
+        b"\xd0\x0d\xfe\xed",
+        Refusal::Container("an image for U-Boot"),
+    ),
     (510, b"\x55\xaa", Refusal::Disk("MBR")),
     (0, b"#!", Refusal::Script),
 ];

@@ -87,7 +87,10 @@ fn an_elf_file_starts_where_its_header_says() {
     let memory = memory();
     let loaded = load(&file(&elf_image(4096)), &memory).unwrap();
     assert_eq!(loaded.entry, Entry::Linux64(16 * MIB));
-    assert_eq!((loaded.end, loaded.initrd_limit), (16 * MIB + 4096, 32 * MIB));
+    assert_eq!(
+        (loaded.end, loaded.initrd_limit),
+        (16 * MIB + 4096, 32 * MIB)
+    );
     let code: u64 = memory.read_obj(GuestAddress(16 * MIB + 8)).unwrap();
     assert_eq!(code, 0x9090_9090_9090_9090);
 }
@@ -130,20 +133,47 @@ fn what_is_no_kernel_is_called_by_its_name() {
     put(&mut arm64, 0x38, b"ARMd");
     for (bytes, expected) in [
         (&b""[..], "is empty"),
-        (b"\x1f\x8b\x08", "is compressed by gzip: unpack it first, by 'gzip -dc'"),
-        (b"\xfd7zXZ\0", "is compressed by xz: unpack it first, by 'xz -dc'"),
-        (b"\x28\xb5\x2f\xfd", "is compressed by zstd: unpack it first, by 'zstd -dc'"),
-        (b"\x04\x22\x4d\x18", "is compressed by LZ4: unpack it first, by 'lz4 -dc'"),
-        (b"\x02\x21\x4c\x18", "is compressed by LZ4: unpack it first, by 'lz4 -dc'"),
-        (b"BZh9", "is compressed by bzip2: unpack it first, by 'bzip2 -dc'"),
-        (b"\x5d\0\0\x80", "is compressed by LZMA: unpack it first, by 'xz -dc --format=lzma'"),
+        (
+            b"\x1f\x8b\x08",
+            "is compressed by gzip: unpack it first, by 'gzip -dc'",
+        ),
+        (
+            b"\xfd7zXZ\0",
+            "is compressed by xz: unpack it first, by 'xz -dc'",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "is compressed by zstd: unpack it first, by 'zstd -dc'",
+        ),
+        (
+            b"\x04\x22\x4d\x18",
+            "is compressed by LZ4: unpack it first, by 'lz4 -dc'",
+        ),
+        (
+            b"\x02\x21\x4c\x18",
+            "is compressed by LZ4: unpack it first, by 'lz4 -dc'",
+        ),
+        (
+            b"BZh9",
+            "is compressed by bzip2: unpack it first, by 'bzip2 -dc'",
+        ),
+        (
+            b"\x5d\0\0\x80",
+            "is compressed by LZMA: unpack it first, by 'xz -dc --format=lzma'",
+        ),
         (&arm64, "is for arm64, not for x86-64"),
-        (b"MZ\0\0zimg", "is a kernel that only EFI unpacks: boot the image that it was made from"),
+        (
+            b"MZ\0\0zimg",
+            "is a kernel that only EFI unpacks: boot the image that it was made from",
+        ),
         (b"070701000", "is an initramfs: give it with --initrd"),
         (b"QFI\xfb", "is a disk (qcow2): give it with --drive"),
         (&ext4, "is a disk (ext4): give it with --drive"),
         (&mbr, "is a disk (MBR): give it with --drive"),
-        (b"!<arch>\ndebian-binary", "is a Debian package: boot the kernel that is in it"),
+        (
+            b"!<arch>\ndebian-binary",
+            "is a Debian package: boot the kernel that is in it",
+        ),
         (b"#!/bin/sh\n", "is a script"),
         (b"a kernel\n", "is a text file"),
         (&[0; 4096], "is neither a bzImage nor an x86-64 ELF vmlinux"),
@@ -160,8 +190,14 @@ fn an_elf_file_that_is_no_kernel_is_called_by_its_name() {
         put(&mut image, at, bytes);
         refusal(&image)
     };
-    assert_eq!(changed(4, &[1]), "is a 32-bit ELF file, and only 64-bit ones are booted");
-    assert_eq!(changed(5, &[2]), "is for a big-endian machine, not for x86-64");
+    assert_eq!(
+        changed(4, &[1]),
+        "is a 32-bit ELF file, and only 64-bit ones are booted"
+    );
+    assert_eq!(
+        changed(5, &[2]),
+        "is for a big-endian machine, not for x86-64"
+    );
     assert_eq!(changed(18, &[183]), "is for arm64, not for x86-64");
     assert_eq!(changed(18, &[99]), "is for another machine, not for x86-64");
     assert_eq!(
@@ -181,11 +217,15 @@ fn an_elf_file_with_wrong_headers_is_refused() {
         put(&mut image, at, bytes);
         refusal(&image)
     };
-    let cut = |expected| format!("is cut short: it has 512 bytes, and its header speaks of {expected}");
+    let cut =
+        |expected| format!("is cut short: it has 512 bytes, and its header speaks of {expected}");
     assert_eq!(changed(96, &4096u64.to_le_bytes()), cut(0x1100u64));
     assert_eq!(changed(72, &u64::MAX.to_le_bytes()), cut(u64::MAX));
     assert_eq!(changed(32, &401u64.to_le_bytes()), cut(401 + 2 * 56));
-    assert_eq!(changed(88, &(MIB - 1).to_le_bytes()), "is linked to lie below 1 MiB");
+    assert_eq!(
+        changed(88, &(MIB - 1).to_le_bytes()),
+        "is linked to lie below 1 MiB"
+    );
     assert_eq!(
         changed(88, &(3u64 << 30).to_le_bytes()),
         "is linked to end at 0xc0001000, above all memory that there can be below 4 GiB"
@@ -223,8 +263,14 @@ fn a_bzimage_that_cannot_start_says_why() {
         put(&mut image, at, bytes);
         refusal(&image)
     };
-    assert_eq!(changed(0x236, &[0]), "has no 64-bit entry point: it is a 32-bit kernel");
-    assert_eq!(changed(0x211, &[0]), "is a zImage, and only a bzImage lies above 1 MiB");
+    assert_eq!(
+        changed(0x236, &[0]),
+        "has no 64-bit entry point: it is a 32-bit kernel"
+    );
+    assert_eq!(
+        changed(0x211, &[0]),
+        "is a zImage, and only a bzImage lies above 1 MiB"
+    );
     assert_eq!(
         changed(0x206, &0x020au16.to_le_bytes()),
         "speaks boot protocol 2.10, and only 2.12 and later (Linux 3.8) start in 64-bit mode"
@@ -255,7 +301,10 @@ fn a_kernel_that_does_not_fit_says_what_it_needs() {
         image
     }] {
         let error = refusal(&image);
-        assert!(error.starts_with("32 MiB of memory are too small for kernel"), "{error}");
+        assert!(
+            error.starts_with("32 MiB of memory are too small for kernel"),
+            "{error}"
+        );
         assert!(error.ends_with("which needs 116 MiB"), "{error}");
     }
 }
@@ -266,7 +315,10 @@ fn what_cannot_be_read_says_why() {
     let text = "cannot read kernel '/nonexistent/kernel': No such file or directory";
     assert_eq!(error.to_string(), text);
     let error = Kernel::open(Path::new("/tmp")).unwrap_err();
-    assert_eq!(error.to_string(), "cannot read kernel '/tmp': Is a directory");
+    assert_eq!(
+        error.to_string(),
+        "cannot read kernel '/tmp': Is a directory"
+    );
     let error = Kernel::open(Path::new("/dev/null")).unwrap_err();
     let text = "cannot read kernel '/dev/null': it is not a regular file";
     assert_eq!(error.to_string(), text);
@@ -290,7 +342,9 @@ fn a_file_that_changes_between_two_starts_is_looked_at_again() {
 fn check(bytes: &[u8], length: u64) -> Result<(), TestCaseError> {
     let file = file(bytes);
     // A hole: what is read of it is bounded, however long it is.
-    file.as_file().set_len(length.max(bytes.len() as u64)).unwrap();
+    file.as_file()
+        .set_len(length.max(bytes.len() as u64))
+        .unwrap();
     let memory = memory();
     match load(&file, &memory) {
         Ok(loaded) => {
@@ -305,7 +359,7 @@ fn check(bytes: &[u8], length: u64) -> Result<(), TestCaseError> {
         }
     }
     // Tables and parameters come here; no kernel does.
-    let mut low = vec![0; MIB as usize];
+    let mut low = vec![0; 1 << 20];
     memory.read_slice(&mut low, GuestAddress(0)).unwrap();
     prop_assert!(low.iter().all(|byte| *byte == 0));
     Ok(())

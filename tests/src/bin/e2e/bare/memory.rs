@@ -31,12 +31,17 @@ fn memory_that_the_guest_does_not_touch_costs_nothing(context: &Context) -> Resu
     client.wait_for_event("RESET")?;
     machine.report("choose")?;
     let resident = resident::of_process(&machine.machine)?;
-    check!(resident < LITTLE, "{resident} bytes are resident after a reset");
+    check!(
+        resident < LITTLE,
+        "{resident} bytes are resident after a reset"
+    );
     machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
-fn memory_that_is_to_be_there_is_there_also_after_a_reset(context: &Context) -> Result<(), Failure> {
+fn memory_that_is_to_be_there_is_there_also_after_a_reset(
+    context: &Context,
+) -> Result<(), Failure> {
     const MEMORY: u64 = 192 << 20;
     let options = ["-m", "192M", "-mem-prealloc", "--smp", "2"];
     let mut machine = Plan::new(context, "choose")?.options(&options).start()?;
@@ -57,7 +62,9 @@ fn memory_that_is_to_be_there_is_there_also_after_a_reset(context: &Context) -> 
 
 /// Starts the program with options that it refuses, and returns its one line.
 fn refused(context: &Context, options: &[&str]) -> Result<String, Failure> {
-    let mut command = Plan::new(context, "choose")?.options(options).into_command();
+    let mut command = Plan::new(context, "choose")?
+        .options(options)
+        .into_command();
     let text = wrong_use::refused(&mut command)?;
     check!(text.lines().count() == 1, "it says: {text}");
     Ok(text)
@@ -69,7 +76,9 @@ fn memory_that_the_host_does_not_have_is_refused(context: &Context) -> Result<()
     let kib = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        number.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+        number
+            .and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or(0)
     };
     let gib = (kib("MemTotal:") + kib("SwapTotal:")).div_ceil(4 << 20) * 5 + 1;
     let size = format!("{gib}G");

@@ -160,7 +160,8 @@ fn contenders(
     let text = |path: &Path| path.display().to_string();
     let (kernel, initramfs) = (text(&guest.vmlinux()), text(&guest.initramfs()));
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-    let build = |name: &str, program: &Path| build_of_faultvisor(name, program, guest, options.memory);
+    let build =
+        |name: &str, program: &Path| build_of_faultvisor(name, program, guest, options.memory);
     let faultvisor = build("faultvisor", faultvisor);
     let mut qemu: Vec<String> = words(&[
         &text(qemu),
@@ -198,7 +199,10 @@ fn contenders(
     let all = [(Vmm::Faultvisor, faultvisor), (Vmm::Microvm, microvm)];
     let wanted = all.into_iter().filter(|(vmm, _)| wanted(*vmm));
     let beside = beside.iter().map(|other| build(&other.name, &other.path));
-    wanted.map(|(_, contender)| contender).chain(beside).collect()
+    wanted
+        .map(|(_, contender)| contender)
+        .chain(beside)
+        .collect()
 }
 
 fn arguments(options: &Options, contenders: &str) -> [String; 7] {
