@@ -10,6 +10,7 @@ pub mod bare;
 pub mod boot_time;
 pub mod client;
 pub mod cpu_time;
+pub mod debian;
 pub mod guest;
 pub mod guest_fio;
 pub mod guest_shell;

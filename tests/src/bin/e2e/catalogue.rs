@@ -3,7 +3,7 @@
 use faultvisor_tests::suite::Test;
 
 use crate::{
-    bare, block, boot, console, disk, examples, faults, features, life_cycle, place, read_error,
+    bare, block, boot, console, debian, disk, examples, faults, features, life_cycle, place, read_error,
     write_error, wrong_use,
 };
 
@@ -64,4 +64,5 @@ pub const TESTS: &[&[Test]] = &[
     block::fio::TESTS,
     block::file_systems::TESTS,
     faults::crash::TESTS,
+    debian::TESTS,
 ];
