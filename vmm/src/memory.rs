@@ -81,6 +81,11 @@ fn map(length: usize) -> io::Result<MmapRegion> {
         .map_err(io::Error::other)
 }
 
+/// How much guest memory there is, in bytes.
+pub fn size(memory: &GuestMemoryMmap) -> u64 {
+    memory.iter().map(GuestMemoryRegion::len).sum()
+}
+
 /// Gives every page back to the host, so that the guest starts again on zeros.
 ///
 /// Nothing but the host and devices that are at rest may be using the memory: no vCPU runs.

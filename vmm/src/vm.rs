@@ -7,7 +7,9 @@ use std::io;
 use std::sync::Arc;
 
 use faultvisor_devices::virtio::mmio;
-use kvm_bindings::{CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
+use kvm_bindings::{
+    CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use vm_memory::{
     Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress,
@@ -128,8 +130,10 @@ pub struct Board {
 #[derive(Debug)]
 pub struct Vm {
     vcpus: Vcpus,
-    /// Held open for its interrupts and kicks.
-    _fd: VmFd,
+    /// Held open for its interrupts and kicks, too.
+    fd: VmFd,
+    /// The guest's clock (kvmclock), while it is stopped.
+    clock: Option<kvm_clock_data>,
 }
 
 impl Vm {
@@ -175,8 +179,35 @@ impl Vm {
             cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
             vcpus.push(vcpu);
         }
-        let vcpus = Vcpus::start(vcpus, &board.buses, generation, inbox).map_err(VmError::Start)?;
-        Ok(Self { vcpus, _fd: fd })
+        let vcpus = Vcpus::start(vcpus, (&board.buses, &board.memory), generation, inbox)
+            .map_err(VmError::Start)?;
+        let clock = None;
+        Ok(Self { vcpus, fd, clock })
+    }
+
+    /// Stops the vCPUs, and the guest's clock with them.
+    pub fn pause(&mut self) {
+        self.vcpus.pause();
+        match self.fd.get_clock() {
+            Ok(clock) => self.clock = Some(clock),
+            Err(error) => tracing::debug!(%error, "the guest's clock goes on"),
+        }
+    }
+
+    /// Lets the vCPUs run, and the guest's clock go on from where it was stopped, as in QEMU: a guest does not notice
+    /// that it was stopped, for a day or for a millisecond.
+    pub fn resume(&mut self) {
+        if let Some(clock) = self.clock.take() {
+            // Without flags: those that KVM gave say how exact the clock is, and are none that it takes.
+            let stopped = kvm_clock_data {
+                clock: clock.clock,
+                ..Default::default()
+            };
+            if let Err(error) = self.fd.set_clock(&stopped) {
+                tracing::debug!(%error, "the guest's clock has gone on");
+            }
+        }
+        self.vcpus.resume();
     }
 
     /// Its vCPUs.

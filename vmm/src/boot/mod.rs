@@ -16,6 +16,7 @@ use vm_memory::{
 
 use crate::cli::Configuration;
 use crate::memory;
+pub use acpi::POWER_BUTTON_INTERRUPT;
 pub use kernel::{Kernel, KernelError};
 
 /// Why a guest cannot be put into memory.
@@ -73,6 +74,7 @@ pub struct Guest {
     command_line: String,
     devices: Vec<DeviceWindow>,
     cpus: u8,
+    acpi: bool,
 }
 
 /// A virtio-mmio device, as the guest is told of it.
@@ -99,9 +101,9 @@ const E820_RESERVED: u32 = 2;
 impl Guest {
     /// Opens the images.
     ///
-    /// The guest learns of its `devices` from the ACPI tables. A kernel that is told not to look at
-    /// them (`acpi=off`) is told on its command line, in the words of Linux's
-    /// `virtio_mmio.device` parameter; both ways at once would announce each device twice.
+    /// The guest learns of its `devices` from the ACPI tables. One that has none (`--no-acpi`), or is told not to look
+    /// at them (`acpi=off`), is told on its command line, in the words of Linux's `virtio_mmio.device` parameter; both
+    /// ways at once would announce each device twice.
     ///
     /// # Errors
     ///
@@ -114,10 +116,10 @@ impl Guest {
             return Err(BootError::TooManyDevices(devices.len()));
         }
         let mut command_line = configuration.append.trim().to_owned();
-        if command_line
+        let looks_away = command_line
             .split_whitespace()
-            .any(|word| word == "acpi=off")
-        {
+            .any(|word| word == "acpi=off");
+        if looks_away || !configuration.acpi {
             for device in &devices {
                 command_line.push_str(&format!(
                     " virtio_mmio.device={}K@{:#x}:{}",
@@ -156,6 +158,7 @@ impl Guest {
             command_line,
             devices,
             cpus: configuration.cpus,
+            acpi: configuration.acpi,
         })
     }
 
@@ -172,7 +175,7 @@ impl Guest {
         let kernel = self.kernel.load(memory, low_end)?;
         let mut parameters = boot_params {
             hdr: kernel.header.unwrap_or_default(),
-            acpi_rsdp_addr: layout::ACPI_TABLES,
+            acpi_rsdp_addr: if self.acpi { layout::ACPI_TABLES } else { 0 },
             ..boot_params::default()
         };
         let header = &mut parameters.hdr;
@@ -190,10 +193,10 @@ impl Guest {
             self.command_line.as_bytes(),
             GuestAddress(layout::COMMAND_LINE),
         )?;
-        memory.write_slice(
-            &acpi::tables(self.cpus, &self.devices),
-            GuestAddress(layout::ACPI_TABLES),
-        )?;
+        if self.acpi {
+            let tables = acpi::tables(self.cpus, &self.devices);
+            memory.write_slice(&tables, GuestAddress(layout::ACPI_TABLES))?;
+        }
         memory.write_obj(parameters, GuestAddress(layout::BOOT_PARAMETERS))?;
         Ok(kernel.entry)
     }

@@ -3,10 +3,13 @@
 mod cpuid;
 mod msr;
 mod registers;
+mod state;
 
 use kvm_bindings::CpuId;
 use kvm_ioctls::{Kvm, VcpuFd};
 use vm_memory::GuestMemoryMmap;
+
+pub use state::describe;
 
 /// KVM refused part of a vCPU's state.
 #[derive(Debug, thiserror::Error)]

@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::bus::{Bus, RangeError};
 use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_devices::legacy::{
-    COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, KeyboardController, PowerControl, Serial,
+    COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, GuestPanic, KeyboardController, PowerControl,
+    Pvpanic, Serial,
 };
 use faultvisor_devices::virtio::mmio;
 use faultvisor_schema::RunState;
@@ -23,11 +24,11 @@ use super::limits;
 use super::reset::StartError;
 use super::view::View;
 use super::{LifeCycle, Machine};
-use crate::boot::{BootError, Guest};
+use crate::boot::{BootError, Guest, POWER_BUTTON_INTERRUPT};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
 use crate::faults::{self, FaultLog, FaultsError, LogError};
-use crate::inbox::{Inbox, Sender};
+use crate::inbox::{Inbox, Notice, Sender};
 use crate::memory::{self, MemoryError};
 use crate::vcpu::{self, Buses, Generation};
 use crate::vm::{self, Board, Line, VmError};
@@ -130,10 +131,12 @@ impl Machine {
         )?;
         pio.insert(Cmos::BASE, Cmos::PORTS, Arc::new(Cmos::new()))?;
         pio.insert(
-            PowerControl::EVENT_BLOCK.into(),
+            PowerControl::SLEEP_CONTROL.into(),
             PowerControl::PORTS,
             Arc::new(power),
         )?;
+        let pvpanic = Pvpanic::new(panic_listener(sender.try_clone()?));
+        pio.insert(Pvpanic::PORT.into(), Pvpanic::PORTS, Arc::new(pvpanic))?;
 
         let fault_log = match &configuration.fault_log {
             Some(path) => Some(Arc::new(FaultLog::create(path)?)),
@@ -146,6 +149,15 @@ impl Machine {
             event: serial_line,
             interrupt: COM1_INTERRUPT,
         }];
+        let mut power_button = None;
+        if configuration.acpi {
+            let event = event()?;
+            power_button = Some(event.try_clone()?);
+            lines.push(Line {
+                event,
+                interrupt: POWER_BUTTON_INTERRUPT,
+            });
+        }
         for (index, drive) in (0..).zip(&configuration.drives) {
             let surroundings = Surroundings {
                 memory: &memory,
@@ -182,8 +194,7 @@ impl Machine {
             view: view.clone(),
             life_cycle: LifeCycle {
                 start_stopped: configuration.start_stopped,
-                no_reboot: configuration.no_reboot,
-                no_shutdown: configuration.no_shutdown,
+                actions: configuration.actions,
                 has_monitor: !configuration.qmp.is_empty(),
             },
             kvm,
@@ -206,6 +217,7 @@ impl Machine {
             sender,
             reset_line,
             power_off,
+            power_button,
             host_signal,
             ending: Rc::new(Cell::new(None)),
         };
@@ -214,4 +226,15 @@ impl Machine {
         let connections = Connections { serial, room, view };
         Ok((machine, connections))
     }
+}
+
+/// Tells the main thread of a guest's panic, and holds the vCPU that it came from until it is known what becomes of the
+/// machine: what a guest does after its panic, a reset for one, must not be done by one that is to stop.
+fn panic_listener(inbox: Sender) -> Box<dyn Fn(GuestPanic) + Send + Sync> {
+    Box::new(move |panic| {
+        let (hold, released) = mpsc::channel();
+        inbox.send(Notice::GuestPanic(panic, hold));
+        // Ends when the notice is gone, whatever became of it.
+        let _ = released.recv();
+    })
 }

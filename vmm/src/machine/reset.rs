@@ -1,7 +1,7 @@
 //! Reset: the vCPUs end, then the disks come to rest, and a new virtual machine starts on the same
 //! memory and devices. In this order: a vCPU that still runs could set a disk up again.
 
-use faultvisor_schema::{Event, Reset, RunState, ShutdownCause};
+use faultvisor_schema::{Event, RebootAction, Reset, RunState, ShutdownCause};
 
 use super::Machine;
 use crate::boot::BootError;
@@ -34,7 +34,7 @@ impl Machine {
         if self.resetting.is_some() {
             return;
         }
-        if self.life_cycle.no_reboot {
+        if self.life_cycle.actions.reboot == RebootAction::Shutdown {
             return self.shut_down(reason, guest);
         }
         let vcpus = self.vm.as_ref().map_or(0, |vm| {
