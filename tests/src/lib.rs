@@ -15,6 +15,7 @@ pub mod guest;
 pub mod guest_fio;
 pub mod guest_shell;
 pub mod host;
+pub mod idle_cost;
 pub mod initramfs;
 pub mod kernel;
 pub mod lab;

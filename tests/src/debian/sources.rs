@@ -24,7 +24,10 @@ pub(super) fn list(keyring: &Path) -> Result<String, ToolError> {
     let targets = tool::output(indextargets.arg("Created-By: Packages"))?;
     let sources = of_targets(&String::from_utf8_lossy(&targets));
     let line = |(mirror, suite): &(String, String)| {
-        format!("deb [signed-by={}] {mirror} {suite} main\n", keyring.display())
+        format!(
+            "deb [signed-by={}] {mirror} {suite} main\n",
+            keyring.display()
+        )
     };
     Ok(sources.iter().map(line).collect())
 }
@@ -111,7 +114,10 @@ mod tests {
             source(DEFAULT_MIRROR, "bookworm"),
             source(DEFAULT_MIRROR, "bookworm-backports"),
         ];
-        assert_eq!(of_targets("Ubuntu http://u.example/ noble main\n"), expected);
+        assert_eq!(
+            of_targets("Ubuntu http://u.example/ noble main\n"),
+            expected
+        );
         assert_eq!(of_targets(""), expected);
     }
 

@@ -14,11 +14,7 @@ pub struct ScratchDisk(tempfile::TempPath);
 
 impl ScratchDisk {
     /// Makes one, with copies of the files in a directory if there is one.
-    pub fn new(
-        images: &Images,
-        mebibytes: u64,
-        contents: Option<&Path>,
-    ) -> Result<Self, LabError> {
+    pub fn new(images: &Images, mebibytes: u64, contents: Option<&Path>) -> Result<Self, LabError> {
         let path = tempfile::Builder::new()
             .prefix("scratch-")
             .suffix(".img")

@@ -3,8 +3,8 @@
 use faultvisor_tests::suite::Test;
 
 use crate::{
-    bare, block, boot, console, debian, disk, examples, faults, features, life_cycle, place, read_error,
-    write_error, wrong_use,
+    bare, block, boot, console, debian, disk, examples, faults, features, life_cycle, place,
+    read_error, write_error, wrong_use,
 };
 
 /// The tests, in the order in which they run.

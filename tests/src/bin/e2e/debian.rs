@@ -27,9 +27,10 @@ pub const TESTS: &[Test] = &[
     test("debian_has_four_cpus_and_five_gibibytes", |context| {
         boots_and_shuts_down(context, &machine(2, 4, 5 << 10, Kernel::Release))
     }),
-    test("debian_boots_with_the_kernel_from_the_backports", |context| {
-        boots_and_shuts_down(context, &machine(3, 2, 512, Kernel::Backports))
-    }),
+    test(
+        "debian_boots_with_the_kernel_from_the_backports",
+        |context| boots_and_shuts_down(context, &machine(3, 2, 512, Kernel::Backports)),
+    ),
 ];
 
 /// A distribution's user space takes a minute or two to start where a CPU is emulated, and longer on a busy machine.

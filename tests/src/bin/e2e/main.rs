@@ -28,12 +28,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use faultvisor_tests::boot_time;
 use faultvisor_tests::guest::GuestImages;
 use faultvisor_tests::guest_fio;
 use faultvisor_tests::host::Kvm;
+use faultvisor_tests::idle_cost;
 use faultvisor_tests::suite::{self, DebianPlace, Failure, Needs, Place, Selection, Size};
 
 use demo::Shortage;
@@ -91,6 +93,17 @@ enum Action {
         contenders: PathBuf,
         #[arg(long)]
         runs: usize,
+    },
+    /// Measure what idle guests cost.
+    IdleCost {
+        /// A file with the VMMs as JSON.
+        #[arg(long)]
+        contenders: PathBuf,
+        #[arg(long)]
+        runs: usize,
+        /// For how long each is watched.
+        #[arg(long)]
+        seconds: u64,
     },
     /// Measure how long VMMs take to a guest's init.
     BootTime {
@@ -272,6 +285,15 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
         Action::GuestFio { contenders, runs } => {
             let contenders = boot_time::from_json(&fs::read_to_string(contenders)?)?;
             guest_fio::measure(&contenders, runs, stdout)?;
+            Ok(0)
+        }
+        Action::IdleCost {
+            contenders,
+            runs,
+            seconds,
+        } => {
+            let idlers = idle_cost::from_json(&fs::read_to_string(contenders)?)?;
+            idle_cost::measure(&idlers, runs, Duration::from_secs(seconds), stdout)?;
             Ok(0)
         }
         Action::BootTime {

@@ -21,8 +21,8 @@ use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
-use crate::examples::{self, Examples};
 use crate::debian::{self, Copies};
+use crate::examples::{self, Examples};
 use crate::{console, namespace, python};
 
 /// All tests on this machine, or all tests in the lab, take less by far; in the full size, longer than one waits.
@@ -98,7 +98,9 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
         }
         command.arg("--examples").arg(&examples.directory);
         let copies = debian.as_ref().filter(|_| here.contains(&debian::NEEDED));
-        let copies = copies.map(|images| Copies::make(images, &disks)).transpose()?;
+        let copies = copies
+            .map(|images| Copies::make(images, &disks))
+            .transpose()?;
         command.args(copies.iter().flat_map(Copies::arguments));
         add(run_here(
             command.args(selection(here, choice.names)),
@@ -123,7 +125,10 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
         };
         add(match lab {
             Ok((guest, lab)) => run_in_lab(&subject, &guest, &lab, needs, choice)?,
-            Err(why) => (without_lab(&binaries, needs, choice, &why)?, BTreeMap::new()),
+            Err(why) => (
+                without_lab(&binaries, needs, choice, &why)?,
+                BTreeMap::new(),
+            ),
         });
     }
     Ok((results, logs))
