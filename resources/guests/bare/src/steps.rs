@@ -91,7 +91,7 @@ impl Guest {
                 machine::spin();
             }
             "panic" => {
-                report(number, format_args!("panic"));
+                report(number, format_args!("panicking"));
                 machine::panicked(words.number()?);
                 report(number, format_args!("unmoved"));
             }

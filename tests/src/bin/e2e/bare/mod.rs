@@ -12,6 +12,7 @@ pub mod io;
 pub mod limits;
 pub mod locking;
 pub mod measurement;
+pub mod panics;
 pub mod power;
 mod pty;
 pub mod qcow2;
@@ -23,6 +24,7 @@ pub mod sockets;
 pub mod space;
 pub mod statistics;
 pub mod terminal;
+pub mod threads;
 pub mod write_cache;
 
 use std::path::PathBuf;
