@@ -76,7 +76,7 @@ fn boots_and_shuts_down(context: &Context, given: &Machine) -> Result<(), Failur
     sees_its_cpus(&mut guest, given.cpus)?;
     sees_its_memory(&mut guest, given.memory_mib)?;
 
-    client.execute("system_powerdown")?;
+    client.system_powerdown()?;
     client.wait_for_event("POWERDOWN")?;
     let shutdown = client.wait_for_event("SHUTDOWN")?;
     check_eq!(
