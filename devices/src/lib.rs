@@ -14,4 +14,5 @@ pub mod fuzzing;
 pub mod interrupt;
 pub mod legacy;
 pub mod sync;
+pub mod thread;
 pub mod virtio;

@@ -11,6 +11,7 @@ mod machine;
 mod memory;
 mod pid_file;
 mod program;
+mod sandbox;
 mod terminal;
 mod vcpu;
 mod vm;

@@ -13,6 +13,7 @@ use kvm_ioctls::VcpuFd;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use crate::inbox::{Notice, Sender};
+use crate::sandbox::{Kind, Sandbox};
 
 /// How long the gate waits for a vCPU to leave the guest before it is kicked again. A kick that
 /// comes between a vCPU's last look at the gate and its entry into the guest has no effect.
@@ -165,6 +166,7 @@ impl Vcpus {
     pub fn start(
         vcpus: Vec<VcpuFd>,
         buses: &Arc<Buses>,
+        sandbox: &Sandbox,
         generation: Generation,
         inbox: &Sender,
     ) -> io::Result<Self> {
@@ -181,10 +183,14 @@ impl Vcpus {
                 generation,
                 inbox: inbox.try_clone()?,
             };
+            let sandbox = sandbox.clone();
             let thread = thread::Builder::new()
                 .name(format!("vcpu{index}"))
                 .stack_size(256 << 10)
-                .spawn(move || vcpu.run())?;
+                .spawn(move || {
+                    sandbox.begin(Kind::Vcpu);
+                    vcpu.run();
+                })?;
             started.threads.push(thread);
         }
         Ok(started)

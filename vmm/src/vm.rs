@@ -16,6 +16,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::cpu::{self, CpuError};
 use crate::inbox::Sender;
+use crate::sandbox::Sandbox;
 use crate::vcpu::{Buses, Generation, Vcpus};
 
 /// Three pages that KVM needs on Intel hosts, and one for its identity map; both below the
@@ -122,6 +123,8 @@ pub struct Board {
     pub features: CpuId,
     /// Number of vCPUs.
     pub cpus: u8,
+    /// What confines their threads.
+    pub sandbox: Sandbox,
 }
 
 /// A virtual machine with its vCPUs, which begin paused.
@@ -175,7 +178,8 @@ impl Vm {
             cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
             vcpus.push(vcpu);
         }
-        let vcpus = Vcpus::start(vcpus, &board.buses, generation, inbox).map_err(VmError::Start)?;
+        let vcpus = Vcpus::start(vcpus, &board.buses, &board.sandbox, generation, inbox)
+            .map_err(VmError::Start)?;
         Ok(Self { vcpus, _fd: fd })
     }
 

@@ -29,6 +29,7 @@ use crate::cpu::{self, CpuError};
 use crate::faults::{self, FaultLog, FaultsError, LogError};
 use crate::inbox::{Inbox, Sender};
 use crate::memory::{self, MemoryError};
+use crate::sandbox::Sandbox;
 use crate::vcpu::{self, Buses, Generation};
 use crate::vm::{self, Board, Line, VmError};
 
@@ -81,6 +82,8 @@ pub struct Plan<'a> {
     pub sender: Sender,
     /// Readable when the host wants the program to end.
     pub host_signal: UnixStream,
+    /// What confines the threads.
+    pub sandbox: Sandbox,
 }
 
 /// The parts of a machine that its surroundings need.
@@ -107,6 +110,7 @@ impl Machine {
             inbox,
             sender,
             host_signal,
+            sandbox,
         } = plan;
         let kvm = vm::open_kvm()?;
         vcpu::prepare_signals()?;
@@ -139,6 +143,7 @@ impl Machine {
             Some(path) => Some(Arc::new(FaultLog::create(path)?)),
             None => None,
         };
+        let threads = sandbox.device_threads();
         let mut mmio = Bus::new();
         let mut disks = Vec::new();
         let mut kicks = Vec::new();
@@ -152,6 +157,7 @@ impl Machine {
                 signals: &signals,
                 inbox: &sender,
                 fault_log: fault_log.as_ref(),
+                threads: &threads,
             };
             let (disk, wiring) = MachineDisk::open(drive, index, surroundings)?;
             let window = u64::from(disk.device_window().base);
@@ -177,6 +183,7 @@ impl Machine {
             kicks,
             features: cpu::supported_features(&kvm)?,
             cpus: configuration.cpus,
+            sandbox,
         };
         let mut machine = Self {
             view: view.clone(),

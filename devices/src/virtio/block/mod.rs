@@ -29,6 +29,7 @@ use crate::block::{
     Statistics, WriteThreshold,
 };
 use crate::sync::lock;
+use crate::thread::{ThreadKind, ThreadStart};
 use queues::Activation;
 pub use space::Feature;
 use space::Space;
@@ -161,7 +162,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Starts a disk's thread.
+    /// Starts a disk's thread, which begins with `start`.
     ///
     /// # Errors
     ///
@@ -171,7 +172,9 @@ impl Disk {
         backend: Box<dyn Backend>,
         memory: Arc<GuestMemoryMmap>,
         observer: Arc<dyn DiskObserver>,
+        start: &ThreadStart,
     ) -> io::Result<Self> {
+        let start = start.clone();
         let configuration = Arc::new(configuration);
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
@@ -205,7 +208,10 @@ impl Disk {
         let thread = thread::Builder::new()
             .name(format!("disk-{}", configuration.id))
             .stack_size(256 << 10)
-            .spawn(move || worker.run())?;
+            .spawn(move || {
+                start.begin(ThreadKind::Disk);
+                worker.run();
+            })?;
         Ok(Self {
             queue_sizes: vec![configuration.queue_size; kicks.len()],
             configuration,
