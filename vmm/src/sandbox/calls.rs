@@ -274,10 +274,10 @@ mod tests {
 
     #[test]
     fn who_starts_a_thread_may_do_what_the_thread_may() {
-        assert_eq!(calls(Kind::Vcpu).beyond(&calls(Kind::Main)), []);
-        assert_eq!(calls(Kind::DiskIo).beyond(&calls(Kind::Disk)), []);
+        assert!(calls(Kind::Vcpu).beyond(&calls(Kind::Main)).is_empty());
+        assert!(calls(Kind::DiskIo).beyond(&calls(Kind::Disk)).is_empty());
         // And so the comparison can tell.
-        assert_ne!(calls(Kind::Main).beyond(&calls(Kind::Vcpu)), []);
+        assert!(!calls(Kind::Main).beyond(&calls(Kind::Vcpu)).is_empty());
     }
 
     #[test]

@@ -114,6 +114,8 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
+    use landlock::LandlockStatus;
+
     use super::*;
 
     /// Restricts a thread of its own, and does something there.
@@ -129,8 +131,12 @@ mod tests {
     }
 
     fn abi() -> ABI {
-        match landlock::LandlockStatus::default() {
-            landlock::LandlockStatus::Available { effective_abi, .. } => effective_abi,
+        let restricted = thread::scope(|scope| {
+            let thread = scope.spawn(|| ruleset(&[]).unwrap().restrict_self().unwrap());
+            thread.join().unwrap()
+        });
+        match restricted.landlock {
+            LandlockStatus::Available { effective_abi, .. } => effective_abi,
             _ => ABI::Unsupported,
         }
     }
