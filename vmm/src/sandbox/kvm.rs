@@ -45,7 +45,7 @@ pub(super) const OF_VCPU: [u64; 30] = [
 ];
 
 /// What main asks of KVM and of a virtual machine: a reset makes a new one.
-pub(super) const OF_MACHINE: [u64; 17] = [
+pub(super) const OF_MACHINE: [u64; 18] = [
     request(0x01), // KVM_CREATE_VM
     request(0x03), // KVM_CHECK_EXTENSION
     request(0x04), // KVM_GET_VCPU_MMAP_SIZE
@@ -54,6 +54,7 @@ pub(super) const OF_MACHINE: [u64; 17] = [
     request(0x46), // KVM_SET_USER_MEMORY_REGION
     request(0x47), // KVM_SET_TSS_ADDR
     request(0x48), // KVM_SET_IDENTITY_MAP_ADDR
+    request(0x49), // KVM_SET_USER_MEMORY_REGION2
     request(0x60), // KVM_CREATE_IRQCHIP
     request(0x61), // KVM_IRQ_LINE
     request(0x62), // KVM_GET_IRQCHIP

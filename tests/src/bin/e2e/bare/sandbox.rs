@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = tests![
     a_disks_thread_makes_no_ring,
     a_disks_io_thread_opens_no_file,
     other_threads_open_no_file_either,
+    what_the_c_library_does_without_is_refused_without_a_word,
     without_the_sandbox_a_threads_calls_are_its_own,
     every_thread_is_confined_also_after_a_reset,
     nothing_that_is_open_would_be_inherited,
@@ -227,6 +228,28 @@ fn other_threads_open_no_file_either(context: &Context) -> Result<(), Failure> {
         check_refused(context, thread, "", &create(&made))?;
         check!(!made.exists(), "{thread} has made the file");
     }
+    Ok(())
+}
+
+fn what_the_c_library_does_without_is_refused_without_a_word(
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut machine = waiting(context, "disk", "on", "")?;
+    let process = machine.machine.id();
+    // It waits on a lock, and looks again whatever the kernel's answer was.
+    let tid = injection::thread(process, "vcpu0")?;
+    for path in [
+        "/proc/sys/vm/overcommit_memory",
+        "/sys/devices/system/cpu/online",
+    ] {
+        let outcome = injection::perform(process, tid, &open(Path::new(path)))?;
+        check_eq!(outcome, Outcome::Refused);
+    }
+    machine.client()?.cont()?;
+    machine.report("choose")?;
+    machine.machine.console().type_text("o")?;
+    machine.ends_well()?;
+    check_eq!(machine.machine.messages().text(), "");
     Ok(())
 }
 
