@@ -15,4 +15,5 @@ pub mod interrupt;
 pub mod legacy;
 pub mod sync;
 pub mod thread;
+pub mod thread_id;
 pub mod virtio;

@@ -338,6 +338,9 @@ fn rate_key(event: &Event) -> Option<&str> {
         | Event::Resume
         | Event::Shutdown(_)
         | Event::Reset(_)
+        | Event::Powerdown
+        | Event::GuestPanicked(_)
+        | Event::GuestCrashloaded(_)
         | Event::BlockImageCorrupted(_)
         | Event::BlockFaultInjected(_)
         | Event::BlockPowerCut(_) => None,

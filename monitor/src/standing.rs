@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use faultvisor_schema::{BlockErrorAction, BlockIoError, Event, SignalName};
+use faultvisor_schema::{
+    BlockErrorAction, BlockIoError, Event, GuestPanicAction, GuestPanicked, SignalName,
+};
 
 use crate::inbox::Timestamp;
 
-/// The events that still tell of how things are: that the machine is stopped, and which disks hold requests back.
+/// The events that still tell of how things are: that the machine is stopped, that its guest has
+/// panicked, and which disks hold requests back.
 ///
 /// It follows the events as they are raised, so that one that nobody could be told of is known here all the same.
 #[derive(Debug)]
 pub(crate) struct Standing {
     stopped: Option<Timestamp>,
+    /// The guest has panicked, and the machine stopped for it.
+    panicked: Option<(GuestPanicked, Timestamp)>,
     /// The last error of each disk since the machine last went on, by the disk's name.
     errors: BTreeMap<String, (BlockIoError, Timestamp)>,
 }
@@ -21,6 +26,7 @@ impl Standing {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             stopped: Some(now),
+            panicked: None,
             errors: BTreeMap::new(),
         }
     }
@@ -31,7 +37,11 @@ impl Standing {
             Event::Stop => self.stopped = Some(timestamp),
             Event::Resume => {
                 self.stopped = None;
+                self.panicked = None;
                 self.errors.clear();
+            }
+            Event::GuestPanicked(panicked) if panicked.action == GuestPanicAction::Pause => {
+                self.panicked = Some((panicked.clone(), timestamp));
             }
             Event::BlockIoError(error) if error.action == BlockErrorAction::Stop => {
                 self.errors
@@ -41,6 +51,9 @@ impl Standing {
             | Event::BlockWriteThreshold(_)
             | Event::Shutdown(_)
             | Event::Reset(_)
+            | Event::Powerdown
+            | Event::GuestPanicked(_)
+            | Event::GuestCrashloaded(_)
             | Event::BlockImageCorrupted(_)
             | Event::BlockFaultInjected(_)
             | Event::BlockPowerCut(_) => {}
@@ -61,8 +74,15 @@ impl Standing {
                 .filter(|(error, _)| device.is_none_or(|device| error.device == device))
                 .map(|(error, at)| (Event::BlockIoError(error.clone()), *at))
                 .collect(),
+            SignalName::GuestPanicked => self
+                .panicked
+                .iter()
+                .map(|(panicked, at)| (Event::GuestPanicked(panicked.clone()), *at))
+                .collect(),
             SignalName::BlockWriteThreshold
             | SignalName::Resume
+            | SignalName::Powerdown
+            | SignalName::GuestCrashloaded
             | SignalName::Shutdown
             | SignalName::Reset
             | SignalName::BlockImageCorrupted

@@ -251,6 +251,30 @@ impl MachineCommands for Machine {
     fn system_reset(&mut self) -> Result<(), CommandError> {
         Ok(())
     }
+    fn system_powerdown(&mut self) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn set_action(&mut self, _: SetActionArguments) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn query_cpus_fast(&mut self) -> Result<Vec<CpuInfoFast>, CommandError> {
+        Ok(vec![CpuInfoFast {
+            cpu_index: 0,
+            qom_path: "/machine/unattached/device[0]".to_owned(),
+            thread_id: 25627,
+            props: None,
+            target: SysEmuTarget::X8664,
+        }])
+    }
+    fn query_memory_size_summary(&mut self) -> Result<MemoryInfo, CommandError> {
+        Ok(MemoryInfo {
+            base_memory: 256 << 20,
+            plugged_memory: Some(0),
+        })
+    }
+    fn query_iothreads(&mut self) -> Result<Vec<IOThreadInfo>, CommandError> {
+        Ok(Vec::new())
+    }
     fn query_kvm(&mut self) -> Result<KvmInfo, CommandError> {
         Ok(KvmInfo {
             enabled: true,

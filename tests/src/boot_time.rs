@@ -156,7 +156,7 @@ fn boot(contender: &Contender, guest_memory_mib: u64) -> Result<Sample, BootTime
 }
 
 /// The resident KiB in /proc/…/smaps of all mappings that are smaller than the guest's memory.
-fn resident_beside(smaps: &str, guest_memory_kib: u64) -> u64 {
+pub fn resident_beside(smaps: &str, guest_memory_kib: u64) -> u64 {
     let number = |rest: &str| {
         rest.trim()
             .trim_end_matches(" kB")

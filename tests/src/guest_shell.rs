@@ -89,6 +89,11 @@ pub fn script() -> Script {
     Script::new(SHELL)
 }
 
+/// The same, with something that the guest does each time before it takes commands.
+pub fn script_after(setup: &str) -> Script {
+    Script::new(format!("{setup}\n{SHELL}"))
+}
+
 /// Completes a VMM's command line with a kernel, an initramfs and a monitor. The guest's memory is left to say.
 pub fn boot_arguments<'a>(
     command: &'a mut Command,

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use faultvisor_devices::block::PowerCut;
 use faultvisor_devices::block::fault::Then;
 use faultvisor_devices::block::policy::Run;
+use faultvisor_devices::legacy::GuestPanic;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{MachineCommand, ShutdownCause};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -21,6 +22,8 @@ pub enum Notice {
     Command(MachineCommand, Reply),
     /// A vCPU cannot go on, or has ended as it was told to.
     Vcpu(Generation, VcpuExit),
+    /// The guest has panicked. The vCPU that said so goes on when the sender in this is gone.
+    GuestPanic(GuestPanic, mpsc::Sender<()>),
     /// A disk holds a request back because of an error in this run.
     DiskError(Run),
     /// A disk holds a request back because of a rule that stops the machine, in this run.

@@ -1,6 +1,6 @@
 //! The program's life: everything is opened, the machine runs, everything is put away.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ fn start_logging() {
     // Refused only when there is a logger already.
     let _ = tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        // Colours are for people.
+        .with_ansi(io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)
         .try_init();

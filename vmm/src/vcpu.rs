@@ -6,12 +6,19 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 
+use faultvisor_devices::block::Errno;
 use faultvisor_devices::bus::Bus;
 use faultvisor_devices::sync::{lock, wait, wait_timeout};
-use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
+use faultvisor_devices::thread_id::ThreadId;
+use kvm_bindings::{
+    KVM_INTERNAL_ERROR_DELIVERY_EV, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_SIMUL_EX,
+    KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN,
+};
 use kvm_ioctls::VcpuFd;
+use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
+use crate::cpu;
 use crate::inbox::{Notice, Sender};
 use crate::sandbox::{Kind, Sandbox};
 
@@ -49,6 +56,13 @@ enum Order {
     End,
 }
 
+/// How a vCPU came to enter the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Straight,
+    AfterPause,
+}
+
 /// The gate: each vCPU looks at it before it enters the guest.
 struct Gate {
     order: Mutex<Order>,
@@ -81,21 +95,23 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits until the vCPU may enter the guest, and counts it in. False when it must end.
-    fn enter(&self) -> bool {
+    /// Waits until the vCPU may enter the guest, and counts it in; none when it must end.
+    fn enter(&self) -> Option<Entry> {
+        let mut entry = Entry::Straight;
         loop {
             // First inside, then look: whoever closes the gate sees one or the other.
             self.inside.fetch_add(1, Ordering::SeqCst);
             if self.open.load(Ordering::SeqCst) != 0 {
-                return true;
+                return Some(entry);
             }
             self.leave();
+            entry = Entry::AfterPause;
             let mut order = lock(&self.order);
             while *order == Order::Pause {
                 order = wait(&self.changed, order);
             }
             if *order == Order::End {
-                return false;
+                return None;
             }
         }
     }
@@ -147,6 +163,7 @@ pub struct Buses {
 pub struct Vcpus {
     gate: Arc<Gate>,
     threads: Vec<JoinHandle<()>>,
+    ids: Vec<ThreadId>,
 }
 
 impl fmt::Debug for Vcpus {
@@ -165,7 +182,7 @@ impl Vcpus {
     /// When the host refuses a thread or a descriptor. Threads that were started end.
     pub fn start(
         vcpus: Vec<VcpuFd>,
-        buses: &Arc<Buses>,
+        (buses, memory): (&Arc<Buses>, &Arc<GuestMemoryMmap>),
         sandbox: &Sandbox,
         generation: Generation,
         inbox: &Sender,
@@ -173,25 +190,32 @@ impl Vcpus {
         let mut started = Self {
             gate: Arc::new(Gate::new()),
             threads: Vec::new(),
+            ids: Vec::new(),
         };
         for (index, fd) in vcpus.into_iter().enumerate() {
             let vcpu = Vcpu {
                 index,
                 fd,
                 buses: buses.clone(),
+                memory: memory.clone(),
                 gate: started.gate.clone(),
                 generation,
                 inbox: inbox.try_clone()?,
             };
             let sandbox = sandbox.clone();
+            let id = ThreadId::default();
+            let announced = id.clone();
+            let run = move || {
+                sandbox.begin(Kind::Vcpu);
+                announced.announce();
+                vcpu.run();
+            };
             let thread = thread::Builder::new()
                 .name(format!("vcpu{index}"))
                 .stack_size(256 << 10)
-                .spawn(move || {
-                    sandbox.begin(Kind::Vcpu);
-                    vcpu.run();
-                })?;
+                .spawn(run)?;
             started.threads.push(thread);
+            started.ids.push(id);
         }
         Ok(started)
     }
@@ -199,6 +223,11 @@ impl Vcpus {
     /// Number of threads; each sends [`VcpuExit::Ended`] once.
     pub fn count(&self) -> usize {
         self.threads.len()
+    }
+
+    /// The host's numbers of the threads, in the order of the vCPUs.
+    pub fn thread_ids(&self) -> impl Iterator<Item = i32> {
+        self.ids.iter().map(ThreadId::get)
     }
 
     /// Lets the guest run.
@@ -245,6 +274,7 @@ struct Vcpu {
     index: usize,
     fd: VcpuFd,
     buses: Arc<Buses>,
+    memory: Arc<GuestMemoryMmap>,
     gate: Arc<Gate>,
     generation: Generation,
     inbox: Sender,
@@ -253,10 +283,12 @@ struct Vcpu {
 impl Vcpu {
     fn run(mut self) {
         let mut entered = false;
-        while self.gate.enter() {
+        while let Some(entry) = self.gate.enter() {
             if !std::mem::replace(&mut entered, true) {
                 // `cargo xtask bench boot` times the program's start by this line.
                 tracing::debug!("vcpu{}: {FIRST_ENTRY}", self.index);
+            } else if entry == Entry::AfterPause {
+                self.tell_of_pause();
             }
             if let Some(exit) = self.enter_guest() {
                 self.inbox.send(Notice::Vcpu(self.generation, exit));
@@ -267,6 +299,12 @@ impl Vcpu {
         // Closed before it is reported: the virtual machine can be let go of then.
         drop(self.fd);
         inbox.send(Notice::Vcpu(generation, VcpuExit::Ended));
+    }
+
+    /// Lets the guest's watchdog know that it was the guest that stood still, not this vCPU (KVM API §4.71). Refused
+    /// where the guest does not use KVM's clock, and then it cannot be told.
+    fn tell_of_pause(&self) {
+        let _ = self.fd.kvmclock_ctrl();
     }
 
     /// Runs the guest to its next exit, and handles it.
@@ -286,24 +324,53 @@ impl Vcpu {
             Ok(Exit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _)) => {
                 return Some(VcpuExit::PowerOff);
             }
+            Ok(Exit::InternalError) => {
+                let reason = internal_error(&mut self.fd);
+                return Some(self.failed(&reason));
+            }
+            Ok(Exit::FailEntry(reason, _)) => {
+                let reason = format!("the CPU refuses to enter the guest, reason {reason:#x}");
+                return Some(self.failed(&reason));
+            }
             Ok(other) => {
-                let reason = format!("{other:?}");
+                let reason = format!("KVM left it with what nothing here handles: {other:?}");
                 return Some(self.failed(&reason));
             }
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
-            Err(error) => return Some(self.failed(&error.to_string())),
+            Err(error) => {
+                let reason = format!("KVM_RUN: {}", Errno(error.errno()));
+                return Some(self.failed(&reason));
+            }
         }
         None
     }
 
     /// What is known of a vCPU that KVM gave up on.
     fn failed(&self, reason: &str) -> VcpuExit {
-        let at = self
-            .fd
-            .get_regs()
-            .map_or_else(|_| String::new(), |regs| format!(" at rip {:#x}", regs.rip));
-        VcpuExit::Failed(format!("{reason}{at}"))
+        let state = cpu::describe(&self.fd, &self.memory);
+        VcpuExit::Failed(format!("vcpu{}: {reason}{state}", self.index))
     }
+}
+
+/// What KVM says of an error of its own (KVM API §5, KVM_EXIT_INTERNAL_ERROR).
+#[expect(unsafe_code, reason = "the exit's data are a union that KVM fills in")]
+fn internal_error(vcpu: &mut VcpuFd) -> String {
+    // SAFETY: after this exit KVM has filled in this member, and every value of its numbers is one.
+    let error = unsafe { vcpu.get_kvm_run().__bindgen_anon_1.internal };
+    let kind = match error.suberror {
+        KVM_INTERNAL_ERROR_EMULATION => "it cannot emulate an instruction",
+        KVM_INTERNAL_ERROR_SIMUL_EX => "exceptions at the same time",
+        KVM_INTERNAL_ERROR_DELIVERY_EV => "an event could not be delivered",
+        _ => "unknown",
+    };
+    let count = usize::try_from(error.ndata).unwrap_or(usize::MAX);
+    let data = error.data.iter().take(count);
+    let data: String = data.map(|word| format!(" {word:#x}")).collect();
+    format!(
+        "internal error {} of KVM ({kind}){}{data}",
+        error.suberror,
+        if data.is_empty() { "" } else { ", data" }
+    )
 }
 
 #[cfg(test)]
@@ -317,7 +384,7 @@ mod tests {
             let gate = gate.clone();
             thread::spawn(move || {
                 let mut entries = 0;
-                while gate.enter() {
+                while gate.enter().is_some() {
                     entries += 1;
                     gate.leave();
                 }
@@ -335,6 +402,6 @@ mod tests {
         gate.set(Order::End);
         gate.set(Order::Run);
         vcpu.join().unwrap();
-        assert!(!gate.enter());
+        assert_eq!(gate.enter(), None);
     }
 }

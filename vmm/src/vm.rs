@@ -7,15 +7,19 @@ use std::io;
 use std::sync::Arc;
 
 use faultvisor_devices::virtio::mmio;
-use kvm_bindings::{CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
+use kvm_bindings::{
+    CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use vm_memory::{
     Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress,
 };
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::boot::Entry;
 use crate::cpu::{self, CpuError};
 use crate::inbox::Sender;
+use crate::memory::Backing;
 use crate::sandbox::Sandbox;
 use crate::vcpu::{Buses, Generation, Vcpus};
 
@@ -113,6 +117,8 @@ pub struct Kick {
 pub struct Board {
     /// Guest memory.
     pub memory: Arc<GuestMemoryMmap>,
+    /// What it is on the host.
+    pub backing: Backing,
     /// The devices.
     pub buses: Arc<Buses>,
     /// Their interrupts.
@@ -131,8 +137,10 @@ pub struct Board {
 #[derive(Debug)]
 pub struct Vm {
     vcpus: Vcpus,
-    /// Held open for its interrupts and kicks.
-    _fd: VmFd,
+    /// Held open for its interrupts and kicks, too.
+    fd: VmFd,
+    /// The guest's clock (kvmclock), while it is stopped.
+    clock: Option<kvm_clock_data>,
 }
 
 impl Vm {
@@ -144,7 +152,7 @@ impl Vm {
     pub fn new(
         kvm: &Kvm,
         board: &Board,
-        entry: u64,
+        entry: Entry,
         generation: Generation,
         inbox: &Sender,
     ) -> Result<Self, VmError> {
@@ -178,9 +186,36 @@ impl Vm {
             cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
             vcpus.push(vcpu);
         }
-        let vcpus = Vcpus::start(vcpus, &board.buses, &board.sandbox, generation, inbox)
+        let world = (&board.buses, &board.memory);
+        let vcpus = Vcpus::start(vcpus, world, &board.sandbox, generation, inbox)
             .map_err(VmError::Start)?;
-        Ok(Self { vcpus, _fd: fd })
+        let clock = None;
+        Ok(Self { vcpus, fd, clock })
+    }
+
+    /// Stops the vCPUs, and the guest's clock with them.
+    pub fn pause(&mut self) {
+        self.vcpus.pause();
+        match self.fd.get_clock() {
+            Ok(clock) => self.clock = Some(clock),
+            Err(error) => tracing::debug!(%error, "the guest's clock goes on"),
+        }
+    }
+
+    /// Lets the vCPUs run, and the guest's clock go on from where it was stopped, as in QEMU: a guest does not notice
+    /// that it was stopped, for a day or for a millisecond.
+    pub fn resume(&mut self) {
+        if let Some(clock) = self.clock.take() {
+            // Without flags: those that KVM gave say how exact the clock is, and are none that it takes.
+            let stopped = kvm_clock_data {
+                clock: clock.clock,
+                ..Default::default()
+            };
+            if let Err(error) = self.fd.set_clock(&stopped) {
+                tracing::debug!(%error, "the guest's clock has gone on");
+            }
+        }
+        self.vcpus.resume();
     }
 
     /// Its vCPUs.

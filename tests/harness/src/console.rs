@@ -64,6 +64,11 @@ impl Console {
         Ok(line)
     }
 
+    /// The next wait looks behind all that was said until now.
+    pub fn skip(&mut self) {
+        self.position = self.output.end();
+    }
+
     /// All lines from the last one waited for to the next that holds `wanted`, which is the last of them.
     pub fn read_until(&mut self, wanted: &str, within: Duration) -> Result<Vec<Line>, Error> {
         let from = self.position.line;

@@ -204,6 +204,15 @@ impl Transcript {
         self.lock().count()
     }
 
+    /// Where it ends now.
+    pub fn end(&self) -> Position {
+        let state = self.lock();
+        Position {
+            line: state.count(),
+            offset: state.unfinished().text.len(),
+        }
+    }
+
     /// Whether there is no whole line yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -36,6 +36,11 @@ pub const EXIT_MARKER: &str = "FV-EXIT ";
 
 /// Loaded by the guest, with what they depend on; one that is built in is left out.
 const MODULES: [&str; 2] = ["virtio_mmio", "virtio_blk"];
+/// There for the tests that load them, in the order of [`MACHINE_MODULES_ORDER`]: the power button and what it is read
+/// by, and pvpanic.
+const MACHINE_MODULES: [&str; 3] = ["button", "evdev", "pvpanic-mmio"];
+/// The file with their names.
+pub const MACHINE_MODULES_ORDER: &str = "/lib/modules/machine";
 const INIT: &str = include_str!("init.sh");
 const DISK_SIZE: &str = "64M";
 
@@ -125,17 +130,19 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<GuestImages, 
 
     let inputs = kernel
         .fingerprint()
-        .value((&busybox.fingerprint, INIT, MODULES));
+        .value((&busybox.fingerprint, INIT, MODULES, MACHINE_MODULES));
     artifact::ensure(
         &images.initramfs(),
         &inputs,
         |to| -> Result<(), GuestError> {
             note("making the guest's initramfs");
             let modules = userland::modules(&kernel, &MODULES)?;
+            let of_machine = userland::modules(&kernel, &MACHINE_MODULES)?;
             userland::write_archive(to, |archive| {
                 busybox.add_to(archive)?;
                 archive.file("/init", 0o755, INIT.as_bytes())?;
                 userland::add_modules(archive, &modules)?;
+                userland::add_modules_in_order(archive, &of_machine, MACHINE_MODULES_ORDER)?;
                 archive.directory("/mnt")
             })?;
             Ok(())

@@ -1,9 +1,13 @@
-//! The ACPI tables: the processors, the interrupt controller, and the way to switch off.
+//! The ACPI tables: the processors, the interrupt controller, the devices, and the ways to switch off.
 //!
-//! As little as makes a Linux guest find its vCPUs and its disks, reboot at once and power itself
-//! off. Stock distribution kernels look for virtio-mmio devices here and nowhere else.
+//! The machine is hardware-reduced (ACPI 6.4 §4.1): it has none of the fixed hardware of a PC, and a kernel does not
+//! look for any. What there is instead: a generic event device that brings the power button's events (§5.6.9), and
+//! registers to sleep and to reset. Stock distribution kernels look for virtio-mmio devices here and nowhere else.
 
-use acpi_tables::aml::{Device, Interrupt, Memory32Fixed, Name, Package, ResourceTemplate};
+use acpi_tables::aml::{
+    Device, EISAName, IO, Interrupt, Memory32Fixed, Method, Name, Notify, Package, Path,
+    ResourceTemplate, Scope,
+};
 use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
@@ -14,7 +18,9 @@ use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, AmlSink};
-use faultvisor_devices::legacy::{KeyboardController, PowerControl};
+use faultvisor_devices::legacy::{
+    COM_PORTS, COM1_BASE, COM1_INTERRUPT, KeyboardController, PowerControl, Pvpanic,
+};
 
 use super::layout;
 use crate::boot::DeviceWindow;
@@ -23,8 +29,12 @@ use crate::boot::DeviceWindow;
 const LOCAL_APIC: u32 = 0xfee0_0000;
 const IO_APIC: u32 = 0xfec0_0000;
 
-/// The interrupt of power events; none is ever raised.
-const SCI: u16 = 9;
+/// The interrupt of the power button. A PC has its power events there, and disks get others.
+pub const POWER_BUTTON_INTERRUPT: u32 = 9;
+/// What the power button's object is notified of when it is pressed (ACPI 6.4 §4.8.2.2.1.2).
+const BUTTON_PRESSED: u8 = 0x80;
+/// The path of the power button's object.
+const POWER_BUTTON: &str = "\\_SB_.PWRB";
 
 const OEM: [u8; 6] = *b"FLTVSR";
 const OEM_TABLE: [u8; 8] = *b"FAULTVSR";
@@ -32,9 +42,8 @@ const OEM_REVISION: u32 = 1;
 
 /// FADT revision 5 and later: every field that is used here.
 const FADT_REVISION: u8 = 6;
-/// FADT boot architecture flags: there are ISA devices, no VGA, no MSI, and no clock that a kernel
-/// should probe: it has the time of day from kvmclock.
-const BOOT_LEGACY_DEVICES: u16 = 1 << 0;
+/// FADT boot architecture flags: there is no VGA, no MSI, and no clock that a kernel should probe: it has the time of
+/// day from kvmclock. Nor are there ISA devices or a keyboard controller to look for: what there is is in the DSDT.
 const BOOT_NO_VGA: u16 = 1 << 2;
 const BOOT_NO_MSI: u16 = 1 << 3;
 const BOOT_NO_CMOS_CLOCK: u16 = 1 << 5;
@@ -83,16 +92,77 @@ pub fn tables(cpus: u8, devices: &[DeviceWindow]) -> Vec<u8> {
     area
 }
 
-/// What to write to enter S5 (ACPI 6.4 §7.4.2), and the virtio-mmio devices.
+/// What to write to enter S5 (ACPI 6.4 §7.4.2), and the devices.
 fn dsdt(devices: &[DeviceWindow]) -> Vec<u8> {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
     let off = PowerControl::SOFT_OFF;
     let soft_off = Name::new("_S5_".into(), &Package::new(vec![&off, &off]));
     dsdt.append_slice(&bytes_of(&soft_off));
+    dsdt.append_slice(&platform());
     for (index, device) in (0..).zip(devices) {
         dsdt.append_slice(&virtio_mmio(index, device));
     }
     dsdt.as_slice().to_vec()
+}
+
+/// The devices that every machine has: the first serial port, the power button with the generic event device that
+/// tells of it, and pvpanic under the hardware ID that QEMU gave it.
+fn platform() -> Vec<u8> {
+    let present = 0x0fu8;
+    let serial_ports = ports(COM1_BASE, COM_PORTS);
+    let serial_interrupt = edge(COM1_INTERRUPT);
+    let serial_resources = ResourceTemplate::new(vec![&serial_ports, &serial_interrupt]);
+    let serial_id = EISAName::new("PNP0501");
+    let serial: [&dyn Aml; 4] = [
+        &Name::new("_HID".into(), &serial_id),
+        &Name::new("_UID".into(), &0u8),
+        &Name::new("_STA".into(), &present),
+        &Name::new("_CRS".into(), &serial_resources),
+    ];
+    let button_id = EISAName::new("PNP0C0C");
+    let button: [&dyn Aml; 3] = [
+        &Name::new("_HID".into(), &button_id),
+        &Name::new("_UID".into(), &0u8),
+        &Name::new("_STA".into(), &present),
+    ];
+    // The device has one interrupt, so that the method need not ask which it was.
+    let power_button = Path::new(POWER_BUTTON);
+    let notify = Notify::new(&power_button, &BUTTON_PRESSED);
+    let event_interrupt = edge(POWER_BUTTON_INTERRUPT);
+    let event_resources = ResourceTemplate::new(vec![&event_interrupt]);
+    let events: [&dyn Aml; 4] = [
+        &Name::new("_HID".into(), &"ACPI0013"),
+        &Name::new("_UID".into(), &0u8),
+        &Name::new("_CRS".into(), &event_resources),
+        &Method::new("_EVT".into(), 1, true, vec![&notify]),
+    ];
+    let panic_port = ports(Pvpanic::PORT.into(), Pvpanic::PORTS);
+    let panic_resources = ResourceTemplate::new(vec![&panic_port]);
+    let panic: [&dyn Aml; 3] = [
+        &Name::new("_HID".into(), &"QEMU0001"),
+        &Name::new("_STA".into(), &present),
+        &Name::new("_CRS".into(), &panic_resources),
+    ];
+    bytes_of(&Scope::new(
+        "\\_SB_".into(),
+        vec![
+            &Device::new("COM1".into(), serial.to_vec()),
+            &Device::new("PWRB".into(), button.to_vec()),
+            &Device::new("GED_".into(), events.to_vec()),
+            &Device::new("PEVT".into(), panic.to_vec()),
+        ],
+    ))
+}
+
+/// A range of ports. All of the machine's are below 64 Ki and shorter than 256.
+fn ports(first: u64, count: u64) -> IO {
+    let first = u16::try_from(first).unwrap_or_default();
+    IO::new(first, first, 1, u8::try_from(count).unwrap_or_default())
+}
+
+/// An interrupt of one device's own, by edges, as an irqfd makes them.
+fn edge(interrupt: u32) -> Interrupt {
+    Interrupt::new(true, true, false, false, interrupt)
 }
 
 /// A virtio-mmio device, under the hardware ID that Linux's driver matches (`LNRO0005`).
@@ -115,8 +185,8 @@ fn virtio_mmio(index: u16, device: &DeviceWindow) -> Vec<u8> {
 
 fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
     let mut fadt = FADTBuilder::new(OEM, OEM_TABLE, OEM_REVISION)
+        .flag(Flags::HwReducedAcpi)
         .flag(Flags::Wbinvd)
-        .flag(Flags::ProcC1)
         // Neither button is among the fixed hardware.
         .flag(Flags::PwrButton)
         .flag(Flags::SlpButton)
@@ -128,25 +198,20 @@ fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
     let low = |address: u64| u32::try_from(address).unwrap_or_default();
     fadt.firmware_ctrl = low(facs).into();
     fadt.dsdt = low(dsdt).into();
-    fadt.sci_int = SCI.into();
-    fadt.pm1a_evt_blk = u32::from(PowerControl::EVENT_BLOCK).into();
-    fadt.pm1_evt_len = 4;
-    fadt.pm1a_cnt_blk = u32::from(PowerControl::CONTROL_BLOCK).into();
-    fadt.pm1_cnt_len = 2;
     // No C-states but C1: latencies above these limits say so.
     fadt.p_lvl2_lat = 101.into();
     fadt.p_lvl3_lat = 1001.into();
-    fadt.iapc_boot_arch =
-        (BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_MSI | BOOT_NO_CMOS_CLOCK).into();
-    fadt.reset_reg = GAS::new(
-        AddressSpace::SystemIo,
-        8,
-        0,
-        AccessSize::ByteAccess,
-        KeyboardController::COMMAND_PORT,
-    );
+    fadt.iapc_boot_arch = (BOOT_NO_VGA | BOOT_NO_MSI | BOOT_NO_CMOS_CLOCK).into();
+    fadt.reset_reg = byte_port(KeyboardController::COMMAND_PORT);
     fadt.reset_value = KeyboardController::PULSE_RESET;
+    fadt.sleep_control_reg = byte_port(PowerControl::SLEEP_CONTROL.into());
+    fadt.sleep_status_reg = byte_port(PowerControl::SLEEP_STATUS.into());
     bytes_of(&fadt.finalize())
+}
+
+/// A register of one byte in the space of ports.
+fn byte_port(port: u64) -> GAS {
+    GAS::new(AddressSpace::SystemIo, 8, 0, AccessSize::ByteAccess, port)
 }
 
 fn madt(cpus: u8) -> Vec<u8> {

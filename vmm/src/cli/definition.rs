@@ -6,11 +6,11 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, Command};
 
 /// Options with a value, and what they mean.
-pub const WITH_VALUE: [(&str, &str, &str); 15] = [
+pub const WITH_VALUE: [(&str, &str, &str); 16] = [
     (
         "kernel",
         "FILE",
-        "Kernel to boot: a bzImage or an ELF vmlinux",
+        "Kernel to boot: a bzImage, or an ELF vmlinux, by PVH where it has a note of that",
     ),
     ("initrd", "FILE", "Initial RAM disk"),
     ("append", "TEXT", "Kernel command line"),
@@ -50,6 +50,12 @@ pub const WITH_VALUE: [(&str, &str, &str); 15] = [
         "ADDRESS",
         "Monitor: unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd[:NAME], with ,wait=on|off ,protocol=qmp|json-rpc ,max-clients=N ,max-output=BYTES ,allow-remote=on; repeatable",
     ),
+    (
+        "action",
+        "ACTIONS",
+        "What the machine does at the ends of its guest's life: [reboot=reset|shutdown][,shutdown=poweroff|pause]\
+         [,panic=pause|shutdown|exit-failure|none] [default: reset, poweroff, shutdown]; repeatable",
+    ),
     ("name", "TEXT", "Name of the machine"),
     (
         "pidfile",
@@ -79,13 +85,28 @@ pub const WITH_VALUE: [(&str, &str, &str); 15] = [
 ];
 
 /// Options without a value.
-pub const SWITCHES: [(&str, &str); 3] = [
+pub const SWITCHES: [(&str, &str); 6] = [
     ("S", "Do not start the vCPUs; 'cont' does"),
     (
         "no-reboot",
         "End when the guest resets itself, instead of starting again",
     ),
-    ("no-shutdown", "Keep running when the guest has shut down"),
+    (
+        "no-shutdown",
+        "Stop, instead of ending, when the guest has shut down",
+    ),
+    (
+        "mem-prealloc",
+        "Have all of the guest's memory resident from the start on",
+    ),
+    (
+        "mem-hugepages",
+        "Guest memory from the host's pool of huge pages of 2 MiB",
+    ),
+    (
+        "no-acpi",
+        "No ACPI tables: the disks are announced on the kernel's command line",
+    ),
 ];
 
 /// The definition.
@@ -102,7 +123,7 @@ pub fn command() -> Command {
                 .help("Print the version"),
         );
     for (name, value, help) in WITH_VALUE {
-        let repeatable = matches!(name, "drive" | "fault" | "fault-profile" | "qmp");
+        let repeatable = matches!(name, "action" | "drive" | "fault" | "fault-profile" | "qmp");
         let arg = Arg::new(name)
             .value_name(value)
             .help(help)

@@ -1,5 +1,6 @@
 //! The command line: QEMU's option names and value syntax, with one dash or two.
 
+mod action;
 mod definition;
 mod device;
 mod drive;
@@ -16,7 +17,9 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use faultvisor_monitor::ListenAddress;
+use faultvisor_schema::{RebootAction, ShutdownAction};
 
+pub use action::Actions;
 pub use drive::{Drive, Format};
 pub use serial::SerialPort;
 pub use throttling::Throttling;
@@ -27,6 +30,8 @@ use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
 
 use crate::faults::{self, FaultsError, GivenRule};
+use crate::memory::{self, Backing, Pages, Presence};
+use crate::parallel::Threads;
 
 /// Guest memory when `-m` does not say otherwise.
 const DEFAULT_MEMORY: u64 = 256 << 20;
@@ -45,6 +50,10 @@ pub struct Configuration {
     pub append: String,
     /// Guest memory in bytes.
     pub memory: u64,
+    /// `--mem-hugepages`: what that is made of.
+    pub pages: Pages,
+    /// `--mem-prealloc`: when it is resident.
+    pub presence: Presence,
     /// Number of vCPUs.
     pub cpus: u8,
     /// The disks, in order.
@@ -59,10 +68,10 @@ pub struct Configuration {
     pub qmp: Vec<ListenAddress>,
     /// `-S`: do not start the vCPUs.
     pub start_stopped: bool,
-    /// `--no-reboot`: a reset by the guest ends the program.
-    pub no_reboot: bool,
-    /// `--no-shutdown`: a guest that is off leaves the program running.
-    pub no_shutdown: bool,
+    /// `--action`, `--no-reboot` and `--no-shutdown`.
+    pub actions: Actions,
+    /// False with `--no-acpi`: the guest finds no ACPI tables.
+    pub acpi: bool,
     /// `--name`.
     pub name: Option<String>,
     /// `--pidfile`.
@@ -71,6 +80,17 @@ pub struct Configuration {
     pub fault_log: Option<PathBuf>,
     /// `--fault-replay`: the log whose decisions are repeated.
     pub fault_replay: Option<PathBuf>,
+}
+
+impl Configuration {
+    /// What guest memory is to be on the host. As in QEMU, it is filled by as many threads as there are vCPUs.
+    pub fn backing(&self) -> Backing {
+        Backing {
+            pages: self.pages,
+            presence: self.presence,
+            threads: Threads::up_to(self.cpus.into()),
+        }
+    }
 }
 
 /// What the command line asks for.
@@ -201,12 +221,26 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
             "--serial and --qmp cannot both be on stdio".to_owned(),
         ));
     }
+    let cpus = text("smp").map_or(Ok(1), |text| cpus(text))?;
+    if cpus > 1 && matches.get_flag("no-acpi") {
+        let reason = "only ACPI tells a guest of more than one vCPU: leave out --no-acpi or --smp";
+        return Err(UsageError(reason.to_owned()));
+    }
+    let pages = match matches.get_flag("mem-hugepages") {
+        true => Pages::Pool,
+        false => Pages::Transparent,
+    };
     Ok(Configuration {
         kernel: kernel.into(),
         initrd: text("initrd").map(Into::into),
         append: text("append").cloned().unwrap_or_default(),
-        memory: text("m").map_or(Ok(DEFAULT_MEMORY), |text| memory(text))?,
-        cpus: text("smp").map_or(Ok(1), |text| cpus(text))?,
+        memory: text("m").map_or(Ok(DEFAULT_MEMORY), |text| memory(text, pages))?,
+        pages,
+        presence: match matches.get_flag("mem-prealloc") {
+            true => Presence::Always,
+            false => Presence::OnTouch,
+        },
+        cpus,
         drives,
         faults,
         serial,
@@ -216,13 +250,29 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
             None => true,
         },
         start_stopped: matches.get_flag("S"),
-        no_reboot: matches.get_flag("no-reboot"),
-        no_shutdown: matches.get_flag("no-shutdown"),
+        actions: actions(matches)?,
+        acpi: !matches.get_flag("no-acpi"),
         name: text("name").cloned(),
         pidfile: text("pidfile").map(Into::into),
         fault_log: text("fault-log").map(Into::into),
         fault_replay: text("fault-replay").map(Into::into),
     })
+}
+
+/// What the two older options ask for, and then `--action`, of which each may change what came before.
+fn actions(matches: &ArgMatches) -> Result<Actions, UsageError> {
+    let mut actions = Actions::default();
+    if matches.get_flag("no-reboot") {
+        actions.reboot = RebootAction::Shutdown;
+    }
+    if matches.get_flag("no-shutdown") {
+        actions.shutdown = ShutdownAction::Pause;
+    }
+    for text in matches.get_many::<String>("action").into_iter().flatten() {
+        let set = actions.set(text);
+        set.map_err(|error| UsageError::of("action", &error))?;
+    }
+    Ok(actions)
 }
 
 /// The rules of the drives, in their order, and behind them those of `--fault` and
@@ -253,10 +303,15 @@ fn faults(matches: &ArgMatches, drives: &[Drive]) -> Result<Vec<GivenRule>, Faul
 }
 
 /// `-m 512M`, or QEMU's long form `-m size=512M`.
-fn memory(text: &str) -> Result<u64, UsageError> {
+fn memory(text: &str, pages: Pages) -> Result<u64, UsageError> {
     let error = |reason: &dyn std::fmt::Display| UsageError(format!("-m: {reason}"));
     let size = text.strip_prefix("size=").unwrap_or(text);
     let bytes = parse_size(size, 'M').map_err(|reason| error(&reason))?;
+    if pages == Pages::Pool && !bytes.is_multiple_of(memory::HUGE_PAGE as u64) {
+        return Err(error(&format!(
+            "'{text}' is not a multiple of 2 MiB, which --mem-hugepages needs"
+        )));
+    }
     if bytes.is_multiple_of(4096) && bytes > 0 {
         Ok(bytes)
     } else {
@@ -322,7 +377,8 @@ mod tests {
             assert_eq!(configuration.kernel, PathBuf::from("k"));
             assert_eq!(configuration.append, "-quiet");
             assert_eq!(configuration.memory, 1 << 30);
-            assert!(configuration.no_reboot && configuration.start_stopped);
+            assert_eq!(configuration.actions.reboot, RebootAction::Shutdown);
+            assert!(configuration.start_stopped);
         }
     }
 
@@ -339,6 +395,27 @@ mod tests {
             "option '--kernel' needs a value"
         );
         assert_eq!(run(&["--append", "x"]).unwrap_err(), "--kernel is missing");
+    }
+
+    #[test]
+    fn an_action_changes_what_older_options_ask_for() {
+        let before = ["--kernel", "k", "--no-shutdown", "--no-reboot"];
+        let later = ["-action", "panic=pause", "--action", "shutdown=poweroff"];
+        let actions = run(&[before.as_slice(), &later].concat()).unwrap().actions;
+        assert_eq!(actions.reboot, RebootAction::Shutdown);
+        assert_eq!(actions.shutdown, ShutdownAction::Poweroff);
+        assert_eq!(actions.panic, faultvisor_schema::PanicAction::Pause);
+        let error = run(&["--kernel", "k", "--action", "panic=maybe"]).unwrap_err();
+        let expected = "--action: panic=maybe: expected pause, shutdown, exit-failure, none";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn more_than_one_vcpu_needs_acpi() {
+        let error = run(&["--kernel", "k", "--smp", "2", "--no-acpi"]).unwrap_err();
+        assert!(error.starts_with("only ACPI tells a guest"), "{error}");
+        let configuration = run(&["--kernel", "k", "--no-acpi"]).unwrap();
+        assert!(!configuration.acpi);
     }
 
     #[test]
@@ -429,6 +506,11 @@ mod tests {
         assert_eq!(
             error("-m", "12x"),
             "-m: '12x' is not a size such as 512M or 2G"
+        );
+        let odd = ["--kernel", "k", "-m", "3M", "-mem-hugepages"];
+        assert_eq!(
+            run(&odd).unwrap_err(),
+            "-m: '3M' is not a multiple of 2 MiB, which --mem-hugepages needs"
         );
         let cpus = "--smp: '0' is not a number of vCPUs from 1 to 64";
         assert_eq!(error("--smp", "0"), cpus);

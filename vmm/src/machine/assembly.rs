@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::bus::{Bus, RangeError};
 use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_devices::legacy::{
-    COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, KeyboardController, PowerControl, Serial,
+    COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, GuestPanic, KeyboardController, PowerControl,
+    Pvpanic, Serial,
 };
 use faultvisor_devices::virtio::mmio;
 use faultvisor_schema::RunState;
@@ -23,11 +24,11 @@ use super::limits;
 use super::reset::StartError;
 use super::view::View;
 use super::{LifeCycle, Machine};
-use crate::boot::{BootError, Guest};
+use crate::boot::{BootError, Guest, POWER_BUTTON_INTERRUPT};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
 use crate::faults::{self, FaultLog, FaultsError, LogError};
-use crate::inbox::{Inbox, Sender};
+use crate::inbox::{Inbox, Notice, Sender};
 use crate::memory::{self, MemoryError};
 use crate::sandbox::Sandbox;
 use crate::vcpu::{self, Buses, Generation};
@@ -114,7 +115,10 @@ impl Machine {
         } = plan;
         let kvm = vm::open_kvm()?;
         vcpu::prepare_signals()?;
-        let memory = memory::allocate(configuration.memory)?;
+        let features = cpu::supported_features(&kvm)?;
+        cpu::check_memory(&features, configuration.memory)?;
+        let backing = configuration.backing();
+        let memory = memory::allocate(configuration.memory, &backing)?;
         let event = || EventFd::new(EFD_NONBLOCK);
         let (reset_line, power_off, room, serial_line) = (event()?, event()?, event()?, event()?);
         let serial = Arc::new(Serial::new(
@@ -134,10 +138,12 @@ impl Machine {
         )?;
         pio.insert(Cmos::BASE, Cmos::PORTS, Arc::new(Cmos::new()))?;
         pio.insert(
-            PowerControl::EVENT_BLOCK.into(),
+            PowerControl::SLEEP_CONTROL.into(),
             PowerControl::PORTS,
             Arc::new(power),
         )?;
+        let pvpanic = Pvpanic::new(panic_listener(sender.try_clone()?));
+        pio.insert(Pvpanic::PORT.into(), Pvpanic::PORTS, Arc::new(pvpanic))?;
 
         let fault_log = match &configuration.fault_log {
             Some(path) => Some(Arc::new(FaultLog::create(path)?)),
@@ -151,6 +157,15 @@ impl Machine {
             event: serial_line,
             interrupt: COM1_INTERRUPT,
         }];
+        let mut power_button = None;
+        if configuration.acpi {
+            let event = event()?;
+            power_button = Some(event.try_clone()?);
+            lines.push(Line {
+                event,
+                interrupt: POWER_BUTTON_INTERRUPT,
+            });
+        }
         for (index, drive) in (0..).zip(&configuration.drives) {
             let surroundings = Surroundings {
                 memory: &memory,
@@ -178,10 +193,11 @@ impl Machine {
         let view = View::new(configuration.name.clone(), by_name);
         let board = Board {
             memory,
+            backing,
             buses: Arc::new(Buses { pio, mmio }),
             lines,
             kicks,
-            features: cpu::supported_features(&kvm)?,
+            features,
             cpus: configuration.cpus,
             sandbox,
         };
@@ -189,8 +205,7 @@ impl Machine {
             view: view.clone(),
             life_cycle: LifeCycle {
                 start_stopped: configuration.start_stopped,
-                no_reboot: configuration.no_reboot,
-                no_shutdown: configuration.no_shutdown,
+                actions: configuration.actions,
                 has_monitor: !configuration.qmp.is_empty(),
             },
             kvm,
@@ -213,6 +228,7 @@ impl Machine {
             sender,
             reset_line,
             power_off,
+            power_button,
             host_signal,
             ending: Rc::new(Cell::new(None)),
         };
@@ -221,4 +237,15 @@ impl Machine {
         let connections = Connections { serial, room, view };
         Ok((machine, connections))
     }
+}
+
+/// Tells the main thread of a guest's panic, and holds the vCPU that it came from until it is known what becomes of the
+/// machine: what a guest does after its panic, a reset for one, must not be done by one that is to stop.
+fn panic_listener(inbox: Sender) -> Box<dyn Fn(GuestPanic) + Send + Sync> {
+    Box::new(move |panic| {
+        let (hold, released) = mpsc::channel();
+        inbox.send(Notice::GuestPanic(panic, hold));
+        // Ends when the notice is gone, whatever became of it.
+        let _ = released.recv();
+    })
 }

@@ -4,15 +4,19 @@ use faultvisor_schema::{
     BlockDeviceInfo, BlockFaultAdded, BlockFaultClearArguments, BlockFaultInfo,
     BlockFaultReleaseArguments, BlockFaultReleased, BlockFaultRemoveArguments, BlockFaultRule,
     BlockFaultSetStateArguments, BlockIOThrottle, BlockInfo, BlockPowerCutArguments,
-    BlockResizeArguments, BlockSetWriteThresholdArguments, BlockStats, CommandError, KvmInfo,
-    MachineCommands, NameInfo, QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState,
-    ShutdownCause, StatusInfo,
+    BlockResizeArguments, BlockSetWriteThresholdArguments, BlockStats, CommandError, CpuInfoFast,
+    CpuInstanceProperties, Event, IOThreadInfo, KvmInfo, MachineCommands, MemoryInfo, NameInfo,
+    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState, SetActionArguments,
+    ShutdownCause, StatusInfo, SysEmuTarget,
 };
 
 use super::Machine;
 use super::disks::MachineDisk;
 use super::nodes::Nesting;
 use super::view;
+use crate::memory;
+use crate::vcpu::Vcpus;
+use crate::vm::Vm;
 
 impl MachineCommands for Machine {
     fn query_status(&mut self) -> Result<StatusInfo, CommandError> {
@@ -116,10 +120,10 @@ impl MachineCommands for Machine {
     fn cont(&mut self) -> Result<(), CommandError> {
         match self.state {
             RunState::Running => Ok(()),
-            // What QEMU calls a state that needs a reset.
-            RunState::InternalError | RunState::Shutdown | RunState::GuestPanicked => Err(
-                CommandError::generic("Resetting the Virtual Machine is required"),
-            ),
+            // What QEMU calls a state that needs a reset. A guest that has panicked may have more to say.
+            RunState::InternalError | RunState::Shutdown => Err(CommandError::generic(
+                "Resetting the Virtual Machine is required",
+            )),
             _ => {
                 self.start();
                 Ok(())
@@ -135,6 +139,57 @@ impl MachineCommands for Machine {
     fn system_reset(&mut self) -> Result<(), CommandError> {
         self.reset(ShutdownCause::HostQmpSystemReset, false);
         Ok(())
+    }
+
+    fn system_powerdown(&mut self) -> Result<(), CommandError> {
+        let Some(button) = &self.power_button else {
+            let message = "The machine was started with --no-acpi and has no power button";
+            return Err(CommandError::generic(message));
+        };
+        self.signals.raise(Event::Powerdown);
+        // Refused only when it is pressed already.
+        let _ = button.write(1);
+        Ok(())
+    }
+
+    fn set_action(&mut self, arguments: SetActionArguments) -> Result<(), CommandError> {
+        let actions = &mut self.life_cycle.actions;
+        actions.reboot = arguments.reboot.unwrap_or(actions.reboot);
+        actions.shutdown = arguments.shutdown.unwrap_or(actions.shutdown);
+        actions.panic = arguments.panic.unwrap_or(actions.panic);
+        Ok(())
+    }
+
+    fn query_cpus_fast(&mut self) -> Result<Vec<CpuInfoFast>, CommandError> {
+        let vcpus = self.vm.as_ref().map(Vm::vcpus);
+        let ids = vcpus.into_iter().flat_map(Vcpus::thread_ids);
+        Ok((0..).zip(ids).map(cpu_info).collect())
+    }
+
+    fn query_memory_size_summary(&mut self) -> Result<MemoryInfo, CommandError> {
+        Ok(MemoryInfo {
+            base_memory: memory::size(&self.board.memory),
+            plugged_memory: Some(0),
+        })
+    }
+
+    fn query_iothreads(&mut self) -> Result<Vec<IOThreadInfo>, CommandError> {
+        Ok(self.disks.iter().map(MachineDisk::thread_info).collect())
+    }
+}
+
+/// A vCPU and its thread. Each is a core of one package.
+fn cpu_info((index, thread_id): (i64, i32)) -> CpuInfoFast {
+    CpuInfoFast {
+        cpu_index: index,
+        qom_path: format!("/machine/unattached/device[{index}]"),
+        thread_id: thread_id.into(),
+        props: Some(CpuInstanceProperties {
+            socket_id: Some(0),
+            core_id: Some(index),
+            thread_id: Some(0),
+        }),
+        target: SysEmuTarget::X8664,
     }
 }
 

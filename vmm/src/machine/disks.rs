@@ -14,13 +14,14 @@ use faultvisor_devices::sync::lock;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
     Disk, DiskObserver, ErrorKind, Hanging, IoError, PowerCutReport, Release, ResizeDone,
+    longest_look,
 };
 use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
-    BlockWriteThreshold, Event, IoOperationType,
+    BlockWriteThreshold, Event, IOThreadInfo, IoOperationType,
 };
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -170,6 +171,19 @@ pub(super) struct Wiring {
 }
 
 impl MachineDisk {
+    /// Its thread, as `query-iothreads` shows it. It submits as much together as there is.
+    pub(super) fn thread_info(&self) -> IOThreadInfo {
+        let longest = longest_look().as_nanos();
+        IOThreadInfo {
+            id: self.disk.thread_name(),
+            thread_id: self.disk.thread_id().into(),
+            poll_max_ns: i64::try_from(longest).unwrap_or(i64::MAX),
+            poll_grow: 0,
+            poll_shrink: 0,
+            aio_max_batch: 0,
+        }
+    }
+
     /// Opens a drive and starts its thread; the disk begins paused.
     pub(super) fn open(
         drive: &Drive,

@@ -10,6 +10,7 @@ mod disks;
 mod faults;
 mod limits;
 mod nodes;
+mod panic;
 mod power_cut;
 mod reset;
 mod resize;
@@ -28,12 +29,14 @@ use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::legacy::Serial;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    Empty, Event, MachineCommand, MachineReturn, RunState, Shutdown, ShutdownCause, Signals,
+    Empty, Event, MachineCommand, MachineReturn, PanicAction, RunState, Shutdown, ShutdownAction,
+    ShutdownCause, Signals,
 };
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::boot::Guest;
+use crate::cli::Actions;
 use crate::inbox::{Inbox, Notice, Sender};
 use crate::vcpu::{Generation, VcpuExit};
 use crate::vm::{Board, Vm};
@@ -53,10 +56,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct LifeCycle {
     /// `-S`.
     pub start_stopped: bool,
-    /// `--no-reboot`.
-    pub no_reboot: bool,
-    /// `--no-shutdown`.
-    pub no_shutdown: bool,
+    /// `--action` and its like, and `set-action`.
+    pub actions: Actions,
     /// Whether any client can reach the machine and continue or end it.
     pub has_monitor: bool,
 }
@@ -98,6 +99,8 @@ pub struct Machine {
     reset_line: EventFd,
     /// The guest switched itself off.
     power_off: EventFd,
+    /// Written to when somebody presses the power button, if there is one.
+    power_button: Option<EventFd>,
     /// A signal of the host that asks for the end.
     host_signal: UnixStream,
     ending: Rc<Cell<Option<Ending>>>,
@@ -139,8 +142,8 @@ impl Machine {
         // Their pause is over, whether or not it was complete.
         self.undrained = 0;
         self.answer_stops();
-        if let Some(vm) = &self.vm {
-            vm.vcpus().resume();
+        if let Some(vm) = &mut self.vm {
+            vm.resume();
         }
     }
 
@@ -149,8 +152,8 @@ impl Machine {
         if !self.is_running() {
             return;
         }
-        if let Some(vm) = &self.vm {
-            vm.vcpus().pause();
+        if let Some(vm) = &mut self.vm {
+            vm.pause();
         }
         self.state = reason;
         self.signals.raise(Event::Stop);
@@ -247,12 +250,15 @@ impl Machine {
         }
     }
 
-    /// The machine is off: the end, unless `--no-shutdown` keeps it for a client to look at.
+    /// The machine is off: the end, unless it is kept for a client to look at (`--no-shutdown`).
     fn shut_down(&mut self, reason: ShutdownCause, guest: bool) {
         self.signals
             .raise(Event::Shutdown(Shutdown { guest, reason }));
-        if self.life_cycle.no_shutdown {
+        let actions = self.life_cycle.actions;
+        if actions.shutdown == ShutdownAction::Pause {
             self.halt(RunState::Shutdown);
+        } else if reason == ShutdownCause::GuestPanic && actions.panic == PanicAction::ExitFailure {
+            self.ending.set(Some(Ending::Failed));
         } else {
             self.ending.set(Some(Ending::Orderly));
         }
@@ -302,6 +308,10 @@ impl Machine {
             Notice::PowerOn => self.power_on(),
             Notice::Command(command, reply) => self.execute(command, reply),
             Notice::Vcpu(generation, exit) => self.vcpu_exit(generation, exit),
+            Notice::GuestPanic(panic, hold) => {
+                self.guest_panicked(panic);
+                drop(hold);
+            }
             Notice::DiskError(run) => self.disk_error(run),
             Notice::DiskStop(run) => self.disk_stop(run),
             Notice::PowerFailed { device, cut, then } => self.power_failed(&device, cut, then),

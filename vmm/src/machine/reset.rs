@@ -1,7 +1,7 @@
 //! Reset: the vCPUs end, then the disks come to rest, and a new virtual machine starts on the same
 //! memory and devices. In this order: a vCPU that still runs could set a disk up again.
 
-use faultvisor_schema::{Event, Reset, RunState, ShutdownCause};
+use faultvisor_schema::{Event, RebootAction, Reset, RunState, ShutdownCause};
 
 use super::Machine;
 use crate::boot::BootError;
@@ -34,7 +34,7 @@ impl Machine {
         if self.resetting.is_some() {
             return;
         }
-        if self.life_cycle.no_reboot {
+        if self.life_cycle.actions.reboot == RebootAction::Shutdown {
             return self.shut_down(reason, guest);
         }
         let vcpus = self.vm.as_ref().map_or(0, |vm| {
@@ -97,7 +97,7 @@ impl Machine {
         // Pulses of the old machine mean nothing to the new one.
         let _ = self.reset_line.read();
         let _ = self.power_off.read();
-        memory::clear(&self.board.memory);
+        memory::clear(&self.board.memory, &self.board.backing);
         let built = self.build();
         self.signals.raise(Event::Reset(Reset { guest, reason }));
         match built {

@@ -46,6 +46,7 @@ impl View {
     pub fn is_current(&self, event: &Event) -> bool {
         match event {
             Event::Stop => self.state() != Some(RunState::Running),
+            Event::GuestPanicked(_) => self.state() == Some(RunState::GuestPanicked),
             Event::BlockIoError(error) => self
                 .shared
                 .disks
@@ -56,6 +57,8 @@ impl View {
             | Event::Resume
             | Event::Shutdown(_)
             | Event::Reset(_)
+            | Event::Powerdown
+            | Event::GuestCrashloaded(_)
             | Event::BlockImageCorrupted(_)
             | Event::BlockFaultInjected(_)
             | Event::BlockPowerCut(_) => true,

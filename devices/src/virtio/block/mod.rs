@@ -30,10 +30,12 @@ use crate::block::{
 };
 use crate::sync::lock;
 use crate::thread::{ThreadKind, ThreadStart};
+use crate::thread_id::ThreadId;
 use queues::Activation;
 pub use space::Feature;
 use space::Space;
 pub use worker::parked::{Hanging, Release};
+pub use worker::polling::longest_look;
 pub use worker::power::PowerCutReport;
 use worker::{Message, Worker};
 
@@ -159,6 +161,11 @@ pub struct Disk {
     messages: Sender<Message>,
     wake: EventFd,
     thread: Mutex<Option<JoinHandle<()>>>,
+    thread_id: ThreadId,
+}
+
+fn thread_name(id: &str) -> String {
+    format!("disk-{id}")
 }
 
 impl Disk {
@@ -205,13 +212,17 @@ impl Disk {
             wake: wake.try_clone()?,
             inbox,
         })?;
+        let thread_id = ThreadId::default();
+        let announced = thread_id.clone();
+        let run = move || {
+            start.begin(ThreadKind::Disk);
+            announced.announce();
+            worker.run();
+        };
         let thread = thread::Builder::new()
-            .name(format!("disk-{}", configuration.id))
+            .name(thread_name(&configuration.id))
             .stack_size(256 << 10)
-            .spawn(move || {
-                start.begin(ThreadKind::Disk);
-                worker.run();
-            })?;
+            .spawn(run)?;
         Ok(Self {
             queue_sizes: vec![configuration.queue_size; kicks.len()],
             configuration,
@@ -226,7 +237,18 @@ impl Disk {
             messages,
             wake,
             thread: Mutex::new(Some(thread)),
+            thread_id,
         })
+    }
+
+    /// What its thread is called. The host cuts the name off after 15 bytes.
+    pub fn thread_name(&self) -> String {
+        thread_name(&self.configuration.id)
+    }
+
+    /// The host's number of its thread.
+    pub fn thread_id(&self) -> i32 {
+        self.thread_id.get()
     }
 
     /// What the disk is.

@@ -2,7 +2,7 @@
 
 mod faults;
 pub(super) mod parked;
-mod polling;
+pub mod polling;
 pub(super) mod power;
 mod serving;
 mod submission;

@@ -503,6 +503,100 @@ typedef enum QmpShutdownCause {
 const char *libqmp_shutdown_cause_name(QmpShutdownCause value);
 
 /**
+ * What the machine does when it is reset.
+ *
+ * Since 0.1.
+ */
+typedef enum QmpRebootAction {
+    /** start the guest again */
+    QMP_REBOOT_ACTION_RESET = 0,
+    /** what it does when the guest shuts down */
+    QMP_REBOOT_ACTION_SHUTDOWN = 1
+} QmpRebootAction;
+
+/**
+ * The name of a value of QmpRebootAction on the wire. It is the library's and lives as long as the
+ * program. NULL for what is no value.
+ */
+const char *libqmp_reboot_action_name(QmpRebootAction value);
+
+/**
+ * What the machine does when the guest shuts down.
+ *
+ * Since 0.1.
+ */
+typedef enum QmpShutdownAction {
+    /** the program ends */
+    QMP_SHUTDOWN_ACTION_POWEROFF = 0,
+    /** the machine stops, and waits for a client */
+    QMP_SHUTDOWN_ACTION_PAUSE = 1
+} QmpShutdownAction;
+
+/**
+ * The name of a value of QmpShutdownAction on the wire. It is the library's and lives as long as
+ * the program. NULL for what is no value.
+ */
+const char *libqmp_shutdown_action_name(QmpShutdownAction value);
+
+/**
+ * What the machine does when the guest says that it cannot go on.
+ *
+ * Since 0.1.
+ */
+typedef enum QmpPanicAction {
+    /** stop, and wait for a client */
+    QMP_PANIC_ACTION_PAUSE = 0,
+    /** what it does when the guest shuts down */
+    QMP_PANIC_ACTION_SHUTDOWN = 1,
+    /** the program ends with status 1 */
+    QMP_PANIC_ACTION_EXIT_FAILURE = 2,
+    /** nothing; the guest does what it has set out to */
+    QMP_PANIC_ACTION_NONE = 3
+} QmpPanicAction;
+
+/**
+ * The name of a value of QmpPanicAction on the wire. It is the library's and lives as long as the
+ * program. NULL for what is no value.
+ */
+const char *libqmp_panic_action_name(QmpPanicAction value);
+
+/**
+ * What the machine did when the guest said that it could not go on.
+ *
+ * Since 0.1.
+ */
+typedef enum QmpGuestPanicAction {
+    /** it stopped */
+    QMP_GUEST_PANIC_ACTION_PAUSE = 0,
+    /** it shut down */
+    QMP_GUEST_PANIC_ACTION_POWEROFF = 1,
+    /** nothing */
+    QMP_GUEST_PANIC_ACTION_RUN = 2
+} QmpGuestPanicAction;
+
+/**
+ * The name of a value of QmpGuestPanicAction on the wire. It is the library's and lives as long as
+ * the program. NULL for what is no value.
+ */
+const char *libqmp_guest_panic_action_name(QmpGuestPanicAction value);
+
+/**
+ * The processors that a machine can have.
+ *
+ * Since 0.1.
+ */
+typedef enum QmpSysEmuTarget {
+    /** x86 with 64 bits */
+    QMP_SYS_EMU_TARGET_X86_64 = 0
+} QmpSysEmuTarget;
+
+/**
+ * The name of a value of QmpSysEmuTarget on the wire. It is the library's and lives as long as the
+ * program. NULL for what is no value.
+ */
+const char *libqmp_sys_emu_target_name(QmpSysEmuTarget value);
+
+/**
  * What became of a disk's requests.
  *
  * Since 0.1.
@@ -1029,6 +1123,13 @@ typedef struct QmpSchemaInfoEvent QmpSchemaInfoEvent;
 typedef struct QmpStatusInfo QmpStatusInfo;
 typedef struct QmpShutdown QmpShutdown;
 typedef struct QmpReset QmpReset;
+typedef struct QmpSetActionArguments QmpSetActionArguments;
+typedef struct QmpGuestPanicked QmpGuestPanicked;
+typedef struct QmpGuestCrashloaded QmpGuestCrashloaded;
+typedef struct QmpCpuInstanceProperties QmpCpuInstanceProperties;
+typedef struct QmpCpuInfoFast QmpCpuInfoFast;
+typedef struct QmpMemoryInfo QmpMemoryInfo;
+typedef struct QmpIOThreadInfo QmpIOThreadInfo;
 typedef struct QmpKvmInfo QmpKvmInfo;
 typedef struct QmpNameInfo QmpNameInfo;
 typedef struct QmpBlockdevCacheInfo QmpBlockdevCacheInfo;
@@ -1137,6 +1238,22 @@ typedef struct QmpSchemaInfoAlternateMemberList {
     /** The first of them; may be NULL where there is none. */
     const QmpSchemaInfoAlternateMember *items;
 } QmpSchemaInfoAlternateMemberList;
+
+/** Values of type QmpCpuInfoFast. */
+typedef struct QmpCpuInfoFastList {
+    /** How many there are. */
+    size_t count;
+    /** The first of them; may be NULL where there is none. */
+    const QmpCpuInfoFast *items;
+} QmpCpuInfoFastList;
+
+/** Values of type QmpIOThreadInfo. */
+typedef struct QmpIOThreadInfoList {
+    /** How many there are. */
+    size_t count;
+    /** The first of them; may be NULL where there is none. */
+    const QmpIOThreadInfo *items;
+} QmpIOThreadInfoList;
 
 /** Values of type QmpBlockInfo. */
 typedef struct QmpBlockInfoList {
@@ -1431,6 +1548,78 @@ struct QmpStatusInfo {
     bool running;
     /** what it is doing */
     QmpRunState status;
+};
+
+/**
+ * A virtual processor's place in the machine.
+ *
+ * Since 0.1.
+ */
+struct QmpCpuInstanceProperties {
+    /** Whether `socket_id` is there. */
+    bool has_socket_id;
+    /** its package */
+    int64_t socket_id;
+    /** Whether `core_id` is there. */
+    bool has_core_id;
+    /** its core in the package */
+    int64_t core_id;
+    /** Whether `thread_id` is there. */
+    bool has_thread_id;
+    /** its thread in the core */
+    int64_t thread_id;
+};
+
+/**
+ * A virtual processor.
+ *
+ * Since 0.1.
+ */
+struct QmpCpuInfoFast {
+    /** its number, from 0 */
+    int64_t cpu_index;
+    /** its path in the tree of objects, as QEMU would have it */
+    const char *qom_path;
+    /** the thread of the host that it runs in */
+    int64_t thread_id;
+    /** its place in the machine (NULL: absent) */
+    const QmpCpuInstanceProperties *props;
+    /** what it is */
+    QmpSysEmuTarget target;
+};
+
+/**
+ * How much memory the guest has, in bytes.
+ *
+ * Since 0.1.
+ */
+struct QmpMemoryInfo {
+    /** what it began with (**-m**) */
+    uint64_t base_memory;
+    /** Whether `plugged_memory` is there. */
+    bool has_plugged_memory;
+    /** what was added since: 0 */
+    uint64_t plugged_memory;
+};
+
+/**
+ * A thread that serves a disk.
+ *
+ * Since 0.1.
+ */
+struct QmpIOThreadInfo {
+    /** its name: *disk-* and the disk's id */
+    const char *id;
+    /** the thread of the host */
+    int64_t thread_id;
+    /** how long it looks for requests at most before it sleeps, in nanoseconds */
+    int64_t poll_max_ns;
+    /** how much longer it looks when that has paid; 0 for the factor that it comes with */
+    int64_t poll_grow;
+    /** how much shorter when it has not; 0 for the factor that it comes with */
+    int64_t poll_shrink;
+    /** most requests that are submitted together; 0 for the number that it comes with */
+    int64_t aio_max_batch;
 };
 
 /**
@@ -2334,6 +2523,46 @@ struct QmpReset {
 };
 
 /**
+ * The arguments of libqmp_set_action().
+ *
+ * Since 0.1.
+ */
+struct QmpSetActionArguments {
+    /** Whether `reboot` is there. */
+    bool has_reboot;
+    /** when it is reset */
+    QmpRebootAction reboot;
+    /** Whether `shutdown` is there. */
+    bool has_shutdown;
+    /** when the guest shuts down */
+    QmpShutdownAction shutdown;
+    /** Whether `panic` is there. */
+    bool has_panic;
+    /** when the guest says that it cannot go on */
+    QmpPanicAction panic;
+};
+
+/**
+ * The data of GUEST_PANICKED.
+ *
+ * Since 0.1.
+ */
+struct QmpGuestPanicked {
+    /** what the machine does about it */
+    QmpGuestPanicAction action;
+};
+
+/**
+ * The data of GUEST_CRASHLOADED.
+ *
+ * Since 0.1.
+ */
+struct QmpGuestCrashloaded {
+    /** what the machine does about it: always `run` */
+    QmpGuestPanicAction action;
+};
+
+/**
  * The arguments of libqmp_query_blockstats().
  *
  * Since 0.1.
@@ -2869,6 +3098,222 @@ void libqmp_reset_occurrence_free(QmpResetOccurrence *occurrence);
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
 void libqmp_reset_event_free(ResetEvent *event);
+
+/** One time that POWERDOWN was raised. */
+typedef struct QmpPowerdownOccurrence {
+    /** When, by the server's clock. */
+    QmpTimestamp timestamp;
+    /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
+    bool initial;
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
+    uint64_t lost;
+} QmpPowerdownOccurrence;
+
+/**
+ * A client has pressed the machine's power button, with libqmp_system_powerdown().  What follows is
+ * up to the guest.
+ *
+ * Since 0.1.
+ *
+ * The object is the connection to the event: from libqmp_get_powerdown_event() to
+ * libqmp_powerdown_event_free() occurrences come.
+ */
+typedef struct PowerdownEvent PowerdownEvent;
+
+/**
+ * Is called by libqmp_session_dispatch() for each occurrence.
+ *
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_powerdown_event_connect() was called with.
+ */
+typedef void (*PowerdownEventHandler)(const QmpPowerdownOccurrence *occurrence, void *opaque);
+
+/**
+ * Connects to POWERDOWN. The caller owns the object and frees it with
+ * libqmp_powerdown_event_free(). NULL and `*error` where that fails.
+ */
+PowerdownEvent *libqmp_get_powerdown_event(QmpSession *session, QmpError **error);
+
+/**
+ * As libqmp_get_powerdown_event(), with arguments.
+ *
+ * `initial`: whether the present state, where there is one, comes first as an occurrence of its
+ * own.
+ */
+PowerdownEvent *libqmp_get_powerdown_event_with(QmpSession *session, bool initial, QmpError **error);
+
+/**
+ * Adds a handler, and returns its number for libqmp_powerdown_event_disconnect(). 0 where `event`
+ * or `handler` is NULL.
+ */
+uint64_t libqmp_powerdown_event_connect(PowerdownEvent *event, PowerdownEventHandler handler, void *opaque);
+
+/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+bool libqmp_powerdown_event_disconnect(PowerdownEvent *event, uint64_t handler);
+
+/**
+ * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
+ * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
+ * else's.
+ *
+ * The caller owns what is returned, and frees it with libqmp_powerdown_occurrence_free(). NULL and
+ * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ */
+QmpPowerdownOccurrence *libqmp_powerdown_event_recv(PowerdownEvent *event, int64_t timeout_ms, QmpError **error);
+
+/** Frees what libqmp_powerdown_event_recv() returned; NULL is nothing to free. */
+void libqmp_powerdown_occurrence_free(QmpPowerdownOccurrence *occurrence);
+
+/**
+ * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
+ * that runs in another thread is waited for. A handler may free the object that it was called for.
+ */
+void libqmp_powerdown_event_free(PowerdownEvent *event);
+
+/** One time that GUEST_PANICKED was raised. */
+typedef struct QmpGuestPanickedOccurrence {
+    /** When, by the server's clock. */
+    QmpTimestamp timestamp;
+    /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
+    bool initial;
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
+    uint64_t lost;
+    /** What it says. */
+    QmpGuestPanicked data;
+} QmpGuestPanickedOccurrence;
+
+/**
+ * The guest has said, through its pvpanic device, that it cannot go on.
+ *
+ * Since 0.1.
+ *
+ * The object is the connection to the event: from libqmp_get_guest_panicked_event() to
+ * libqmp_guest_panicked_event_free() occurrences come.
+ */
+typedef struct GuestPanickedEvent GuestPanickedEvent;
+
+/**
+ * Is called by libqmp_session_dispatch() for each occurrence.
+ *
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_guest_panicked_event_connect() was called with.
+ */
+typedef void (*GuestPanickedEventHandler)(const QmpGuestPanickedOccurrence *occurrence, void *opaque);
+
+/**
+ * Connects to GUEST_PANICKED. The caller owns the object and frees it with
+ * libqmp_guest_panicked_event_free(). NULL and `*error` where that fails.
+ */
+GuestPanickedEvent *libqmp_get_guest_panicked_event(QmpSession *session, QmpError **error);
+
+/**
+ * As libqmp_get_guest_panicked_event(), with arguments.
+ *
+ * `initial`: whether the present state, where there is one, comes first as an occurrence of its
+ * own.
+ */
+GuestPanickedEvent *libqmp_get_guest_panicked_event_with(QmpSession *session, bool initial, QmpError **error);
+
+/**
+ * Adds a handler, and returns its number for libqmp_guest_panicked_event_disconnect(). 0 where
+ * `event` or `handler` is NULL.
+ */
+uint64_t libqmp_guest_panicked_event_connect(GuestPanickedEvent *event, GuestPanickedEventHandler handler, void *opaque);
+
+/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+bool libqmp_guest_panicked_event_disconnect(GuestPanickedEvent *event, uint64_t handler);
+
+/**
+ * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
+ * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
+ * else's.
+ *
+ * The caller owns what is returned, and frees it with libqmp_guest_panicked_occurrence_free(). NULL
+ * and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ */
+QmpGuestPanickedOccurrence *libqmp_guest_panicked_event_recv(GuestPanickedEvent *event, int64_t timeout_ms, QmpError **error);
+
+/** Frees what libqmp_guest_panicked_event_recv() returned; NULL is nothing to free. */
+void libqmp_guest_panicked_occurrence_free(QmpGuestPanickedOccurrence *occurrence);
+
+/**
+ * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
+ * that runs in another thread is waited for. A handler may free the object that it was called for.
+ */
+void libqmp_guest_panicked_event_free(GuestPanickedEvent *event);
+
+/** One time that GUEST_CRASHLOADED was raised. */
+typedef struct QmpGuestCrashloadedOccurrence {
+    /** When, by the server's clock. */
+    QmpTimestamp timestamp;
+    /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
+    bool initial;
+    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
+    uint64_t lost;
+    /** What it says. */
+    QmpGuestCrashloaded data;
+} QmpGuestCrashloadedOccurrence;
+
+/**
+ * The guest has said, through its pvpanic device, that it could not go on and that a kernel of its
+ * own takes over to look into it.
+ *
+ * Since 0.1.
+ *
+ * The object is the connection to the event: from libqmp_get_guest_crashloaded_event() to
+ * libqmp_guest_crashloaded_event_free() occurrences come.
+ */
+typedef struct GuestCrashloadedEvent GuestCrashloadedEvent;
+
+/**
+ * Is called by libqmp_session_dispatch() for each occurrence.
+ *
+ * `occurrence` is the library's and valid until the handler returns; `opaque` is what
+ * libqmp_guest_crashloaded_event_connect() was called with.
+ */
+typedef void (*GuestCrashloadedEventHandler)(const QmpGuestCrashloadedOccurrence *occurrence, void *opaque);
+
+/**
+ * Connects to GUEST_CRASHLOADED. The caller owns the object and frees it with
+ * libqmp_guest_crashloaded_event_free(). NULL and `*error` where that fails.
+ */
+GuestCrashloadedEvent *libqmp_get_guest_crashloaded_event(QmpSession *session, QmpError **error);
+
+/**
+ * As libqmp_get_guest_crashloaded_event(), with arguments.
+ *
+ * `initial`: whether the present state, where there is one, comes first as an occurrence of its
+ * own.
+ */
+GuestCrashloadedEvent *libqmp_get_guest_crashloaded_event_with(QmpSession *session, bool initial, QmpError **error);
+
+/**
+ * Adds a handler, and returns its number for libqmp_guest_crashloaded_event_disconnect(). 0 where
+ * `event` or `handler` is NULL.
+ */
+uint64_t libqmp_guest_crashloaded_event_connect(GuestCrashloadedEvent *event, GuestCrashloadedEventHandler handler, void *opaque);
+
+/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+bool libqmp_guest_crashloaded_event_disconnect(GuestCrashloadedEvent *event, uint64_t handler);
+
+/**
+ * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
+ * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
+ * else's.
+ *
+ * The caller owns what is returned, and frees it with libqmp_guest_crashloaded_occurrence_free().
+ * NULL and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ */
+QmpGuestCrashloadedOccurrence *libqmp_guest_crashloaded_event_recv(GuestCrashloadedEvent *event, int64_t timeout_ms, QmpError **error);
+
+/** Frees what libqmp_guest_crashloaded_event_recv() returned; NULL is nothing to free. */
+void libqmp_guest_crashloaded_occurrence_free(QmpGuestCrashloadedOccurrence *occurrence);
+
+/**
+ * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
+ * that runs in another thread is waited for. A handler may free the object that it was called for.
+ */
+void libqmp_guest_crashloaded_event_free(GuestCrashloadedEvent *event);
 
 /** One time that BLOCK_IO_ERROR was raised. */
 typedef struct QmpBlockIoErrorOccurrence {
@@ -3452,6 +3897,17 @@ QmpStatusInfo *libqmp_query_status(QmpSession *session, QmpError **error);
 void libqmp_status_info_free(QmpStatusInfo *value);
 
 /**
+ * Changes what the machine does at the ends of its guest's life, as the option **--action** does.
+ *
+ * `arguments` may be NULL, which leaves every one of them out.
+ *
+ * True if it was done; false and `*error` if it was not.
+ *
+ * Since 0.1.
+ */
+bool libqmp_set_action(QmpSession *session, const QmpSetActionArguments *arguments, QmpError **error);
+
+/**
  * Resets the machine, as its reset button would.
  *
  * True if it was done; false and `*error` if it was not.
@@ -3459,6 +3915,73 @@ void libqmp_status_info_free(QmpStatusInfo *value);
  * Since 0.1.
  */
 bool libqmp_system_reset(QmpSession *session, QmpError **error);
+
+/**
+ * Presses the machine's power button.  A guest that listens to it shuts down in its own time, or
+ * does not.
+ *
+ * Errors:
+ * - GenericError if the machine has no power button (**--no-acpi**)
+ *
+ * True if it was done; false and `*error` if it was not.
+ *
+ * Since 0.1.
+ */
+bool libqmp_system_powerdown(QmpSession *session, QmpError **error);
+
+/**
+ * Lists the virtual processors, without interrupting them.  A reset gives them new threads.
+ *
+ * Returns: the processors, by number
+ *
+ * The caller owns what is returned, and frees it with libqmp_cpu_info_fast_list_free(). NULL and
+ * `*error` where it fails.
+ *
+ * Since 0.1.
+ */
+QmpCpuInfoFastList *libqmp_query_cpus_fast(QmpSession *session, QmpError **error);
+
+/**
+ * Frees a QmpCpuInfoFastList that a function of this library returned, with all that it points to;
+ * NULL is nothing to free.
+ */
+void libqmp_cpu_info_fast_list_free(QmpCpuInfoFastList *value);
+
+/**
+ * Says how much memory the guest has.
+ *
+ * Returns: its memory, in bytes
+ *
+ * The caller owns what is returned, and frees it with libqmp_memory_info_free(). NULL and `*error`
+ * where it fails.
+ *
+ * Since 0.1.
+ */
+QmpMemoryInfo *libqmp_query_memory_size_summary(QmpSession *session, QmpError **error);
+
+/**
+ * Frees a QmpMemoryInfo that a function of this library returned, with all that it points to; NULL
+ * is nothing to free.
+ */
+void libqmp_memory_info_free(QmpMemoryInfo *value);
+
+/**
+ * Lists the threads that serve the disks: each disk has one.
+ *
+ * Returns: the threads, in the order of the disks
+ *
+ * The caller owns what is returned, and frees it with libqmp_io_thread_info_list_free(). NULL and
+ * `*error` where it fails.
+ *
+ * Since 0.1.
+ */
+QmpIOThreadInfoList *libqmp_query_iothreads(QmpSession *session, QmpError **error);
+
+/**
+ * Frees a QmpIOThreadInfoList that a function of this library returned, with all that it points to;
+ * NULL is nothing to free.
+ */
+void libqmp_io_thread_info_list_free(QmpIOThreadInfoList *value);
 
 /**
  * Says whether the machine runs on KVM.  Here it always does.

@@ -9,9 +9,13 @@ const DATA_READY: u8 = 1;
 /// The keyboard controller's command port, and its command to pulse the reset line.
 const KEYBOARD_COMMAND: u16 = 0x64;
 const PULSE_RESET: u8 = 0xfe;
-/// The ACPI control register, and SLP_EN with the sleep type of S5.
-const POWER_CONTROL: u16 = 0x604;
-const SOFT_OFF: u16 = 1 << 13 | 5 << 10;
+/// The ACPI sleep control register, and SLP_EN with the sleep type of S5.
+const SLEEP_CONTROL: u16 = 0x600;
+const SOFT_OFF: u8 = 1 << 5 | 5 << 2;
+/// pvpanic's port.
+const PVPANIC: u16 = 0x505;
+/// A device's registers: mapped, but no memory that could be executed.
+const NO_MEMORY: u64 = 0xd000_0000;
 
 fn write_port(port: u16, value: u8) {
     // SAFETY: a port of the machine's; it touches no memory.
@@ -74,18 +78,24 @@ pub enum End {
     Reset,
     /// A triple fault.
     TripleFault,
+    /// Going on where there is no memory, which no KVM can emulate.
+    Lost,
+}
+
+/// Tells the machine what the guest thinks of itself: bit 0 that it cannot go on, bit 1 that another kernel takes over.
+pub fn panicked(what: u8) {
+    write_port(PVPANIC, what);
 }
 
 /// Ends, and never returns even if the machine goes on.
 pub fn end(how: End) -> ! {
     match how {
-        // SAFETY: it touches no memory.
-        End::Off => unsafe {
-            asm!("out dx, ax", in("dx") POWER_CONTROL, in("ax") SOFT_OFF, options(nomem, nostack));
-        },
+        End::Off => write_port(SLEEP_CONTROL, SOFT_OFF),
         End::Reset => write_port(KEYBOARD_COMMAND, PULSE_RESET),
         // SAFETY: there is nothing after it; without an interrupt table the fault is a triple fault.
         End::TripleFault => unsafe { asm!("ud2", options(noreturn)) },
+        // SAFETY: nothing comes after it.
+        End::Lost => unsafe { asm!("jmp {}", in(reg) NO_MEMORY, options(noreturn)) },
     }
     spin()
 }

@@ -63,6 +63,7 @@ impl Guest {
                     b'o' => return Ok(Next::End(End::Off)),
                     b'r' => return Ok(Next::End(End::Reset)),
                     b'f' => return Ok(Next::End(End::TripleFault)),
+                    b'l' => return Ok(Next::End(End::Lost)),
                     _ => {}
                 }
             }
@@ -89,12 +90,18 @@ impl Guest {
                 report(number, format_args!("spin"));
                 machine::spin();
             }
+            "panic" => {
+                report(number, format_args!("panicking"));
+                machine::panicked(words.number()?);
+                report(number, format_args!("unmoved"));
+            }
             "exit" => {
                 return Ok(Next::End(match words.word()? {
                     "off" => End::Off,
                     "reset" => End::Reset,
                     "fault" => End::TripleFault,
-                    _ => return Err("not-off-reset-or-fault"),
+                    "lost" => End::Lost,
+                    _ => return Err("not-off-reset-fault-or-lost"),
                 }));
             }
             _ => self.disk_step(number, name, &mut words)?,

@@ -3,8 +3,8 @@
 use faultvisor_tests::suite::Test;
 
 use crate::{
-    bare, block, boot, console, disk, examples, faults, features, life_cycle, place, read_error,
-    write_error, wrong_use,
+    bare, block, boot, console, disk, examples, faults, features, life_cycle, machine, place,
+    read_error, storm, write_error, wrong_use,
 };
 
 /// The tests, in the order in which they run.
@@ -13,6 +13,9 @@ pub const TESTS: &[&[Test]] = &[
     wrong_use::WITH_KVM,
     life_cycle::WITH_KVM,
     bare::power::TESTS,
+    bare::memory::TESTS,
+    bare::panics::TESTS,
+    bare::threads::TESTS,
     bare::io::TESTS,
     bare::queues::TESTS,
     bare::ranges::TESTS,
@@ -54,6 +57,8 @@ pub const TESTS: &[&[Test]] = &[
     boot::TESTS,
     console::TESTS,
     life_cycle::TESTS,
+    machine::TESTS,
+    storm::TESTS,
     disk::TESTS,
     features::TESTS,
     write_error::TESTS,

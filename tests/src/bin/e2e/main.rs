@@ -15,9 +15,12 @@ mod faults;
 mod features;
 mod life_cycle;
 mod linux;
+mod machine;
 mod place;
 mod read_error;
+mod resident;
 mod space;
+mod storm;
 mod write_error;
 mod wrong_use;
 

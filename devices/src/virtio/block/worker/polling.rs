@@ -5,6 +5,7 @@
 //! too. With many requests in flight something is always about to end, and sleeping until then is
 //! the cheaper way to find several ends at once.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::Worker;
@@ -24,6 +25,21 @@ const TURN: Duration = Duration::from_millis(1);
 
 /// Requests in flight up to which their ends are looked for.
 const FEW: usize = 2;
+
+/// How long a disk's thread looks at its rings at most before it sleeps; not at all on a host with one CPU, where
+/// whoever is waited for would need the CPU that waits.
+pub fn longest_look() -> Duration {
+    // Asked once: it takes files of the host to find out.
+    static FOUND: OnceLock<Duration> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let cpus = std::thread::available_parallelism();
+        if cpus.map_or(1, usize::from) == 1 {
+            Duration::ZERO
+        } else {
+            LONGEST
+        }
+    })
+}
 
 /// For how long it is worth looking for one thing.
 #[derive(Debug, Default)]
@@ -72,9 +88,8 @@ pub(super) struct Polling {
 
 impl Polling {
     pub(super) fn new() -> Self {
-        let cpus = std::thread::available_parallelism();
         Self {
-            is_alone: cpus.map_or(1, usize::from) == 1,
+            is_alone: longest_look().is_zero(),
             driver: Patience::default(),
             host: Patience::default(),
         }

@@ -13,6 +13,8 @@ pub mod io;
 pub mod limits;
 pub mod locking;
 pub mod measurement;
+pub mod memory;
+pub mod panics;
 pub mod power;
 mod pty;
 pub mod qcow2;
@@ -25,6 +27,7 @@ pub mod sockets;
 pub mod space;
 pub mod statistics;
 pub mod terminal;
+pub mod threads;
 pub mod write_cache;
 
 use std::path::PathBuf;

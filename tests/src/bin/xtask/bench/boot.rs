@@ -30,6 +30,30 @@ pub struct Options {
     /// Only this VMM; all if not given.
     #[arg(long = "only", value_enum)]
     vmms: Vec<Vmm>,
+    /// Another build of Faultvisor to measure in the same run, such as NAME=PATH of a static program; repeatable.
+    #[arg(long, value_name = "NAME=PATH", value_parser = Beside::parse)]
+    beside: Vec<Beside>,
+}
+
+/// Another build of the program.
+#[derive(Debug, Clone)]
+struct Beside {
+    name: String,
+    path: PathBuf,
+}
+
+impl Beside {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !name.contains(char::is_whitespace) => {
+                Ok(Self {
+                    name: name.to_owned(),
+                    path: path.into(),
+                })
+            }
+            _ => Err("expected NAME=PATH, with a name of one word".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -60,7 +84,14 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     if options.vmms.is_empty() || options.vmms.contains(&Vmm::Faultvisor) {
         match &kvm {
             Kvm::NoKvm { why } => console::note(&format!("no first KVM_RUN to measure: {why}")),
-            _ => first_entry::measure(&binaries.faultvisor, &guest, ENTRIES, options.memory)?,
+            _ => {
+                let builds = options.beside.iter();
+                let builds = builds.map(|other| (other.name.as_str(), other.path.as_path()));
+                let own = std::iter::once(("faultvisor", binaries.faultvisor.as_path()));
+                for (name, program) in own.chain(builds) {
+                    first_entry::measure(name, program, &guest, ENTRIES, options.memory)?;
+                }
+            }
         }
     }
     let mut samples = Vec::new();
@@ -90,9 +121,38 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     })
 }
 
+/// How a build of Faultvisor boots the guest.
+fn build_of_faultvisor(
+    name: &str,
+    program: &Path,
+    guest: &GuestImages,
+    memory_mib: u64,
+) -> Contender {
+    let text = |path: &Path| path.display().to_string();
+    let command = [
+        &text(program),
+        "--kernel",
+        &text(&guest.vmlinux()),
+        "--initrd",
+        &text(&guest.initramfs()),
+        "--append",
+        KERNEL_COMMAND_LINE,
+        "-m",
+        &format!("{memory_mib}M"),
+        "--no-reboot",
+        "--serial",
+        "stdio",
+    ];
+    Contender {
+        name: name.to_owned(),
+        command: command.map(str::to_owned).to_vec(),
+    }
+}
+
 fn contenders(
     options: &Options,
     faultvisor: &Path,
+    beside: &[Beside],
     qemu: &Path,
     guest: &GuestImages,
 ) -> Vec<Contender> {
@@ -100,23 +160,9 @@ fn contenders(
     let text = |path: &Path| path.display().to_string();
     let (kernel, initramfs) = (text(&guest.vmlinux()), text(&guest.initramfs()));
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-    let faultvisor = Contender {
-        name: "faultvisor".to_owned(),
-        command: words(&[
-            &text(faultvisor),
-            "--kernel",
-            &kernel,
-            "--initrd",
-            &initramfs,
-            "--append",
-            KERNEL_COMMAND_LINE,
-            "-m",
-            &format!("{memory}M"),
-            "--no-reboot",
-            "--serial",
-            "stdio",
-        ]),
-    };
+    let build =
+        |name: &str, program: &Path| build_of_faultvisor(name, program, guest, options.memory);
+    let faultvisor = build("faultvisor", faultvisor);
     let mut qemu: Vec<String> = words(&[
         &text(qemu),
         "-M",
@@ -151,9 +197,11 @@ fn contenders(
     };
     let wanted = |vmm| options.vmms.is_empty() || options.vmms.contains(&vmm);
     let all = [(Vmm::Faultvisor, faultvisor), (Vmm::Microvm, microvm)];
-    all.into_iter()
-        .filter(|(vmm, _)| wanted(*vmm))
+    let wanted = all.into_iter().filter(|(vmm, _)| wanted(*vmm));
+    let beside = beside.iter().map(|other| build(&other.name, &other.path));
+    wanted
         .map(|(_, contender)| contender)
+        .chain(beside)
         .collect()
 }
 
@@ -180,7 +228,13 @@ fn measure_here(
     let list = tempfile::NamedTempFile::new()?;
     fs::write(
         &list,
-        boot_time::to_json(&contenders(options, &binaries.faultvisor, &qemu()?, guest)),
+        boot_time::to_json(&contenders(
+            options,
+            &binaries.faultvisor,
+            &options.beside,
+            &qemu()?,
+            guest,
+        )),
     )?;
     let output = Command::new(&binaries.e2e)
         .args(arguments(options, &list.path().to_string_lossy()))
@@ -208,7 +262,15 @@ fn measure_in_lab(
         payload.copy(&file.to_string_lossy(), &file)?;
     }
     let inside = payload.guest(guest)?;
-    let list = boot_time::to_json(&contenders(options, Path::new(FAULTVISOR), &qemu, &inside));
+    let mut beside = options.beside.clone();
+    for (index, other) in beside.iter_mut().enumerate() {
+        let path = format!("/payload/beside-{index}");
+        payload.copy(&path, &other.path)?;
+        other.path = path.into();
+    }
+    let faultvisor = Path::new(FAULTVISOR);
+    let list = contenders(options, faultvisor, &beside, &qemu, &inside);
+    let list = boot_time::to_json(&list);
     payload.file(LIST, 0o644, list.as_bytes())?;
     let script = format!("/payload/e2e {}", arguments(options, LIST).join(" "));
     let outcome = lab.run(payload, &script, &Settings::with_limit(LIMIT), take)?;

@@ -1,0 +1,85 @@
+//! pvpanic: the port by which a guest says that it cannot go on (QEMU `docs/specs/pvpanic.rst`).
+
+use crate::bus::BusDevice;
+
+/// What a guest says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestPanic {
+    /// It cannot go on.
+    Panicked,
+    /// It could not go on, and a kernel that it kept for this case takes over.
+    CrashLoaded,
+}
+
+/// Bits of the port: written, what happened; read, what there is to write.
+const PANICKED: u8 = 1 << 0;
+const CRASH_LOADED: u8 = 1 << 1;
+
+/// Who hears of it, on the vCPU's thread. The vCPU does not go on before this returns.
+type Listener = Box<dyn Fn(GuestPanic) + Send + Sync>;
+
+/// The pvpanic device.
+pub struct Pvpanic {
+    listener: Listener,
+}
+
+impl Pvpanic {
+    /// Its port.
+    pub const PORT: u16 = 0x505;
+    /// Number of its ports.
+    pub const PORTS: u64 = 1;
+
+    /// Tells `listener` what the guest says.
+    pub fn new(listener: Listener) -> Self {
+        Self { listener }
+    }
+}
+
+impl BusDevice for Pvpanic {
+    fn read(&self, _offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        if let Some(first) = data.first_mut() {
+            *first = PANICKED | CRASH_LOADED;
+        }
+    }
+
+    /// The port has one byte; in a wider write only its first belongs to it. A guest that says both at once has
+    /// panicked.
+    fn write(&self, _offset: u64, data: &[u8]) {
+        let said = data.first().copied().unwrap_or_default();
+        if said & PANICKED != 0 {
+            (self.listener)(GuestPanic::Panicked);
+        } else if said & CRASH_LOADED != 0 {
+            (self.listener)(GuestPanic::CrashLoaded);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn each_write_says_one_thing_or_nothing() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let listener = heard.clone();
+        let device = Pvpanic::new(Box::new(move |panic| {
+            listener.lock().unwrap().push(panic);
+        }));
+        for said in [&[1][..], &[2], &[3], &[0], &[0xfc], &[], &[0, 1, 1, 1]] {
+            device.write(0, said);
+        }
+        use GuestPanic::{CrashLoaded, Panicked};
+        assert_eq!(*heard.lock().unwrap(), [Panicked, CrashLoaded, Panicked]);
+    }
+
+    #[test]
+    fn a_guest_finds_out_what_it_can_say() {
+        let device = Pvpanic::new(Box::new(|_| ()));
+        let mut data = [0xff; 4];
+        device.read(0, &mut data);
+        assert_eq!(data, [3, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,260 @@
+//! A storm: two clients stop, continue and reset a machine that works on its disk, at any moment, and nothing is lost
+//! and nothing piles up.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use faultvisor_tests::boot_time;
+use faultvisor_tests::client::Event;
+use faultvisor_tests::guest::Tools;
+use faultvisor_tests::guest_shell::{self, GuestShell, PATIENCE};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq};
+
+use libqmp::QueryBlockstatsArguments;
+
+use crate::client::Client;
+use crate::linux;
+
+pub const TESTS: &[Test] = &[Test::new(
+    "stops_conts_and_resets_by_two_clients_under_load_lose_nothing",
+    Needs::Linux,
+    stops_conts_and_resets_by_two_clients_under_load_lose_nothing,
+)
+.limit(Duration::from_secs(900))];
+
+/// Each of them resets the machine once, at a moment that its number chooses.
+const ROUNDS: u64 = 50;
+/// Pairs of stop and cont in a round, of each of the two clients: a thousand pairs in all.
+const PAIRS: u64 = 10;
+/// The guest comes up and works on its disk before one round of so many; the others strike wherever it is.
+const UNDER_LOAD: u64 = 3;
+/// The length of the files that are written.
+const DATA: usize = 256 << 10;
+/// The guest's memory, in KiB and as `-m` takes it.
+const MEMORY_KIB: u64 = 192 << 10;
+
+/// Mounts the disk if there is a file system on it, and from then on writes one file after the other: each is whole
+/// and on the disk before it gets its name. Meanwhile another is written, and the disk is read, past the guest's cache.
+const LOAD: &str = r#"
+if mount -t ext4 /dev/vda /mnt 2> /dev/null; then
+    mkdir -p /mnt/files
+    (
+        n=0
+        while [ ! -f /tmp/enough ]; do
+            n=$(((n + 1) % 50))
+            dd if=/test/data of=/mnt/files/new bs=4k conv=fsync 2> /dev/null
+            mv /mnt/files/new /mnt/files/$n
+        done
+    ) &
+    while [ ! -f /tmp/enough ]; do
+        dd if=/test/data of=/mnt/direct bs=4k oflag=direct conv=notrunc 2> /dev/null
+    done &
+    while [ ! -f /tmp/enough ]; do
+        dd if=/dev/vda of=/dev/null bs=4k count=2000 iflag=direct 2> /dev/null
+    done &
+    echo FV-LOAD
+fi
+"#;
+
+/// What could pile up in the program.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    descriptors: usize,
+    threads: usize,
+    /// Resident beside the guest's memory.
+    resident_kib: u64,
+}
+
+impl Usage {
+    fn of(process: u32) -> Result<Self, Failure> {
+        let count = |directory: &str| -> Result<usize, Failure> {
+            Ok(fs::read_dir(format!("/proc/{process}/{directory}"))?.count())
+        };
+        let mappings = fs::read_to_string(format!("/proc/{process}/smaps"))?;
+        Ok(Self {
+            descriptors: count("fd")?,
+            threads: count("task")?,
+            resident_kib: boot_time::resident_beside(&mappings, MEMORY_KIB),
+        })
+    }
+}
+
+fn stops_conts_and_resets_by_two_clients_under_load_lose_nothing(
+    context: &Context,
+) -> Result<(), Failure> {
+    let image = context.path("disk");
+    linux::image(&image, 64, b"")?;
+    let data = linux::pattern(1, DATA);
+    let script = guest_shell::script_after(LOAD)
+        .file("data", data)
+        .with(Tools::E2fsprogs);
+    let mut command = linux::command_of_size(context, &script, "192M", 2)?;
+    linux::add_disk(&mut command, &image, "format=raw,id=disk0");
+    let (mut guest, observer) = linux::boot(context, &mut command)?;
+    guest.run("mkfs.ext4 -q /dev/vda && sync")?;
+    let clients = [connect(context)?, connect(context)?];
+    restart(&mut guest, &observer)?;
+    let before = Usage::of(guest.machine().id())?;
+
+    let mut events = Vec::new();
+    for round in 0..ROUNDS {
+        if round % UNDER_LOAD == 1 {
+            let console = guest.machine().console();
+            console.wait_for_line("FV-LOAD", PATIENCE)?;
+        }
+        storm(&clients, round)?;
+        // Whatever the last of them was: it runs.
+        observer.cont()?;
+        events.extend(observer.events_until_now()?);
+    }
+    check_pairs(&events)?;
+
+    restart(&mut guest, &observer)?;
+    let after = Usage::of(guest.machine().id())?;
+    check_eq!(
+        (after.descriptors, after.threads),
+        (before.descriptors, before.threads)
+    );
+    check!(
+        after.resident_kib < before.resident_kib + 1024,
+        "{} KiB were resident before the storm, and {} KiB after it",
+        before.resident_kib,
+        after.resident_kib
+    );
+    check_work(&observer)?;
+    check_disk(&mut guest)?;
+    guest.power_off()?;
+    guest.expect_exit(0)?;
+    check_eq!(guest.machine().messages().text(), "");
+    Ok(())
+}
+
+fn connect(context: &Context) -> Result<Client, Failure> {
+    Client::connect(&linux::monitor(context))
+}
+
+/// Resets the guest while it is stopped, so that nothing that it says belongs to the time before, and lets it come up.
+fn restart(guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
+    client.stop()?;
+    client.system_reset()?;
+    client.wait_for_event("RESET")?;
+    guest.machine().console().skip();
+    client.cont()?;
+    guest.wait()?;
+    client.events_until_now()?;
+    Ok(())
+}
+
+/// A round: both clients stop and continue the machine, and one of them resets it once.
+fn storm(clients: &[Client; 2], round: u64) -> Result<(), Failure> {
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..)
+            .zip(clients)
+            .map(|(number, client)| scope.spawn(move || strike(client, round, number)))
+            .collect();
+        workers.into_iter().try_for_each(|worker| {
+            let panicked = |_| Failure::new("a client's thread panicked");
+            worker.join().map_err(panicked)?
+        })
+    })
+}
+
+/// One client's part of a round.
+fn strike(client: &Client, round: u64, number: u64) -> Result<(), Failure> {
+    let bytes = linux::pattern(round << 1 | number, 64);
+    let mut chance = bytes.iter().map(|byte| u64::from(*byte)).cycle();
+    let mut next = |below: u64| chance.next().unwrap_or_default() % below;
+    let resets = round & 1 == number;
+    let moment = next(PAIRS);
+    for pair in 0..PAIRS {
+        client.stop()?;
+        let_pass(client, next(3))?;
+        if resets && pair == moment {
+            client.system_reset()?;
+            let_pass(client, next(3))?;
+        }
+        client.cont()?;
+        let_pass(client, next(40))?;
+    }
+    if resets {
+        // Done before the next round begins, whose reset would be part of this one otherwise.
+        client.wait_for_event("RESET")?;
+    }
+    client.events_until_now()?;
+    Ok(())
+}
+
+/// Lets as much time pass as so many commands take.
+fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
+    for _ in 0..commands {
+        client.query_block()?;
+    }
+    Ok(())
+}
+
+/// Each stop is followed by a continuation, before the next; and each reset that was asked for was told of.
+fn check_pairs(events: &[Event]) -> Result<(), Failure> {
+    let mut is_stopped = false;
+    for event in events {
+        match event.name.as_str() {
+            "STOP" if !is_stopped => is_stopped = true,
+            "RESUME" if is_stopped => is_stopped = false,
+            "RESET" => {}
+            other => {
+                let state = if is_stopped { "is stopped" } else { "runs" };
+                return Err(Failure::new(format!("{other} while the machine {state}")));
+            }
+        }
+    }
+    check!(!is_stopped, "the last STOP has no RESUME");
+    let count = |name: &str| events.iter().filter(|event| event.name == name).count();
+    check_eq!(count("RESET") as u64, ROUNDS);
+    // Both clients stop it at the same time once in a while; then one of the two changes nothing.
+    let stops = count("STOP");
+    check!(stops as u64 > ROUNDS * PAIRS, "only {stops} stops");
+    Ok(())
+}
+
+/// The disk had work to do in the storm.
+fn check_work(client: &Client) -> Result<(), Failure> {
+    let disks = client.query_blockstats(&QueryBlockstatsArguments::default())?;
+    let [disk] = disks.as_slice() else {
+        return Err(Failure::new(format!("{disks:?} is not one disk")));
+    };
+    let (read, written) = (disk.stats.rd_operations, disk.stats.wr_operations);
+    check!(
+        read > 1000 && written > 1000,
+        "{read} reads and {written} writes are no load"
+    );
+    check_eq!(
+        disk.stats.failed_rd_operations + disk.stats.failed_wr_operations,
+        0
+    );
+    Ok(())
+}
+
+/// No request is still on its way when the load has ended, every file is what it was when it got its name, and the
+/// file system is consistent.
+fn check_disk(guest: &mut GuestShell) -> Result<(), Failure> {
+    guest.be_patient(PATIENCE * 3);
+    // The first file of this start is there, and then all three loads have ended.
+    guest.run("until [ -f /mnt/files/1 ]; do sleep 1; done; : > /tmp/enough; wait; sync")?;
+    let in_flight = guest.run("cat /sys/block/vda/inflight")?;
+    let in_flight: Vec<_> = in_flight.split_whitespace().collect();
+    check_eq!(in_flight, ["0", "0"]);
+    check_eq!(guest.disk_errors()?, "");
+    let complaints = "'EXT4-fs error|soft lockup|blocked for more'";
+    check_eq!(
+        guest.run(&format!("dmesg | grep -E {complaints} || true"))?,
+        ""
+    );
+    guest.run("echo 3 > /proc/sys/vm/drop_caches")?;
+    let wrong = guest
+        .run("for f in /mnt/direct /mnt/files/[0-9]*; do cmp -s /test/data $f || echo $f; done")?;
+    check_eq!(wrong, "");
+    guest.run("umount /mnt")?;
+    guest.run("e2fsck -fn /dev/vda")?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `--action`: what the machine does at the ends of its guest's life.
+
+use faultvisor_schema::{PanicAction, RebootAction, ShutdownAction};
+
+use super::key_value::{KeyError, KeyValues};
+
+/// What the machine does when its guest resets itself, shuts down, or cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actions {
+    /// On a reset. `--no-reboot` is `shutdown`.
+    pub reboot: RebootAction,
+    /// When the guest shuts down. `--no-shutdown` is `pause`.
+    pub shutdown: ShutdownAction,
+    /// When the guest panics.
+    pub panic: PanicAction,
+}
+
+impl Default for Actions {
+    /// As in QEMU.
+    fn default() -> Self {
+        Self {
+            reboot: RebootAction::Reset,
+            shutdown: ShutdownAction::Poweroff,
+            panic: PanicAction::Shutdown,
+        }
+    }
+}
+
+impl Actions {
+    /// Takes over what an option's text names, and leaves the rest as it is.
+    pub(super) fn set(&mut self, text: &str) -> Result<(), KeyError> {
+        let mut keys = KeyValues::parse(text, &["reboot", "shutdown", "panic"])?;
+        let take = &mut keys;
+        set_to(
+            &mut self.reboot,
+            take,
+            "reboot",
+            RebootAction::ALL,
+            RebootAction::name,
+        )?;
+        set_to(
+            &mut self.shutdown,
+            take,
+            "shutdown",
+            ShutdownAction::ALL,
+            ShutdownAction::name,
+        )?;
+        set_to(
+            &mut self.panic,
+            take,
+            "panic",
+            PanicAction::ALL,
+            PanicAction::name,
+        )
+    }
+}
+
+/// Sets an action to the one that a key names, if it is there.
+fn set_to<T: Copy>(
+    action: &mut T,
+    keys: &mut KeyValues,
+    key: &'static str,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+) -> Result<(), KeyError> {
+    let parse = |word: &str| {
+        let found = all.iter().copied().find(|&action| name(action) == word);
+        let expected = || {
+            all.iter()
+                .map(|&action| name(action))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        found.ok_or_else(|| format!("expected {}", expected()))
+    };
+    if let Some(found) = keys.take_with(key, parse)? {
+        *action = found;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_changes_what_it_names() {
+        let mut actions = Actions::default();
+        actions.set("panic=exit-failure,reboot=shutdown").unwrap();
+        let expected = Actions {
+            reboot: RebootAction::Shutdown,
+            shutdown: ShutdownAction::Poweroff,
+            panic: PanicAction::ExitFailure,
+        };
+        assert_eq!(actions, expected);
+        actions.set("panic=none").unwrap();
+        assert_eq!(
+            actions,
+            Actions {
+                panic: PanicAction::None,
+                ..expected
+            }
+        );
+    }
+
+    #[test]
+    fn an_action_that_there_is_not_is_told_from_those_that_there_are() {
+        let wrong = |text| Actions::default().set(text).unwrap_err().to_string();
+        assert_eq!(
+            wrong("panic=reboot"),
+            "panic=reboot: expected pause, shutdown, exit-failure, none"
+        );
+        assert_eq!(
+            wrong("painc=pause"),
+            "unknown key 'painc'; did you mean 'panic'?"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! What the machine does when its guest says that it cannot go on.
+
+use faultvisor_devices::legacy::GuestPanic;
+use faultvisor_schema::{
+    Event, GuestCrashloaded, GuestPanicAction, GuestPanicked, PanicAction, RunState,
+    ShutdownAction, ShutdownCause,
+};
+
+use super::Machine;
+
+impl Machine {
+    /// The vCPU that said it is outside the guest, and goes on after this only if the machine runs then.
+    pub(super) fn guest_panicked(&mut self, panic: GuestPanic) {
+        // A guest that is being reset is not there any more.
+        if self.resetting.is_some() {
+            return;
+        }
+        match panic {
+            GuestPanic::CrashLoaded => {
+                let action = GuestPanicAction::Run;
+                self.signals
+                    .raise(Event::GuestCrashloaded(GuestCrashloaded { action }));
+            }
+            GuestPanic::Panicked => self.act_on_panic(),
+        }
+    }
+
+    fn act_on_panic(&mut self) {
+        let actions = self.life_cycle.actions;
+        let action = match (actions.panic, actions.shutdown) {
+            (PanicAction::None, _) => GuestPanicAction::Run,
+            (PanicAction::Pause, _) | (PanicAction::Shutdown, ShutdownAction::Pause) => {
+                GuestPanicAction::Pause
+            }
+            (PanicAction::Shutdown | PanicAction::ExitFailure, _) => GuestPanicAction::Poweroff,
+        };
+        tracing::warn!("the guest has panicked");
+        self.signals
+            .raise(Event::GuestPanicked(GuestPanicked { action }));
+        match action {
+            GuestPanicAction::Run => {}
+            GuestPanicAction::Pause => self.halt(RunState::GuestPanicked),
+            GuestPanicAction::Poweroff => {
+                self.halt(RunState::GuestPanicked);
+                self.shut_down(ShutdownCause::GuestPanic, true);
+            }
+        }
+    }
+}
