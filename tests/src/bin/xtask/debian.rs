@@ -10,6 +10,9 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::console;
 
+/// A lab's memory in which one of its machines has 5 GiB, most of which it never touches.
+const LAB_MEMORY_MIB: u32 = 3000;
+
 /// What tests need that boot it.
 pub const NEEDED: &str = "debian";
 
@@ -55,6 +58,7 @@ pub fn in_lab(images: &DebianImages, settings: &mut Settings) -> Vec<String> {
     // The first is the scratch disk.
     let names = ('b'..='z').take(DISKS);
     let disks: Vec<PathBuf> = names.map(|name| format!("/dev/vd{name}").into()).collect();
+    settings.memory_mib = LAB_MEMORY_MIB;
     settings.disks = disks.iter().map(|_| images.disk()).collect();
     arguments(Path::new(lab::SCRATCH), &disks)
 }
