@@ -9,6 +9,7 @@ mod host_signals;
 mod inbox;
 mod machine;
 mod memory;
+mod parallel;
 mod pid_file;
 mod program;
 mod terminal;

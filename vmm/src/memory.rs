@@ -1,8 +1,10 @@
-//! Guest memory: where it lies in the guest's address space, and where it comes from.
+//! Guest memory: where it lies in the guest's address space, and what it is on the host.
 #![expect(
     unsafe_code,
     reason = "guest memory is mapped, and advised on, by raw pointers"
 )]
+
+mod presence;
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use vm_memory::{
     MmapRegion,
 };
 
+use crate::parallel::Threads;
+
 /// Below 4 GiB, memory ends here at the latest: the interrupt controllers and the devices' windows
 /// follow.
 pub const LOW_MEMORY_END: u64 = 0xc000_0000;
@@ -22,7 +26,7 @@ pub const HIGH_MEMORY_START: u64 = 1 << 32;
 
 /// The host's huge pages. KVM maps the guest's with them only where guest and host addresses lie alike
 /// in theirs, so that host memory must begin on such a boundary as guest memory does.
-const HUGE_PAGE: usize = 2 << 20;
+pub const HUGE_PAGE: usize = 2 << 20;
 
 /// The host refused the memory.
 #[derive(Debug, thiserror::Error)]
@@ -32,31 +36,110 @@ pub struct MemoryError {
     reason: String,
 }
 
-/// Allocates guest memory. Nothing of it is resident until the guest touches it; in huge pages where
-/// the host has them, which make loading a kernel and booting it two to three times as fast.
+/// The host's pages that guest memory is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pages {
+    /// Huge pages where the host has them to spare, which make loading a kernel and booting it two to three times as
+    /// fast, and small ones elsewhere.
+    #[default]
+    Transparent,
+    /// Huge pages of 2 MiB from the host's pool (hugetlbfs), all of them reserved from the start on.
+    Pool,
+}
+
+/// When guest memory becomes resident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presence {
+    /// When the guest touches it.
+    #[default]
+    OnTouch,
+    /// From the start on.
+    Always,
+}
+
+/// What guest memory is on the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Backing {
+    /// What it is made of.
+    pub pages: Pages,
+    /// When it is there.
+    pub presence: Presence,
+    /// Who works on it where all of it is to be written to.
+    pub threads: Threads,
+}
+
+/// Allocates guest memory. The host must be able to hold it, as far as its own rules on overcommitment go.
 ///
 /// # Errors
 ///
-/// [`MemoryError`] when the host refuses the mapping.
-pub fn allocate(size: u64) -> Result<Arc<GuestMemoryMmap>, MemoryError> {
+/// [`MemoryError`] when the host refuses the mapping, or has not what is to be there from the start on.
+pub fn allocate(size: u64, backing: &Backing) -> Result<Arc<GuestMemoryMmap>, MemoryError> {
     let error = |reason: &dyn ToString| MemoryError {
         size,
         reason: reason.to_string(),
     };
+    if backing.presence == Presence::Always && backing.pages == Pages::Transparent {
+        check_available(size, presence::available()).map_err(|reason| error(&reason))?;
+    }
     let low = size.min(LOW_MEMORY_END);
     let mut regions = Vec::new();
     for (start, length) in [(0, low), (HIGH_MEMORY_START, size - low)] {
         if length > 0 {
             let length = usize::try_from(length).map_err(|reason| error(&reason))?;
-            let mapping = map(length).map_err(|reason| error(&reason))?;
-            let region = GuestRegionMmap::new(mapping, GuestAddress(start))
+            let mapping = match backing.pages {
+                Pages::Transparent => map(length).map_err(|reason| error(&reason)),
+                Pages::Pool => map_from_pool(length).map_err(|reason| error(&pool(size, &reason))),
+            };
+            let region = GuestRegionMmap::new(mapping?, GuestAddress(start))
                 .ok_or_else(|| error(&"its addresses pass the end of the address space"))?;
             regions.push(region);
         }
     }
     let memory = GuestMemoryMmap::from_regions(regions).map_err(|reason| error(&reason))?;
-    advise(&memory, Advice::LinuxHugepage);
+    if backing.pages == Pages::Transparent {
+        advise(&memory, Advice::LinuxHugepage);
+    }
+    if backing.presence == Presence::Always {
+        presence::populate(&memory, backing.threads).map_err(|reason| error(&reason))?;
+    }
     Ok(Arc::new(memory))
+}
+
+/// Refuses memory that is to be resident where the host cannot make it so: it would rather end processes, this one
+/// perhaps, than refuse a page.
+fn check_available(size: u64, available: Option<u64>) -> Result<(), String> {
+    match available {
+        Some(available) if available < size => Err(format!(
+            "all of it is to be there (--mem-prealloc), and the host has {} MiB left",
+            available >> 20
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Why there are no huge pages.
+fn pool(size: u64, error: &io::Error) -> String {
+    let needed = size.div_ceil(HUGE_PAGE as u64);
+    match presence::free_huge_pages() {
+        None => "the host has no huge pages of 2 MiB".to_owned(),
+        Some(free) if free < needed => format!(
+            "it takes {needed} huge pages, and the host has {free} free (sysctl vm.nr_hugepages makes more)"
+        ),
+        Some(_) => error.to_string(),
+    }
+}
+
+/// Maps huge pages of the host's pool, which are reserved: what is mapped can be touched. The mapping stays for the
+/// life of the process.
+fn map_from_pool(length: usize) -> io::Result<MmapRegion> {
+    let (protection, flags) = (
+        ProtFlags::READ | ProtFlags::WRITE,
+        MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB,
+    );
+    // SAFETY: a new mapping at a place of the kernel's choice touches no memory that is in use.
+    let start = unsafe { mmap_anonymous(std::ptr::null_mut(), length, protection, flags) }?;
+    // SAFETY: the range is a mapping of that length, and nothing unmaps it.
+    unsafe { region_at(start.cast(), length) }
 }
 
 /// Maps anonymous memory on a huge page's boundary. The mapping stays for the life of the process, as
@@ -64,21 +147,27 @@ pub fn allocate(size: u64) -> Result<Arc<GuestMemoryMmap>, MemoryError> {
 fn map(length: usize) -> io::Result<MmapRegion> {
     let too_long = || io::Error::from(io::ErrorKind::OutOfMemory);
     let reserved = length.checked_add(HUGE_PAGE).ok_or_else(too_long)?;
-    let (protection, flags) = (
-        ProtFlags::READ | ProtFlags::WRITE,
-        MapFlags::PRIVATE | MapFlags::NORESERVE,
-    );
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
     // SAFETY: a new mapping at a place of the kernel's choice touches no memory that is in use.
     let start = unsafe { mmap_anonymous(std::ptr::null_mut(), reserved, protection, flags) }?;
     let aligned = start.wrapping_byte_add(start.align_offset(HUGE_PAGE));
-    let (protection, flags) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-    );
     // SAFETY: `aligned` is less than a huge page past the start of a mapping that is a huge page
     // longer than `length`, and nothing unmaps it.
-    unsafe { MmapRegion::build_raw(aligned.cast(), length, protection, flags) }
-        .map_err(io::Error::other)
+    unsafe { region_at(aligned.cast(), length) }
+}
+
+/// Memory that is mapped for the life of the process.
+///
+/// # Safety
+///
+/// It must be, readable and writable.
+unsafe fn region_at(start: *mut u8, length: usize) -> io::Result<MmapRegion> {
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: by this function's contract.
+    unsafe { MmapRegion::build_raw(start, length, protection, flags) }.map_err(io::Error::other)
 }
 
 /// How much guest memory there is, in bytes.
@@ -86,15 +175,22 @@ pub fn size(memory: &GuestMemoryMmap) -> u64 {
     memory.iter().map(GuestMemoryRegion::len).sum()
 }
 
-/// Gives every page back to the host, so that the guest starts again on zeros.
+/// Makes all of memory zeros, so that the guest starts again on them.
+///
+/// Pages that the guest may have back at any time go back to the host. Those that are to stay are written to, as are those
+/// of the host's pool: what has been given back to it, another could take.
 ///
 /// Nothing but the host and devices that are at rest may be using the memory: no vCPU runs.
-pub fn clear(memory: &GuestMemoryMmap) {
-    advise(memory, Advice::LinuxDontNeed);
+pub fn clear(memory: &GuestMemoryMmap, backing: &Backing) {
+    let gives_back = backing.presence == Presence::OnTouch && backing.pages == Pages::Transparent;
+    if !gives_back || !advise(memory, Advice::LinuxDontNeed) {
+        presence::zero(memory, backing.threads);
+    }
 }
 
-/// Advises the host of all of guest memory.
-fn advise(memory: &GuestMemoryMmap, advice: Advice) {
+/// Advises the host of all of guest memory. False if it did not take the advice.
+fn advise(memory: &GuestMemoryMmap, advice: Advice) -> bool {
+    let mut taken = true;
     for region in memory.iter() {
         let Ok(start) = region.get_host_address(vm_memory::MemoryRegionAddress(0)) else {
             continue;
@@ -105,8 +201,10 @@ fn advise(memory: &GuestMemoryMmap, advice: Advice) {
         let result = unsafe { madvise(start.cast(), length, advice) };
         if let Err(error) = result {
             tracing::debug!(%error, "madvise at {:#x}", region.start_addr().raw_value());
+            taken = false;
         }
     }
+    taken
 }
 
 #[cfg(test)]
@@ -115,10 +213,23 @@ mod tests {
 
     use super::*;
 
+    fn backing(pages: Pages, presence: Presence) -> Backing {
+        let threads = Threads::up_to(2);
+        Backing {
+            pages,
+            presence,
+            threads,
+        }
+    }
+
+    fn on_touch() -> Backing {
+        backing(Pages::Transparent, Presence::OnTouch)
+    }
+
     #[test]
     fn memory_leaves_the_hole_below_four_gigabytes_free() {
-        let memory = allocate(5 << 30).unwrap();
-        let last = GuestAddress(HIGH_MEMORY_START + (5 << 30) - LOW_MEMORY_END - 1);
+        let memory = allocate(4 << 30, &on_touch()).unwrap();
+        let last = GuestAddress(HIGH_MEMORY_START + (4 << 30) - LOW_MEMORY_END - 1);
         assert_eq!(memory.last_addr(), last);
         let inside = |address| memory.read_obj::<u8>(GuestAddress(address)).is_ok();
         assert!(inside(LOW_MEMORY_END - 1) && inside(HIGH_MEMORY_START));
@@ -127,7 +238,7 @@ mod tests {
 
     #[test]
     fn guest_and_host_addresses_lie_alike_in_huge_pages() {
-        let memory = allocate((3 << 30) + (64 << 20)).unwrap();
+        let memory = allocate((3 << 30) + (64 << 20), &on_touch()).unwrap();
         assert_eq!(memory.num_regions(), 2);
         for region in memory.iter() {
             let host = region.get_host_address(vm_memory::MemoryRegionAddress(0));
@@ -137,9 +248,39 @@ mod tests {
 
     #[test]
     fn cleared_memory_reads_as_zeros() {
-        let memory = allocate(1 << 20).unwrap();
-        memory.write_obj(0x5au8, GuestAddress(0x8000)).unwrap();
-        clear(&memory);
-        assert_eq!(memory.read_obj::<u8>(GuestAddress(0x8000)).unwrap(), 0);
+        for presence in [Presence::OnTouch, Presence::Always] {
+            let backing = backing(Pages::Transparent, presence);
+            let memory = allocate(1 << 20, &backing).unwrap();
+            memory.write_obj(0x5au8, GuestAddress(0x8000)).unwrap();
+            clear(&memory, &backing);
+            assert_eq!(memory.read_obj::<u8>(GuestAddress(0x8000)).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn memory_that_the_host_does_not_have_is_refused_in_one_line() {
+        let always = backing(Pages::Transparent, Presence::Always);
+        for (backing, reason) in [
+            (on_touch(), "Cannot allocate memory"),
+            (
+                always,
+                "all of it is to be there (--mem-prealloc), and the host has ",
+            ),
+        ] {
+            let error = allocate(1 << 46, &backing).unwrap_err().to_string();
+            let start = format!("cannot allocate {} bytes of guest memory: ", 1u64 << 46);
+            let rest = error.strip_prefix(&start).unwrap();
+            assert!(rest.starts_with(reason) && !rest.contains('\n'), "{error}");
+        }
+        assert!(check_available(4096, None).is_ok() && check_available(4096, Some(4096)).is_ok());
+    }
+
+    #[test]
+    fn more_huge_pages_than_the_pool_has_are_refused_in_one_line() {
+        let backing = backing(Pages::Pool, Presence::OnTouch);
+        let error = allocate(1 << 46, &backing).unwrap_err().to_string();
+        let said = error.contains("it takes 33554432 huge pages, and the host has ")
+            || error.contains("the host has no huge pages of 2 MiB");
+        assert!(said, "{error}");
     }
 }

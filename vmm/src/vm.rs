@@ -16,8 +16,10 @@ use vm_memory::{
 };
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::boot::Entry;
 use crate::cpu::{self, CpuError};
 use crate::inbox::Sender;
+use crate::memory::Backing;
 use crate::vcpu::{Buses, Generation, Vcpus};
 
 /// Three pages that KVM needs on Intel hosts, and one for its identity map; both below the
@@ -114,6 +116,8 @@ pub struct Kick {
 pub struct Board {
     /// Guest memory.
     pub memory: Arc<GuestMemoryMmap>,
+    /// What it is on the host.
+    pub backing: Backing,
     /// The devices.
     pub buses: Arc<Buses>,
     /// Their interrupts.
@@ -145,7 +149,7 @@ impl Vm {
     pub fn new(
         kvm: &Kvm,
         board: &Board,
-        entry: u64,
+        entry: Entry,
         generation: Generation,
         inbox: &Sender,
     ) -> Result<Self, VmError> {

@@ -6,14 +6,20 @@ pub const GDT: u64 = 0x500;
 pub const IDT: u64 = 0x520;
 /// The "zero page": `struct boot_params` of the Linux boot protocol.
 pub const BOOT_PARAMETERS: u64 = 0x7000;
+/// For a guest that starts by PVH, the start information (`struct hvm_start_info`) is in that place.
+pub const START_INFO: u64 = BOOT_PARAMETERS;
+/// Its list of modules.
+pub const MODULES: u64 = START_INFO + 0x40;
+/// Its memory map.
+pub const MEMORY_MAP: u64 = START_INFO + 0x80;
 /// The stack that the vCPU starts with grows down from here.
 pub const STACK: u64 = 0x8ff0;
 /// Page tables: one page for each level.
 pub const PAGE_MAP: u64 = 0x9000;
 /// Second level.
 pub const PAGE_DIRECTORY_POINTERS: u64 = 0xa000;
-/// Third level, with 2 MiB pages.
-pub const PAGE_DIRECTORY: u64 = 0xb000;
+/// Third level, with 2 MiB pages: a page for each GiB below 4 GiB.
+pub const PAGE_DIRECTORIES: u64 = 0xb000;
 /// The kernel's command line, with its terminating zero.
 pub const COMMAND_LINE: u64 = 0x2_0000;
 /// Bytes of the command line that any x86-64 kernel reads (`COMMAND_LINE_SIZE`), zero included.

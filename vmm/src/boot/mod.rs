@@ -2,14 +2,15 @@
 //! parameters, ACPI tables.
 
 mod acpi;
+mod image_file;
+mod initrd;
 mod kernel;
 pub mod layout;
+mod pvh;
 
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 
-use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
 use vm_memory::{
     Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
 };
@@ -17,7 +18,8 @@ use vm_memory::{
 use crate::cli::Configuration;
 use crate::memory;
 pub use acpi::POWER_BUTTON_INTERRUPT;
-pub use kernel::{Kernel, KernelError};
+use initrd::{Initrd, InitrdError, Placed};
+pub use kernel::{Entry, Kernel, KernelError};
 
 /// Why a guest cannot be put into memory.
 #[derive(Debug, thiserror::Error)]
@@ -25,27 +27,9 @@ pub enum BootError {
     /// The kernel.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// The host refused to open or read the initrd.
-    #[error("cannot read initrd '{}': {}", path.display(), kernel::reason(source))]
-    Initrd {
-        /// The file.
-        path: PathBuf,
-        /// What the host said.
-        source: io::Error,
-    },
-    /// Kernel and initrd together are too large.
-    #[error(
-        "initrd '{}' of {size} bytes does not fit into {memory} MiB of memory beside the kernel",
-        path.display()
-    )]
-    InitrdTooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size in bytes.
-        size: u64,
-        /// MiB of memory.
-        memory: u64,
-    },
+    /// The initrd.
+    #[error(transparent)]
+    Initrd(#[from] InitrdError),
     /// Longer than a kernel reads.
     #[error("the kernel command line has {length} bytes with the disks announced, more than {limit}", limit = layout::COMMAND_LINE_LIMIT - 1)]
     CommandLine {
@@ -70,7 +54,7 @@ pub enum BootError {
 #[derive(Debug)]
 pub struct Guest {
     kernel: Kernel,
-    initrd: Option<(File, PathBuf, u64)>,
+    initrd: Option<Initrd>,
     command_line: String,
     devices: Vec<DeviceWindow>,
     cpus: u8,
@@ -88,10 +72,6 @@ pub struct DeviceWindow {
     pub interrupt: u32,
 }
 
-/// x86 page size.
-const PAGE: u64 = 4096;
-/// An initrd above this address is out of reach of kernels that do not say otherwise.
-const INITRD_LIMIT: u64 = 0x3800_0000;
 /// "Undefined" boot loader (Linux `Documentation/arch/x86/boot.rst`).
 const LOADER_UNDEFINED: u8 = 0xff;
 /// Memory types of the memory map.
@@ -137,21 +117,11 @@ impl Guest {
             return Err(BootError::CommandLineZero);
         }
         let kernel = Kernel::open(&configuration.kernel)?;
-        let initrd = match &configuration.initrd {
-            None => None,
-            Some(path) => {
-                let error = |source| BootError::Initrd {
-                    path: path.clone(),
-                    source,
-                };
-                let file = File::open(path).map_err(error)?;
-                let metadata = file.metadata().map_err(error)?;
-                if metadata.is_dir() {
-                    return Err(error(io::Error::from_raw_os_error(libc::EISDIR)));
-                }
-                Some((file, path.clone(), metadata.len()))
-            }
-        };
+        let initrd = configuration
+            .initrd
+            .as_deref()
+            .map(Initrd::open)
+            .transpose()?;
         Ok(Self {
             kernel,
             initrd,
@@ -162,33 +132,22 @@ impl Guest {
         })
     }
 
-    /// Fills memory, which must be all zeros, and returns the address of the first instruction.
+    /// Fills memory, which must be all zeros, and returns the first instruction.
     ///
     /// # Errors
     ///
     /// [`BootError`] when something does not fit.
-    pub fn load(&mut self, memory: &GuestMemoryMmap) -> Result<u64, BootError> {
+    pub fn load(&mut self, memory: &GuestMemoryMmap) -> Result<Entry, BootError> {
         let low_end = low_memory_end(memory);
         if low_end <= layout::HIGH_MEMORY {
             return Err(BootError::MemoryTooSmall(low_end >> 20));
         }
         let kernel = self.kernel.load(memory, low_end)?;
-        let mut parameters = boot_params {
-            hdr: kernel.header.unwrap_or_default(),
-            acpi_rsdp_addr: if self.acpi { layout::ACPI_TABLES } else { 0 },
-            ..boot_params::default()
+        let room = kernel.end..kernel.initrd_limit;
+        let initrd = match &mut self.initrd {
+            Some(initrd) => Some(initrd.load(memory, room)?),
+            None => None,
         };
-        let header = &mut parameters.hdr;
-        header.type_of_loader = LOADER_UNDEFINED;
-        header.boot_flag = 0xaa55;
-        header.header = u32::from_le_bytes(*b"HdrS");
-        header.cmd_line_ptr = low_address(layout::COMMAND_LINE);
-        header.cmdline_size = low_address(self.command_line.len() as u64);
-        if let Some((address, size)) = self.load_initrd(memory, low_end)? {
-            header.ramdisk_image = low_address(address);
-            header.ramdisk_size = low_address(size);
-        }
-        set_memory_map(&mut parameters, memory);
         memory.write_slice(
             self.command_line.as_bytes(),
             GuestAddress(layout::COMMAND_LINE),
@@ -197,41 +156,62 @@ impl Guest {
             let tables = acpi::tables(self.cpus, &self.devices);
             memory.write_slice(&tables, GuestAddress(layout::ACPI_TABLES))?;
         }
-        memory.write_obj(parameters, GuestAddress(layout::BOOT_PARAMETERS))?;
+        match kernel.entry {
+            Entry::Linux64(_) => self.write_boot_parameters(memory, kernel.header, initrd)?,
+            Entry::Pvh(_) => {
+                let map = memory_map(memory);
+                pvh::write_start_info(memory, &map, initrd, self.tables())?;
+            }
+        }
         Ok(kernel.entry)
     }
 
-    /// Puts the initrd as high as it may lie, and returns its place and size.
-    fn load_initrd(
-        &mut self,
+    /// Where the ACPI tables are.
+    fn tables(&self) -> Option<u64> {
+        self.acpi.then_some(layout::ACPI_TABLES)
+    }
+
+    /// Writes what Linux's own protocol calls the "zero page".
+    fn write_boot_parameters(
+        &self,
         memory: &GuestMemoryMmap,
-        low_end: u64,
-    ) -> Result<Option<(u64, u64)>, BootError> {
-        let Some((file, path, size)) = &mut self.initrd else {
-            return Ok(None);
+        header: Option<setup_header>,
+        initrd: Option<Placed>,
+    ) -> Result<(), BootError> {
+        let mut parameters = boot_params {
+            hdr: header.unwrap_or_default(),
+            acpi_rsdp_addr: self.tables().unwrap_or_default(),
+            ..boot_params::default()
         };
-        let limit = low_end.min(INITRD_LIMIT);
-        let start = limit.checked_sub(*size).map(|start| start & !(PAGE - 1));
-        let Some(start) = start.filter(|start| *start >= self.kernel.end()) else {
-            return Err(BootError::InitrdTooLarge {
-                path: path.clone(),
-                size: *size,
-                memory: low_end >> 20,
-            });
-        };
-        let read_error = |source| BootError::Initrd {
-            path: path.clone(),
-            source,
-        };
-        io::Seek::rewind(file).map_err(read_error)?;
-        memory
-            .read_exact_volatile_from(
-                GuestAddress(start),
-                file,
-                usize::try_from(*size).unwrap_or(usize::MAX),
-            )
-            .map_err(|error| read_error(io::Error::other(error)))?;
-        Ok(Some((start, *size)))
+        let header = &mut parameters.hdr;
+        header.type_of_loader = LOADER_UNDEFINED;
+        header.boot_flag = 0xaa55;
+        header.header = u32::from_le_bytes(*b"HdrS");
+        header.cmd_line_ptr = low_address(layout::COMMAND_LINE);
+        header.cmdline_size = low_address(self.command_line.len() as u64);
+        if let Some(Placed { start, size }) = initrd {
+            header.ramdisk_image = low_address(start);
+            header.ramdisk_size = low_address(size);
+        }
+        let map = memory_map(memory);
+        parameters.e820_entries = u8::try_from(map.len()).unwrap_or_default();
+        for (slot, range) in parameters.e820_table.iter_mut().zip(map) {
+            *slot = boot_e820_entry {
+                addr: range.start,
+                size: range.end - range.start,
+                r#type: range.kind,
+            };
+        }
+        memory.write_obj(parameters, GuestAddress(layout::BOOT_PARAMETERS))?;
+        Ok(())
+    }
+}
+
+/// The text of `strerror`, without Rust's "(os error N)".
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => faultvisor_devices::block::Errno::of(error).to_string(),
+        None => error.to_string(),
     }
 }
 
@@ -248,22 +228,26 @@ fn low_address(address: u64) -> u32 {
     u32::try_from(address).unwrap_or(u32::MAX)
 }
 
-fn set_memory_map(parameters: &mut boot_params, memory: &GuestMemoryMmap) {
-    let mut entries = vec![
-        (0, layout::CONVENTIONAL_MEMORY_END, E820_RAM),
-        (layout::ACPI_TABLES, layout::ACPI_TABLES_END, E820_RESERVED),
+/// A range of the memory map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MapEntry {
+    start: u64,
+    end: u64,
+    /// [`E820_RAM`] or [`E820_RESERVED`]; PVH has the same numbers.
+    kind: u32,
+}
+
+/// What the guest is told of its memory.
+fn memory_map(memory: &GuestMemoryMmap) -> Vec<MapEntry> {
+    let entry = |start, end, kind| MapEntry { start, end, kind };
+    let mut map = vec![
+        entry(0, layout::CONVENTIONAL_MEMORY_END, E820_RAM),
+        entry(layout::ACPI_TABLES, layout::ACPI_TABLES_END, E820_RESERVED),
     ];
     for region in memory.iter() {
-        let start = region.start_addr().raw_value().max(layout::HIGH_MEMORY);
-        let end = region.start_addr().raw_value() + region.len();
-        entries.push((start, end, E820_RAM));
+        let start = region.start_addr().raw_value();
+        let end = start + region.len();
+        map.push(entry(start.max(layout::HIGH_MEMORY), end, E820_RAM));
     }
-    parameters.e820_entries = u8::try_from(entries.len()).unwrap_or_default();
-    for (slot, (start, end, kind)) in parameters.e820_table.iter_mut().zip(entries) {
-        *slot = boot_e820_entry {
-            addr: start,
-            size: end - start,
-            r#type: kind,
-        };
-    }
+    map
 }

@@ -10,7 +10,7 @@ pub const WITH_VALUE: [(&str, &str, &str); 15] = [
     (
         "kernel",
         "FILE",
-        "Kernel to boot: a bzImage or an ELF vmlinux",
+        "Kernel to boot: a bzImage, or an ELF vmlinux, by PVH where it has a note of that",
     ),
     ("initrd", "FILE", "Initial RAM disk"),
     ("append", "TEXT", "Kernel command line"),
@@ -80,7 +80,7 @@ pub const WITH_VALUE: [(&str, &str, &str); 15] = [
 ];
 
 /// Options without a value.
-pub const SWITCHES: [(&str, &str); 4] = [
+pub const SWITCHES: [(&str, &str); 6] = [
     ("S", "Do not start the vCPUs; 'cont' does"),
     (
         "no-reboot",
@@ -89,6 +89,14 @@ pub const SWITCHES: [(&str, &str); 4] = [
     (
         "no-shutdown",
         "Stop, instead of ending, when the guest has shut down",
+    ),
+    (
+        "mem-prealloc",
+        "Have all of the guest's memory resident from the start on",
+    ),
+    (
+        "mem-hugepages",
+        "Guest memory from the host's pool of huge pages of 2 MiB",
     ),
     (
         "no-acpi",

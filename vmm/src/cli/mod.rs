@@ -30,6 +30,8 @@ use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
 
 use crate::faults::{self, FaultsError, GivenRule};
+use crate::memory::{self, Backing, Pages, Presence};
+use crate::parallel::Threads;
 
 /// Guest memory when `-m` does not say otherwise.
 const DEFAULT_MEMORY: u64 = 256 << 20;
@@ -48,6 +50,10 @@ pub struct Configuration {
     pub append: String,
     /// Guest memory in bytes.
     pub memory: u64,
+    /// `--mem-hugepages`: what that is made of.
+    pub pages: Pages,
+    /// `--mem-prealloc`: when it is resident.
+    pub presence: Presence,
     /// Number of vCPUs.
     pub cpus: u8,
     /// The disks, in order.
@@ -72,6 +78,17 @@ pub struct Configuration {
     pub fault_log: Option<PathBuf>,
     /// `--fault-replay`: the log whose decisions are repeated.
     pub fault_replay: Option<PathBuf>,
+}
+
+impl Configuration {
+    /// What guest memory is to be on the host. As in QEMU, it is filled by as many threads as there are vCPUs.
+    pub fn backing(&self) -> Backing {
+        Backing {
+            pages: self.pages,
+            presence: self.presence,
+            threads: Threads::up_to(self.cpus.into()),
+        }
+    }
 }
 
 /// What the command line asks for.
@@ -207,11 +224,20 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
         let reason = "only ACPI tells a guest of more than one vCPU: leave out --no-acpi or --smp";
         return Err(UsageError(reason.to_owned()));
     }
+    let pages = match matches.get_flag("mem-hugepages") {
+        true => Pages::Pool,
+        false => Pages::Transparent,
+    };
     Ok(Configuration {
         kernel: kernel.into(),
         initrd: text("initrd").map(Into::into),
         append: text("append").cloned().unwrap_or_default(),
-        memory: text("m").map_or(Ok(DEFAULT_MEMORY), |text| memory(text))?,
+        memory: text("m").map_or(Ok(DEFAULT_MEMORY), |text| memory(text, pages))?,
+        pages,
+        presence: match matches.get_flag("mem-prealloc") {
+            true => Presence::Always,
+            false => Presence::OnTouch,
+        },
         cpus,
         drives,
         faults,
@@ -271,10 +297,15 @@ fn faults(matches: &ArgMatches, drives: &[Drive]) -> Result<Vec<GivenRule>, Faul
 }
 
 /// `-m 512M`, or QEMU's long form `-m size=512M`.
-fn memory(text: &str) -> Result<u64, UsageError> {
+fn memory(text: &str, pages: Pages) -> Result<u64, UsageError> {
     let error = |reason: &dyn std::fmt::Display| UsageError(format!("-m: {reason}"));
     let size = text.strip_prefix("size=").unwrap_or(text);
     let bytes = parse_size(size, 'M').map_err(|reason| error(&reason))?;
+    if pages == Pages::Pool && !bytes.is_multiple_of(memory::HUGE_PAGE as u64) {
+        return Err(error(&format!(
+            "'{text}' is not a multiple of 2 MiB, which --mem-hugepages needs"
+        )));
+    }
     if bytes.is_multiple_of(4096) && bytes > 0 {
         Ok(bytes)
     } else {
@@ -469,6 +500,11 @@ mod tests {
         assert_eq!(
             error("-m", "12x"),
             "-m: '12x' is not a size such as 512M or 2G"
+        );
+        let odd = ["--kernel", "k", "-m", "3M", "-mem-hugepages"];
+        assert_eq!(
+            run(&odd).unwrap_err(),
+            "-m: '3M' is not a multiple of 2 MiB, which --mem-hugepages needs"
         );
         let cpus = "--smp: '0' is not a number of vCPUs from 1 to 64";
         assert_eq!(error("--smp", "0"), cpus);

@@ -16,8 +16,10 @@ const CACHES_AMD: u32 = 0x8000_001d;
 /// Leaves 0xb and 0x1f: topology by x2APIC ID.
 const TOPOLOGY: u32 = 0xb;
 const TOPOLOGY_V2: u32 = 0x1f;
-/// AMD: number of cores, APIC ID size.
-const CORES_AMD: u32 = 0x8000_0008;
+/// EAX: width of addresses, in bits. On AMD, ECX: number of cores, APIC ID size.
+const ADDRESSES: u32 = 0x8000_0008;
+/// Width of a physical address where [`ADDRESSES`] is not there (AMD APM, volume 3, appendix E).
+const DEFAULT_ADDRESS_BITS: u32 = 36;
 /// AMD: this core's IDs.
 const CORE_ID_AMD: u32 = 0x8000_001e;
 /// The hypervisor's leaves begin here, with the number of the last.
@@ -51,7 +53,7 @@ pub(super) fn for_cpu(features: &CpuId, cpu: u8, cpus: u8, tsc_khz: Option<u32>)
                 }
             }
             CACHES | CACHES_AMD => set_cache_sharing(entry, core_bits),
-            CORES_AMD => entry.ecx = core_bits << 12 | (count - 1),
+            ADDRESSES => entry.ecx = core_bits << 12 | (count - 1),
             CORE_ID_AMD => {
                 entry.eax = id;
                 // One thread a core.
@@ -87,6 +89,13 @@ pub(super) fn for_cpu(features: &CpuId, cpu: u8, cpus: u8, tsc_khz: Option<u32>)
     }
     // More than KVM takes could only come from KVM's own list; then its list serves as it is.
     CpuId::from_entries(&entries).unwrap_or_else(|_| features.clone())
+}
+
+/// Bits of the vCPUs' physical addresses.
+pub(super) fn physical_address_bits(features: &CpuId) -> u32 {
+    let mut entries = features.as_slice().iter();
+    let leaf = entries.find(|entry| entry.function == ADDRESSES);
+    leaf.map_or(DEFAULT_ADDRESS_BITS, |leaf| leaf.eax & 0xff)
 }
 
 /// Levels 1 and 2 belong to one core; level 3 to the package.
@@ -133,6 +142,20 @@ mod tests {
         assert_eq!((core.eax, core.ebx, core.edx), (2, 3, 2));
         assert_eq!(find(&cpuid, 0x4000_0000, 0).eax, TIMING);
         assert_eq!(find(&cpuid, TIMING, 0).eax, 2_000_000);
+    }
+
+    #[test]
+    fn memory_that_no_vcpu_reaches_is_refused() {
+        let features = CpuId::from_entries(&[entry(ADDRESSES, 0x3024)]).unwrap();
+        let check = |bytes| crate::cpu::check_memory(&features, bytes);
+        // 1 GiB lies between the memory below 4 GiB and that above.
+        assert!(check((64 << 30) - (1 << 30)).is_ok());
+        let error = check((63 << 30) + 4096).unwrap_err().to_string();
+        let said = "-m: memory up to guest address 0x1000001000 is out of reach: this KVM's vCPUs have 36 bits of address";
+        assert_eq!(error, said);
+        assert!(check(u64::MAX).is_err() && check(1 << 30).is_ok());
+        let none = CpuId::from_entries(&[]).unwrap();
+        assert!(crate::cpu::check_memory(&none, 64 << 30).is_err());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use kvm_bindings::CpuId;
 use kvm_ioctls::{Kvm, VcpuFd};
 use vm_memory::GuestMemoryMmap;
 
+use crate::boot::Entry;
+use crate::memory;
 pub use state::describe;
 
 /// KVM refused part of a vCPU's state.
@@ -32,6 +34,16 @@ pub enum CpuError {
         /// The MSR.
         index: u32,
     },
+    /// More memory than the vCPUs' addresses reach.
+    #[error(
+        "-m: memory up to guest address {end:#x} is out of reach: this KVM's vCPUs have {bits} bits of address"
+    )]
+    OutOfReach {
+        /// One past the last address.
+        end: u64,
+        /// Width of a physical address.
+        bits: u32,
+    },
     /// The descriptor or page tables do not fit into guest memory.
     #[error("cannot write the start-up tables: {0}")]
     Memory(#[from] vm_memory::GuestMemoryError),
@@ -53,6 +65,24 @@ pub fn supported_features(kvm: &Kvm) -> Result<CpuId, CpuError> {
         .map_err(CpuError::kvm(0, "list of CPU features"))
 }
 
+/// Checks that every vCPU can address as much memory.
+///
+/// # Errors
+///
+/// [`CpuError::OutOfReach`].
+pub fn check_memory(features: &CpuId, bytes: u64) -> Result<(), CpuError> {
+    let end = match bytes.checked_sub(memory::LOW_MEMORY_END) {
+        None | Some(0) => return Ok(()),
+        Some(high) => memory::HIGH_MEMORY_START.saturating_add(high),
+    };
+    let bits = cpuid::physical_address_bits(features);
+    match end.checked_shr(bits) {
+        None | Some(0) => Ok(()),
+        Some(1) if end == 1 << bits => Ok(()),
+        Some(_) => Err(CpuError::OutOfReach { end, bits }),
+    }
+}
+
 /// Writes the tables that the first vCPU's registers point to.
 ///
 /// # Errors
@@ -72,7 +102,7 @@ pub fn configure(
     cpu: u8,
     cpus: u8,
     features: &CpuId,
-    entry: u64,
+    entry: Entry,
 ) -> Result<(), CpuError> {
     let tsc_khz = vcpu.get_tsc_khz().ok();
     let cpuid = cpuid::for_cpu(features, cpu, cpus, tsc_khz);

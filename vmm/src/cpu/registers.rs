@@ -1,13 +1,15 @@
-//! Registers and tables for the 64-bit Linux boot protocol (Linux
-//! `Documentation/arch/x86/boot.rst`, "64-bit boot protocol"): long mode, memory mapped one to
-//! one, flat segments, RSI at the boot parameters, interrupts off.
+//! Registers and tables that a guest starts with.
+//!
+//! By the 64-bit Linux boot protocol (Linux `Documentation/arch/x86/boot.rst`, "64-bit boot protocol"): long mode,
+//! memory mapped one to one, flat segments, RSI at the boot parameters, interrupts off. By PVH (Xen
+//! `docs/misc/pvh.pandoc`): protected mode without paging, flat segments of 32 bits, EBX at the start information.
 
-use kvm_bindings::{kvm_fpu, kvm_lapic_state, kvm_regs, kvm_segment};
+use kvm_bindings::{kvm_fpu, kvm_lapic_state, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::CpuError;
-use crate::boot::layout;
+use crate::boot::{Entry, layout};
 
 /// Control register bits (Intel SDM, volume 3, §2.5).
 const CR0_PROTECTION: u64 = 1;
@@ -24,20 +26,32 @@ const RFLAGS_RESERVED: u64 = 2;
 const PRESENT_WRITABLE: u64 = 0b11;
 const LARGE_PAGE: u64 = 1 << 7;
 const LARGE_PAGE_SIZE: u64 = 2 << 20;
+const PAGE: u64 = 4096;
+/// What is mapped.
+const GIGABYTES: u64 = 4;
 
 /// Selectors, as the boot protocol names them.
 const CODE: u16 = 0x10;
 const DATA: u16 = 0x18;
 const TASK: u16 = 0x20;
 
-/// The descriptors behind those selectors: flat 64-bit code, flat data, a task state.
-const DESCRIPTORS: [u64; 5] = [
+const CODE_32: u16 = 0x28;
+const TASK_32: u16 = 0x30;
+
+/// The descriptors behind those selectors: flat 64-bit code, flat data, a task state; for PVH, flat 32-bit code, and a
+/// task state of the length that it asks for.
+const DESCRIPTORS: [u64; 7] = [
     0,
     0,
     0x00af_9b00_0000_ffff,
     0x00cf_9300_0000_ffff,
     0x008f_8b00_0000_ffff,
+    0x00cf_9b00_0000_ffff,
+    0x0000_8b00_0000_0067,
 ];
+
+/// The last byte of the table of them.
+const GDT_LIMIT: u16 = 7 * 8 - 1;
 
 /// Local APIC registers, by byte offset (Intel SDM, volume 3, §11.4).
 const LVT_LINT0: usize = 0x350;
@@ -52,18 +66,21 @@ pub(super) fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
         memory.write_obj(*descriptor, GuestAddress(address))?;
     }
     memory.write_obj(0u64, GuestAddress(layout::IDT))?;
-    let tables = [
-        (layout::PAGE_MAP, layout::PAGE_DIRECTORY_POINTERS),
-        (layout::PAGE_DIRECTORY_POINTERS, layout::PAGE_DIRECTORY),
-    ];
-    for (table, next) in tables {
-        memory.write_obj(next | PRESENT_WRITABLE, GuestAddress(table))?;
+    let pointers = layout::PAGE_DIRECTORY_POINTERS;
+    memory.write_obj(pointers | PRESENT_WRITABLE, GuestAddress(layout::PAGE_MAP))?;
+    for index in 0..GIGABYTES {
+        let directory = layout::PAGE_DIRECTORIES + index * PAGE;
+        memory.write_obj(
+            directory | PRESENT_WRITABLE,
+            GuestAddress(pointers + index * 8),
+        )?;
     }
-    // The first gigabyte: the kernel, its parameters and its command line are there.
-    for index in 0..512 {
-        let entry = (index * LARGE_PAGE_SIZE) | LARGE_PAGE | PRESENT_WRITABLE;
-        memory.write_obj(entry, GuestAddress(layout::PAGE_DIRECTORY + index * 8))?;
-    }
+    // Wherever below 4 GiB a kernel lies, it finds itself and what it was given.
+    let entry = |index: u64| (index * LARGE_PAGE_SIZE) | LARGE_PAGE | PRESENT_WRITABLE;
+    let entries: Vec<u8> = (0..GIGABYTES * 512)
+        .flat_map(|index| entry(index).to_le_bytes())
+        .collect();
+    memory.write_slice(&entries, GuestAddress(layout::PAGE_DIRECTORIES))?;
     Ok(())
 }
 
@@ -72,9 +89,11 @@ fn segment(selector: u16) -> kvm_segment {
     let descriptor = DESCRIPTORS[usize::from(selector / 8)];
     let bit = |shift: u32| u8::from(descriptor >> shift & 1 != 0);
     let bits = |shift: u32, mask: u64| u8::try_from(descriptor >> shift & mask).unwrap_or_default();
+    let limit = u32::try_from(descriptor & 0xffff).unwrap_or_default();
     kvm_segment {
         base: 0,
-        limit: u32::MAX,
+        // In pages, all of them flat; or in bytes.
+        limit: if bit(55) == 1 { u32::MAX } else { limit },
         selector,
         type_: bits(40, 0xf),
         s: bit(44),
@@ -88,12 +107,31 @@ fn segment(selector: u16) -> kvm_segment {
     }
 }
 
-pub(super) fn configure(vcpu: &VcpuFd, cpu: u8, entry: u64) -> Result<(), CpuError> {
+pub(super) fn configure(vcpu: &VcpuFd, cpu: u8, entry: Entry) -> Result<(), CpuError> {
     let mut special = vcpu
         .get_sregs()
         .map_err(CpuError::kvm(cpu, "segment registers"))?;
-    special.cs = segment(CODE);
-    special.tr = segment(TASK);
+    set_mode(&mut special, entry);
+    vcpu.set_sregs(&special)
+        .map_err(CpuError::kvm(cpu, "segment registers"))?;
+    vcpu.set_regs(&general(entry))
+        .map_err(CpuError::kvm(cpu, "registers"))?;
+    let floating_point = kvm_fpu {
+        fcw: 0x37f,
+        mxcsr: 0x1f80,
+        ..Default::default()
+    };
+    vcpu.set_fpu(&floating_point)
+        .map_err(CpuError::kvm(cpu, "floating-point state"))
+}
+
+fn set_mode(special: &mut kvm_sregs, entry: Entry) {
+    let (code, task) = match entry {
+        Entry::Linux64(_) => (CODE, TASK),
+        Entry::Pvh(_) => (CODE_32, TASK_32),
+    };
+    special.cs = segment(code);
+    special.tr = segment(task);
     for data in [
         &mut special.ds,
         &mut special.es,
@@ -104,32 +142,41 @@ pub(super) fn configure(vcpu: &VcpuFd, cpu: u8, entry: u64) -> Result<(), CpuErr
         *data = segment(DATA);
     }
     special.gdt.base = layout::GDT;
-    special.gdt.limit = 5 * 8 - 1;
-    special.idt.base = layout::IDT;
-    special.idt.limit = 7;
-    special.cr0 = CR0_PROTECTION | CR0_EXTENSION_TYPE | CR0_NUMERIC_ERROR | CR0_PAGING;
-    special.cr3 = layout::PAGE_MAP;
-    special.cr4 = CR4_PHYSICAL_ADDRESS_EXTENSION;
-    special.efer |= EFER_LONG_MODE_ENABLE | EFER_LONG_MODE_ACTIVE;
-    vcpu.set_sregs(&special)
-        .map_err(CpuError::kvm(cpu, "segment registers"))?;
-    let general = kvm_regs {
-        rip: entry,
-        rsi: layout::BOOT_PARAMETERS,
-        rsp: layout::STACK,
-        rbp: layout::STACK,
+    special.gdt.limit = GDT_LIMIT;
+    match entry {
+        Entry::Linux64(_) => {
+            special.idt.base = layout::IDT;
+            special.idt.limit = 7;
+            special.cr0 = CR0_PROTECTION | CR0_EXTENSION_TYPE | CR0_NUMERIC_ERROR | CR0_PAGING;
+            special.cr3 = layout::PAGE_MAP;
+            special.cr4 = CR4_PHYSICAL_ADDRESS_EXTENSION;
+            special.efer |= EFER_LONG_MODE_ENABLE | EFER_LONG_MODE_ACTIVE;
+        }
+        Entry::Pvh(_) => {
+            special.cr0 = CR0_PROTECTION | CR0_EXTENSION_TYPE;
+            special.cr4 = 0;
+        }
+    }
+}
+
+fn general(entry: Entry) -> kvm_regs {
+    let registers = kvm_regs {
+        rip: entry.address(),
         rflags: RFLAGS_RESERVED,
         ..Default::default()
     };
-    vcpu.set_regs(&general)
-        .map_err(CpuError::kvm(cpu, "registers"))?;
-    let floating_point = kvm_fpu {
-        fcw: 0x37f,
-        mxcsr: 0x1f80,
-        ..Default::default()
-    };
-    vcpu.set_fpu(&floating_point)
-        .map_err(CpuError::kvm(cpu, "floating-point state"))
+    match entry {
+        Entry::Linux64(_) => kvm_regs {
+            rsi: layout::BOOT_PARAMETERS,
+            rsp: layout::STACK,
+            rbp: layout::STACK,
+            ..registers
+        },
+        Entry::Pvh(_) => kvm_regs {
+            rbx: layout::START_INFO,
+            ..registers
+        },
+    }
 }
 
 /// Wires the 8259 to LINT0 and the NMI to LINT1, as on a PC.

@@ -111,7 +111,10 @@ impl Machine {
         } = plan;
         let kvm = vm::open_kvm()?;
         vcpu::prepare_signals()?;
-        let memory = memory::allocate(configuration.memory)?;
+        let features = cpu::supported_features(&kvm)?;
+        cpu::check_memory(&features, configuration.memory)?;
+        let backing = configuration.backing();
+        let memory = memory::allocate(configuration.memory, &backing)?;
         let event = || EventFd::new(EFD_NONBLOCK);
         let (reset_line, power_off, room, serial_line) = (event()?, event()?, event()?, event()?);
         let serial = Arc::new(Serial::new(
@@ -184,10 +187,11 @@ impl Machine {
         let view = View::new(configuration.name.clone(), by_name);
         let board = Board {
             memory,
+            backing,
             buses: Arc::new(Buses { pio, mmio }),
             lines,
             kicks,
-            features: cpu::supported_features(&kvm)?,
+            features,
             cpus: configuration.cpus,
         };
         let mut machine = Self {

@@ -97,7 +97,7 @@ impl Machine {
         // Pulses of the old machine mean nothing to the new one.
         let _ = self.reset_line.read();
         let _ = self.power_off.read();
-        memory::clear(&self.board.memory);
+        memory::clear(&self.board.memory, &self.board.backing);
         let built = self.build();
         self.signals.raise(Event::Reset(Reset { guest, reason }));
         match built {

@@ -13,6 +13,7 @@ pub const TESTS: &[&[Test]] = &[
     wrong_use::WITH_KVM,
     life_cycle::WITH_KVM,
     bare::power::TESTS,
+    bare::memory::TESTS,
     bare::panics::TESTS,
     bare::threads::TESTS,
     bare::io::TESTS,

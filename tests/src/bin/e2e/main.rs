@@ -19,6 +19,7 @@ mod linux;
 mod machine;
 mod place;
 mod read_error;
+mod resident;
 mod space;
 mod storm;
 mod write_error;

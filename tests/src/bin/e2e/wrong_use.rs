@@ -1,6 +1,7 @@
 //! Wrong use gets one line that names the thing, and exit status 1, before any guest runs.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub const WITH_KVM: &[Test] = tests![
     Needs::Kvm;
     a_kernel_that_is_no_kernel_is_refused,
     a_kernel_that_is_not_there_is_refused,
+    a_kernel_that_is_cut_short_is_refused,
     a_kernel_that_does_not_fit_into_memory_is_refused,
     an_initrd_that_does_not_fit_beside_the_kernel_is_refused,
     a_drive_that_is_not_there_is_refused,
@@ -50,6 +52,14 @@ pub fn check_refused(command: &mut Command, line: &str) -> Result<(), Failure> {
     );
     check_eq!(machine.serial().wait_for_end(deadline).map_err(ends)?, "");
     Ok(())
+}
+
+/// Runs a command line that is refused, and returns what it says.
+pub fn refused(command: &mut Command) -> Result<String, Failure> {
+    let mut machine = Process::spawn(command)?;
+    machine.expect_exit(1, SOON)?;
+    let text = machine.messages().wait_for_end(machine.started() + SOON);
+    text.map_err(|_| Failure::new("the output does not end"))
 }
 
 /// A command line that has nothing wrong with it.
@@ -169,11 +179,46 @@ fn a_kernel_that_is_no_kernel_is_refused(context: &Context) -> Result<(), Failur
     let mut command = context.command();
     check_refused(
         command.arg("--kernel").arg(&path),
+        &format!("kernel '{}' is a script", path.display()),
+    )?;
+    // What people have beside the kernel, given to the wrong option.
+    let initramfs = context.guest().initramfs();
+    let mut command = context.command();
+    check_refused(
+        command.arg("--kernel").arg(&initramfs),
         &format!(
-            "'{}' is neither a bzImage nor an x86-64 ELF vmlinux",
-            path.display()
+            "kernel '{}' is an initramfs: give it with --initrd",
+            initramfs.display()
+        ),
+    )?;
+    let disk = context.guest().disk();
+    let mut command = context.command();
+    check_refused(
+        command.arg("--kernel").arg(&disk),
+        &format!(
+            "kernel '{}' is a disk (ext4): give it with --drive",
+            disk.display()
         ),
     )
+}
+
+fn a_kernel_that_is_cut_short_is_refused(context: &Context) -> Result<(), Failure> {
+    let images = context.guest();
+    for kernel in [images.vmlinux(), images.bzimage()] {
+        // As a download that broke off.
+        let path = context.path("kernel");
+        let mut whole = File::open(&kernel)?;
+        let size = whole.metadata()?.len() / 2;
+        std::io::copy(&mut whole.by_ref().take(size), &mut File::create(&path)?)?;
+        let mut command = context.command();
+        let text = refused(command.arg("--kernel").arg(&path))?;
+        let start = format!(
+            "faultvisor: kernel '{}' is cut short: it has {size} bytes, and its header speaks of ",
+            path.display()
+        );
+        check!(text.starts_with(&start), "it says: {text}");
+    }
+    Ok(())
 }
 
 fn a_kernel_that_is_not_there_is_refused(context: &Context) -> Result<(), Failure> {
@@ -193,10 +238,7 @@ fn a_kernel_that_does_not_fit_into_memory_is_refused(context: &Context) -> Resul
     for kernel in [images.vmlinux(), images.bzimage()] {
         let mut command = context.command();
         command.arg("--kernel").arg(&kernel).args(["-m", "16M"]);
-        let mut machine = Process::spawn(&mut command)?;
-        machine.expect_exit(1, SOON)?;
-        let text = machine.messages().wait_for_end(machine.started() + SOON);
-        let text = text.map_err(|_| Failure::new("the output does not end"))?;
+        let text = refused(&mut command)?;
         let start = format!(
             "faultvisor: 16 MiB of memory are too small for kernel '{}', which needs ",
             kernel.display()

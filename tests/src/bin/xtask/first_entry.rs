@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts the program `runs` times, and prints the median.
 pub fn measure(
+    name: &str,
     program: &Path,
     guest: &GuestImages,
     runs: usize,
@@ -42,7 +43,7 @@ pub fn measure(
     milliseconds.sort_by(f64::total_cmp);
     if let (Some(first), Some(last)) = (milliseconds.first(), milliseconds.last()) {
         console::line(&format!(
-            "faultvisor: exec to first KVM_RUN on this machine's KVM {:.1} ms (median of {runs}, {first:.1} to {last:.1})",
+            "{name}: exec to first KVM_RUN on this machine's KVM {:.1} ms (median of {runs}, {first:.1} to {last:.1})",
             milliseconds[milliseconds.len() / 2],
         ));
     }

@@ -12,6 +12,7 @@ pub mod io;
 pub mod limits;
 pub mod locking;
 pub mod measurement;
+pub mod memory;
 pub mod panics;
 pub mod power;
 mod pty;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench boot`: from exec to the guest's init, Faultvisor and QEMU's microvm side by side.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,6 +27,30 @@ pub struct Options {
     /// Only this VMM; all if not given.
     #[arg(long = "only", value_enum)]
     vmms: Vec<Vmm>,
+    /// Another build of Faultvisor to measure in the same run, such as NAME=PATH of a static program; repeatable.
+    #[arg(long, value_name = "NAME=PATH", value_parser = Beside::parse)]
+    beside: Vec<Beside>,
+}
+
+/// Another build of the program.
+#[derive(Debug, Clone)]
+struct Beside {
+    name: String,
+    path: PathBuf,
+}
+
+impl Beside {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !name.contains(char::is_whitespace) => {
+                Ok(Self {
+                    name: name.to_owned(),
+                    path: path.into(),
+                })
+            }
+            _ => Err("expected NAME=PATH, with a name of one word".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,7 +72,14 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     if options.vmms.is_empty() || options.vmms.contains(&Vmm::Faultvisor) {
         match &kvm {
             Kvm::NoKvm { why } => console::note(&format!("no first KVM_RUN to measure: {why}")),
-            _ => first_entry::measure(&binaries.faultvisor, &guest, ENTRIES, options.memory)?,
+            _ => {
+                let builds = options.beside.iter();
+                let builds = builds.map(|other| (other.name.as_str(), other.path.as_path()));
+                let own = std::iter::once(("faultvisor", binaries.faultvisor.as_path()));
+                for (name, program) in own.chain(builds) {
+                    first_entry::measure(name, program, &guest, ENTRIES, options.memory)?;
+                }
+            }
         }
     }
     let mut samples = Vec::new();
@@ -62,10 +94,11 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         Err(()) => console::line(&format!("   │ {line}")),
     };
     let (runs, memory) = (options.runs.to_string(), options.memory.to_string());
+    let builds: Vec<PathBuf> = options.beside.iter().map(|it| it.path.clone()).collect();
     let measurement = Measurement {
         arguments: words(&["boot-time", "--runs", &runs, "--guest-memory-mib", &memory]),
         contenders: &|place| boot_time::to_json(&contenders(options, place)),
-        files: &[],
+        files: &builds,
         limit: LIMIT,
     };
     let succeeded = measurement.perform(workspace, &binaries, &guest, &mut take)?;
@@ -79,23 +112,22 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
 
 fn contenders(options: &Options, place: &Place) -> Vec<Contender> {
     let initramfs = place.guest().initramfs();
-    let wanted = |vmm| options.vmms.is_empty() || options.vmms.contains(&vmm);
-    let all = [
-        (
-            Vmm::Faultvisor,
-            "faultvisor",
-            place.faultvisor(&initramfs, options.memory),
-        ),
-        (
-            Vmm::Microvm,
-            "qemu-microvm",
-            place.microvm(&initramfs, options.memory),
-        ),
-    ];
-    let wanted = all.into_iter().filter(|(vmm, ..)| wanted(*vmm));
-    let contender = |(_, name, command): (Vmm, &str, Vec<String>)| Contender {
+    let contender = |name: &str, command| Contender {
         name: name.to_owned(),
         command,
     };
-    wanted.map(contender).collect()
+    let build =
+        |name, program| contender(name, place.faultvisor(program, &initramfs, options.memory));
+    let wanted = |vmm| options.vmms.is_empty() || options.vmms.contains(&vmm);
+    let mut contenders = Vec::new();
+    if wanted(Vmm::Faultvisor) {
+        contenders.push(build("faultvisor", place.program()));
+    }
+    if wanted(Vmm::Microvm) {
+        let command = place.microvm(&initramfs, options.memory);
+        contenders.push(contender("qemu-microvm", command));
+    }
+    let beside = options.beside.iter();
+    contenders.extend(beside.map(|other| build(&other.name, &place.file(&other.path))));
+    contenders
 }

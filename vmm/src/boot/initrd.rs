@@ -1,0 +1,151 @@
+//! The initial RAM disk, and its place in guest memory.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use super::image_file::ImageFile;
+use super::kernel;
+
+/// x86 page size.
+const PAGE: u64 = 4096;
+
+/// Why there is no initrd in memory.
+#[derive(Debug, thiserror::Error)]
+pub enum InitrdError {
+    /// The host refused to open or read it.
+    #[error("cannot read initrd '{}': {}", path.display(), super::reason(source))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// Nothing is in it: whoever made it failed.
+    #[error("initrd '{}' is empty", .0.display())]
+    Empty(PathBuf),
+    /// Kernel and initrd together are too large.
+    #[error(
+        "initrd '{}' of {size} bytes does not fit into {memory} MiB of memory beside the kernel",
+        path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// MiB of memory, as far up as the kernel finds an initrd.
+        memory: u64,
+    },
+}
+
+/// An initrd, open.
+#[derive(Debug)]
+pub(super) struct Initrd {
+    file: ImageFile,
+    path: PathBuf,
+}
+
+/// An initrd in guest memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// Its first byte.
+    pub start: u64,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Initrd {
+    /// Opens it. What is in it is the guest's business.
+    pub(super) fn open(path: &Path) -> Result<Self, InitrdError> {
+        let read_error = |source| InitrdError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let file = ImageFile::open(path).map_err(read_error)?;
+        let head = file.head(kernel::HEAD).map_err(read_error)?;
+        if head.is_empty() {
+            return Err(InitrdError::Empty(path.to_owned()));
+        }
+        if kernel::is_kernel(&head) {
+            tracing::warn!("initrd '{}' looks like a kernel", path.display());
+        }
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Puts it as high as it may lie.
+    pub(super) fn load(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        room: Range<u64>,
+    ) -> Result<Placed, InitrdError> {
+        let read_error = |source| InitrdError::Read {
+            path: self.path.clone(),
+            source,
+        };
+        let size = self.file.size().map_err(read_error)?;
+        let start = place(size, &room).ok_or_else(|| InitrdError::TooLarge {
+            path: self.path.clone(),
+            size,
+            memory: room.end >> 20,
+        })?;
+        io::Seek::rewind(&mut self.file).map_err(read_error)?;
+        let length = usize::try_from(size).unwrap_or(usize::MAX);
+        memory
+            .read_exact_volatile_from(GuestAddress(start), &mut self.file, length)
+            .map_err(|error| read_error(io::Error::other(error)))?;
+        Ok(Placed { start, size })
+    }
+}
+
+/// The highest page in `room` at which `size` bytes fit.
+fn place(size: u64, room: &Range<u64>) -> Option<u64> {
+    let start = room.end.checked_sub(size)? & !(PAGE - 1);
+    (start >= room.start).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initrd_lies_as_high_as_it_may_on_a_page_of_its_own() {
+        assert_eq!(place(4097, &(0..0x1_0000)), Some(0xe000));
+        assert_eq!(place(0x1000, &(0xf000..0x1_0000)), Some(0xf000));
+        assert_eq!(place(0x1001, &(0xf000..0x1_0000)), None);
+        assert_eq!(place(u64::MAX, &(0..0x1_0000)), None);
+        let (start, end) = (0x2000, 0x1000);
+        assert_eq!(place(1, &(start..end)), None);
+    }
+
+    #[test]
+    fn an_empty_initrd_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Initrd::open(file.path()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("initrd '{}' is empty", file.path().display())
+        );
+    }
+
+    #[test]
+    fn an_initrd_that_grew_between_two_starts_is_loaded_as_it_is_now_or_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "first").unwrap();
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        let mut initrd = Initrd::open(file.path()).unwrap();
+        let room = 0..1 << 20;
+        assert_eq!(initrd.load(&memory, room.clone()).unwrap().size, 5);
+        std::fs::write(file.path(), vec![7; 5000]).unwrap();
+        let placed = initrd.load(&memory, room.clone()).unwrap();
+        assert_eq!((placed.start, placed.size), (0xf_e000, 5000));
+        file.as_file().set_len(2 << 20).unwrap();
+        let error = initrd.load(&memory, room).unwrap_err();
+        assert!(matches!(error, InitrdError::TooLarge { .. }));
+    }
+}

@@ -1,0 +1,208 @@
+//! Kernel images: telling them apart, and loading them.
+
+mod bzimage;
+mod elf;
+mod error;
+mod recognition;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use linux_loader::loader::bootparam::setup_header;
+use linux_loader::loader::elf::PvhBootCapability;
+use linux_loader::loader::{self, KernelLoader, KernelLoaderResult};
+use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+use super::image_file::ImageFile;
+use super::layout;
+use bzimage::BzImage;
+use elf::Elf;
+pub use error::{KernelError, Refusal};
+pub(super) use recognition::HEAD;
+use recognition::{has, recognise};
+
+/// The two formats that are booted.
+#[derive(Debug)]
+enum Format {
+    BzImage(BzImage),
+    Elf(Elf),
+}
+
+impl Format {
+    /// Finds out what a file is. This is all that is believed of it: it is asked anew before each start, in case the
+    /// file has changed.
+    fn examine(file: &ImageFile) -> Result<Self, Examined> {
+        let size = file.size().map_err(Examined::Unreadable)?;
+        let head = file.head(HEAD).map_err(Examined::Unreadable)?;
+        if has(&head, (0, elf::MAGIC)) {
+            Ok(Self::Elf(Elf::examine(file, &head, size)?))
+        } else if has(&head, bzimage::MAGIC) {
+            Ok(Self::BzImage(BzImage::examine(&head, size)?))
+        } else {
+            Err(recognise(&head).into())
+        }
+    }
+
+    /// The end of the memory that the kernel takes.
+    fn end(&self) -> u64 {
+        match self {
+            Self::BzImage(image) => image.end,
+            Self::Elf(image) => image.end(),
+        }
+    }
+
+    fn load(
+        &self,
+        file: &mut ImageFile,
+        memory: &GuestMemoryMmap,
+    ) -> Result<KernelLoaderResult, loader::Error> {
+        match self {
+            Self::BzImage(_) => {
+                let start = Some(GuestAddress(layout::HIGH_MEMORY));
+                loader::bzimage::BzImage::load(memory, start, file, None)
+            }
+            Self::Elf(_) => loader::elf::Elf::load(memory, None, file, None),
+        }
+    }
+
+    /// Where and how what has been loaded starts.
+    fn entry(&self, loaded: &KernelLoaderResult) -> Result<Entry, Refusal> {
+        let elf = match self {
+            Self::BzImage(_) => {
+                let address = loaded.kernel_load.0.saturating_add(bzimage::ENTRY_64);
+                return Ok(Entry::Linux64(address));
+            }
+            Self::Elf(elf) => elf,
+        };
+        let entry = match loaded.pvh_boot_cap {
+            PvhBootCapability::PvhEntryPresent(address) => Entry::Pvh(address.0),
+            _ => Entry::Linux64(loaded.kernel_load.0),
+        };
+        elf.check_entry(entry.address(), matches!(entry, Entry::Pvh(_)))?;
+        Ok(entry)
+    }
+}
+
+/// Why a file is of no format.
+enum Examined {
+    Unreadable(std::io::Error),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Examined {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Examined {
+    fn of(self, path: &Path) -> KernelError {
+        let path = path.to_owned();
+        match self {
+            Self::Unreadable(source) => KernelError::Read { path, source },
+            Self::Refused(refusal) => KernelError::Refused { path, refusal },
+        }
+    }
+}
+
+/// The first instruction, and the protocol by which it learns of its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Linux's, in 64-bit mode (Linux `Documentation/arch/x86/boot.rst`, "64-bit boot protocol").
+    Linux64(u64),
+    /// Xen's, in 32-bit mode without paging (Xen `docs/misc/pvh.pandoc`).
+    Pvh(u64),
+}
+
+impl Entry {
+    /// The address of the first instruction.
+    pub fn address(self) -> u64 {
+        match self {
+            Self::Linux64(address) | Self::Pvh(address) => address,
+        }
+    }
+}
+
+/// A kernel image, open and recognised.
+#[derive(Debug)]
+pub struct Kernel {
+    file: ImageFile,
+    path: PathBuf,
+}
+
+/// A kernel in guest memory.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where and how the vCPU starts.
+    pub entry: Entry,
+    /// The end of the memory that the kernel takes.
+    pub end: u64,
+    /// An initrd must end at or below this address.
+    pub initrd_limit: u64,
+    /// The setup header of a bzImage.
+    pub header: Option<setup_header>,
+}
+
+impl Kernel {
+    /// Opens an image and finds out what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError`] when it cannot be read or is no kernel.
+    pub fn open(path: &Path) -> Result<Self, KernelError> {
+        let file = ImageFile::open(path).map_err(|source| KernelError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Format::examine(&file).map_err(|examined| examined.of(path))?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Puts the kernel into guest memory.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::MemoryTooSmall`], or what is wrong with the image by now.
+    pub fn load(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        low_memory_end: u64,
+    ) -> Result<Loaded, KernelError> {
+        let format = Format::examine(&self.file).map_err(|examined| examined.of(&self.path))?;
+        let end = format.end();
+        if end > low_memory_end {
+            return Err(KernelError::MemoryTooSmall {
+                path: self.path.clone(),
+                needed: end.div_ceil(1 << 20),
+                memory: low_memory_end >> 20,
+            });
+        }
+        let loaded = format
+            .load(&mut self.file, memory)
+            .map_err(|source| KernelError::Load {
+                path: self.path.clone(),
+                source,
+            })?;
+        let entry = format
+            .entry(&loaded)
+            .map_err(|refusal| Examined::Refused(refusal).of(&self.path))?;
+        Ok(Loaded {
+            entry,
+            end,
+            initrd_limit: match &format {
+                Format::BzImage(image) => image.initrd_max.saturating_add(1).min(low_memory_end),
+                Format::Elf(_) => low_memory_end,
+            },
+            header: loaded.setup_header,
+        })
+    }
+}
+
+/// Whether a file that begins so is a kernel, and so no initrd.
+pub(super) fn is_kernel(head: &[u8]) -> bool {
+    has(head, bzimage::MAGIC) || has(head, (0, elf::MAGIC))
+}
