@@ -60,7 +60,9 @@ pub fn in_lab(images: &DebianImages, settings: &mut Settings) -> Vec<String> {
     let disks: Vec<PathBuf> = names.map(|name| format!("/dev/vd{name}").into()).collect();
     settings.memory_mib = LAB_MEMORY_MIB;
     settings.disks = disks.iter().map(|_| images.disk()).collect();
-    arguments(Path::new(lab::SCRATCH), &disks)
+    let mut arguments = arguments(Path::new(lab::SCRATCH), &disks);
+    arguments.push("--emulated-cpu".to_owned());
+    arguments
 }
 
 fn arguments(boot: &Path, disks: &[PathBuf]) -> Vec<String> {

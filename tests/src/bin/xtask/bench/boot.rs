@@ -1,7 +1,7 @@
 //! `cargo xtask bench boot`: from exec to the guest's init, Faultvisor and QEMU's microvm side by side.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -116,8 +116,9 @@ fn contenders(options: &Options, place: &Place) -> Vec<Contender> {
         name: name.to_owned(),
         command,
     };
-    let build =
-        |name, program| contender(name, place.faultvisor(program, &initramfs, options.memory));
+    let build = |name: &str, program: &Path| {
+        contender(name, place.faultvisor(program, &initramfs, options.memory))
+    };
     let wanted = |vmm| options.vmms.is_empty() || options.vmms.contains(&vmm);
     let mut contenders = Vec::new();
     if wanted(Vmm::Faultvisor) {
