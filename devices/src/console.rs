@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::sync::{lock, wait, wait_timeout};
+use crate::thread::{ThreadKind, ThreadStart};
 
 /// Bytes that are kept for the sink. A whole kernel log fits several times.
 const CAPACITY: usize = 1 << 20;
@@ -63,12 +64,12 @@ impl ConsoleOutput {
     }
 
     /// A console that keeps its output until a sink is attached; when more is written than fits,
-    /// the oldest goes.
+    /// the oldest goes. `start` is what the thread that writes does first.
     ///
     /// # Errors
     ///
     /// When the host refuses the writer thread.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(start: ThreadStart) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
@@ -78,7 +79,10 @@ impl ConsoleOutput {
         thread::Builder::new()
             .name("console".into())
             .stack_size(64 << 10)
-            .spawn(move || writer.run())?;
+            .spawn(move || {
+                start.begin(ThreadKind::Console);
+                writer.run();
+            })?;
         Ok(Self {
             shared: Some(shared),
         })
@@ -296,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_slow_sink_loses_nothing() {
-        let output = ConsoleOutput::new().unwrap();
+        let output = ConsoleOutput::new(ThreadStart::default()).unwrap();
         let (permit, taken, sink) = gate();
         output.attach(sink);
         let text: Vec<u8> = (0..=250u8).cycle().take(CAPACITY + 10_000).collect();
@@ -316,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_sink_that_takes_nothing_does_not_stop_the_guest_and_learns_what_it_missed() {
-        let mut output = ConsoleOutput::new().unwrap();
+        let mut output = ConsoleOutput::new(ThreadStart::default()).unwrap();
         let (permit, taken, sink) = gate();
         output.attach(sink);
         output.write_all(&vec![b'x'; CAPACITY + 100]).unwrap();
@@ -335,7 +339,7 @@ mod tests {
 
     #[test]
     fn output_waits_for_a_sink_and_survives_one_that_breaks() {
-        let mut output = ConsoleOutput::new().unwrap();
+        let mut output = ConsoleOutput::new(ThreadStart::default()).unwrap();
         output.write_all(b"before ").unwrap();
         let (permit, first, sink) = gate();
         permit.send(3).unwrap();
@@ -358,7 +362,7 @@ mod tests {
 
     #[test]
     fn without_a_sink_the_newest_output_is_kept() {
-        let mut output = ConsoleOutput::new().unwrap();
+        let mut output = ConsoleOutput::new(ThreadStart::default()).unwrap();
         output.write_all(&vec![b'o'; CAPACITY]).unwrap();
         output.write_all(b"new").unwrap();
         let state = lock(&output.shared.as_ref().unwrap().state);

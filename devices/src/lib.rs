@@ -14,5 +14,6 @@ pub mod fuzzing;
 pub mod interrupt;
 pub mod legacy;
 pub mod sync;
+pub mod thread;
 pub mod thread_id;
 pub mod virtio;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::option_syntax::{nearest, split, suggestion};
@@ -113,6 +113,15 @@ impl ListenAddress {
     #[must_use]
     pub fn waits(&self) -> bool {
         self.wait
+    }
+
+    /// The unix socket that is made for it, if it is one.
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&Path> {
+        match &self.transport {
+            Transport::Unix(path) => Some(path),
+            _ => None,
+        }
     }
 
     fn option(&mut self, option: &str) -> Result<(), AddressError> {

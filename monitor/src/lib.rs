@@ -41,6 +41,7 @@ mod socket;
 mod standing;
 mod stdio;
 mod stream;
+mod thread;
 mod throttle;
 pub mod unix_socket;
 mod waiting;
@@ -51,6 +52,7 @@ pub use inherited::InheritedError;
 pub use json::Strict;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use socket::{BindError, LocalAddress};
+pub use thread::ThreadKind;
 
 use faultvisor_schema::{Event, MachineCommand, MachineReturn};
 

@@ -1,12 +1,12 @@
 //! The subscriber that takes new clients in.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_schema::CommandError;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EventFd};
 
 use crate::address::ListenAddress;
 use crate::server::{Server, Shared};
@@ -28,7 +28,7 @@ pub(crate) struct Listener {
     waiting: Option<Arc<Waiting>>,
     /// Given up when there are no descriptors left, so that a client can be taken in to be sent away: one that stays
     /// in the backlog keeps the socket ready, and the thread busy, for ever.
-    spare: Option<File>,
+    spare: Option<EventFd>,
 }
 
 impl Listener {
@@ -91,8 +91,9 @@ impl Listener {
     }
 }
 
-fn spare() -> Option<File> {
-    File::open("/dev/null").ok()
+/// A descriptor that can be had without opening a file, which a confined thread cannot.
+fn spare() -> Option<EventFd> {
+    EventFd::new(EFD_CLOEXEC).ok()
 }
 
 impl MutEventSubscriber for Listener {

@@ -19,6 +19,7 @@ use crate::server::Server;
 use crate::socket::{self, BindError, Bound, LocalAddress, Socket};
 use crate::stdio::{self, Pump};
 use crate::stream::Stream;
+use crate::thread::{ThreadKind, ThreadStart};
 use crate::waiting::Waiting;
 
 /// The limits of a monitor.
@@ -35,6 +36,7 @@ pub(crate) struct Settings {
 pub struct MonitorBuilder {
     settings: Settings,
     signals: Signals,
+    thread_start: ThreadStart,
 }
 
 impl Default for MonitorBuilder {
@@ -47,6 +49,7 @@ impl Default for MonitorBuilder {
                 default_event_interval: Duration::from_secs(1),
             },
             signals: Signals::default(),
+            thread_start: ThreadStart::default(),
         }
     }
 }
@@ -88,6 +91,13 @@ impl MonitorBuilder {
         self
     }
 
+    /// What each of its threads does first; nothing unless said otherwise.
+    #[must_use]
+    pub fn on_thread_start(mut self, first: impl Fn(ThreadKind) + Send + Sync + 'static) -> Self {
+        self.thread_start = ThreadStart::new(first);
+        self
+    }
+
     /// Listens. Clients can connect from now on; they are served once the monitor is started.
     ///
     /// # Errors
@@ -102,6 +112,7 @@ impl MonitorBuilder {
             settings: self.settings,
             connections: self.signals.connect_all(&handler),
             signals: self.signals,
+            thread_start: self.thread_start,
             inbox,
             sockets: Vec::new(),
             connected: Vec::new(),
@@ -121,6 +132,7 @@ impl MonitorBuilder {
 pub struct Monitor {
     settings: Settings,
     signals: Signals,
+    thread_start: ThreadStart,
     /// What brings the signals' events into the inbox.
     connections: Vec<Connection>,
     inbox: Arc<Inbox>,
@@ -199,7 +211,7 @@ impl Monitor {
     /// The host does not give what a thread and its loop need.
     pub fn start(mut self, machine: Box<dyn Machine>) -> Result<MonitorHandle, StartError> {
         let stdio = self.stdio.take().map(|address| {
-            let (stream, pump) = stdio::open()?;
+            let (stream, pump) = stdio::open(&self.thread_start)?;
             Ok((stream, address, pump))
         });
         let stdio = stdio.transpose().map_err(StartError::Stdio)?;
@@ -235,12 +247,14 @@ fn serve(
 ) {
     let Monitor {
         settings,
+        thread_start,
         inbox,
         sockets,
         connected,
         waiting,
         ..
     } = monitor;
+    thread_start.begin(ThreadKind::Server);
     let server = Server::new(settings, machine, Arc::clone(&inbox));
     let server = Rc::new(RefCell::new(server));
     let mut reactor = match Reactor::new(Rc::clone(&server), inbox) {

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::stream::Stream;
+use crate::thread::{ThreadKind, ThreadStart};
 
 /// The thread that writes what the session says.
 #[derive(Debug)]
@@ -30,26 +31,34 @@ impl Pump {
 }
 
 /// Makes a stream of this process's standard input and output.
-pub(crate) fn open() -> io::Result<(Stream, Pump)> {
+pub(crate) fn open(start: &ThreadStart) -> io::Result<(Stream, Pump)> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    join(input, output)
+    join(input, output, start)
 }
 
 /// Makes one stream of something to read from and something to write to.
 fn join(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
+    start: &ThreadStart,
 ) -> io::Result<(Stream, Pump)> {
     let (near, far) = UnixStream::pair()?;
     let from_far = far.try_clone()?;
     let (sender, done) = sync_channel(1);
+    let (reading, writing) = (start.clone(), start.clone());
     thread::Builder::new()
         .name("monitor-stdin".to_owned())
-        .spawn(move || read_input(input, &far))?;
+        .spawn(move || {
+            reading.begin(ThreadKind::Stdio);
+            read_input(input, &far);
+        })?;
     thread::Builder::new()
         .name("monitor-stdout".to_owned())
-        .spawn(move || write_output(from_far, output, &sender))?;
+        .spawn(move || {
+            writing.begin(ThreadKind::Stdio);
+            write_output(from_far, output, &sender);
+        })?;
     Ok((Stream::unix(near)?, Pump { done }))
 }
 
@@ -82,7 +91,7 @@ mod tests {
     fn bytes_go_both_ways_and_the_end_of_input_arrives() {
         let (mut input, typed) = UnixStream::pair().unwrap();
         let (printed, output) = UnixStream::pair().unwrap();
-        let (stream, pump) = join(typed, output).unwrap();
+        let (stream, pump) = join(typed, output, &ThreadStart::default()).unwrap();
         let Stream::Unix(mut stream) = stream else {
             panic!("a unix stream")
         };

@@ -12,6 +12,7 @@ mod memory;
 mod parallel;
 mod pid_file;
 mod program;
+mod sandbox;
 mod terminal;
 mod vcpu;
 mod vm;

@@ -99,6 +99,8 @@ pub fn allocate(size: u64, backing: &Backing) -> Result<Arc<GuestMemoryMmap>, Me
     if backing.pages == Pages::Transparent {
         advise(&memory, Advice::LinuxHugepage);
     }
+    // What is the guest's is nobody's to read in a crash report. It holds for good, also when pages are given back.
+    advise(&memory, Advice::LinuxDontDump);
     if backing.presence == Presence::Always {
         presence::populate(&memory, backing.threads).map_err(|reason| error(&reason))?;
     }

@@ -16,6 +16,7 @@ use crate::host_signals;
 use crate::inbox::{Inbox, Notice, Sender};
 use crate::machine::{AssemblyError, Ending, Machine, Plan, View};
 use crate::pid_file::{PidFile, PidFileError};
+use crate::sandbox::{self, Kind, Sandbox, SandboxError};
 
 /// How long the end of the program waits for clients and the console to take what is left.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -41,6 +42,9 @@ pub enum ProgramError {
     /// The file for the process ID.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The main loop.
     #[error("the main loop failed: {0}")]
     Loop(event_manager::Error),
@@ -98,12 +102,14 @@ fn start_logging() {
 pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     start_logging();
     let host_signal = host_signals::catch()?;
+    let sandbox = Sandbox::prepare(configuration)?;
     let (inbox, sender) = Inbox::new()?;
     let signals = Signals::default();
     let monitor = Monitor::builder()
         .signals(&signals)
+        .on_thread_start(sandbox.monitor_threads())
         .bind(&configuration.qmp)?;
-    let console = Console::open(&configuration.serial)?;
+    let console = Console::open(&configuration.serial, &sandbox.device_threads())?;
     let output = console.output().clone();
     let plan = Plan {
         configuration,
@@ -112,6 +118,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         inbox,
         sender: sender.try_clone()?,
         host_signal,
+        sandbox: sandbox.clone(),
     };
     let (machine, connections) = Machine::assemble(plan)?;
     let _pid_file = configuration
@@ -127,6 +134,8 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         inbox: Mutex::new(sender),
         view: connections.view,
     }))?;
+    sandbox::close_on_exec()?;
+    sandbox.confine(Kind::Main)?;
 
     let ending = machine.ending();
     let mut main_loop: EventManager<Box<dyn MutEventSubscriber>> =

@@ -13,15 +13,14 @@ use rustix::termios::{OptionalActions, OutputModes, Termios, isatty, tcgetattr, 
 static BEFORE: OnceLock<Termios> = OnceLock::new();
 
 /// Signals that end the process with no chance to clean up. Those that can be waited for (SIGINT,
-/// SIGTERM, SIGHUP) end the machine in an orderly way instead.
-const FATAL: [libc::c_int; 7] = [
+/// SIGTERM, SIGHUP) end the machine in an orderly way instead, and SIGSYS is the sandbox's.
+const FATAL: [libc::c_int; 6] = [
     libc::SIGSEGV,
     libc::SIGBUS,
     libc::SIGILL,
     libc::SIGFPE,
     libc::SIGABRT,
     libc::SIGQUIT,
-    libc::SIGSYS,
 ];
 
 /// Keeps the terminal raw until it is dropped.
@@ -65,7 +64,7 @@ impl Drop for RawTerminal {
 
 /// Puts the terminal back as it was before it was made raw. Only makes a system call, so that a
 /// signal handler may call it.
-fn restore() {
+pub fn restore() {
     if let Some(before) = BEFORE.get() {
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
     }

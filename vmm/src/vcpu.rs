@@ -20,6 +20,7 @@ use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use crate::cpu;
 use crate::inbox::{Notice, Sender};
+use crate::sandbox::{Kind, Sandbox};
 
 /// How long the gate waits for a vCPU to leave the guest before it is kicked again. A kick that
 /// comes between a vCPU's last look at the gate and its entry into the guest has no effect.
@@ -182,6 +183,7 @@ impl Vcpus {
     pub fn start(
         vcpus: Vec<VcpuFd>,
         (buses, memory): (&Arc<Buses>, &Arc<GuestMemoryMmap>),
+        sandbox: &Sandbox,
         generation: Generation,
         inbox: &Sender,
     ) -> io::Result<Self> {
@@ -200,9 +202,11 @@ impl Vcpus {
                 generation,
                 inbox: inbox.try_clone()?,
             };
+            let sandbox = sandbox.clone();
             let id = ThreadId::default();
             let announced = id.clone();
             let run = move || {
+                sandbox.begin(Kind::Vcpu);
                 announced.announce();
                 vcpu.run();
             };

@@ -20,6 +20,7 @@ use crate::boot::Entry;
 use crate::cpu::{self, CpuError};
 use crate::inbox::Sender;
 use crate::memory::Backing;
+use crate::sandbox::Sandbox;
 use crate::vcpu::{Buses, Generation, Vcpus};
 
 /// Three pages that KVM needs on Intel hosts, and one for its identity map; both below the
@@ -128,6 +129,8 @@ pub struct Board {
     pub features: CpuId,
     /// Number of vCPUs.
     pub cpus: u8,
+    /// What confines their threads.
+    pub sandbox: Sandbox,
 }
 
 /// A virtual machine with its vCPUs, which begin paused.
@@ -183,7 +186,8 @@ impl Vm {
             cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
             vcpus.push(vcpu);
         }
-        let vcpus = Vcpus::start(vcpus, (&board.buses, &board.memory), generation, inbox)
+        let world = (&board.buses, &board.memory);
+        let vcpus = Vcpus::start(vcpus, world, &board.sandbox, generation, inbox)
             .map_err(VmError::Start)?;
         let clock = None;
         Ok(Self { vcpus, fd, clock })

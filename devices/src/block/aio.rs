@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::probed::Probed;
 use super::{Backend, Errno, Image, Qcow2Image, ThreadPool, Uring};
+use crate::thread::ThreadStart;
 
 /// How a disk's requests are carried out (QEMU `aio`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,13 +49,19 @@ pub enum AioError {
 }
 
 impl Aio {
-    /// A backend on an image, for the disk of that name. Says in one line of the log which it is.
+    /// A backend on an image, for the disk of that name. Says in one line of the log which it is. If
+    /// it has threads, they begin with `threads`.
     ///
     /// # Errors
     ///
     /// [`AioError`] when the host refuses what was asked for.
-    pub fn start(self, image: Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
-        self.start_with(image, name, Uring::new)
+    pub fn start(
+        self,
+        image: Image,
+        name: &str,
+        threads: &ThreadStart,
+    ) -> Result<Box<dyn Backend>, AioError> {
+        self.start_with(image, name, threads, Uring::new)
     }
 
     /// The same for an image of which nobody said that it is raw: nothing is written to it that
@@ -63,8 +70,13 @@ impl Aio {
     /// # Errors
     ///
     /// As for [`Aio::start`].
-    pub fn start_probed(self, image: Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
-        let backend = self.start(image, name)?;
+    pub fn start_probed(
+        self,
+        image: Image,
+        name: &str,
+        threads: &ThreadStart,
+    ) -> Result<Box<dyn Backend>, AioError> {
+        let backend = self.start(image, name, threads)?;
         Ok(Box::new(Probed::new(backend)))
     }
 
@@ -73,12 +85,17 @@ impl Aio {
     /// # Errors
     ///
     /// [`AioError`] when it was to be io_uring, or the host refuses a descriptor.
-    pub fn start_qcow2(self, image: Qcow2Image, name: &str) -> Result<Box<dyn Backend>, AioError> {
+    pub fn start_qcow2(
+        self,
+        image: Qcow2Image,
+        name: &str,
+        threads: &ThreadStart,
+    ) -> Result<Box<dyn Backend>, AioError> {
         if self == Self::IoUring {
             return Err(AioError::Format);
         }
         tracing::info!("disk '{name}': requests on qcow2 are carried out by threads");
-        let pool = ThreadPool::new(Arc::new(image), name).map_err(AioError::Threads)?;
+        let pool = ThreadPool::new(Arc::new(image), name, threads).map_err(AioError::Threads)?;
         Ok(Box::new(pool))
     }
 
@@ -86,6 +103,7 @@ impl Aio {
         self,
         image: Image,
         name: &str,
+        threads: &ThreadStart,
         io_uring: impl FnOnce(Arc<Image>) -> io::Result<B>,
     ) -> Result<Box<dyn Backend>, AioError> {
         let image = Arc::new(image);
@@ -104,7 +122,7 @@ impl Aio {
         } else {
             tracing::info!("disk '{name}': requests are carried out by threads");
         }
-        let pool = ThreadPool::new(image, name).map_err(AioError::Threads)?;
+        let pool = ThreadPool::new(image, name, threads).map_err(AioError::Threads)?;
         Ok(Box::new(pool))
     }
 }

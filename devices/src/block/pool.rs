@@ -9,6 +9,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Backend, Capabilities, Completion, Errno, Image, Request, Token, raw};
 use crate::sync::{lock, wait};
+use crate::thread::{ThreadKind, ThreadStart};
 
 /// Requests that one disk carries out at the same time. More than the depth at which common
 /// storage stops getting faster, few enough to cost little.
@@ -67,6 +68,7 @@ impl Medium for Image {
 pub struct ThreadPool {
     shared: Arc<Shared>,
     name: String,
+    start: ThreadStart,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -86,12 +88,12 @@ struct State {
 }
 
 impl ThreadPool {
-    /// A pool for one medium; `name` names its threads.
+    /// A pool for one medium; `name` names its threads, and `start` is what they do first.
     ///
     /// # Errors
     ///
     /// When the host refuses an eventfd.
-    pub fn new(medium: Arc<dyn Medium>, name: &str) -> io::Result<Self> {
+    pub fn new(medium: Arc<dyn Medium>, name: &str, start: &ThreadStart) -> io::Result<Self> {
         Ok(Self {
             shared: Arc::new(Shared {
                 medium,
@@ -100,16 +102,20 @@ impl ThreadPool {
                 done: EventFd::new(EFD_NONBLOCK)?,
             }),
             name: format!("io-{name}"),
+            start: start.clone(),
             threads: Vec::new(),
         })
     }
 
     fn start_thread(&mut self) -> io::Result<()> {
-        let shared = self.shared.clone();
+        let (shared, start) = (self.shared.clone(), self.start.clone());
         let thread = thread::Builder::new()
             .name(self.name.clone())
             .stack_size(STACK_SIZE)
-            .spawn(move || shared.run())?;
+            .spawn(move || {
+                start.begin(ThreadKind::DiskIo);
+                shared.run();
+            })?;
         self.threads.push(thread);
         Ok(())
     }

@@ -13,8 +13,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use io_uring::register::Restriction;
 use io_uring::types::{Fixed, FsyncFlags};
-use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use io_uring::{IoUring, Probe, Submitter, cqueue, opcode, squeue};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::progress::{Allocation, Progress, Step, Way};
@@ -32,6 +33,16 @@ const CACHED: Fixed = Fixed(1);
 
 /// `IORING_ENTER_GETEVENTS`: wait for completions.
 const GET_EVENTS: u32 = 1;
+
+/// What the kernel is asked to do, and all that it would.
+const OPERATIONS: [u8; 6] = [
+    opcode::Read::CODE,
+    opcode::Readv::CODE,
+    opcode::Write::CODE,
+    opcode::Writev::CODE,
+    opcode::Fsync::CODE,
+    opcode::Fallocate::CODE,
+];
 
 /// Requests on a raw image, through a ring.
 pub struct Uring {
@@ -62,18 +73,12 @@ impl Uring {
     ///
     /// When the kernel has no io_uring, or not with all that is needed here, or does not permit it.
     pub fn new(image: Arc<Image>) -> io::Result<Self> {
-        let ring = IoUring::new(u32::try_from(DEPTH).unwrap_or(u32::MAX))?;
+        let mut builder = IoUring::builder();
+        let ring = builder.setup_r_disabled();
+        let ring = ring.build(u32::try_from(DEPTH).unwrap_or(u32::MAX))?;
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
-        let needed = [
-            opcode::Read::CODE,
-            opcode::Readv::CODE,
-            opcode::Write::CODE,
-            opcode::Writev::CODE,
-            opcode::Fsync::CODE,
-            opcode::Fallocate::CODE,
-        ];
-        if !needed.into_iter().all(|code| probe.is_supported(code)) {
+        if !OPERATIONS.into_iter().all(|code| probe.is_supported(code)) {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
         // Without it, the kernel would read lists of pieces after it was told of them.
@@ -84,6 +89,7 @@ impl Uring {
         let files = [image.file(), image.cached_file()].map(AsRawFd::as_raw_fd);
         ring.submitter().register_files(&files)?;
         ring.submitter().register_eventfd(done.as_raw_fd())?;
+        restrict(&ring.submitter())?;
         Ok(Self {
             ring,
             image,
@@ -215,6 +221,16 @@ impl Uring {
     }
 }
 
+/// Lets the ring be used for what it is for: these operations, on the image's files. What a ring does is out of reach of
+/// filters for system calls, and it could open files and make sockets otherwise. Since Linux 5.10.
+fn restrict(ring: &Submitter<'_>) -> io::Result<()> {
+    let registered = Restriction::sqe_flags_required(squeue::Flags::FIXED_FILE.bits());
+    let operations = OPERATIONS.into_iter().map(Restriction::sqe_op);
+    let mut restrictions: Vec<_> = operations.chain([registered]).collect();
+    ring.register_restrictions(&mut restrictions)?;
+    ring.register_enable_rings()
+}
+
 /// What the kernel is asked for, or how the request has ended.
 fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
     let file = |way| match way {
@@ -343,5 +359,48 @@ impl Drop for Uring {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use io_uring::types::Fd;
+
+    use super::*;
+    use crate::block::ImageOptions;
+    use crate::block::tests::bench::file;
+
+    /// What becomes of something that the ring is asked for behind the disk's back.
+    fn ask(ring: &mut Uring, entry: &squeue::Entry) -> i32 {
+        // SAFETY: the entry points to what lives until its completion is there.
+        unsafe { ring.ring.submission().push(entry) }.unwrap();
+        ring.ring.submit_and_wait(1).unwrap();
+        ring.ring.completion().next().unwrap().result()
+    }
+
+    #[test]
+    fn a_ring_opens_no_file_makes_no_socket_and_reads_no_file_but_the_image() {
+        let image = file(4096);
+        let opened = Image::open(image.path(), ImageOptions::default()).unwrap();
+        let mut ring = Uring::new(Arc::new(opened)).unwrap();
+        let mut bytes = [0; 8];
+        let (start, length) = (bytes.as_mut_ptr(), 8);
+        // The image can be read, so that the refusals are about the rest.
+        let own = opcode::Read::new(IMAGE, start, length).build();
+        assert_eq!(ask(&mut ring, &own), 8);
+        let other = File::open("/dev/zero").unwrap();
+        let refused = [
+            opcode::OpenAt::new(Fd(libc::AT_FDCWD), c"/dev/zero".as_ptr()).build(),
+            opcode::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).build(),
+            opcode::Read::new(Fd(other.as_raw_fd()), start, length).build(),
+        ];
+        for entry in refused {
+            assert_eq!(ask(&mut ring, &entry), -libc::EACCES, "{entry:?}");
+        }
+        let registered = ring.ring.submitter().unregister_files();
+        assert_eq!(registered.unwrap_err().raw_os_error(), Some(libc::EACCES));
     }
 }

@@ -30,6 +30,7 @@ use crate::block::throttle::{Group, Limit, Limits, Measure};
 use crate::block::{Access, ErrorPolicy, Exceeded, OnReadError, OnWriteError, SECTOR_SIZE};
 use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
+use crate::thread::ThreadStart;
 use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError, PowerCutReport};
 use crate::virtio::mmio::Transport;
 use crate::virtio::{Interrupt, status};
@@ -98,6 +99,7 @@ impl Machine {
             Box::new(medium),
             memory.clone(),
             Arc::new(Nobody),
+            &ThreadStart::default(),
         );
         let disk = Arc::new(disk.unwrap());
         let interrupt = Arc::new(Interrupt::new(Arc::new(Nobody)));

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, Command};
 
 /// Options with a value, and what they mean.
-pub const WITH_VALUE: [(&str, &str, &str); 15] = [
+pub const WITH_VALUE: [(&str, &str, &str); 16] = [
     (
         "kernel",
         "FILE",
@@ -71,6 +71,11 @@ pub const WITH_VALUE: [(&str, &str, &str); 15] = [
         "fault-replay",
         "FILE",
         "A fault log: what it says happens again, to the same requests",
+    ),
+    (
+        "sandbox",
+        "on|off",
+        "Confine every thread to the system calls that it needs [default: on]",
     ),
     (
         "m",

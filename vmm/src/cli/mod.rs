@@ -60,6 +60,8 @@ pub struct Configuration {
     pub drives: Vec<Drive>,
     /// The rules for their faults, in the order in which the disks look at them.
     pub faults: Vec<GivenRule>,
+    /// `--sandbox`: whether the threads are confined.
+    pub sandbox: bool,
     /// The first serial port.
     pub serial: SerialPort,
     /// Where the monitor listens.
@@ -243,6 +245,10 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
         faults,
         serial,
         qmp,
+        sandbox: match text("sandbox") {
+            Some(word) => switch(word).map_err(|error| UsageError::of("sandbox", &error))?,
+            None => true,
+        },
         start_stopped: matches.get_flag("S"),
         actions: actions(matches)?,
         acpi: !matches.get_flag("no-acpi"),
@@ -510,6 +516,14 @@ mod tests {
         assert_eq!(error("--smp", "0"), cpus);
         let drive = "--drive: unknown key 'werorr'; did you mean 'werror'?";
         assert_eq!(error("--drive", "file=x,werorr=stop"), drive);
+        assert_eq!(error("--sandbox", "maybe"), "--sandbox: expected on or off");
+    }
+
+    #[test]
+    fn threads_are_confined_unless_the_command_line_says_otherwise() {
+        let sandbox = |rest: &[&str]| run(&[&["--kernel", "k"], rest].concat()).unwrap().sandbox;
+        assert!(sandbox(&[]) && sandbox(&["--sandbox", "on"]));
+        assert!(!sandbox(&["-sandbox", "off"]));
     }
 
     #[test]

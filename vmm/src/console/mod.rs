@@ -13,6 +13,7 @@ use std::sync::Arc;
 use event_manager::MutEventSubscriber;
 use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_devices::legacy::Serial;
+use faultvisor_devices::thread::ThreadStart;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::cli::SerialPort;
@@ -61,18 +62,18 @@ enum Input {
 }
 
 impl Console {
-    /// Opens what the command line names.
+    /// Opens what the command line names. The thread that writes begins with `threads`.
     ///
     /// # Errors
     ///
     /// [`ConsoleError`] names it.
-    pub fn open(port: &SerialPort) -> Result<Self, ConsoleError> {
+    pub fn open(port: &SerialPort, threads: &ThreadStart) -> Result<Self, ConsoleError> {
         let mut terminal = None;
         let (output, input) = match port {
             SerialPort::Null => (ConsoleOutput::null(), Input::None),
             SerialPort::Stdio => {
                 terminal = RawTerminal::enter()?;
-                let output = ConsoleOutput::new()?;
+                let output = ConsoleOutput::new(threads.clone())?;
                 // Not `std::io::stdout`, which would keep back what follows the last newline.
                 output.attach(Box::new(File::from(
                     rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?,
@@ -84,13 +85,16 @@ impl Console {
                     path: path.clone(),
                     source,
                 })?;
-                let output = ConsoleOutput::new()?;
+                let output = ConsoleOutput::new(threads.clone())?;
                 output.attach(Box::new(file));
                 (output, Input::None)
             }
             SerialPort::Unix(path) => {
                 let (listener, bound) = unix_socket::bind(path)?;
-                (ConsoleOutput::new()?, Input::Unix(listener, bound))
+                (
+                    ConsoleOutput::new(threads.clone())?,
+                    Input::Unix(listener, bound),
+                )
             }
         };
         Ok(Self {

@@ -30,6 +30,7 @@ use crate::cpu::{self, CpuError};
 use crate::faults::{self, FaultLog, FaultsError, LogError};
 use crate::inbox::{Inbox, Notice, Sender};
 use crate::memory::{self, MemoryError};
+use crate::sandbox::Sandbox;
 use crate::vcpu::{self, Buses, Generation};
 use crate::vm::{self, Board, Line, VmError};
 
@@ -82,6 +83,8 @@ pub struct Plan<'a> {
     pub sender: Sender,
     /// Readable when the host wants the program to end.
     pub host_signal: UnixStream,
+    /// What confines the threads.
+    pub sandbox: Sandbox,
 }
 
 /// The parts of a machine that its surroundings need.
@@ -108,6 +111,7 @@ impl Machine {
             inbox,
             sender,
             host_signal,
+            sandbox,
         } = plan;
         let kvm = vm::open_kvm()?;
         vcpu::prepare_signals()?;
@@ -145,6 +149,7 @@ impl Machine {
             Some(path) => Some(Arc::new(FaultLog::create(path)?)),
             None => None,
         };
+        let threads = sandbox.device_threads();
         let mut mmio = Bus::new();
         let mut disks = Vec::new();
         let mut kicks = Vec::new();
@@ -167,6 +172,7 @@ impl Machine {
                 signals: &signals,
                 inbox: &sender,
                 fault_log: fault_log.as_ref(),
+                threads: &threads,
             };
             let (disk, wiring) = MachineDisk::open(drive, index, surroundings)?;
             let window = u64::from(disk.device_window().base);
@@ -193,6 +199,7 @@ impl Machine {
             kicks,
             features,
             cpus: configuration.cpus,
+            sandbox,
         };
         let mut machine = Self {
             view: view.clone(),

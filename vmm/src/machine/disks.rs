@@ -11,6 +11,7 @@ use faultvisor_devices::block::{
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
+use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
     Disk, DiskObserver, ErrorKind, Hanging, IoError, PowerCutReport, Release, ResizeDone,
     longest_look,
@@ -157,6 +158,8 @@ pub(super) struct Surroundings<'a> {
     pub signals: &'a Signals,
     pub inbox: &'a Sender,
     pub fault_log: Option<&'a Arc<FaultLog>>,
+    /// What its threads do first.
+    pub threads: &'a ThreadStart,
 }
 
 /// A disk's connections to the board.
@@ -187,7 +190,7 @@ impl MachineDisk {
         index: u32,
         surroundings: Surroundings<'_>,
     ) -> Result<(Self, Wiring), DriveError> {
-        let (nodes, backend) = nodes::open(drive, index, surroundings.signals)?;
+        let (nodes, backend) = nodes::open(drive, index, surroundings)?;
         let setup_error = |source| DriveError::Setup {
             id: drive.disk.id.clone(),
             source,
@@ -207,6 +210,7 @@ impl MachineDisk {
             signals,
             inbox,
             fault_log,
+            threads,
         } = surroundings;
         let observer = Observer {
             fault_log: fault_log.cloned(),
@@ -219,6 +223,7 @@ impl MachineDisk {
             backend,
             memory.clone(),
             Arc::new(observer),
+            threads,
         )?;
         let disk = Arc::new(disk);
         let event = EventFd::new(EFD_NONBLOCK)?;

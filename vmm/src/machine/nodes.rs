@@ -11,13 +11,14 @@ use faultvisor_devices::block::qcow2::{
 use faultvisor_devices::block::{
     Access, Backend, CacheMode, Image, Probed, Qcow2Image, VolatileCache,
 };
+use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::Disk;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockImageCorrupted, BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event,
     ImageInfo, Signals,
 };
 
-use super::disks::DriveError;
+use super::disks::{DriveError, Surroundings};
 use crate::cli::{Drive, Format};
 
 /// Whether the answer has what is under an image in it.
@@ -72,7 +73,7 @@ impl CorruptionObserver for CorruptionSignal {
 pub(super) fn open(
     drive: &Drive,
     index: u32,
-    signals: &Signals,
+    surroundings: Surroundings<'_>,
 ) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
     let is_qcow2 = match drive.format {
         Format::Raw => false,
@@ -90,9 +91,9 @@ pub(super) fn open(
         }
     };
     let (nodes, backend) = if is_qcow2 {
-        open_qcow2(drive, index, signals)?
+        open_qcow2(drive, index, surroundings)?
     } else {
-        open_raw(drive, index)?
+        open_raw(drive, index, surroundings.threads)?
     };
     let Some(capacity) = drive.volatile_cache else {
         return Ok((nodes, backend));
@@ -105,7 +106,11 @@ pub(super) fn open(
     Ok((nodes, Box::new(cache)))
 }
 
-fn open_raw(drive: &Drive, index: u32) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
+fn open_raw(
+    drive: &Drive,
+    index: u32,
+    threads: &ThreadStart,
+) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
     let id = || drive.disk.id.clone();
     let image = Image::open(&drive.file, drive.image)
         .map_err(|source| DriveError::Open { id: id(), source })?;
@@ -126,8 +131,8 @@ fn open_raw(drive: &Drive, index: u32) -> Result<(Nodes, Box<dyn Backend>), Driv
         index,
     };
     let backend = match drive.format {
-        Format::Probe => drive.aio.start_probed(image, &drive.disk.id),
-        _ => drive.aio.start(image, &drive.disk.id),
+        Format::Probe => drive.aio.start_probed(image, &drive.disk.id, threads),
+        _ => drive.aio.start(image, &drive.disk.id, threads),
     };
     let backend = backend.map_err(|source| DriveError::Aio { id: id(), source })?;
     Ok((nodes, backend))
@@ -136,13 +141,13 @@ fn open_raw(drive: &Drive, index: u32) -> Result<(Nodes, Box<dyn Backend>), Driv
 fn open_qcow2(
     drive: &Drive,
     index: u32,
-    signals: &Signals,
+    surroundings: Surroundings<'_>,
 ) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
     let id = || drive.disk.id.clone();
     let observer = Arc::new(CorruptionSignal {
         id: id(),
         index,
-        signals: signals.clone(),
+        signals: surroundings.signals.clone(),
     });
     let mut image = Qcow2Image::open(&drive.file, drive.image, drive.backing, observer)
         .map_err(|source| DriveError::Open { id: id(), source })?;
@@ -151,7 +156,9 @@ fn open_qcow2(
         cache: image.cache(),
         index,
     };
-    let backend = drive.aio.start_qcow2(image, &drive.disk.id);
+    let backend = drive
+        .aio
+        .start_qcow2(image, &drive.disk.id, surroundings.threads);
     let backend = backend.map_err(|source| DriveError::Aio { id: id(), source })?;
     Ok((nodes, backend))
 }

@@ -14,6 +14,7 @@ use crate::block::{
     Backend, Durability, Errno, Image, ImageOptions, Operation, Request, ThreadPool, Token, Uring,
 };
 use crate::sync::lock;
+use crate::thread::ThreadStart;
 
 /// Which backend is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,9 @@ pub enum Kind {
 impl Kind {
     pub fn start(self, image: Arc<Image>) -> Box<dyn Backend> {
         match self {
-            Self::Threads => Box::new(ThreadPool::new(image, "test").unwrap()),
+            Self::Threads => {
+                Box::new(ThreadPool::new(image, "test", &ThreadStart::default()).unwrap())
+            }
             Self::IoUring => Box::new(Uring::new(image).expect("this host has no io_uring")),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bench::file;
 use crate::block::buffers::GuestBuffers;
 use crate::block::{Aio, Image, ImageOptions, Operation, Request, Token, Uring};
+use crate::thread::ThreadStart;
 
 fn image() -> (tempfile::NamedTempFile, Image) {
     let file = file(512);
@@ -21,7 +22,9 @@ fn no_ring(_: Arc<Image>) -> io::Result<Uring> {
 fn without_io_uring_threads_do_the_work() {
     for aio in [Aio::Best, Aio::Threads] {
         let (_file, image) = image();
-        let mut backend = aio.start_with(image, "test", no_ring).unwrap();
+        let mut backend = aio
+            .start_with(image, "test", &ThreadStart::default(), no_ring)
+            .unwrap();
         let memory = Arc::new(
             vm_memory::GuestMemoryMmap::from_ranges(&[(vm_memory::GuestAddress(0), 4096)]).unwrap(),
         );
@@ -43,7 +46,9 @@ fn without_io_uring_threads_do_the_work() {
 #[test]
 fn who_asks_for_io_uring_gets_nothing_else() {
     let (_file, image) = image();
-    let error = Aio::IoUring.start_with(image, "test", no_ring).err();
+    let error = Aio::IoUring
+        .start_with(image, "test", &ThreadStart::default(), no_ring)
+        .err();
     assert_eq!(
         error.unwrap().to_string(),
         "aio=io_uring: Operation not permitted"
@@ -54,5 +59,9 @@ fn who_asks_for_io_uring_gets_nothing_else() {
 fn who_asks_for_threads_gets_no_ring() {
     let (_file, image) = image();
     let ring = |_| -> io::Result<Uring> { panic!("a ring that nobody asked for") };
-    assert!(Aio::Threads.start_with(image, "test", ring).is_ok());
+    assert!(
+        Aio::Threads
+            .start_with(image, "test", &ThreadStart::default(), ring)
+            .is_ok()
+    );
 }

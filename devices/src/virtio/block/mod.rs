@@ -29,6 +29,7 @@ use crate::block::{
     Statistics, WriteThreshold,
 };
 use crate::sync::lock;
+use crate::thread::{ThreadKind, ThreadStart};
 use crate::thread_id::ThreadId;
 use queues::Activation;
 pub use space::Feature;
@@ -168,7 +169,7 @@ fn thread_name(id: &str) -> String {
 }
 
 impl Disk {
-    /// Starts a disk's thread.
+    /// Starts a disk's thread, which begins with `start`.
     ///
     /// # Errors
     ///
@@ -178,7 +179,9 @@ impl Disk {
         backend: Box<dyn Backend>,
         memory: Arc<GuestMemoryMmap>,
         observer: Arc<dyn DiskObserver>,
+        start: &ThreadStart,
     ) -> io::Result<Self> {
+        let start = start.clone();
         let configuration = Arc::new(configuration);
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
@@ -212,6 +215,7 @@ impl Disk {
         let thread_id = ThreadId::default();
         let announced = thread_id.clone();
         let run = move || {
+            start.begin(ThreadKind::Disk);
             announced.announce();
             worker.run();
         };

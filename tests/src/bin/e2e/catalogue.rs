@@ -51,6 +51,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::clients::TESTS,
     bare::sockets::TESTS,
     bare::harness::TESTS,
+    bare::sandbox::TESTS,
     examples::WITH_KVM,
     place::TESTS,
     boot::TESTS,

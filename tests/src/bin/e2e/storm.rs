@@ -100,7 +100,7 @@ fn stops_conts_and_resets_by_two_clients_under_load_lose_nothing(
 
     let mut events = Vec::new();
     for round in 0..ROUNDS {
-        if round % UNDER_LOAD == 1 {
+        if is_under_load(round) {
             let console = guest.machine().console();
             console.wait_for_line("FV-LOAD", PATIENCE)?;
         }
@@ -129,6 +129,11 @@ fn stops_conts_and_resets_by_two_clients_under_load_lose_nothing(
     guest.expect_exit(0)?;
     check_eq!(guest.machine().messages().text(), "");
     Ok(())
+}
+
+/// Whether the guest is up when the round begins.
+fn is_under_load(round: u64) -> bool {
+    round % UNDER_LOAD == 1
 }
 
 fn connect(context: &Context) -> Result<Client, Failure> {
@@ -168,6 +173,8 @@ fn strike(client: &Client, round: u64, number: u64) -> Result<(), Failure> {
     let mut next = |below: u64| chance.next().unwrap_or_default() % below;
     let resets = round & 1 == number;
     let moment = next(PAIRS);
+    // A guest that is up gets the time to work on its disk.
+    let longest = if is_under_load(round) { 200 } else { 40 };
     for pair in 0..PAIRS {
         client.stop()?;
         let_pass(client, next(3))?;
@@ -176,7 +183,7 @@ fn strike(client: &Client, round: u64, number: u64) -> Result<(), Failure> {
             let_pass(client, next(3))?;
         }
         client.cont()?;
-        let_pass(client, next(40))?;
+        let_pass(client, next(longest))?;
     }
     if resets {
         // Done before the next round begins, whose reset would be part of this one otherwise.

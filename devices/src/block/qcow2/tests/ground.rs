@@ -19,6 +19,7 @@ use crate::block::{
     ThreadPool,
 };
 use crate::sync::lock;
+use crate::thread::ThreadStart;
 
 /// Remembers what was told.
 #[derive(Default)]
@@ -125,7 +126,7 @@ pub fn bench(path: &Path, options: ImageOptions) -> Bench<Arc<Told>> {
     };
     // As the program does.
     image.take_layers();
-    let backend = ThreadPool::new(Arc::new(image), "test").unwrap();
+    let backend = ThreadPool::new(Arc::new(image), "test", &ThreadStart::default()).unwrap();
     Bench::with(Box::new(backend), told)
 }
 

@@ -15,6 +15,7 @@ use crate::block::{
     Token,
 };
 use crate::sync::lock;
+use crate::thread::ThreadStart;
 
 /// What was submitted, and how it failed if it did.
 type Log = Arc<Mutex<Vec<(Operation, Option<Errno>)>>>;
@@ -224,7 +225,7 @@ proptest! {
         let image = Image::open(file.path(), ImageOptions::default()).unwrap();
         let log = Arc::new(Mutex::default());
         let flaky = Flaky {
-            backend: aio.start(image, "test").unwrap(),
+            backend: aio.start(image, "test", &ThreadStart::default()).unwrap(),
             script,
             failed: Vec::new(),
             log: Arc::clone(&log),

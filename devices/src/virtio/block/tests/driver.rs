@@ -15,6 +15,7 @@ use super::fakes::{DEADLINE, FakeControl, Heard, Recorder, fake_backend};
 use crate::block::policy::Run;
 use crate::block::{Access, Backend, Errno, ErrorPolicy, IoStatus, Request, Token};
 use crate::bus::BusDevice;
+use crate::thread::ThreadStart;
 use crate::virtio::mmio::Transport;
 use crate::virtio::{Interrupt, status};
 
@@ -162,7 +163,13 @@ impl Setup {
             policy: self.policy,
             ..self.disk.clone()
         };
-        let disk = Disk::new(configuration, backend, memory.clone(), observer.clone());
+        let disk = Disk::new(
+            configuration,
+            backend,
+            memory.clone(),
+            observer.clone(),
+            &ThreadStart::default(),
+        );
         let disk = Arc::new(disk.unwrap());
         observer.disk.set(Arc::downgrade(&disk)).unwrap();
         let interrupt = Arc::new(Interrupt::new(Arc::new(line.try_clone().unwrap())));

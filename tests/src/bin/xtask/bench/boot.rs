@@ -94,11 +94,15 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         Err(()) => console::line(&format!("   │ {line}")),
     };
     let (runs, memory) = (options.runs.to_string(), options.memory.to_string());
-    let builds: Vec<PathBuf> = options.beside.iter().map(|it| it.path.clone()).collect();
+    let files: Vec<PathBuf> = options
+        .beside
+        .iter()
+        .map(|other| other.path.clone())
+        .collect();
     let measurement = Measurement {
         arguments: words(&["boot-time", "--runs", &runs, "--guest-memory-mib", &memory]),
         contenders: &|place| boot_time::to_json(&contenders(options, place)),
-        files: &builds,
+        files: &files,
         limit: LIMIT,
     };
     let succeeded = measurement.perform(workspace, &binaries, &guest, &mut take)?;
@@ -112,23 +116,23 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
 
 fn contenders(options: &Options, place: &Place) -> Vec<Contender> {
     let initramfs = place.guest().initramfs();
-    let contender = |name: &str, command| Contender {
+    let wanted = |vmm| options.vmms.is_empty() || options.vmms.contains(&vmm);
+    let contender = |name: &str, command: Vec<String>| Contender {
         name: name.to_owned(),
         command,
     };
     let build = |name: &str, program: &Path| {
-        contender(name, place.faultvisor(program, &initramfs, options.memory))
+        contender(name, place.build(program, &initramfs, options.memory))
     };
-    let wanted = |vmm| options.vmms.is_empty() || options.vmms.contains(&vmm);
-    let mut contenders = Vec::new();
+    let mut all = Vec::new();
     if wanted(Vmm::Faultvisor) {
-        contenders.push(build("faultvisor", place.program()));
+        all.push(build("faultvisor", place.program()));
     }
     if wanted(Vmm::Microvm) {
         let command = place.microvm(&initramfs, options.memory);
-        contenders.push(contender("qemu-microvm", command));
+        all.push(contender("qemu-microvm", command));
     }
     let beside = options.beside.iter();
-    contenders.extend(beside.map(|other| build(&other.name, &place.file(&other.path))));
-    contenders
+    all.extend(beside.map(|other| build(&other.name, &place.file(&other.path))));
+    all
 }

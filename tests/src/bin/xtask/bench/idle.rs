@@ -101,7 +101,7 @@ fn idlers(place: &Place, initramfs: &Path, disk: &Path, memory_mib: u64) -> Vec<
             },
             monitor: has_client.then(|| monitor.to_owned()),
         };
-        let mut command = place.faultvisor(place.program(), initramfs, memory_mib);
+        let mut command = place.faultvisor(initramfs, memory_mib);
         if has_disk {
             let drive = format!("file={},format=raw,id=disk0", disk.display());
             command.extend(words(&["--drive", &drive]));

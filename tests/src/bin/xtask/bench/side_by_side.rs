@@ -41,19 +41,24 @@ impl Place {
         &self.guest
     }
 
-    /// Faultvisor, as it is built for the lab.
-    pub fn program(&self) -> &Path {
-        &self.faultvisor
-    }
-
     /// Where a file of this machine is that the measurement brings along.
     pub fn file(&self, source: &Path) -> PathBuf {
         let found = self.files.iter().find(|(file, _)| file == source);
         found.map_or_else(|| source.to_path_buf(), |(_, inside)| inside.clone())
     }
 
-    /// The command line of a build of Faultvisor.
-    pub fn faultvisor(&self, program: &Path, initramfs: &Path, memory_mib: u64) -> Vec<String> {
+    /// Faultvisor, as it is here.
+    pub fn program(&self) -> &Path {
+        &self.faultvisor
+    }
+
+    /// Its command line.
+    pub fn faultvisor(&self, initramfs: &Path, memory_mib: u64) -> Vec<String> {
+        self.build(&self.faultvisor, initramfs, memory_mib)
+    }
+
+    /// The command line of any build of it.
+    pub fn build(&self, program: &Path, initramfs: &Path, memory_mib: u64) -> Vec<String> {
         let memory = format!("{memory_mib}M");
         let mut command = words(&[&shown(program), "-m", &memory]);
         command.extend(self.guest_arguments(initramfs));

@@ -1,0 +1,149 @@
+//! System calls that a running program's threads are made to perform, as somebody would who has taken one over.
+//!
+//! The thread is stopped where it waits in the kernel. Its registers are set so that it goes back to the instruction that
+//! brought it there, with another call's number and arguments.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use faultvisor_tests::suite::Failure;
+use faultvisor_tests::{check, check_eq};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// `syscall`, as x86-64 encodes it.
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// How far below its stack a thread's memory is used for what calls point to: beyond what a function may use there
+/// without saying so.
+const BELOW_STACK: u64 = 4096;
+
+/// How long a thread may take to appear.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An argument of a call.
+#[derive(Debug, Clone)]
+pub enum Argument {
+    /// As it is.
+    Number(i64),
+    /// The address of these bytes.
+    Bytes(Vec<u8>),
+}
+
+/// A system call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its number.
+    pub number: u64,
+    /// Its first arguments.
+    pub arguments: Vec<Argument>,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel performed it, with this result.
+    Returned(i64),
+    /// The thread was sent SIGSYS instead.
+    Refused,
+}
+
+/// The thread of that name, once it is there.
+pub fn thread(process: u32, name: &str) -> Result<Pid, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        for entry in fs::read_dir(format!("/proc/{process}/task"))? {
+            let entry = entry?;
+            let found = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            if found.trim_end() == name {
+                let number = entry.file_name().to_string_lossy().parse::<i32>()?;
+                return Ok(Pid::from_raw(number));
+            }
+        }
+        std::thread::yield_now();
+    }
+    Err(Failure::new(format!("there is no thread '{name}'")))
+}
+
+/// Has a thread of a process perform a call. What it does after that is its own again.
+pub fn perform(process: u32, thread: Pid, call: &Call) -> Result<Outcome, Failure> {
+    ptrace::seize(thread, Options::PTRACE_O_TRACESYSGOOD)?;
+    ptrace::interrupt(thread)?;
+    stopped(thread)?;
+    let before = ptrace::getregs(thread)?;
+    let memory = File::options()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/{process}/task/{thread}/mem"))?;
+    let mut instruction = [0; SYSCALL.len()];
+    let place = before.rip - SYSCALL.len() as u64;
+    memory.read_exact_at(&mut instruction, place)?;
+    check!(
+        instruction == SYSCALL,
+        "thread {thread} does not wait in a system call"
+    );
+    let mut registers = before;
+    registers.rip = place;
+    registers.rax = call.number;
+    // There is no call to go on with that was interrupted.
+    registers.orig_rax = u64::MAX;
+    let mut space = before.rsp - BELOW_STACK;
+    let mut values = [0; 6];
+    for (value, argument) in values.iter_mut().zip(&call.arguments) {
+        *value = match argument {
+            Argument::Number(number) => number.cast_unsigned(),
+            Argument::Bytes(bytes) => {
+                space -= bytes.len().next_multiple_of(16) as u64;
+                memory.write_all_at(bytes, space)?;
+                space
+            }
+        };
+    }
+    [
+        registers.rdi,
+        registers.rsi,
+        registers.rdx,
+        registers.r10,
+        registers.r8,
+        registers.r9,
+    ] = values;
+    ptrace::setregs(thread, registers)?;
+    let outcome = outcome(thread)?;
+    if outcome == Outcome::Refused {
+        ptrace::detach(thread, Signal::SIGSYS)?;
+    } else {
+        ptrace::setregs(thread, before)?;
+        ptrace::detach(thread, None)?;
+    }
+    Ok(outcome)
+}
+
+/// Lets a thread go through a call.
+fn outcome(thread: Pid) -> Result<Outcome, Failure> {
+    ptrace::syscall(thread, None)?;
+    check_eq!(stopped(thread)?, WaitStatus::PtraceSyscall(thread));
+    ptrace::syscall(thread, None)?;
+    match stopped(thread)? {
+        WaitStatus::PtraceSyscall(_) => {
+            let mut result = ptrace::getregs(thread)?.rax;
+            // A filter that refuses a call leaves the thread with the signal that tells of it, at the call's end.
+            ptrace::step(thread, None)?;
+            if let WaitStatus::Stopped(_, Signal::SIGSYS) = stopped(thread)? {
+                return Ok(Outcome::Refused);
+            }
+            Ok(Outcome::Returned(std::mem::take(&mut result).cast_signed()))
+        }
+        WaitStatus::Stopped(_, Signal::SIGSYS) => Ok(Outcome::Refused),
+        other => Err(Failure::new(format!("the call ended with {other:?}"))),
+    }
+}
+
+/// Waits for the thread to stop.
+fn stopped(thread: Pid) -> Result<WaitStatus, Failure> {
+    Ok(waitpid(thread, Some(WaitPidFlag::__WALL))?)
+}

@@ -1,0 +1,391 @@
+//! What somebody can do who has taken over one of the program's threads: nothing but what that thread does.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use faultvisor_tests::bare::{BareMachine, Plan, SOON};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tests};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+
+use super::image;
+use super::injection::{self, Argument, Call, Outcome};
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    a_disks_thread_opens_no_file,
+    a_disks_thread_makes_no_socket,
+    a_disks_thread_executes_debugs_and_signals_nobody,
+    a_disks_thread_makes_no_ring,
+    a_disks_io_thread_opens_no_file,
+    other_threads_open_no_file_either,
+    what_the_c_library_does_without_is_refused_without_a_word,
+    without_the_sandbox_a_threads_calls_are_its_own,
+    every_thread_is_confined_also_after_a_reset,
+    nothing_that_is_open_would_be_inherited,
+    memory_of_the_guest_is_in_no_core_dump,
+];
+
+/// What the program ends with when a call is refused.
+const STATUS: i32 = 159;
+
+/// A machine that waits before its guest's first instruction, with a disk of that kind.
+fn waiting(
+    context: &Context,
+    name: &str,
+    sandbox: &str,
+    disk: &str,
+) -> Result<BareMachine, Failure> {
+    let path = image(context, name, 1, 64)?;
+    let plan = Plan::new(context, "setup 0\nread 0 0 8\nchoose\nexit off")?;
+    let plan = plan.disk(&path, &format!("id=d0,{disk}"));
+    let machine = plan.options(&["-S", "--sandbox", sandbox]).start()?;
+    // Whoever answers has everything open.
+    machine.client()?.query_status()?;
+    Ok(machine)
+}
+
+fn path_argument(path: &Path) -> Argument {
+    let mut bytes = path.as_os_str().as_encoded_bytes().to_vec();
+    bytes.push(0);
+    Argument::Bytes(bytes)
+}
+
+fn number(value: i64) -> Argument {
+    Argument::Number(value)
+}
+
+fn call(name: &'static str, number: u64, arguments: &[Argument]) -> Call {
+    Call {
+        name,
+        number,
+        arguments: arguments.to_vec(),
+    }
+}
+
+/// `openat` of a file that is there, to read it: no flags.
+fn open(path: &Path) -> Call {
+    call(
+        "openat",
+        257,
+        &[number(-100), path_argument(path), number(0)],
+    )
+}
+
+/// `openat` with `O_WRONLY | O_CREAT`.
+fn create(path: &Path) -> Call {
+    let flags = 0o101;
+    call(
+        "openat",
+        257,
+        &[
+            number(-100),
+            path_argument(path),
+            number(flags),
+            number(0o600),
+        ],
+    )
+}
+
+/// Has a thread make a call, each time in a program of its own, and checks that it is refused by name.
+fn check_refused(context: &Context, thread: &str, disk: &str, call: &Call) -> Result<(), Failure> {
+    let mut machine = waiting(context, "disk", "on", disk)?;
+    let tid = injection::thread(machine.machine.id(), thread)?;
+    let outcome = injection::perform(machine.machine.id(), tid, call)?;
+    check!(
+        outcome == Outcome::Refused,
+        "{thread}: {call:?}: {outcome:?}"
+    );
+    machine.machine.expect_exit(STATUS, SOON)?;
+    let said = machine
+        .machine
+        .messages()
+        .wait_for_end(machine.machine.started() + SOON);
+    let said = said.map_err(|_| Failure::new("the messages do not end"))?;
+    let expected = format!(
+        "faultvisor: the sandbox refuses thread '{thread}' the system call {} ({})",
+        call.name, call.number
+    );
+    check!(
+        said.starts_with(&expected),
+        "'{said}' does not begin with '{expected}'"
+    );
+    check_eq!(said.lines().count(), 1);
+    Ok(())
+}
+
+fn a_disks_thread_opens_no_file(context: &Context) -> Result<(), Failure> {
+    let made = context.path("made");
+    let there = context.path("there");
+    fs::write(&there, "secret")?;
+    for call in [open(&there), create(&made)] {
+        check_refused(context, "disk-d0", "", &call)?;
+    }
+    check!(!made.exists(), "the file was made");
+    Ok(())
+}
+
+fn a_disks_thread_makes_no_socket(context: &Context) -> Result<(), Failure> {
+    let (unix, internet, stream) = (number(1), number(2), number(1));
+    let calls = [
+        call("socket", 41, &[internet, stream.clone(), number(0)]),
+        call("socket", 41, &[unix.clone(), stream.clone(), number(0)]),
+        call(
+            "socketpair",
+            53,
+            &[unix, stream, number(0), Argument::Bytes(vec![0; 8])],
+        ),
+        call(
+            "connect",
+            42,
+            &[number(0), Argument::Bytes(vec![0; 16]), number(16)],
+        ),
+        call(
+            "bind",
+            49,
+            &[number(0), Argument::Bytes(vec![0; 16]), number(16)],
+        ),
+    ];
+    for call in &calls {
+        check_refused(context, "disk-d0", "", call)?;
+    }
+    Ok(())
+}
+
+fn a_disks_thread_executes_debugs_and_signals_nobody(context: &Context) -> Result<(), Failure> {
+    let this = i64::from(std::process::id());
+    // PTRACE_SEIZE; PROT_READ | PROT_WRITE | PROT_EXEC in private, anonymous memory.
+    let calls = [
+        call(
+            "execve",
+            59,
+            &[path_argument(Path::new("/bin/true")), number(0), number(0)],
+        ),
+        call("fork", 57, &[]),
+        call("clone", 56, &[number(17), number(0)]),
+        call(
+            "ptrace",
+            101,
+            &[number(0x4206), number(this), number(0), number(0)],
+        ),
+        call("kill", 62, &[number(this), number(0)]),
+        call("tgkill", 234, &[number(this), number(this), number(0)]),
+        call(
+            "mmap",
+            9,
+            &[
+                number(0),
+                number(4096),
+                number(7),
+                number(0x22),
+                number(-1),
+                number(0),
+            ],
+        ),
+    ];
+    for call in &calls {
+        check_refused(context, "disk-d0", "", call)?;
+    }
+    Ok(())
+}
+
+fn a_disks_thread_makes_no_ring(context: &Context) -> Result<(), Failure> {
+    let calls = [
+        call(
+            "io_uring_setup",
+            425,
+            &[number(8), Argument::Bytes(vec![0; 120])],
+        ),
+        call(
+            "io_uring_register",
+            427,
+            &[number(0), number(0), number(0), number(0)],
+        ),
+    ];
+    for call in &calls {
+        check_refused(context, "disk-d0", "", call)?;
+    }
+    Ok(())
+}
+
+fn a_disks_io_thread_opens_no_file(context: &Context) -> Result<(), Failure> {
+    let mut machine = waiting(context, "disk", "on", "aio=threads")?;
+    machine.client()?.cont()?;
+    machine.report("choose")?;
+    let tid = injection::thread(machine.machine.id(), "io-d0")?;
+    let made = context.path("made");
+    let outcome = injection::perform(machine.machine.id(), tid, &create(&made))?;
+    check_eq!(outcome, Outcome::Refused);
+    machine.machine.expect_exit(STATUS, SOON)?;
+    check!(!made.exists(), "the file was made");
+    Ok(())
+}
+
+fn other_threads_open_no_file_either(context: &Context) -> Result<(), Failure> {
+    let made = context.path("made");
+    for thread in ["vcpu0", "monitor", "console", "faultvisor"] {
+        check_refused(context, thread, "", &create(&made))?;
+        check!(!made.exists(), "{thread} has made the file");
+    }
+    Ok(())
+}
+
+fn what_the_c_library_does_without_is_refused_without_a_word(
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut machine = waiting(context, "disk", "on", "")?;
+    let process = machine.machine.id();
+    // It waits on a lock, and looks again whatever the kernel's answer was.
+    let tid = injection::thread(process, "vcpu0")?;
+    for path in [
+        "/proc/sys/vm/overcommit_memory",
+        "/sys/devices/system/cpu/online",
+    ] {
+        let outcome = injection::perform(process, tid, &open(Path::new(path)))?;
+        check_eq!(outcome, Outcome::Refused);
+    }
+    machine.client()?.cont()?;
+    machine.report("choose")?;
+    machine.machine.console().type_text("o")?;
+    machine.ends_well()?;
+    check_eq!(machine.machine.messages().text(), "");
+    Ok(())
+}
+
+fn without_the_sandbox_a_threads_calls_are_its_own(context: &Context) -> Result<(), Failure> {
+    let mut machine = waiting(context, "disk", "off", "")?;
+    let process = machine.machine.id();
+    for thread in ["disk-d0", "vcpu0", "monitor", "console", "faultvisor"] {
+        let tid = injection::thread(process, thread)?;
+        let made = context.path(thread);
+        for call in [
+            create(&made),
+            call("socket", 41, &[number(1), number(1), number(0)]),
+        ] {
+            let outcome = injection::perform(process, tid, &call)?;
+            check!(
+                matches!(outcome, Outcome::Returned(descriptor) if descriptor > 2),
+                "{thread}: {call:?}: {outcome:?}"
+            );
+        }
+        check!(made.exists(), "{thread} has made no file");
+    }
+    // None of that was noticed by the threads.
+    machine.client()?.cont()?;
+    machine.report("choose")?;
+    machine.machine.console().type_text("o")?;
+    machine.ends_well()
+}
+
+/// What /proc says of each thread: its name, its number of filters, and whether it gains rights no more.
+fn confinement(process: u32) -> Result<Vec<(String, u32, String)>, Failure> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{process}/task"))? {
+        let status = fs::read_to_string(entry?.path().join("status"))?;
+        let of = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        found.push((
+            of("Name:"),
+            of("Seccomp_filters:").parse()?,
+            of("NoNewPrivs:"),
+        ));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn every_thread_is_confined_also_after_a_reset(context: &Context) -> Result<(), Failure> {
+    let mut machine = waiting(context, "disk", "on", "aio=threads")?;
+    let client = machine.client()?;
+    client.cont()?;
+    machine.report("choose")?;
+    // Everyone has the filter that hides clone3 and its own, and that of who started it.
+    let expected = |vcpu: u32| {
+        let filters = [
+            ("console", 2),
+            ("disk-d0", 2),
+            ("faultvisor", 2),
+            ("io-d0", 3),
+            ("monitor", 2),
+            ("vcpu0", vcpu),
+        ];
+        filters.map(|(name, count)| (name.to_owned(), count, "1".to_owned()))
+    };
+    check_eq!(confinement(machine.machine.id())?, expected(2));
+    for _ in 0..3 {
+        client.system_reset()?;
+        machine.report("choose")?;
+    }
+    // However often: main starts each vCPU anew.
+    check_eq!(confinement(machine.machine.id())?, expected(3));
+    machine.machine.console().type_text("o")?;
+    machine.ends_well()
+}
+
+/// Descriptors but the standard ones that a program would inherit.
+fn inheritable(process: u32) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
+        let entry = entry?;
+        let number = entry.file_name().to_string_lossy().into_owned();
+        let info = fs::read_to_string(format!("/proc/{process}/fdinfo/{number}"))?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = u32::from_str_radix(flags.unwrap_or_default().trim(), 8)?;
+        if number.parse::<u32>()? > 2 && flags & 0o200_0000 == 0 {
+            found.push(format!(
+                "{number}: {}",
+                fs::read_link(entry.path())?.display()
+            ));
+        }
+    }
+    Ok(found)
+}
+
+fn nothing_that_is_open_would_be_inherited(context: &Context) -> Result<(), Failure> {
+    let given = fs::File::create(context.path("given"))?;
+    let given = rustix::io::dup(&given)?;
+    fcntl_setfd(&given, fcntl_getfd(&given)? - FdFlags::CLOEXEC)?;
+    for sandbox in ["on", "off"] {
+        let mut machine = waiting(context, "disk", sandbox, "aio=threads")?;
+        let process = machine.machine.id();
+        let inherited = fs::read_link(format!("/proc/{process}/fd/{}", given.as_raw_fd()))?;
+        check_eq!(inherited, context.path("given"));
+        let client = machine.client()?;
+        client.cont()?;
+        machine.report("choose")?;
+        client.system_reset()?;
+        machine.report("choose")?;
+        check_eq!(inheritable(process)?, Vec::<String>::new());
+        machine.machine.console().type_text("o")?;
+        machine.ends_well()?;
+    }
+    Ok(())
+}
+
+fn memory_of_the_guest_is_in_no_core_dump(context: &Context) -> Result<(), Failure> {
+    let mut machine = waiting(context, "disk", "on", "")?;
+    let client = machine.client()?;
+    client.cont()?;
+    machine.report("choose")?;
+    client.system_reset()?;
+    machine.report("choose")?;
+    let maps = fs::read_to_string(format!("/proc/{}/smaps", machine.machine.id()))?;
+    // The guest has 48 MiB; nothing else of the program's is as large and can be written.
+    let mut is_guest = false;
+    let mut found = Vec::new();
+    for line in maps.lines() {
+        if let Some(size) = line.strip_prefix("Size:") {
+            is_guest = size.trim() == "49152 kB";
+        } else if let Some(flags) = line.strip_prefix("VmFlags:")
+            && is_guest
+        {
+            found.push(flags.split_whitespace().any(|flag| flag == "dd"));
+        }
+    }
+    check_eq!(found, [true]);
+    machine.machine.console().type_text("o")?;
+    machine.ends_well()
+}

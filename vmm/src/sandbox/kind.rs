@@ -1,0 +1,55 @@
+//! The kinds of threads.
+
+/// What a thread is for, and so what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The run state, commands, console input. It makes the vCPUs of a machine that is reset, whose threads therefore
+    /// may do nothing that it may not.
+    Main,
+    /// The monitor's clients.
+    Monitor,
+    /// Moving standard input and output to and from the monitor.
+    Stdio,
+    /// One vCPU.
+    Vcpu,
+    /// One disk's requests. It starts the threads for its I/O.
+    Disk,
+    /// A disk's blocking I/O.
+    DiskIo,
+    /// Writing the console's output.
+    Console,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Main,
+        Self::Monitor,
+        Self::Stdio,
+        Self::Vcpu,
+        Self::Disk,
+        Self::DiskIo,
+        Self::Console,
+    ];
+}
+
+impl From<faultvisor_devices::thread::ThreadKind> for Kind {
+    fn from(kind: faultvisor_devices::thread::ThreadKind) -> Self {
+        use faultvisor_devices::thread::ThreadKind;
+        match kind {
+            ThreadKind::Disk => Self::Disk,
+            ThreadKind::DiskIo => Self::DiskIo,
+            ThreadKind::Console => Self::Console,
+        }
+    }
+}
+
+impl From<faultvisor_monitor::ThreadKind> for Kind {
+    fn from(kind: faultvisor_monitor::ThreadKind) -> Self {
+        use faultvisor_monitor::ThreadKind;
+        match kind {
+            ThreadKind::Server => Self::Monitor,
+            ThreadKind::Stdio => Self::Stdio,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What happens when a filter refuses a call: a line on standard error that names it, and the end of the program.
+//!
+//! The handler runs in the thread that made the call, wherever that was. It allocates nothing, takes no lock, and calls
+//! only what every filter allows.
+#![expect(
+    unsafe_code,
+    reason = "a signal's handler reads what the kernel hands it by raw pointers"
+)]
+
+use std::ffi::{CStr, c_int, c_void};
+use std::fmt::{self, Write};
+
+use syscalls::Sysno;
+use vmm_sys_util::signal::register_signal_handler;
+
+use crate::terminal;
+
+/// The program's status when it was ended for a call: what a shell says of a process that SIGSYS has ended.
+const STATUS: c_int = 128 + libc::SIGSYS;
+
+/// `SYS_SECCOMP` of siginfo.h: the signal comes from a filter.
+const FROM_FILTER: c_int = 1;
+
+/// How many arenas the C library's allocator may have: as many as it makes without asking how many CPUs there are.
+#[cfg(target_env = "gnu")]
+const ARENAS: c_int = 8;
+
+/// What the C library opens when it likes, and does without when it cannot. It is told so, and nobody else.
+const DISPENSABLE: [&CStr; 2] = [
+    // malloc(3), before it gives memory of a thread's arena back for the first time.
+    c"/proc/sys/vm/overcommit_memory",
+    // Where it counts CPUs.
+    c"/sys/devices/system/cpu/online",
+];
+
+/// The part of `siginfo_t` that SIGSYS has, which libc does not name.
+#[repr(C)]
+struct Refusal {
+    signal: c_int,
+    errno: c_int,
+    code: c_int,
+    padding: c_int,
+    address: *const c_void,
+    call: c_int,
+    architecture: u32,
+}
+
+/// Catches the signal of refused calls.
+pub(super) fn catch() -> Result<(), vmm_sys_util::errno::Error> {
+    register_signal_handler(libc::SIGSYS, on_refusal)
+}
+
+/// Keeps the allocator from reading files about CPUs in the middle of a run.
+pub(super) fn settle_allocator() {
+    // SAFETY: it sets a number, and only this thread is there. Where it is not understood, nothing changes.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+    }
+}
+
+extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel hands a handler with SA_SIGINFO both, for as long as it runs, and SIGSYS has these members.
+    let (refusal, context) = unsafe {
+        (
+            &*info.cast::<Refusal>(),
+            &mut *context.cast::<libc::ucontext_t>(),
+        )
+    };
+    let registers = &mut context.uc_mcontext.gregs;
+    let is_filter = refusal.code == FROM_FILTER;
+    if is_filter && i64::from(refusal.call) == libc::SYS_openat {
+        let path =
+            std::ptr::with_exposed_provenance(registers[REGISTERS[1]].cast_unsigned() as usize);
+        // SAFETY: it is what the thread was about to hand to the kernel as a path; if it is none, the thread would have
+        // been ended for it, and is.
+        let path = unsafe { CStr::from_ptr(path) };
+        if DISPENSABLE.contains(&path) {
+            registers[RESULT] = -i64::from(libc::EACCES);
+            return;
+        }
+    }
+    terminal::restore();
+    let mut line = Line::default();
+    // A line that is too long ends early.
+    let _ = describe(&mut line, is_filter.then_some(refusal.call), registers);
+    line.end();
+    // SAFETY: the bytes are initialised and belong to `line`; both calls are async-signal-safe, and the second does not
+    // return.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.length);
+        libc::_exit(STATUS);
+    }
+}
+
+/// Where a call's arguments are.
+const REGISTERS: [usize; 3] = [
+    libc::REG_RDI as usize,
+    libc::REG_RSI as usize,
+    libc::REG_RDX as usize,
+];
+
+/// Where its result goes.
+const RESULT: usize = libc::REG_RAX as usize;
+
+fn describe(line: &mut Line, call: Option<c_int>, registers: &[i64; 23]) -> fmt::Result {
+    let mut name = [0; 16];
+    // SAFETY: the kernel writes at most 16 bytes, with a zero at the end.
+    let name = unsafe {
+        libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
+        CStr::from_bytes_until_nul(&name)
+    };
+    let name = name.ok().and_then(|name| name.to_str().ok());
+    let name = name.unwrap_or("?");
+    let Some(call) = call else {
+        return write!(line, "faultvisor: thread '{name}' has been sent SIGSYS");
+    };
+    let number = usize::try_from(call).ok();
+    let known = number.and_then(Sysno::new).map_or("?", |call| call.name());
+    write!(
+        line,
+        "faultvisor: the sandbox refuses thread '{name}' the system call {known} ({call}), with "
+    )?;
+    for (index, register) in REGISTERS.into_iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        write!(line, "{separator}{:#x}", registers[register])?;
+    }
+    write!(
+        line,
+        "; please report this, and use --sandbox off until then"
+    )
+}
+
+/// A line of limited length, made without allocating.
+struct Line {
+    bytes: [u8; 320],
+    length: usize,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 320],
+            length: 0,
+        }
+    }
+}
+
+impl Line {
+    /// Ends it, with the last byte if there is no other left.
+    fn end(&mut self) {
+        self.length = self.length.min(self.bytes.len() - 1);
+        self.bytes[self.length] = b'\n';
+        self.length += 1;
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.bytes[self.length..];
+        let count = text.len().min(room.len());
+        room[..count].copy_from_slice(&text.as_bytes()[..count]);
+        self.length += count;
+        if count == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(line: &Line) -> &str {
+        std::str::from_utf8(&line.bytes[..line.length]).unwrap()
+    }
+
+    #[test]
+    fn a_refused_call_is_described_by_thread_name_number_and_arguments() {
+        let thread = std::thread::Builder::new().name("disk-d0".to_owned());
+        let thread = thread.spawn(|| {
+            let mut registers = [0; 23];
+            registers[REGISTERS[1]] = 0x5401;
+            registers[REGISTERS[2]] = -1;
+            let mut line = Line::default();
+            describe(&mut line, Some(16), &registers).unwrap();
+            line.end();
+            text(&line).to_owned()
+        });
+        assert_eq!(
+            thread.unwrap().join().unwrap(),
+            "faultvisor: the sandbox refuses thread 'disk-d0' the system call ioctl (16), with 0x0, 0x5401, \
+             0xffffffffffffffff; please report this, and use --sandbox off until then\n"
+        );
+    }
+
+    #[test]
+    fn a_call_without_a_name_is_described_by_its_number() {
+        let mut line = Line::default();
+        describe(&mut line, Some(99_999), &[0; 23]).unwrap();
+        assert!(text(&line).contains("the system call ? (99999)"));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_still_a_line() {
+        let mut line = Line::default();
+        assert!(line.write_str(&"x".repeat(1000)).is_err());
+        line.end();
+        assert_eq!(line.length, 320);
+        assert!(text(&line).ends_with("x\n"));
+    }
+}
