@@ -7,3 +7,7 @@ echo 'debian' > "$1/etc/hostname"
 printf '127.0.0.1\tlocalhost\n127.0.1.1\tdebian\n' > "$1/etc/hosts"
 # As the installer writes it: the root file system is checked when the system starts.
 echo 'LABEL=debian / ext4 errors=remount-ro 0 1' > "$1/etc/fstab"
+# On an emulated CPU of a busy machine, devices and services take longer than systemd waits for them by itself.
+mkdir -p "$1/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultDeviceTimeoutSec=10min\nDefaultTimeoutStartSec=10min\n' \
+    > "$1/etc/systemd/system.conf.d/patience.conf"

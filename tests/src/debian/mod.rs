@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// The password of root.
 pub const PASSWORD: &str = "debian";
 /// How many disks there are for the tests: each begins with one that is as it was made.
-pub const DISKS: usize = 4;
+pub const DISKS: usize = 3;
 
 /// Beside what every Debian has: what makes it start, and what a person needs to log in and to switch it off.
 const PACKAGES: &str = "systemd-sysv,dbus,libpam-systemd,udev,kmod,login,passwd,initramfs-tools,\

@@ -42,6 +42,8 @@ pub struct DebianPlace {
     pub boot: PathBuf,
     /// Its disk, once for each test, to be written to.
     pub disks: Vec<PathBuf>,
+    /// Whether the CPU is an emulated one, in the lab.
+    pub is_emulated: bool,
 }
 
 /// What a test has at hand. Machines started through it show their consoles when the test fails.

@@ -16,21 +16,19 @@ use serde_json::json;
 
 use crate::linux;
 
+/// A boot takes long in the lab: each number of CPUs, each size of memory and each kernel has one.
 pub const TESTS: &[Test] = &[
     test(
         "debian_boots_from_its_disk_and_shuts_down_when_asked",
         |context| boots_and_shuts_down(context, &machine(0, 1, 512, Kernel::Release)),
     ),
-    test("debian_has_two_cpus", |context| {
-        boots_and_shuts_down(context, &machine(1, 2, 512, Kernel::Release))
-    }),
-    test("debian_has_four_cpus_and_five_gibibytes", |context| {
+    test(
+        "debian_boots_on_two_cpus_with_the_kernel_from_the_backports",
+        |context| boots_and_shuts_down(context, &machine(1, 2, 512, Kernel::Backports)),
+    ),
+    test("debian_boots_on_four_cpus_with_five_gibibytes", |context| {
         boots_and_shuts_down(context, &machine(2, 4, 5 << 10, Kernel::Release))
     }),
-    test(
-        "debian_boots_with_the_kernel_from_the_backports",
-        |context| boots_and_shuts_down(context, &machine(3, 2, 512, Kernel::Backports)),
-    ),
 ];
 
 /// A distribution's user space takes a minute or two to start where a CPU is emulated, and longer on a busy machine.
@@ -38,6 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// All that the kernel is told. Where its disk is, it finds in the firmware's tables.
 const APPEND: &str = "root=/dev/vda ro console=ttyS0 quiet";
+
+/// QEMU before 8.0 emulates cmpxchg16b without knowing the flags before it, and what it makes of them ends Linux 6.12 in
+/// a double fault. There it does without that instruction.
+const WITHOUT_CMPXCHG16B: &str = " clearcpuid=cx16";
 
 const fn test(name: &'static str, run: fn(&Context) -> Result<(), Failure>) -> Test {
     Test::new(name, Needs::Debian, run).limit(Duration::from_secs(600))
@@ -66,7 +68,7 @@ fn boots_and_shuts_down(context: &Context, given: &Machine) -> Result<(), Failur
     let client = Client::connect(&linux::monitor(context), PATIENCE)?;
     let mut guest = log_in(context, machine)?;
 
-    check_eq!(guest.run("cat /proc/cmdline")?, APPEND);
+    check_eq!(guest.run("cat /proc/cmdline")?, append(context, given)?);
     let version = guest.run("uname -r")?;
     check!(
         version.starts_with(given.kernel.version()),
@@ -94,12 +96,17 @@ fn disk(context: &Context, given: &Machine) -> Result<PathBuf, Failure> {
     Ok(disk.clone())
 }
 
+fn append(context: &Context, given: &Machine) -> Result<String, Failure> {
+    let is_wrong = context.debian()?.is_emulated && given.kernel == Kernel::Backports;
+    Ok(APPEND.to_owned() + if is_wrong { WITHOUT_CMPXCHG16B } else { "" })
+}
+
 fn start(context: &Context, given: &Machine, disk: &Path) -> Result<Process, Failure> {
     let boot = &context.debian()?.boot;
     let mut command = context.command();
     command.arg("--kernel").arg(given.kernel.image(boot));
     command.arg("--initrd").arg(given.kernel.initramfs(boot));
-    command.args(["--append", APPEND]);
+    command.args(["--append", &append(context, given)?]);
     command.args(["-m", &format!("{}M", given.memory_mib)]);
     command.args(["--smp", &given.cpus.to_string()]);
     linux::add_disk(&mut command, disk, "format=raw,id=disk0");

@@ -147,6 +147,9 @@ struct PlaceArguments {
     /// Debian's disk, once for each of its tests.
     #[arg(long = "debian-disk")]
     debian_disks: Vec<PathBuf>,
+    /// The CPU is an emulated one, in the lab.
+    #[arg(long)]
+    emulated_cpu: bool,
     /// The full size of the tests that have one.
     #[arg(long)]
     full_size: bool,
@@ -178,6 +181,9 @@ impl PlaceArguments {
         for disk in &self.debian_disks {
             arguments.extend(["--debian-disk".into(), disk.clone().into()]);
         }
+        if self.emulated_cpu {
+            arguments.push("--emulated-cpu".into());
+        }
         if self.full_size {
             arguments.push("--full-size".into());
         }
@@ -187,11 +193,13 @@ impl PlaceArguments {
 
 impl From<PlaceArguments> for Place {
     fn from(arguments: PlaceArguments) -> Self {
-        let disks = arguments.debian_disks;
+        let debian = arguments.debian_boot.map(|boot| DebianPlace {
+            boot,
+            disks: arguments.debian_disks,
+            is_emulated: arguments.emulated_cpu,
+        });
         Self {
-            debian: arguments
-                .debian_boot
-                .map(|boot| DebianPlace { boot, disks }),
+            debian,
             program: arguments.program,
             guest: GuestImages::at(arguments.guest),
             bare_guest: arguments.bare_guest.unwrap_or_default(),

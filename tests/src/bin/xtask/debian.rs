@@ -61,7 +61,9 @@ pub fn in_lab(images: &DebianImages, settings: &mut Settings) -> Vec<String> {
     // One of the tests gives its guest 5 GiB. What no guest touches costs this machine nothing.
     settings.memory_mib = MEMORY_MIB;
     settings.disks = disks.iter().map(|_| images.disk()).collect();
-    arguments(Path::new(lab::SCRATCH), &disks)
+    let mut arguments = arguments(Path::new(lab::SCRATCH), &disks);
+    arguments.push("--emulated-cpu".to_owned());
+    arguments
 }
 
 fn arguments(boot: &Path, disks: &[PathBuf]) -> Vec<String> {

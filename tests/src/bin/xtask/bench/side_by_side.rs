@@ -31,8 +31,8 @@ pub struct Place {
     faultvisor: PathBuf,
     qemu: PathBuf,
     guest: GuestImages,
-    /// Where further files are; at their own paths, if not said.
-    files: Option<PathBuf>,
+    /// Where further files of this machine are, if not at their own paths.
+    files: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Place {
@@ -43,10 +43,8 @@ impl Place {
 
     /// Where a file of this machine is that the measurement brings along.
     pub fn file(&self, source: &Path) -> PathBuf {
-        match (&self.files, source.file_name()) {
-            (Some(directory), Some(name)) => directory.join(name),
-            _ => source.to_path_buf(),
-        }
+        let found = self.files.iter().find(|(file, _)| file == source);
+        found.map_or_else(|| source.to_path_buf(), |(_, inside)| inside.clone())
     }
 
     /// Faultvisor, as it is here.
@@ -142,7 +140,7 @@ impl Measurement<'_> {
             faultvisor: binaries.faultvisor.clone(),
             qemu: qemu()?,
             guest: guest.clone(),
-            files: None,
+            files: Vec::new(),
         };
         let list = tempfile::NamedTempFile::new()?;
         fs::write(&list, (self.contenders)(&place))?;
@@ -164,11 +162,14 @@ impl Measurement<'_> {
         const LIST: &str = "/payload/contenders.json";
         let mut payload = Payload::new(lab)?;
         let inside = Path::new("/payload");
+        // Files of one name may differ.
+        let files = self.files.iter().enumerate();
+        let files = files.map(|(index, file)| (file.clone(), inside.join(format!("file{index}"))));
         let place = Place {
             faultvisor: inside.join("faultvisor"),
             qemu: qemu()?,
             guest: payload.guest(guest)?,
-            files: Some(inside.join("files")),
+            files: files.collect(),
         };
         payload.copy(&shown(&place.faultvisor), &binaries.faultvisor)?;
         payload.copy("/payload/e2e", &binaries.e2e)?;
@@ -176,8 +177,8 @@ impl Measurement<'_> {
         for file in firmware(&place.qemu)? {
             payload.copy(&shown(&file), &file)?;
         }
-        for file in self.files {
-            payload.copy(&shown(&place.file(file)), file)?;
+        for (file, inside) in &place.files {
+            payload.copy(&shown(inside), file)?;
         }
         payload.file(LIST, 0o644, (self.contenders)(&place).as_bytes())?;
         // KVM's statistics are there.
