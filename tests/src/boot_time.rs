@@ -100,7 +100,7 @@ pub fn from_json(text: &str) -> Result<Vec<Contender>, BootTimeError> {
     list.iter().map(contender).collect()
 }
 
-fn contender(value: &Value) -> Result<Contender, BootTimeError> {
+pub(crate) fn contender(value: &Value) -> Result<Contender, BootTimeError> {
     let name = value["name"].as_str().ok_or(BootTimeError::Lacks("name"))?;
     let words = value["command"]
         .as_array()

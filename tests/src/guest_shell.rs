@@ -18,6 +18,11 @@ const STATUS_MARKER: &str = "FV-STATUS ";
 /// What the lines above and the init's all begin with.
 const ANY_MARKER: &str = "FV-";
 
+/// Makes a shell that a person could use obey a test, where a test types it. What is typed shows, and must not be taken
+/// for what the shell says.
+pub const TYPED: &str = "stty -echo; echo FV-SH''ELL; \
+                         while read -r line; do eval \"$line\"; echo \"FV-STATUS $?\"; done";
+
 /// How long anything may take: a guest boots in the lab in some 7 s, on a busy machine in several times that.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -30,6 +30,11 @@ pub const CXX: Requirement = Requirement {
     program: "c++",
     package: "g++",
 };
+/// Lets an ordinary user make images whose files belong to others.
+pub const FAKEROOT: Requirement = Requirement {
+    program: "fakeroot",
+    package: "fakeroot",
+};
 /// Asks a disk for all that it can do.
 pub const FIO: Requirement = Requirement {
     program: "fio",
@@ -39,6 +44,11 @@ pub const FIO: Requirement = Requirement {
 pub const MKE2FS: Requirement = Requirement {
     program: "mke2fs",
     package: "e2fsprogs",
+};
+/// Makes a Debian.
+pub const MMDEBSTRAP: Requirement = Requirement {
+    program: "mmdebstrap",
+    package: "mmdebstrap",
 };
 /// Tells how programs are compiled with a library that is installed.
 pub const PKG_CONFIG: Requirement = Requirement {
@@ -243,7 +253,8 @@ fn update_lists() -> Result<(), PackagesError> {
     Ok(tool::run(tool::command("apt-get")?.arg("update"))?)
 }
 
-fn candidate(package: &str) -> Result<Option<String>, PackagesError> {
+/// The version of a package that apt would install; none if it knows no such package.
+pub fn candidate(package: &str) -> Result<Option<String>, PackagesError> {
     let policy = tool::output(
         tool::command("apt-cache")?
             .args(["policy", package])

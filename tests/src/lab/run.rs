@@ -27,6 +27,9 @@ pub struct Settings {
     pub memory_mib: u32,
     /// The image of a disk for the lab, with a file system, which is mounted at [`SCRATCH`].
     pub scratch_disk: Option<PathBuf>,
+    /// The images of further disks, which come behind that one and may be the same. Nothing that is written to them
+    /// stays.
+    pub disks: Vec<PathBuf>,
     /// TCP ports of this machine's loopback and the ports in the lab that they lead to.
     pub forwarded_ports: Vec<(u16, u16)>,
 }
@@ -38,6 +41,7 @@ impl Settings {
             limit,
             memory_mib: 2000,
             scratch_disk: None,
+            disks: Vec::new(),
             forwarded_ports: Vec::new(),
         }
     }
@@ -179,6 +183,14 @@ impl Images {
             drive.push(image);
             command.arg("-drive").arg(drive);
             command.args(["-device", "virtio-blk-pci,drive=scratch"]);
+        }
+        for (index, image) in settings.disks.iter().enumerate() {
+            let mut drive = OsString::from(format!("if=none,id=disk{index},format=raw,"));
+            drive.push("cache=unsafe,snapshot=on,file=");
+            drive.push(image);
+            command.arg("-drive").arg(drive);
+            let device = format!("virtio-blk-pci,drive=disk{index}");
+            command.args(["-device", &device]);
         }
         if !settings.forwarded_ports.is_empty() {
             command.arg("-nic").arg(network(&settings.forwarded_ports));

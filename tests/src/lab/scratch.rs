@@ -7,14 +7,14 @@ use super::{Images, LabError};
 use crate::artifact::ArtifactError;
 use crate::tool;
 
-/// A disk with an empty file system. Its image, which is as large as what was ever written to it, goes when this is
+/// A disk with a file system. Its image, which is as large as what was ever written to it, goes when this is
 /// dropped.
 #[derive(Debug)]
 pub struct ScratchDisk(tempfile::TempPath);
 
 impl ScratchDisk {
-    /// Makes one.
-    pub fn new(images: &Images, mebibytes: u64) -> Result<Self, LabError> {
+    /// Makes one, with copies of the files in a directory if there is one.
+    pub fn new(images: &Images, mebibytes: u64, contents: Option<&Path>) -> Result<Self, LabError> {
         let path = tempfile::Builder::new()
             .prefix("scratch-")
             .suffix(".img")
@@ -25,6 +25,9 @@ impl ScratchDisk {
         let mut mke2fs = tool::command("mke2fs")?;
         mke2fs.args(["-q", "-F", "-t", "ext4", "-O", "^has_journal"]);
         mke2fs.args(["-m", "0", "-E", "lazy_itable_init=1,root_owner=0:0"]);
+        if let Some(contents) = contents {
+            mke2fs.arg("-d").arg(contents);
+        }
         tool::run(mke2fs.arg(&path).arg(format!("{mebibytes}M")))?;
         Ok(Self(path))
     }

@@ -29,8 +29,19 @@ pub struct Place {
     /// Where images of large disks may lie: on a file system with direct I/O, which the one of scratch directories may
     /// not have.
     pub disks: Option<PathBuf>,
+    /// Debian, where it was made.
+    pub debian: Option<DebianPlace>,
     /// How large tests are that have a size.
     pub size: Size,
+}
+
+/// Where Debian is, for its tests.
+#[derive(Debug, Clone)]
+pub struct DebianPlace {
+    /// The directory with its kernels and their initramfs images.
+    pub boot: PathBuf,
+    /// Its disk, once for each test, to be written to.
+    pub disks: Vec<PathBuf>,
 }
 
 /// What a test has at hand. Machines started through it show their consoles when the test fails.
@@ -88,6 +99,12 @@ impl Context {
         let built = self.place.examples.as_ref().map(|path| path.join(name));
         let built = built.filter(|path| path.exists());
         built.ok_or_else(|| Failure::skip(format!("the example '{name}' was not built")))
+    }
+
+    /// Debian. The test is skipped where it was not made.
+    pub fn debian(&self) -> Result<&DebianPlace, Failure> {
+        let made = self.place.debian.as_ref();
+        made.ok_or_else(|| Failure::skip("no Debian was made"))
     }
 
     /// A directory of the test's own, on a short path, so that sockets fit in it.

@@ -11,7 +11,7 @@ mod runner;
 
 use std::time::Duration;
 
-pub use context::{Context, Place};
+pub use context::{Context, DebianPlace, Place};
 pub use failure::{Failure, chain};
 pub use result::{Outcome, Record, Report, TestResult};
 pub use runner::{Selection, run_all, run_one, selected};
@@ -25,6 +25,8 @@ pub enum Needs {
     Kvm,
     /// A /dev/kvm that runs Linux guests, and the guest's images.
     Linux,
+    /// A /dev/kvm that runs Linux guests, and Debian's disk.
+    Debian,
 }
 
 /// How large tests are that have a size.

@@ -112,7 +112,7 @@ fn missing(needs: Needs, kvm: &Kvm) -> Option<String> {
     let enough = match needs {
         Needs::Nothing => true,
         Needs::Kvm => kvm.is_there(),
-        Needs::Linux => kvm.runs_linux(),
+        Needs::Linux | Needs::Debian => kvm.runs_linux(),
     };
     (!enough).then(|| kvm.to_string())
 }

@@ -3,8 +3,8 @@
 use faultvisor_tests::suite::Test;
 
 use crate::{
-    bare, block, boot, console, disk, examples, faults, features, life_cycle, machine, place,
-    read_error, storm, write_error, wrong_use,
+    bare, block, boot, console, debian, disk, examples, faults, features, life_cycle, machine,
+    place, read_error, storm, write_error, wrong_use,
 };
 
 /// The tests, in the order in which they run.
@@ -70,4 +70,5 @@ pub const TESTS: &[&[Test]] = &[
     block::fio::TESTS,
     block::file_systems::TESTS,
     faults::crash::TESTS,
+    debian::TESTS,
 ];

@@ -8,6 +8,7 @@ mod boot;
 mod catalogue;
 mod client;
 mod console;
+mod debian;
 mod demo;
 mod disk;
 mod examples;
@@ -30,13 +31,15 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use faultvisor_tests::boot_time;
 use faultvisor_tests::guest::GuestImages;
 use faultvisor_tests::guest_fio;
 use faultvisor_tests::host::Kvm;
-use faultvisor_tests::suite::{self, Failure, Needs, Place, Selection, Size};
+use faultvisor_tests::idle_cost;
+use faultvisor_tests::suite::{self, DebianPlace, Failure, Needs, Place, Selection, Size};
 
 use demo::Shortage;
 
@@ -94,6 +97,17 @@ enum Action {
         #[arg(long)]
         runs: usize,
     },
+    /// Measure what idle guests cost.
+    IdleCost {
+        /// A file with the VMMs as JSON.
+        #[arg(long)]
+        contenders: PathBuf,
+        #[arg(long)]
+        runs: usize,
+        /// For how long each is watched.
+        #[arg(long)]
+        seconds: u64,
+    },
     /// Measure how long VMMs take to a guest's init.
     BootTime {
         /// A file with the contenders as JSON.
@@ -127,6 +141,12 @@ struct PlaceArguments {
     /// A directory for the images of large disks, on a file system with direct I/O.
     #[arg(long)]
     disks: Option<PathBuf>,
+    /// The directory of Debian's kernels and initramfs images.
+    #[arg(long, requires = "debian_disks")]
+    debian_boot: Option<PathBuf>,
+    /// Debian's disk, once for each of its tests.
+    #[arg(long = "debian-disk")]
+    debian_disks: Vec<PathBuf>,
     /// The full size of the tests that have one.
     #[arg(long)]
     full_size: bool,
@@ -152,6 +172,12 @@ impl PlaceArguments {
         if let Some(disks) = &self.disks {
             arguments.extend(["--disks".into(), disks.clone().into()]);
         }
+        if let Some(boot) = &self.debian_boot {
+            arguments.extend(["--debian-boot".into(), boot.clone().into()]);
+        }
+        for disk in &self.debian_disks {
+            arguments.extend(["--debian-disk".into(), disk.clone().into()]);
+        }
         if self.full_size {
             arguments.push("--full-size".into());
         }
@@ -161,7 +187,11 @@ impl PlaceArguments {
 
 impl From<PlaceArguments> for Place {
     fn from(arguments: PlaceArguments) -> Self {
+        let disks = arguments.debian_disks;
         Self {
+            debian: arguments
+                .debian_boot
+                .map(|boot| DebianPlace { boot, disks }),
             program: arguments.program,
             guest: GuestImages::at(arguments.guest),
             bare_guest: arguments.bare_guest.unwrap_or_default(),
@@ -178,7 +208,7 @@ struct SelectionArguments {
     /// Only tests whose names hold this.
     #[arg(long = "name")]
     names: Vec<String>,
-    /// Only tests that need this: nothing, kvm, or linux.
+    /// Only tests that need this: nothing, kvm, linux, or debian.
     #[arg(long, value_parser = parse_needs)]
     needs: Vec<Needs>,
 }
@@ -202,7 +232,8 @@ fn parse_needs(word: &str) -> Result<Needs, String> {
         "nothing" => Ok(Needs::Nothing),
         "kvm" => Ok(Needs::Kvm),
         "linux" => Ok(Needs::Linux),
-        _ => Err("one of: nothing, kvm, linux".to_owned()),
+        "debian" => Ok(Needs::Debian),
+        _ => Err("one of: nothing, kvm, linux, debian".to_owned()),
     }
 }
 
@@ -257,6 +288,15 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
         Action::GuestFio { contenders, runs } => {
             let contenders = boot_time::from_json(&fs::read_to_string(contenders)?)?;
             guest_fio::measure(&contenders, runs, stdout)?;
+            Ok(0)
+        }
+        Action::IdleCost {
+            contenders,
+            runs,
+            seconds,
+        } => {
+            let idlers = idle_cost::from_json(&fs::read_to_string(contenders)?)?;
+            idle_cost::measure(&idlers, runs, Duration::from_secs(seconds), stdout)?;
             Ok(0)
         }
         Action::BootTime {

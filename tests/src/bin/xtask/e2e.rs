@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use faultvisor_harness::child::Guarded;
 use faultvisor_harness::command_line;
 use faultvisor_harness::transcript::{NoLine, Transcript};
+use faultvisor_tests::debian::DebianImages;
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab::{self, Payload, ScratchDisk, Settings};
@@ -20,6 +21,7 @@ use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
+use crate::debian::{self, Copies};
 use crate::examples::{self, Examples};
 use crate::{console, namespace, python};
 
@@ -62,11 +64,13 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
         // The tests that need them are skipped, and say so.
         console::note(&chain(&error));
     }
-    let (here, in_lab): (&[&str], &[&str]) = match kvm {
-        Kvm::Direct => (&["nothing", "kvm", "linux"], &[]),
-        Kvm::SoftwareOnly { .. } => (&["nothing", "kvm"], &["linux"]),
-        Kvm::NoKvm { .. } => (&["nothing"], &["kvm", "linux"]),
+    // Each list of what tests in a lab need has a lab of its own.
+    let (here, labs): (&[&str], &[&[&str]]) = match kvm {
+        Kvm::Direct => (&["nothing", "kvm", "linux", debian::NEEDED], &[]),
+        Kvm::SoftwareOnly { .. } => (&["nothing", "kvm"], &[&["linux"], &[debian::NEEDED]]),
+        Kvm::NoKvm { .. } => (&["nothing"], &[&["kvm", "linux"], &[debian::NEEDED]]),
     };
+    let debian = debian_for(&binaries, workspace, choice)?;
     let mut results = Vec::new();
     let mut logs = BTreeMap::new();
     let mut add = |(new_results, new_logs): Results| {
@@ -93,27 +97,61 @@ pub fn run(workspace: &Workspace, choice: &Choice<'_>) -> Result<Results, Box<dy
             command.arg("--python").arg(python);
         }
         command.arg("--examples").arg(&examples.directory);
+        let copies = debian.as_ref().filter(|_| here.contains(&debian::NEEDED));
+        let copies = copies
+            .map(|images| Copies::make(images, &disks))
+            .transpose()?;
+        command.args(copies.iter().flat_map(Copies::arguments));
         add(run_here(
             command.args(selection(here, choice.names)),
             choice.size,
         )?);
     }
-    // A lab takes its time to start, and is not needed for nothing.
-    if !selected(&binaries, in_lab, choice)?.is_empty() {
+    let guest = guest.map_err(|error| chain(&error));
+    for needs in labs {
+        // A lab takes its time to start, and is not needed for nothing.
+        if selected(&binaries, needs, choice)?.is_empty() {
+            continue;
+        }
         console::note(&format!("end-to-end tests in the lab, for {kvm}"));
-        let lab = guest.map_err(Box::<dyn Error>::from).and_then(|guest| {
-            let lab = lab::build(workspace, &console::note)?;
-            Ok((guest, lab))
+        let lab = guest.clone().and_then(|guest| {
+            let lab = lab::build(workspace, &console::note);
+            Ok((guest, lab.map_err(|error| chain(&error))?))
         });
+        let subject = Subject {
+            binaries: &binaries,
+            examples: &examples,
+            debian: debian.as_ref().filter(|_| needs.contains(&debian::NEEDED)),
+        };
         add(match lab {
-            Ok((guest, lab)) => run_in_lab((&binaries, &examples), &guest, &lab, in_lab, choice)?,
-            Err(error) => (
-                without_lab(&binaries, in_lab, choice, &chain(error.as_ref()))?,
+            Ok((guest, lab)) => run_in_lab(&subject, &guest, &lab, needs, choice)?,
+            Err(why) => (
+                without_lab(&binaries, needs, choice, &why)?,
                 BTreeMap::new(),
             ),
         });
     }
     Ok((results, logs))
+}
+
+/// Debian, if a chosen test needs it.
+fn debian_for(
+    binaries: &Binaries,
+    workspace: &Workspace,
+    choice: &Choice<'_>,
+) -> Result<Option<DebianImages>, Box<dyn Error>> {
+    if selected(binaries, &[debian::NEEDED], choice)?.is_empty() {
+        return Ok(None);
+    }
+    match debian::build(workspace) {
+        Ok(images) => Ok(Some(images)),
+        Err(error) if in_ci() => Err(error),
+        Err(error) => {
+            // Its tests are skipped, and say so.
+            console::note(&chain(error.as_ref()));
+            Ok(None)
+        }
+    }
 }
 
 fn selection(needs: &[&str], names: &[String]) -> Vec<String> {
@@ -193,13 +231,23 @@ fn run_here(command: &mut Command, size: Size) -> Result<Results, Box<dyn Error>
     Ok(report.finish("the end-to-end tests on this machine", ended.as_deref()))
 }
 
+/// What is taken into a lab, beside the guest's images.
+struct Subject<'a> {
+    binaries: &'a Binaries,
+    examples: &'a Examples,
+    debian: Option<&'a DebianImages>,
+}
+
 fn run_in_lab(
-    (binaries, examples): (&Binaries, &Examples),
+    subject: &Subject<'_>,
     guest: &GuestImages,
     lab: &lab::Images,
     needs: &[&str],
     choice: &Choice<'_>,
 ) -> Result<Results, Box<dyn Error>> {
+    let Subject {
+        binaries, examples, ..
+    } = subject;
     let mut payload = Payload::new(lab)?;
     payload.copy("/payload/faultvisor", &binaries.faultvisor)?;
     payload.copy("/payload/qmp", &binaries.qmp)?;
@@ -213,10 +261,17 @@ fn run_in_lab(
     }
     let inside = payload.guest(guest)?;
     payload.optional_tools(guest, &inside)?;
-    if let Some(qemu_img) = tool::find(packages::QEMU_IMG.program) {
-        payload.program(&qemu_img)?;
+    for program in [packages::QEMU_IMG.program, "e2fsck"] {
+        if let Some(program) = tool::find(program) {
+            payload.program(&program)?;
+        }
     }
-    let scratch_disk = ScratchDisk::new(lab, scratch_mebibytes(choice.size))?;
+    let mut settings = Settings::with_limit(limit(choice.size));
+    let boot = subject.debian.map(DebianImages::boot);
+    let scratch_disk = ScratchDisk::new(lab, scratch_mebibytes(choice.size), boot.as_deref())?;
+    settings.scratch_disk = Some(scratch_disk.path().to_path_buf());
+    let debian = subject.debian;
+    let debian = debian.map(|images| debian::in_lab(images, &mut settings));
     let words = [
         "/payload/e2e",
         "run",
@@ -235,14 +290,13 @@ fn run_in_lab(
         .into_iter()
         .chain([inside.directory().display().to_string()])
         .chain((choice.size == Size::Full).then(|| "--full-size".to_owned()))
+        .chain(debian.unwrap_or_default())
         .chain(selection(needs, choice.names));
     let script = words
         .map(|word| command_line::quoted(&word))
         .collect::<Vec<_>>()
         .join(" ");
     let mut report = Report::default();
-    let mut settings = Settings::with_limit(limit(choice.size));
-    settings.scratch_disk = Some(scratch_disk.path().to_path_buf());
     let ran = lab.run(payload, &script, &settings, |line| take(&mut report, line));
     let ended = match ran {
         Ok(outcome) => {

@@ -4,6 +4,7 @@ mod bench;
 mod binaries;
 mod cargo;
 mod console;
+mod debian;
 mod demo;
 mod e2e;
 mod examples;

@@ -3,7 +3,9 @@
 mod block;
 mod boot;
 mod fault;
+mod idle;
 mod qmp;
+mod side_by_side;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -23,6 +25,8 @@ pub enum Bench {
     Boot(boot::Options),
     /// What the fault engine costs a request of a disk.
     Fault,
+    /// What CPU time a guest takes that does nothing.
+    Idle(idle::Options),
     /// How long the monitor's answers and events take, and how much it can take on.
     Qmp(qmp::Options),
 }
@@ -33,6 +37,7 @@ pub fn perform(workspace: &Workspace, bench: &Bench) -> Result<ExitCode, Box<dyn
         Bench::Block(options) => block::perform(workspace, options),
         Bench::Boot(options) => boot::perform(workspace, options),
         Bench::Fault => fault::perform(workspace),
+        Bench::Idle(options) => idle::perform(workspace, options),
         Bench::Qmp(options) => qmp::perform(workspace, options),
     }
 }

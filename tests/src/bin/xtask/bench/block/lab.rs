@@ -15,7 +15,7 @@ use super::fio;
 use super::job::{self, Job};
 use super::medium::Cache;
 use super::table::{Entry, FAULTVISOR, Group, MICROVM, Table};
-use super::{Options, boot, qemu};
+use super::{Options, qemu, side_by_side};
 use crate::{binaries, console};
 
 /// What is in the lab.
@@ -49,7 +49,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     payload.copy(TESTS, &binaries.e2e)?;
     payload.copy(INITRAMFS, &initramfs)?;
     payload.program(&qemu)?;
-    for file in boot::firmware(&qemu)? {
+    for file in side_by_side::firmware(&qemu)? {
         payload.copy(&file.to_string_lossy(), &file)?;
     }
     let inside = payload.guest(&guest)?;

@@ -28,7 +28,7 @@ use self::job::{Job, Sample};
 use self::medium::{Cache, Medium};
 use self::table::{Entry, Group, Table};
 use self::vmm::{Guests, Vmm};
-use super::{boot, qemu};
+use super::{qemu, side_by_side};
 use crate::{binaries, console};
 
 /// How to measure disks.

@@ -1,0 +1,188 @@
+//! Debian 12, as it installs itself, from its own disk: it boots to a prompt, sees what it was given, and switches itself
+//! off when it is asked to.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use faultvisor_harness::Process;
+use faultvisor_tests::client::Client;
+use faultvisor_tests::debian::{Kernel, PASSWORD};
+use faultvisor_tests::guest_shell::{self, GuestShell};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check, check_eq, tool};
+use serde_json::json;
+
+use crate::linux;
+
+pub const TESTS: &[Test] = &[
+    test(
+        "debian_boots_from_its_disk_and_shuts_down_when_asked",
+        |context| boots_and_shuts_down(context, &machine(0, 1, 512, Kernel::Release)),
+    ),
+    test("debian_has_two_cpus", |context| {
+        boots_and_shuts_down(context, &machine(1, 2, 512, Kernel::Release))
+    }),
+    test("debian_has_four_cpus_and_five_gibibytes", |context| {
+        boots_and_shuts_down(context, &machine(2, 4, 5 << 10, Kernel::Release))
+    }),
+    test(
+        "debian_boots_with_the_kernel_from_the_backports",
+        |context| boots_and_shuts_down(context, &machine(3, 2, 512, Kernel::Backports)),
+    ),
+];
+
+/// A distribution's user space takes a minute or two to start where a CPU is emulated, and longer on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// All that the kernel is told. Where its disk is, it finds in the firmware's tables.
+const APPEND: &str = "root=/dev/vda ro console=ttyS0 quiet";
+
+const fn test(name: &'static str, run: fn(&Context) -> Result<(), Failure>) -> Test {
+    Test::new(name, Needs::Debian, run).limit(Duration::from_secs(600))
+}
+
+/// A machine with a disk of its own.
+struct Machine {
+    disk: usize,
+    cpus: u32,
+    memory_mib: u64,
+    kernel: Kernel,
+}
+
+const fn machine(disk: usize, cpus: u32, memory_mib: u64, kernel: Kernel) -> Machine {
+    Machine {
+        disk,
+        cpus,
+        memory_mib,
+        kernel,
+    }
+}
+
+fn boots_and_shuts_down(context: &Context, given: &Machine) -> Result<(), Failure> {
+    let disk = disk(context, given)?;
+    let machine = start(context, given, &disk)?;
+    let client = Client::connect(&linux::monitor(context), PATIENCE)?;
+    let mut guest = log_in(context, machine)?;
+
+    check_eq!(guest.run("cat /proc/cmdline")?, APPEND);
+    let version = guest.run("uname -r")?;
+    check!(
+        version.starts_with(given.kernel.version()),
+        "the kernel is {version}"
+    );
+    is_well(&mut guest)?;
+    sees_its_cpus(&mut guest, given.cpus)?;
+    sees_its_memory(&mut guest, given.memory_mib)?;
+
+    client.system_powerdown()?;
+    client.wait_for_event("POWERDOWN")?;
+    let shutdown = client.wait_for_event("SHUTDOWN")?;
+    check_eq!(
+        shutdown.data,
+        json!({ "guest": true, "reason": "guest-shutdown" })
+    );
+    guest.machine().expect_exit(0, PATIENCE)?;
+    check_eq!(guest.machine().messages().text(), "");
+    is_clean(&disk)
+}
+
+fn disk(context: &Context, given: &Machine) -> Result<PathBuf, Failure> {
+    let disk = context.debian()?.disks.get(given.disk);
+    let disk = disk.ok_or_else(|| Failure::new("there are fewer disks than tests"))?;
+    Ok(disk.clone())
+}
+
+fn start(context: &Context, given: &Machine, disk: &Path) -> Result<Process, Failure> {
+    let boot = &context.debian()?.boot;
+    let mut command = context.command();
+    command.arg("--kernel").arg(given.kernel.image(boot));
+    command.arg("--initrd").arg(given.kernel.initramfs(boot));
+    command.args(["--append", APPEND]);
+    command.args(["-m", &format!("{}M", given.memory_mib)]);
+    command.args(["--smp", &given.cpus.to_string()]);
+    linux::add_disk(&mut command, disk, "format=raw,id=disk0");
+    let monitor = linux::monitor(context);
+    command.args(["--serial", "stdio", "--qmp"]);
+    command.arg(format!("unix:{}", monitor.display()));
+    context.start(&mut command)
+}
+
+/// Logs in as a person would, and makes the shell obey this test.
+fn log_in(context: &Context, mut machine: Process) -> Result<GuestShell, Failure> {
+    let started = machine.started();
+    let console = machine.console();
+    let prompt = console.wait_for("debian login:", PATIENCE)?;
+    console.type_line("root")?;
+    console.wait_for("Password:", PATIENCE)?;
+    console.type_line(PASSWORD)?;
+    console.wait_for("root@debian", PATIENCE)?;
+    console.type_line(guest_shell::TYPED)?;
+    let mut guest = GuestShell::new(machine);
+    guest.be_patient(PATIENCE);
+    guest.wait_for_shell()?;
+    // Nothing else may write into the answers, or make them more than text.
+    guest.run("dmesg -n 1; export TERM=dumb LC_ALL=C SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")?;
+    let entropy = guest.run("dmesg | grep -o '^.*crng init done' || true")?;
+    context.note(&format!(
+        "login after {:.1} s; {entropy}",
+        (prompt.at - started).as_secs_f64()
+    ));
+    Ok(guest)
+}
+
+/// Nothing has failed on the way, and its root is the disk that was given.
+fn is_well(guest: &mut GuestShell) -> Result<(), Failure> {
+    check_eq!(guest.run("systemctl is-system-running --wait")?, "running");
+    check_eq!(guest.run("systemctl --failed --plain --no-legend")?, "");
+    check_eq!(guest.run("findmnt -no SOURCE,FSTYPE /")?, "/dev/vda ext4");
+    Ok(())
+}
+
+fn sees_its_cpus(guest: &mut GuestShell, cpus: u32) -> Result<(), Failure> {
+    check_eq!(guest.run("nproc")?, cpus.to_string());
+    let last = cpus - 1;
+    let all = if last == 0 {
+        "0".to_owned()
+    } else {
+        format!("0-{last}")
+    };
+    check_eq!(guest.run("cat /sys/devices/system/cpu/online")?, all);
+    // One package of cores with a thread each.
+    let topology = "cd /sys/devices/system/cpu; for n in $(seq 0 $LAST); do \
+                    echo $(cat cpu$n/topology/package_cpus_list cpu$n/topology/thread_siblings_list); done";
+    let seen = guest.run(&topology.replace("$LAST", &last.to_string()))?;
+    let expected: Vec<String> = (0..cpus).map(|cpu| format!("{all} {cpu}")).collect();
+    check_eq!(seen, expected.join("\n"));
+    Ok(())
+}
+
+/// What the kernel has for itself grows with the memory that it manages.
+fn sees_its_memory(guest: &mut GuestShell, given_mib: u64) -> Result<(), Failure> {
+    let total = guest.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB$/\\1/p' /proc/meminfo")?;
+    let total_mib = total.parse::<u64>()? >> 10;
+    let least = given_mib - 64 - given_mib / 32;
+    check!(
+        (least..given_mib).contains(&total_mib),
+        "the guest sees {total_mib} MiB, of {given_mib}"
+    );
+    Ok(())
+}
+
+/// The file system was unmounted, and nothing in it is wrong.
+fn is_clean(disk: &Path) -> Result<(), Failure> {
+    // The superblock is at 1,024 (Linux Documentation/filesystems/ext4/super.rst).
+    const STATE: u64 = 1024 + 0x3a;
+    const INCOMPATIBLE_FEATURES: u64 = 1024 + 0x60;
+    const CLEANLY_UNMOUNTED: u16 = 1;
+    const NEEDS_RECOVERY: u32 = 4;
+    let file = File::open(disk)?;
+    let (mut state, mut features) = ([0; 2], [0; 4]);
+    file.read_exact_at(&mut state, STATE)?;
+    file.read_exact_at(&mut features, INCOMPATIBLE_FEATURES)?;
+    check_eq!(u16::from_le_bytes(state), CLEANLY_UNMOUNTED);
+    check_eq!(u32::from_le_bytes(features) & NEEDS_RECOVERY, 0);
+    tool::run(tool::command("e2fsck")?.arg("-fn").arg(disk))?;
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! Faultvisor and QEMU's microvm with the same Linux guest, measured where that guest runs.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::host::Kvm;
+use faultvisor_tests::lab::{self, Payload, Settings};
+use faultvisor_tests::tool::{self, ToolError};
+use faultvisor_tests::workspace::Workspace;
+
+use super::qemu;
+use crate::binaries::Binaries;
+use crate::console;
+
+const KERNEL_COMMAND_LINE: &str = "console=ttyS0 reboot=t panic=-1 quiet";
+/// What QEMU's microvm loads beside the kernel.
+const FIRMWARE: [&str; 5] = [
+    "bios-microvm.bin",
+    "qboot.rom",
+    "linuxboot_dma.bin",
+    "pvh.bin",
+    "kvmvapic.bin",
+];
+
+/// Where the VMMs and the guest's files are, on this machine or in the lab.
+pub struct Place {
+    faultvisor: PathBuf,
+    qemu: PathBuf,
+    guest: GuestImages,
+    /// Where further files are; at their own paths, if not said.
+    files: Option<PathBuf>,
+}
+
+impl Place {
+    /// The guest's images.
+    pub fn guest(&self) -> &GuestImages {
+        &self.guest
+    }
+
+    /// Where a file of this machine is that the measurement brings along.
+    pub fn file(&self, source: &Path) -> PathBuf {
+        match (&self.files, source.file_name()) {
+            (Some(directory), Some(name)) => directory.join(name),
+            _ => source.to_path_buf(),
+        }
+    }
+
+    /// Faultvisor, as it is here.
+    pub fn program(&self) -> &Path {
+        &self.faultvisor
+    }
+
+    /// Its command line.
+    pub fn faultvisor(&self, initramfs: &Path, memory_mib: u64) -> Vec<String> {
+        self.build(&self.faultvisor, initramfs, memory_mib)
+    }
+
+    /// The command line of any build of it.
+    pub fn build(&self, program: &Path, initramfs: &Path, memory_mib: u64) -> Vec<String> {
+        let memory = format!("{memory_mib}M");
+        let mut command = words(&[&shown(program), "-m", &memory]);
+        command.extend(self.guest_arguments(initramfs));
+        command
+    }
+
+    /// QEMU's, with the machine that is most like it.
+    pub fn microvm(&self, initramfs: &Path, memory_mib: u64) -> Vec<String> {
+        let memory = memory_mib.to_string();
+        let mut command = words(&[&shown(&self.qemu), "-M", "microvm", "-accel", "kvm"]);
+        command.extend(words(&["-cpu", "host", "-m", &memory, "-nodefaults"]));
+        command.extend(words(&["-no-user-config", "-display", "none"]));
+        command.extend(self.guest_arguments(initramfs));
+        command
+    }
+
+    /// What both are told in the same words.
+    fn guest_arguments(&self, initramfs: &Path) -> Vec<String> {
+        let (kernel, initramfs) = (shown(&self.guest.vmlinux()), shown(initramfs));
+        let mut arguments = words(&["-no-reboot", "-serial", "stdio", "-kernel", &kernel]);
+        arguments.extend(words(&[
+            "-initrd",
+            &initramfs,
+            "-append",
+            KERNEL_COMMAND_LINE,
+        ]));
+        arguments
+    }
+}
+
+/// A list of words.
+pub fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What is measured.
+pub struct Measurement<'a> {
+    /// The command of the end-to-end tests' program that measures, and its arguments but `--contenders`.
+    pub arguments: Vec<String>,
+    /// The contenders as JSON.
+    pub contenders: &'a dyn Fn(&Place) -> String,
+    /// Files that it needs beside the guest's images.
+    pub files: &'a [PathBuf],
+    /// How long the lab may take.
+    pub limit: Duration,
+}
+
+impl Measurement<'_> {
+    /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab, and hands on each line. Returns whether
+    /// that went well.
+    pub fn perform(
+        &self,
+        workspace: &Workspace,
+        binaries: &Binaries,
+        guest: &GuestImages,
+        take: &mut dyn FnMut(&str),
+    ) -> Result<bool, Box<dyn Error>> {
+        let kvm = Kvm::probe();
+        if kvm.runs_linux() {
+            console::note("measuring on this machine");
+            return self.here(binaries, guest, take);
+        }
+        console::note(&format!("measuring in the lab, for {kvm}"));
+        let lab = lab::build(workspace, &console::note)?;
+        self.in_lab(&lab, binaries, guest, take)
+    }
+
+    fn here(
+        &self,
+        binaries: &Binaries,
+        guest: &GuestImages,
+        take: &mut dyn FnMut(&str),
+    ) -> Result<bool, Box<dyn Error>> {
+        let place = Place {
+            faultvisor: binaries.faultvisor.clone(),
+            qemu: qemu()?,
+            guest: guest.clone(),
+            files: None,
+        };
+        let list = tempfile::NamedTempFile::new()?;
+        fs::write(&list, (self.contenders)(&place))?;
+        let mut command = Command::new(&binaries.e2e);
+        command.args(&self.arguments).arg("--contenders");
+        let output = command.arg(list.path()).output()?;
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).lines().for_each(take);
+        Ok(output.status.success())
+    }
+
+    fn in_lab(
+        &self,
+        lab: &lab::Images,
+        binaries: &Binaries,
+        guest: &GuestImages,
+        take: &mut dyn FnMut(&str),
+    ) -> Result<bool, Box<dyn Error>> {
+        const LIST: &str = "/payload/contenders.json";
+        let mut payload = Payload::new(lab)?;
+        let inside = Path::new("/payload");
+        let place = Place {
+            faultvisor: inside.join("faultvisor"),
+            qemu: qemu()?,
+            guest: payload.guest(guest)?,
+            files: Some(inside.join("files")),
+        };
+        payload.copy(&shown(&place.faultvisor), &binaries.faultvisor)?;
+        payload.copy("/payload/e2e", &binaries.e2e)?;
+        payload.program(&place.qemu)?;
+        for file in firmware(&place.qemu)? {
+            payload.copy(&shown(&file), &file)?;
+        }
+        for file in self.files {
+            payload.copy(&shown(&place.file(file)), file)?;
+        }
+        payload.file(LIST, 0o644, (self.contenders)(&place).as_bytes())?;
+        // KVM's statistics are there.
+        let script = format!(
+            "mount -t debugfs debug /sys/kernel/debug\n/payload/e2e {} --contenders {LIST}",
+            self.arguments.join(" ")
+        );
+        let outcome = lab.run(payload, &script, &Settings::with_limit(self.limit), take)?;
+        Ok(outcome.status == 0)
+    }
+}
+
+/// The files of [`FIRMWARE`] in the directories where QEMU looks for them.
+pub fn firmware(qemu: &Path) -> Result<Vec<PathBuf>, ToolError> {
+    let directories = tool::output(Command::new(qemu).args(["-L", "help"]))?;
+    let directories = String::from_utf8_lossy(&directories).into_owned();
+    let find = |name: &&str| {
+        let paths = directories
+            .lines()
+            .map(|directory| Path::new(directory.trim()).join(name));
+        paths.into_iter().find(|path| path.is_file())
+    };
+    Ok(FIRMWARE.iter().filter_map(find).collect())
+}

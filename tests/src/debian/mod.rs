@@ -1,0 +1,183 @@
+//! Debian 12, as it installs itself: a disk image with systemd and two kernels, made by mmdebstrap under
+//! `target/guest/debian/`.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `disk.img` | the root file system, ext4 without a partition table |
+//! | `boot/vmlinuz`, `boot/initrd.img` | its kernel, and the initramfs that initramfs-tools has made for it |
+//! | `boot/vmlinuz-backports`, `boot/initrd.img-backports` | the same of the kernel from the backports |
+//!
+//! Nothing in it knows of Faultvisor. root has the password [`PASSWORD`].
+
+mod sources;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::artifact::{self, ArtifactError, Fingerprint};
+use crate::packages::{self, PackagesError};
+use crate::tool::{self, ToolError};
+use crate::workspace::Workspace;
+
+/// The password of root.
+pub const PASSWORD: &str = "debian";
+/// How many disks there are for the tests: each begins with one that is as it was made.
+pub const DISKS: usize = 4;
+
+/// Beside what every Debian has: what makes it start, and what a person needs to log in and to switch it off.
+const PACKAGES: &str = "systemd-sysv,dbus,libpam-systemd,udev,kmod,login,passwd,initramfs-tools,\
+                        linux-image-cloud-amd64";
+/// Nothing reads these in a test.
+const LEFT_OUT: [&str; 3] = ["doc", "man", "locale"];
+const CUSTOMIZE: &str = include_str!("customize.sh");
+const FINISH: &str = include_str!("finish.sh");
+/// The keys that Debian's archive is signed with, where they are installed.
+const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
+const KEYRING_PACKAGE: &str = "debian-archive-keyring";
+
+/// Why there is no Debian.
+#[derive(Debug, thiserror::Error)]
+pub enum DebianError {
+    /// A package could not be had.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
+    /// A tool failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// A file could not be written.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+}
+
+/// Which of its two kernels runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// The release's own: 6.1.
+    Release,
+    /// The one from the backports: 6.12.
+    Backports,
+}
+
+impl Kernel {
+    /// What its version begins with.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Release => "6.1.",
+            Self::Backports => "6.12.",
+        }
+    }
+
+    /// Its image, in a directory with what a boot loader would load.
+    pub fn image(self, boot: &Path) -> PathBuf {
+        boot.join(self.file_name("vmlinuz"))
+    }
+
+    /// Its initramfs, in such a directory.
+    pub fn initramfs(self, boot: &Path) -> PathBuf {
+        boot.join(self.file_name("initrd.img"))
+    }
+
+    fn file_name(self, kind: &str) -> String {
+        match self {
+            Self::Release => kind.to_owned(),
+            Self::Backports => format!("{kind}-backports"),
+        }
+    }
+}
+
+/// Where Debian is on this machine.
+#[derive(Debug, Clone)]
+pub struct DebianImages {
+    directory: PathBuf,
+}
+
+impl DebianImages {
+    /// Its disk, which is not to be written to.
+    pub fn disk(&self) -> PathBuf {
+        self.directory.join("disk.img")
+    }
+
+    /// The directory with its kernels and their initramfs images.
+    pub fn boot(&self) -> PathBuf {
+        self.directory.join("boot")
+    }
+}
+
+/// Makes what is missing or out of date under `target/guest/debian/`.
+pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<DebianImages, DebianError> {
+    packages::ensure_installed(&[packages::MKE2FS, packages::MMDEBSTRAP], note)?;
+    if !packages::is_root() {
+        packages::ensure_installed(&[packages::FAKEROOT], note)?;
+    }
+    let keyring = keyring(workspace, note)?;
+    let list = sources::list(&keyring)?;
+    // On a Debian 12, a new kernel makes a new image.
+    let kernel = packages::candidate("linux-image-cloud-amd64")?;
+    let recipe = (PACKAGES, LEFT_OUT, CUSTOMIZE, FINISH);
+    let inputs = Fingerprint::new().value((recipe, &list, kernel));
+    let directory = workspace.guest_directory().join("debian");
+    artifact::ensure(&directory, &inputs, |to| -> Result<(), DebianError> {
+        note("making a Debian 12, which takes some minutes");
+        fs::create_dir_all(to).map_err(|error| ArtifactError::new("create", to, error))?;
+        let archive = to.join("root.tar");
+        tool::run(&mut mmdebstrap(&archive, &list, to)?)?;
+        tool::run(&mut finish(&archive, to)?)?;
+        Ok(())
+    })?;
+    Ok(DebianImages { directory })
+}
+
+/// The archive's keys: this machine's, or out of their package.
+fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<PathBuf, DebianError> {
+    let installed = Path::new("/").join(KEYRING);
+    if installed.is_file() {
+        return Ok(installed);
+    }
+    let cache = workspace.guest_directory().join("cache");
+    fs::create_dir_all(&cache).map_err(|error| ArtifactError::new("create", &cache, error))?;
+    Ok(packages::unpack(KEYRING_PACKAGE, &cache, note)?
+        .root
+        .join(KEYRING))
+}
+
+/// Makes an archive of the root file system. As an ordinary user, it needs user namespaces.
+fn mmdebstrap(archive: &Path, list: &str, directory: &Path) -> Result<Command, DebianError> {
+    let sources = directory.join("sources.list");
+    fs::write(&sources, list).map_err(|error| ArtifactError::new("write", &sources, error))?;
+    let mut command = tool::command(packages::MMDEBSTRAP.program)?;
+    command.args(["--variant=minbase", "--architectures=amd64"]);
+    command.arg(format!("--include={PACKAGES}"));
+    for part in LEFT_OUT {
+        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{part}/*"));
+    }
+    for option in sources::apt_options()? {
+        command.arg(format!("--aptopt={option}"));
+    }
+    command.arg(format!("--customize-hook={CUSTOMIZE}"));
+    command.arg(sources::SUITE).arg(archive).arg(sources);
+    Ok(command)
+}
+
+/// Makes the disk image and takes the kernels out. As an ordinary user, the files' owners are remembered by fakeroot.
+fn finish(archive: &Path, directory: &Path) -> Result<Command, ToolError> {
+    let mut command = if packages::is_root() {
+        Command::new("sh")
+    } else {
+        let mut fakeroot = tool::command(packages::FAKEROOT.program)?;
+        fakeroot.arg("sh");
+        fakeroot
+    };
+    // An ordinary user may not have it in its path.
+    let mke2fs = tool::find(packages::MKE2FS.program);
+    let beside = mke2fs.as_deref().and_then(Path::parent);
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":");
+    path.push(beside.unwrap_or(Path::new("/sbin")));
+    command.env("PATH", path).args(["-c", FINISH, "finish"]);
+    command.arg(archive);
+    for name in ["root", "disk.img", "boot"] {
+        command.arg(directory.join(name));
+    }
+    Ok(command)
+}
