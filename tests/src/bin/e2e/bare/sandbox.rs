@@ -292,11 +292,7 @@ fn confinement(process: u32) -> Result<Vec<(String, u32, String)>, Failure> {
         if name.starts_with("kvm-") {
             continue;
         }
-        found.push((
-            name,
-            of("Seccomp_filters:").parse()?,
-            of("NoNewPrivs:"),
-        ));
+        found.push((name, of("Seccomp_filters:").parse()?, of("NoNewPrivs:")));
     }
     found.sort();
     Ok(found)
