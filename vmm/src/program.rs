@@ -134,7 +134,9 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         inbox: Mutex::new(sender),
         view: connections.view,
     }))?;
-    sandbox::close_on_exec()?;
+    if let Err(error) = sandbox::close_on_exec() {
+        tracing::warn!(%error, "descriptors would be inherited by a program that is executed");
+    }
     sandbox.confine(Kind::Main)?;
 
     let ending = machine.ending();

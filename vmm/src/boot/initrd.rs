@@ -11,6 +11,9 @@ use super::kernel;
 
 /// x86 page size.
 const PAGE: u64 = 4096;
+/// What lies below, a kernel finds that maps no more than the first GiB for a start. ELF files have no field to say how far
+/// they see.
+const REACH: u64 = 0x3800_0000;
 
 /// Why there is no initrd in memory.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +81,7 @@ impl Initrd {
         })
     }
 
-    /// Puts it as high as it may lie.
+    /// Puts it into `room`.
     pub(super) fn load(
         &mut self,
         memory: &GuestMemoryMmap,
@@ -103,8 +106,14 @@ impl Initrd {
     }
 }
 
-/// The highest page in `room` at which `size` bytes fit.
+/// Where in `room` an initrd goes: within reach of every kernel if there is place for it, or else as high as may be.
 fn place(size: u64, room: &Range<u64>) -> Option<u64> {
+    let near = room.start..room.end.min(REACH);
+    highest(size, &near).or_else(|| highest(size, room))
+}
+
+/// The highest page in `room` at which `size` bytes fit.
+fn highest(size: u64, room: &Range<u64>) -> Option<u64> {
     let start = room.end.checked_sub(size)? & !(PAGE - 1);
     (start >= room.start).then_some(start)
 }
@@ -119,6 +128,10 @@ mod tests {
         assert_eq!(place(0x1000, &(0xf000..0x1_0000)), Some(0xf000));
         assert_eq!(place(0x1001, &(0xf000..0x1_0000)), None);
         assert_eq!(place(u64::MAX, &(0..0x1_0000)), None);
+        // Below 896 MiB if that is possible.
+        let room = 16 << 20..3 << 30;
+        assert_eq!(place(4096, &room), Some(REACH - PAGE));
+        assert_eq!(place(1 << 30, &room), Some(2 << 30));
         let (start, end) = (0x2000, 0x1000);
         assert_eq!(place(1, &(start..end)), None);
     }

@@ -52,14 +52,14 @@ impl Rulesets {
         let restricted = restricted
             .and_then(|ruleset| ruleset.restrict_self().map_err(|error| error.to_string()));
         match restricted {
-            Ok(status) if kind == Kind::Main => say(status.ruleset),
+            Ok(status) if kind == Kind::Main => say(&status.ruleset),
             Ok(_) => {}
             Err(error) => tracing::info!("Landlock does not restrict a thread: {error}"),
         }
     }
 }
 
-fn say(status: RulesetStatus) {
+fn say(status: &RulesetStatus) {
     match status {
         RulesetStatus::FullyEnforced => tracing::debug!("Landlock restricts every thread"),
         RulesetStatus::PartiallyEnforced => {

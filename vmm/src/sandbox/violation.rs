@@ -68,22 +68,15 @@ extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         )
     };
     let registers = &mut context.uc_mcontext.gregs;
-    let is_filter = refusal.code == FROM_FILTER;
-    if is_filter && i64::from(refusal.call) == libc::SYS_openat {
-        let path =
-            std::ptr::with_exposed_provenance(registers[REGISTERS[1]].cast_unsigned() as usize);
-        // SAFETY: it is what the thread was about to hand to the kernel as a path; if it is none, the thread would have
-        // been ended for it, and is.
-        let path = unsafe { CStr::from_ptr(path) };
-        if DISPENSABLE.contains(&path) {
-            registers[RESULT] = -i64::from(libc::EACCES);
-            return;
-        }
+    let call = (refusal.code == FROM_FILTER).then_some(refusal.call);
+    if call.is_some_and(|call| i64::from(call) == libc::SYS_openat) && is_dispensable(registers) {
+        registers[RESULT] = -i64::from(libc::EACCES);
+        return;
     }
     terminal::restore();
     let mut line = Line::default();
     // A line that is too long ends early.
-    let _ = describe(&mut line, is_filter.then_some(refusal.call), registers);
+    let _ = describe(&mut line, call, registers);
     line.end();
     // SAFETY: the bytes are initialised and belong to `line`; both calls are async-signal-safe, and the second does not
     // return.
@@ -91,6 +84,18 @@ extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, context: *mut c_v
         libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.length);
         libc::_exit(STATUS);
     }
+}
+
+/// Whether an openat(2) with these registers is of a file that the C library does without.
+fn is_dispensable(registers: &[i64; 23]) -> bool {
+    let Ok(address) = usize::try_from(registers[REGISTERS[1]].cast_unsigned()) else {
+        return false;
+    };
+    let path = std::ptr::with_exposed_provenance(address);
+    // SAFETY: it is what the thread was about to hand to the kernel as a path. Where it is none, the worst that can
+    // happen is the end by another signal, of a program that is to end.
+    let path = unsafe { CStr::from_ptr(path) };
+    DISPENSABLE.contains(&path)
 }
 
 /// Where a call's arguments are.
