@@ -1,6 +1,7 @@
 //! Putting the machine together, from a configuration to a guest before its first instruction.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -218,7 +219,7 @@ impl Machine {
             generation: Generation::default(),
             state: RunState::Prelaunch,
             run: Run::default(),
-            stops: Vec::new(),
+            waiting: VecDeque::new(),
             undrained: 0,
             resetting: None,
             cutting: None,

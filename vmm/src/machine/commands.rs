@@ -117,18 +117,9 @@ impl MachineCommands for Machine {
         answered_later()
     }
 
+    /// Through [`Machine::cont_command`], which waits for the disks; as with `stop`.
     fn cont(&mut self) -> Result<(), CommandError> {
-        match self.state {
-            RunState::Running => Ok(()),
-            // What QEMU calls a state that needs a reset. A guest that has panicked may have more to say.
-            RunState::InternalError | RunState::Shutdown => Err(CommandError::generic(
-                "Resetting the Virtual Machine is required",
-            )),
-            _ => {
-                self.start();
-                Ok(())
-            }
-        }
+        self.go_on()
     }
 
     fn quit(&mut self) -> Result<(), CommandError> {

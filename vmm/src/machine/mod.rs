@@ -14,10 +14,12 @@ mod panic;
 mod power_cut;
 mod reset;
 mod resize;
+mod running;
 mod statistics;
 mod view;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -29,8 +31,7 @@ use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::legacy::Serial;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    Empty, Event, MachineCommand, MachineReturn, PanicAction, RunState, Shutdown, ShutdownAction,
-    ShutdownCause, Signals,
+    Event, MachineCommand, PanicAction, RunState, Shutdown, ShutdownAction, ShutdownCause, Signals,
 };
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
@@ -45,6 +46,7 @@ use disks::MachineDisk;
 use faults::Rules;
 use power_cut::Cutting;
 use reset::Resetting;
+use running::Waiting;
 pub use view::View;
 
 /// How long the end of the program waits for requests in flight. They were not answered yet: the
@@ -85,8 +87,8 @@ pub struct Machine {
     generation: Generation,
     state: RunState,
     run: Run,
-    /// `stop` commands that are answered when no disk has anything in flight.
-    stops: Vec<Reply>,
+    /// Commands that wait for the disks to come to rest.
+    waiting: VecDeque<Waiting>,
     /// Disks that have not said yet that nothing is in flight.
     undrained: usize,
     resetting: Option<Resetting>,
@@ -110,106 +112,6 @@ impl Machine {
     /// How the program is to end, once it is.
     pub fn ending(&self) -> Rc<Cell<Option<Ending>>> {
         self.ending.clone()
-    }
-
-    fn is_running(&self) -> bool {
-        self.state == RunState::Running
-    }
-
-    /// Starts the guest, or leaves it before its first instruction (`-S`). A client may have started it already.
-    fn power_on(&mut self) {
-        if !self.life_cycle.start_stopped && self.state == RunState::Prelaunch {
-            self.start();
-        }
-    }
-
-    /// Begins a run.
-    fn start(&mut self) {
-        self.state = RunState::Running;
-        // Before anything can fail again: the client sees the error of the new run after it.
-        self.signals.raise(Event::Resume);
-        if self.resetting.is_none() {
-            self.begin_run();
-        }
-    }
-
-    /// Lets disks and vCPUs go.
-    fn begin_run(&mut self) {
-        self.run = Run(self.run.0 + 1);
-        for disk in &self.disks {
-            disk.resume(self.run);
-        }
-        // Their pause is over, whether or not it was complete.
-        self.undrained = 0;
-        self.answer_stops();
-        if let Some(vm) = &mut self.vm {
-            vm.resume();
-        }
-    }
-
-    /// Stops the guest for a reason, if it runs.
-    fn stop(&mut self, reason: RunState) {
-        if !self.is_running() {
-            return;
-        }
-        if let Some(vm) = &mut self.vm {
-            vm.pause();
-        }
-        self.state = reason;
-        self.signals.raise(Event::Stop);
-        self.pause_disks();
-    }
-
-    /// Brings the machine into a state that only a reset leads out of, whether or not it runs now.
-    fn halt(&mut self, state: RunState) {
-        self.stop(state);
-        self.state = state;
-    }
-
-    fn pause_disks(&mut self) {
-        self.undrained = self.disks.len();
-        for disk in &self.disks {
-            disk.pause(self.run, &self.sender);
-        }
-    }
-
-    /// A client's `stop`: answered when the images are at rest.
-    fn stop_command(&mut self, reply: Reply) {
-        self.stop(RunState::Paused);
-        self.stops.push(reply);
-        if self.undrained == 0 {
-            self.answer_stops();
-        }
-    }
-
-    fn answer_stops(&mut self) {
-        for reply in self.stops.drain(..) {
-            reply.send(Ok(MachineReturn::Empty(Empty {})));
-        }
-    }
-
-    fn disk_drained(&mut self, run: Run) {
-        if run == self.run && self.undrained > 0 {
-            self.undrained -= 1;
-            if self.undrained == 0 {
-                self.answer_stops();
-            }
-        }
-    }
-
-    /// A disk holds a request back. If the machine has been continued since, or reset, the request
-    /// has been submitted again, or dropped, and the error is none any more.
-    fn disk_error(&mut self, run: Run) {
-        if run == self.run && self.resetting.is_none() {
-            self.stop(RunState::IoError);
-        }
-    }
-
-    /// As [`Self::disk_error`], for a request that a rule holds back.
-    fn disk_stop(&mut self, run: Run) {
-        if run == self.run && self.resetting.is_none() {
-            self.stop(RunState::Paused);
-        }
     }
 
     fn vcpu_exit(&mut self, generation: Generation, exit: VcpuExit) {
@@ -276,6 +178,7 @@ impl Machine {
         // These take time; everything else is done when it is answered.
         match command {
             MachineCommand::Stop => return self.stop_command(reply),
+            MachineCommand::Cont => return self.cont_command(reply),
             MachineCommand::BlockResize(arguments) => {
                 return self.resize_command(&arguments, reply);
             }

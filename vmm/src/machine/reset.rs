@@ -98,6 +98,8 @@ impl Machine {
         let _ = self.reset_line.read();
         let _ = self.power_off.read();
         memory::clear(&self.board.memory, &self.board.backing);
+        // The disks are at rest: they have been reset.
+        self.undrained = 0;
         let built = self.build();
         self.signals.raise(Event::Reset(Reset { guest, reason }));
         match built {
@@ -108,6 +110,7 @@ impl Machine {
                 self.fail();
             }
         }
+        self.go_on_waiting();
     }
 
     /// Fills memory, which must be all zeros, and makes a virtual machine.
