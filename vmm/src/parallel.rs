@@ -1,8 +1,8 @@
 //! Work on memory that is done by several threads, because one CPU alone does not fill it fast enough.
 
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use faultvisor_devices::sync::lock;
@@ -18,8 +18,11 @@ pub struct Threads(NonZero<usize>);
 impl Threads {
     /// As many as this process may use CPUs, up to `most`.
     pub fn up_to(most: usize) -> Self {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let count = processors.min(MOST_THREADS).min(most);
+        // Asked once: the answer takes reading a dozen files of the host's.
+        static PROCESSORS: OnceLock<usize> = OnceLock::new();
+        let processors =
+            PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
+        let count = (*processors).min(MOST_THREADS).min(most);
         Self(NonZero::new(count).unwrap_or(NonZero::<usize>::MIN))
     }
 }

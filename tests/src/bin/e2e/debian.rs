@@ -32,7 +32,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// A distribution's user space takes a minute or two to start where a CPU is emulated, and longer on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// All that the kernel is told. Where its disk is, it finds in the firmware's tables.
 const APPEND: &str = "root=/dev/vda ro console=ttyS0 quiet";
@@ -42,7 +42,7 @@ const APPEND: &str = "root=/dev/vda ro console=ttyS0 quiet";
 const WITHOUT_CMPXCHG16B: &str = " clearcpuid=cx16";
 
 const fn test(name: &'static str, run: fn(&Context) -> Result<(), Failure>) -> Test {
-    Test::new(name, Needs::Debian, run).limit(Duration::from_secs(600))
+    Test::new(name, Needs::Debian, run).limit(Duration::from_secs(800))
 }
 
 /// A machine with a disk of its own.
