@@ -130,13 +130,13 @@ fn outcome(thread: Pid) -> Result<Outcome, Failure> {
     ptrace::syscall(thread, None)?;
     match stopped(thread)? {
         WaitStatus::PtraceSyscall(_) => {
-            let mut result = ptrace::getregs(thread)?.rax;
+            let result = ptrace::getregs(thread)?.rax;
             // A filter that refuses a call leaves the thread with the signal that tells of it, at the call's end.
             ptrace::step(thread, None)?;
             if let WaitStatus::Stopped(_, Signal::SIGSYS) = stopped(thread)? {
                 return Ok(Outcome::Refused);
             }
-            Ok(Outcome::Returned(std::mem::take(&mut result).cast_signed()))
+            Ok(Outcome::Returned(result.cast_signed()))
         }
         WaitStatus::Stopped(_, Signal::SIGSYS) => Ok(Outcome::Refused),
         other => Err(Failure::new(format!("the call ended with {other:?}"))),

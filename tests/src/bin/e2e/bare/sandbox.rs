@@ -234,22 +234,21 @@ fn other_threads_open_no_file_either(context: &Context) -> Result<(), Failure> {
 fn what_the_c_library_does_without_is_refused_without_a_word(
     context: &Context,
 ) -> Result<(), Failure> {
-    let mut machine = waiting(context, "disk", "on", "")?;
-    let process = machine.machine.id();
-    // It waits on a lock, and looks again whatever the kernel's answer was.
-    let tid = injection::thread(process, "vcpu0")?;
     for path in [
         "/proc/sys/vm/overcommit_memory",
         "/sys/devices/system/cpu/online",
     ] {
-        let outcome = injection::perform(process, tid, &open(Path::new(path)))?;
+        let mut machine = waiting(context, "disk", "on", "")?;
+        // It waits on a lock, and looks again whatever the kernel's answer was.
+        let tid = injection::thread(machine.machine.id(), "vcpu0")?;
+        let outcome = injection::perform(machine.machine.id(), tid, &open(Path::new(path)))?;
         check_eq!(outcome, Outcome::Refused);
+        machine.client()?.cont()?;
+        machine.report("choose")?;
+        machine.machine.console().type_text("o")?;
+        machine.ends_well()?;
+        check_eq!(machine.machine.messages().text(), "");
     }
-    machine.client()?.cont()?;
-    machine.report("choose")?;
-    machine.machine.console().type_text("o")?;
-    machine.ends_well()?;
-    check_eq!(machine.machine.messages().text(), "");
     Ok(())
 }
 
