@@ -29,7 +29,7 @@ const ROUNDS: u64 = 50;
 /// Pairs of stop and cont in a round, of each of the two clients: a thousand pairs in all.
 const PAIRS: u64 = 10;
 /// The guest comes up and works on its disk before one round of so many; the others strike wherever it is.
-const UNDER_LOAD: u64 = 3;
+const UNDER_LOAD: u64 = 5;
 /// The length of the files that are written.
 const DATA: usize = 256 << 10;
 /// The guest's memory, in KiB and as `-m` takes it.
@@ -37,6 +37,7 @@ const MEMORY_KIB: u64 = 192 << 10;
 
 /// Mounts the disk if there is a file system on it, and from then on writes one file after the other: each is whole
 /// and on the disk before it gets its name. Meanwhile another is written, and the disk is read, past the guest's cache.
+/// It says so when the first file is there.
 const LOAD: &str = r#"
 if mount -t ext4 /dev/vda /mnt 2> /dev/null; then
     mkdir -p /mnt/files
@@ -46,6 +47,7 @@ if mount -t ext4 /dev/vda /mnt 2> /dev/null; then
             n=$(((n + 1) % 50))
             dd if=/test/data of=/mnt/files/new bs=4k conv=fsync 2> /dev/null
             mv /mnt/files/new /mnt/files/$n
+            [ $n = 1 ] && echo FV-LOAD
         done
     ) &
     while [ ! -f /tmp/enough ]; do
@@ -54,7 +56,6 @@ if mount -t ext4 /dev/vda /mnt 2> /dev/null; then
     while [ ! -f /tmp/enough ]; do
         dd if=/dev/vda of=/dev/null bs=4k count=2000 iflag=direct 2> /dev/null
     done &
-    echo FV-LOAD
 fi
 "#;
 
@@ -173,8 +174,6 @@ fn strike(client: &Client, round: u64, number: u64) -> Result<(), Failure> {
     let mut next = |below: u64| chance.next().unwrap_or_default() % below;
     let resets = round & 1 == number;
     let moment = next(PAIRS);
-    // A guest that is up gets the time to work on its disk.
-    let longest = if is_under_load(round) { 200 } else { 40 };
     for pair in 0..PAIRS {
         client.stop()?;
         let_pass(client, next(3))?;
@@ -183,7 +182,7 @@ fn strike(client: &Client, round: u64, number: u64) -> Result<(), Failure> {
             let_pass(client, next(3))?;
         }
         client.cont()?;
-        let_pass(client, next(longest))?;
+        let_pass(client, next(20))?;
     }
     if resets {
         // Done before the next round begins, whose reset would be part of this one otherwise.
@@ -224,21 +223,19 @@ fn check_pairs(events: &[Event]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The disk had work to do in the storm.
+/// The disk had work to do, and has done it.
 fn check_work(client: &Client) -> Result<(), Failure> {
     let disks = client.query_blockstats(&QueryBlockstatsArguments::default())?;
     let [disk] = disks.as_slice() else {
         return Err(Failure::new(format!("{disks:?} is not one disk")));
     };
-    let (read, written) = (disk.stats.rd_operations, disk.stats.wr_operations);
+    let stats = &disk.stats;
+    let (read, written) = (stats.rd_operations, stats.wr_operations);
     check!(
-        read > 1000 && written > 1000,
+        read > 500 && written > 500,
         "{read} reads and {written} writes are no load"
     );
-    check_eq!(
-        disk.stats.failed_rd_operations + disk.stats.failed_wr_operations,
-        0
-    );
+    check_eq!(stats.failed_rd_operations + stats.failed_wr_operations, 0);
     Ok(())
 }
 
