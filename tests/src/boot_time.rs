@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cpu_time::Shares;
 use crate::guest::INIT_MARKER;
 use faultvisor_harness::{Error, Process};
 
@@ -58,14 +59,21 @@ pub struct Sample {
     pub seconds: f64,
     /// Resident memory beside the guest's, in KiB, at that moment.
     pub overhead_kib: u64,
+    /// CPU time until that moment.
+    pub cpu: Shares,
 }
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{PREFIX}{} {:.3} {}",
-            self.name, self.seconds, self.overhead_kib
+            "{PREFIX}{} {:.3} {} {} {} {}",
+            self.name,
+            self.seconds,
+            self.overhead_kib,
+            self.cpu.guest.as_millis(),
+            self.cpu.program.as_millis(),
+            self.cpu.kernel.as_millis()
         )
     }
 }
@@ -82,6 +90,11 @@ impl FromStr for Sample {
             name: word()?.to_owned(),
             seconds: word()?.parse().map_err(drop)?,
             overhead_kib: word()?.parse().map_err(drop)?,
+            cpu: Shares {
+                guest: Duration::from_millis(word()?.parse().map_err(drop)?),
+                program: Duration::from_millis(word()?.parse().map_err(drop)?),
+                kernel: Duration::from_millis(word()?.parse().map_err(drop)?),
+            },
         })
     }
 }
@@ -147,11 +160,13 @@ fn boot(contender: &Contender, guest_memory_mib: u64) -> Result<Sample, BootTime
     let mut machine = Process::spawn(&mut command).map_err(failed)?;
     let line = machine.console().wait_for_line(INIT_MARKER, LIMIT);
     let line = line.map_err(failed)?;
+    let cpu = Shares::of(machine.id())?;
     let mappings = fs::read_to_string(format!("/proc/{}/smaps", machine.id()))?;
     Ok(Sample {
         name: contender.name.clone(),
         seconds: (line.at - machine.started()).as_secs_f64(),
         overhead_kib: resident_beside(&mappings, guest_memory_mib * 1024),
+        cpu,
     })
 }
 
@@ -188,18 +203,27 @@ pub fn summary(samples: &[Sample]) -> String {
         let of_name = || samples.iter().filter(|sample| sample.name == name);
         let mut seconds: Vec<f64> = of_name().map(|sample| sample.seconds).collect();
         seconds.sort_by(f64::total_cmp);
+        let middle_of = |part: fn(&Shares) -> Duration| {
+            let mut times: Vec<Duration> = of_name().map(|sample| part(&sample.cpu)).collect();
+            times.sort();
+            times[(times.len() - 1) / 2].as_secs_f64()
+        };
         let mut overhead: Vec<u64> = of_name().map(|sample| sample.overhead_kib).collect();
         overhead.sort_unstable();
         let middle = (seconds.len() - 1) / 2;
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{name}: exec to guest init {:.2} s (median of {}, {:.2} to {:.2}), {} KiB resident beside the guest's memory",
+            "{name}: exec to guest init {:.2} s (median of {}, {:.2} to {:.2}), {} KiB resident beside the guest's memory; CPU time of the \
+             guest {:.2} s, of the program {:.2} s, of the host's kernel {:.2} s",
             seconds[middle],
             seconds.len(),
             seconds[0],
             seconds[seconds.len() - 1],
             overhead[middle],
+            middle_of(|shares| shares.guest),
+            middle_of(|shares| shares.program),
+            middle_of(|shares| shares.kernel),
         );
     }
     text
@@ -236,6 +260,7 @@ mod tests {
             name: "a".to_owned(),
             seconds,
             overhead_kib: 8,
+            cpu: Shares::default(),
         };
         let text = summary(&[sample(3.0), sample(1.0), sample(2.0)]);
         assert!(

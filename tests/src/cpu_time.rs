@@ -139,6 +139,39 @@ fn busy(stat: &str) -> Option<Duration> {
     Some(duration(ticks))
 }
 
+/// What a process has spent since its start, by who spent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shares {
+    /// Its guest.
+    pub guest: Duration,
+    /// The program itself.
+    pub program: Duration,
+    /// The host's kernel for it, KVM included.
+    pub kernel: Duration,
+}
+
+impl Shares {
+    /// Of a process now.
+    pub fn of(process: u32) -> io::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+        shares(&stat).ok_or_else(|| io::Error::other("no times in the process's stat"))
+    }
+}
+
+/// From `/proc/…/stat`, whose time in user mode includes the guest's.
+fn shares(stat: &str) -> Option<Shares> {
+    // The name in parentheses may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let time = |index: usize| Some(duration(fields.get(index)?.parse().ok()?));
+    let (user, kernel, guest) = (time(11)?, time(12)?, time(40)?);
+    Some(Shares {
+        guest,
+        program: user.saturating_sub(guest),
+        kernel,
+    })
+}
+
 fn duration(ticks: u64) -> Duration {
     Duration::from_millis(ticks * TICK)
 }
@@ -186,6 +219,20 @@ mod tests {
         assert_eq!(of_children(stat), Some(MILLISECOND * 420));
         let stat = "cpu  100 10 1 5000 600 2 3 4 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
         assert_eq!(busy(stat), Some(MILLISECOND * 1200));
+    }
+
+    #[test]
+    fn a_guests_time_is_told_from_its_programs() {
+        let zeros = ["0"; 25].join(" ");
+        let stat = format!("7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 20 5 6 {zeros} 70 0");
+        let expected = Shares {
+            guest: MILLISECOND * 700,
+            program: MILLISECOND * 300,
+            kernel: MILLISECOND * 200,
+        };
+        assert_eq!(shares(&stat), Some(expected));
+        assert!(Shares::of(std::process::id()).is_ok());
+        assert_eq!(shares("7 (a) S 1"), None);
     }
 
     #[test]
