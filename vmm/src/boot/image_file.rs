@@ -1,5 +1,7 @@
 //! An image on the host that is read into guest memory, by several threads where it is large.
 //!
+//! It is read into memory that is all zeros: what is zero in the file is left as it is.
+//!
 //! Most of the time that a kernel takes to load goes into making memory resident and copying into it, which
 //! every CPU of the host can do a part of.
 #![expect(
@@ -20,6 +22,10 @@ use crate::parallel::{self, Threads};
 
 /// What a thread reads at a time: a huge page of the host's, so that no two threads touch the same.
 const PIECE: usize = 2 << 20;
+
+/// What is looked at at a time for being zeros: no more than stays in a CPU's cache.
+const LOOK: usize = 64 << 10;
+static ZEROS: [u8; LOOK] = [0; LOOK];
 
 /// A regular file that is open for as long as the machine may start again from it.
 #[derive(Debug)]
@@ -80,12 +86,30 @@ impl ImageFile {
         Ok(bytes)
     }
 
+    /// Whether there are only zeros in a part of the file. Memory has them already, and that which is not touched need
+    /// not be made resident: a quarter of a kernel's is such.
+    fn is_zero(&self, piece: &Piece) -> io::Result<bool> {
+        let mut bytes = vec![0; LOOK.min(piece.length)];
+        for done in (0..piece.length).step_by(LOOK) {
+            let part = &mut bytes[..LOOK.min(piece.length - done)];
+            let offset = piece.offset.saturating_add(done as u64);
+            self.file.read_exact_at(part, offset)?;
+            if *part != ZEROS[..part.len()] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads to an address of this process until the piece is full.
     ///
     /// # Safety
     ///
     /// `piece.length` bytes at `piece.address` must be guest memory, which stays mapped during the call.
     unsafe fn fill(&self, piece: &Piece) -> io::Result<()> {
+        if self.is_zero(piece)? {
+            return Ok(());
+        }
         let mut done = 0;
         while done < piece.length {
             let offset = piece.offset.checked_add(done as u64);
@@ -208,7 +232,7 @@ mod tests {
     use std::io::Write;
 
     use proptest::prelude::*;
-    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
     use super::*;
 
@@ -256,6 +280,29 @@ mod tests {
         memory.read_slice(&mut found, to).unwrap();
         assert!(found == bytes[77..]);
         assert_eq!(image.stream_position().unwrap(), bytes.len() as u64);
+    }
+
+    #[test]
+    fn zeros_are_taken_to_be_in_memory_already() {
+        let (file, mut bytes) = image(3 * PIECE);
+        bytes[PIECE..2 * PIECE].fill(0);
+        file.as_file().write_all_at(&bytes, 0).unwrap();
+        let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap();
+        let start = memory.get_host_address(GuestAddress(0)).unwrap().addr();
+        // So that pieces of the file are pages of the host.
+        let lead = start.next_multiple_of(PIECE) - start;
+        let to = GuestAddress(lead as u64);
+        let inside = GuestAddress(lead as u64 + PIECE as u64 + 4096);
+        memory.write_obj(0x5au8, inside).unwrap();
+        let mut image = ImageFile::open(file.path()).unwrap();
+        memory
+            .read_exact_volatile_from(to, &mut image, bytes.len())
+            .unwrap();
+        assert_eq!(memory.read_obj::<u8>(inside).unwrap(), 0x5a);
+        memory.write_obj(0u8, inside).unwrap();
+        let mut found = vec![0xffu8; bytes.len()];
+        memory.read_slice(&mut found, to).unwrap();
+        assert!(found == bytes);
     }
 
     #[test]
