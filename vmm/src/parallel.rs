@@ -1,11 +1,12 @@
 //! Work on memory that is done by several threads, because one CPU alone does not fill it fast enough.
 
 use std::num::NonZero;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use faultvisor_devices::sync::lock;
+use rustix::thread::sched_getaffinity;
 
 /// More threads than this only wait for memory.
 const MOST_THREADS: usize = 16;
@@ -18,11 +19,11 @@ pub struct Threads(NonZero<usize>);
 impl Threads {
     /// As many as this process may use CPUs, up to `most`.
     pub fn up_to(most: usize) -> Self {
-        // Asked once: the answer takes reading a dozen files of the host's.
-        static PROCESSORS: OnceLock<usize> = OnceLock::new();
-        let processors =
-            PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
-        let count = (*processors).min(MOST_THREADS).min(most);
+        // Not the standard library's count: that reads a dozen files for control groups, to say how much of these CPUs
+        // the process may use over a time much longer than this work takes.
+        let processors = sched_getaffinity(None).map_or(1, |set| set.count());
+        let processors = usize::try_from(processors).unwrap_or(1);
+        let count = processors.min(MOST_THREADS).min(most);
         Self(NonZero::new(count).unwrap_or(NonZero::<usize>::MIN))
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::{Configuration, UsageError};
 use crate::console::{Console, ConsoleError};
 use crate::host_signals;
 use crate::inbox::{Inbox, Notice, Sender};
-use crate::machine::{AssemblyError, Ending, Machine, Plan, View};
+use crate::machine::{AssemblyError, Ending, Machine, Plan, StartError, View};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::sandbox::{self, Kind, Sandbox, SandboxError};
 
@@ -39,6 +39,9 @@ pub enum ProgramError {
     /// The machine.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
+    /// Its guest.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The file for the process ID.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -120,6 +123,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         host_signal,
         sandbox: sandbox.clone(),
     };
+    // Until it is finished, its guest is being loaded, and all that has no need of the guest is done beside that.
     let (machine, connections) = Machine::assemble(plan)?;
     let _pid_file = configuration
         .pidfile
@@ -138,6 +142,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         tracing::warn!(%error, "descriptors would be inherited by a program that is executed");
     }
     sandbox.confine(Kind::Main)?;
+    let machine = machine.finish()?;
 
     let ending = machine.ending();
     let mut main_loop: EventManager<Box<dyn MutEventSubscriber>> =

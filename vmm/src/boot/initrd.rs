@@ -8,6 +8,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::image_file::ImageFile;
 use super::kernel;
+use super::transfers::Transfers;
 
 /// x86 page size.
 const PAGE: u64 = 4096;
@@ -51,7 +52,7 @@ pub(super) struct Initrd {
     path: PathBuf,
 }
 
-/// An initrd in guest memory.
+/// An initrd's place in guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placed {
     /// Its first byte.
@@ -81,33 +82,37 @@ impl Initrd {
         })
     }
 
-    /// Puts it into `room`.
-    pub(super) fn load(
-        &mut self,
-        memory: &GuestMemoryMmap,
+    /// Finds its place in `room`, and what has to be copied there.
+    pub(super) fn place<'a>(
+        &'a self,
+        memory: &'a GuestMemoryMmap,
         room: Range<u64>,
-    ) -> Result<Placed, InitrdError> {
-        let read_error = |source| InitrdError::Read {
-            path: self.path.clone(),
-            source,
-        };
-        let size = self.file.size().map_err(read_error)?;
-        let start = place(size, &room).ok_or_else(|| InitrdError::TooLarge {
+    ) -> Result<(Placed, Transfers<'a>), InitrdError> {
+        let size = self.file.size().map_err(|error| self.unreadable(error))?;
+        let start = highest_within_reach(size, &room).ok_or_else(|| InitrdError::TooLarge {
             path: self.path.clone(),
             size,
             memory: room.end >> 20,
         })?;
-        io::Seek::rewind(&mut self.file).map_err(read_error)?;
+        let mut transfers = Transfers::from(&self.file, memory);
         let length = usize::try_from(size).unwrap_or(usize::MAX);
         memory
-            .read_exact_volatile_from(GuestAddress(start), &mut self.file, length)
-            .map_err(|error| read_error(io::Error::other(error)))?;
-        Ok(Placed { start, size })
+            .read_exact_volatile_from(GuestAddress(start), &mut transfers, length)
+            .map_err(|error| self.unreadable(io::Error::other(error)))?;
+        Ok((Placed { start, size }, transfers))
+    }
+
+    /// What became of a read of its file.
+    pub(super) fn unreadable(&self, source: io::Error) -> InitrdError {
+        InitrdError::Read {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
 /// Where in `room` an initrd goes: within reach of every kernel if there is place for it, or else as high as may be.
-fn place(size: u64, room: &Range<u64>) -> Option<u64> {
+fn highest_within_reach(size: u64, room: &Range<u64>) -> Option<u64> {
     let near = room.start..room.end.min(REACH);
     highest(size, &near).or_else(|| highest(size, room))
 }
@@ -124,16 +129,19 @@ mod tests {
 
     #[test]
     fn an_initrd_lies_as_high_as_it_may_on_a_page_of_its_own() {
-        assert_eq!(place(4097, &(0..0x1_0000)), Some(0xe000));
-        assert_eq!(place(0x1000, &(0xf000..0x1_0000)), Some(0xf000));
-        assert_eq!(place(0x1001, &(0xf000..0x1_0000)), None);
-        assert_eq!(place(u64::MAX, &(0..0x1_0000)), None);
+        assert_eq!(highest_within_reach(4097, &(0..0x1_0000)), Some(0xe000));
+        assert_eq!(
+            highest_within_reach(0x1000, &(0xf000..0x1_0000)),
+            Some(0xf000)
+        );
+        assert_eq!(highest_within_reach(0x1001, &(0xf000..0x1_0000)), None);
+        assert_eq!(highest_within_reach(u64::MAX, &(0..0x1_0000)), None);
         // Below 896 MiB if that is possible.
         let room = 16 << 20..3 << 30;
-        assert_eq!(place(4096, &room), Some(REACH - PAGE));
-        assert_eq!(place(1 << 30, &room), Some(2 << 30));
+        assert_eq!(highest_within_reach(4096, &room), Some(REACH - PAGE));
+        assert_eq!(highest_within_reach(1 << 30, &room), Some(2 << 30));
         let (start, end) = (0x2000, 0x1000);
-        assert_eq!(place(1, &(start..end)), None);
+        assert_eq!(highest_within_reach(1, &(start..end)), None);
     }
 
     #[test]
@@ -151,14 +159,15 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "first").unwrap();
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        let mut initrd = Initrd::open(file.path()).unwrap();
+        let initrd = Initrd::open(file.path()).unwrap();
         let room = 0..1 << 20;
-        assert_eq!(initrd.load(&memory, room.clone()).unwrap().size, 5);
+        let (placed, _) = initrd.place(&memory, room.clone()).unwrap();
+        assert_eq!(placed.size, 5);
         std::fs::write(file.path(), vec![7; 5000]).unwrap();
-        let placed = initrd.load(&memory, room.clone()).unwrap();
+        let (placed, _) = initrd.place(&memory, room.clone()).unwrap();
         assert_eq!((placed.start, placed.size), (0xf_e000, 5000));
         file.as_file().set_len(2 << 20).unwrap();
-        let error = initrd.load(&memory, room).unwrap_err();
+        let error = initrd.place(&memory, room).unwrap_err();
         assert!(matches!(error, InitrdError::TooLarge { .. }));
     }
 }

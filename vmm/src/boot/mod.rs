@@ -3,10 +3,12 @@
 
 mod acpi;
 mod image_file;
+mod images;
 mod initrd;
 mod kernel;
 pub mod layout;
 mod pvh;
+mod transfers;
 
 use std::io;
 
@@ -16,10 +18,10 @@ use vm_memory::{
 };
 
 use crate::cli::Configuration;
-use crate::memory;
 pub use acpi::POWER_BUTTON_INTERRUPT;
-use initrd::{Initrd, InitrdError, Placed};
-pub use kernel::{Entry, Kernel, KernelError};
+pub use images::{Images, Loading, Placed};
+use initrd::InitrdError;
+pub use kernel::{Entry, KernelError};
 
 /// Why a guest cannot be put into memory.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +47,17 @@ pub enum BootError {
     /// Too little memory for anything.
     #[error("{0} MiB of memory are too small for any kernel")]
     MemoryTooSmall(u64),
+    /// The host refused what loads the images while the machine is made.
+    #[error("cannot start a thread to load the kernel: {0}")]
+    Thread(#[source] io::Error),
     /// Guest memory refused a write that had been checked to fit.
     #[error("cannot write to guest memory: {0}")]
     Memory(#[from] vm_memory::GuestMemoryError),
 }
 
-/// The images of a guest, open, so that every start of the machine finds the same.
+/// What a guest is told of its machine, the same at every start.
 #[derive(Debug)]
 pub struct Guest {
-    kernel: Kernel,
-    initrd: Option<Initrd>,
     command_line: String,
     devices: Vec<DeviceWindow>,
     cpus: u8,
@@ -79,7 +82,7 @@ const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 
 impl Guest {
-    /// Opens the images.
+    /// A guest of a machine with some devices.
     ///
     /// The guest learns of its `devices` from the ACPI tables. One that has none (`--no-acpi`), or is told not to look
     /// at them (`acpi=off`), is told on its command line, in the words of Linux's `virtio_mmio.device` parameter; both
@@ -87,8 +90,8 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// [`BootError`] names the image that cannot be used.
-    pub fn open(
+    /// [`BootError`] when it cannot be told of so many, or its command line is of no use.
+    pub fn new(
         configuration: &Configuration,
         devices: Vec<DeviceWindow>,
     ) -> Result<Self, BootError> {
@@ -116,15 +119,7 @@ impl Guest {
         if command_line.contains('\0') {
             return Err(BootError::CommandLineZero);
         }
-        let kernel = Kernel::open(&configuration.kernel)?;
-        let initrd = configuration
-            .initrd
-            .as_deref()
-            .map(Initrd::open)
-            .transpose()?;
         Ok(Self {
-            kernel,
-            initrd,
             command_line,
             devices,
             cpus: configuration.cpus,
@@ -132,22 +127,14 @@ impl Guest {
         })
     }
 
-    /// Fills memory, which must be all zeros, and returns the first instruction.
+    /// Writes what the guest is told into memory, beside its images, which have been loaded, and returns the first
+    /// instruction.
     ///
     /// # Errors
     ///
-    /// [`BootError`] when something does not fit.
-    pub fn load(&mut self, memory: &GuestMemoryMmap) -> Result<Entry, BootError> {
-        let low_end = low_memory_end(memory);
-        if low_end <= layout::HIGH_MEMORY {
-            return Err(BootError::MemoryTooSmall(low_end >> 20));
-        }
-        let kernel = self.kernel.load(memory, low_end)?;
-        let room = kernel.end..kernel.initrd_limit;
-        let initrd = match &mut self.initrd {
-            Some(initrd) => Some(initrd.load(memory, room)?),
-            None => None,
-        };
+    /// [`BootError::Memory`].
+    pub fn describe(&self, memory: &GuestMemoryMmap, placed: Placed) -> Result<Entry, BootError> {
+        let Placed { kernel, initrd } = placed;
         memory.write_slice(
             self.command_line.as_bytes(),
             GuestAddress(layout::COMMAND_LINE),
@@ -176,7 +163,7 @@ impl Guest {
         &self,
         memory: &GuestMemoryMmap,
         header: Option<setup_header>,
-        initrd: Option<Placed>,
+        initrd: Option<initrd::Placed>,
     ) -> Result<(), BootError> {
         let mut parameters = boot_params {
             hdr: header.unwrap_or_default(),
@@ -189,7 +176,7 @@ impl Guest {
         header.header = u32::from_le_bytes(*b"HdrS");
         header.cmd_line_ptr = low_address(layout::COMMAND_LINE);
         header.cmdline_size = low_address(self.command_line.len() as u64);
-        if let Some(Placed { start, size }) = initrd {
+        if let Some(initrd::Placed { start, size }) = initrd {
             header.ramdisk_image = low_address(start);
             header.ramdisk_size = low_address(size);
         }
@@ -213,14 +200,6 @@ fn reason(error: &io::Error) -> String {
         Some(_) => faultvisor_devices::block::Errno::of(error).to_string(),
         None => error.to_string(),
     }
-}
-
-/// The end of the memory that begins at address 0.
-fn low_memory_end(memory: &GuestMemoryMmap) -> u64 {
-    memory
-        .find_region(GuestAddress(0))
-        .map_or(0, GuestMemoryRegion::len)
-        .min(memory::LOW_MEMORY_END)
 }
 
 /// An address below 4 GiB, as every one is that is given to the kernel in 32 bits.

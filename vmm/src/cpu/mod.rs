@@ -69,12 +69,18 @@ pub fn supported_features(kvm: &Kvm) -> Result<CpuId, CpuError> {
 ///
 /// # Errors
 ///
-/// [`CpuError::OutOfReach`].
-pub fn check_memory(features: &CpuId, bytes: u64) -> Result<(), CpuError> {
-    let end = match bytes.checked_sub(memory::LOW_MEMORY_END) {
-        None | Some(0) => return Ok(()),
-        Some(high) => memory::HIGH_MEMORY_START.saturating_add(high),
-    };
+/// [`CpuError::OutOfReach`], or what KVM said.
+pub fn check_memory(kvm: &Kvm, bytes: u64) -> Result<(), CpuError> {
+    match bytes.checked_sub(memory::LOW_MEMORY_END) {
+        // Every vCPU does. KVM takes its time for the answer.
+        None | Some(0) => Ok(()),
+        Some(high) => check_high_memory(&supported_features(kvm)?, high),
+    }
+}
+
+/// The same for so many bytes from [`memory::HIGH_MEMORY_START`] on.
+fn check_high_memory(features: &CpuId, bytes: u64) -> Result<(), CpuError> {
+    let end = memory::HIGH_MEMORY_START.saturating_add(bytes);
     let bits = cpuid::physical_address_bits(features);
     match end.checked_shr(bits) {
         None | Some(0) => Ok(()),
@@ -92,26 +98,25 @@ pub fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
     registers::write_tables(memory)
 }
 
-/// Sets a vCPU up. The first starts at `entry`; the others wait to be started by it.
+/// Sets a vCPU up. All but the first wait to be started by it.
 ///
 /// # Errors
 ///
 /// [`CpuError`] when KVM refuses what a guest cannot do without.
-pub fn configure(
-    vcpu: &VcpuFd,
-    cpu: u8,
-    cpus: u8,
-    features: &CpuId,
-    entry: Entry,
-) -> Result<(), CpuError> {
+pub fn configure(vcpu: &VcpuFd, cpu: u8, cpus: u8, features: &CpuId) -> Result<(), CpuError> {
     let tsc_khz = vcpu.get_tsc_khz().ok();
     let cpuid = cpuid::for_cpu(features, cpu, cpus, tsc_khz);
     vcpu.set_cpuid2(&cpuid)
         .map_err(CpuError::kvm(cpu, "CPU features"))?;
     msr::configure(vcpu, cpu)?;
-    registers::configure_local_apic(vcpu, cpu)?;
-    if cpu == 0 {
-        registers::configure(vcpu, cpu, entry)?;
-    }
-    Ok(())
+    registers::configure_local_apic(vcpu, cpu)
+}
+
+/// Sets the registers of the first vCPU, so that it starts at `entry`.
+///
+/// # Errors
+///
+/// [`CpuError::Kvm`].
+pub fn set_entry(vcpu: &VcpuFd, entry: Entry) -> Result<(), CpuError> {
+    registers::configure(vcpu, 0, entry)
 }

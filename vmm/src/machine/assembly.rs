@@ -25,7 +25,7 @@ use super::limits;
 use super::reset::StartError;
 use super::view::View;
 use super::{LifeCycle, Machine};
-use crate::boot::{BootError, Guest, POWER_BUTTON_INTERRUPT};
+use crate::boot::{BootError, Guest, Images, Loading, POWER_BUTTON_INTERRUPT};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
 use crate::faults::{self, FaultLog, FaultsError, LogError};
@@ -33,7 +33,7 @@ use crate::inbox::{Inbox, Notice, Sender};
 use crate::memory::{self, MemoryError};
 use crate::sandbox::Sandbox;
 use crate::vcpu::{self, Buses, Generation};
-use crate::vm::{self, Board, Line, VmError};
+use crate::vm::{self, BareVm, Board, Line, VmError};
 
 /// Why there is no machine.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +56,6 @@ pub enum AssemblyError {
     /// Kernel, initrd or command line.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// The first start.
-    #[error(transparent)]
-    Start(#[from] StartError),
     /// Two devices in one place.
     #[error(transparent)]
     Range(#[from] RangeError),
@@ -88,6 +85,13 @@ pub struct Plan<'a> {
     pub sandbox: Sandbox,
 }
 
+/// A machine that is complete but for its guest, which is still being loaded.
+pub struct Assembled {
+    machine: Machine,
+    bare: BareVm,
+    loading: Loading,
+}
+
 /// The parts of a machine that its surroundings need.
 pub struct Connections {
     /// The serial port, for its input.
@@ -99,12 +103,12 @@ pub struct Connections {
 }
 
 impl Machine {
-    /// Puts a machine together. Its guest is in memory and its vCPUs are paused.
+    /// Puts a machine together. Its images are being loaded yet.
     ///
     /// # Errors
     ///
     /// [`AssemblyError`] names what is missing or wrong.
-    pub fn assemble(plan: Plan<'_>) -> Result<(Self, Connections), AssemblyError> {
+    pub fn assemble(plan: Plan<'_>) -> Result<(Assembled, Connections), AssemblyError> {
         let Plan {
             configuration,
             output,
@@ -116,10 +120,12 @@ impl Machine {
         } = plan;
         let kvm = vm::open_kvm()?;
         vcpu::prepare_signals()?;
-        let features = cpu::supported_features(&kvm)?;
-        cpu::check_memory(&features, configuration.memory)?;
+        cpu::check_memory(&kvm, configuration.memory)?;
         let backing = configuration.backing();
+        let images = Arc::new(Images::open(configuration)?);
         let memory = memory::allocate(configuration.memory, &backing)?;
+        let loading = Loading::begin(&images, &memory)?;
+        let features = cpu::supported_features(&kvm)?;
         let event = || EventFd::new(EFD_NONBLOCK);
         let (reset_line, power_off, room, serial_line) = (event()?, event()?, event()?, event()?);
         let serial = Arc::new(Serial::new(
@@ -189,7 +195,7 @@ impl Machine {
         let disk = |id: &str| disks.iter().find(|disk| disk.id() == id);
         let given = faults::resolve(&configuration.faults, |id| Some(disk(id)?.sectors()))?;
         let windows = disks.iter().map(MachineDisk::device_window).collect();
-        let guest = Guest::open(configuration, windows)?;
+        let guest = Guest::new(configuration, windows)?;
         let by_name = disks.iter().map(MachineDisk::shared).collect();
         let view = View::new(configuration.name.clone(), by_name);
         let board = Board {
@@ -211,6 +217,7 @@ impl Machine {
             },
             kvm,
             board,
+            images,
             guest,
             disks,
             rules: Rules::default(),
@@ -234,9 +241,27 @@ impl Machine {
             ending: Rc::new(Cell::new(None)),
         };
         machine.give_faults(given, configuration.fault_replay.as_deref())?;
-        machine.build()?;
+        let bare = BareVm::new(&machine.kvm, &machine.board)?;
         let connections = Connections { serial, room, view };
-        Ok((machine, connections))
+        let assembled = Assembled {
+            machine,
+            bare,
+            loading,
+        };
+        Ok((assembled, connections))
+    }
+}
+
+impl Assembled {
+    /// Waits until the images are in memory. The vCPUs are paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when an image does not fit, or cannot be read.
+    pub fn finish(self) -> Result<Machine, StartError> {
+        let mut machine = self.machine;
+        machine.complete(Ok(self.bare), self.loading)?;
+        Ok(machine)
     }
 }
 

@@ -36,7 +36,7 @@ use faultvisor_schema::{
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::boot::Guest;
+use crate::boot::{Guest, Images};
 use crate::cli::Actions;
 use crate::inbox::{Inbox, Notice, Sender};
 use crate::vcpu::{Generation, VcpuExit};
@@ -46,6 +46,7 @@ use disks::MachineDisk;
 use faults::Rules;
 use power_cut::Cutting;
 use reset::Resetting;
+pub use reset::StartError;
 use running::Waiting;
 pub use view::View;
 
@@ -79,6 +80,7 @@ pub struct Machine {
     life_cycle: LifeCycle,
     kvm: Kvm,
     board: Board,
+    images: Arc<Images>,
     guest: Guest,
     disks: Vec<MachineDisk>,
     rules: Rules,

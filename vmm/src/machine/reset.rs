@@ -4,10 +4,10 @@
 use faultvisor_schema::{Event, RebootAction, Reset, RunState, ShutdownCause};
 
 use super::Machine;
-use crate::boot::BootError;
+use crate::boot::{BootError, Loading};
 use crate::memory;
 use crate::vcpu::Generation;
-use crate::vm::{Vm, VmError};
+use crate::vm::{BareVm, VmError};
 
 /// A reset that waits for vCPUs and disks.
 pub(super) struct Resetting {
@@ -113,12 +113,24 @@ impl Machine {
         self.go_on_waiting();
     }
 
-    /// Fills memory, which must be all zeros, and makes a virtual machine.
-    pub(super) fn build(&mut self) -> Result<(), StartError> {
-        let entry = self.guest.load(&self.board.memory)?;
+    /// Loads the images into memory, which must be all zeros, and makes a virtual machine meanwhile.
+    fn build(&mut self) -> Result<(), StartError> {
+        let loading = Loading::begin(&self.images, &self.board.memory)?;
+        let bare = BareVm::new(&self.kvm, &self.board);
+        self.complete(bare, loading)
+    }
+
+    /// Starts a virtual machine when its images have been loaded.
+    pub(super) fn complete(
+        &mut self,
+        bare: Result<BareVm, VmError>,
+        loading: Loading,
+    ) -> Result<(), StartError> {
+        // Whatever became of the rest: nothing must write to memory any more when this ends.
+        let placed = loading.finish()?;
+        let entry = self.guest.describe(&self.board.memory, placed)?;
         self.generation = Generation(self.generation.0 + 1);
-        let vm = Vm::new(&self.kvm, &self.board, entry, self.generation, &self.sender)?;
-        self.vm = Some(vm);
+        self.vm = Some(bare?.start(entry, &self.board, self.generation, &self.sender)?);
         Ok(())
     }
 }

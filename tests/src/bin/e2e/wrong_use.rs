@@ -34,6 +34,7 @@ pub const WITH_KVM: &[Test] = tests![
     a_kernel_that_is_cut_short_is_refused,
     a_kernel_that_does_not_fit_into_memory_is_refused,
     an_initrd_that_does_not_fit_beside_the_kernel_is_refused,
+    a_guest_that_does_not_fit_leaves_no_sockets_and_no_pid_file,
     a_drive_that_is_not_there_is_refused,
     a_drive_that_is_a_directory_is_refused,
     a_drive_that_is_no_whole_number_of_sectors_is_refused,
@@ -264,6 +265,29 @@ fn an_initrd_that_does_not_fit_beside_the_kernel_is_refused(
             path.display()
         ),
     )
+}
+
+/// The monitor serves clients by the time that it is found out.
+fn a_guest_that_does_not_fit_leaves_no_sockets_and_no_pid_file(
+    context: &Context,
+) -> Result<(), Failure> {
+    let [monitor, serial, pid_file] = ["monitor", "serial", "pid"].map(|name| context.path(name));
+    let mut command = context.command();
+    command
+        .arg("--kernel")
+        .arg(context.guest().vmlinux())
+        .args(["-m", "16M", "--qmp"])
+        .arg(format!("unix:{}", monitor.display()))
+        .arg("--serial")
+        .arg(format!("unix:{}", serial.display()))
+        .arg("--pidfile")
+        .arg(&pid_file);
+    let text = refused(&mut command)?;
+    check!(text.contains("are too small for kernel"), "{text}");
+    for path in [monitor, serial, pid_file] {
+        check!(!path.exists(), "{} is still there", path.display());
+    }
+    Ok(())
 }
 
 fn check_drive_refused(context: &Context, name: &str, why: &str) -> Result<(), Failure> {

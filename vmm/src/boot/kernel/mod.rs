@@ -16,6 +16,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 use super::image_file::ImageFile;
 use super::layout;
+use super::transfers::Transfers;
 use bzimage::BzImage;
 use elf::Elf;
 pub use error::{KernelError, Refusal};
@@ -54,15 +55,15 @@ impl Format {
 
     fn load(
         &self,
-        file: &mut ImageFile,
+        transfers: &mut Transfers<'_>,
         memory: &GuestMemoryMmap,
     ) -> Result<KernelLoaderResult, loader::Error> {
         match self {
             Self::BzImage(_) => {
                 let start = Some(GuestAddress(layout::HIGH_MEMORY));
-                loader::bzimage::BzImage::load(memory, start, file, None)
+                loader::bzimage::BzImage::load(memory, start, transfers, None)
             }
-            Self::Elf(_) => loader::elf::Elf::load(memory, None, file, None),
+            Self::Elf(_) => loader::elf::Elf::load(memory, None, transfers, None),
         }
     }
 
@@ -131,9 +132,9 @@ pub struct Kernel {
     path: PathBuf,
 }
 
-/// A kernel in guest memory.
+/// A kernel's place in guest memory.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct Placed {
     /// Where and how the vCPU starts.
     pub entry: Entry,
     /// The end of the memory that the kernel takes.
@@ -151,10 +152,7 @@ impl Kernel {
     ///
     /// [`KernelError`] when it cannot be read or is no kernel.
     pub fn open(path: &Path) -> Result<Self, KernelError> {
-        let file = ImageFile::open(path).map_err(|source| KernelError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = ImageFile::open(path).map_err(|error| Examined::Unreadable(error).of(path))?;
         Format::examine(&file).map_err(|examined| examined.of(path))?;
         Ok(Self {
             file,
@@ -162,16 +160,16 @@ impl Kernel {
         })
     }
 
-    /// Puts the kernel into guest memory.
+    /// Finds the kernel's place in guest memory, and what has to be copied there.
     ///
     /// # Errors
     ///
     /// [`KernelError::MemoryTooSmall`], or what is wrong with the image by now.
-    pub fn load(
-        &mut self,
-        memory: &GuestMemoryMmap,
+    pub(super) fn place<'a>(
+        &'a self,
+        memory: &'a GuestMemoryMmap,
         low_memory_end: u64,
-    ) -> Result<Loaded, KernelError> {
+    ) -> Result<(Placed, Transfers<'a>), KernelError> {
         let format = Format::examine(&self.file).map_err(|examined| examined.of(&self.path))?;
         let end = format.end();
         if end > low_memory_end {
@@ -181,8 +179,9 @@ impl Kernel {
                 memory: low_memory_end >> 20,
             });
         }
+        let mut transfers = Transfers::from(&self.file, memory);
         let loaded = format
-            .load(&mut self.file, memory)
+            .load(&mut transfers, memory)
             .map_err(|source| KernelError::Load {
                 path: self.path.clone(),
                 source,
@@ -190,7 +189,7 @@ impl Kernel {
         let entry = format
             .entry(&loaded)
             .map_err(|refusal| Examined::Refused(refusal).of(&self.path))?;
-        Ok(Loaded {
+        let placed = Placed {
             entry,
             end,
             initrd_limit: match &format {
@@ -198,7 +197,13 @@ impl Kernel {
                 Format::Elf(_) => low_memory_end,
             },
             header: loaded.setup_header,
-        })
+        };
+        Ok((placed, transfers))
+    }
+
+    /// What became of a read of its file.
+    pub(super) fn unreadable(&self, error: std::io::Error) -> KernelError {
+        Examined::Unreadable(error).of(&self.path)
     }
 }
 

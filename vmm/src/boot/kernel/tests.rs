@@ -7,6 +7,7 @@ use tempfile::NamedTempFile;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::*;
+use crate::parallel::Threads;
 
 const MIB: u64 = 1 << 20;
 
@@ -71,8 +72,15 @@ fn memory() -> GuestMemoryMmap {
     GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap()
 }
 
-fn load(file: &NamedTempFile, memory: &GuestMemoryMmap) -> Result<Loaded, KernelError> {
-    Kernel::open(file.path())?.load(memory, 32 * MIB)
+fn load(file: &NamedTempFile, memory: &GuestMemoryMmap) -> Result<Placed, KernelError> {
+    load_again(&Kernel::open(file.path())?, memory)
+}
+
+fn load_again(kernel: &Kernel, memory: &GuestMemoryMmap) -> Result<Placed, KernelError> {
+    let (placed, transfers) = kernel.place(memory, 32 * MIB)?;
+    let made = Transfers::make(&[transfers], Threads::up_to(1));
+    made.map_err(|failed| kernel.unreadable(failed.source))?;
+    Ok(placed)
 }
 
 fn refusal(bytes: &[u8]) -> String {
@@ -327,14 +335,14 @@ fn what_cannot_be_read_says_why() {
 #[test]
 fn a_file_that_changes_between_two_starts_is_looked_at_again() {
     let file = file(&elf_image(4096));
-    let mut kernel = Kernel::open(file.path()).unwrap();
-    kernel.load(&memory(), 32 * MIB).unwrap();
+    let kernel = Kernel::open(file.path()).unwrap();
+    load_again(&kernel, &memory()).unwrap();
     // Written in place, as a build does that does not care.
     fs::write(file.path(), pvh_image()).unwrap();
-    let loaded = kernel.load(&memory(), 32 * MIB).unwrap();
+    let loaded = load_again(&kernel, &memory()).unwrap();
     assert_eq!(loaded.entry, Entry::Pvh(16 * MIB + 4));
     fs::write(file.path(), "nothing").unwrap();
-    let error = kernel.load(&memory(), 32 * MIB).unwrap_err().to_string();
+    let error = load_again(&kernel, &memory()).unwrap_err().to_string();
     assert!(error.ends_with("is a text file"), "{error}");
 }
 

@@ -1,0 +1,113 @@
+//! The images of a guest: they are loaded while the rest of the machine is made.
+
+use std::panic;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use super::initrd::{self, Initrd};
+use super::kernel::{self, Kernel};
+use super::transfers::{Failed, Transfers};
+use super::{BootError, layout};
+use crate::cli::Configuration;
+use crate::memory;
+use crate::parallel::Threads;
+
+/// Kernel and initrd, open, so that every start of the machine finds the same.
+#[derive(Debug)]
+pub struct Images {
+    kernel: Kernel,
+    initrd: Option<Initrd>,
+}
+
+/// Where they are in guest memory.
+#[derive(Debug)]
+pub struct Placed {
+    /// The kernel.
+    pub(super) kernel: kernel::Placed,
+    /// The initrd, if there is one.
+    pub(super) initrd: Option<initrd::Placed>,
+}
+
+impl Images {
+    /// Opens the images.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`] names the image that cannot be used.
+    pub fn open(configuration: &Configuration) -> Result<Self, BootError> {
+        let kernel = Kernel::open(&configuration.kernel)?;
+        let initrd = configuration.initrd.as_deref().map(Initrd::open);
+        let initrd = initrd.transpose()?;
+        Ok(Self { kernel, initrd })
+    }
+
+    fn load(&self, memory: &GuestMemoryMmap) -> Result<Placed, BootError> {
+        let low_end = low_memory_end(memory);
+        if low_end <= layout::HIGH_MEMORY {
+            return Err(BootError::MemoryTooSmall(low_end >> 20));
+        }
+        let (kernel, transfers) = self.kernel.place(memory, low_end)?;
+        let mut transfers = vec![transfers];
+        let room = kernel.end..kernel.initrd_limit;
+        let initrd = match &self.initrd {
+            Some(initrd) => {
+                let (placed, transfer) = initrd.place(memory, room)?;
+                transfers.push(transfer);
+                Some(placed)
+            }
+            None => None,
+        };
+        Transfers::make(&transfers, Threads::up_to(usize::MAX))
+            .map_err(|failed| self.unreadable(failed))?;
+        Ok(Placed { kernel, initrd })
+    }
+
+    /// In the order of [`Images::load`].
+    fn unreadable(&self, Failed { image, source }: Failed) -> BootError {
+        match &self.initrd {
+            Some(initrd) if image > 0 => initrd.unreadable(source).into(),
+            _ => self.kernel.unreadable(source).into(),
+        }
+    }
+}
+
+/// Images that are being loaded, by threads of their own.
+#[derive(Debug)]
+pub struct Loading {
+    thread: JoinHandle<Result<Placed, BootError>>,
+}
+
+impl Loading {
+    /// Begins to load images into memory, which must be all zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError::Thread`].
+    pub fn begin(images: &Arc<Images>, memory: &Arc<GuestMemoryMmap>) -> Result<Self, BootError> {
+        let (images, memory) = (images.clone(), memory.clone());
+        let builder = thread::Builder::new().name("loader".to_owned());
+        let thread = builder.spawn(move || images.load(&memory));
+        let thread = thread.map_err(BootError::Thread)?;
+        Ok(Self { thread })
+    }
+
+    /// Waits until they are in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`] when something does not fit, or an image cannot be read.
+    pub fn finish(self) -> Result<Placed, BootError> {
+        let joined = self.thread.join();
+        joined.unwrap_or_else(|panic| panic::resume_unwind(panic))
+    }
+}
+
+/// The end of the memory that begins at address 0.
+fn low_memory_end(memory: &GuestMemoryMmap) -> u64 {
+    memory
+        .find_region(GuestAddress(0))
+        .map_or(0, GuestMemoryRegion::len)
+        .min(memory::LOW_MEMORY_END)
+}

@@ -1,0 +1,377 @@
+//! Images on their way into guest memory: first it is noted what goes where, then all of it is copied at once, by
+//! several threads.
+//!
+//! Most of the time that a machine takes to start goes into making memory resident and copying into it, which every CPU
+//! of the host can do a part of. The transfers go into memory that is all zeros: what is zero in a file is left as it is.
+#![expect(
+    unsafe_code,
+    reason = "the host writes into guest memory, which is known by its address"
+)]
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use vm_memory::bitmap::BitmapSlice;
+use vm_memory::{
+    GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress, ReadVolatile,
+    VolatileMemoryError, VolatileSlice,
+};
+
+use super::image_file::ImageFile;
+use crate::memory::HUGE_PAGE;
+use crate::parallel::{self, Threads};
+
+/// What a thread transfers at a time: a huge page of the host's, so that no two threads touch the same.
+const PIECE: usize = HUGE_PAGE;
+
+/// What is copied, or left out for being zeros, as a whole: no more than stays in a CPU's cache.
+const BLOCK: usize = 64 << 10;
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
+
+/// Most blocks that are not zeros show it in their first bytes.
+const PROBE: usize = 512;
+
+/// Reads an image for the loader of its format. What that reads into guest memory is noted, to be copied later; what it
+/// reads elsewhere, headers for one, it gets at once.
+#[derive(Debug)]
+pub(super) struct Transfers<'a> {
+    image: &'a ImageFile,
+    position: u64,
+    /// Borrowed, so that every noted transfer goes to memory that is there.
+    memory: &'a GuestMemoryMmap,
+    noted: Vec<Transfer>,
+}
+
+/// A transfer that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Which of the images could not be read.
+    pub image: usize,
+    /// What the host said.
+    pub source: io::Error,
+}
+
+impl<'a> Transfers<'a> {
+    /// Begins to read an image at its start.
+    pub(super) fn from(image: &'a ImageFile, memory: &'a GuestMemoryMmap) -> Self {
+        Self {
+            image,
+            position: 0,
+            memory,
+            noted: Vec::new(),
+        }
+    }
+
+    /// Makes all transfers of some images. No two of them may go to the same place.
+    pub(super) fn make(images: &[Self], threads: Threads) -> Result<(), Failed> {
+        let pieces: Vec<_> = (0..)
+            .zip(images)
+            .flat_map(|(image, transfers)| {
+                let pieces = transfers.noted.iter().flat_map(Transfer::pieces);
+                pieces.map(move |piece| (image, transfers.image.file(), piece))
+            })
+            .collect();
+        parallel::for_each(threads, pieces.len(), |index| {
+            let Some((image, file, piece)) = pieces.get(index) else {
+                return Ok(());
+            };
+            // SAFETY: what is noted is guest memory, which `images` borrow.
+            unsafe { piece.fill(file) }.map_err(|source| Failed {
+                image: *image,
+                source,
+            })
+        })
+    }
+
+    /// Whether a part of this process's memory is guest memory.
+    fn is_guest_memory(&self, part: &Range<usize>) -> bool {
+        self.memory.iter().any(|region| {
+            let start = region.get_host_address(MemoryRegionAddress(0));
+            let start = start.map_or(0, <*mut u8>::addr);
+            let length = usize::try_from(region.len()).unwrap_or(0);
+            start <= part.start && part.end <= start.saturating_add(length)
+        })
+    }
+}
+
+impl Read for Transfers<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.image.file().read_at(bytes, self.position)?;
+        self.position = self.position.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+impl Seek for Transfers<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.image.size()?.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+impl ReadVolatile for Transfers<'_> {
+    fn read_volatile<B: BitmapSlice>(
+        &mut self,
+        buffer: &mut VolatileSlice<'_, B>,
+    ) -> Result<usize, VolatileMemoryError> {
+        let left = self.image.size().map_err(VolatileMemoryError::IOError)?;
+        let left = usize::try_from(left.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let count = left.min(buffer.len());
+        let mut part = buffer.subslice(0, count)?;
+        self.read_exact_volatile(&mut part)?;
+        Ok(count)
+    }
+
+    fn read_exact_volatile<B: BitmapSlice>(
+        &mut self,
+        buffer: &mut VolatileSlice<'_, B>,
+    ) -> Result<(), VolatileMemoryError> {
+        let length = buffer.len();
+        let address = buffer.ptr_guard_mut().as_ptr().addr();
+        if self.is_guest_memory(&(address..address.saturating_add(length))) {
+            buffer.bitmap().mark_dirty(0, length);
+            self.noted.push(Transfer {
+                address,
+                length,
+                offset: self.position,
+            });
+        } else {
+            let mut bytes = vec![0; length];
+            let read = self.image.file().read_exact_at(&mut bytes, self.position);
+            read.map_err(VolatileMemoryError::IOError)?;
+            buffer.copy_from(&bytes);
+        }
+        self.position = self.position.saturating_add(length as u64);
+        Ok(())
+    }
+}
+
+/// A transfer, or a part of one: where it goes in this process, and where it is in the file.
+#[derive(Debug, PartialEq, Eq)]
+struct Transfer {
+    address: usize,
+    length: usize,
+    offset: u64,
+}
+
+impl Transfer {
+    /// Its parts, cut where huge pages begin.
+    fn pieces(&self) -> impl Iterator<Item = Self> {
+        let lead = self.address % PIECE;
+        let count = match self.length {
+            0 => 0,
+            length => (lead + length).div_ceil(PIECE),
+        };
+        (0..count).map(move |index| {
+            let start = (index * PIECE).saturating_sub(lead);
+            self.part(start, ((index + 1) * PIECE - lead).min(self.length))
+        })
+    }
+
+    fn part(&self, start: usize, end: usize) -> Self {
+        Self {
+            address: self.address + start,
+            length: end - start,
+            offset: self.offset.saturating_add(start as u64),
+        }
+    }
+
+    /// Transfers what is not zero.
+    ///
+    /// # Safety
+    ///
+    /// `length` bytes at `address` must be guest memory, which stays mapped during the call.
+    unsafe fn fill(&self, file: &File) -> io::Result<()> {
+        let mut buffer = vec![0; BLOCK.min(self.length)];
+        for start in (0..self.length).step_by(BLOCK) {
+            let block = self.part(start, (start + BLOCK).min(self.length));
+            if !block.is_zero(file, &mut buffer)? {
+                // SAFETY: a part of what this function's contract is about.
+                unsafe { block.read(file) }?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there are only zeros in the file. Memory has them already; a third of a kernel is such.
+    fn is_zero(&self, file: &File, buffer: &mut [u8]) -> io::Result<bool> {
+        let bytes = &mut buffer[..self.length];
+        let (probe, rest) = bytes.split_at_mut(PROBE.min(self.length));
+        let mut offset = self.offset;
+        for part in [probe, rest] {
+            file.read_exact_at(part, offset)?;
+            if *part != ZEROS[..part.len()] {
+                return Ok(false);
+            }
+            offset = offset.saturating_add(part.len() as u64);
+        }
+        Ok(true)
+    }
+
+    /// Reads until it is full.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Transfer::fill`].
+    unsafe fn read(&self, file: &File) -> io::Result<()> {
+        let mut done = 0;
+        while done < self.length {
+            let rest = self.part(done, self.length);
+            let offset = libc::off_t::try_from(rest.offset);
+            let offset = offset.map_err(|_| io::ErrorKind::UnexpectedEof)?;
+            let to = rest.address as *mut libc::c_void;
+            // SAFETY: the rest is guest memory, by this function's contract.
+            let count = unsafe { libc::pread(file.as_raw_fd(), to, rest.length, offset) };
+            match usize::try_from(count) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => done += count,
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+    use tempfile::NamedTempFile;
+    use vm_memory::{Bytes, GuestAddress};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_pieces_of_a_copy_are_all_of_it_and_no_two_share_a_huge_page(
+            address in 0usize..8 * PIECE,
+            length in 0usize..5 * PIECE,
+            offset in 0u64..1 << 40,
+        ) {
+            let transfer = Transfer { address, length, offset };
+            let mut done = 0;
+            for piece in transfer.pieces() {
+                prop_assert_eq!(piece.address, address + done);
+                prop_assert_eq!(piece.offset, offset + done as u64);
+                prop_assert!(piece.length > 0);
+                prop_assert_eq!(piece.address / PIECE, (piece.address + piece.length - 1) / PIECE);
+                done += piece.length;
+            }
+            prop_assert_eq!(done, length);
+        }
+    }
+
+    const START: GuestAddress = GuestAddress(0x12_3000);
+
+    fn file(length: usize) -> (NamedTempFile, Vec<u8>) {
+        let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(&bytes).unwrap();
+        (file, bytes)
+    }
+
+    fn memory() -> GuestMemoryMmap {
+        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap()
+    }
+
+    fn make(transfers: Transfers<'_>) -> Result<(), Failed> {
+        Transfers::make(&[transfers], Threads::up_to(4))
+    }
+
+    #[test]
+    fn what_many_threads_copy_is_the_file() {
+        let (file, bytes) = file(7 * PIECE + 123);
+        let (memory, image) = (memory(), ImageFile::open(file.path()).unwrap());
+        let mut transfers = Transfers::from(&image, &memory);
+        transfers.seek(SeekFrom::Start(77)).unwrap();
+        let length = bytes.len() - 77;
+        memory
+            .read_exact_volatile_from(START, &mut transfers, length)
+            .unwrap();
+        assert_eq!(transfers.stream_position().unwrap(), bytes.len() as u64);
+        let mut found = vec![0xff; length];
+        memory.read_slice(&mut found, START).unwrap();
+        assert!(found.iter().all(|byte| *byte == 0), "it is only noted");
+        make(transfers).unwrap();
+        memory.read_slice(&mut found, START).unwrap();
+        assert!(found == bytes[77..]);
+    }
+
+    #[test]
+    fn what_is_not_for_the_guest_is_read_at_once() {
+        let (file, bytes) = file(5000);
+        let (memory, image) = (memory(), ImageFile::open(file.path()).unwrap());
+        let mut transfers = Transfers::from(&image, &memory);
+        transfers.seek(SeekFrom::End(-1000)).unwrap();
+        let mut header = [0; 2000];
+        let mut slice = VolatileSlice::from(&mut header[..]);
+        assert_eq!(transfers.read_volatile(&mut slice).unwrap(), 1000);
+        assert_eq!(header[..1000], bytes[4000..]);
+        let mut slice = VolatileSlice::from(&mut header[..]);
+        assert!(transfers.read_exact_volatile(&mut slice).is_err());
+        assert!(transfers.noted.is_empty());
+    }
+
+    #[test]
+    fn zeros_are_taken_to_be_in_memory_already() {
+        let (file, mut bytes) = file(PIECE);
+        // A block of zeros, and one that only begins with them.
+        bytes[BLOCK..2 * BLOCK].fill(0);
+        bytes[3 * BLOCK..4 * BLOCK - 1].fill(0);
+        file.as_file().write_all_at(&bytes, 0).unwrap();
+        let (memory, image) = (memory(), ImageFile::open(file.path()).unwrap());
+        // So that blocks of the file are blocks of a huge page.
+        let start = memory.get_host_address(GuestAddress(0)).unwrap().addr();
+        let to = GuestAddress((start.next_multiple_of(PIECE) - start) as u64);
+        let marks = [1, 3].map(|block: u64| GuestAddress(to.0 + block * BLOCK as u64));
+        for mark in marks {
+            memory.write_obj(0x5au8, mark).unwrap();
+        }
+        let mut transfers = Transfers::from(&image, &memory);
+        memory
+            .read_exact_volatile_from(to, &mut transfers, bytes.len())
+            .unwrap();
+        make(transfers).unwrap();
+        assert_eq!(
+            marks.map(|mark| memory.read_obj::<u8>(mark).unwrap()),
+            [0x5a, 0]
+        );
+        memory.write_obj(0u8, marks[0]).unwrap();
+        let mut found = vec![0xff; bytes.len()];
+        memory.read_slice(&mut found, to).unwrap();
+        assert!(found == bytes);
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_is_an_error_that_names_it() {
+        let (whole, _) = file(100);
+        let (short, bytes) = file(3 * PIECE);
+        let memory = memory();
+        let images = [&whole, &short].map(|file| ImageFile::open(file.path()).unwrap());
+        let places = [GuestAddress(0), START];
+        let mut transfers = [0, 1].map(|index: usize| Transfers::from(&images[index], &memory));
+        for ((transfers, to), length) in transfers.iter_mut().zip(places).zip([100, bytes.len()]) {
+            memory
+                .read_exact_volatile_from(to, transfers, length)
+                .unwrap();
+        }
+        short.as_file().set_len(PIECE as u64).unwrap();
+        let failed = Transfers::make(&transfers, Threads::up_to(4)).unwrap_err();
+        assert_eq!(failed.image, 1);
+        assert_eq!(failed.source.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
