@@ -121,7 +121,7 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<DebianImages,
         note("making a Debian 12, which takes some minutes");
         fs::create_dir_all(to).map_err(|error| ArtifactError::new("create", to, error))?;
         let archive = to.join("root.tar");
-        tool::run(&mut mmdebstrap(&archive, &list, to)?)?;
+        tool::run(&mut mmdebstrap(&archive, list.as_deref(), &keyring)?)?;
         tool::run(&mut finish(&archive, to)?)?;
         Ok(())
     })?;
@@ -142,9 +142,7 @@ fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<PathBuf, Debian
 }
 
 /// Makes an archive of the root file system. As an ordinary user, it needs user namespaces.
-fn mmdebstrap(archive: &Path, list: &str, directory: &Path) -> Result<Command, DebianError> {
-    let sources = directory.join("sources.list");
-    fs::write(&sources, list).map_err(|error| ArtifactError::new("write", &sources, error))?;
+fn mmdebstrap(archive: &Path, list: Option<&str>, keyring: &Path) -> Result<Command, DebianError> {
     let mut command = tool::command(packages::MMDEBSTRAP.program)?;
     command.args(["--variant=minbase", "--architectures=amd64"]);
     command.arg(format!("--include={PACKAGES}"));
@@ -155,7 +153,20 @@ fn mmdebstrap(archive: &Path, list: &str, directory: &Path) -> Result<Command, D
         command.arg(format!("--aptopt={option}"));
     }
     command.arg(format!("--customize-hook={CUSTOMIZE}"));
-    command.arg(sources::SUITE).arg(archive).arg(sources);
+    match list {
+        Some(list) => {
+            let sources = archive.with_file_name("sources.list");
+            fs::write(&sources, list)
+                .map_err(|error| ArtifactError::new("write", &sources, error))?;
+            command.arg(sources::SUITE).arg(archive).arg(sources);
+        }
+        // It has sources of its own then.
+        None => {
+            command.arg(format!("--keyring={}", keyring.display()));
+            command.arg(format!("--setup-hook={}", sources::ADD_BACKPORTS));
+            command.arg(sources::SUITE).arg(archive);
+        }
+    }
     Ok(command)
 }
 

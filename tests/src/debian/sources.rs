@@ -6,8 +6,9 @@ use crate::tool::{self, ToolError};
 
 /// The release's code name.
 pub(super) const SUITE: &str = "bookworm";
-/// Where machines without Debian 12 fetch it.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
+/// What mmdebstrap runs before it fetches anything where it takes the sources that it knows itself: adds the backports
+/// beside them. Its argument is the directory that becomes the root file system.
+pub(super) const ADD_BACKPORTS: &str = r#"sed -n 's/ bookworm main/ bookworm-backports main/p' "$1/etc/apt/sources.list" > "$1/etc/apt/sources.list.d/backports.list""#;
 /// What apt on this machine was told about fetching, as far as it is a matter of the network or of the clock.
 const SETTINGS: [&str; 4] = [
     "Acquire::http",
@@ -16,8 +17,8 @@ const SETTINGS: [&str; 4] = [
     "Acquire::Check-",
 ];
 
-/// The sources, as lines of a sources.list.
-pub(super) fn list(keyring: &Path) -> Result<String, ToolError> {
+/// The sources, as lines of a sources.list; none where this machine knows no source of Debian.
+pub(super) fn list(keyring: &Path) -> Result<Option<String>, ToolError> {
     let mut indextargets = tool::command("apt-get")?;
     indextargets.args(["indextargets", "--format"]);
     indextargets.arg("$(ORIGIN) $(REPO_URI) $(CODENAME) $(COMPONENT)");
@@ -29,7 +30,7 @@ pub(super) fn list(keyring: &Path) -> Result<String, ToolError> {
             keyring.display()
         )
     };
-    Ok(sources.iter().map(line).collect())
+    Ok(sources.map(|sources| sources.iter().map(line).collect()))
 }
 
 /// What apt on this machine was told, as mmdebstrap takes it.
@@ -38,9 +39,11 @@ pub(super) fn apt_options() -> Result<Vec<String>, ToolError> {
     Ok(of_dump(&String::from_utf8_lossy(&dump)))
 }
 
-/// Mirrors and suites: those of Debian 12 among apt's index targets, or the default, then the backports.
-fn of_targets(targets: &str) -> Vec<(String, String)> {
+/// Mirrors and suites: those of Debian 12 among apt's index targets, or Debian 12 from a mirror of another release, then
+/// the backports.
+fn of_targets(targets: &str) -> Option<Vec<(String, String)>> {
     let mut sources = Vec::new();
+    let mut other = None;
     for target in targets.lines() {
         let ["Debian", mirror, suite, "main"] = target.split(' ').collect::<Vec<_>>()[..] else {
             continue;
@@ -48,18 +51,24 @@ fn of_targets(targets: &str) -> Vec<(String, String)> {
         let source = (mirror.to_owned(), suite.to_owned());
         if suite.starts_with(SUITE) && !sources.contains(&source) {
             sources.push(source);
+        } else if !suite.contains('-') {
+            // A release, not its updates: these may come from elsewhere.
+            other.get_or_insert(mirror);
         }
     }
-    if sources.iter().all(|(_, suite)| suite != SUITE) {
-        sources = vec![(DEFAULT_MIRROR.to_owned(), SUITE.to_owned())];
-    }
-    let mirror = sources.iter().find(|(_, suite)| suite == SUITE);
-    let mirror = mirror.map_or(DEFAULT_MIRROR, |(mirror, _)| mirror);
-    let backports = (mirror.to_owned(), format!("{SUITE}-backports"));
+    let own = sources.iter().find(|(_, suite)| suite == SUITE);
+    let mirror = match own {
+        Some((mirror, _)) => mirror.clone(),
+        None => {
+            sources = vec![(other?.to_owned(), SUITE.to_owned())];
+            other?.to_owned()
+        }
+    };
+    let backports = (mirror, format!("{SUITE}-backports"));
     if !sources.contains(&backports) {
         sources.push(backports);
     }
-    sources
+    Some(sources)
 }
 
 fn of_dump(dump: &str) -> Vec<String> {
@@ -94,7 +103,7 @@ mod tests {
             source("http://b.example/security/", "bookworm-security"),
             source("http://a.example/debian/", "bookworm-backports"),
         ];
-        assert_eq!(of_targets(targets), expected);
+        assert_eq!(of_targets(targets).unwrap(), expected);
     }
 
     #[test]
@@ -105,20 +114,24 @@ mod tests {
             source("http://b.example/", "bookworm-backports"),
             source("http://b.example/", "bookworm"),
         ];
-        assert_eq!(of_targets(targets), expected);
+        assert_eq!(of_targets(targets).unwrap(), expected);
     }
 
     #[test]
-    fn other_machines_take_the_default_mirror() {
+    fn another_debian_s_mirror_has_debian_12_too() {
+        let targets = "Debian http://b.example/security/ trixie-security main\n\
+                       Debian http://a.example/debian/ trixie main\n";
         let expected = [
-            source(DEFAULT_MIRROR, "bookworm"),
-            source(DEFAULT_MIRROR, "bookworm-backports"),
+            source("http://a.example/debian/", "bookworm"),
+            source("http://a.example/debian/", "bookworm-backports"),
         ];
-        assert_eq!(
-            of_targets("Ubuntu http://u.example/ noble main\n"),
-            expected
-        );
-        assert_eq!(of_targets(""), expected);
+        assert_eq!(of_targets(targets).unwrap(), expected);
+    }
+
+    #[test]
+    fn other_machines_know_no_mirror() {
+        assert_eq!(of_targets("Ubuntu http://u.example/ noble main\n"), None);
+        assert_eq!(of_targets(""), None);
     }
 
     #[test]

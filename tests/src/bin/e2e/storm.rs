@@ -85,9 +85,12 @@ impl Usage {
 fn threads(process: u32) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let name = fs::read_to_string(thread?.path().join("comm"))?;
+        // One that has ended since has no name any more.
+        let name = fs::read_to_string(thread?.path().join("comm")).unwrap_or_default();
         let name = name.trim_end();
-        eprintln!("THREAD {name}");
+        if name.is_empty() {
+            continue;
+        }
         if !name.starts_with("iou-wrk-") {
             names.push(name.to_string());
         }
