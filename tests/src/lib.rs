@@ -23,6 +23,7 @@ pub mod microvm;
 pub mod packages;
 pub mod stock_kernel;
 pub mod suite;
+pub mod threads;
 pub mod tool;
 mod userland;
 pub mod wire;

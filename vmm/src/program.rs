@@ -141,8 +141,9 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     if let Err(error) = sandbox::close_on_exec() {
         tracing::warn!(%error, "descriptors would be inherited by a program that is executed");
     }
-    sandbox.confine(Kind::Main)?;
+    // It starts the vCPUs' threads, which would have main's filter to pass at every exit beside their own.
     let machine = machine.finish()?;
+    sandbox.confine(Kind::Main)?;
 
     let ending = machine.ending();
     let mut main_loop: EventManager<Box<dyn MutEventSubscriber>> =

@@ -10,7 +10,7 @@ use faultvisor_tests::client::Event;
 use faultvisor_tests::guest::Tools;
 use faultvisor_tests::guest_shell::{self, GuestShell, PATIENCE};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
-use faultvisor_tests::{check, check_eq};
+use faultvisor_tests::{check, check_eq, threads};
 
 use libqmp::QueryBlockstatsArguments;
 
@@ -71,32 +71,16 @@ struct Usage {
 
 impl Usage {
     fn of(process: u32) -> Result<Self, Failure> {
+        let threads = threads::of(process)?;
+        let mut threads: Vec<_> = threads.into_iter().map(|thread| thread.name).collect();
+        threads.sort_unstable();
         let mappings = fs::read_to_string(format!("/proc/{process}/smaps"))?;
         Ok(Self {
             descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count(),
-            threads: threads(process)?,
+            threads,
             resident_kib: boot_time::resident_beside(&mappings, MEMORY_KIB),
         })
     }
-}
-
-/// The names of a process's threads, in order, but for those that the host's kernel adds and ends as it likes: a ring
-/// of io_uring has workers for what would block, and an idle one stays for seconds.
-fn threads(process: u32) -> Result<Vec<String>, Failure> {
-    let mut names = Vec::new();
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        // One that has ended since has no name any more.
-        let name = fs::read_to_string(thread?.path().join("comm")).unwrap_or_default();
-        let name = name.trim_end();
-        if name.is_empty() {
-            continue;
-        }
-        if !name.starts_with("iou-wrk-") {
-            names.push(name.to_string());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 fn stops_conts_and_resets_by_two_clients_under_load_lose_nothing(

@@ -9,6 +9,7 @@ use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use serde_json::json;
 
+use super::injection::{self, Held};
 use super::resize::{check_size, resize};
 use super::{check_event, check_state, image, limit_file_size};
 
@@ -23,6 +24,7 @@ pub const TESTS: &[Test] = tests![
     quit_while_four_queues_are_held_ends_the_program,
     a_disk_that_grows_while_requests_are_held_does_them_after_that,
     a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done,
+    cont_waits_for_what_is_on_its_way_to_another_disk,
 ];
 
 const COUNT: usize = 250;
@@ -377,4 +379,56 @@ fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
     expected[FIRST * 512..][..written.len()].copy_from_slice(&written);
     check!(fs::read(context.path("disk"))? == expected, "other bytes");
     Ok(())
+}
+
+/// The first disk fails and stops the machine while a write is on its way to the second, which fails late: its error is
+/// told before the machine goes on, not after.
+fn cont_waits_for_what_is_on_its_way_to_another_disk(context: &Context) -> Result<(), Failure> {
+    // The second disk's thread for I/O is started by the first write.
+    let script = "setup 0\nsetup 1\nwrite 1 0 8 3\nchoose\nstart 1 write 1 100 8 5\nwrite 0 100 8 5\nwait 1\nexit off";
+    let sectors = usize::try_from(SECTORS)?;
+    let first = image(context, "first", 1, sectors)?;
+    let second = image(context, "second", 2, sectors)?;
+    let plan = Plan::new(context, script)?.disk(&first, "id=d0,werror=stop");
+    let plan = plan.disk(&second, "id=d1,werror=stop,aio=threads");
+    let mut machine = plan.start()?;
+    let observer = machine.client()?;
+    let mut client = machine.wire_client()?;
+    client.negotiate(SOON)?;
+    machine.report("choose")?;
+    let process = machine.machine.id();
+    let held = Held::asleep(process, injection::thread(process, "io-d1")?)?;
+    limit_file_size(&machine.machine, Some(50 * 512))?;
+    machine.machine.console().type_text("c")?;
+
+    observer.wait_for_event("STOP")?;
+    client.send(&json!({ "execute": "cont", "id": "go on" }).to_string())?;
+    // By the time that these are answered, so would the one before be, if it could.
+    for _ in 0..100 {
+        check_state(&observer, "io-error", "failed")?;
+    }
+    drop(held);
+    let mut seen = Vec::new();
+    loop {
+        let message = client.next_message("the answer to cont", SOON)?;
+        if message["id"] == "go on" {
+            check_eq!(message["return"], json!({}));
+            break;
+        }
+        let device = message["data"]["device"].as_str().unwrap_or_default();
+        seen.push(format!(
+            "{} {device}",
+            message["event"].as_str().unwrap_or_default()
+        ));
+    }
+    let expected = ["BLOCK_IO_ERROR d0", "STOP ", "BLOCK_IO_ERROR d1", "RESUME "];
+    check_eq!(seen, expected);
+
+    observer.wait_for_event("STOP")?;
+    limit_file_size(&machine.machine, None)?;
+    observer.cont()?;
+    for _ in 0..2 {
+        machine.report("done")?.expect(1, 0, 0)?;
+    }
+    machine.ends_well()
 }

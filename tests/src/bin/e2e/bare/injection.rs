@@ -1,14 +1,15 @@
-//! System calls that a running program's threads are made to perform, as somebody would who has taken one over.
+//! A running program's threads, in the hands of somebody else: they are held, or made to perform system calls, as by one
+//! who has taken them over.
 //!
-//! The thread is stopped where it waits in the kernel. Its registers are set so that it goes back to the instruction that
-//! brought it there, with another call's number and arguments.
+//! To perform a call, a thread is stopped where it waits in the kernel. Its registers are set so that it goes back to the
+//! instruction that brought it there, with another call's number and arguments.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use faultvisor_tests::suite::Failure;
-use faultvisor_tests::{check, check_eq};
+use faultvisor_tests::{check, check_eq, threads};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -57,17 +58,41 @@ pub enum Outcome {
 pub fn thread(process: u32, name: &str) -> Result<Pid, Failure> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        for entry in fs::read_dir(format!("/proc/{process}/task"))? {
-            let entry = entry?;
-            let found = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            if found.trim_end() == name {
-                let number = entry.file_name().to_string_lossy().parse::<i32>()?;
-                return Ok(Pid::from_raw(number));
-            }
+        let mut threads = threads::of(process)?.into_iter();
+        if let Some(thread) = threads.find(|thread| thread.name == name) {
+            return Ok(Pid::from_raw(thread.id));
         }
         std::thread::yield_now();
     }
     Err(Failure::new(format!("there is no thread '{name}'")))
+}
+
+/// A thread that does nothing, as if its CPU were busy elsewhere, until this is dropped.
+#[derive(Debug)]
+pub struct Held(Pid);
+
+impl Held {
+    /// Stops a thread as soon as it sleeps.
+    pub fn asleep(process: u32, thread: Pid) -> Result<Self, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        let path = format!("/proc/{process}/task/{thread}/stat");
+        // The state follows the name, which is in brackets.
+        while !fs::read_to_string(&path)?.contains(") S ") {
+            check!(Instant::now() < deadline, "thread {thread} does not sleep");
+            std::thread::yield_now();
+        }
+        ptrace::seize(thread, Options::empty())?;
+        ptrace::interrupt(thread)?;
+        stopped(thread)?;
+        Ok(Self(thread))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // One that has ended need not be let go.
+        let _ = ptrace::detach(self.0, None);
+    }
 }
 
 /// Has a thread of a process perform a call. What it does after that is its own again.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
-use faultvisor_tests::{check, check_eq, tests};
+use faultvisor_tests::{check, check_eq, tests, threads};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::image;
@@ -278,20 +278,20 @@ fn without_the_sandbox_a_threads_calls_are_its_own(context: &Context) -> Result<
 }
 
 /// What /proc says of each thread of the program's own: its name, its number of filters, and whether it gains rights no
-/// more. Newer kernels have KVM's worker among them, which never leaves the kernel.
+/// more.
 fn confinement(process: u32) -> Result<Vec<(String, u32, String)>, Failure> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{process}/task"))? {
-        let status = fs::read_to_string(entry?.path().join("status"))?;
+    for thread in threads::of(process)? {
+        let status = fs::read_to_string(thread.directory.join("status"))?;
         let of = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key));
             line.unwrap_or_default().trim().to_owned()
         };
-        let name = of("Name:");
-        if name.starts_with("kvm-") {
-            continue;
-        }
-        found.push((name, of("Seccomp_filters:").parse()?, of("NoNewPrivs:")));
+        found.push((
+            thread.name,
+            of("Seccomp_filters:").parse()?,
+            of("NoNewPrivs:"),
+        ));
     }
     found.sort();
     Ok(found)
