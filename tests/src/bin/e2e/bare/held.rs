@@ -392,10 +392,10 @@ fn cont_waits_for_what_is_on_its_way_to_another_disk(context: &Context) -> Resul
     let plan = Plan::new(context, script)?.disk(&first, "id=d0,werror=stop");
     let plan = plan.disk(&second, "id=d1,werror=stop,aio=threads");
     let mut machine = plan.start()?;
+    machine.report("choose")?;
     let observer = machine.client()?;
     let mut client = machine.wire_client()?;
     client.negotiate(SOON)?;
-    machine.report("choose")?;
     let process = machine.machine.id();
     let held = Held::asleep(process, injection::thread(process, "io-d1")?)?;
     limit_file_size(&machine.machine, Some(50 * 512))?;
