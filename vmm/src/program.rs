@@ -10,11 +10,12 @@ use faultvisor_monitor::{Monitor, Reply};
 use faultvisor_schema::{Event, MachineCommand, MachineReturn, Signals};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::boot::BootError;
 use crate::cli::{Configuration, UsageError};
 use crate::console::{Console, ConsoleError};
 use crate::host_signals;
 use crate::inbox::{Inbox, Notice, Sender};
-use crate::machine::{AssemblyError, Ending, Machine, Plan, StartError, View};
+use crate::machine::{AssemblyError, Ending, Machine, Plan, View};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::sandbox::{self, Kind, Sandbox, SandboxError};
 
@@ -41,7 +42,7 @@ pub enum ProgramError {
     Assembly(#[from] AssemblyError),
     /// Its guest.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Boot(#[from] BootError),
     /// The file for the process ID.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -123,7 +124,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         host_signal,
         sandbox: sandbox.clone(),
     };
-    // Until it is finished, its guest is being loaded, and all that has no need of the guest is done beside that.
+    // Its guest is being loaded until it is finished, and the rest is done meanwhile.
     let (machine, connections) = Machine::assemble(plan)?;
     let _pid_file = configuration
         .pidfile
@@ -141,9 +142,8 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     if let Err(error) = sandbox::close_on_exec() {
         tracing::warn!(%error, "descriptors would be inherited by a program that is executed");
     }
-    // It starts the vCPUs' threads, which would have main's filter to pass at every exit beside their own.
-    let machine = machine.finish()?;
     sandbox.confine(Kind::Main)?;
+    let machine = machine.finish()?;
 
     let ending = machine.ending();
     let mut main_loop: EventManager<Box<dyn MutEventSubscriber>> =

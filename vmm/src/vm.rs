@@ -10,7 +10,7 @@ use faultvisor_devices::virtio::mmio;
 use kvm_bindings::{
     CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, IoEventAddress, Kvm, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use vm_memory::{
     Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress,
 };
@@ -143,20 +143,19 @@ pub struct Vm {
     clock: Option<kvm_clock_data>,
 }
 
-/// A virtual machine whose memory nobody needs to have filled yet.
-#[derive(Debug)]
-pub struct BareVm {
-    vcpus: Vec<VcpuFd>,
-    fd: VmFd,
-}
-
-impl BareVm {
-    /// Makes a virtual machine.
+impl Vm {
+    /// Makes a virtual machine that starts at `entry`.
     ///
     /// # Errors
     ///
     /// [`VmError`] with what KVM refused.
-    pub fn new(kvm: &Kvm, board: &Board) -> Result<Self, VmError> {
+    pub fn new(
+        kvm: &Kvm,
+        board: &Board,
+        entry: Entry,
+        generation: Generation,
+        inbox: &Sender,
+    ) -> Result<Self, VmError> {
         let refuses = |what| move |source| VmError::Kvm { what, source };
         let fd = kvm.create_vm().map_err(refuses("make a machine"))?;
         fd.set_identity_map_address(IDENTITY_MAP)
@@ -180,41 +179,20 @@ impl BareVm {
             fd.register_ioevent(&kick.event, &notify, kick.queue)
                 .map_err(refuses("connect a disk's kick"))?;
         }
+        cpu::write_tables(&board.memory)?;
         let mut vcpus = Vec::new();
         for cpu in 0..board.cpus {
             let vcpu = fd.create_vcpu(cpu.into()).map_err(refuses("make a vCPU"))?;
-            cpu::configure(&vcpu, cpu, board.cpus, &board.features)?;
+            cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
             vcpus.push(vcpu);
-        }
-        Ok(Self { vcpus, fd })
-    }
-
-    /// Lets its first vCPU start at `entry`, as soon as the vCPUs run.
-    ///
-    /// # Errors
-    ///
-    /// [`VmError`] with what KVM, or the host, refused.
-    pub fn start(
-        self,
-        entry: Entry,
-        board: &Board,
-        generation: Generation,
-        inbox: &Sender,
-    ) -> Result<Vm, VmError> {
-        let Self { vcpus, fd } = self;
-        cpu::write_tables(&board.memory)?;
-        if let Some(first) = vcpus.first() {
-            cpu::set_entry(first, entry)?;
         }
         let world = (&board.buses, &board.memory);
         let vcpus = Vcpus::start(vcpus, world, &board.sandbox, generation, inbox)
             .map_err(VmError::Start)?;
         let clock = None;
-        Ok(Vm { vcpus, fd, clock })
+        Ok(Self { vcpus, fd, clock })
     }
-}
 
-impl Vm {
     /// Stops the vCPUs, and the guest's clock with them.
     pub fn pause(&mut self) {
         self.vcpus.pause();

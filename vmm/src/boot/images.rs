@@ -43,7 +43,15 @@ impl Images {
         Ok(Self { kernel, initrd })
     }
 
-    fn load(&self, memory: &GuestMemoryMmap) -> Result<Placed, BootError> {
+    /// Finds their places in memory, which must be all zeros, and begins to copy them there, in threads of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`] when something does not fit, or a file is of no use any more.
+    pub fn load(
+        self: &Arc<Self>,
+        memory: &Arc<GuestMemoryMmap>,
+    ) -> Result<(Placed, Loading), BootError> {
         let low_end = low_memory_end(memory);
         if low_end <= layout::HIGH_MEMORY {
             return Err(BootError::MemoryTooSmall(low_end >> 20));
@@ -59,9 +67,14 @@ impl Images {
             }
             None => None,
         };
-        Transfers::make(&transfers, Threads::up_to(usize::MAX))
-            .map_err(|failed| self.unreadable(failed))?;
-        Ok(Placed { kernel, initrd })
+        let images = self.clone();
+        let copy = move || {
+            let made = Transfers::make(&transfers, Threads::up_to(usize::MAX));
+            made.map_err(|failed| images.unreadable(failed))
+        };
+        let builder = thread::Builder::new().name("loader".to_owned());
+        let thread = builder.spawn(copy).map_err(BootError::Thread)?;
+        Ok((Placed { kernel, initrd }, Loading { thread }))
     }
 
     /// In the order of [`Images::load`].
@@ -73,32 +86,19 @@ impl Images {
     }
 }
 
-/// Images that are being loaded, by threads of their own.
+/// Images that are on their way into memory.
 #[derive(Debug)]
 pub struct Loading {
-    thread: JoinHandle<Result<Placed, BootError>>,
+    thread: JoinHandle<Result<(), BootError>>,
 }
 
 impl Loading {
-    /// Begins to load images into memory, which must be all zeros.
+    /// Waits until they are there.
     ///
     /// # Errors
     ///
-    /// [`BootError::Thread`].
-    pub fn begin(images: &Arc<Images>, memory: &Arc<GuestMemoryMmap>) -> Result<Self, BootError> {
-        let (images, memory) = (images.clone(), memory.clone());
-        let builder = thread::Builder::new().name("loader".to_owned());
-        let thread = builder.spawn(move || images.load(&memory));
-        let thread = thread.map_err(BootError::Thread)?;
-        Ok(Self { thread })
-    }
-
-    /// Waits until they are in memory.
-    ///
-    /// # Errors
-    ///
-    /// [`BootError`] when something does not fit, or an image cannot be read.
-    pub fn finish(self) -> Result<Placed, BootError> {
+    /// [`BootError`] when an image cannot be read.
+    pub fn finish(self) -> Result<(), BootError> {
         let joined = self.thread.join();
         joined.unwrap_or_else(|panic| panic::resume_unwind(panic))
     }

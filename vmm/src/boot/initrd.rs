@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -48,7 +49,7 @@ pub enum InitrdError {
 /// An initrd, open.
 #[derive(Debug)]
 pub(super) struct Initrd {
-    file: ImageFile,
+    file: Arc<ImageFile>,
     path: PathBuf,
 }
 
@@ -77,17 +78,17 @@ impl Initrd {
             tracing::warn!("initrd '{}' looks like a kernel", path.display());
         }
         Ok(Self {
-            file,
+            file: Arc::new(file),
             path: path.to_owned(),
         })
     }
 
     /// Finds its place in `room`, and what has to be copied there.
-    pub(super) fn place<'a>(
-        &'a self,
-        memory: &'a GuestMemoryMmap,
+    pub(super) fn place(
+        &self,
+        memory: &Arc<GuestMemoryMmap>,
         room: Range<u64>,
-    ) -> Result<(Placed, Transfers<'a>), InitrdError> {
+    ) -> Result<(Placed, Transfers), InitrdError> {
         let size = self.file.size().map_err(|error| self.unreadable(error))?;
         let start = highest_within_reach(size, &room).ok_or_else(|| InitrdError::TooLarge {
             path: self.path.clone(),
@@ -159,6 +160,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "first").unwrap();
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        let memory = Arc::new(memory);
         let initrd = Initrd::open(file.path()).unwrap();
         let room = 0..1 << 20;
         let (placed, _) = initrd.place(&memory, room.clone()).unwrap();

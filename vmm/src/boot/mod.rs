@@ -127,7 +127,7 @@ impl Guest {
         })
     }
 
-    /// Writes what the guest is told into memory, beside its images, which have been loaded, and returns the first
+    /// Writes what the guest is told into memory, below where its images are or will be, and returns the first
     /// instruction.
     ///
     /// # Errors

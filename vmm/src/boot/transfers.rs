@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use vm_memory::bitmap::BitmapSlice;
 use vm_memory::{
@@ -37,11 +38,11 @@ const PROBE: usize = 512;
 /// Reads an image for the loader of its format. What that reads into guest memory is noted, to be copied later; what it
 /// reads elsewhere, headers for one, it gets at once.
 #[derive(Debug)]
-pub(super) struct Transfers<'a> {
-    image: &'a ImageFile,
+pub(super) struct Transfers {
+    image: Arc<ImageFile>,
     position: u64,
-    /// Borrowed, so that every noted transfer goes to memory that is there.
-    memory: &'a GuestMemoryMmap,
+    /// Held, so that every noted transfer goes to memory that is there.
+    memory: Arc<GuestMemoryMmap>,
     noted: Vec<Transfer>,
 }
 
@@ -54,13 +55,13 @@ pub(super) struct Failed {
     pub source: io::Error,
 }
 
-impl<'a> Transfers<'a> {
+impl Transfers {
     /// Begins to read an image at its start.
-    pub(super) fn from(image: &'a ImageFile, memory: &'a GuestMemoryMmap) -> Self {
+    pub(super) fn from(image: &Arc<ImageFile>, memory: &Arc<GuestMemoryMmap>) -> Self {
         Self {
-            image,
+            image: image.clone(),
             position: 0,
-            memory,
+            memory: memory.clone(),
             noted: Vec::new(),
         }
     }
@@ -78,7 +79,7 @@ impl<'a> Transfers<'a> {
             let Some((image, file, piece)) = pieces.get(index) else {
                 return Ok(());
             };
-            // SAFETY: what is noted is guest memory, which `images` borrow.
+            // SAFETY: what is noted is guest memory, which `images` hold.
             unsafe { piece.fill(file) }.map_err(|source| Failed {
                 image: *image,
                 source,
@@ -97,7 +98,7 @@ impl<'a> Transfers<'a> {
     }
 }
 
-impl Read for Transfers<'_> {
+impl Read for Transfers {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.image.file().read_at(bytes, self.position)?;
         self.position = self.position.saturating_add(count as u64);
@@ -105,7 +106,7 @@ impl Read for Transfers<'_> {
     }
 }
 
-impl Seek for Transfers<'_> {
+impl Seek for Transfers {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
@@ -117,7 +118,7 @@ impl Seek for Transfers<'_> {
     }
 }
 
-impl ReadVolatile for Transfers<'_> {
+impl ReadVolatile for Transfers {
     fn read_volatile<B: BitmapSlice>(
         &mut self,
         buffer: &mut VolatileSlice<'_, B>,
@@ -284,18 +285,22 @@ mod tests {
         (file, bytes)
     }
 
-    fn memory() -> GuestMemoryMmap {
-        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap()
+    fn memory() -> Arc<GuestMemoryMmap> {
+        Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap())
     }
 
-    fn make(transfers: Transfers<'_>) -> Result<(), Failed> {
+    fn open(file: &NamedTempFile) -> Arc<ImageFile> {
+        Arc::new(ImageFile::open(file.path()).unwrap())
+    }
+
+    fn make(transfers: Transfers) -> Result<(), Failed> {
         Transfers::make(&[transfers], Threads::up_to(4))
     }
 
     #[test]
     fn what_many_threads_copy_is_the_file() {
         let (file, bytes) = file(7 * PIECE + 123);
-        let (memory, image) = (memory(), ImageFile::open(file.path()).unwrap());
+        let (memory, image) = (memory(), open(&file));
         let mut transfers = Transfers::from(&image, &memory);
         transfers.seek(SeekFrom::Start(77)).unwrap();
         let length = bytes.len() - 77;
@@ -314,7 +319,7 @@ mod tests {
     #[test]
     fn what_is_not_for_the_guest_is_read_at_once() {
         let (file, bytes) = file(5000);
-        let (memory, image) = (memory(), ImageFile::open(file.path()).unwrap());
+        let (memory, image) = (memory(), open(&file));
         let mut transfers = Transfers::from(&image, &memory);
         transfers.seek(SeekFrom::End(-1000)).unwrap();
         let mut header = [0; 2000];
@@ -333,7 +338,7 @@ mod tests {
         bytes[BLOCK..2 * BLOCK].fill(0);
         bytes[3 * BLOCK..4 * BLOCK - 1].fill(0);
         file.as_file().write_all_at(&bytes, 0).unwrap();
-        let (memory, image) = (memory(), ImageFile::open(file.path()).unwrap());
+        let (memory, image) = (memory(), open(&file));
         // So that blocks of the file are blocks of a huge page.
         let start = memory.get_host_address(GuestAddress(0)).unwrap().addr();
         let to = GuestAddress((start.next_multiple_of(PIECE) - start) as u64);
@@ -361,7 +366,7 @@ mod tests {
         let (whole, _) = file(100);
         let (short, bytes) = file(3 * PIECE);
         let memory = memory();
-        let images = [&whole, &short].map(|file| ImageFile::open(file.path()).unwrap());
+        let images = [&whole, &short].map(open);
         let places = [GuestAddress(0), START];
         let mut transfers = [0, 1].map(|index: usize| Transfers::from(&images[index], &memory));
         for ((transfers, to), length) in transfers.iter_mut().zip(places).zip([100, bytes.len()]) {

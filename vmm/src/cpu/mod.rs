@@ -98,25 +98,26 @@ pub fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
     registers::write_tables(memory)
 }
 
-/// Sets a vCPU up. All but the first wait to be started by it.
+/// Sets a vCPU up. The first starts at `entry`; the others wait to be started by it.
 ///
 /// # Errors
 ///
 /// [`CpuError`] when KVM refuses what a guest cannot do without.
-pub fn configure(vcpu: &VcpuFd, cpu: u8, cpus: u8, features: &CpuId) -> Result<(), CpuError> {
+pub fn configure(
+    vcpu: &VcpuFd,
+    cpu: u8,
+    cpus: u8,
+    features: &CpuId,
+    entry: Entry,
+) -> Result<(), CpuError> {
     let tsc_khz = vcpu.get_tsc_khz().ok();
     let cpuid = cpuid::for_cpu(features, cpu, cpus, tsc_khz);
     vcpu.set_cpuid2(&cpuid)
         .map_err(CpuError::kvm(cpu, "CPU features"))?;
     msr::configure(vcpu, cpu)?;
-    registers::configure_local_apic(vcpu, cpu)
-}
-
-/// Sets the registers of the first vCPU, so that it starts at `entry`.
-///
-/// # Errors
-///
-/// [`CpuError::Kvm`].
-pub fn set_entry(vcpu: &VcpuFd, entry: Entry) -> Result<(), CpuError> {
-    registers::configure(vcpu, 0, entry)
+    registers::configure_local_apic(vcpu, cpu)?;
+    if cpu == 0 {
+        registers::configure(vcpu, cpu, entry)?;
+    }
+    Ok(())
 }

@@ -33,7 +33,7 @@ use crate::inbox::{Inbox, Notice, Sender};
 use crate::memory::{self, MemoryError};
 use crate::sandbox::Sandbox;
 use crate::vcpu::{self, Buses, Generation};
-use crate::vm::{self, BareVm, Board, Line, VmError};
+use crate::vm::{self, Board, Line, VmError};
 
 /// Why there is no machine.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,9 @@ pub enum AssemblyError {
     /// Two devices in one place.
     #[error(transparent)]
     Range(#[from] RangeError),
+    /// The first start.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The log of faults.
     #[error(transparent)]
     FaultLog(#[from] LogError),
@@ -88,7 +91,6 @@ pub struct Plan<'a> {
 /// A machine that is complete but for its guest, which is still being loaded.
 pub struct Assembled {
     machine: Machine,
-    bare: BareVm,
     loading: Loading,
 }
 
@@ -124,7 +126,7 @@ impl Machine {
         let backing = configuration.backing();
         let images = Arc::new(Images::open(configuration)?);
         let memory = memory::allocate(configuration.memory, &backing)?;
-        let loading = Loading::begin(&images, &memory)?;
+        let (placed, loading) = images.load(&memory)?;
         let features = cpu::supported_features(&kvm)?;
         let event = || EventFd::new(EFD_NONBLOCK);
         let (reset_line, power_off, room, serial_line) = (event()?, event()?, event()?, event()?);
@@ -241,14 +243,9 @@ impl Machine {
             ending: Rc::new(Cell::new(None)),
         };
         machine.give_faults(given, configuration.fault_replay.as_deref())?;
-        let bare = BareVm::new(&machine.kvm, &machine.board)?;
+        machine.build_around(placed)?;
         let connections = Connections { serial, room, view };
-        let assembled = Assembled {
-            machine,
-            bare,
-            loading,
-        };
-        Ok((assembled, connections))
+        Ok((Assembled { machine, loading }, connections))
     }
 }
 
@@ -257,11 +254,10 @@ impl Assembled {
     ///
     /// # Errors
     ///
-    /// [`StartError`] when an image does not fit, or cannot be read.
-    pub fn finish(self) -> Result<Machine, StartError> {
-        let mut machine = self.machine;
-        machine.complete(Ok(self.bare), self.loading)?;
-        Ok(machine)
+    /// [`BootError`] when an image cannot be read.
+    pub fn finish(self) -> Result<Machine, BootError> {
+        self.loading.finish()?;
+        Ok(self.machine)
     }
 }
 

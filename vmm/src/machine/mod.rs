@@ -46,7 +46,6 @@ use disks::MachineDisk;
 use faults::Rules;
 use power_cut::Cutting;
 use reset::Resetting;
-pub use reset::StartError;
 use running::Waiting;
 pub use view::View;
 

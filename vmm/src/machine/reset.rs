@@ -4,10 +4,10 @@
 use faultvisor_schema::{Event, RebootAction, Reset, RunState, ShutdownCause};
 
 use super::Machine;
-use crate::boot::{BootError, Loading};
+use crate::boot::{BootError, Placed};
 use crate::memory;
 use crate::vcpu::Generation;
-use crate::vm::{BareVm, VmError};
+use crate::vm::{Vm, VmError};
 
 /// A reset that waits for vCPUs and disks.
 pub(super) struct Resetting {
@@ -113,24 +113,21 @@ impl Machine {
         self.go_on_waiting();
     }
 
-    /// Loads the images into memory, which must be all zeros, and makes a virtual machine meanwhile.
+    /// Makes a virtual machine anew.
     fn build(&mut self) -> Result<(), StartError> {
-        let loading = Loading::begin(&self.images, &self.board.memory)?;
-        let bare = BareVm::new(&self.kvm, &self.board);
-        self.complete(bare, loading)
+        let (placed, loading) = self.images.load(&self.board.memory)?;
+        let built = self.build_around(placed);
+        // Whatever became of the rest: nothing must write to memory any more when this ends.
+        loading.finish()?;
+        built
     }
 
-    /// Starts a virtual machine when its images have been loaded.
-    pub(super) fn complete(
-        &mut self,
-        bare: Result<BareVm, VmError>,
-        loading: Loading,
-    ) -> Result<(), StartError> {
-        // Whatever became of the rest: nothing must write to memory any more when this ends.
-        let placed = loading.finish()?;
+    /// Makes a virtual machine while its images are on their way to their places. It must not run before they are there.
+    pub(super) fn build_around(&mut self, placed: Placed) -> Result<(), StartError> {
         let entry = self.guest.describe(&self.board.memory, placed)?;
         self.generation = Generation(self.generation.0 + 1);
-        self.vm = Some(bare?.start(entry, &self.board, self.generation, &self.sender)?);
+        let vm = Vm::new(&self.kvm, &self.board, entry, self.generation, &self.sender)?;
+        self.vm = Some(vm);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod recognition;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use linux_loader::loader::bootparam::setup_header;
 use linux_loader::loader::elf::PvhBootCapability;
@@ -55,7 +56,7 @@ impl Format {
 
     fn load(
         &self,
-        transfers: &mut Transfers<'_>,
+        transfers: &mut Transfers,
         memory: &GuestMemoryMmap,
     ) -> Result<KernelLoaderResult, loader::Error> {
         match self {
@@ -128,7 +129,7 @@ impl Entry {
 /// A kernel image, open and recognised.
 #[derive(Debug)]
 pub struct Kernel {
-    file: ImageFile,
+    file: Arc<ImageFile>,
     path: PathBuf,
 }
 
@@ -155,7 +156,7 @@ impl Kernel {
         let file = ImageFile::open(path).map_err(|error| Examined::Unreadable(error).of(path))?;
         Format::examine(&file).map_err(|examined| examined.of(path))?;
         Ok(Self {
-            file,
+            file: Arc::new(file),
             path: path.to_owned(),
         })
     }
@@ -165,11 +166,11 @@ impl Kernel {
     /// # Errors
     ///
     /// [`KernelError::MemoryTooSmall`], or what is wrong with the image by now.
-    pub(super) fn place<'a>(
-        &'a self,
-        memory: &'a GuestMemoryMmap,
+    pub(super) fn place(
+        &self,
+        memory: &Arc<GuestMemoryMmap>,
         low_memory_end: u64,
-    ) -> Result<(Placed, Transfers<'a>), KernelError> {
+    ) -> Result<(Placed, Transfers), KernelError> {
         let format = Format::examine(&self.file).map_err(|examined| examined.of(&self.path))?;
         let end = format.end();
         if end > low_memory_end {
@@ -181,7 +182,7 @@ impl Kernel {
         }
         let mut transfers = Transfers::from(&self.file, memory);
         let loaded = format
-            .load(&mut transfers, memory)
+            .load(&mut transfers, memory.as_ref())
             .map_err(|source| KernelError::Load {
                 path: self.path.clone(),
                 source,

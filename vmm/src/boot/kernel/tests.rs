@@ -68,15 +68,15 @@ fn file(bytes: &[u8]) -> NamedTempFile {
     file
 }
 
-fn memory() -> GuestMemoryMmap {
-    GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap()
+fn memory() -> Arc<GuestMemoryMmap> {
+    Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 32 << 20)]).unwrap())
 }
 
-fn load(file: &NamedTempFile, memory: &GuestMemoryMmap) -> Result<Placed, KernelError> {
+fn load(file: &NamedTempFile, memory: &Arc<GuestMemoryMmap>) -> Result<Placed, KernelError> {
     load_again(&Kernel::open(file.path())?, memory)
 }
 
-fn load_again(kernel: &Kernel, memory: &GuestMemoryMmap) -> Result<Placed, KernelError> {
+fn load_again(kernel: &Kernel, memory: &Arc<GuestMemoryMmap>) -> Result<Placed, KernelError> {
     let (placed, transfers) = kernel.place(memory, 32 * MIB)?;
     let made = Transfers::make(&[transfers], Threads::up_to(1));
     made.map_err(|failed| kernel.unreadable(failed.source))?;
