@@ -267,7 +267,7 @@ fn an_initrd_that_does_not_fit_beside_the_kernel_is_refused(
     )
 }
 
-/// The monitor serves clients by the time that it is found out.
+/// The sockets are there by the time that it is found out.
 fn a_guest_that_does_not_fit_leaves_no_sockets_and_no_pid_file(
     context: &Context,
 ) -> Result<(), Failure> {
