@@ -14,6 +14,8 @@ use crate::cli::Configuration;
 use crate::memory;
 use crate::parallel::Threads;
 
+const STACK: usize = 256 << 10;
+
 /// Kernel and initrd, open, so that every start of the machine finds the same.
 #[derive(Debug)]
 pub struct Images {
@@ -73,7 +75,9 @@ impl Images {
             made.map_err(|failed| images.unreadable(failed))
         };
         let builder = thread::Builder::new().name("loader".to_owned());
-        let thread = builder.spawn(copy).map_err(BootError::Thread)?;
+        // Not the usual two megabytes, which may become a huge page that the C library then keeps.
+        let thread = builder.stack_size(STACK).spawn(copy);
+        let thread = thread.map_err(BootError::Thread)?;
         Ok((Placed { kernel, initrd }, Loading { thread }))
     }
 
