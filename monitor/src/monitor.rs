@@ -22,6 +22,10 @@ use crate::stream::Stream;
 use crate::thread::{ThreadKind, ThreadStart};
 use crate::waiting::Waiting;
 
+/// As much as threads usually have, for the parts of a deep command, but less than a huge page of the host's: that would
+/// be resident as a whole.
+const STACK: usize = (2 << 20) - (64 << 10);
+
 /// The limits of a monitor.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -222,6 +226,7 @@ impl Monitor {
         let (ready, is_ready) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("monitor".to_owned())
+            .stack_size(STACK)
             .spawn(move || serve(self, machine, stdio, &ready))
             .map_err(StartError::Thread)?;
         match is_ready.recv() {

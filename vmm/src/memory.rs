@@ -9,7 +9,7 @@ mod presence;
 use std::io;
 use std::sync::Arc;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect};
 use vm_memory::{
     Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
     MmapRegion,
@@ -146,15 +146,20 @@ fn map_from_pool(length: usize) -> io::Result<MmapRegion> {
 
 /// Maps anonymous memory on a huge page's boundary. The mapping stays for the life of the process, as
 /// a machine's memory does.
+///
+/// What is left over before and after it cannot be accessed. If it could, the kernel would join it with a mapping beside
+/// it, a thread's stack for one, and make a huge page of both where all anonymous memory may lie on such.
 fn map(length: usize) -> io::Result<MmapRegion> {
     let too_long = || io::Error::from(io::ErrorKind::OutOfMemory);
     let reserved = length.checked_add(HUGE_PAGE).ok_or_else(too_long)?;
-    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+    let (nothing, flags) = (ProtFlags::empty(), MapFlags::PRIVATE);
     // SAFETY: a new mapping at a place of the kernel's choice touches no memory that is in use.
-    let start = unsafe { mmap_anonymous(std::ptr::null_mut(), reserved, protection, flags) }?;
+    let start = unsafe { mmap_anonymous(std::ptr::null_mut(), reserved, nothing, flags) }?;
     let aligned = start.wrapping_byte_add(start.align_offset(HUGE_PAGE));
-    // SAFETY: `aligned` is less than a huge page past the start of a mapping that is a huge page
-    // longer than `length`, and nothing unmaps it.
+    // SAFETY: `aligned` is less than a huge page past the start of a mapping that is a huge page longer than `length`,
+    // and that nobody else knows.
+    unsafe { mprotect(aligned, length, MprotectFlags::READ | MprotectFlags::WRITE) }?;
+    // SAFETY: that is what has just been made, and nothing unmaps it.
     unsafe { region_at(aligned.cast(), length) }
 }
 
@@ -246,6 +251,28 @@ mod tests {
             let host = region.get_host_address(vm_memory::MemoryRegionAddress(0));
             assert_eq!(host.unwrap().addr() % HUGE_PAGE, 0);
         }
+    }
+
+    #[test]
+    fn what_is_mapped_beside_guest_memory_cannot_be_accessed() {
+        let memory = allocate(6 << 20, &on_touch()).unwrap();
+        let region = memory.iter().next().unwrap();
+        let host = region.get_host_address(vm_memory::MemoryRegionAddress(0));
+        let start = host.unwrap().addr();
+        let end = start + (6 << 20);
+        let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let beside: usize = maps
+            .lines()
+            .filter_map(|line| {
+                let (range, rest) = line.split_once(' ')?;
+                let (from, to) = range.split_once('-')?;
+                let (from, to) = (number(from), number(to));
+                let touches = to == start || from == end;
+                (touches && rest.starts_with("---p")).then_some(to - from)
+            })
+            .sum();
+        assert!(beside >= HUGE_PAGE, "{beside} bytes, in {maps}");
     }
 
     #[test]
