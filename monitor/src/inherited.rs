@@ -94,6 +94,10 @@ pub(crate) fn take(fd: RawFd, allow_remote: bool) -> Result<Bound, BindError> {
 }
 
 /// Takes ownership of an inherited descriptor.
+///
+/// That nobody else in this process owns it rests on one rule of the whole program: every socket that
+/// it opens closes on exec, as all those of the standard library and of rustix's `CLOEXEC` calls do.
+/// A descriptor that came through exec does not, until it is taken here.
 #[expect(
     unsafe_code,
     reason = "a number on the command line becomes a descriptor"

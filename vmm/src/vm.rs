@@ -48,6 +48,9 @@ pub enum VmError {
         /// What it said.
         source: kvm_ioctls::Error,
     },
+    /// A region of guest memory is not mapped in this process.
+    #[error("guest memory at {0:#x} has no address on the host")]
+    NoHostAddress(u64),
     /// A vCPU.
     #[error(transparent)]
     Cpu(#[from] CpuError),
@@ -235,16 +238,17 @@ fn map_memory(fd: &VmFd, memory: &GuestMemoryMmap) -> Result<(), VmError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let host = region
             .get_host_address(MemoryRegionAddress(0))
-            .map_or(0, |address| address as u64);
+            .map_err(|_| VmError::NoHostAddress(region.start_addr().raw_value()))?;
         let description = kvm_userspace_memory_region {
             slot,
             flags: 0,
             guest_phys_addr: region.start_addr().raw_value(),
             memory_size: region.len(),
-            userspace_addr: host,
+            userspace_addr: host as u64,
         };
-        // SAFETY: the range is a mapping of the process that lives as long as the board, which
-        // outlives every virtual machine made on it, and nothing forms references into it.
+        // SAFETY: the range is a mapping of the process, at an address that the region has just given;
+        // it lives as long as the board, which outlives every virtual machine made on it, and nothing
+        // forms references into it.
         unsafe { fd.set_user_memory_region(description) }.map_err(|source| VmError::Kvm {
             what: "map guest memory",
             source,

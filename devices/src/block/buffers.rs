@@ -12,7 +12,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
-use vm_memory::{GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+use vm_memory::{
+    GuestAddress, GuestMemory, GuestMemoryMmap, Permissions, VolatileMemory, VolatileSlice,
+};
 
 use super::{Errno, Range};
 
@@ -41,6 +43,17 @@ struct OwnSector(#[expect(dead_code, reason = "used by address")] [AtomicU8; SEC
 /// Bytes of one.
 const SECTOR: usize = 512;
 
+/// A page of a bounce buffer, aligned to what any host asks for at direct I/O. Its bytes may be
+/// written through a pointer, as a guest's.
+#[repr(align(4096))]
+struct OwnPage(#[expect(dead_code, reason = "used by address")] [AtomicU8; PAGE]);
+
+/// Bytes of one.
+const PAGE: usize = 4096;
+
+/// Bytes that are filled by one copy.
+const FILLED_AT_ONCE: usize = 4096;
+
 /// Memory that is kept for as long as something points into it. Nothing else is asked of it.
 type Memory = Arc<dyn Any + Send + Sync>;
 
@@ -65,8 +78,10 @@ impl std::fmt::Debug for GuestBuffers {
     }
 }
 
-// SAFETY: the pointers stay valid for as long as `memory` is held, in every thread, and nothing
-// here forms a reference from them: only the kernel reads and writes behind them.
+// SAFETY: the pointers stay valid for as long as `memory` and `start` are held, in every thread. No
+// reference is formed from them: the kernel and the guest access what is behind them, and this
+// program through volatile slices only, so that accesses of several threads at once bring other
+// bytes and nothing worse.
 unsafe impl Send for GuestBuffers {}
 // SAFETY: as for `Send`; a shared reference only allows reading the pointers.
 unsafe impl Sync for GuestBuffers {}
@@ -89,10 +104,21 @@ impl GuestBuffers {
     /// So many bytes of our own, zeroes, in one piece. They go with the last that has any of them.
     pub(super) fn own(length: usize) -> Self {
         let sector = |_| OwnSector([const { AtomicU8::new(0) }; SECTOR]);
-        let sectors: Vec<OwnSector> = (0..length.div_ceil(SECTOR)).map(sector).collect();
-        let sectors = Arc::new(sectors);
-        let start = sectors.as_ptr().cast_mut();
-        let mut own = Self::nothing_of(sectors);
+        Self::of_units((0..length.div_ceil(SECTOR)).map(sector).collect(), length)
+    }
+
+    /// The same, beginning at a page. It comes from the heap: to map and unmap memory for a request
+    /// costs more than many a request.
+    pub(super) fn own_pages(length: usize) -> Self {
+        let page = |_| OwnPage([const { AtomicU8::new(0) }; PAGE]);
+        Self::of_units((0..length.div_ceil(PAGE)).map(page).collect(), length)
+    }
+
+    /// The first bytes of what these units, which are zeroes that may be written, have at least.
+    fn of_units<U: Send + Sync + 'static>(units: Vec<U>, length: usize) -> Self {
+        let units = Arc::new(units);
+        let start = units.as_ptr().cast_mut();
+        let mut own = Self::nothing_of(units);
         if length > 0 {
             own.pieces.push(libc::iovec {
                 iov_base: start.cast(),
@@ -263,41 +289,66 @@ impl GuestBuffers {
         whole
     }
 
+    /// The pieces as memory that the guest and the kernel may change at any time.
+    fn slices(&self) -> impl Iterator<Item = VolatileSlice<'_>> {
+        self.pieces.iter().map(|piece| {
+            // SAFETY: the piece is that long and lies in memory that is held for as long as `self`
+            // is borrowed. No Rust reference into it exists: all accesses are the kernel's, the
+            // guest's, or go through such slices.
+            unsafe { VolatileSlice::new(piece.iov_base.cast(), piece.iov_len) }
+        })
+    }
+
     /// Copies as many of the first bytes as there is room for.
     pub(super) fn copy_into(&self, mut bytes: &mut [u8]) {
-        for piece in &self.pieces {
-            let count = piece.iov_len.min(bytes.len());
-            let (now, later) = bytes.split_at_mut(count);
-            // SAFETY: as in `copy_from`, the other way round.
-            unsafe {
-                std::ptr::copy_nonoverlapping(piece.iov_base.cast(), now.as_mut_ptr(), count);
-            }
-            bytes = later;
+        for slice in self.slices() {
+            let copied = slice.copy_to(bytes);
+            bytes = bytes.split_at_mut(copied).1;
         }
     }
 
     /// Makes all of it zeroes.
     pub(super) fn fill_with_zeroes(&self) {
-        for piece in &self.pieces {
-            // SAFETY: the piece is that long and lies in `self.memory`, which is held. Others may
-            // write there at the same time, which brings other bytes.
-            unsafe { std::ptr::write_bytes(piece.iov_base.cast::<u8>(), 0, piece.iov_len) };
+        for slice in self.slices() {
+            let mut rest = Ok(slice);
+            while let Ok(slice) = rest
+                && !slice.is_empty()
+            {
+                let count = slice.len().min(FILLED_AT_ONCE);
+                slice.copy_from(&[0u8; FILLED_AT_ONCE]);
+                rest = slice.offset(count);
+            }
         }
     }
 
     /// Overwrites all of it with these bytes, again and again; with nothing if there are none.
     pub(super) fn fill_with(&self, bytes: &[u8]) {
-        let mut bytes = bytes.iter().cycle();
-        for piece in &self.pieces {
-            for (at, byte) in (0..piece.iov_len).zip(&mut bytes) {
-                // SAFETY: as in `fill_with_zeroes`.
-                unsafe { piece.iov_base.cast::<u8>().add(at).write(*byte) };
+        let mut bytes = bytes.iter().copied().cycle();
+        for slice in self.slices() {
+            let mut rest = Ok(slice);
+            while let Ok(slice) = rest
+                && !slice.is_empty()
+            {
+                let mut next = [0; FILLED_AT_ONCE];
+                let count = slice.len().min(next.len());
+                let mut filled = 0;
+                for (byte, new) in next.iter_mut().zip(bytes.by_ref().take(count)) {
+                    *byte = new;
+                    filled += 1;
+                }
+                if filled == 0 {
+                    return;
+                }
+                let (now, _) = next.split_at(filled);
+                slice.copy_from(now);
+                rest = slice.offset(filled);
             }
         }
     }
 
     /// Inverts bits, of which those of the first byte have the numbers from 0 to 7. The numbers are
-    /// in growing order; what is not there is left out.
+    /// in growing order; what is not there is left out. What others write to such a byte at the same
+    /// time may be lost.
     pub(super) fn invert(&self, bits: &[u64]) {
         let place = |bit: u64| {
             (
@@ -307,16 +358,13 @@ impl GuestBuffers {
         };
         let mut bits = bits.iter().copied().map(place).peekable();
         let mut begin = 0;
-        for piece in &self.pieces {
-            let end = begin + piece.iov_len;
+        for slice in self.slices() {
+            let end = begin + slice.len();
             while let Some((at, mask)) = bits.next_if(|(at, _)| *at < end) {
-                let Some(at) = at.checked_sub(begin) else {
-                    continue;
-                };
-                let byte = piece.iov_base.cast::<u8>().wrapping_add(at);
-                // SAFETY: the byte lies in the piece, which lies in memory that is held. What
-                // others write there at the same time may be lost.
-                unsafe { byte.write(byte.read() ^ mask) };
+                let byte = at.checked_sub(begin).map(|at| slice.get_ref::<u8>(at));
+                if let Some(Ok(byte)) = byte {
+                    byte.store(byte.load() ^ mask);
+                }
             }
             begin = end;
         }
@@ -324,13 +372,9 @@ impl GuestBuffers {
 
     /// Copies as many of the bytes as there is room for to the beginning.
     pub(super) fn copy_from(&self, mut bytes: &[u8]) {
-        for piece in &self.pieces {
-            let (now, later) = bytes.split_at(piece.iov_len.min(bytes.len()));
-            // SAFETY: the piece is at least that long and lies in `self.memory`, which is held, and
-            // the bytes are not of that memory: nobody has a reference to it.
-            unsafe {
-                std::ptr::copy_nonoverlapping(now.as_ptr(), piece.iov_base.cast(), now.len());
-            }
+        for slice in self.slices() {
+            let (now, later) = bytes.split_at(slice.len().min(bytes.len()));
+            slice.copy_from(now);
             bytes = later;
         }
     }
@@ -342,29 +386,29 @@ impl GuestBuffers {
         })
     }
 
-    /// Copies the first `count` bytes, or as many as both have room for, to the first of `to`.
+    /// Copies the first `count` bytes, or as many as both have room for, to the first of `to`. The two
+    /// may overlap only in one piece each.
     pub(super) fn copy_to(&self, to: &Self, count: usize) {
         let mut left = count;
-        let (mut from, mut into) = (self.pieces.iter().copied(), to.pieces.iter().copied());
-        let (mut source, mut target) = (from.next(), into.next());
-        while let (Some(a), Some(b), 1..) = (&mut source, &mut target, left) {
-            let step = a.iov_len.min(b.iov_len).min(left);
-            // SAFETY: both pieces are that long and lie in memory that is held: `self.memory` and
-            // `to.memory`. That somebody else writes there at the same time brings other bytes,
-            // which are as good as any. Pieces of one memory may overlap, which `copy` allows.
-            unsafe { std::ptr::copy(a.iov_base.cast::<u8>(), b.iov_base.cast::<u8>(), step) };
+        let (mut sources, mut targets) = (self.slices(), to.slices());
+        let (mut source, mut target) = (sources.next(), targets.next());
+        while let (Some(a), Some(b), 1..) = (source, target, left) {
+            let step = a.len().min(b.len()).min(left);
+            if let (Ok(from), Ok(into)) = (a.subslice(0, step), b.subslice(0, step)) {
+                from.copy_to_volatile_slice(into);
+            }
             left -= step;
-            for piece in [&mut *a, &mut *b] {
-                piece.iov_base = piece.iov_base.cast::<u8>().wrapping_add(step).cast();
-                piece.iov_len -= step;
-            }
-            let (a_is_done, b_is_done) = (a.iov_len == 0, b.iov_len == 0);
-            if a_is_done {
-                source = from.next();
-            }
-            if b_is_done {
-                target = into.next();
-            }
+            let rest = |slice: VolatileSlice<'_>| slice.len() > step;
+            source = if rest(a) {
+                a.offset(step).ok()
+            } else {
+                sources.next()
+            };
+            target = if rest(b) {
+                b.offset(step).ok()
+            } else {
+                targets.next()
+            };
         }
     }
 

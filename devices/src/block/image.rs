@@ -2,8 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +69,24 @@ pub enum OpenError {
         /// What it is, with its article.
         kind: &'static str,
     },
+    /// It is a block device that the host does not let be written.
+    #[error("'{}' is a read-only block device; readonly=on uses it as such", .0.display())]
+    ReadOnlyDevice(PathBuf),
+    /// Another file has taken its place while it was being opened.
+    #[error("'{}' was replaced by another file while it was being opened", .0.display())]
+    Replaced(PathBuf),
+    /// It is in a format that cannot be used, and nobody said that it is raw.
+    #[error(
+        "'{}' looks like an image in the format {format}, and only raw and qcow2 can be used (if the disk is to have \
+        these bytes as they are, say that its format is raw)",
+        path.display()
+    )]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+        /// QEMU's name of the format.
+        format: &'static str,
+    },
     /// Its size is not a whole number of sectors.
     #[error("the size of '{}', {length} bytes, is not a multiple of {SECTOR_SIZE}", path.display())]
     Unaligned {
@@ -98,6 +115,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// An image is in a format that cannot be used.
+    pub fn foreign(path: &Path, format: &'static str) -> Self {
+        Self::Foreign {
+            path: path.to_owned(),
+            format,
+        }
+    }
+
     /// An image is not what its format asks for.
     pub(super) fn format(path: &Path, reason: FormatError) -> Self {
         Self::Format {
@@ -174,6 +199,9 @@ impl Image {
         let mut open = OpenOptions::new();
         open.read(true).write(access == Access::ReadWrite);
         let mut file = open.open(path).map_err(open_error)?;
+        if access == Access::ReadWrite && limits::is_read_only_device(&file).map_err(open_error)? {
+            return Err(OpenError::ReadOnlyDevice(path.to_owned()));
+        }
         let lock = lock(&file, path, access, locking)?;
         // A block device has no length in its metadata; its end can be sought.
         let length = file
@@ -329,12 +357,13 @@ impl Image {
 
 /// Opens once more what is open, past the page cache.
 fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, OpenError> {
-    open.custom_flags(libc::O_DIRECT)
-        .open(opened(file))
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::EINVAL) => OpenError::NotDirect(path.to_owned()),
-            _ => OpenError::Open(path.to_owned(), error),
-        })
+    let direct = open.custom_flags(libc::O_DIRECT).open(path);
+    let direct = direct.map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => OpenError::NotDirect(path.to_owned()),
+        _ => OpenError::Open(path.to_owned(), error),
+    })?;
+    same_file(&direct, file, path)?;
+    Ok(direct)
 }
 
 /// Locks an open image as far as it is asked for and possible. The locks end with what is returned.
@@ -347,16 +376,12 @@ fn lock(
     if locking == Locking::Off {
         return Ok(None);
     }
-    let locked = File::open(opened(file))
-        .map_err(LockError::Refused)
-        .and_then(|holder| locking::lock(&holder, access).map(|()| holder));
-    match locked {
-        Ok(holder) => Ok(Some(holder)),
+    let holder = File::open(path).map_err(|error| OpenError::Lock(path.to_owned(), error))?;
+    same_file(&holder, file, path)?;
+    match locking::lock(&holder, access) {
+        Ok(()) => Ok(Some(holder)),
         Err(LockError::InUse) => Err(OpenError::InUse(path.to_owned())),
-        Err(LockError::Refused(error)) if locking == Locking::On => {
-            Err(OpenError::Lock(path.to_owned(), error))
-        }
-        Err(LockError::Refused(error)) => {
+        Err(LockError::Unsupported(error)) if locking == Locking::Auto => {
             tracing::warn!(
                 "'{}' cannot be locked, and nothing keeps others from writing it: {}",
                 path.display(),
@@ -364,12 +389,24 @@ fn lock(
             );
             Ok(None)
         }
+        Err(LockError::Unsupported(error) | LockError::Refused(error)) => {
+            Err(OpenError::Lock(path.to_owned(), error))
+        }
     }
 }
 
-/// A path to what is open, to open it once more: its own may name another file by now.
-fn opened(file: &File) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+/// Fails if a path that was opened once more has led to another file than before.
+fn same_file(again: &File, before: &File, path: &Path) -> Result<(), OpenError> {
+    let identity = |file: &File| {
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(|error| OpenError::Open(path.to_owned(), error))?;
+        Ok((metadata.dev(), metadata.ino()))
+    };
+    if identity(again)? == identity(before)? {
+        Ok(())
+    } else {
+        Err(OpenError::Replaced(path.to_owned()))
+    }
 }
 
 #[cfg(test)]

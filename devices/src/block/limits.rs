@@ -1,15 +1,36 @@
-//! What the host can do with an image beside reading and writing it.
+//! What the host can do with an image beside reading and writing it, and whether it can be written.
+#![expect(unsafe_code, reason = "an ioctl has the type that its number says")]
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use rustix::fs::{FallocateFlags, fallocate, major, minor};
+use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 
 use super::{Capabilities, RangeLimits};
 
 /// Longest range of a file. It keeps one request from taking the host for long, and is beyond what
 /// any driver sends at once.
 const FILE_MAX_LENGTH: u64 = 1 << 30;
+
+/// Whether a block device refuses writes (`linux/fs.h`).
+const BLKROGET: Opcode = opcode::none(0x12, 94);
+
+/// Whether a file is a block device that refuses writes. The kernel lets such a device be opened for
+/// writing all the same (QEMU `hdev_open`).
+///
+/// # Errors
+///
+/// What the host says.
+pub(super) fn is_read_only_device(file: &File) -> io::Result<bool> {
+    if !file.metadata()?.file_type().is_block_device() {
+        return Ok(false);
+    }
+    // SAFETY: BLKROGET writes one `int`.
+    let is_read_only: libc::c_int = unsafe { ioctl(file, Getter::<BLKROGET, _>::new()) }?;
+    Ok(is_read_only != 0)
+}
 
 /// What can be done with an open file or block device of that length.
 pub(super) fn capabilities(file: &File, length: u64) -> Capabilities {

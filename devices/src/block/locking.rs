@@ -32,7 +32,7 @@ const RESIZE: libc::off_t = 3;
 /// Whether an image is locked (QEMU `file.locking`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Locking {
-    /// If the file system has locks.
+    /// If the file system has locks; an error of any other kind refuses the image.
     #[default]
     Auto,
     /// Without a lock, the image is not used.
@@ -59,7 +59,9 @@ impl FromStr for Locking {
 pub(super) enum LockError {
     /// Somebody else uses it in a way that does not bear this use.
     InUse,
-    /// The file system has no locks, or the host refuses them.
+    /// The file system, or the kernel, has no such locks.
+    Unsupported(io::Error),
+    /// The host refuses a lock that could be had.
     Refused(io::Error),
 }
 
@@ -111,7 +113,18 @@ fn take(file: &File, at: libc::off_t) -> Result<(), LockError> {
     match error.raw_os_error() {
         // Somebody has it for writing, which is none of QEMU's ways.
         Some(libc::EAGAIN | libc::EACCES) => Err(LockError::InUse),
-        _ => Err(LockError::Refused(error)),
+        _ => Err(refused(error)),
+    }
+}
+
+/// Why there is no lock, by what the host said. `ENOLCK` is what a network file system says that
+/// has no lock server (fcntl(2)).
+fn refused(error: io::Error) -> LockError {
+    match error.raw_os_error() {
+        Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK) => {
+            LockError::Unsupported(error)
+        }
+        _ => LockError::Refused(error),
     }
 }
 
@@ -120,7 +133,7 @@ fn check_free(file: &File, at: libc::off_t) -> Result<(), LockError> {
     let mut found = byte(libc::F_WRLCK, at)?;
     // SAFETY: as in `take`, and the kernel writes within the structure, which is valid for that.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut found) } != 0 {
-        return Err(LockError::Refused(io::Error::last_os_error()));
+        return Err(refused(io::Error::last_os_error()));
     }
     if i32::from(found.l_type) == libc::F_UNLCK {
         Ok(())

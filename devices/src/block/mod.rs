@@ -21,6 +21,7 @@ pub mod policy;
 mod pool;
 pub mod power;
 mod probed;
+pub mod probing;
 mod progress;
 pub mod qcow2;
 mod raw;

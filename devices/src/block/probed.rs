@@ -1,6 +1,6 @@
 //! A raw image of which nobody said that it is raw.
 //!
-//! The next time, it is looked at again. A guest that could make it look like qcow2 could give it a
+//! The next time, it is probed again. A guest that could make it look like qcow2 could give it a
 //! backing file of its choice, and then read any file of the host. So, as in QEMU, such a disk
 //! does not let itself be made to look like another format: the write fails with EPERM.
 
@@ -8,12 +8,9 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use super::progress::own_memory;
-use super::qcow2;
+use super::buffers::GuestBuffers;
+use super::probing::{self, Guess, LOOKED_AT};
 use super::{Backend, Capabilities, Completion, Errno, Loss, Operation, PowerCut, Request, Token};
-
-/// What is looked at when a format is guessed, in bytes.
-const LOOKED_AT: u64 = 512;
 
 /// A backend on such an image, or on what stands in front of it.
 pub struct Probed {
@@ -38,11 +35,12 @@ fn checked(request: Arc<Request>) -> Result<Arc<Request>, Errno> {
         return Ok(request);
     }
     // A copy, so that the guest cannot change it after it has been looked at.
-    let start = own_memory(LOOKED_AT.min(request.buffers.length())).ok_or(Errno(libc::ENOMEM))?;
+    let start = GuestBuffers::own(LOOKED_AT);
+    let start = start.first(request.buffers.length());
     let buffers = request.buffers.with_start_in(&start);
-    let mut bytes = [0; 8];
+    let mut bytes = [0; LOOKED_AT];
     start.copy_into(&mut bytes);
-    if qcow2::is_start_of_qcow2(bytes) {
+    if probing::guess(&bytes) != Guess::Raw {
         return Err(Errno(libc::EPERM));
     }
     Ok(Arc::new(Request {
@@ -111,7 +109,7 @@ mod tests {
     use crate::block::{Image, ImageOptions};
 
     #[test]
-    fn a_guest_cannot_make_a_raw_image_look_like_qcow2() {
+    fn a_guest_cannot_make_a_raw_image_look_like_another_format() {
         for kind in [Kind::Threads, Kind::IoUring] {
             let file = file(1 << 20);
             let image = Arc::new(Image::open(file.path(), ImageOptions::default()).unwrap());
@@ -124,7 +122,14 @@ mod tests {
             );
             assert_eq!(bench.perform(write(512), &[(0, 4096)]), Ok(()));
             assert_eq!(bench.perform(write(0), &[]), Ok(()));
-            bench.put(0, b"QFI\xfb\0\0\0\x01");
+            bench.put(0, &[0; 8]);
+            bench.put(0x40, b"\x7f\x10\xda\xbe");
+            assert_eq!(
+                bench.perform(write(0), &[(0, 0x42), (0x42, 512 - 0x42)]),
+                Err(Errno(libc::EPERM))
+            );
+            bench.put(0x40, &[0; 4]);
+            bench.put(0, b"QFI\xfb\0\0\0\0");
             assert_eq!(bench.perform(write(0), &[(0, 3), (3, 4093)]), Ok(()));
             assert_eq!(bench.perform(read(0), &[(8192, 8192)]), Ok(()));
             assert_eq!(bench.get(8192, 4096), bench.get(0, 4096));

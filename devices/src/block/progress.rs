@@ -5,16 +5,14 @@
 
 use std::sync::Arc;
 
-use vm_memory::{GuestAddress, GuestMemoryMmap};
-
-use super::buffers::{GuestBuffers, Segment};
+use super::buffers::GuestBuffers;
 use super::{CacheMode, Durability, Errno, Image, Operation, Range, Request, Zeroing};
 
 /// How often one call is made again after the host had no means for it.
 const MAX_ATTEMPTS: u32 = 16;
 
 /// Bytes that one call moves through memory of our own, where the guest's is not aligned.
-const BOUNCE: u32 = 256 << 10;
+const BOUNCE: usize = 256 << 10;
 
 /// Which of the image's files a transfer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,7 +217,7 @@ impl Progress {
         self.asked = Asked::Transfer;
         let place = range.offset + self.done;
         let left = range.length - self.done;
-        let zeroes = own_memory(left).ok_or(Err(Errno(libc::ENOMEM)))?;
+        let zeroes = bounce_buffer(left);
         let way = match image.alignment() {
             Some(alignment)
                 if !alignment.is_whole(place) || !alignment.is_whole(zeroes.length()) =>
@@ -266,9 +264,9 @@ impl Progress {
                 way = Way::Cached;
             } else if self.bounce.is_none() && !buffers.is_aligned(alignment.memory, alignment.file)
             {
-                let bounce = own_memory(buffers.length()).ok_or(Err(Errno(libc::ENOMEM)))?;
+                let bounce = bounce_buffer(buffers.length());
                 if !self.request.operation.is_read() {
-                    buffers.copy_to(&bounce, usize::try_from(BOUNCE).unwrap_or(usize::MAX));
+                    buffers.copy_to(&bounce, BOUNCE);
                 }
                 self.bounce = Some(bounce);
             }
@@ -362,14 +360,7 @@ impl Progress {
     }
 }
 
-/// Memory of our own, aligned to a page, for that many bytes or as many as go through it at a time.
-pub(super) fn own_memory(length: u64) -> Option<GuestBuffers> {
-    let length = u32::try_from(length).unwrap_or(BOUNCE).min(BOUNCE);
-    let start = GuestAddress(0);
-    let memory = GuestMemoryMmap::from_ranges(&[(start, length as usize)]).ok()?;
-    let whole = Segment {
-        address: start,
-        length,
-    };
-    GuestBuffers::new(&Arc::new(memory), [whole]).ok()
+/// A bounce buffer for that many bytes, or as many as go through it at a time.
+pub(super) fn bounce_buffer(length: u64) -> GuestBuffers {
+    GuestBuffers::own_pages(usize::try_from(length).unwrap_or(BOUNCE).min(BOUNCE))
 }

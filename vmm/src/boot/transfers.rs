@@ -90,10 +90,11 @@ impl Transfers {
     /// Whether a part of this process's memory is guest memory.
     fn is_guest_memory(&self, part: &Range<usize>) -> bool {
         self.memory.iter().any(|region| {
-            let start = region.get_host_address(MemoryRegionAddress(0));
-            let start = start.map_or(0, <*mut u8>::addr);
+            let Ok(start) = region.get_host_address(MemoryRegionAddress(0)) else {
+                return false;
+            };
             let length = usize::try_from(region.len()).unwrap_or(0);
-            start <= part.start && part.end <= start.saturating_add(length)
+            start.addr() <= part.start && part.end <= start.addr().saturating_add(length)
         })
     }
 }

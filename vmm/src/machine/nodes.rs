@@ -5,11 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use faultvisor_devices::block::qcow2::{
-    self, Corruption, CorruptionObserver, ImageFormat, LayerInfo,
-};
+use faultvisor_devices::block::probing::{self, Guess};
+use faultvisor_devices::block::qcow2::{Corruption, CorruptionObserver, ImageFormat, LayerInfo};
 use faultvisor_devices::block::{
-    Access, Backend, CacheMode, Image, Probed, Qcow2Image, VolatileCache,
+    Access, Backend, CacheMode, Image, OpenError, Probed, Qcow2Image, VolatileCache,
 };
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::Disk;
@@ -78,17 +77,7 @@ pub(super) fn open(
     let is_qcow2 = match drive.format {
         Format::Raw => false,
         Format::Qcow2 => true,
-        Format::Probe => {
-            let is_qcow2 = qcow2::looks_like_qcow2(&drive.file);
-            if is_qcow2 {
-                tracing::warn!(
-                    "drive '{}': '{}' looks like qcow2 and is used as such; format=qcow2 says so",
-                    drive.disk.id,
-                    drive.file.display()
-                );
-            }
-            is_qcow2
-        }
+        Format::Probe => probe(drive)?,
     };
     let (nodes, backend) = if is_qcow2 {
         open_qcow2(drive, index, surroundings)?
@@ -104,6 +93,33 @@ pub(super) fn open(
         return Ok((nodes, Box::new(Probed::new(Box::new(cache)))));
     }
     Ok((nodes, Box::new(cache)))
+}
+
+/// Whether an image of which nobody said the format is qcow2. Warns of what it is taken for.
+fn probe(drive: &Drive) -> Result<bool, DriveError> {
+    let (id, path) = (&drive.disk.id, drive.file.display());
+    let refused = |source| DriveError::Open {
+        id: id.clone(),
+        source,
+    };
+    let guess = probing::probe(&drive.file)
+        .map_err(|error| refused(OpenError::Open(drive.file.clone(), error)))?;
+    match guess {
+        Guess::Foreign(format) => Err(refused(OpenError::foreign(&drive.file, format))),
+        Guess::Qcow2 => {
+            tracing::warn!(
+                "drive '{id}': '{path}' looks like qcow2 and is used as such; format=qcow2 says so"
+            );
+            Ok(true)
+        }
+        Guess::Raw => {
+            tracing::warn!(
+                "drive '{id}': '{path}' is used as raw, for it looks like no other format; writes to its first sector \
+                 that would change that fail; format=raw says that it is raw"
+            );
+            Ok(false)
+        }
+    }
 }
 
 fn open_raw(

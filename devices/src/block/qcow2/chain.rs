@@ -1,7 +1,7 @@
 //! An image and the images under it: finding, opening and locking them.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -10,9 +10,10 @@ use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 
 use super::FormatError;
-use super::header::{Backing, Header, MAGIC};
+use super::header::{Backing, Header};
 use super::layer::Layer;
 use crate::block::image::Contents;
+use crate::block::probing::{self, Guess};
 use crate::block::{Access, Image, ImageOptions, OpenError, SECTOR_SIZE};
 
 /// Images under one another that are more than anybody has.
@@ -97,27 +98,6 @@ struct Opened {
     layer: Layer,
     header: Option<Header>,
     info: LayerInfo,
-}
-
-/// Whether a file begins as QEMU's driver takes for qcow2. What cannot be read does not.
-pub fn looks_like_qcow2(path: &Path) -> bool {
-    // To open a pipe would wait for its other end.
-    let is_readable = fs::metadata(path).is_ok_and(|metadata| {
-        let kind = metadata.file_type();
-        kind.is_file() || kind.is_block_device()
-    });
-    is_readable && File::open(path).is_ok_and(|file| begins_as_qcow2(&file))
-}
-
-fn begins_as_qcow2(file: &File) -> bool {
-    let mut start = [0; 8];
-    file.read_exact_at(&mut start, 0).is_ok() && is_start_of_qcow2(start)
-}
-
-/// Whether QEMU's driver takes an image for its own that begins so.
-pub(in crate::block) fn is_start_of_qcow2(start: [u8; 8]) -> bool {
-    let (magic, version) = start.split_at(MAGIC.len());
-    magic == MAGIC && version >= &[0, 0, 0, 2][..]
 }
 
 impl Chain {
@@ -225,8 +205,13 @@ fn open_backing(
         }
         // As QEMU does, which warns when an image is made without one.
         None => {
-            let is_qcow2 = looks_like_qcow2(path);
-            let format = if is_qcow2 { "qcow2" } else { "raw" };
+            let guess =
+                probing::probe(path).map_err(|error| OpenError::Open(path.to_owned(), error))?;
+            let (is_qcow2, format) = match guess {
+                Guess::Raw => (false, "raw"),
+                Guess::Qcow2 => (true, "qcow2"),
+                Guess::Foreign(format) => return Err(OpenError::foreign(path, format)),
+            };
             tracing::warn!(
                 "nothing says of what format the backing file '{}' is; it is used as {format}",
                 path.display()

@@ -16,7 +16,7 @@ use super::layer::Layer;
 use super::{BackingFiles, Corruption, CorruptionObserver, LayerInfo};
 use crate::block::buffers::GuestBuffers;
 use crate::block::pool::Medium;
-use crate::block::progress::own_memory;
+use crate::block::progress::bounce_buffer;
 use crate::block::{
     Access, CacheMode, Capabilities, Durability, Errno, ImageOptions, OpenError, Operation, Range,
     RangeLimits, Request, Zeroing, raw,
@@ -341,7 +341,7 @@ impl Qcow2Image {
         end: u64,
     ) -> Result<(), Errno> {
         while start < end {
-            let zeroes = own_memory(end - start).ok_or(Errno(libc::ENOMEM))?;
+            let zeroes = bounce_buffer(end - start);
             self.write(access, start, &zeroes)?;
             start += zeroes.length();
         }

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use super::FormatError;
 
 /// How every image begins.
-pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
+pub(in crate::block) const MAGIC: [u8; 4] = *b"QFI\xfb";
 
 /// Length of the header of version 2, and of the shortest one of version 3.
 pub(super) const V2_LENGTH: usize = 72;

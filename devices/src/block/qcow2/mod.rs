@@ -27,8 +27,8 @@ mod metadata;
 mod tests;
 mod unsynced;
 
-pub(super) use chain::is_start_of_qcow2;
-pub use chain::{BackingFiles, ImageFormat, LayerInfo, looks_like_qcow2};
+pub use chain::{BackingFiles, ImageFormat, LayerInfo};
 pub use corruption::{Corruption, CorruptionObserver};
 pub use disk::Qcow2Image;
 pub use error::FormatError;
+pub(in crate::block) use header::MAGIC;

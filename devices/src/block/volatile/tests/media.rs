@@ -88,7 +88,7 @@ fn a_tear_inside_a_sector_is_one_on_every_image() {
 }
 
 #[test]
-fn a_guest_is_told_at_once_that_its_raw_image_must_not_look_like_qcow2() {
+fn a_guest_is_told_at_once_that_its_raw_image_must_not_look_like_another_format() {
     let file = file(1 << 20);
     let image = open(file.path(), CacheMode::Writeback);
     let probed = Probed::new(Kind::Threads.start(Arc::clone(&image)));
@@ -97,7 +97,7 @@ fn a_guest_is_told_at_once_that_its_raw_image_must_not_look_like_qcow2() {
     bench.put(0, b"QFI\xfb\0\0\0\x03");
     let refused = Err(Errno(libc::EPERM));
     assert_eq!(bench.perform(write(0), &[(0, 4096)]), refused);
-    bench.put(0, b"QFI\xfb\0\0\0\x01");
+    bench.put(0, b"QFI\xfb\0\0\0\0");
     assert_eq!(bench.perform(write(0), &[(0, 4096)]), Ok(()));
     let cut = PowerCut {
         survival: Survival::None,

@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use faultvisor_tests::bare::{BareMachine, Plan, content, pattern};
+use faultvisor_tests::bare::{BareMachine, Plan, SOON, content, pattern};
+use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests, tool};
 use serde_json::json;
@@ -20,6 +21,9 @@ pub const TESTS: &[Test] = tests![
     an_image_that_is_cut_off_is_an_io_error_from_there_on,
     an_image_that_grows_is_as_long_as_it_was,
     an_image_that_vanishes_is_used_until_the_end,
+    an_image_in_a_format_that_cannot_be_used_is_refused_by_name,
+    an_image_that_is_taken_for_raw_is_told_of,
+    a_block_device_that_cannot_be_written_is_only_used_as_read_only,
 ];
 
 /// A command line with that drive.
@@ -219,6 +223,114 @@ fn an_image_that_vanishes_is_used_until_the_end(context: &Context) -> Result<(),
         check_eq!(read.number("sum")?, pattern::sum(&content(5, 8, 8)));
         end(machine)?;
         check!(!disk.exists(), "there is an image again");
+    }
+    Ok(())
+}
+
+fn an_image_in_a_format_that_cannot_be_used_is_refused_by_name(
+    context: &Context,
+) -> Result<(), Failure> {
+    for format in ["vmdk", "vdi", "vhdx", "qcow", "vpc", "qed", "parallels"] {
+        let name = format!("disk.{format}");
+        qemu_img(context, &["create", "-q", "-f", format, &name, "16M"])?;
+        let path = context.path(&name);
+        let before = fs::read(&path)?;
+        let reason = format!(
+            "'{}' looks like an image in the format {format}, and only raw and qcow2 can be used (if the disk is to \
+             have these bytes as they are, say that its format is raw)",
+            path.display()
+        );
+        let drive = format!("file={},id=d0", path.display());
+        check_refused(
+            &mut command(context, &drive),
+            &format!("drive 'd0': {reason}"),
+        )?;
+        qemu_img(
+            context,
+            &["create", "-q", "-f", "qcow2", "top.qcow2", "16M"],
+        )?;
+        // An image whose header does not say what is under it, as old ones do not.
+        let bytes = name.as_bytes();
+        let top = context.path("top.qcow2");
+        let file = File::options().write(true).open(&top)?;
+        file.write_all_at(bytes, 512)?;
+        file.write_all_at(&512_u64.to_be_bytes(), 8)?;
+        let length = u32::try_from(bytes.len()).map_err(|error| Failure::new(error.to_string()))?;
+        file.write_all_at(&length.to_be_bytes(), 16)?;
+        let drive = format!("file={},format=qcow2,id=d0", top.display());
+        check_refused(
+            &mut command(context, &drive),
+            &format!("drive 'd0': backing file of '{}': {reason}", top.display()),
+        )?;
+        check!(
+            fs::read(&path)? == before,
+            "{format}: the image was changed"
+        );
+    }
+    Ok(())
+}
+
+fn an_image_that_is_taken_for_raw_is_told_of(context: &Context) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 8)?;
+    let warning = format!("drive 'd0': '{}' is used as raw", disk.display());
+    for (format, expected) in [("", true), (",format=raw", false)] {
+        let drive = format!("file={}{format},id=d0", disk.display());
+        let socket = context.path("qmp");
+        let mut command = command(context, &drive);
+        command.args(["--qmp", &format!("unix:{}", socket.display())]);
+        let mut machine = context.start(&mut command)?;
+        Client::connect(&socket, SOON)?.quit()?;
+        machine.expect_exit(0, SOON)?;
+        let told = machine.messages().text();
+        check_eq!(told.contains(&warning), expected);
+    }
+    Ok(())
+}
+
+/// A loop device that refuses writes, until it is dropped.
+struct ReadOnlyDevice {
+    path: String,
+}
+
+impl ReadOnlyDevice {
+    fn new(file: &Path) -> Result<Self, Failure> {
+        let skip = |why: String| Failure::skip(format!("no loop device: {why}"));
+        let mut attach = tool::command("losetup").map_err(|error| skip(error.to_string()))?;
+        attach.args(["--read-only", "--find", "--show"]).arg(file);
+        let path = tool::output(&mut attach).map_err(|error| skip(error.to_string()))?;
+        Ok(Self {
+            path: String::from_utf8_lossy(&path).trim().to_owned(),
+        })
+    }
+}
+
+impl Drop for ReadOnlyDevice {
+    fn drop(&mut self) {
+        // Nothing more can be done about one that stays.
+        let _ = Command::new("losetup")
+            .args(["--detach", &self.path])
+            .status();
+    }
+}
+
+fn a_block_device_that_cannot_be_written_is_only_used_as_read_only(
+    context: &Context,
+) -> Result<(), Failure> {
+    let disk = image(context, "disk", 1, 8)?;
+    let device = ReadOnlyDevice::new(&disk)?;
+    for cache in ["", ",cache=none"] {
+        let drive = format!("file={},format=raw,id=d0{cache}", device.path);
+        check_refused(
+            &mut command(context, &drive),
+            &format!(
+                "drive 'd0': '{}' is a read-only block device; readonly=on uses it as such",
+                device.path
+            ),
+        )?;
+        let plan = Plan::new(context, "setup 0\nread 0 0 8\nexit off")?;
+        let options = format!("id=d0,readonly=on{cache}");
+        let mut machine = plan.disk(Path::new(&device.path), &options).start()?;
+        machine.ends_well()?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
 use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
-use faultvisor_tests::{check, tests};
+use faultvisor_tests::{check, tests, tool};
 
 use super::image;
 use crate::wrong_use::check_refused;
@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     an_image_without_locking_is_everybodys,
     two_drives_of_one_machine_do_not_write_one_image,
     qemu_keeps_away_from_an_image_that_a_machine_writes,
+    an_image_is_locked_where_there_is_no_proc,
 ];
 
 /// A machine that has the image and waits.
@@ -123,4 +124,35 @@ fn qemu_keeps_away_from_an_image_that_a_machine_writes(context: &Context) -> Res
     end(machine)?;
     check!(write()?.status.success(), "the image is still locked");
     Ok(())
+}
+
+/// A machine for which nothing is mounted at /proc any more, as in many a chroot.
+fn an_image_is_locked_where_there_is_no_proc(context: &Context) -> Result<(), Failure> {
+    const NAMESPACE: [&str; 3] = ["--user", "--map-root-user", "--mount"];
+    let unshare = || tool::command("unshare");
+    let possible = unshare()?
+        .args(NAMESPACE)
+        .args(["mount", "-t", "tmpfs", "proc", "/proc"])
+        .stderr(Stdio::null())
+        .status()?;
+    if !possible.success() {
+        return Err(Failure::skip("user namespaces are not permitted here"));
+    }
+    let disk = image(context, "disk", 1, 8)?;
+    let machine = holder(context, &disk, "id=d0")?;
+    for options in ["", ",cache=none"] {
+        let refused = other(context, &disk, &format!(",id=d1{options}"));
+        let mut command = unshare()?;
+        let script = "mount -t tmpfs proc /proc && exec \"$0\" \"$@\"";
+        command.args(NAMESPACE).args(["sh", "-c", script]);
+        command.arg(refused.get_program()).args(refused.get_args());
+        check_refused(
+            &mut command,
+            &format!(
+                "drive 'd1': image '{}' is in use by another process or drive",
+                disk.display()
+            ),
+        )?;
+    }
+    end(machine)
 }
