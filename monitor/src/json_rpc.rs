@@ -71,10 +71,9 @@ fn request(value: &RawValue) -> Request {
     };
     let spelled = members.0.iter().find(|(name, _)| name == "id");
     let id = match spelled.map(|(_, value)| value.get()) {
-        Some(id) if id.starts_with(['{', '[', 't', 'f']) => {
-            return invalid(None, "Member 'id' must be a string, a number or null");
-        }
-        id => id.and_then(|id| RawValue::from_string(ascii(id)).ok()),
+        None => None,
+        Some(id) if is_id(id) => RawValue::from_string(ascii(id)).ok(),
+        Some(_) => return invalid(None, "Member 'id' must be a string, a number or null"),
     };
     let (mut version, mut method, mut params) = (None, None, None);
     for (name, value) in members.0 {
@@ -115,6 +114,11 @@ fn request(value: &RawValue) -> Request {
             band: Band::In,
         }),
     }
+}
+
+/// Whether a value, which is known to be JSON, is a string, a number or null.
+fn is_id(value: &str) -> bool {
+    value == "null" || value.starts_with(|first: char| matches!(first, '"' | '-' | '0'..='9'))
 }
 
 /// The answer to a request with this id, without the end of its line.
