@@ -74,12 +74,17 @@ fn write_output(mut far: UnixStream, mut output: impl Write, done: &SyncSender<(
         let written = output
             .write_all(&buffer[..count])
             .and_then(|()| output.flush());
-        if count == 0 || written.is_err() {
+        if count == 0 {
+            // The session is over: nothing more need be typed.
+            let _ = far.shutdown(Shutdown::Both);
+            break;
+        }
+        if written.is_err() {
+            // The session learns that nobody reads what it says. It still executes what comes in.
+            let _ = far.shutdown(Shutdown::Read);
             break;
         }
     }
-    // What cannot be written need not be read: the session learns that its client is gone.
-    let _ = far.shutdown(Shutdown::Both);
     let _ = done.try_send(());
 }
 

@@ -22,8 +22,8 @@ impl Stream {
     /// Takes on a connected socket.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        // Answers are whole lines, and the client waits for each.
-        stream.set_nodelay(true)?;
+        // Answers are whole lines, and the client waits for each. One that is gone again may have asked for something.
+        let _ = stream.set_nodelay(true);
         Ok(Self::Tcp(stream))
     }
 }
