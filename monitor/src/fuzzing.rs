@@ -24,11 +24,11 @@ use serde_json::value::RawValue;
 use crate::Machine;
 use crate::inbox::{Inbox, Reply};
 use crate::json;
-use crate::lexer::{Dialect, Lexed, Lexer};
+use crate::lexer::{Dialect, Lexed, Lexer, LexicalError};
 use crate::monitor::Settings;
 use crate::protocol::Protocol;
 use crate::server::{Server, Settled};
-use crate::session::SessionId;
+use crate::session::{Rule, SessionId};
 use crate::stream::Stream;
 
 /// Any division of an input into pieces gives the same messages.
@@ -41,56 +41,142 @@ pub fn lexer(input: &[u8]) {
 }
 
 /// Every message of a QMP client is answered once, in lines of ASCII that are JSON, and after a byte that restarts the
-/// server is there as before.
+/// server is there as before; but a session that does not begin as one does ends, with nothing of it executed.
 pub fn session(input: &[u8]) {
     const END: &str = "\u{fffd}{'execute': 'qmp_capabilities', 'id': 'negotiated'}\
                        {'execute': 'query-version', 'id': 'still there'}";
     let end = with_restart(END);
-    let mut exchange = Exchange::begin(Protocol::Qmp);
-    exchange.send(input);
-    exchange.send_whole(&end);
-    let lines = exchange.finish();
-    let mut answers = 0;
-    for line in &lines {
-        let members = object(line);
-        let kinds = ["QMP", "return", "error", "event", "signal"];
-        let kinds: Vec<&str> = kinds
-            .into_iter()
-            .filter(|kind| members.contains_key(*kind))
-            .collect();
-        assert_eq!(kinds.len(), 1, "{line}");
-        answers += usize::from(matches!(kinds[0], "return" | "error"));
+    for rule in RULES {
+        let (lines, over) = exchange(Protocol::Qmp, rule, input, &end);
+        let mut answers = 0;
+        for line in &lines {
+            let members = object(line);
+            let kinds = ["QMP", "return", "error", "event", "signal"];
+            let kinds: Vec<&str> = kinds
+                .into_iter()
+                .filter(|kind| members.contains_key(*kind))
+                .collect();
+            assert_eq!(kinds.len(), 1, "{line}");
+            answers += usize::from(matches!(kinds[0], "return" | "error"));
+        }
+        assert!(lines[0].starts_with("{\"QMP\": "), "{}", lines[0]);
+        let whole = [input, end.as_slice()].concat();
+        match beginning(Protocol::Qmp, rule, &whole) {
+            Beginning::Refused { errors } => {
+                assert!(over, "{rule:?}: {lines:?}");
+                is_refused(rule, &lines[1..], errors);
+            }
+            Beginning::Admitted => {
+                assert!(!over, "{rule:?}: {lines:?}");
+                let asked = lex(Dialect::Qmp, [whole.as_slice()]).len();
+                assert_eq!(answers, asked, "{lines:?}");
+                is_still_there(&lines, "return");
+            }
+        }
     }
-    assert!(lines[0].starts_with("{\"QMP\": "), "{}", lines[0]);
-    let asked = lex(Dialect::Qmp, [input, end.as_slice()]).len();
-    assert_eq!(answers, asked, "{lines:?}");
-    is_still_there(&lines, "return");
 }
 
 /// Every line that a JSON-RPC client receives is a response, several of them, or a notification, and after a byte that
-/// restarts the server is there as before.
+/// restarts the server is there as before; but a session that does not begin as one does ends, with nothing of it executed.
 pub fn json_rpc(input: &[u8]) {
     const END: &str =
         "\u{fffd}{\"jsonrpc\": \"2.0\", \"method\": \"query-version\", \"id\": \"still there\"}";
-    let mut exchange = Exchange::begin(Protocol::JsonRpc);
-    exchange.send(input);
-    exchange.send_whole(&with_restart(END));
-    let lines = exchange.finish();
-    for line in &lines {
-        if line.starts_with('[') {
-            let responses: Vec<Box<RawValue>> = json::read(line).expect("a batch");
-            assert!(!responses.is_empty());
-            responses.iter().for_each(|each| response(each.get()));
-        } else if object(line).contains_key("method") {
-            let members = object(line);
-            assert_eq!(members["jsonrpc"].get(), "\"2.0\"", "{line}");
-            assert!(members["params"].get().starts_with('{'), "{line}");
-            assert_eq!(members.len(), 3, "{line}");
-        } else {
-            response(line);
+    let end = with_restart(END);
+    for rule in RULES {
+        let (lines, over) = exchange(Protocol::JsonRpc, rule, input, &end);
+        for line in &lines {
+            if line.starts_with('[') {
+                let responses: Vec<Box<RawValue>> = json::read(line).expect("a batch");
+                assert!(!responses.is_empty());
+                responses.iter().for_each(|each| response(each.get()));
+            } else if object(line).contains_key("method") {
+                let members = object(line);
+                assert_eq!(members["jsonrpc"].get(), "\"2.0\"", "{line}");
+                assert!(members["params"].get().starts_with('{'), "{line}");
+                assert_eq!(members.len(), 3, "{line}");
+            } else {
+                response(line);
+            }
+        }
+        let whole = [input, end.as_slice()].concat();
+        match beginning(Protocol::JsonRpc, rule, &whole) {
+            Beginning::Refused { errors } => {
+                assert!(over, "{rule:?}: {lines:?}");
+                is_refused(rule, &lines, errors);
+            }
+            Beginning::Admitted => {
+                assert!(!over, "{rule:?}: {lines:?}");
+                is_still_there(&lines, "result");
+            }
         }
     }
-    is_still_there(&lines, "result");
+}
+
+/// The rules for how a session may begin.
+const RULES: [Rule; 3] = [Rule::Strict, Rule::Restartable, Rule::Free];
+
+/// What a session's beginning comes to, found out with all of it at hand.
+#[derive(Debug, PartialEq, Eq)]
+enum Beginning {
+    Admitted,
+    /// It ends, after this many errors about bytes that restart.
+    Refused {
+        errors: usize,
+    },
+}
+
+fn beginning(protocol: Protocol, rule: Rule, whole: &[u8]) -> Beginning {
+    let mut rest = whole;
+    let mut errors = 0;
+    let is_restart = |byte: u8| byte == 0xff || (byte < 0x20 && !b"\t\r\n".contains(&byte));
+    while let Some((&first, after)) = rest.split_first() {
+        if rule == Rule::Free {
+            return Beginning::Admitted;
+        }
+        let opens = first == b'{' || (first == b'[' && protocol == Protocol::JsonRpc);
+        if opens && rule == Rule::Strict {
+            return Beginning::Admitted;
+        }
+        if opens {
+            let lexed = Lexer::new(protocol.dialect()).read(rest);
+            let (count, Some(Err(LexicalError::StrayByte(_)))) = lexed else {
+                return Beginning::Admitted;
+            };
+            errors += 1;
+            rest = &rest[count..];
+            // A row of them is one error.
+            let row = rest.iter().take_while(|byte| is_restart(**byte)).count();
+            rest = &rest[row..];
+        } else if is_restart(first) && rule == Rule::Restartable {
+            errors += 1;
+            let row = rest.iter().take_while(|byte| is_restart(**byte)).count();
+            rest = &rest[row..];
+        } else if b" \t\r\n".contains(&first) {
+            rest = after;
+        } else {
+            return Beginning::Refused { errors };
+        }
+    }
+    // More is waited for.
+    Beginning::Admitted
+}
+
+/// A session that was refused was told nothing but errors: none at all by the strict rule.
+fn is_refused(rule: Rule, lines: &[String], errors: usize) {
+    let farewell = usize::from(rule == Rule::Restartable);
+    assert_eq!(lines.len(), errors + farewell, "{lines:?}");
+    assert!(
+        lines.iter().all(|line| object(line).contains_key("error")),
+        "{lines:?}"
+    );
+}
+
+/// What a session is told, and whether it ended: it is sent an input in pieces, and then a whole end.
+fn exchange(protocol: Protocol, rule: Rule, input: &[u8], end: &[u8]) -> (Vec<String>, bool) {
+    let mut exchange = Exchange::begin(protocol, rule);
+    exchange.send(input);
+    exchange.send_whole(end);
+    exchange.finish()
 }
 
 /// A text whose replacement characters stand for the byte that restarts.
@@ -215,10 +301,12 @@ struct Exchange {
     inbox: Arc<Inbox>,
     held: Held,
     received: Vec<u8>,
+    /// Whether the server ended the session.
+    over: bool,
 }
 
 impl Exchange {
-    fn begin(protocol: Protocol) -> Self {
+    fn begin(protocol: Protocol, rule: Rule) -> Self {
         let settings = Settings {
             session_limit: 1,
             output_limit: 64 * 1024,
@@ -231,12 +319,19 @@ impl Exchange {
         let mut server = Server::new(settings, machine, Arc::clone(&inbox));
         let (client, stream) = UnixStream::pair().expect("a pair of sockets");
         client.set_nonblocking(true).expect("a socket");
-        let address = match protocol {
-            Protocol::Qmp => "stdio",
-            Protocol::JsonRpc => "stdio,protocol=json-rpc",
+        let place = match rule {
+            Rule::Free => "stdio",
+            Rule::Restartable => "unix:x",
+            Rule::Strict => "tcp:localhost:1",
         };
-        let address = address.parse().expect("an address");
+        let options = match protocol {
+            Protocol::Qmp => "",
+            Protocol::JsonRpc => ",protocol=json-rpc",
+        };
+        let address = format!("{place}{options}").parse().expect("an address");
         let id = server.begin(Stream::unix(stream).expect("a socket"), &address);
+        // Nothing is read before the greeting is sent, as in the loop.
+        server.settle();
         Self {
             server,
             id,
@@ -244,6 +339,7 @@ impl Exchange {
             inbox,
             held,
             received: Vec::new(),
+            over: false,
         }
     }
 
@@ -264,7 +360,7 @@ impl Exchange {
     }
 
     fn send_whole(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && !self.over {
             match self.client.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
                 // It is not read from while it has too much to answer.
@@ -291,17 +387,24 @@ impl Exchange {
         let mut happened = !self.inbox.is_empty();
         self.server.receive(Instant::now());
         self.server.take_begun();
-        let wanted = self.server.session(self.id).expect("a session").interest();
-        self.server.ready(self.id, wanted & EventSet::IN);
+        if let Some(session) = self.server.session(self.id) {
+            let wanted = session.interest();
+            self.server.ready(self.id, wanted & EventSet::IN);
+        }
         for (_, settled) in self.server.settle() {
-            assert!(!matches!(settled, Settled::Over(_)), "the session ended");
+            self.over |= matches!(settled, Settled::Over(_));
         }
         let mut buffer = [0; 4096];
         loop {
             match self.client.read(&mut buffer) {
-                Ok(0) => panic!("the server closed the connection"),
+                Ok(0) => {
+                    assert!(self.over, "the server closed the connection");
+                    break;
+                }
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // Something that it sent was not read.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset && self.over => break,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -309,8 +412,8 @@ impl Exchange {
         happened
     }
 
-    /// Goes on until there is nothing more to do, and returns every line.
-    fn finish(mut self) -> Vec<String> {
+    /// Goes on until there is nothing more to do, and returns every line and whether the session is over.
+    fn finish(mut self) -> (Vec<String>, bool) {
         loop {
             self.machine_answers();
             let mut happened = self.turn();
@@ -321,65 +424,13 @@ impl Exchange {
             }
         }
         let text = String::from_utf8(self.received).expect("UTF-8");
-        assert!(text.is_ascii() && text.ends_with("\r\n"), "{text}");
+        assert!(text.is_ascii(), "{text}");
+        assert!(text.is_empty() || text.ends_with("\r\n"), "{text}");
         let lines = text.split_terminator("\r\n").map(str::to_owned);
-        lines
-            .inspect(|line| assert!(!line.contains(['\r', '\n']), "{line}"))
-            .collect()
+        let lines = lines.inspect(|line| assert!(!line.contains(['\r', '\n']), "{line}"));
+        (lines.collect(), self.over)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    /// What a client might send, whole or not.
-    fn input() -> impl Strategy<Value = Vec<u8>> {
-        let bytes = proptest::collection::vec(any::<u8>(), 0..40);
-        let words = prop::sample::select(vec![
-            "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['oob', 'subscribe', 'class-hints']}}",
-            "{'execute': 'stop', 'id': ",
-            "{'exec-oob': 'put-event', 'arguments': {'tag': 1}}",
-            "{'execute': 'get-stop-event'}",
-            "{'subscribe': 'STOP', 'id': [1, {}]}",
-            "{\"jsonrpc\": \"2.0\", \"method\": \"stop\", \"id\": 1}",
-            "{\"jsonrpc\": \"2.0\", \"method\": \"get-stop-event\", \"params\": {\"initial\": true}, \"id\": 2}",
-            "{\"jsonrpc\": \"2.0\", \"method\": ",
-            "[",
-            "]",
-            "{",
-            "}",
-            "'",
-            "\"",
-            "\\",
-            ", ",
-            ": ",
-            "1e9",
-            "null",
-            "\n",
-            "\u{e4}",
-        ]);
-        let piece = prop_oneof![
-            1 => bytes,
-            4 => words.prop_map(|word| word.as_bytes().to_vec()),
-        ];
-        proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn any_division_of_the_input_gives_the_same_messages(input in input()) {
-            super::lexer(&input);
-        }
-
-        #[test]
-        fn every_message_is_answered_once_and_a_restart_is_always_possible(input in input()) {
-            super::session(&input);
-        }
-
-        #[test]
-        fn every_line_in_json_rpc_is_a_response_or_a_notification(input in input()) {
-            super::json_rpc(&input);
-        }
-    }
-}
+mod tests;

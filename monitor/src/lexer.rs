@@ -185,8 +185,8 @@ impl Lexer {
         match byte {
             b'{' | b'[' if after_run => return Step::EndedBefore,
             _ if after_run && self.is_quote(byte) => return Step::EndedBefore,
-            b' ' | b'\t' | b'\r' | b'\n' if after_run => return Step::Ends,
-            b' ' | b'\t' | b'\r' | b'\n' => {
+            _ if after_run && is_space(byte) => return Step::Ends,
+            _ if is_space(byte) => {
                 // One space says as much as many, and an answer that echoes it stays on one line.
                 if self.message.last().is_some_and(|last| *last != b' ') {
                     self.message.push(b' ');
@@ -260,7 +260,7 @@ impl Lexer {
                 }
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth = depth.saturating_sub(1),
-                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ if is_space(byte) => {}
                 _ => return,
             },
         }
@@ -284,8 +284,13 @@ impl Lexer {
     }
 }
 
+/// JSON's white space.
+pub(crate) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
 /// The bytes that QMP sets aside to get a stream back to its start, whatever state it is in.
-fn restarts(byte: u8) -> bool {
+pub(crate) fn restarts(byte: u8) -> bool {
     byte == 0xff || (byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n'))
 }
 

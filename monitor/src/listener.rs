@@ -9,6 +9,7 @@ use faultvisor_schema::CommandError;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EventFd};
 
 use crate::address::ListenAddress;
+use crate::request::Stage;
 use crate::server::{Server, Shared};
 use crate::session::SessionId;
 use crate::socket::Socket;
@@ -76,7 +77,8 @@ impl Listener {
             .unwrap_or(server.settings.session_limit);
         if self.sessions.len() >= limit {
             let error = CommandError::generic(format!("{limit} clients are connected already"));
-            if let Ok(line) = self.address.protocol.farewell(error) {
+            let failure = Stage::Execution.failure(error);
+            if let Ok(line) = self.address.protocol.farewell(&failure) {
                 // A socket that was just opened has room for a line; a client that is gone misses nothing. What it has
                 // said already is read, for otherwise the line would be taken back with the connection.
                 let _ = stream.read(&mut [0; 4096]);

@@ -28,6 +28,8 @@ pub(crate) struct Output {
     next_place: u64,
     /// How much there was to send when the first notice did not fit: until it is less, it will not fit again.
     blocked_at: Option<usize>,
+    /// Whether nobody will read any of it.
+    abandoned: bool,
 }
 
 /// Events of which one notice tells: those of a connection, or those that nobody asked for.
@@ -51,7 +53,21 @@ impl Output {
             places: HashMap::new(),
             next_place: 0,
             blocked_at: None,
+            abandoned: false,
         }
+    }
+
+    /// Gives up what there is to send, and what will be: nobody reads it.
+    pub(crate) fn abandon(&mut self) {
+        *self = Self {
+            abandoned: true,
+            ..Self::new(self.limit)
+        };
+    }
+
+    /// Whether nobody reads any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 
     /// Whether there is nothing to send.
@@ -95,6 +111,9 @@ impl Output {
         rendering: &Rc<Rendering>,
         count: u64,
     ) {
+        if self.abandoned {
+            return;
+        }
         let kind = (connection, signal);
         if let Some(lost) = self
             .places
@@ -155,6 +174,9 @@ impl Output {
     }
 
     fn push(&mut self, piece: Rc<[u8]>) {
+        if self.abandoned {
+            return;
+        }
         self.bytes += piece.len();
         self.pieces.push_back(piece);
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use faultvisor_schema::CommandError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -28,6 +27,14 @@ impl Protocol {
         match self {
             Self::Qmp => Dialect::Qmp,
             Self::JsonRpc => Dialect::Json,
+        }
+    }
+
+    /// Whether a message can begin with this byte: an object, in JSON-RPC also a batch of them.
+    pub(crate) fn begins(self, byte: u8) -> bool {
+        match self {
+            Self::Qmp => byte == b'{',
+            Self::JsonRpc => matches!(byte, b'{' | b'['),
         }
     }
 
@@ -67,12 +74,11 @@ impl Protocol {
         }
     }
 
-    /// The line for a client that cannot be served.
-    pub(crate) fn farewell(self, error: CommandError) -> serde_json::Result<Vec<u8>> {
-        let failure = crate::request::Stage::Execution.failure(error);
+    /// The line for a client that is not served, or not any more.
+    pub(crate) fn farewell(self, failure: &Failure) -> serde_json::Result<Vec<u8>> {
         let id = (self == Self::JsonRpc).then_some(RawValue::NULL);
         let mut line = self
-            .answer::<()>(Err(&failure), id)
+            .answer::<()>(Err(failure), id)
             .unwrap_or_else(|| Ok(Vec::new()))?;
         line.extend_from_slice(codec::LINE_END);
         Ok(line)

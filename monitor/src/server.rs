@@ -10,12 +10,12 @@ use event_manager::EventSet;
 use faultvisor_schema::{Event, SignalName};
 
 use crate::Machine;
-use crate::address::ListenAddress;
+use crate::address::{ListenAddress, Transport};
 use crate::inbox::{Inbox, Item, Timestamp};
 use crate::monitor::Settings;
 use crate::registry::Registry;
 use crate::rendering::{Encoded, Rendering};
-use crate::session::{Session, SessionId, Surroundings};
+use crate::session::{Rule, Session, SessionId, Surroundings};
 use crate::standing::Standing;
 use crate::stream::Stream;
 use crate::throttle::{Throttle, later};
@@ -102,7 +102,12 @@ impl Server {
         let id = self.next_session;
         self.next_session = id.next();
         let output_limit = address.max_output.unwrap_or(self.settings.output_limit);
-        let session = Session::new(id, address.protocol, stream, output_limit);
+        let rule = match (&address.transport, &stream) {
+            (Transport::Stdio, _) => Rule::Free,
+            (Transport::Tcp { .. }, _) | (_, Stream::Tcp(_)) => Rule::Strict,
+            (_, Stream::Unix(_)) => Rule::Restartable,
+        };
+        let session = Session::new(id, address.protocol, rule, stream, output_limit);
         self.sessions.insert(id, session);
         self.begun.push(id);
         self.touched.insert(id);

@@ -171,25 +171,6 @@ fn a_batch_whose_answers_are_too_long_is_cut_short_and_answered() {
 }
 
 #[test]
-fn a_browser_is_not_listened_to() {
-    let server = Server::json_rpc();
-    let mut client = Client::connect(&server.path);
-    let body = json!({"jsonrpc": "2.0", "method": "quit", "id": 1}).to_string();
-    let _ = client
-        .stream
-        .write_all(format!("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{body}").as_bytes());
-    assert_eq!(client.line(), None);
-    assert!(server.commands.try_recv().is_err());
-    serves_json_rpc(&server);
-}
-
-fn serves_json_rpc(server: &Server) {
-    let mut other = Client::connect(&server.path);
-    other.send(json!({"jsonrpc": "2.0", "method": "query-status", "id": 1}).to_string());
-    assert_eq!(other.read()["result"]["running"], json!(true));
-}
-
-#[test]
 fn an_error_repeats_no_more_than_the_beginning_of_what_was_wrong() {
     let server = Server::new();
     let mut client = server.client();

@@ -1,10 +1,11 @@
 //! A session: one client, from its greeting to its last answer.
 //!
-//! Here is what comes in and goes out, and whose turn it is; `meaning` is what a request means at this point of the
-//! session, `execution` does it, `pending` is what is not done yet.
+//! Here is what comes in and goes out, and whose turn it is; `opening` is what it may begin with, `meaning` what a request
+//! means at this point of the session, `execution` does it, `pending` is what is not done yet.
 
 mod execution;
 mod meaning;
+mod opening;
 mod pending;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +13,7 @@ use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
 use event_manager::EventSet;
-use faultvisor_schema::QMPCapability;
+use faultvisor_schema::{CommandError, QMPCapability};
 
 use crate::Machine;
 use crate::codec;
@@ -23,10 +24,13 @@ use crate::lexer::Lexer;
 use crate::output::Output;
 use crate::protocol::Protocol;
 use crate::registry::Registry;
-use crate::request::Band;
+use crate::request::{Band, Stage};
 use crate::standing::Standing;
 use crate::stream::Stream;
+use opening::{Opening, Refused};
 use pending::{InFlight, Pending, Turn};
+
+pub(crate) use opening::Rule;
 
 /// How many in-band commands of a session may wait for their turn before it is not read from any more. As many may be
 /// with the machine out of band.
@@ -69,6 +73,7 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     output_limit: usize,
     negotiation: Negotiation,
+    opening: Opening,
     lexer: Lexer,
     /// What was read and not looked at yet.
     unread: VecDeque<u8>,
@@ -79,9 +84,9 @@ pub(crate) struct Session {
     sequence: u64,
     /// What is left of its turn.
     turn: Turn,
-    /// Whether anything was read yet.
-    has_read: bool,
     input_ended: bool,
+    /// Whether its stream is closed both ways, which the kernel tells of as long as it is watched.
+    hung_up: bool,
     /// Whether it was told that nothing more will be said.
     said_all: bool,
     broken: bool,
@@ -92,6 +97,7 @@ impl Session {
     pub(crate) fn new(
         id: SessionId,
         protocol: Protocol,
+        rule: Rule,
         stream: Stream,
         output_limit: usize,
     ) -> Self {
@@ -102,14 +108,15 @@ impl Session {
             output: Output::new(output_limit),
             output_limit,
             negotiation: Negotiation::new(protocol),
+            opening: Opening::new(rule, protocol),
             lexer: Lexer::new(protocol.dialect()),
             unread: VecDeque::new(),
             waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),
             sequence: 0,
             turn: Turn::WHOLE,
-            has_read: false,
             input_ended: false,
+            hung_up: false,
             said_all: false,
             broken: false,
         };
@@ -144,15 +151,21 @@ impl Session {
         if !self.output.is_empty() {
             interest |= EventSet::OUT;
         }
+        if interest.is_empty() && self.hung_up {
+            // The hang-up is told of in any case, but then only once.
+            interest |= EventSet::EDGE_TRIGGERED;
+        }
         interest
     }
 
     /// The stream is ready for something.
     pub(crate) fn ready(&mut self, events: EventSet, scratch: &mut [u8]) {
+        if events.intersects(EventSet::HANG_UP | EventSet::ERROR) {
+            self.hung_up = true;
+            self.output.abandon();
+        }
         if events.contains(EventSet::IN) {
             self.receive(scratch);
-        } else if events.intersects(EventSet::HANG_UP | EventSet::ERROR) {
-            self.broken = true;
         }
     }
 
@@ -162,34 +175,30 @@ impl Session {
         }
         match self.stream.read(scratch) {
             Ok(0) => self.input_ended = true,
-            Ok(count) if self.is_browser(&scratch[..count]) => {
-                tracing::warn!("a client spoke HTTP to the monitor, and was disconnected");
-                self.broken = true;
-            }
             Ok(count) => self.unread.extend(&scratch[..count]),
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
-                _ => self.broken = true,
+                _ => {
+                    self.input_ended = true;
+                    self.output.abandon();
+                }
             },
         }
     }
 
-    /// Whether this is how a browser begins: a page in it can reach a port of the loopback, and its headers would be no more
-    /// than errors before a body of requests.
-    fn is_browser(&mut self, input: &[u8]) -> bool {
-        const METHODS: [&[u8]; 9] = [
-            b"GET ",
-            b"HEAD ",
-            b"POST ",
-            b"PUT ",
-            b"DELETE ",
-            b"CONNECT ",
-            b"OPTIONS ",
-            b"TRACE ",
-            b"PATCH ",
-        ];
-        let is_first = !std::mem::replace(&mut self.has_read, true);
-        is_first && METHODS.iter().any(|method| input.starts_with(method))
+    /// Ends a session that did not begin as one does. A client on a unix socket is told why: it is more likely to have a
+    /// user than to be a browser.
+    fn refuse(&mut self, Refused { byte, rule }: Refused) {
+        tracing::warn!("a client began with byte {byte:#04x}, and was disconnected");
+        self.unread = VecDeque::new();
+        self.input_ended = true;
+        if rule == Rule::Strict {
+            self.broken = true;
+            return;
+        }
+        let error = CommandError::generic("A session begins with a JSON object, and this one ends");
+        let failure = Stage::Text.failure(error);
+        self.say(self.protocol.farewell(&failure));
     }
 
     /// Does what can be done now, within a turn: executes what may be executed, reads what there is room for, sends what
@@ -230,6 +239,7 @@ impl Session {
     /// is read for a while, so that it meets no closed door within a message.
     pub(crate) fn wind_up(&mut self) {
         self.flush();
+        self.broken |= self.output.is_abandoned();
         if self.output.is_empty() && !self.said_all {
             self.said_all = true;
             self.broken |= self.stream.end_output().is_err();
@@ -246,10 +256,10 @@ impl Session {
         }
     }
 
-    /// Sends what the client takes.
+    /// Sends what the client takes. One that takes nothing any more may have asked for something before.
     pub(crate) fn flush(&mut self) {
         if !self.broken && self.output.send(&mut self.stream).is_err() {
-            self.broken = true;
+            self.output.abandon();
         }
     }
 
@@ -279,12 +289,20 @@ impl Session {
     /// Takes the next message out of what was read. Returns whether there was one.
     fn next_message(&mut self, surroundings: &mut Surroundings<'_>) -> bool {
         while !self.unread.is_empty() {
-            let (count, lexed) = self.lexer.read(self.unread.as_slices().0);
+            let admitted = match self.opening.admit(self.unread.as_slices().0) {
+                Ok(admitted) => admitted,
+                Err(refused) => {
+                    self.refuse(refused);
+                    return false;
+                }
+            };
+            let (count, lexed) = self.lexer.read(admitted);
             self.unread.drain(..count);
+            let Some(lexed) = lexed else { continue };
+            self.opening.lexed(&lexed);
             let (message, bytes) = match lexed {
-                None => continue,
-                Some(Ok(message)) => (self.protocol.parse(&message), message.len()),
-                Some(Err(error)) => (self.protocol.unreadable(&error), 0),
+                Ok(message) => (self.protocol.parse(&message), message.len()),
+                Err(error) => (self.protocol.unreadable(&error), 0),
             };
             match message {
                 Message::One(request)

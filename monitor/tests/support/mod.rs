@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use faultvisor_monitor::{ListenAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply};
+use faultvisor_monitor::{
+    ListenAddress, LocalAddress, Machine, Monitor, MonitorBuilder, MonitorHandle, Reply,
+};
 use faultvisor_schema::{
     BlockErrorAction, BlockInfo, BlockIoError, Event, IoOperationType, MachineCommand,
     MachineReturn, Reset, RunState, ShutdownCause, Signals, StatusInfo,
@@ -21,7 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it. No test depends on how long that is.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers `query-status`, and leaves every other command to the test.
 struct FakeMachine {
@@ -108,11 +111,29 @@ impl Server {
         Self::listening(Monitor::builder(), ",protocol=json-rpc")
     }
 
-    fn listening(builder: MonitorBuilder, options: &str) -> Self {
+    /// One on a unix socket, with these options after its address.
+    pub fn listening(builder: MonitorBuilder, options: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("qmp.sock");
-        let address: ListenAddress = format!("unix:{}{options}", path.display()).parse().unwrap();
-        let monitor = builder.bind(&[address]).unwrap();
+        let address = format!("unix:{}{options}", path.display());
+        Self::on(builder, &[&address], directory, path)
+    }
+
+    /// One on a unix socket and on a port of the loopback, with these options after each address.
+    pub fn everywhere(options: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("qmp.sock");
+        let unix = format!("unix:{}{options}", path.display());
+        let tcp = format!("tcp:127.0.0.1:0{options}");
+        Self::on(Monitor::builder(), &[&unix, &tcp], directory, path)
+    }
+
+    fn on(builder: MonitorBuilder, addresses: &[&str], directory: TempDir, path: PathBuf) -> Self {
+        let addresses: Vec<ListenAddress> = addresses
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect();
+        let monitor = builder.bind(&addresses).unwrap();
         let (left, commands) = channel();
         let is_current = Arc::new(AtomicBool::new(true));
         let running = Arc::new(AtomicBool::new(true));
@@ -134,6 +155,16 @@ impl Server {
             running,
             meanwhile,
         }
+    }
+
+    /// Its ports on TCP.
+    pub fn ports(&self) -> Vec<SocketAddr> {
+        let addresses = self.handle.local_addresses().iter();
+        let port = |address: &LocalAddress| match address {
+            LocalAddress::Tcp(address) => Some(*address),
+            _ => None,
+        };
+        addresses.filter_map(port).collect()
     }
 
     /// A client that has been greeted.

@@ -1,0 +1,246 @@
+//! PROTOCOL.md, section 1: what a session may begin with, and that what arrived is executed, over real sockets.
+
+// Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use faultvisor_schema::MachineCommand;
+use proptest::prelude::*;
+use rustix::net::sockopt::set_socket_linger;
+use serde_json::{Value, json};
+use support::{Client, PATIENCE, Server};
+
+/// What a test speaks to a server over.
+enum Line {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Line {
+    /// One of each kind.
+    fn each(server: &Server) -> [Self; 2] {
+        let unix = UnixStream::connect(&server.path).unwrap();
+        unix.set_read_timeout(Some(PATIENCE)).unwrap();
+        let tcp = TcpStream::connect(server.ports()[0]).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        [Self::Unix(unix), Self::Tcp(tcp)]
+    }
+
+    /// Sends a piece. The server may have hung up.
+    fn send(&mut self, bytes: &[u8]) {
+        let _ = match self {
+            Self::Unix(stream) => stream.write_all(bytes),
+            Self::Tcp(stream) => stream.write_all(bytes),
+        };
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        match self {
+            Self::Unix(stream) => stream.shutdown(how).unwrap(),
+            Self::Tcp(stream) => stream.shutdown(how).unwrap(),
+        }
+    }
+
+    /// Everything that is said until the end, which the server makes.
+    fn rest(&mut self) -> String {
+        let mut said = Vec::new();
+        let end = match self {
+            Self::Unix(stream) => stream.read_to_end(&mut said),
+            Self::Tcp(stream) => stream.read_to_end(&mut said),
+        };
+        if let Err(error) = end {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
+        String::from_utf8(said).unwrap()
+    }
+}
+
+/// A client that others do not disturb. When it is answered, everything that was sent before has been read.
+struct Witness(Client, bool);
+
+impl Witness {
+    fn of(server: &Server, json_rpc: bool) -> Self {
+        match json_rpc {
+            true => Self(Client::connect(&server.path), true),
+            false => Self(server.quiet_client(), false),
+        }
+    }
+
+    fn sync(&mut self) {
+        let Self(client, json_rpc) = self;
+        if *json_rpc {
+            client.send(r#"{"jsonrpc": "2.0", "method": "query-status", "id": 1}"#);
+            assert_eq!(client.read()["result"]["running"], json!(true));
+        } else {
+            assert_eq!(client.execute("query-status")["running"], json!(true));
+        }
+    }
+}
+
+const QMP: &str = r#"{"execute":"qmp_capabilities"}{"execute":"quit"}"#;
+const JSON_RPC: &str = r#"{"jsonrpc": "2.0", "method": "quit", "id": 1}"#;
+
+/// What curl sends for `-X METHOD --data-binary BODY`.
+fn curl(method: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} / HTTP/1.1\r\nHost: 127.0.0.1:4444\r\nUser-Agent: curl/8.14.1\r\nAccept: */*\r\n\
+         Content-Length: {length}\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n{body}"
+    )
+}
+
+#[test]
+fn a_web_page_commands_nothing_whatever_it_has_sent_and_however_that_is_cut() {
+    for (options, body) in [("", QMP), (",protocol=json-rpc", JSON_RPC)] {
+        let server = Server::everywhere(options);
+        let mut witness = Witness::of(&server, !options.is_empty());
+        let hello = format!("\u{16}\u{3}\u{1}{{\u{1}\u{3}\u{3}\u{fffd}{body}");
+        let inputs = [
+            curl("FOO", body),
+            curl("patch", body),
+            curl("PROPFIND", body),
+            curl("POST", body),
+            format!("\r\n{}", curl("PUT", body)),
+            format!("\u{feff}{body}"),
+            format!("help\n{body}"),
+            hello,
+        ];
+        for input in inputs {
+            let input = input.as_bytes();
+            for cut in [input.len(), 1, 2, 3, 5, input.len() - body.len()] {
+                for mut line in Line::each(&server) {
+                    line.send(&input[..cut]);
+                    witness.sync();
+                    line.send(&input[cut..]);
+                    let said = line.rest();
+                    assert!(
+                        !said.contains("\"return\"") && !said.contains("\"result\""),
+                        "{said}"
+                    );
+                    if matches!(line, Line::Tcp(_)) {
+                        assert!(!said.contains("error"), "{said}");
+                    }
+                }
+            }
+        }
+        witness.sync();
+        assert!(server.commands.try_recv().is_err());
+    }
+}
+
+#[test]
+fn on_tcp_a_session_ends_at_its_first_byte_while_more_is_to_come() {
+    let server = Server::everywhere("");
+    for first in ["P", "\r\nP", "\u{16}", "[", "\""] {
+        let [_, mut line] = Line::each(&server);
+        line.send(first.as_bytes());
+        // The end comes although this side is open and goes on to say nothing.
+        assert!(!line.rest().contains("error"), "{first:?}");
+    }
+}
+
+#[test]
+fn a_client_of_a_unix_socket_is_told_how_a_session_begins() {
+    let server = Server::everywhere("");
+    let [mut line, _] = Line::each(&server);
+    line.send(b"help\n");
+    let said = line.rest();
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(last["error"]["class"], "GenericError");
+}
+
+/// Sends commands and leaves at once, in one of the ways that there are.
+fn leave(mut line: Line, bytes: &[u8], way: usize) {
+    match way {
+        // Without having read the greeting, which is on its way or not yet.
+        0 => line.send(bytes),
+        1 => {
+            line.send(bytes);
+            line.shutdown(Shutdown::Both);
+        }
+        2 => {
+            line.shutdown(Shutdown::Read);
+            line.send(bytes);
+        }
+        // By a reset, on TCP.
+        _ => {
+            line.send(bytes);
+            if let Line::Tcp(stream) = &line {
+                set_socket_linger(stream, Some(std::time::Duration::ZERO)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_arrived_is_executed_although_its_sender_is_gone() {
+    let stop = "{'execute':'qmp_capabilities'}{'execute':'stop'}{'execute':'cont'}".as_bytes();
+    let server = Server::everywhere("");
+    for _ in 0..20 {
+        for way in 0..4 {
+            for line in Line::each(&server) {
+                let tcp = matches!(line, Line::Tcp(_));
+                leave(line, stop, way);
+                let (command, reply) = server.command();
+                assert_eq!(command, MachineCommand::Stop, "way {way}, TCP {tcp}");
+                // The next one waits for its turn, with nobody there any more.
+                drop(reply);
+                assert!(matches!(server.command().0, MachineCommand::Cont));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_script_of_one_who_is_gone_is_executed_to_its_end() {
+    let server = Server::everywhere("");
+    let script = "{'execute':'qmp_capabilities'}".to_owned()
+        + &"{'execute':'query-qmp-schema'}".repeat(200)
+        + &"{'execute':'stop'}".repeat(40);
+    for line in Line::each(&server) {
+        leave(line, script.as_bytes(), 0);
+        for _ in 0..40 {
+            assert_eq!(server.command().0, MachineCommand::Stop);
+        }
+    }
+    // And their places are free again, as the end of the program would show: nothing is left to be told.
+    server.handle.shutdown(PATIENCE);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_first_bytes_decide_over_real_sockets_as_in_the_model(
+        space in "[ \t\r\n]{0,3}",
+        first in any::<u8>(),
+        cut in 0_usize..5,
+    ) {
+        let server = Server::everywhere("");
+        let mut witness = Witness::of(&server, false);
+        let input = [space.as_bytes(), &[first], b"\n", QMP.as_bytes()].concat();
+        let cut = cut.min(input.len());
+        let [_, mut line] = Line::each(&server);
+        line.send(&input[..cut]);
+        witness.sync();
+        line.send(&input[cut..]);
+        if b" \t\r\n".contains(&first) {
+            prop_assert_eq!(server.command().0, MachineCommand::Quit);
+        } else if first == b'{' {
+            // It has begun, and never ends.
+            line.shutdown(Shutdown::Write);
+            line.rest();
+            prop_assert!(server.commands.try_recv().is_err());
+        } else {
+            let said = line.rest();
+            prop_assert!(!said.contains("return") && !said.contains("error"), "{}", said);
+            prop_assert!(server.commands.try_recv().is_err());
+        }
+    }
+}
