@@ -1,5 +1,7 @@
 //! qcow2 images, made by the library and by hand.
 
+mod arbitrary;
 mod bad_images;
+
 mod ground;
 mod requests;
