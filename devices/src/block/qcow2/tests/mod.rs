@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod bad_images;
+mod crash;
 
 mod ground;
 mod requests;
