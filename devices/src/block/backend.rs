@@ -188,6 +188,18 @@ pub trait Backend: Send {
     /// What the host says; then the length is what it was.
     fn resize(&mut self, length: u64) -> Result<(), Errno>;
 
+    /// Begins the part of a resize to a length for which requests need not wait. Returns whether
+    /// there is one that goes on: when it has ended, [`Backend::is_preparing_resize`] is false and
+    /// the completion event becomes readable. The disk keeps its length until [`Backend::resize`].
+    fn prepare_resize(&mut self, _length: u64) -> bool {
+        false
+    }
+
+    /// Whether what [`Backend::prepare_resize`] began goes on.
+    fn is_preparing_resize(&self) -> bool {
+        false
+    }
+
     /// Loses what only a cache of the disk's own holds, as far as the power cut says so, and makes
     /// the rest durable. Nothing is in flight. It may wait for the medium. A backend without such a
     /// cache has nothing to lose.

@@ -41,6 +41,15 @@ pub trait Medium: Send + Sync {
     /// What the host says; then the length is what it was.
     fn resize(&self, length: u64) -> Result<(), Errno>;
 
+    /// Whether a resize to a length has a part that [`Medium::prepare_resize`] can do.
+    fn can_prepare_resize(&self, _length: u64) -> bool {
+        false
+    }
+
+    /// Does the part of a resize for which requests need not wait. It ends early when the medium is
+    /// closed. An error is left to [`Medium::resize`].
+    fn prepare_resize(&self, _length: u64) {}
+
     /// Writes what is still in memory: no more requests come.
     fn close(&self) {}
 }
@@ -70,6 +79,8 @@ pub struct ThreadPool {
     name: String,
     start: ThreadStart,
     threads: Vec<JoinHandle<()>>,
+    /// Prepares a resize, or has.
+    preparing: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -85,6 +96,8 @@ struct State {
     completed: Vec<Completion>,
     idle: usize,
     closing: bool,
+    /// A resize is being prepared.
+    is_preparing: bool,
 }
 
 impl ThreadPool {
@@ -104,20 +117,26 @@ impl ThreadPool {
             name: format!("io-{name}"),
             start: start.clone(),
             threads: Vec::new(),
+            preparing: None,
         })
     }
 
     fn start_thread(&mut self) -> io::Result<()> {
+        let thread = self.spawn(Shared::run)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Starts a thread that may do what I/O threads do.
+    fn spawn(&self, work: impl FnOnce(&Shared) + Send + 'static) -> io::Result<JoinHandle<()>> {
         let (shared, start) = (self.shared.clone(), self.start.clone());
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name(self.name.clone())
             .stack_size(STACK_SIZE)
             .spawn(move || {
                 start.begin(ThreadKind::DiskIo);
-                shared.run();
-            })?;
-        self.threads.push(thread);
-        Ok(())
+                work(&shared);
+            })
     }
 }
 
@@ -164,8 +183,33 @@ impl Backend for ThreadPool {
         self.shared.medium.resize(length)
     }
 
+    fn prepare_resize(&mut self, length: u64) -> bool {
+        if !self.shared.medium.can_prepare_resize(length) {
+            return false;
+        }
+        lock(&self.shared.state).is_preparing = true;
+        let prepare = move |shared: &Shared| {
+            shared.medium.prepare_resize(length);
+            lock(&shared.state).is_preparing = false;
+            let _ = shared.done.write(1);
+        };
+        match self.spawn(prepare) {
+            Ok(thread) => self.preparing = Some(thread),
+            // All of it is done by the resize then.
+            Err(_) => lock(&self.shared.state).is_preparing = false,
+        }
+        self.is_preparing_resize()
+    }
+
+    fn is_preparing_resize(&self) -> bool {
+        lock(&self.shared.state).is_preparing
+    }
+
     fn close(&mut self) {
         self.shared.medium.close();
+        if let Some(thread) = self.preparing.take() {
+            let _ = thread.join();
+        }
     }
 
     fn completion_event(&self) -> &EventFd {
@@ -183,7 +227,7 @@ impl Drop for ThreadPool {
             // One that panicked has said so.
             let _ = thread.join();
         }
-        self.shared.medium.close();
+        self.close();
     }
 }
 

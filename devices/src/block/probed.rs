@@ -97,6 +97,14 @@ impl Backend for Probed {
         self.backend.resize(length)
     }
 
+    fn prepare_resize(&mut self, length: u64) -> bool {
+        self.backend.prepare_resize(length)
+    }
+
+    fn is_preparing_resize(&self) -> bool {
+        self.backend.is_preparing_resize()
+    }
+
     fn power_cut(&mut self, cut: &PowerCut) -> Result<Loss, Errno> {
         self.backend.power_cut(cut)
     }

@@ -69,6 +69,14 @@ impl Backend for VolatileCache {
         self.medium.resize(length)
     }
 
+    fn prepare_resize(&mut self, length: u64) -> bool {
+        self.medium.prepare_resize(length)
+    }
+
+    fn is_preparing_resize(&self) -> bool {
+        self.medium.is_preparing_resize()
+    }
+
     fn power_cut(&mut self, cut: &PowerCut) -> Result<Loss, Errno> {
         self.settle();
         let remains = cut::remains(&self.log.take(), cut);

@@ -4,10 +4,11 @@ mod faults;
 pub(super) mod parked;
 pub mod polling;
 pub(super) mod power;
+mod resizing;
 mod serving;
 mod submission;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -98,6 +99,8 @@ pub(super) struct Worker {
     faults: Faults,
     /// New lengths of the disk. Until `in_flight` is empty nothing new is taken for them.
     resizes: Vec<(u64, ResizeDone)>,
+    /// New lengths that come after these. The backend prepares the first while requests go on.
+    preparing: VecDeque<(u64, ResizeDone)>,
     /// Waiting for `in_flight` to be empty.
     drained: Vec<Done>,
     /// As `drained`, but nothing else releases them.
@@ -130,6 +133,7 @@ impl Worker {
             held: BTreeMap::new(),
             limiter: Limiter::new()?,
             resizes: Vec::new(),
+            preparing: VecDeque::new(),
             drained: Vec::new(),
             resets: Vec::new(),
             closing: Vec::new(),
@@ -174,10 +178,7 @@ impl Worker {
                 self.drained.push(drained);
             }
             Message::Resume(run) => self.resume(run),
-            Message::Resize(length, done) => {
-                self.limiter.suspend();
-                self.resizes.push((length, done));
-            }
+            Message::Resize(length, done) => self.begin_resize(length, done),
             Message::Limit(member) => self.limiter.set_member(member),
             Message::Faults(change) => change(&mut self.faults.engine),
             Message::Release(which, how, done) => done(self.release_hanging(&which, how)),
@@ -185,6 +186,7 @@ impl Worker {
             Message::Close(done) => {
                 self.halt();
                 self.closing.push(done);
+                self.cancel_preparation();
             }
         }
         self.settle();
@@ -277,17 +279,6 @@ impl Worker {
             self.unpark();
             self.serve_all();
         }
-    }
-
-    fn resize(&mut self, length: u64) -> Result<(), Errno> {
-        self.parts.backend.resize(length)?;
-        self.parts.space.resize(length);
-        tracing::info!("disk '{}': {length} bytes", self.parts.configuration.id);
-        match &self.active {
-            Some(active) => active.interrupt.configuration_changed(),
-            None => self.resized_unseen = true,
-        }
-        Ok(())
     }
 
     fn serve_all(&mut self) {
@@ -512,6 +503,7 @@ impl MutEventSubscriber for Worker {
             self.answered_at_once = false;
             let completions = self.parts.backend.completed();
             let completions = self.translate(completions);
+            self.end_preparation();
             self.complete(completions);
         } else if fd == self.parts.wake.as_raw_fd() {
             let _ = self.parts.wake.read();

@@ -49,6 +49,9 @@ struct State {
     looks: u64,
     length: u64,
     resize_error: Option<Errno>,
+    /// Whether a resize has to be prepared, and whether one is.
+    prepares: bool,
+    is_preparing: bool,
 }
 
 /// A backend of so many bytes.
@@ -124,6 +127,17 @@ impl Backend for FakeBackend {
         state.length = length;
         Ok(())
     }
+
+    fn prepare_resize(&mut self, _length: u64) -> bool {
+        let mut state = lock(&self.shared.state);
+        assert!(!state.is_preparing, "two at a time");
+        state.is_preparing = state.prepares;
+        state.prepares
+    }
+
+    fn is_preparing_resize(&self) -> bool {
+        lock(&self.shared.state).is_preparing
+    }
 }
 
 impl FakeControl {
@@ -158,6 +172,18 @@ impl FakeControl {
     /// From now on the host has another size for nobody.
     pub fn refuse_to_resize(&self, errno: Errno) {
         lock(&self.shared.state).resize_error = Some(errno);
+    }
+
+    /// From now on a resize has to be prepared, or not.
+    pub fn prepare_resizes(&self, prepares: bool) {
+        lock(&self.shared.state).prepares = prepares;
+    }
+
+    /// Ends the preparation of a resize.
+    pub fn prepared(&self) {
+        let mut state = lock(&self.shared.state);
+        assert!(std::mem::take(&mut state.is_preparing));
+        self.shared.event.write(1).unwrap();
     }
 
     /// Returns when the worker has done everything that it was asked for before: each look at the

@@ -155,3 +155,37 @@ fn a_reset_and_the_end_do_not_lose_the_answer() {
     machine.end(token, Ok(()));
     assert_eq!(settled(&answer), Ok(()));
 }
+
+#[test]
+fn requests_go_on_while_a_new_length_is_prepared() {
+    let mut machine = Setup::default().start();
+    machine.backend.prepare_resizes(true);
+    let (first, second) = (machine.resize(32), machine.resize(16));
+    machine.backend.barrier();
+    let (token, _) = machine.submit(0, OUT, 63, 512);
+    machine.end(token, Ok(()));
+    machine.wait_used(1);
+    assert_eq!((machine.status(0), machine.capacity()), (OK, 64));
+    // The machine can be stopped and continued, too.
+    machine.pause().recv_timeout(DEADLINE).unwrap();
+    machine.resume();
+    assert!(first.try_recv().is_err());
+    machine.backend.prepared();
+    assert_eq!(settled(&first), Ok(()));
+    assert_eq!(machine.capacity(), 32);
+    machine.backend.barrier();
+    assert!(second.try_recv().is_err());
+    machine.backend.prepared();
+    assert_eq!(settled(&second), Ok(()));
+    assert_eq!(machine.capacity(), 16);
+}
+
+#[test]
+fn a_length_that_is_being_prepared_holds_up_no_end() {
+    let machine = Setup::default().start();
+    machine.backend.prepare_resizes(true);
+    let resize = machine.resize(32);
+    machine.backend.barrier();
+    drop(machine);
+    assert_eq!(settled(&resize), Err(Errno(libc::ECANCELED)));
+}
