@@ -7,10 +7,8 @@ mod cpu;
 mod faults;
 mod host_signals;
 mod inbox;
-mod logging;
 mod machine;
 mod memory;
-mod output_file;
 mod parallel;
 mod pid_file;
 mod program;
@@ -36,14 +34,12 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
-    let status = match outcome {
+    match outcome {
         Ok(Ending::Orderly) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(error) => {
-            logging::fail(&error);
+            let _ = writeln!(io::stderr(), "faultvisor: {error}");
             ExitCode::FAILURE
         }
-    };
-    logging::finish();
-    status
+    }
 }

@@ -76,12 +76,6 @@ impl<'a> Choices<'a> {
         self.0.is_empty()
     }
 
-    /// So many of the bytes, and those after them.
-    pub fn split(&self, length: usize) -> (Self, &'a [u8]) {
-        let (first, rest) = self.0.split_at(length.min(self.0.len()));
-        (Self(first), rest)
-    }
-
     pub fn byte(&mut self) -> u8 {
         self.0.split_off_first().copied().unwrap_or(0)
     }
@@ -90,7 +84,7 @@ impl<'a> Choices<'a> {
         std::array::from_fn(|_| self.byte())
     }
 
-    pub(super) fn word(&mut self) -> u16 {
+    fn word(&mut self) -> u16 {
         u16::from_le_bytes(self.number())
     }
 
@@ -98,7 +92,7 @@ impl<'a> Choices<'a> {
         u32::from_le_bytes(self.number())
     }
 
-    pub(super) fn quad(&mut self) -> u64 {
+    fn quad(&mut self) -> u64 {
         u64::from_le_bytes(self.number())
     }
 

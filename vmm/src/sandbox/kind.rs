@@ -18,13 +18,11 @@ pub enum Kind {
     DiskIo,
     /// Writing the console's output.
     Console,
-    /// Writing the log.
-    Log,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Main,
         Self::Monitor,
         Self::Stdio,
@@ -32,7 +30,6 @@ impl Kind {
         Self::Disk,
         Self::DiskIo,
         Self::Console,
-        Self::Log,
     ];
 }
 

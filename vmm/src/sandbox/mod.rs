@@ -21,7 +21,6 @@ use std::sync::Arc;
 use faultvisor_devices::thread::ThreadStart;
 
 use crate::cli::{Configuration, SerialPort};
-use crate::logging;
 
 pub use descriptors::close_on_exec;
 use filter::Filters;
@@ -108,8 +107,7 @@ impl Sandbox {
     /// The same for a thread that has just been started, and that must not run otherwise.
     pub fn begin(&self, kind: Kind) {
         if let Err(error) = self.confine(kind) {
-            logging::fail(&format_args!("a thread cannot be confined: {error}"));
-            logging::finish();
+            tracing::error!("a thread cannot be confined: {error}");
             std::process::exit(1);
         }
     }

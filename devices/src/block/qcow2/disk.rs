@@ -3,23 +3,21 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
 
-use imago::format::PreallocateMode;
 use imago::{FormatAccess, Mapping, ShallowMapping};
 
 use super::chain::Chain;
 use super::corruption::depth_of;
-use super::discard::{of_hint, used_part};
 use super::layer::Layer;
 use super::{BackingFiles, Corruption, CorruptionObserver, LayerInfo};
 use crate::block::buffers::GuestBuffers;
 use crate::block::pool::Medium;
-use crate::block::progress::bounce_buffer;
 use crate::block::{
-    Access, CacheMode, Capabilities, Durability, Errno, ImageOptions, OpenError, Operation, Range,
-    RangeLimits, Request, Zeroing, raw,
+    Access, CacheMode, Capabilities, Durability, Errno, ImageOptions, OpenError, Operation,
+    RangeLimits, Request, raw,
 };
 use crate::sync::lock;
 
@@ -31,23 +29,26 @@ pub struct Qcow2Image {
     /// Shared by what only finds clusters or adds some; alone for what gives clusters away, whose
     /// places others may still be using.
     access: RwLock<FormatAccess<Layer>>,
-    top: Layer,
+    pub(super) top: Layer,
     layers: Vec<LayerInfo>,
     /// Bytes of the image under this one.
-    below_size: Option<u64>,
-    /// The image has been made shorter, and its tables may have what was cut off still.
-    was_cut: AtomicBool,
-    version: u32,
-    cluster_size: u64,
-    has_snapshots: bool,
-    length: AtomicU64,
-    /// Held by a flush: a second one must not end before what the first has begun is written.
+    pub(super) below_size: Option<u64>,
+    pub(super) version: u32,
+    pub(super) cluster_size: u64,
+    pub(super) has_snapshots: bool,
+    pub(super) length: AtomicU64,
+    /// Held by a flush: a second one must not end before what the first has begun is written. It is
+    /// taken before `access`.
     flushing: Mutex<()>,
+    /// Threads that wait for `flushing`, or for a share of `access`.
+    waiting: AtomicUsize,
+    /// No more requests come.
+    closing: AtomicBool,
     observer: Arc<dyn CorruptionObserver>,
     /// The depths of the images of which something was told that was not fatal.
     told: Mutex<BTreeSet<usize>>,
     /// Nothing is done any more.
-    broken: AtomicBool,
+    pub(super) broken: AtomicBool,
 }
 
 impl Qcow2Image {
@@ -74,12 +75,13 @@ impl Qcow2Image {
             top,
             below_size: layers.get(1).map(|below| below.virtual_size),
             layers,
-            was_cut: AtomicBool::new(false),
             version: header.version,
             cluster_size: 1 << header.cluster_bits,
             has_snapshots: header.snapshots.is_some(),
             length: AtomicU64::new(header.size),
             flushing: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
             observer,
             told: Mutex::default(),
             broken: AtomicBool::new(false),
@@ -101,25 +103,51 @@ impl Qcow2Image {
         self.top.image().cache()
     }
 
-    fn shared(&self) -> RwLockReadGuard<'_, FormatAccess<Layer>> {
-        self.access.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn shared(&self) -> RwLockReadGuard<'_, FormatAccess<Layer>> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        access
     }
 
-    fn alone(&self) -> RwLockWriteGuard<'_, FormatAccess<Layer>> {
+    pub(super) fn lock_flushes(&self) -> MutexGuard<'_, ()> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let only = lock(&self.flushing);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        only
+    }
+
+    /// Lets other threads have the image, between two steps of something long. The locks are not
+    /// fair: whoever locks again at once is often first.
+    ///
+    /// # Errors
+    ///
+    /// ECANCELED when the image is being closed.
+    pub(super) fn give_way(&self) -> Result<(), Errno> {
+        while self.waiting.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+        match self.closing.load(Ordering::Acquire) {
+            true => Err(Errno(libc::ECANCELED)),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn alone(&self) -> RwLockWriteGuard<'_, FormatAccess<Layer>> {
         self.access.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_writable(&self) -> bool {
+    pub(super) fn is_writable(&self) -> bool {
         self.top.image().access() == Access::ReadWrite
     }
 
     /// The errno of an error of the library about the guest's image.
-    fn errno(&self, error: &io::Error) -> Errno {
+    pub(super) fn errno(&self, error: &io::Error) -> Errno {
         self.errno_at_depth(error, 0)
     }
 
     /// The same where images under it have been asked too, for a range of whole clusters.
-    fn errno_in(
+    pub(super) fn errno_in(
         &self,
         error: &io::Error,
         access: &FormatAccess<Layer>,
@@ -227,7 +255,7 @@ impl Qcow2Image {
         Ok(())
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         access: &FormatAccess<Layer>,
         mut offset: u64,
@@ -235,8 +263,7 @@ impl Qcow2Image {
     ) -> Result<(), Errno> {
         let mut rest = buffers.clone();
         while rest.length() > 0 {
-            let mapping = access
-                .prepare_data_mapping(offset, rest.length(), true)
+            let mapping = quietly(|| access.prepare_data_mapping(offset, rest.length(), true))
                 .map_err(|error| self.errno_in(&error, access, offset, rest.length()))?;
             let (layer, place, count) = (mapping.storage(), mapping.offset(), mapping.length());
             if let Err(overlap) = layer.check_data(place, count) {
@@ -247,148 +274,36 @@ impl Qcow2Image {
                 offset: place,
                 durability: Durability::Cached,
             };
-            transfer(layer, operation, rest.first(count))?;
+            if let Err(errno) = transfer(layer, operation, rest.first(count)) {
+                drop(mapping);
+                self.abandon(access, offset, place, count);
+                return Err(errno);
+            }
             layer.data_written();
-            access
-                .commit_data_mapping(mapping)
-                .map_err(|error| self.errno(&error))?;
+            quietly(|| access.commit_data_mapping(mapping)).map_err(|error| self.errno(&error))?;
             offset += count;
             rest = rest.after(usize::try_from(count).unwrap_or(usize::MAX));
         }
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), Errno> {
-        if !self.is_writable() {
-            return Ok(());
-        }
-        let _only = lock(&self.flushing);
-        self.flush_in_order(|| self.shared().flush())
-    }
-
-    /// Writes what waits, after what `flush_library` writes that it leads to.
-    fn flush_in_order(&self, flush_library: impl FnOnce() -> io::Result<()>) -> Result<(), Errno> {
-        let held = self.top.take_held();
-        if let Err(error) = flush_library() {
-            self.top.put_back(held);
-            return Err(self.errno(&error));
-        }
-        if !held.is_empty() {
-            if let Err(errno) = self.top.wait_for_medium() {
-                self.top.put_back(held);
-                return Err(errno);
-            }
-            self.top.write_held(held)?;
-        }
-        self.top.wait_for_medium()
-    }
-
-    fn discard(&self, ranges: &[Range]) -> Result<(), Errno> {
-        if self.capabilities().discard.is_none() {
-            return Ok(());
-        }
-        for range in ranges {
-            of_hint(self.discard_used(range))?;
-        }
-        Ok(())
-    }
-
-    /// Discards what is in use in a range.
-    fn discard_used(&self, range: &Range) -> Result<(), Errno> {
-        let mut access = self.alone();
-        let (mut offset, end) = (range.offset, range.end());
-        while offset < end {
-            let used = used_part(&access, offset..end).map_err(|error| self.errno(&error))?;
-            offset = used.end;
-            if !used.is_empty() {
-                access
-                    .discard_to_any(used.start, used.end - used.start)
-                    .map_err(|error| self.errno(&error))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_zeroes(&self, ranges: &[Range], zeroing: Zeroing) -> Result<(), Errno> {
-        for range in ranges {
-            let (start, end) = (range.offset, range.end());
-            // The rest of the last cluster is nobody's.
-            let whole_end = match end == self.length() {
-                true => end,
-                false => end / self.cluster_size * self.cluster_size,
+    /// Gives away the clusters that were taken for data that could not be written: those of a
+    /// range that the guest's part of the disk does not lead to.
+    fn abandon(&self, access: &FormatAccess<Layer>, mut offset: u64, mut place: u64, count: u64) {
+        let end = place + count;
+        while place < end {
+            let in_cluster = self.cluster_size - place % self.cluster_size;
+            let is_in_use = match access.get_shallow_mapping(offset, 1) {
+                Ok((ShallowMapping::Raw { offset, .. }, _)) => offset == place,
+                // It may be one that reads as zeroes and keeps its cluster.
+                Ok((ShallowMapping::Zero { explicit: true, .. }, _)) | Err(_) => true,
+                Ok(_) => false,
             };
-            let whole_start = start.next_multiple_of(self.cluster_size).min(whole_end);
-            if self.version < 3 || whole_start >= whole_end {
-                self.write_zero_bytes(&self.shared(), start, end)?;
-                continue;
+            if !is_in_use {
+                self.top.abandon(place / self.cluster_size);
             }
-            self.write_zero_bytes(&self.shared(), start, whole_start)?;
-            let length = whole_end - whole_start;
-            let zeroed = match zeroing {
-                Zeroing::KeepSpace => self.shared().write_zeroes(whole_start, length),
-                Zeroing::MayUnmap => self.alone().discard_to_zero(whole_start, length),
-            };
-            zeroed.map_err(|error| self.errno(&error))?;
-            self.write_zero_bytes(&self.shared(), whole_end, end)?;
-        }
-        Ok(())
-    }
-
-    fn write_zero_bytes(
-        &self,
-        access: &FormatAccess<Layer>,
-        mut start: u64,
-        end: u64,
-    ) -> Result<(), Errno> {
-        while start < end {
-            let zeroes = bounce_buffer(end - start);
-            self.write(access, start, &zeroes)?;
-            start += zeroes.length();
-        }
-        Ok(())
-    }
-
-    fn resize_alone(&self, length: u64) -> Result<(), Errno> {
-        let _only = lock(&self.flushing);
-        let mut access = self.alone();
-        // A table that moves takes its entries with it, and what they lead to must be there.
-        self.flush_in_order(|| access.flush())?;
-        let old = access.size();
-        if length < old {
-            self.was_cut.store(true, Ordering::Release);
-        }
-        // The bytes of a longer image under this one would show in what is new. So would what was
-        // cut off: the library goes on where that could not be given away.
-        let shows = self.was_cut.load(Ordering::Acquire)
-            || self.below_size.is_some_and(|below| below > old);
-        let mode = match shows {
-            true => PreallocateMode::Zero,
-            false => PreallocateMode::None,
-        };
-        access
-            .resize(length, mode)
-            .map_err(|error| self.errno_in(&error, &access, old.saturating_sub(1), 1))?;
-        self.clear_tail(&access, old).inspect_err(|_| {
-            if let Err(error) = access.resize(old, PreallocateMode::None) {
-                tracing::error!("'{}' keeps its new size: {error}", self.top);
-            }
-        })
-    }
-
-    /// Zeroes what the last cluster has beyond the disk's old end, now that the guest sees it.
-    fn clear_tail(&self, access: &FormatAccess<Layer>, old: u64) -> Result<(), Errno> {
-        let end = access.size().min(old.next_multiple_of(self.cluster_size));
-        if old >= end {
-            return Ok(());
-        }
-        let (mapping, _) = access
-            .get_shallow_mapping(old, end - old)
-            .map_err(|error| self.errno(&error))?;
-        match mapping {
-            ShallowMapping::Raw { .. } | ShallowMapping::Special { .. } => {
-                self.write_zero_bytes(access, old, end)
-            }
-            _ => Ok(()),
+            offset += in_cluster;
+            place += in_cluster;
         }
     }
 }
@@ -417,8 +332,8 @@ impl Medium for Qcow2Image {
             }
         };
         match durability {
-            Durability::Cached => Ok(()),
-            Durability::Durable => self.flush(),
+            Durability::Cached if !self.top.is_full() => Ok(()),
+            _ => self.flush(),
         }
     }
 
@@ -435,7 +350,7 @@ impl Medium for Qcow2Image {
             alignment: u32::try_from(self.cluster_size).unwrap_or(u32::MAX),
         };
         // Version 2 has no clusters that read as zeroes whatever is under them.
-        let discard = (self.version >= 3).then_some(limits);
+        let discard = (self.version >= 3 || self.below_size.is_none()).then_some(limits);
         Capabilities {
             discard,
             write_zeroes: Some(limits),
@@ -444,39 +359,35 @@ impl Medium for Qcow2Image {
     }
 
     fn resize(&self, length: u64) -> Result<(), Errno> {
-        let is_shorter = length < self.length();
-        if self.broken.load(Ordering::Acquire) {
-            return Err(Errno(libc::ENOMEDIUM));
+        self.change_size(length)
+    }
+
+    fn can_prepare_resize(&self, length: u64) -> bool {
+        self.can_free_past(length)
+    }
+
+    fn prepare_resize(&self, length: u64) {
+        if let Err(errno) = self.free_past(length) {
+            // The resize itself tells of it.
+            tracing::debug!("'{}' cannot get shorter: {errno}", self.top);
         }
-        if !self.is_writable() {
-            return Err(Errno(libc::EACCES));
-        }
-        if is_shorter && self.has_snapshots {
-            return Err(Errno(libc::EOPNOTSUPP));
-        }
-        // Most of what will have to be flushed when nothing else can be done.
-        self.flush()?;
-        self.resize_alone(length)?;
-        self.length.store(length, Ordering::Release);
-        // The size is another by now, and so it must be to the guest. What could not be written
-        // is its next flush's to tell.
-        if let Err(errno) = self.flush() {
-            tracing::error!(
-                "'{}' has its new size, but not all of it: {errno}",
-                self.top
-            );
-        }
-        Ok(())
     }
 
     fn close(&self) {
-        if self.broken.load(Ordering::Acquire) {
+        self.closing.store(true, Ordering::Release);
+        if self.broken.load(Ordering::Acquire) || !self.is_writable() {
             return;
         }
-        if let Err(errno) = self.flush() {
+        if let Err(errno) = self.flush_and_release() {
             tracing::error!("'{}' cannot be written completely: {errno}", self.top);
         }
     }
+}
+
+/// Has the library do something without a word: it complains each time that it may not free what
+/// is released here (`release`). What goes wrong is in what it returns.
+pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    tracing::dispatcher::with_default(&tracing::Dispatch::none(), work)
 }
 
 /// Moves bytes between a file and the guest's memory, as for a raw image.

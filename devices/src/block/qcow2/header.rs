@@ -18,6 +18,9 @@ pub(in crate::block) const MAGIC: [u8; 4] = *b"QFI\xfb";
 pub(super) const V2_LENGTH: usize = 72;
 const V3_LENGTH: usize = 104;
 
+/// Where the size is that the guest sees.
+pub(super) const SIZE_AT: usize = 24;
+
 /// Bits of the size of a cluster (QEMU `MIN_CLUSTER_BITS`, `MAX_CLUSTER_BITS`).
 const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
 
@@ -166,7 +169,7 @@ impl Header {
             return Err(FormatError::Feature("it is encrypted"));
         }
         let tables = Tables::of(bytes).ok_or(FormatError::Truncated("header"))?;
-        let size = u64_at(24)?;
+        let size = u64_at(SIZE_AT)?;
         check_tables(tables, cluster_bits, size, length)?;
         let snapshots = (u32_at(60)? > 0).then(|| u64_at(64)).transpose()?;
         // Whatever else the file has does not belong to the header.

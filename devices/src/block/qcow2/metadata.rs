@@ -12,10 +12,11 @@ use std::os::unix::fs::FileExt;
 
 use super::FormatError;
 use super::header::{Header, Tables, u64_at};
+use super::refcounts::{self, Shape};
 
 /// The bits of an entry of the first-level table, or of the refcount table, that are an offset.
-const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-const BLOCK_OFFSET: u64 = 0xffff_ffff_ffff_fe00;
+pub(super) const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+pub(super) const BLOCK_OFFSET: u64 = 0xffff_ffff_ffff_fe00;
 
 /// What a cluster of the file is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,7 @@ impl Overlap {
 #[derive(Debug)]
 pub(super) struct Metadata {
     cluster_bits: u32,
+    refcount_order: u32,
     tables: Tables,
     /// What each cluster is used for that has no data of the guest.
     clusters: BTreeMap<u64, Kind>,
@@ -93,6 +95,7 @@ impl Metadata {
     pub(super) fn read(file: &File, header: &Header) -> Result<Self, FormatError> {
         let mut metadata = Self {
             cluster_bits: header.cluster_bits,
+            refcount_order: header.refcount_order,
             tables: header.tables,
             clusters: BTreeMap::new(),
         };
@@ -115,8 +118,31 @@ impl Metadata {
         for entry in &blocks {
             metadata.lead_to(entry & BLOCK_OFFSET, Kind::RefcountBlock)?;
         }
-        metadata.check_refcounts(file, &blocks, header.refcount_order)?;
+        metadata.check_refcounts(file, &blocks)?;
         Ok(metadata)
+    }
+
+    /// Where refcounts are in their blocks.
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            cluster_bits: self.cluster_bits,
+            order: self.refcount_order,
+        }
+    }
+
+    /// Where the tables are that everything else hangs on.
+    pub(super) fn tables(&self) -> Tables {
+        self.tables
+    }
+
+    /// Whether a cluster has no data of the guest.
+    pub(super) fn is_table(&self, cluster: u64) -> bool {
+        self.clusters.contains_key(&cluster)
+    }
+
+    /// Notes that a cluster is free.
+    pub(super) fn forget(&mut self, cluster: u64) {
+        self.clusters.remove(&cluster);
     }
 
     /// Notes clusters.
@@ -148,28 +174,24 @@ impl Metadata {
     }
 
     /// Whether every table counts as used. One that does not would be given away.
-    fn check_refcounts(&self, file: &File, blocks: &[u64], order: u32) -> Result<(), FormatError> {
-        let block_bits = self.cluster_bits + 3 - order;
+    fn check_refcounts(&self, file: &File, blocks: &[u64]) -> Result<(), FormatError> {
+        let shape = self.shape();
+        let mut current = None;
+        let mut block = vec![0; 1 << self.cluster_bits];
         for (cluster, kind) in &self.clusters {
-            let block = usize::try_from(cluster >> block_bits)
+            let place = usize::try_from(shape.block(*cluster))
                 .ok()
                 .and_then(|index| blocks.get(index))
                 .map_or(0, |entry| entry & BLOCK_OFFSET);
-            let index = cluster & ((1 << block_bits) - 1);
-            // The bytes that the refcount is in, and, if it has less than one, its bits there.
-            let (first_bit, bits) = (index << order, 1u32 << order);
-            let mut bytes = vec![0; bits.div_ceil(8) as usize];
-            let place = block
-                .checked_add(first_bit / 8)
-                .filter(|_| block != 0)
-                .filter(|place| file.read_exact_at(&mut bytes, *place).is_ok());
-            let is_counted = place.is_some()
-                && match bits {
-                    1..8 => bytes[0] >> (first_bit % 8) & ((1 << bits) - 1) != 0,
-                    _ => bytes.iter().any(|byte| *byte != 0),
-                };
+            if current != Some(place) {
+                current = Some(place);
+                // What the file does not have counts nothing.
+                block.fill(0);
+                let _ = (place != 0).then(|| read_available(file, &mut block, place));
+            }
+            let count = refcounts::get(&block, shape.index(*cluster), shape.order);
             // Snapshots are not touched.
-            if !is_counted && *kind != Kind::Snapshots {
+            if count == 0 && *kind != Kind::Snapshots {
                 let offset = cluster << self.cluster_bits;
                 return Err(FormatError::NotCounted(kind.name(), offset));
             }
@@ -270,6 +292,22 @@ impl Metadata {
                 .map(|offset| (offset >> self.cluster_bits, Kind::RefcountBlock)),
         );
     }
+}
+
+/// Reads as much as the file has.
+fn read_available(file: &File, mut rest: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !rest.is_empty() {
+        match file.read_at(rest, offset) {
+            Ok(0) => break,
+            Ok(count) => {
+                offset = offset.saturating_add(count as u64);
+                rest = &mut rest[count..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The entries of a table in the file.

@@ -97,6 +97,41 @@ pub fn perform(
     image.execute(Arc::new(Request { operation, buffers }))
 }
 
+/// All that the first so many bytes of a disk read as.
+pub fn read_back(image: &Qcow2Image, length: usize) -> Vec<u8> {
+    let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 4 << 20)]).unwrap();
+    let memory = Arc::new(memory);
+    let (mut content, address) = (Vec::new(), GuestAddress(0));
+    while content.len() < length {
+        let count = (length - content.len()).min(4 << 20);
+        let segment = Segment {
+            address,
+            length: u32::try_from(count).unwrap(),
+        };
+        let operation = Operation::Read {
+            offset: content.len() as u64,
+        };
+        let buffers = GuestBuffers::new(&memory, [segment]).unwrap();
+        let request = Arc::new(Request { operation, buffers });
+        assert_eq!(image.execute(request), Ok(()));
+        let mut bytes = vec![0; count];
+        memory.read_slice(&mut bytes, address).unwrap();
+        content.extend(bytes);
+    }
+    content
+}
+
+/// Runs qemu-img; false where it is not installed.
+pub fn qemu_img(arguments: &[&str]) -> bool {
+    let _only = no_other_children();
+    let Ok(output) = Command::new("qemu-img").args(arguments).output() else {
+        return false;
+    };
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    true
+}
+
 pub fn open_with(
     path: &Path,
     options: ImageOptions,
