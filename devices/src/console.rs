@@ -3,8 +3,11 @@
 //! The vCPU puts bytes into a bounded buffer; a thread of the console's own writes them to the
 //! sink with ordinary blocking writes, so that nobody's terminal or pipe is switched to
 //! non-blocking mode. A sink that is *slow* slows the guest down and loses nothing. A sink that
-//! takes nothing at all for [`STALL_LIMIT`] no longer holds the guest up: what does not fit is
-//! counted, and the count is written where the lost bytes would have stood.
+//! takes nothing at all for [`STALL_LIMIT`], or fails, no longer holds the guest up: what does not
+//! fit is counted, and the count is written where the lost bytes would have stood.
+//!
+//! A file or a pipe that fails is tried again and again: a disk that is full may have room again, a
+//! FIFO another reader. A client that fails is gone, and its output is kept for the next.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::block::Errno;
 use crate::sync::{lock, wait, wait_timeout};
 use crate::thread::{ThreadKind, ThreadStart};
 
@@ -24,6 +28,12 @@ const PIECE: usize = 4096;
 /// How long a byte waits for company. A guest that prints byte by byte would otherwise cost the
 /// host a system call and two context switches for each.
 const COALESCE: Duration = Duration::from_millis(2);
+
+/// How long the writer waits after a sink has failed, at first. Each time it waits twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest that it waits.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a sink may take nothing before the guest stops waiting for it.
 pub const STALL_LIMIT: Duration = Duration::from_secs(1);
@@ -47,14 +57,33 @@ struct State {
     buffer: VecDeque<u8>,
     /// Bytes that the writer has taken and not written yet.
     writing: usize,
-    sink: Option<Box<dyn Write + Send>>,
+    sink: Option<Sink>,
     /// A sink is there, possibly in the writer's hands.
     attached: bool,
+    /// Why the sink has taken nothing, the last time that it was asked.
+    failure: Option<String>,
+    /// When a sink that has failed is tried again.
+    retry: Option<Instant>,
     /// The sink took nothing for [`STALL_LIMIT`], and has not since.
     stalled: bool,
     lost: u64,
     /// Grows whenever the sink takes something.
     progress: u64,
+}
+
+/// Where the output goes.
+struct Sink {
+    writer: Box<dyn Write + Send>,
+    on_failure: OnFailure,
+}
+
+/// What becomes of a sink that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is detached, and what it did not take is kept for the next: a client.
+    Detach,
+    /// It is tried again: a file, a pipe, a terminal.
+    Retry,
 }
 
 impl ConsoleOutput {
@@ -88,33 +117,49 @@ impl ConsoleOutput {
         })
     }
 
-    /// Sends output to `sink` from now on, beginning with what has been kept. A sink that fails is
-    /// detached, and what it did not take is kept for the next.
-    pub fn attach(&self, sink: Box<dyn Write + Send>) {
+    /// Sends output to `writer` from now on, beginning with what has been kept. Its writes wait.
+    pub fn attach(&self, writer: Box<dyn Write + Send>, on_failure: OnFailure) {
         if let Some(shared) = &self.shared {
             let mut state = lock(&shared.state);
-            state.sink = Some(sink);
+            state.sink = Some(Sink { writer, on_failure });
             state.attached = true;
             state.stalled = false;
+            state.failure = None;
+            state.retry = None;
             shared.work.notify_all();
         }
     }
 
-    /// Waits until everything is written, or the sink has taken nothing for `patience`, or there
-    /// is no sink.
-    pub fn drain(&self, patience: Duration) {
+    /// Waits until everything is written, the sink has taken nothing for `patience`, `limit` is
+    /// over, or there is no sink. One that has failed is tried once more.
+    pub fn drain(&self, patience: Duration, limit: Duration) {
         let Some(shared) = &self.shared else { return };
+        let end = Instant::now() + limit;
         let mut state = lock(&shared.state);
         let mut last = (state.progress, Instant::now());
+        let mut may_fail = state.retry.take().is_some();
         while state.attached && state.pending() > 0 {
-            let Some(left) = patience.checked_sub(last.1.elapsed()) else {
+            let now = Instant::now();
+            let until = end.min(last.1 + patience);
+            if now >= until || state.retry.is_some() && !may_fail {
                 return;
-            };
+            }
             shared.work.notify_all();
-            state = wait_timeout(&shared.progress, state, left);
+            state = wait_timeout(&shared.progress, state, until - now);
             if state.progress != last.0 {
                 last = (state.progress, Instant::now());
+                may_fail = false;
             }
+        }
+    }
+
+    /// Bytes that the attached sink has not taken, those that have been lost included.
+    pub fn pending(&self) -> u64 {
+        let Some(shared) = &self.shared else { return 0 };
+        let state = lock(&shared.state);
+        match state.attached {
+            true => state.lost.saturating_add(state.pending() as u64),
+            false => 0,
         }
     }
 
@@ -153,6 +198,39 @@ impl State {
     fn pending(&self) -> usize {
         self.buffer.len() + self.writing
     }
+
+    /// The sink has failed. The guest waits for it no longer.
+    fn fail(&mut self, error: &io::Error, pause: Duration) {
+        self.stalled = true;
+        self.retry = Some(Instant::now() + pause);
+        self.progress += 1;
+        let reason = Errno::of(error).to_string();
+        if self.failure.as_ref() != Some(&reason) {
+            tracing::warn!("console output cannot be written, and is tried again: {reason}");
+            self.failure = Some(reason);
+        }
+    }
+
+    /// The sink takes what it is given. When it has taken most of it, it is told what it missed.
+    fn recover(&mut self) {
+        if self.lost > 0 && self.pending() >= CAPACITY / 2 {
+            return;
+        }
+        let reason = self.failure.take();
+        if reason.is_some() {
+            tracing::warn!(
+                "console output is written again; {} bytes were lost",
+                self.lost
+            );
+        }
+        if self.lost > 0 {
+            let reason = reason.as_deref().unwrap_or("nobody read them");
+            let lost = std::mem::take(&mut self.lost);
+            let notice =
+                format!("\r\n[faultvisor: {lost} bytes of console output lost: {reason}]\r\n");
+            self.buffer.extend(notice.as_bytes());
+        }
+    }
 }
 
 impl Shared {
@@ -179,33 +257,44 @@ impl Shared {
     /// The writer thread. It ends with the process: it may be inside a write that never returns.
     fn run(&self) {
         let mut piece = Vec::with_capacity(PIECE);
+        let mut pause = PAUSE;
         loop {
             let mut sink = self.next_piece(&mut piece);
             let mut written = 0;
-            let mut failed = false;
-            while written < piece.len() && !failed {
-                match sink.write(&piece[written..]) {
-                    Ok(0) => failed = true,
+            let mut failure = None;
+            while written < piece.len() && failure.is_none() {
+                match sink.writer.write(&piece[written..]) {
+                    Ok(0) => failure = Some(io::ErrorKind::WriteZero.into()),
                     Ok(count) => {
                         written += count;
                         self.advance(count);
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        tracing::debug!(%error, "console: the sink is gone");
-                        failed = true;
-                    }
+                    Err(error) => failure = Some(error),
                 }
             }
-            failed = failed || sink.flush().is_err();
-            self.give_back(sink, &piece[written..], failed);
+            let failure = failure.or_else(|| sink.writer.flush().err());
+            pause = match (&failure, sink.on_failure) {
+                (Some(_), OnFailure::Retry) => LONGEST_PAUSE.min(pause * 2),
+                _ => PAUSE,
+            };
+            self.give_back(sink, &piece[written..], failure, pause);
         }
     }
 
     /// Waits for a sink and bytes for it, and takes both.
-    fn next_piece(&self, piece: &mut Vec<u8>) -> Box<dyn Write + Send> {
+    fn next_piece(&self, piece: &mut Vec<u8>) -> Sink {
         let mut state = lock(&self.state);
         loop {
+            if let Some(retry) = state.retry {
+                let left = retry.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    state.retry = None;
+                } else {
+                    state = wait_timeout(&self.work, state, left);
+                }
+                continue;
+            }
             if state.buffer.is_empty() || state.sink.is_none() {
                 state = wait(&self.work, state);
                 if state.buffer.len() < PIECE && state.sink.is_some() {
@@ -233,25 +322,29 @@ impl Shared {
         self.progress.notify_all();
     }
 
-    /// Puts the sink back, or drops it when it failed and keeps what it did not take.
-    fn give_back(&self, sink: Box<dyn Write + Send>, unwritten: &[u8], failed: bool) {
+    /// Puts the sink back, or drops it when it failed for good, and keeps what it did not take.
+    fn give_back(&self, sink: Sink, unwritten: &[u8], failure: Option<io::Error>, pause: Duration) {
         let mut state = lock(&self.state);
         state.writing = 0;
         for &byte in unwritten.iter().rev() {
             state.buffer.push_front(byte);
         }
+        // Unless there is another by now.
         if state.sink.is_none() {
-            state.attached = !failed;
-            if !failed {
-                state.sink = Some(sink);
+            match (failure, sink.on_failure) {
+                (Some(error), OnFailure::Retry) => {
+                    state.fail(&error, pause);
+                    state.sink = Some(sink);
+                }
+                (Some(error), OnFailure::Detach) => {
+                    tracing::debug!(%error, "console: the sink is gone");
+                    state.attached = false;
+                }
+                (None, _) => {
+                    state.recover();
+                    state.sink = Some(sink);
+                }
             }
-        }
-        if state.lost > 0 && state.pending() < CAPACITY / 2 {
-            let notice = format!(
-                "\r\n[faultvisor: {} bytes of console output lost: nobody read them]\r\n",
-                std::mem::take(&mut state.lost)
-            );
-            state.buffer.extend(notice.as_bytes());
         }
         self.progress.notify_all();
     }
@@ -302,7 +395,7 @@ mod tests {
     fn a_slow_sink_loses_nothing() {
         let output = ConsoleOutput::new(ThreadStart::default()).unwrap();
         let (permit, taken, sink) = gate();
-        output.attach(sink);
+        output.attach(sink, OnFailure::Detach);
         let text: Vec<u8> = (0..=250u8).cycle().take(CAPACITY + 10_000).collect();
         let (mut guest, expected) = (output.clone(), text.clone());
         let vcpu = thread::spawn(move || guest.write_all(&text).unwrap());
@@ -314,7 +407,7 @@ mod tests {
         for _ in 0..expected.len() / PIECE + 8 {
             let _ = permit.try_send(1 << 20);
         }
-        output.drain(PATIENCE);
+        output.drain(PATIENCE, PATIENCE);
         assert!(*taken.lock().unwrap() == expected);
     }
 
@@ -322,12 +415,12 @@ mod tests {
     fn a_sink_that_takes_nothing_does_not_stop_the_guest_and_learns_what_it_missed() {
         let mut output = ConsoleOutput::new(ThreadStart::default()).unwrap();
         let (permit, taken, sink) = gate();
-        output.attach(sink);
+        output.attach(sink, OnFailure::Detach);
         output.write_all(&vec![b'x'; CAPACITY + 100]).unwrap();
         for _ in 0..CAPACITY / PIECE + 100 {
             permit.send(1 << 20).unwrap();
         }
-        output.drain(PATIENCE);
+        output.drain(PATIENCE, PATIENCE);
         let taken = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
         let (kept, notice) = taken.split_at(CAPACITY);
         assert!(kept.bytes().all(|byte| byte == b'x'));
@@ -344,14 +437,14 @@ mod tests {
         let (permit, first, sink) = gate();
         permit.send(3).unwrap();
         permit.send(0).unwrap();
-        output.attach(sink);
-        output.drain(PATIENCE);
+        output.attach(sink, OnFailure::Detach);
+        output.drain(PATIENCE, PATIENCE);
         let (permit, second, sink) = gate();
         permit.send(100).unwrap();
         permit.send(100).unwrap();
-        output.attach(sink);
+        output.attach(sink, OnFailure::Detach);
         output.write_all(b"after").unwrap();
-        output.drain(PATIENCE);
+        output.drain(PATIENCE, PATIENCE);
         let whole = [
             first.lock().unwrap().clone(),
             second.lock().unwrap().clone(),
@@ -368,5 +461,54 @@ mod tests {
         let state = lock(&output.shared.as_ref().unwrap().state);
         assert_eq!(state.buffer.len(), CAPACITY);
         assert!(state.buffer.iter().rev().take(3).eq(b"wen"));
+    }
+
+    #[test]
+    fn a_sink_that_may_work_again_is_tried_again_and_loses_nothing_that_fits() {
+        let mut output = ConsoleOutput::new(ThreadStart::default()).unwrap();
+        let (permit, taken, sink) = gate();
+        output.attach(sink, OnFailure::Retry);
+        output.write_all(b"before after").unwrap();
+        for permits in [7, 0, 0, 100] {
+            permit.send(permits).unwrap();
+        }
+        while output.pending() > 0 {
+            output.drain(PATIENCE, PATIENCE);
+        }
+        assert_eq!(*taken.lock().unwrap(), b"before after");
+    }
+
+    #[test]
+    fn a_sink_that_fails_holds_up_neither_the_guest_nor_the_end_and_learns_why_it_missed_something()
+    {
+        let mut output = ConsoleOutput::new(ThreadStart::default()).unwrap();
+        let (permit, taken, sink) = gate();
+        output.attach(sink, OnFailure::Retry);
+        output.write_all(b"first").unwrap();
+        permit.send(0).unwrap();
+        let shared = output.shared.clone().unwrap();
+        while !lock(&shared.state).stalled {
+            thread::yield_now();
+        }
+        let started = Instant::now();
+        output.write_all(&vec![b'x'; CAPACITY]).unwrap();
+        assert!(started.elapsed() < STALL_LIMIT, "the guest has waited");
+        // Each attempt fails, and the end waits for one of them only.
+        for _ in 0..2 {
+            permit.send(0).unwrap();
+        }
+        output.drain(PATIENCE, PATIENCE);
+        assert_eq!(output.pending(), 5 + CAPACITY as u64);
+        for _ in 0..CAPACITY / PIECE + 100 {
+            permit.send(1 << 20).unwrap();
+        }
+        while output.pending() > 0 {
+            output.drain(PATIENCE, PATIENCE);
+        }
+        let taken = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
+        let notice = "\r\n[faultvisor: 5 bytes of console output lost: Input/output error]\r\n";
+        assert!(taken.starts_with("firstx"), "{}", &taken[..100]);
+        assert!(taken.ends_with(notice), "{}", &taken[taken.len() - 100..]);
+        assert_eq!(taken.len(), CAPACITY + notice.len());
     }
 }

@@ -6,6 +6,7 @@
 //! a virtual machine to be tested. Nothing here knows of the monitor: `vmm` joins the two.
 
 pub mod block;
+pub mod blocking;
 pub mod bus;
 pub mod console;
 #[cfg(any(test, feature = "fuzzing"))]

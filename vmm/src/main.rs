@@ -7,8 +7,10 @@ mod cpu;
 mod faults;
 mod host_signals;
 mod inbox;
+mod logging;
 mod machine;
 mod memory;
+mod output_file;
 mod parallel;
 mod pid_file;
 mod program;
@@ -34,12 +36,14 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
-    match outcome {
+    let status = match outcome {
         Ok(Ending::Orderly) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "faultvisor: {error}");
+            logging::fail(&error);
             ExitCode::FAILURE
         }
-    }
+    };
+    logging::finish();
+    status
 }

@@ -1,39 +1,242 @@
 //! `--pidfile`.
+//!
+//! As in QEMU, the file is locked (fcntl(2), `F_SETLK`) for as long as the machine runs, so that each machine has one of
+//! its own, also beside QEMU's.
 
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use faultvisor_devices::block::Errno;
+use rustix::fs::{FlockOperation, fcntl_lock};
 
-/// The file could not be written.
+/// Who may read and write it.
+const MODE: u32 = 0o600;
+
+/// How often a file may be replaced between its opening and its locking. Others that end remove theirs.
+const ATTEMPTS: u32 = 100;
+
+/// Why there is no file.
 #[derive(Debug, thiserror::Error)]
-#[error("--pidfile: cannot write '{}': {}", path.display(), Errno::of(source))]
-pub struct PidFileError {
-    path: PathBuf,
-    source: io::Error,
+pub enum PidFileError {
+    /// The host does not let it be made, locked or written.
+    #[error("--pidfile: cannot write '{}': {}", path.display(), Errno::of(source))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the host says.
+        source: io::Error,
+    },
+    /// What has its name is something else, which is left as it is.
+    #[error("--pidfile: '{}' is {what}, and no file of this machine's own", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Another program has locked it.
+    #[error("--pidfile: '{}' is in use by another machine", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
-/// A file with the program's process ID, which goes when the program does.
+/// A file with the program's process ID, locked, which goes when the program does.
 #[derive(Debug)]
-pub struct PidFile(PathBuf);
+pub struct PidFile {
+    path: PathBuf,
+    /// Closed after the file has been removed: that ends the lock.
+    file: File,
+}
+
+/// What became of one attempt to have a file.
+enum Attempt {
+    Locked(File),
+    /// It has another name by now, or none.
+    Replaced,
+}
 
 impl PidFile {
-    /// Writes it.
+    /// Makes the file, or takes over one that nobody holds any more, and writes it.
     ///
     /// # Errors
     ///
-    /// [`PidFileError`].
+    /// [`PidFileError`]. There is no new file then.
     pub fn write(path: &Path) -> Result<Self, PidFileError> {
-        fs::write(path, format!("{}\n", std::process::id())).map_err(|source| PidFileError {
+        let failed = |source| PidFileError::Write {
             path: path.to_owned(),
             source,
-        })?;
-        Ok(Self(path.to_owned()))
+        };
+        for _ in 0..ATTEMPTS {
+            if let Attempt::Locked(file) = lock(path)? {
+                // From here on an error removes it.
+                let ours = Self {
+                    path: path.to_owned(),
+                    file,
+                };
+                ours.fill().map_err(failed)?;
+                return Ok(ours);
+            }
+        }
+        Err(failed(ErrorKind::ResourceBusy.into()))
+    }
+
+    fn fill(&self) -> io::Result<()> {
+        // What the umask takes away is ours too, and what others once left to everybody is not theirs.
+        self.file.set_permissions(Permissions::from_mode(MODE))?;
+        self.file.set_len(0)?;
+        let text = format!("{}\n", std::process::id());
+        self.file.write_all_at(text.as_bytes(), 0)
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Opens and locks what has that name, or makes it.
+fn lock(path: &Path) -> Result<Attempt, PidFileError> {
+    let failed = |source| PidFileError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let refuse = |what| PidFileError::Other {
+        path: path.to_owned(),
+        what,
+    };
+    // Looked at before it is opened: to open a device may do something.
+    match fs::symlink_metadata(path) {
+        Ok(found) => check(&found).map_err(refuse)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(MODE)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(failed)?;
+    check(&file.metadata().map_err(failed)?).map_err(refuse)?;
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) if is_at(&file, path) => Ok(Attempt::Locked(file)),
+        Ok(()) => Ok(Attempt::Replaced),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Err(PidFileError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Whether a file can be a machine's own.
+fn check(found: &Metadata) -> Result<(), &'static str> {
+    if found.is_symlink() {
+        Err("a symbolic link")
+    } else if found.is_dir() {
+        Err("a directory")
+    } else if !found.is_file() {
+        Err("no regular file")
+    } else if found.nlink() > 1 {
+        Err("a file with several names")
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether an open file is the one that has that name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(found)) = (file.metadata(), fs::symlink_metadata(path)) else {
+        return false;
+    };
+    found.is_file() && (open.dev(), open.ino()) == (found.dev(), found.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn refused(path: &Path) -> String {
+        let error = PidFile::write(path).unwrap_err().to_string();
+        let rest = error.strip_prefix("--pidfile: ").unwrap();
+        rest.replace(path.to_str().unwrap(), "PATH")
+    }
+
+    #[test]
+    fn it_holds_the_process_and_is_removed_in_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        // Longer than what is written, and everybody's.
+        fs::write(&path, "123456789012345\n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let file = PidFile::write(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("{}\n", std::process::id()));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_file_of_its_own_is_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name| directory.path().join(name);
+        fs::write(path("target"), "text").unwrap();
+        symlink(path("target"), path("link")).unwrap();
+        symlink(path("none"), path("dangling")).unwrap();
+        let link = "'PATH' is a symbolic link, and no file of this machine's own";
+        assert_eq!(refused(&path("link")), link);
+        assert_eq!(refused(&path("dangling")), link);
+        assert!(!path("none").exists());
+        fs::hard_link(path("target"), path("second")).unwrap();
+        assert!(refused(&path("second")).contains("a file with several names"));
+        assert_eq!(fs::read_to_string(path("target")).unwrap(), "text");
+        assert!(refused(directory.path()).contains("is a directory"));
+        assert!(refused(Path::new("/dev/null")).contains("no regular file"));
+        let fifo = path("fifo");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(refused(&fifo).contains("no regular file"));
+        let nowhere = path("nowhere").join("pid");
+        assert_eq!(
+            refused(&nowhere),
+            "cannot write 'PATH': No such file or directory"
+        );
+    }
+
+    #[test]
+    fn one_that_could_not_be_written_is_not_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        fs::write(&path, "").unwrap();
+        // To a descriptor that can only be read.
+        let file = File::open(&path).unwrap();
+        let ours = PidFile {
+            path: path.clone(),
+            file,
+        };
+        assert!(ours.fill().is_err());
+        drop(ours);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_took_its_place_is_somebody_elses() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let file = PidFile::write(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "other").unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "other");
     }
 }

@@ -1,20 +1,22 @@
 //! The program's life: everything is opened, the machine runs, everything is put away.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
+use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_devices::sync::lock;
-use faultvisor_monitor::{Monitor, Reply};
+use faultvisor_monitor::{Monitor, MonitorHandle, Reply};
 use faultvisor_schema::{Event, MachineCommand, MachineReturn, Signals};
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::boot::BootError;
 use crate::cli::{Configuration, UsageError};
 use crate::console::{Console, ConsoleError};
+use crate::faults::{self, LogError};
 use crate::host_signals;
 use crate::inbox::{Inbox, Notice, Sender};
+use crate::logging::{self, LevelError};
 use crate::machine::{AssemblyError, Ending, Machine, Plan, View};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::sandbox::{self, Kind, Sandbox, SandboxError};
@@ -22,12 +24,18 @@ use crate::sandbox::{self, Kind, Sandbox, SandboxError};
 /// How long the end of the program waits for clients and the console to take what is left.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long it waits for a console that takes what is left slowly.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// Why the program did not run, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// The command line.
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// How much is to be logged.
+    #[error(transparent)]
+    Level(#[from] LevelError),
     /// The serial port.
     #[error(transparent)]
     Console(#[from] ConsoleError),
@@ -37,6 +45,9 @@ pub enum ProgramError {
     /// The monitor.
     #[error(transparent)]
     Monitor(#[from] faultvisor_monitor::StartError),
+    /// The log whose decisions are repeated.
+    #[error(transparent)]
+    FaultReplay(#[from] LogError),
     /// The machine.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
@@ -81,38 +92,34 @@ impl faultvisor_monitor::Machine for Link {
     }
 }
 
-/// Warnings and errors go to standard error; `FAULTVISOR_LOG` (error, warn, info, debug, trace,
-/// off) says how much.
-fn start_logging() {
-    let level = std::env::var("FAULTVISOR_LOG")
-        .ok()
-        .and_then(|level| level.parse().ok())
-        .unwrap_or(LevelFilter::WARN);
-    // Refused only when there is a logger already.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        // Colours are for people.
-        .with_ansi(io::stderr().is_terminal())
-        .with_max_level(level)
-        .with_target(false)
-        .try_init();
-}
-
 /// Runs a machine to its end.
 ///
 /// # Errors
 ///
 /// [`ProgramError`], before the guest runs, in one line that names what is wrong.
 pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
-    start_logging();
-    let host_signal = host_signals::catch()?;
+    logging::install()?;
     let sandbox = Sandbox::prepare(configuration)?;
+    // It may be a pipe, and is waited for while a signal still ends the program at once.
+    let replay = match &configuration.fault_replay {
+        Some(path) => Some(faults::read(path, |id| configuration.has_drive(id))?),
+        None => None,
+    };
+    let confined = sandbox.clone();
+    logging::start_thread(move || confined.begin(Kind::Log))?;
+    let host_signal = host_signals::catch()?;
     let (inbox, sender) = Inbox::new()?;
     let signals = Signals::default();
     let monitor = Monitor::builder()
         .signals(&signals)
         .on_thread_start(sandbox.monitor_threads())
         .bind(&configuration.qmp)?;
+    // Before files are emptied that another machine may be writing.
+    let _pid_file = configuration
+        .pidfile
+        .as_deref()
+        .map(PidFile::write)
+        .transpose()?;
     let console = Console::open(&configuration.serial, &sandbox.device_threads())?;
     let output = console.output().clone();
     let plan = Plan {
@@ -123,14 +130,10 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         sender: sender.try_clone()?,
         host_signal,
         sandbox: sandbox.clone(),
+        replay,
     };
     // Its guest is being loaded until it is finished, and the rest is done meanwhile.
     let (machine, connections) = Machine::assemble(plan)?;
-    let _pid_file = configuration
-        .pidfile
-        .as_deref()
-        .map(PidFile::write)
-        .transpose()?;
     let console = console.connect(connections.serial, connections.room, sender.try_clone()?)?;
     // The first notice of all, unless clients are to come before it.
     let switch = sender.try_clone()?;
@@ -166,8 +169,29 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     if let Some(machine) = std::rc::Rc::into_inner(machine) {
         machine.into_inner().close();
     }
-    output.drain(FAREWELL);
-    monitor.shutdown(FAREWELL);
+    say_farewell(&output, monitor);
     drop(console.terminal);
     outcome
+}
+
+/// Gives who reads the console and who reads the monitor the same time to take what is left.
+fn say_farewell(output: &ConsoleOutput, monitor: MonitorHandle) {
+    std::thread::scope(|scope| {
+        let drain = || output.drain(FAREWELL, LIMIT);
+        let draining = std::thread::Builder::new()
+            .name("farewell".to_owned())
+            .stack_size(64 << 10)
+            .spawn_scoped(scope, drain);
+        monitor.shutdown(FAREWELL);
+        if draining.is_err() {
+            // The host has no thread left: one after the other.
+            drain();
+        }
+    });
+    match output.pending() {
+        0 => {}
+        bytes => {
+            tracing::warn!("{bytes} bytes of console output were not written: nobody took them");
+        }
+    }
 }

@@ -5,12 +5,16 @@
 )]
 
 use std::os::fd::AsFd;
+use std::ptr;
 use std::sync::OnceLock;
 
 use rustix::termios::{OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr};
 
 /// How the terminal was before it was made raw.
 static BEFORE: OnceLock<Termios> = OnceLock::new();
+
+/// What was to happen at each of [`FATAL`]: at some of them Rust tells of a stack that has overflowed.
+static PREVIOUS: OnceLock<[libc::sigaction; FATAL.len()]> = OnceLock::new();
 
 /// Signals that end the process with no chance to clean up. Those that can be waited for (SIGINT,
 /// SIGTERM, SIGHUP) end the machine in an orderly way instead, and SIGSYS is the sandbox's.
@@ -62,29 +66,139 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Puts the terminal back as it was before it was made raw. Only makes a system call, so that a
+/// Puts the terminal back as it was before it was made raw. Only makes system calls, so that a
 /// signal handler may call it.
 pub fn restore() {
     if let Some(before) = BEFORE.get() {
-        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
+        // In the background this would stop the program, which is about to end.
+        without_sigttou(|| {
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
+        });
     }
 }
 
-extern "C" fn on_fatal(signal: libc::c_int) {
-    restore();
-    // SAFETY: both functions are async-signal-safe (POSIX.1-2017 §2.4.3), and the default action
-    // of the signal is to end the process, as it would have without this handler.
+/// Does something with SIGTTOU blocked in this thread.
+fn without_sigttou(act: impl FnOnce()) {
+    // SAFETY: the sets are this function's own, sigemptyset initialises the one before it is read, pthread_sigmask the
+    // other, and all calls are async-signal-safe.
     unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut blocked);
+        libc::sigaddset(&raw mut blocked, libc::SIGTTOU);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const blocked, &raw mut before);
+        act();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
     }
 }
 
-fn catch_fatal_signals() {
-    for signal in FATAL {
-        // SAFETY: the handler only calls functions that are async-signal-safe.
-        unsafe {
-            libc::signal(signal, on_fatal as *const () as libc::sighandler_t);
+/// Signals that a thread's own instruction causes, and causes again when its handler returns.
+const OF_INSTRUCTIONS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+
+extern "C" fn on_fatal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    restore();
+    // SAFETY: the kernel hands a handler with SA_SIGINFO a valid `info`. Codes above 0 come from the kernel.
+    let by_instruction = OF_INSTRUCTIONS.contains(&signal) && unsafe { (*info).si_code } > 0;
+    let place = FATAL.iter().position(|fatal| *fatal == signal);
+    let previous = PREVIOUS.get().zip(place);
+    // SAFETY: all functions are async-signal-safe (POSIX.1-2017 §2.4.3), and the action is one that the kernel has given
+    // out. The signal is blocked until this handler returns: what is raised arrives then, and has its default action,
+    // which ends the process.
+    unsafe {
+        match previous {
+            Some((actions, place)) if by_instruction => {
+                libc::sigaction(signal, &raw const actions[place], ptr::null_mut());
+            }
+            _ => {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
         }
+    }
+}
+
+/// Puts the handler in front of what there is, on the stack that Rust gives each thread for a time when its own has
+/// overflowed.
+fn catch_fatal_signals() {
+    // SAFETY: an action of zeroes is the default one, with no flags and no signals blocked. The kernel copies actions
+    // from and to memory of this function. The handler only calls functions that are async-signal-safe.
+    unsafe {
+        let mut previous: [libc::sigaction; FATAL.len()] = std::mem::zeroed();
+        for (signal, previous) in FATAL.into_iter().zip(&mut previous) {
+            libc::sigaction(signal, ptr::null(), previous);
+        }
+        if PREVIOUS.set(previous).is_err() {
+            return;
+        }
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_fatal as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        for signal in FATAL {
+            libc::sigaction(signal, &raw const action, ptr::null_mut());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::fs::File;
+    use std::hint::black_box;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    use rustix::fs::{Mode, OFlags};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    /// Set for the process whose stack overflows.
+    const CHILD: &str = "FAULTVISOR_TEST_OVERFLOWS";
+
+    fn overflow(depth: u64) -> u64 {
+        let here = black_box([depth; 64]);
+        if depth == u64::MAX {
+            return 0;
+        }
+        overflow(black_box(depth + 1)) + here[7]
+    }
+
+    #[test]
+    fn a_stack_overflow_leaves_the_terminal_as_it_was_and_is_told_of() {
+        if env::var_os(CHILD).is_some() {
+            let _terminal = RawTerminal::enter().unwrap().unwrap();
+            black_box(overflow(0));
+            return;
+        }
+        let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&control).unwrap();
+        unlockpt(&control).unwrap();
+        let name = ptsname(&control, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let terminal = rustix::fs::open(name, flags, Mode::empty()).unwrap();
+        let before = format!("{:?}", tcgetattr(&terminal).unwrap());
+        let said = tempfile::tempfile().unwrap();
+        let name = "terminal::tests::a_stack_overflow_leaves_the_terminal_as_it_was_and_is_told_of";
+        let status = Command::new(env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .stdin(Stdio::from(terminal.try_clone().unwrap()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(said.try_clone().unwrap()))
+            .status()
+            .unwrap();
+        let said = text(said);
+        assert_eq!(status.signal(), Some(libc::SIGABRT), "{said}");
+        assert!(said.contains("has overflowed its stack"), "{said}");
+        let after = format!("{:?}", tcgetattr(&terminal).unwrap());
+        assert_eq!(after, before);
+    }
+
+    fn text(mut file: File) -> String {
+        use std::io::{Read, Seek};
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
     }
 }

@@ -76,6 +76,12 @@ impl<'a> Choices<'a> {
         self.0.is_empty()
     }
 
+    /// So many of the bytes, and those after them.
+    pub fn split(&self, length: usize) -> (Self, &'a [u8]) {
+        let (first, rest) = self.0.split_at(length.min(self.0.len()));
+        (Self(first), rest)
+    }
+
     pub fn byte(&mut self) -> u8 {
         self.0.split_off_first().copied().unwrap_or(0)
     }
@@ -84,7 +90,7 @@ impl<'a> Choices<'a> {
         std::array::from_fn(|_| self.byte())
     }
 
-    fn word(&mut self) -> u16 {
+    pub(super) fn word(&mut self) -> u16 {
         u16::from_le_bytes(self.number())
     }
 
@@ -92,7 +98,7 @@ impl<'a> Choices<'a> {
         u32::from_le_bytes(self.number())
     }
 
-    fn quad(&mut self) -> u64 {
+    pub(super) fn quad(&mut self) -> u64 {
         u64::from_le_bytes(self.number())
     }
 

@@ -1,4 +1,4 @@
-//! What holds of a disk whatever its driver does, as functions that panic where it does not: for the fuzz target in
+//! What holds of a disk whatever its driver does, and of an image whatever is in it, as functions that panic where it does not: for the fuzz target in
 //! `fuzz/`, and for the tests of this crate that make drivers up themselves.
 //!
 //! Nothing here takes time: after whatever wakes the disk's thread, it is waited for.
@@ -15,6 +15,7 @@ mod deeds;
 mod driver;
 mod medium;
 mod memory;
+pub mod qcow2;
 
 use std::io;
 use std::sync::Arc;
@@ -50,6 +51,11 @@ pub fn block(input: &[u8]) {
         machine.commit(choices.deed());
     }
     machine.recover();
+}
+
+/// Whatever the bytes make of an image and of who uses it, nothing panics, and what is good stays good.
+pub fn qcow2(input: &[u8]) {
+    qcow2::run(input);
 }
 
 /// A disk, its driver, and what is around them.

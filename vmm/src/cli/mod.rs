@@ -85,6 +85,11 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// Whether it has a disk of that name.
+    pub fn has_drive(&self, id: &str) -> bool {
+        self.drives.iter().any(|drive| drive.disk.id == id)
+    }
+
     /// What guest memory is to be on the host. As in QEMU, it is filled by as many threads as there are vCPUs.
     pub fn backing(&self) -> Backing {
         Backing {

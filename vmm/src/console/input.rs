@@ -1,16 +1,18 @@
 //! Standard input as the guest's keyboard.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_devices::legacy::Serial;
 use faultvisor_schema::ShutdownCause;
+use vmm_sys_util::errno::Error as Errno;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::escape::EscapeFilter;
+use super::retry::Retry;
 use crate::inbox::{Notice, Sender};
 
 /// Reads standard input while the UART has room for it.
@@ -23,13 +25,30 @@ pub(super) struct StandardInput {
     /// Read and not taken by the UART yet.
     pending: Vec<u8>,
     /// Whether the loop watches standard input. A file cannot be watched, and is always ready.
-    watched: bool,
-    ended: bool,
+    is_watched: bool,
+    /// After an error that passes.
+    retry: Retry,
+    /// What that error was, so that it is told of once.
+    trouble: Option<ErrorKind>,
+    has_ended: bool,
+}
+
+/// What a read came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Bytes, or the end: it can be asked again.
+    Done,
+    /// Nothing for the moment.
+    Nothing,
 }
 
 impl StandardInput {
     pub(super) fn new(serial: Arc<Serial>, room: EventFd, inbox: Sender) -> io::Result<Self> {
         let stdin = File::from(rustix::io::dup(rustix::stdio::stdin())?);
+        Self::of(stdin, serial, room, inbox)
+    }
+
+    fn of(stdin: File, serial: Arc<Serial>, room: EventFd, inbox: Sender) -> io::Result<Self> {
         Ok(Self {
             stdin,
             serial,
@@ -37,30 +56,50 @@ impl StandardInput {
             inbox,
             escape: EscapeFilter::default(),
             pending: Vec::new(),
-            watched: false,
-            ended: false,
+            is_watched: false,
+            retry: Retry::new()?,
+            trouble: None,
+            has_ended: false,
         })
     }
 
     /// Reads once; the loop said that this does not wait.
-    fn read(&mut self) {
+    fn read(&mut self) -> Outcome {
         let mut buffer = [0; 1024];
-        match self.stdin.read(&mut buffer) {
-            Ok(0) => self.ended = true,
-            Ok(count) => {
-                let filtered = self.escape.filter(&buffer[..count]);
-                self.pending.extend(filtered.bytes);
-                if filtered.quit {
-                    self.ended = true;
-                    self.inbox.send(Notice::End(ShutdownCause::HostUi));
+        let count = match self.stdin.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) => return self.failed(&error),
+        };
+        self.trouble = None;
+        if count == 0 {
+            self.has_ended = true;
+        }
+        let filtered = self.escape.filter(&buffer[..count]);
+        self.pending.extend(filtered.bytes);
+        if filtered.quit {
+            self.has_ended = true;
+            self.inbox.send(Notice::End(ShutdownCause::HostUi));
+        }
+        Outcome::Done
+    }
+
+    fn failed(&mut self, error: &io::Error) -> Outcome {
+        match error.raw_os_error() {
+            // Somebody else who has it open was quicker.
+            Some(libc::EAGAIN | libc::EINTR) => {}
+            // A terminal says EIO to a program in the background that does not stop for it.
+            Some(libc::EIO | libc::ENOMEM | libc::ENOBUFS) => {
+                if self.trouble.replace(error.kind()) != Some(error.kind()) {
+                    tracing::warn!(%error, "standard input, which is tried again every second");
                 }
+                self.retry.pause();
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
+            _ => {
                 tracing::warn!(%error, "standard input");
-                self.ended = true;
+                self.has_ended = true;
             }
         }
+        Outcome::Nothing
     }
 
     /// Gives the UART what it takes. True when it took everything.
@@ -72,18 +111,22 @@ impl StandardInput {
 
     fn watch(&mut self, ops: &mut EventOps<'_>) {
         let events = Events::new(&self.stdin, EventSet::IN);
-        let wanted = !self.ended && self.pending.is_empty();
-        let result = match (wanted, self.watched) {
+        let is_wanted = !self.has_ended && self.pending.is_empty() && !self.retry.is_pausing();
+        let result = match (is_wanted, self.is_watched) {
             (true, false) => ops.add(events),
             (false, true) => ops.remove(events),
             _ => return,
         };
-        if result.is_ok() {
-            self.watched = wanted;
-        } else if wanted {
+        match result {
+            Ok(()) => self.is_watched = is_wanted,
+            Err(_) if !is_wanted => {}
             // A regular file, or /dev/null: reading it never waits.
-            while !self.ended && self.deliver() {
-                self.read();
+            Err(event_manager::Error::Epoll(error)) if error == Errno::new(libc::EPERM) => {
+                while !self.has_ended && self.deliver() && self.read() == Outcome::Done {}
+            }
+            Err(error) => {
+                tracing::warn!(%error, "standard input cannot be watched, which is tried again");
+                self.retry.pause();
             }
         }
     }
@@ -94,16 +137,66 @@ impl MutEventSubscriber for StandardInput {
         if let Err(error) = ops.add(Events::new(&self.room, EventSet::IN)) {
             tracing::error!(%error, "console input");
         }
+        self.retry.watch(ops);
         self.watch(ops);
     }
 
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         if events.fd() == self.room.as_raw_fd() {
             let _ = self.room.read();
-        } else {
+        } else if !self.retry.has_ended(&events) {
             self.read();
         }
         self.deliver();
         self.watch(ops);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+
+    use faultvisor_devices::console::ConsoleOutput;
+    use vmm_sys_util::eventfd::EFD_NONBLOCK;
+
+    use super::*;
+    use crate::inbox::Inbox;
+
+    fn input(stdin: File) -> StandardInput {
+        let event = || EventFd::new(EFD_NONBLOCK).unwrap();
+        let (_, sender) = Inbox::new().unwrap();
+        let room = event();
+        let serial = Serial::new(
+            Arc::new(event()),
+            ConsoleOutput::null(),
+            room.try_clone().unwrap(),
+        );
+        StandardInput::of(stdin, Arc::new(serial), room, sender).unwrap()
+    }
+
+    #[test]
+    fn input_that_has_nothing_for_the_moment_has_not_ended() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        let mut input = input(File::from(OwnedFd::from(reader)));
+        assert_eq!(input.read(), Outcome::Nothing);
+        assert!(!input.has_ended && !input.retry.is_pausing());
+        writer.write_all(b"keys").unwrap();
+        assert_eq!(input.read(), Outcome::Done);
+        assert_eq!(input.pending, b"keys");
+        drop(writer);
+        assert_eq!(input.read(), Outcome::Done);
+        assert!(input.has_ended);
+    }
+
+    #[test]
+    fn an_error_that_passes_is_tried_again_later_and_another_ends_the_input() {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let mut input = input(File::from(OwnedFd::from(reader)));
+        input.failed(&io::Error::from_raw_os_error(libc::EIO));
+        assert!(!input.has_ended && input.retry.is_pausing());
+        input.failed(&io::Error::from_raw_os_error(libc::EISDIR));
+        assert!(input.has_ended);
     }
 }

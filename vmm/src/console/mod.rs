@@ -2,6 +2,7 @@
 
 mod escape;
 mod input;
+mod retry;
 mod socket;
 
 use std::fs::File;
@@ -11,13 +12,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use event_manager::MutEventSubscriber;
-use faultvisor_devices::console::ConsoleOutput;
+use faultvisor_devices::blocking::Blocking;
+use faultvisor_devices::console::{ConsoleOutput, OnFailure};
 use faultvisor_devices::legacy::Serial;
 use faultvisor_devices::thread::ThreadStart;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::cli::SerialPort;
 use crate::inbox::Sender;
+use crate::output_file::{self, OutputFileError};
 use crate::terminal::RawTerminal;
 use faultvisor_monitor::unix_socket::{self, SocketFile, UnixSocketError};
 
@@ -25,12 +28,12 @@ use faultvisor_monitor::unix_socket::{self, SocketFile, UnixSocketError};
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     /// The output file.
-    #[error("--serial: cannot open '{}': {}", path.display(), faultvisor_devices::block::Errno::of(source))]
+    #[error("--serial: cannot open '{}': {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the host said.
-        source: io::Error,
+        /// Why not.
+        source: OutputFileError,
     },
     /// The socket.
     #[error("--serial: {0}")]
@@ -75,18 +78,17 @@ impl Console {
                 terminal = RawTerminal::enter()?;
                 let output = ConsoleOutput::new(threads.clone())?;
                 // Not `std::io::stdout`, which would keep back what follows the last newline.
-                output.attach(Box::new(File::from(
-                    rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?,
-                )));
+                let stdout = rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?;
+                output.attach(Box::new(Blocking(File::from(stdout))), OnFailure::Retry);
                 (output, Input::Stdin)
             }
             SerialPort::File(path) => {
-                let file = File::create(path).map_err(|source| ConsoleError::File {
+                let file = output_file::create(path).map_err(|source| ConsoleError::File {
                     path: path.clone(),
                     source,
                 })?;
                 let output = ConsoleOutput::new(threads.clone())?;
-                output.attach(Box::new(file));
+                output.attach(Box::new(Blocking(file)), OnFailure::Retry);
                 (output, Input::None)
             }
             SerialPort::Unix(path) => {
@@ -129,7 +131,7 @@ impl Console {
                 self.output,
                 serial,
                 room,
-            ))),
+            )?)),
         };
         Ok(ConnectedConsole {
             subscriber,

@@ -1,16 +1,19 @@
 //! A unix socket as the guest's terminal, for one client after the other.
 
-use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-use faultvisor_devices::console::ConsoleOutput;
+use faultvisor_devices::blocking::Blocking;
+use faultvisor_devices::console::{ConsoleOutput, OnFailure};
 use faultvisor_devices::legacy::Serial;
 use vmm_sys_util::eventfd::EventFd;
 
 use faultvisor_monitor::unix_socket::SocketFile;
+
+use super::retry::Retry;
 
 /// Accepts a client when there is none, and moves its input to the UART. The UART's output goes to
 /// it through the console's own thread.
@@ -21,8 +24,29 @@ pub(super) struct SocketConsole {
     output: ConsoleOutput,
     serial: Arc<Serial>,
     room: EventFd,
-    client: Option<UnixStream>,
+    client: Option<Arc<UnixStream>>,
     pending: Vec<u8>,
+    /// After a client that could not be accepted. It stays in the backlog meanwhile.
+    retry: Retry,
+}
+
+/// The console's end of a client, which needs no descriptor of its own.
+struct ClientOutput(Arc<UnixStream>);
+
+impl Write for ClientOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for ClientOutput {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl SocketConsole {
@@ -32,8 +56,8 @@ impl SocketConsole {
         output: ConsoleOutput,
         serial: Arc<Serial>,
         room: EventFd,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        Ok(Self {
             listener,
             _path: path,
             output,
@@ -41,33 +65,45 @@ impl SocketConsole {
             room,
             client: None,
             pending: Vec::new(),
-        }
+            retry: Retry::new()?,
+        })
     }
 
-    fn accept(&mut self, ops: &mut EventOps<'_>) -> io::Result<()> {
-        let (client, _) = self.listener.accept()?;
-        self.output.attach(Box::new(client.try_clone()?));
-        self.watch(ops, &Events::new(&client, EventSet::IN), true);
-        self.watch(ops, &Events::new(&self.listener, EventSet::IN), false);
-        self.client = Some(client);
-        Ok(())
+    fn accept(&mut self, ops: &mut EventOps<'_>) {
+        match self.listener.accept() {
+            Ok((client, _)) => {
+                let client = Arc::new(client);
+                let output = Blocking(ClientOutput(client.clone()));
+                self.output.attach(Box::new(output), OnFailure::Detach);
+                self.watch(ops, &Events::new(&*client, EventSet::IN), true);
+                self.watch(ops, &Events::new(&self.listener, EventSet::IN), false);
+                self.client = Some(client);
+            }
+            // It is gone already.
+            Err(error) if is_nothing(&error) || error.kind() == ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "a client of the console waits");
+                self.watch(ops, &Events::new(&self.listener, EventSet::IN), false);
+                self.retry.pause();
+            }
+        }
     }
 
     /// Reads once from the client; without one, or when it is gone, waits for the next.
     fn read(&mut self, ops: &mut EventOps<'_>) {
-        let Some(client) = &mut self.client else {
+        let Some(client) = &self.client else {
             return;
         };
         let mut buffer = [0; 1024];
-        match client.read(&mut buffer) {
+        match (&**client).read(&mut buffer) {
             Ok(count) if count > 0 => {
                 self.pending.extend(&buffer[..count]);
                 return;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) if is_nothing(&error) => return,
             Ok(_) | Err(_) => {}
         }
-        let events = Events::new(client, EventSet::IN);
+        let events = Events::new(&**client, EventSet::IN);
         // Wakes the console's thread from a write that nobody would take.
         let _ = client.shutdown(std::net::Shutdown::Both);
         self.watch(ops, &events, false);
@@ -88,7 +124,7 @@ impl SocketConsole {
             } else {
                 EventSet::empty()
             };
-            if let Err(error) = ops.modify(Events::new(client, wanted)) {
+            if let Err(error) = ops.modify(Events::new(&**client, wanted)) {
                 tracing::error!(%error, "console socket");
             }
         }
@@ -107,8 +143,14 @@ impl SocketConsole {
     }
 }
 
+/// Whether a call came to nothing this time, and is to be made again.
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
+}
+
 impl MutEventSubscriber for SocketConsole {
     fn init(&mut self, ops: &mut EventOps<'_>) {
+        self.retry.watch(ops);
         self.watch(ops, &Events::new(&self.room, EventSet::IN), true);
         self.watch(ops, &Events::new(&self.listener, EventSet::IN), true);
     }
@@ -117,9 +159,9 @@ impl MutEventSubscriber for SocketConsole {
         if events.fd() == self.room.as_raw_fd() {
             let _ = self.room.read();
         } else if events.fd() == self.listener.as_raw_fd() {
-            if let Err(error) = self.accept(ops) {
-                tracing::warn!(%error, "console socket: accept");
-            }
+            self.accept(ops);
+        } else if self.retry.has_ended(&events) {
+            self.watch(ops, &Events::new(&self.listener, EventSet::IN), true);
         } else {
             self.read(ops);
         }

@@ -9,11 +9,19 @@ use std::sync::Mutex;
 use faultvisor_devices::block::fault::{Record, Replay};
 use faultvisor_devices::sync::lock;
 
+use crate::output_file::{self, OutputFileError};
+
 /// Longest log that is repeated, in bytes.
 const MAX_REPLAY: u64 = 1 << 30;
 
+/// How much is kept of a log that cannot be written for the moment, in bytes.
+const MAX_PENDING: usize = 1 << 20;
+
 /// A file that hears of every rule that fires: a line of JSON for each, which names no time. Lines
 /// of one disk are in the order of its requests.
+///
+/// What cannot be written, because a disk is full or a reader slow, is kept and tried again with the next line. Decisions
+/// that do not fit into what is kept are counted, and a line says so where they would have stood.
 #[derive(Debug)]
 pub struct FaultLog {
     path: PathBuf,
@@ -23,7 +31,18 @@ pub struct FaultLog {
 #[derive(Debug)]
 struct State {
     file: File,
-    has_failed: bool,
+    /// What is not written yet: the rest of a line, and lines.
+    pending: Vec<u8>,
+    /// Decisions that did not fit.
+    lost: u64,
+    is_failing: bool,
+}
+
+/// A line in the place of decisions that are missing.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gap {
+    lost: u64,
 }
 
 /// Why there is no log, or why one cannot be repeated.
@@ -34,8 +53,8 @@ pub enum LogError {
     Create {
         /// The file.
         path: PathBuf,
-        /// What the host says.
-        source: io::Error,
+        /// Why not.
+        source: OutputFileError,
     },
     /// The file to repeat.
     #[error("--fault-replay: cannot read '{}': {source}", path.display())]
@@ -64,30 +83,92 @@ impl FaultLog {
     ///
     /// [`LogError::Create`].
     pub fn create(path: &Path) -> Result<Self, LogError> {
-        let file = File::create(path).map_err(|source| LogError::Create {
+        let file = output_file::create(path).map_err(|source| LogError::Create {
             path: path.to_owned(),
             source,
         })?;
-        let has_failed = false;
-        Ok(Self {
-            path: path.to_owned(),
-            state: Mutex::new(State { file, has_failed }),
-        })
+        Ok(Self::to(path, file))
     }
 
-    /// Writes a line. A log that cannot be written to is complained of once: the guest goes on.
+    fn to(path: &Path, file: File) -> Self {
+        let state = State {
+            file,
+            pending: Vec::new(),
+            lost: 0,
+            is_failing: false,
+        };
+        Self {
+            path: path.to_owned(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Writes a line, without waiting for a reader. The guest goes on, whatever becomes of it.
     pub fn write(&self, record: &Record) {
         let mut state = lock(&self.state);
-        let line = serde_json::to_vec(record).map_err(io::Error::from);
-        let written = line.and_then(|mut line| {
-            line.push(b'\n');
-            state.file.write_all(&line)
-        });
-        if let Err(error) = written
-            && !std::mem::replace(&mut state.has_failed, true)
-        {
-            tracing::error!("fault log '{}': {error}", self.path.display());
+        state.add(record);
+        let path = self.path.display();
+        match (state.flush(), state.is_failing) {
+            (Err(error), false) => {
+                state.is_failing = true;
+                tracing::warn!("fault log '{path}': {error}; tried again with the next decision");
+            }
+            (Ok(()), true) => {
+                state.is_failing = false;
+                tracing::warn!("fault log '{path}': written again");
+            }
+            _ => {}
         }
+    }
+}
+
+impl Drop for FaultLog {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        state.add_gap();
+        if let Err(error) = state.flush() {
+            let lines = state.pending.iter().filter(|byte| **byte == b'\n').count();
+            tracing::error!(
+                "fault log '{}': its last {lines} lines could not be written: {error}",
+                self.path.display()
+            );
+        }
+    }
+}
+
+impl State {
+    fn add(&mut self, record: &Record) {
+        match serde_json::to_vec(record) {
+            Ok(line) if self.pending.len() + line.len() < MAX_PENDING => {
+                self.add_gap();
+                self.pending.extend(line);
+                self.pending.push(b'\n');
+            }
+            _ => self.lost += 1,
+        }
+    }
+
+    fn add_gap(&mut self) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0
+            && let Ok(line) = serde_json::to_vec(&Gap { lost })
+        {
+            self.pending.extend(line);
+            self.pending.push(b'\n');
+        }
+    }
+
+    /// Writes what the file takes. What it does not take stays.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            match self.file.write(&self.pending) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => drop(self.pending.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -105,20 +186,28 @@ pub fn read(
         source,
     };
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() > MAX_REPLAY {
-        let message = format!("more than {MAX_REPLAY} bytes");
-        return Err(failed(io::Error::other(message)));
-    }
     let mut records: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    for (line, text) in (1..).zip(BufReader::new(file.take(MAX_REPLAY)).lines()) {
+    let mut length = 0;
+    // It may be a pipe, whose length nobody knows.
+    for (line, text) in (1..).zip(BufReader::new(file.take(MAX_REPLAY + 1)).lines()) {
         let wrong = |message| LogError::Line {
             path: path.to_owned(),
             line,
             message,
         };
         let text = text.map_err(failed)?;
+        length += text.len() as u64 + 1;
+        if length > MAX_REPLAY {
+            let message = format!("more than {MAX_REPLAY} bytes");
+            return Err(failed(io::Error::other(message)));
+        }
         if text.is_empty() {
             continue;
+        }
+        if let Ok(Gap { lost }) = serde_json::from_str(&text) {
+            return Err(wrong(format!(
+                "{lost} decisions are missing here: the log could not be written"
+            )));
         }
         let record: Record =
             serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
@@ -205,6 +294,60 @@ mod tests {
                 .to_string()
                 .ends_with("No such file or directory (os error 2)")
         );
+    }
+
+    #[test]
+    fn what_a_full_reader_does_not_take_is_written_later_and_losses_are_told_of() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let writer = File::from(std::os::fd::OwnedFd::from(writer));
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        let log = FaultLog::to(Path::new("log"), writer);
+        // More than pipe and memory hold.
+        let count = 2 * (MAX_PENDING / 100) as u64;
+        for ordinal in 0..count {
+            log.write(&record(ordinal));
+        }
+        assert!(lock(&log.state).is_failing);
+        let lost = lock(&log.state).lost;
+        assert!(lost > 0 && lost < count);
+        let mut text = Vec::new();
+        let read = |text: &mut Vec<u8>| {
+            // Until nothing is there for the moment.
+            let _ = Read::read_to_end(&mut &reader, text);
+        };
+        while !lock(&log.state).pending.is_empty() {
+            read(&mut text);
+            let _ = lock(&log.state).flush();
+        }
+        read(&mut text);
+        log.write(&record(count));
+        assert!(!lock(&log.state).is_failing);
+        drop(log);
+        read(&mut text);
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len() as u64, count - lost + 2);
+        assert_eq!(lines[lines.len() - 2], format!("{{\"lost\":{lost}}}"));
+        for (ordinal, line) in (0..count - lost).zip(&lines) {
+            let record: Record = serde_json::from_str(line).unwrap();
+            assert_eq!(record.ordinal, ordinal);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(&path, text).unwrap();
+        let error = read_all(&path).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!(
+                ":{}: {lost} decisions are missing here",
+                count - lost + 1
+            )),
+            "{error}"
+        );
+    }
+
+    fn read_all(path: &Path) -> Result<BTreeMap<String, Replay>, LogError> {
+        super::read(path, |_| true)
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Putting the machine together, from a configuration to a guest before its first instruction.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
+use faultvisor_devices::block::fault::Replay;
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::bus::{Bus, RangeError};
 use faultvisor_devices::console::ConsoleOutput;
@@ -86,6 +87,8 @@ pub struct Plan<'a> {
     pub host_signal: UnixStream,
     /// What confines the threads.
     pub sandbox: Sandbox,
+    /// The decisions that each disk repeats.
+    pub replay: Option<BTreeMap<String, Replay>>,
 }
 
 /// A machine that is complete but for its guest, which is still being loaded.
@@ -119,6 +122,7 @@ impl Machine {
             sender,
             host_signal,
             sandbox,
+            replay,
         } = plan;
         let kvm = vm::open_kvm()?;
         vcpu::prepare_signals()?;
@@ -242,7 +246,7 @@ impl Machine {
             host_signal,
             ending: Rc::new(Cell::new(None)),
         };
-        machine.give_faults(given, configuration.fault_replay.as_deref())?;
+        machine.give_faults(given, replay.unwrap_or_default());
         machine.build_around(placed)?;
         let connections = Connections { serial, room, view };
         Ok((Assembled { machine, loading }, connections))

@@ -1,10 +1,10 @@
 //! The rules of the machine's disks, and the commands that change and show them.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use faultvisor_devices::block::Errno;
-use faultvisor_devices::block::fault::{Counts, Record, RecordedOperation, Rule};
+use faultvisor_devices::block::fault::{Counts, Record, RecordedOperation, Replay, Rule};
 use faultvisor_devices::virtio::block::{Hanging, Release};
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
@@ -16,7 +16,7 @@ use faultvisor_schema::{
 
 use super::Machine;
 use super::disks::MachineDisk;
-use crate::faults::{self, LogError};
+use crate::faults;
 
 /// Most rules of a machine.
 const MAX_RULES: usize = 10_000;
@@ -105,20 +105,16 @@ impl Machine {
     pub(super) fn give_faults(
         &mut self,
         given: Vec<(BlockFaultRule, Rule)>,
-        replay: Option<&Path>,
-    ) -> Result<(), LogError> {
+        replay: BTreeMap<String, Replay>,
+    ) {
         for (given, rule) in given {
             self.add_fault(given, rule, || ());
         }
-        let Some(path) = replay else {
-            return Ok(());
-        };
-        for (device, replay) in faults::read(path, |device| self.disk(device).is_ok())? {
+        for (device, replay) in replay {
             if let Ok(disk) = self.disk(&device) {
                 disk.change_faults(move |engine| engine.replay(replay));
             }
         }
-        Ok(())
     }
 
     /// Checks a rule, and completes it.

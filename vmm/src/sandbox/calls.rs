@@ -132,6 +132,7 @@ pub(super) fn of(kind: Kind, removable: &Removable) -> Result<Calls, BackendErro
         }
         Kind::Stdio => {
             calls.allow(COPYING);
+            calls.allow(&[libc::SYS_poll, libc::SYS_ppoll]);
             metadata(&mut calls)?;
         }
         Kind::Disk => {
@@ -142,7 +143,9 @@ pub(super) fn of(kind: Kind, removable: &Removable) -> Result<Calls, BackendErro
             starting_threads(&mut calls)?;
         }
         Kind::DiskIo => disk_io(&mut calls)?,
-        Kind::Vcpu | Kind::Console => {}
+        // Descriptors that others have made non-blocking are waited for.
+        Kind::Console | Kind::Log => calls.allow(&[libc::SYS_poll, libc::SYS_ppoll]),
+        Kind::Vcpu => {}
     }
     Ok(calls)
 }
@@ -158,6 +161,8 @@ fn common(calls: &mut Calls) -> Result<(), BackendError> {
     calls.allow_if(libc::SYS_tgkill, &[Int(0, std::process::id().into())])?;
     // A signal's handler writes to a socket that is connected; nobody else is sent anything.
     calls.allow_if(libc::SYS_sendto, &[WordBits(4, u64::MAX, 0)])?;
+    // The end by a refused call waits only so long for who reads standard error.
+    calls.allow_if(libc::SYS_setitimer, &[int(0, libc::ITIMER_REAL)])?;
     for option in [
         libc::PR_SET_NAME,
         libc::PR_GET_NAME,

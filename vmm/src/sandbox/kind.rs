@@ -18,11 +18,13 @@ pub enum Kind {
     DiskIo,
     /// Writing the console's output.
     Console,
+    /// Writing the log.
+    Log,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Main,
         Self::Monitor,
         Self::Stdio,
@@ -30,6 +32,7 @@ impl Kind {
         Self::Disk,
         Self::DiskIo,
         Self::Console,
+        Self::Log,
     ];
 }
 

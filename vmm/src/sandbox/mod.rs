@@ -21,6 +21,7 @@ use std::sync::Arc;
 use faultvisor_devices::thread::ThreadStart;
 
 use crate::cli::{Configuration, SerialPort};
+use crate::logging;
 
 pub use descriptors::close_on_exec;
 use filter::Filters;
@@ -107,7 +108,8 @@ impl Sandbox {
     /// The same for a thread that has just been started, and that must not run otherwise.
     pub fn begin(&self, kind: Kind) {
         if let Err(error) = self.confine(kind) {
-            tracing::error!("a thread cannot be confined: {error}");
+            logging::fail(&format_args!("a thread cannot be confined: {error}"));
+            logging::finish();
             std::process::exit(1);
         }
     }

@@ -21,6 +21,12 @@ const STATUS: c_int = 128 + libc::SIGSYS;
 /// `SYS_SECCOMP` of siginfo.h: the signal comes from a filter.
 const FROM_FILTER: c_int = 1;
 
+/// How long the line may take to be written: nobody may be reading.
+const PATIENCE: libc::timeval = libc::timeval {
+    tv_sec: 1,
+    tv_usec: 0,
+};
+
 /// How many arenas the C library's allocator may have: as many as it makes without asking how many CPUs there are.
 #[cfg(target_env = "gnu")]
 const ARENAS: c_int = 8;
@@ -78,12 +84,37 @@ extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, context: *mut c_v
     // A line that is too long ends early.
     let _ = describe(&mut line, call, registers);
     line.end();
+    end_in_time();
     // SAFETY: the bytes are initialised and belong to `line`; both calls are async-signal-safe, and the second does not
     // return.
     unsafe {
         libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.length);
         libc::_exit(STATUS);
     }
+}
+
+/// Ends the program in a second, whatever this thread waits for.
+fn end_in_time() {
+    let timer = libc::itimerval {
+        it_interval: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        },
+        it_value: PATIENCE,
+    };
+    // SAFETY: both calls only read what they are given, and are async-signal-safe. An action of zeroes with a handler is
+    // one without flags, which blocks no other signal.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_late as *const () as libc::sighandler_t;
+        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+        libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut());
+    }
+}
+
+extern "C" fn on_late(_: c_int) {
+    // SAFETY: it is async-signal-safe, and does not return.
+    unsafe { libc::_exit(STATUS) }
 }
 
 /// Whether an openat(2) with these registers is of a file that the C library does without.

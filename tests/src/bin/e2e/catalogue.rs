@@ -47,6 +47,8 @@ pub const TESTS: &[&[Test]] = &[
     bare::faults::survivors::TESTS,
     bare::chains::TESTS,
     bare::console::TESTS,
+    bare::readers::TESTS,
+    bare::pid_files::TESTS,
     bare::terminal::TESTS,
     bare::clients::TESTS,
     bare::sockets::TESTS,

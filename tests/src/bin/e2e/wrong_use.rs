@@ -22,6 +22,7 @@ pub const BEFORE_KVM: &[Test] = tests![
     standard_input_is_not_shared_by_console_and_monitor,
     a_socket_that_is_in_use_is_refused,
     a_socket_path_that_is_too_long_is_refused,
+    a_log_level_that_is_none_is_refused,
     a_machine_without_dev_kvm_says_so,
     a_user_who_may_not_open_dev_kvm_is_told_so,
 ];
@@ -107,6 +108,13 @@ fn standard_input_is_not_shared_by_console_and_monitor(context: &Context) -> Res
     check_refused(
         command(context).args(["--serial", "stdio", "--qmp", "stdio"]),
         "--serial and --qmp cannot both be on stdio",
+    )
+}
+
+fn a_log_level_that_is_none_is_refused(context: &Context) -> Result<(), Failure> {
+    check_refused(
+        command(context).env("FAULTVISOR_LOG", "x"),
+        "FAULTVISOR_LOG: 'x' is not one of error, warn, info, debug, trace, off",
     )
 }
 

@@ -13,7 +13,7 @@ use crate::cargo::{self, Ran};
 use crate::console;
 
 /// The fuzz targets.
-const TARGETS: [&str; 4] = ["lexer", "session", "json_rpc", "block"];
+const TARGETS: [&str; 5] = ["lexer", "session", "json_rpc", "block", "qcow2"];
 /// How long each of them runs.
 const SECONDS: u32 = 5;
 const TARGET: &str = "x86_64-unknown-linux-gnu";

@@ -309,6 +309,7 @@ fn every_thread_is_confined_also_after_a_reset(context: &Context) -> Result<(), 
             ("disk-d0", 2),
             ("faultvisor", 2),
             ("io-d0", 3),
+            ("log", 2),
             ("monitor", 2),
             ("vcpu0", vcpu),
         ];

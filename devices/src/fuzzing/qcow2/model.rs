@@ -1,0 +1,269 @@
+//! What a disk reads as, and what it may read as after a crash.
+
+use std::sync::Arc;
+
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use super::{Examination, SECTOR, Stamp};
+use crate::block::buffers::{GuestBuffers, Segment};
+use crate::block::{Durability, Errno, Medium, Operation, Qcow2Image, Range, Request, Zeroing};
+
+/// A guest's request, or the host's to change the size. Places are in sectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    Read(usize, usize),
+    Write(usize, usize, Durability),
+    Discard(usize, usize),
+    Zero(usize, usize, Zeroing),
+    Flush,
+    /// Sectors that the disk has from then on.
+    Resize(usize),
+}
+
+impl Ask {
+    /// The first sector that it does not need.
+    pub fn end(self) -> usize {
+        match self {
+            Self::Read(start, count)
+            | Self::Write(start, count, _)
+            | Self::Discard(start, count)
+            | Self::Zero(start, count, _) => start + count,
+            Self::Flush | Self::Resize(_) => 0,
+        }
+    }
+}
+
+/// What the request with that number writes into a sector.
+pub fn written(number: usize, sector: usize) -> Stamp {
+    ((number as u64 + 1) << 32) | (sector as u64 + 1)
+}
+
+/// What one sector may be.
+#[derive(Debug, Clone, Default)]
+struct Sector {
+    /// After a crash: what it was when it was last known to be on the medium, and all since.
+    possible: Vec<Stamp>,
+    /// Without one.
+    now: Vec<Stamp>,
+}
+
+impl Sector {
+    fn of(stamp: Stamp) -> Self {
+        Self {
+            possible: vec![stamp],
+            now: vec![stamp],
+        }
+    }
+
+    fn settle(&mut self) {
+        self.possible.clone_from(&self.now);
+    }
+}
+
+fn add(stamps: &mut Vec<Stamp>, stamp: Stamp) {
+    if !stamps.contains(&stamp) {
+        stamps.push(stamp);
+    }
+}
+
+/// What a disk, and its snapshots, may be.
+#[derive(Debug, Clone)]
+pub struct Model {
+    sectors: Vec<Sector>,
+    /// The sizes that it may have, in sectors; the last one is the one that it is to have.
+    sizes: Vec<usize>,
+    snapshots: Vec<Vec<Stamp>>,
+    backing: Vec<Stamp>,
+}
+
+impl Model {
+    /// What an image that nobody uses shows, above one with these stamps.
+    pub fn new(file: &[u8], backing: Vec<Stamp>) -> Self {
+        let image = Examination::new(file).unwrap();
+        let snapshots = image.snapshots.iter();
+        let snapshots = snapshots.map(|level| image.content(*level, &backing));
+        let active = image.content(image.active, &backing);
+        Self {
+            sizes: vec![active.len()],
+            sectors: active.into_iter().map(Sector::of).collect(),
+            snapshots: snapshots.collect(),
+            backing,
+        }
+    }
+
+    /// What a sector may read as now.
+    pub fn now(&self, sector: usize) -> &[Stamp] {
+        &self.sectors[sector].now
+    }
+
+    /// Whether it has internal snapshots, which are not cut.
+    pub fn has_snapshots(&self) -> bool {
+        !self.snapshots.is_empty()
+    }
+
+    /// A request has been made.
+    pub fn began(&mut self, number: usize, ask: Ask) {
+        match ask {
+            Ask::Write(start, count, _) => {
+                for sector in start..start + count {
+                    add(&mut self.sectors[sector].possible, written(number, sector));
+                }
+            }
+            Ask::Discard(start, count) | Ask::Zero(start, count, _) => {
+                for sector in &mut self.sectors[start..start + count] {
+                    add(&mut sector.possible, 0);
+                }
+            }
+            Ask::Read(..) | Ask::Flush => {}
+            Ask::Resize(size) => {
+                for sector in self.sectors.iter_mut().skip(size) {
+                    add(&mut sector.possible, 0);
+                }
+                if size > self.sectors.len() {
+                    self.sectors.resize(size, Sector::of(0));
+                }
+                self.sizes.push(size);
+            }
+        }
+    }
+
+    /// It has ended well.
+    pub fn ended(&mut self, number: usize, ask: Ask) {
+        match ask {
+            Ask::Write(start, count, durability) => {
+                for sector in start..start + count {
+                    self.sectors[sector].now = vec![written(number, sector)];
+                    if durability == Durability::Durable {
+                        self.sectors[sector].settle();
+                    }
+                }
+            }
+            Ask::Discard(start, count) => {
+                for sector in &mut self.sectors[start..start + count] {
+                    add(&mut sector.now, 0);
+                }
+            }
+            Ask::Zero(start, count, _) => {
+                for sector in &mut self.sectors[start..start + count] {
+                    sector.now = vec![0];
+                }
+            }
+            Ask::Read(..) => {}
+            Ask::Flush => self.sectors.iter_mut().for_each(Sector::settle),
+            // What was cut off never comes back.
+            Ask::Resize(size) => {
+                self.sizes = vec![size];
+                for sector in self.sectors.iter_mut().skip(size) {
+                    *sector = Sector::of(0);
+                }
+            }
+        }
+    }
+
+    /// It has been refused.
+    pub fn refused(&mut self, ask: Ask) {
+        if let Ask::Resize(_) = ask {
+            self.sizes.pop();
+        }
+    }
+
+    /// Whether the file of an image is what it may be: at most clusters are leaked.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn check(&self, file: &[u8]) -> Result<(), String> {
+        let image = Examination::new(file)?;
+        let verdict = image.verdict();
+        if let Some(error) = verdict.errors.first() {
+            return Err(format!("{error}, and {} more", verdict.errors.len() - 1));
+        }
+        let size = usize::try_from(image.active.size).unwrap() / SECTOR;
+        if !self.sizes.contains(&size) {
+            return Err(format!("{size} sectors, not one of {:?}", self.sizes));
+        }
+        self.check_snapshots(&image)?;
+        let active = image.content(image.active, &self.backing);
+        for (place, (found, expected)) in active.iter().zip(&self.sectors).enumerate() {
+            if !expected.possible.contains(found) {
+                let possible = &expected.possible;
+                return Err(format!(
+                    "sector {place} is {found:#x}, not one of {possible:#x?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_snapshots(&self, image: &Examination<'_>) -> Result<(), String> {
+        if image.snapshots.len() != self.snapshots.len() {
+            return Err(format!("{} snapshots", image.snapshots.len()));
+        }
+        for (number, (level, expected)) in image.snapshots.iter().zip(&self.snapshots).enumerate() {
+            let found = image.content(*level, &self.backing);
+            if found != *expected {
+                let place = found.iter().zip(expected).position(|(f, e)| f != e);
+                return Err(format!("snapshot {number} has changed in sector {place:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does what is asked for, by the request with that number. What is read is added to `read`.
+///
+/// # Errors
+///
+/// The image's.
+pub fn perform(
+    image: &Qcow2Image,
+    number: usize,
+    ask: Ask,
+    read: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    let bytes = |sectors: usize| (sectors * SECTOR) as u64;
+    let range = |start, count| {
+        let (offset, length) = (bytes(start), bytes(count));
+        vec![Range { offset, length }]
+    };
+    let mut data = Vec::new();
+    let operation = match ask {
+        Ask::Resize(sectors) => return image.resize(bytes(sectors)),
+        Ask::Flush => Operation::Flush,
+        Ask::Read(start, count) => {
+            data.resize(count * SECTOR, 0xee);
+            Operation::Read {
+                offset: bytes(start),
+            }
+        }
+        Ask::Discard(start, count) => Operation::Discard {
+            ranges: range(start, count),
+        },
+        Ask::Zero(start, count, zeroing) => Operation::WriteZeroes {
+            ranges: range(start, count),
+            zeroing,
+            durability: Durability::Cached,
+        },
+        Ask::Write(start, count, durability) => {
+            let stamps = (start..start + count).map(|sector| written(number, sector));
+            data.extend(stamps.flat_map(|stamp| stamp.to_le_bytes().repeat(SECTOR / 8)));
+            Operation::Write {
+                offset: bytes(start),
+                durability,
+            }
+        }
+    };
+    let address = GuestAddress(0);
+    let length = data.len().max(SECTOR);
+    let memory = Arc::new(GuestMemoryMmap::<()>::from_ranges(&[(address, length)]).unwrap());
+    memory.write_slice(&data, address).unwrap();
+    let length = u32::try_from(data.len()).unwrap();
+    let segments = (length > 0).then_some(Segment { address, length });
+    let buffers = GuestBuffers::new(&memory, segments).unwrap();
+    image.execute(Arc::new(Request { operation, buffers }))?;
+    if let Ask::Read(..) = ask {
+        memory.read_slice(&mut data, address).unwrap();
+        read.append(&mut data);
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! The log: lines on standard error, for which no thread but one of the log's own waits.
+//!
+//! A line passes the level that was asked for ([`level`]) and the limit of its source ([`limiter`]), and joins a queue
+//! of limited size ([`queue`]). The thread `log` ([`writer`]) writes it. Whoever reads standard error slowly or not at
+//! all holds up that thread and nobody else; what does not fit is counted, and the count stands in the log where the
+//! lines would have stood.
+//!
+//! A channel of tracing-appender's would do the same up to its ends: its thread cannot confine itself first, its losses
+//! are not in the log, and nothing can be written ahead of a full queue, which the reason for the program's end must be.
+
+mod level;
+mod limiter;
+mod queue;
+mod writer;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::panic;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use faultvisor_devices::blocking::Blocking;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub use level::LevelError;
+use limiter::{Limited, Limiter};
+use queue::{Queue, Weight};
+
+/// How long the end of the program waits for a reader of standard error that takes nothing.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long it waits for one that takes something now and then.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The process's log.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+struct Log {
+    queue: Arc<Queue>,
+    limiter: Arc<Limiter>,
+    /// Who writes, once it has been started.
+    writer: OnceLock<ThreadId>,
+}
+
+impl Log {
+    /// Waits until what has been said is written, as far as somebody reads it. Without the thread, writes it.
+    fn drain(&self) {
+        match self.writer.get() {
+            Some(writer) if *writer != thread::current().id() => {
+                self.queue.drain(PATIENCE, LIMIT);
+            }
+            _ => {
+                while let Some(piece) = self.queue.try_next() {
+                    // There is nobody to tell of it.
+                    let _ = io::stderr().write_all(&piece);
+                    self.queue.written(piece.len());
+                }
+            }
+        }
+    }
+}
+
+/// Begins to log. Lines are kept until [`start_thread`], or until the program's end.
+///
+/// # Errors
+///
+/// [`LevelError`], when `FAULTVISOR_LOG` is no level.
+pub fn install() -> Result<(), LevelError> {
+    let level = level::from_environment()?;
+    let queue = Arc::new(Queue::default());
+    let limiter = Arc::new(Limiter::new(queue.clone()));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(Lines(queue.clone()))
+        // Colours are for people.
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    // Refused only when there is a logger already.
+    let _ = tracing_subscriber::registry()
+        .with(level)
+        .with(Limited(limiter.clone()))
+        .with(lines)
+        .try_init();
+    let writer = OnceLock::new();
+    let log = Log {
+        queue,
+        limiter,
+        writer,
+    };
+    if LOG.set(log).is_ok() {
+        report_panics();
+    }
+    Ok(())
+}
+
+/// Starts the thread that writes, which calls `first` before anything else.
+///
+/// # Errors
+///
+/// When the host refuses a thread or a descriptor.
+pub fn start_thread(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let Some(log) = LOG.get() else { return Ok(()) };
+    let sink = File::from(rustix::io::dup(rustix::stdio::stderr())?);
+    let thread = thread::Builder::new()
+        .name("log".to_owned())
+        .stack_size(64 << 10)
+        .spawn(move || {
+            first();
+            writer::run(&log.queue, &log.limiter, &mut Blocking(sink));
+        })?;
+    let _ = log.writer.set(thread.thread().id());
+    Ok(())
+}
+
+/// Says why the program ends. [`finish`] is to follow.
+pub fn fail(error: &dyn Display) {
+    let line = format!("faultvisor: {error}\n");
+    match LOG.get() {
+        Some(log) => log.queue.push(line.as_bytes(), Weight::Last),
+        None => {
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
+}
+
+/// Waits until what has been said is written, as far as somebody reads it, and for a short time only.
+pub fn finish() {
+    if let Some(log) = LOG.get() {
+        log.limiter.tell_all();
+        log.drain();
+    }
+}
+
+/// Has panics told of like everything else: the thread that panics waits for nobody for long.
+fn report_panics() {
+    let direct = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| match LOG.get() {
+        Some(log) if log.writer.get() != Some(&thread::current().id()) => {
+            let thread = thread::current();
+            let name = thread.name().unwrap_or("?");
+            let line = format!("thread '{name}' {panic}\n");
+            log.queue.push(line.as_bytes(), Weight::Last);
+            log.drain();
+            // The sandbox may refuse what that takes, and so it comes last.
+            let trace = Backtrace::capture();
+            if trace.status() == BacktraceStatus::Captured {
+                log.queue
+                    .push(format!("{trace}\n").as_bytes(), Weight::Last);
+                log.drain();
+            }
+        }
+        _ => direct(panic),
+    }));
+}
+
+/// A line that the log writes about itself, in the form of all others.
+fn timed(message: &str) -> String {
+    let mut line = String::new();
+    let mut writer = Writer::new(&mut line);
+    // A clock that cannot be read leaves the time out.
+    let _ = SystemTime.format_time(&mut writer);
+    format!("{line}  WARN {message}\n")
+}
+
+/// Puts lines into the queue.
+struct Lines(Arc<Queue>);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(&self.0)
+    }
+}
+
+/// Takes one line, which arrives as a whole.
+struct Line<'a>(&'a Queue);
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes, Weight::Ordinary);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_about_the_log_looks_like_its_other_lines() {
+        let queue = Arc::new(Queue::default());
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(Lines(queue.clone()))
+            .with_ansi(false)
+            .with_target(false);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || tracing::warn!("text"));
+        let line = String::from_utf8(queue.try_next().unwrap()).unwrap();
+        let ours = timed("text");
+        assert_eq!(line.len(), ours.len());
+        assert_eq!(
+            line.split_once('Z').unwrap().1,
+            ours.split_once('Z').unwrap().1
+        );
+    }
+}
