@@ -80,14 +80,17 @@ impl<W: Write> Archive<W> {
         self.pad(copied)
     }
 
-    /// Adds a dynamically linked program of this machine and the libraries that it loads, all at their own paths.
+    /// Adds a program of this machine and the libraries that it loads, all at their own paths.
     pub fn program(&mut self, source: &Path) -> io::Result<()> {
-        let listing = tool::output(Command::new("ldd").arg(source)).map_err(io::Error::other)?;
-        let libraries = parse_libraries(&String::from_utf8_lossy(&listing));
-        for path in libraries.iter().map(Path::new).chain([source]) {
-            self.copy(&path.to_string_lossy(), &fs::canonicalize(path)?)?;
+        self.program_at(&source.to_string_lossy(), source)
+    }
+
+    /// Adds a program of this machine at `path`, and the libraries that it loads at their own paths.
+    pub fn program_at(&mut self, path: &str, source: &Path) -> io::Result<()> {
+        for library in libraries(source)?.iter().map(Path::new) {
+            self.copy(&library.to_string_lossy(), &fs::canonicalize(library)?)?;
         }
-        Ok(())
+        self.copy(path, &fs::canonicalize(source)?)
     }
 
     /// Adds a symbolic link.
@@ -164,6 +167,16 @@ fn too_large(path: &str) -> io::Error {
     ))
 }
 
+/// The libraries that a program of this machine loads: what the loader says, which is there wherever a program is that
+/// needs one, in the lab too.
+fn libraries(program: &Path) -> io::Result<Vec<String>> {
+    // The x86-64 psABI fixes its path.
+    const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+    let mut loader = Command::new(LOADER);
+    let listing = tool::output(loader.arg("--list").arg(program)).map_err(io::Error::other)?;
+    Ok(parse_libraries(&String::from_utf8_lossy(&listing)))
+}
+
 /// The libraries that `ldd` found, the program interpreter among them.
 fn parse_libraries(listing: &str) -> Vec<String> {
     let path_in = |line: &str| {
@@ -229,7 +242,17 @@ mod tests {
     }
 
     #[test]
-    fn the_libraries_of_a_program_are_read_from_ldd() {
+    fn a_program_comes_with_the_libraries_that_it_loads() {
+        let this_program = std::env::current_exe().unwrap();
+        let mut archive = Archive::new(Vec::new());
+        archive.program_at("/test/program", &this_program).unwrap();
+        let members = members(&archive.finish().unwrap());
+        let has = |end: &str| members.iter().any(|(name, ..)| name.ends_with(end));
+        assert!(has("test/program") && has("libc.so.6") && has("ld-linux-x86-64.so.2"));
+    }
+
+    #[test]
+    fn the_libraries_of_a_program_are_read_from_the_loaders_list() {
         let listing = "\tlinux-vdso.so.1 (0x1)\n\tlibz.so.1 => /lib/x/libz.so.1 (0x2)\n\t/lib64/ld.so.2 (0x3)\n\
                        \tstatically linked\n\tlibgone.so => not found\n";
         assert_eq!(

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::artifact::{self, ArtifactError, Fingerprint, Freshness};
 use crate::tool::{self, ToolError};
@@ -136,6 +137,9 @@ pub fn ensure_installed(
     requirements: &[Requirement],
     note: &dyn Fn(&str),
 ) -> Result<(), PackagesError> {
+    // Two at a time would lack dpkg's lock; and the second may find everything there.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<_> = requirements
         .iter()
         .filter(|needed| tool::find(needed.program).is_none())
@@ -163,6 +167,8 @@ pub fn ensure_installed(
     tool::run(
         tool::command("apt-get")?
             .args(install.split(' ').skip(1))
+            // Other programs of this machine may be installing, too.
+            .args(["-o", "DPkg::Lock::Timeout=300"])
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )?;
     Ok(())

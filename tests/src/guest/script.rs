@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{GuestImages, Tools};
 use crate::artifact::{self, ArtifactError};
@@ -41,7 +41,8 @@ impl Ending {
 pub struct Script {
     text: String,
     ending: Ending,
-    files: Vec<(String, u32, Vec<u8>)>,
+    files: Vec<(String, Vec<u8>)>,
+    programs: Vec<(String, PathBuf)>,
     tools: Vec<Tools>,
 }
 
@@ -70,14 +71,14 @@ impl Script {
     /// A file that the script finds in /test.
     #[must_use]
     pub fn file(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
-        self.files.push((name.to_owned(), 0o644, contents.into()));
+        self.files.push((name.to_owned(), contents.into()));
         self
     }
 
-    /// A static program that the script finds in /test.
+    /// A program that the script finds in /test, with the libraries that it loads.
     #[must_use]
-    pub fn program(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
-        self.files.push((name.to_owned(), 0o755, contents.into()));
+    pub fn program(mut self, name: &str, source: impl Into<PathBuf>) -> Self {
+        self.programs.push((name.to_owned(), source.into()));
         self
     }
 
@@ -105,8 +106,11 @@ impl Script {
         let mut archive = Archive::new(output);
         archive.file("/test/run", 0o755, self.text.as_bytes())?;
         archive.file("/test/end", 0o644, self.ending.command().as_bytes())?;
-        for (name, mode, contents) in &self.files {
-            archive.file(&format!("/test/{name}"), *mode, contents)?;
+        for (name, contents) in &self.files {
+            archive.file(&format!("/test/{name}"), 0o644, contents)?;
+        }
+        for (name, source) in &self.programs {
+            archive.program_at(&format!("/test/{name}"), source)?;
         }
         archive.finish().map(drop)
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Images;
 use crate::artifact::ArtifactError;
 use crate::guest::{GuestImages, Tools};
+use crate::tool;
 use crate::userland::FileArchive;
 
 /// Files for the lab, and the script that it runs. The file of this machine that holds them goes when this is dropped.
@@ -42,6 +43,20 @@ impl Payload {
         self.archive
             .copy(path, source)
             .map_err(|error| ArtifactError::new("copy", source, error))
+    }
+
+    /// Adds a program that has been built here at `path` in the lab, without what only a debugger reads, and the
+    /// libraries that it loads at their own paths.
+    pub fn built(&mut self, path: &str, source: &Path) -> Result<(), ArtifactError> {
+        let mut add = || {
+            // It comes with the linker that has made the program.
+            let stripped = tempfile::NamedTempFile::new()?.into_temp_path();
+            let mut strip = tool::command("strip").map_err(io::Error::other)?;
+            strip.arg("--strip-debug").arg("-o").arg(&stripped);
+            tool::run(strip.arg(source)).map_err(io::Error::other)?;
+            self.archive.program_at(path, &stripped)
+        };
+        add().map_err(|error| ArtifactError::new("copy", source, error))
     }
 
     /// Adds a file at `path` in the lab.

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use context::{Context, DebianPlace, Place};
 pub use failure::{Failure, chain};
 pub use result::{Outcome, Record, Report, TestResult};
-pub use runner::{Selection, run_all, run_one, selected};
+pub use runner::{Part, Selection, run_all, run_one, selected};
 
 /// What a test cannot run without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Runs tests, each in a process of its own, and says how they ended.
 
+use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::{self, Command, Stdio};
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,37 @@ pub struct Selection {
     pub needs: Vec<Needs>,
     /// In the full size, only tests that have one.
     pub size: Size,
+    /// One of the parts that these tests are dealt into; all of them if there is none.
+    pub part: Option<Part>,
+}
+
+/// One of so many parts of a list of tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Which, from 0.
+    pub index: usize,
+    /// Of how many; not 0.
+    pub count: usize,
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    /// As `1/2` is the first of two parts.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (number, count) = text.split_once('/')?;
+            let (number, count): (usize, usize) = (number.parse().ok()?, count.parse().ok()?);
+            let index = number.checked_sub(1).filter(|index| *index < count)?;
+            Some(Self { index, count })
+        };
+        parse().ok_or_else(|| format!("'{text}' is no part, as 1/2 is the first of two"))
+    }
 }
 
 impl Selection {
@@ -43,15 +76,19 @@ impl Selection {
 }
 
 /// The selected tests, in order.
-pub fn selected<'a>(
-    tests: &'a [&'a [Test]],
-    selection: &'a Selection,
-) -> impl Iterator<Item = &'a Test> {
-    tests
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|test| selection.has(test))
+///
+/// They are dealt into parts one by one, those first that may take long, so that all parts take about as long.
+pub fn selected<'a>(tests: &'a [&'a [Test]], selection: &Selection) -> Vec<&'a Test> {
+    let all = tests.iter().copied().flatten();
+    let mut selected: Vec<&Test> = all.filter(|test| selection.has(test)).collect();
+    if let Some(Part { index, count }) = selection.part {
+        let mut order: Vec<usize> = (0..selected.len()).collect();
+        order.sort_by_key(|at| Reverse(selected[*at].limit));
+        let mut part: Vec<usize> = order.into_iter().skip(index).step_by(count).collect();
+        part.sort_unstable();
+        selected = part.into_iter().map(|at| selected[at]).collect();
+    }
+    selected
 }
 
 /// Runs the selected tests one after the other, writing a [`Record`] for whatever happens. `arguments` make this program
@@ -230,6 +267,40 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(30);
+
+    const fn nothing(_: &Context) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    #[test]
+    fn each_test_is_in_one_part_and_those_that_may_take_long_are_in_different_ones() {
+        const fn test(name: &'static str) -> Test {
+            Test::new(name, Needs::Nothing, nothing)
+        }
+        let long = test("e").with_sizes();
+        let tests: &[&[Test]] = &[
+            &[test("a"), test("b")],
+            &[test("c").with_sizes(), test("d"), long],
+        ];
+        let names = |part: Option<&str>| -> Vec<&str> {
+            let part = part.map(|part| part.parse().unwrap());
+            let selection = Selection {
+                part,
+                ..Selection::default()
+            };
+            selected(tests, &selection)
+                .iter()
+                .map(|test| test.name)
+                .collect()
+        };
+        assert_eq!(names(None), ["a", "b", "c", "d", "e"]);
+        assert_eq!(names(Some("1/2")), ["a", "c", "d"]);
+        assert_eq!(names(Some("2/2")), ["b", "e"]);
+        assert!(names(Some("6/9")).is_empty());
+        for wrong in ["", "1", "0/2", "3/2", "1/0", "a/b"] {
+            assert!(wrong.parse::<Part>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_process_tells_how_its_test_ended() {

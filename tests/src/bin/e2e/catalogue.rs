@@ -4,7 +4,7 @@ use faultvisor_tests::suite::Test;
 
 use crate::{
     bare, block, boot, console, debian, disk, examples, faults, features, life_cycle, machine,
-    place, read_error, storm, write_error, wrong_use,
+    place, read_error, readme, storm, write_error, wrong_use,
 };
 
 /// The tests, in the order in which they run.
@@ -57,6 +57,7 @@ pub const TESTS: &[&[Test]] = &[
     examples::WITH_KVM,
     place::TESTS,
     boot::TESTS,
+    readme::TESTS,
     console::TESTS,
     life_cycle::TESTS,
     machine::TESTS,

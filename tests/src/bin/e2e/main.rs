@@ -19,6 +19,7 @@ mod linux;
 mod machine;
 mod place;
 mod read_error;
+mod readme;
 mod resident;
 mod space;
 mod storm;
@@ -39,7 +40,7 @@ use faultvisor_tests::guest::GuestImages;
 use faultvisor_tests::guest_fio;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::idle_cost;
-use faultvisor_tests::suite::{self, DebianPlace, Failure, Needs, Place, Selection, Size};
+use faultvisor_tests::suite::{self, DebianPlace, Failure, Needs, Part, Place, Selection, Size};
 
 use demo::Shortage;
 
@@ -219,6 +220,9 @@ struct SelectionArguments {
     /// Only tests that need this: nothing, kvm, linux, or debian.
     #[arg(long, value_parser = parse_needs)]
     needs: Vec<Needs>,
+    /// Only one part of them, such as 1/2.
+    #[arg(long)]
+    part: Option<Part>,
 }
 
 impl From<SelectionArguments> for Selection {
@@ -227,6 +231,7 @@ impl From<SelectionArguments> for Selection {
             names: arguments.names,
             needs: arguments.needs,
             size: Size::Small,
+            part: arguments.part,
         }
     }
 }

@@ -1,6 +1,9 @@
-//! The program and the end-to-end tests as static binaries, which run here as well as in the lab.
+//! The programs: as the tests have them, and as they are shipped.
+//!
+//! There are two sets of flags, so that little is compiled twice. Everything that runs in tests has the profile of the
+//! unit tests, whose checks of arithmetic and of assertions it has too. The other is the release's.
 
-use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -8,12 +11,13 @@ use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 use serde_json::Value;
 
-use crate::{cargo, console};
+use crate::{cargo, console, progress};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-const PROFILE: &str = "lab";
+/// Where the bare-metal guest's own configuration has it built.
+const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Where they are.
+/// What tests run.
+#[derive(Debug, Clone)]
 pub struct Binaries {
     /// The program under test.
     pub faultvisor: PathBuf,
@@ -23,16 +27,33 @@ pub struct Binaries {
     pub e2e: PathBuf,
     /// The bare-metal guest.
     pub bare_guest: PathBuf,
+    /// The C library, to be linked statically.
+    pub c_library: PathBuf,
+    /// The example of a `cargo test`.
+    pub example: PathBuf,
 }
 
-/// Builds them.
+/// Builds it.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the programs and the end-to-end tests");
-    let directory = build_binaries(workspace, PROFILE, &["faultvisor", "qmp", "e2e"])?;
+    let mut cargo = cargo::command();
+    cargo.args(["build", "--lib", "--test", "disk_error"]);
+    // Of one build, so that what they have in common has the same features.
+    cargo.args([
+        "--package",
+        "libqmp-capi",
+        "--package",
+        "faultvisor-example",
+    ]);
+    let names = ["faultvisor", "qmp", "e2e"];
+    let built = run(workspace, programs(&mut cargo, &names))?;
+    let directory = workspace.target().join("debug");
     Ok(Binaries {
         faultvisor: directory.join("faultvisor"),
         qmp: directory.join("qmp"),
         e2e: directory.join("e2e"),
+        c_library: directory.join("libqmp.a"),
+        example: test_program(&built, "disk_error")?,
         bare_guest: build_bare_guest(workspace)?,
     })
 }
@@ -43,77 +64,82 @@ pub struct Benchmark {
     pub faultvisor: PathBuf,
     /// The benchmark of the monitor.
     pub qmp: PathBuf,
+    /// What measures guests.
+    pub e2e: PathBuf,
     /// The bare-metal guest.
     pub bare_guest: PathBuf,
 }
 
-/// Builds the benchmark of the monitor.
+/// Builds it.
 pub fn build_benchmark(workspace: &Workspace) -> Result<Benchmark, ToolError> {
     console::note(
-        "building the program and its benchmark, which takes some minutes the first time",
+        "building the program and its benchmarks, which takes some minutes the first time",
     );
-    let directory = build_binaries(workspace, "release", &["faultvisor", "bench-qmp"])?;
+    let mut cargo = cargo::command();
+    cargo.args(["build", "--release"]);
+    let names = ["faultvisor", "bench-qmp", "e2e"];
+    run(workspace, programs(&mut cargo, &names))?;
+    let directory = workspace.target().join("release");
     Ok(Benchmark {
         faultvisor: directory.join("faultvisor"),
         qmp: directory.join("bench-qmp"),
+        e2e: directory.join("e2e"),
         bare_guest: build_bare_guest(workspace)?,
     })
 }
 
-/// The program, as it is shipped, and the bare-metal guest.
-pub fn build_release(workspace: &Workspace) -> Result<(PathBuf, PathBuf), ToolError> {
-    console::note("building the program, which takes some minutes the first time");
-    let directory = build_binaries(workspace, "release", &["faultvisor"])?;
-    Ok((directory.join("faultvisor"), build_bare_guest(workspace)?))
-}
-
-/// Returns where they are.
-fn build_binaries(
+/// Builds what is shipped, as `cargo build --release` does, with another profile if asked for. Returns where it is.
+pub fn build_shipped(
     workspace: &Workspace,
     profile: &str,
-    names: &[&str],
+    mut cargo: Command,
 ) -> Result<PathBuf, ToolError> {
-    let mut cargo = static_build(workspace, profile);
-    // All packages each time: what is built for one alone would have other features, and be built again.
+    cargo.args(["build", "--profile", profile]);
+    for package in ["faultvisor", "qmp", "libqmp-capi"] {
+        cargo.args(["--package", package]);
+    }
+    // Of all profiles only this one builds elsewhere than under its name.
+    let directory = if profile == "dev" { "debug" } else { profile };
+    if profile == "dev" {
+        // As the tests are built, so that it is there already.
+        cargo.args(["--package", "faultvisor-tests", "--lib", "--bins"]);
+    }
+    run(workspace, &mut cargo)?;
+    Ok(workspace.target().join(directory))
+}
+
+/// All packages each time: what is built for one alone would have other features, and be built again.
+fn programs<'a>(cargo: &'a mut Command, names: &[&str]) -> &'a mut Command {
     for package in ["faultvisor", "faultvisor-tests", "qmp"] {
         cargo.args(["--package", package]);
     }
     for name in names {
         cargo.args(["--bin", name]);
     }
-    tool::run(&mut cargo)?;
-    Ok(workspace.target().join(TARGET).join(profile))
-}
-
-/// A `cargo build` of static binaries, whose packages are left to say.
-fn static_build(workspace: &Workspace, profile: &str) -> Command {
-    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
-    flags.push(OsString::from(" -C target-feature=+crt-static"));
-    let mut cargo = cargo::command();
-    cargo.args(["build", "--quiet", "--profile", profile, "--target", TARGET]);
-    cargo.env("RUSTFLAGS", flags).current_dir(workspace.root());
     cargo
 }
 
-/// Builds the program of a package's integration test as the end-to-end tests are built, and returns where it is.
-pub fn build_test(workspace: &Workspace, package: &str, test: &str) -> Result<PathBuf, ToolError> {
-    let mut cargo = static_build(workspace, PROFILE);
-    cargo.args(["--package", package, "--test", test]);
-    let output = tool::output(cargo.arg("--message-format=json-render-diagnostics"))?;
-    let built = String::from_utf8_lossy(&output)
+/// Runs a `cargo build`, and returns what it says of what it has built. Its progress is shown on a terminal.
+fn run(workspace: &Workspace, cargo: &mut Command) -> Result<Vec<u8>, ToolError> {
+    cargo.arg("--message-format=json-render-diagnostics");
+    cargo.current_dir(workspace.root());
+    if io::stderr().is_terminal() && !progress::is_drawn() {
+        cargo.stderr(std::process::Stdio::inherit());
+        cargo.env("CARGO_TERM_COLOR", "auto");
+    } else {
+        cargo.arg("--quiet");
+    }
+    tool::output(cargo)
+}
+
+/// Where the program of an integration test is, by what cargo has said.
+fn test_program(said: &[u8], test: &str) -> Result<PathBuf, ToolError> {
+    let built = String::from_utf8_lossy(said)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == test)
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
     built.ok_or_else(|| ToolError::Missing(test.to_owned()))
-}
-
-/// Builds the C library, and returns where it is.
-pub fn build_c_library(workspace: &Workspace) -> Result<PathBuf, ToolError> {
-    let mut cargo = static_build(workspace, PROFILE);
-    tool::run(cargo.args(["--package", "libqmp-capi"]))?;
-    let directory = workspace.target().join(TARGET).join(PROFILE);
-    Ok(directory.join("libqmp.a"))
 }
 
 /// A cargo command for the bare-metal guest, which is no member of the workspace.
@@ -140,6 +166,6 @@ pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
 fn build_bare_guest(workspace: &Workspace) -> Result<PathBuf, ToolError> {
     let mut cargo = bare_guest_command(workspace, "build");
     tool::run(cargo.current_dir(workspace.root()))?;
-    let built = workspace.target().join("guests").join(TARGET);
+    let built = workspace.target().join("guests").join(GUEST_TARGET);
     Ok(built.join("release/bare-guest"))
 }

@@ -1,13 +1,20 @@
 //! Cargo's own checks and tests, and what their output says.
 
-use std::io::{self, Read};
+use std::io;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use faultvisor_harness::child::Guarded;
+use faultvisor_harness::transcript::Transcript;
 use faultvisor_tests::suite::{Outcome, TestResult};
 use faultvisor_tests::workspace::Workspace;
 
-/// What one cargo command amounted to.
+use crate::progress::Running;
+
+/// How long a killed command's pipe may stay open.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What one command amounted to.
 pub struct Ran {
     /// Its results.
     pub results: Vec<TestResult>,
@@ -15,45 +22,92 @@ pub struct Ran {
     pub output: Vec<String>,
 }
 
-/// Runs a command that passes or fails as a whole.
-pub fn check(workspace: &Workspace, name: &str, command: &mut Command) -> io::Result<Ran> {
-    let started = Instant::now();
-    let (succeeded, output) = run(workspace, command)?;
-    let outcome = if succeeded {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(first_error(&output))
+impl Ran {
+    /// Whether nothing failed.
+    pub fn is_well(&self) -> bool {
+        let has_failed = |result: &TestResult| matches!(result.outcome, Outcome::Failed(_));
+        !self.results.iter().any(has_failed)
+    }
+}
+
+/// Runs a command that passes or fails as a whole, and is killed after `limit`.
+pub fn check(
+    workspace: &Workspace,
+    name: &str,
+    command: &mut Command,
+    limit: Duration,
+) -> io::Result<Ran> {
+    Ok(check_and_tell(workspace, name, command, limit)?.0)
+}
+
+/// As [`check`]; returns what the command said, too.
+pub fn check_and_tell(
+    workspace: &Workspace,
+    name: &str,
+    command: &mut Command,
+    limit: Duration,
+) -> io::Result<(Ran, Vec<String>)> {
+    command.current_dir(workspace.root());
+    let Ended {
+        output,
+        failure,
+        seconds,
+    } = run(name, command, limit)?;
+    let outcome = match &failure {
+        None => Outcome::Passed,
+        Some(Failure::Status) => Outcome::Failed(first_error(&output)),
+        Some(Failure::Limit) => Outcome::Failed(killed(limit)),
     };
     let result = TestResult {
         name: name.to_owned(),
         outcome,
-        seconds: started.elapsed().as_secs_f64(),
+        seconds,
     };
-    Ok(Ran {
+    // What cargo says to programs is of no use to people.
+    let is_text = |line: &&String| !line.starts_with('{');
+    let shown = output.iter().filter(is_text);
+    let ran = Ran {
         results: vec![result],
-        output: if succeeded { Vec::new() } else { output },
-    })
+        output: shown.filter(|_| failure.is_some()).cloned().collect(),
+    };
+    Ok((ran, output))
 }
 
-/// Runs a `cargo test`, which has a result for each test.
-pub fn test(workspace: &Workspace, name: &str, command: &mut Command) -> io::Result<Ran> {
-    let started = Instant::now();
-    let (succeeded, output) = run(workspace, command)?;
-    let mut results = parse_tests(&output);
-    let has_failed = |result: &TestResult| matches!(result.outcome, Outcome::Failed(_));
-    if !succeeded && !results.iter().any(has_failed) {
+/// Runs a `cargo test`, or one of the programs that it builds, which has a result for each test and is killed after
+/// `limit`. The tests are those of `group`, unless cargo says of which they are.
+pub fn test(name: &str, group: &str, command: &mut Command, limit: Duration) -> io::Result<Ran> {
+    let Ended {
+        output,
+        failure,
+        seconds,
+    } = run(name, command, limit)?;
+    let mut ran = Ran {
+        results: parse_tests(group, &output),
+        output: Vec::new(),
+    };
+    let outcome = match &failure {
+        None if has_ended(&output) => None,
+        None => Some("it did not say how its tests have ended".to_owned()),
+        Some(Failure::Limit) => Some(format!("{}: {}", killed(limit), unfinished(&output))),
         // It did not build, or a test took its whole process with it.
-        let outcome = Outcome::Failed(first_error(&output));
-        results.push(TestResult {
+        Some(Failure::Status) => ran.is_well().then(|| first_error(&output)),
+    };
+    let has_failed = failure.is_some() || outcome.is_some();
+    if let Some(why) = outcome {
+        ran.results.push(TestResult {
             name: name.to_owned(),
-            outcome,
-            seconds: started.elapsed().as_secs_f64(),
+            outcome: Outcome::Failed(why),
+            seconds,
         });
     }
-    Ok(Ran {
-        results,
-        output: if succeeded { Vec::new() } else { output },
-    })
+    if has_failed {
+        ran.output = output;
+    }
+    Ok(ran)
+}
+
+fn killed(limit: Duration) -> String {
+    format!("killed after its limit of {limit:?}")
 }
 
 /// The cargo that this was started by.
@@ -69,24 +123,76 @@ pub fn command() -> Command {
     cargo
 }
 
-fn run(workspace: &Workspace, command: &mut Command) -> io::Result<(bool, Vec<String>)> {
+/// The same, which lets guests go first: a test of a guest has its time measured, a build has not.
+pub fn beside_guests() -> Command {
+    let cargo = command();
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "10"]).arg(cargo.get_program());
+    for (name, value) in cargo.get_envs() {
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
+    }
+    nice
+}
+
+/// How a command ended.
+struct Ended {
+    output: Vec<String>,
+    failure: Option<Failure>,
+    seconds: f64,
+}
+
+enum Failure {
+    /// It said so itself.
+    Status,
+    /// It was killed.
+    Limit,
+}
+
+fn run(name: &str, command: &mut Command, limit: Duration) -> io::Result<Ended> {
+    let _running = Running::new(name);
+    let started = Instant::now();
     // One pipe for both, so that cargo's lines stay where they belong among its tests'.
-    let (mut reader, writer) = io::pipe()?;
-    command.current_dir(workspace.root()).stdin(Stdio::null());
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null());
     command.stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn()?;
+    let mut process = Guarded::spawn(command)?;
     // The command holds the pipe's other end open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut output = Vec::new();
-    reader.read_to_end(&mut output)?;
-    let succeeded = child.wait()?.success();
-    Ok((
-        succeeded,
-        String::from_utf8_lossy(&output)
-            .lines()
-            .map(str::to_owned)
-            .collect(),
-    ))
+    let output = Transcript::record(reader)?;
+    let ended = process.wait_until(started + limit)?;
+    process.kill()?;
+    // What it has started may hold the pipe open, for longer than anybody waits.
+    let text = output.wait_for_end(Instant::now() + GRACE);
+    let text = text.unwrap_or_else(|_| output.text());
+    let failure = match ended {
+        None => Some(Failure::Limit),
+        Some(status) => (!status.success()).then_some(Failure::Status),
+    };
+    Ok(Ended {
+        output: text.lines().map(str::to_owned).collect(),
+        failure,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Whether the harness came to its last line.
+fn has_ended(output: &[String]) -> bool {
+    output.iter().any(|line| line.starts_with("test result: "))
+}
+
+/// The tests that the harness has missed for a minute, and that have no result.
+fn unfinished(output: &[String]) -> String {
+    const MISSED: &str = " has been running for over ";
+    let missed = output.iter().filter_map(|line| {
+        let name = line.strip_prefix("test ")?.split_once(MISSED)?.0;
+        let result = format!("test {name} ... ");
+        let has_result = output.iter().any(|line| line.starts_with(&result));
+        (!has_result).then_some(name)
+    });
+    missed.collect::<Vec<_>>().join(", ")
 }
 
 fn first_error(output: &[String]) -> String {
@@ -99,8 +205,8 @@ fn first_error(output: &[String]) -> String {
 }
 
 /// The results in the output of `cargo test`: `test a::b ... ok` under `Running unittests …` or `Doc-tests …`.
-fn parse_tests(output: &[String]) -> Vec<TestResult> {
-    let mut group = String::new();
+fn parse_tests(group: &str, output: &[String]) -> Vec<TestResult> {
+    let mut group = group.to_owned();
     let mut results = Vec::new();
     for line in output {
         let line = line.trim();
@@ -146,7 +252,7 @@ mod tests {
                       test a::e ... ignored\n   Doc-tests z\ntest z/src/lib.rs - f (line 3) ... ok\n\
                       test result: FAILED. 2 passed\n";
         let output: Vec<String> = output.lines().map(str::to_owned).collect();
-        let results = parse_tests(&output);
+        let results = parse_tests("", &output);
         let names: Vec<_> = results.iter().map(|result| result.name.as_str()).collect();
         assert_eq!(
             names,
@@ -165,5 +271,28 @@ mod tests {
             Outcome::Skipped("for want of a disk".to_owned())
         );
         assert_eq!(results[4].outcome, Outcome::Passed);
+    }
+
+    fn output(script: &str, limit: Duration) -> Ran {
+        let mut command = Command::new("sh");
+        test("unit tests of x", "x", command.args(["-c", script]), limit).unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn tests_that_are_killed_at_their_limit_are_named() {
+        let script = "echo 'test a ... ok'; echo 'test b has been running for over 60 seconds'; exec sleep 1000";
+        let ran = output(script, Duration::from_millis(300));
+        assert_eq!(ran.results[0].name, "x a");
+        let why = Outcome::Failed("killed after its limit of 300ms: b".to_owned());
+        assert_eq!(ran.results[1].outcome, why);
+    }
+
+    #[test]
+    fn a_program_that_does_not_say_how_its_tests_ended_has_failed() {
+        assert!(output("echo 'test result: ok. 0 passed'", LONG).is_well());
+        assert!(!output("echo 'test a ... ok'", LONG).is_well());
+        assert!(!output("echo 'test a ... ok'; exit 101", LONG).is_well());
     }
 }

@@ -7,9 +7,16 @@ use std::io::{self, Write};
 
 use faultvisor_tests::suite::{Outcome, TestResult, chain};
 
+use crate::progress;
+
+/// How many of the slowest are named at the end.
+const SLOWEST: usize = 10;
+
 /// A reader that has gone away, such as `head`, is no reason to stop working.
 fn say(text: Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{text}");
+    progress::above_status(|to| {
+        let _ = writeln!(to, "{text}");
+    });
 }
 
 /// Says what is being done.
@@ -39,6 +46,16 @@ pub fn result(result: &TestResult) {
         Outcome::Passed => say(format_args!("   ok       {seconds:7.2} s  {name}")),
         Outcome::Failed(why) => say(format_args!("   FAILED   {seconds:7.2} s  {name}: {why}")),
         Outcome::Skipped(why) => say(format_args!("   skipped             {name}: {why}")),
+    }
+}
+
+/// Prints what took longest.
+pub fn slowest(times: &[(String, f64)]) {
+    let mut times: Vec<_> = times.iter().collect();
+    times.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    say(format_args!("\nthe slowest:"));
+    for (name, seconds) in times.into_iter().take(SLOWEST) {
+        say(format_args!("   {seconds:7.2} s  {name}"));
     }
 }
 

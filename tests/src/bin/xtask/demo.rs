@@ -19,6 +19,7 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::{self, Binaries};
 use crate::cargo::Ran;
+use crate::progress::Running;
 use crate::{console, namespace};
 
 /// It takes a fraction of this.
@@ -53,20 +54,32 @@ impl Shortage {
 
 /// Makes what is missing and shows the main job; fails if anything in it is not as it should be.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
-    Ok(if show(workspace, options, &mut console::line)? {
+    let mut needed = vec![packages::MKE2FS];
+    if !is_direct(&Kvm::probe(), options) {
+        needed.push(packages::QEMU);
+    }
+    packages::ensure_installed(&needed, &console::note)?;
+    let binaries = binaries::build(workspace)?;
+    let guest = guest::build(workspace, &console::note)?;
+    let shown = show(workspace, &binaries, &guest, options, &mut console::line)?;
+    Ok(if shown {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// The demonstration as one test, whose output is of interest only if it fails.
-pub fn run(workspace: &Workspace) -> Ran {
+/// The demonstration as one test, with what has been built, whose output is of interest only if it fails.
+pub fn run(
+    workspace: &Workspace,
+    binaries: &Binaries,
+    guest: &GuestImages,
+) -> Result<Ran, Box<dyn Error>> {
+    let _running = Running::new("demonstration");
     let started = Instant::now();
     let mut output = Vec::new();
-    let shown = show(workspace, &Options::default(), &mut |line| {
-        output.push(line.to_owned());
-    });
+    let mut take = |line: &str| output.push(line.to_owned());
+    let shown = show(workspace, binaries, guest, &Options::default(), &mut take);
     let outcome = match shown {
         Ok(true) => Outcome::Passed,
         // What was not as it should be is the last that it says.
@@ -81,30 +94,24 @@ pub fn run(workspace: &Workspace) -> Ran {
         outcome,
         seconds: started.elapsed().as_secs_f64(),
     };
-    Ran {
+    Ok(Ran {
         results: vec![result],
         output,
-    }
+    })
 }
 
 /// Hands on each line of the demonstration as it comes, and tells whether all was as it should be.
 fn show(
     workspace: &Workspace,
+    binaries: &Binaries,
+    guest: &GuestImages,
     options: &Options,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<bool, Box<dyn Error>> {
     let kvm = Kvm::probe();
-    let directly = kvm.runs_linux() && !options.in_lab;
-    let mut needed = vec![packages::MKE2FS];
-    if !directly {
-        needed.push(packages::QEMU);
-    }
-    packages::ensure_installed(&needed, &console::note)?;
-    let binaries = binaries::build(workspace)?;
-    let guest = guest::build(workspace, &console::note)?;
-    if directly {
+    if is_direct(&kvm, options) {
         console::note(&format!("running directly: {kvm}"));
-        return run_directly(&binaries, &guest, options.shortage, on_line);
+        return run_directly(binaries, guest, options.shortage, on_line);
     }
     let why = if options.in_lab {
         "as asked".to_owned()
@@ -114,7 +121,12 @@ fn show(
     console::note(&format!(
         "running in the lab, a nested host in software: {why}"
     ));
-    run_in_lab(workspace, &binaries, &guest, options.shortage, on_line)
+    run_in_lab(workspace, binaries, guest, options.shortage, on_line)
+}
+
+/// Whether it needs no lab.
+fn is_direct(kvm: &Kvm, options: &Options) -> bool {
+    kvm.runs_linux() && !options.in_lab
 }
 
 fn run_directly(
@@ -166,8 +178,8 @@ fn run_in_lab(
 ) -> Result<bool, Box<dyn Error>> {
     let lab = lab::build(workspace, &console::note)?;
     let mut payload = Payload::new(&lab)?;
-    payload.copy("/payload/faultvisor", &binaries.faultvisor)?;
-    payload.copy("/payload/e2e", &binaries.e2e)?;
+    payload.built("/payload/faultvisor", &binaries.faultvisor)?;
+    payload.built("/payload/e2e", &binaries.e2e)?;
     let inside = payload.guest(guest)?;
     let shortage = shortage.unwrap_or(Shortage::FileSystem);
     let words = words(Path::new("/payload/faultvisor"), &inside, shortage);

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
-use crate::{binaries, console};
+use crate::binaries::Binaries;
+use crate::console;
 
 /// Where they are.
+#[derive(Debug, Clone)]
 pub struct Examples {
     /// All of them.
     pub directory: PathBuf,
@@ -18,15 +20,15 @@ pub struct Examples {
 }
 
 /// Builds them under `target/examples`.
-pub fn build(workspace: &Workspace) -> Result<Examples, Box<dyn Error>> {
+pub fn build(workspace: &Workspace, binaries: &Binaries) -> Result<Examples, Box<dyn Error>> {
     console::note("building the examples");
     let directory = workspace.target().join("examples");
     fs::create_dir_all(&directory)?;
     let sources = workspace.root().join("resources/examples");
-    let test = binaries::build_test(workspace, "faultvisor-example", "disk_error")?;
-    fs::copy(test, directory.join("cargo-test"))?;
+    fs::copy(&binaries.example, directory.join("cargo-test"))?;
     compile(
         workspace,
+        binaries,
         &sources.join("disk_error.c"),
         &directory.join("c"),
     )?;
@@ -34,7 +36,7 @@ pub fn build(workspace: &Workspace) -> Result<Examples, Box<dyn Error>> {
     let client = workspace
         .root()
         .join("monitor/libqmp/capi/tests/c/client.c");
-    compile(workspace, &client, &directory.join("c-client"))?;
+    compile(workspace, binaries, &client, &directory.join("c-client"))?;
     fs::copy(
         sources.join("disk_error.py"),
         directory.join("disk_error.py"),
@@ -45,12 +47,19 @@ pub fn build(workspace: &Workspace) -> Result<Examples, Box<dyn Error>> {
     })
 }
 
-/// Makes a static program of a C source that uses libqmp, by the compiler that rustc needs too.
-fn compile(workspace: &Workspace, source: &Path, program: &Path) -> Result<(), ToolError> {
-    let library = binaries::build_c_library(workspace)?;
+/// Makes a program of a C source with libqmp in it, by the compiler that rustc needs too.
+fn compile(
+    workspace: &Workspace,
+    binaries: &Binaries,
+    source: &Path,
+    program: &Path,
+) -> Result<(), ToolError> {
     let headers = workspace.root().join("monitor/libqmp/capi/include");
     let mut cc = tool::command("cc")?;
-    cc.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", "-static"]);
-    cc.arg("-I").arg(headers).arg(source).arg(library);
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2"]);
+    cc.arg("-I")
+        .arg(headers)
+        .arg(source)
+        .arg(&binaries.c_library);
     tool::run(cc.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(program))
 }

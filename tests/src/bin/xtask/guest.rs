@@ -34,7 +34,7 @@ pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
         ));
     }
     console::line(&format!(
-        "\ncargo run --release --package faultvisor -- --kernel {} --initrd {} \\\n    \
+        "\ntarget/release/faultvisor --kernel {} --initrd {} \\\n    \
          --append \"console=ttyS0 reboot=t panic=-1 quiet\" -m 256M --no-reboot --serial stdio \\\n    \
          --drive file={},format=raw,id=disk0",
         shown(&images.vmlinux()),

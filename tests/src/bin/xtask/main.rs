@@ -13,7 +13,9 @@ mod fuzz;
 mod guest;
 mod install;
 mod namespace;
+mod progress;
 mod python;
+mod schedule;
 mod test;
 
 use std::error::Error;
@@ -65,5 +67,26 @@ fn perform(task: Task) -> Result<ExitCode, Box<dyn Error>> {
         Task::Guest => guest::perform(&workspace),
         Task::Test(options) => test::perform(&workspace, &options),
         Task::Bench(bench) => bench::perform(&workspace, &bench),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faultvisor_tests::readme;
+
+    #[test]
+    fn what_the_readme_tells_to_run_is_understood() {
+        let mut tasks = 0;
+        for command in readme::commands() {
+            let command = command.split('#').next().unwrap_or_default();
+            let Some(arguments) = command.strip_prefix("cargo xtask ") else {
+                continue;
+            };
+            let words = std::iter::once("xtask").chain(arguments.split_whitespace());
+            assert!(Arguments::try_parse_from(words).is_ok(), "{command}");
+            tasks += 1;
+        }
+        assert!(tasks >= 3, "{tasks}");
     }
 }

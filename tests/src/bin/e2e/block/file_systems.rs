@@ -56,10 +56,9 @@ fn survives(
 ) -> Result<(), Failure> {
     super::need(context, file_system.tools)?;
     let size = context.size();
-    let this_program = std::fs::read(std::env::current_exe()?)?;
     let script = guest_shell::script()
         .with(file_system.tools)
-        .program("e2e", this_program);
+        .program("e2e", std::env::current_exe()?);
     let mut command = linux::command_of_size(context, &script, "320M", 1)?;
     for id in ["source", "copy"] {
         let image = context.disk(id)?;

@@ -66,7 +66,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
-    let binaries = binaries::build(workspace)?;
+    let binaries = binaries::build_benchmark(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
     let kvm = Kvm::probe();
     if options.vmms.is_empty() || options.vmms.contains(&Vmm::Faultvisor) {

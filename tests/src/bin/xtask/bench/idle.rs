@@ -53,7 +53,7 @@ const AROUND: u64 = 120;
 /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
-    let binaries = binaries::build(workspace)?;
+    let binaries = binaries::build_benchmark(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
     let directory = tempfile::tempdir()?;
     let initramfs = directory.path().join("idle.cpio");

@@ -13,7 +13,7 @@ use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
 use super::qemu;
-use crate::binaries::Binaries;
+use crate::binaries::Benchmark;
 use crate::console;
 
 const KERNEL_COMMAND_LINE: &str = "console=ttyS0 reboot=t panic=-1 quiet";
@@ -116,7 +116,7 @@ impl Measurement<'_> {
     pub fn perform(
         &self,
         workspace: &Workspace,
-        binaries: &Binaries,
+        binaries: &Benchmark,
         guest: &GuestImages,
         take: &mut dyn FnMut(&str),
     ) -> Result<bool, Box<dyn Error>> {
@@ -132,7 +132,7 @@ impl Measurement<'_> {
 
     fn here(
         &self,
-        binaries: &Binaries,
+        binaries: &Benchmark,
         guest: &GuestImages,
         take: &mut dyn FnMut(&str),
     ) -> Result<bool, Box<dyn Error>> {
@@ -155,7 +155,7 @@ impl Measurement<'_> {
     fn in_lab(
         &self,
         lab: &lab::Images,
-        binaries: &Binaries,
+        binaries: &Benchmark,
         guest: &GuestImages,
         take: &mut dyn FnMut(&str),
     ) -> Result<bool, Box<dyn Error>> {
@@ -171,8 +171,8 @@ impl Measurement<'_> {
             guest: payload.guest(guest)?,
             files: files.collect(),
         };
-        payload.copy(&shown(&place.faultvisor), &binaries.faultvisor)?;
-        payload.copy("/payload/e2e", &binaries.e2e)?;
+        payload.built(&shown(&place.faultvisor), &binaries.faultvisor)?;
+        payload.built("/payload/e2e", &binaries.e2e)?;
         payload.program(&place.qemu)?;
         for file in firmware(&place.qemu)? {
             payload.copy(&shown(&file), &file)?;

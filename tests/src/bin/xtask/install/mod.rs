@@ -9,10 +9,9 @@ use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
-use crate::{cargo, console};
+use crate::{binaries, cargo, console};
 use place::Place;
 
 /// The programs' names.
@@ -36,7 +35,8 @@ pub struct Options {
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let prefix = path::absolute(&options.prefix)?;
     let place = Place::new(&prefix, options.destdir.as_deref())?;
-    let built = build(workspace, &options.profile)?;
+    console::note("building the programs and the C library");
+    let built = binaries::build_shipped(workspace, &options.profile, cargo::command())?;
     for program in PROGRAMS {
         place.program(&built.join(program), &format!("bin/{program}"))?;
     }
@@ -44,18 +44,4 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     documents::install(&place)?;
     console::note(&format!("installed under {}", place.root().display()));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Builds what is installed, and returns where it is.
-fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf, ToolError> {
-    console::note("building the programs and the C library");
-    let mut cargo = cargo::command();
-    cargo.args(["build", "--quiet", "--profile", profile]);
-    for package in ["faultvisor", "qmp", "libqmp-capi"] {
-        cargo.args(["--package", package]);
-    }
-    tool::run(cargo.current_dir(workspace.root()))?;
-    // Of all profiles only this one builds elsewhere than under its name.
-    let directory = if profile == "dev" { "debug" } else { profile };
-    Ok(workspace.target().join(directory))
 }

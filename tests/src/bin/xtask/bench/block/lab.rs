@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Measures in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU, packages::FIO], &console::note)?;
-    let binaries = binaries::build(workspace)?;
+    let binaries = binaries::build_benchmark(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
     guest::build_tools(workspace, &guest, &console::note)?;
     let lab = lab::build(workspace, &console::note)?;
@@ -45,8 +45,8 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
 
     let qemu = qemu()?;
     let mut payload = Payload::new(&lab)?;
-    payload.copy(PROGRAM, &binaries.faultvisor)?;
-    payload.copy(TESTS, &binaries.e2e)?;
+    payload.built(PROGRAM, &binaries.faultvisor)?;
+    payload.built(TESTS, &binaries.e2e)?;
     payload.copy(INITRAMFS, &initramfs)?;
     payload.program(&qemu)?;
     for file in side_by_side::firmware(&qemu)? {

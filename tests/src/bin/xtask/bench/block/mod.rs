@@ -109,18 +109,18 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         return Err(format!("no guest can be measured here: {why}").into());
     }
     packages::ensure_installed(&[packages::QEMU, packages::FIO], &console::note)?;
-    let (faultvisor, kernel) = binaries::build_release(workspace)?;
+    let binaries = binaries::build_benchmark(workspace)?;
     let own_directory = workspace.target().join("bench");
     let directory = options.directory.as_ref().unwrap_or(&own_directory);
     let medium = Medium::prepare(directory, options.size, options.cache, &console::note)?;
     let scratch = tempfile::tempdir()?;
     let time = Duration::from_millis(options.milliseconds);
     let bench = Bench {
-        faultvisor: Vmm::Faultvisor(faultvisor),
+        faultvisor: Vmm::Faultvisor(binaries.faultvisor),
         baseline: options.baseline.clone().map(Vmm::Faultvisor),
         microvm: Vmm::Microvm(qemu()?),
         guests: Guests {
-            kernel,
+            kernel: binaries.bare_guest,
             script: scratch.path().join("script"),
             cycles_per_second: f64::from(tsc_khz()?) * 1000.0,
             time,

@@ -1,0 +1,114 @@
+//! End-to-end tests in a lab.
+
+use std::error::Error;
+
+use faultvisor_harness::command_line;
+use faultvisor_tests::debian::DebianImages;
+use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::lab::{self, Payload, ScratchDisk, Settings};
+use faultvisor_tests::packages;
+use faultvisor_tests::suite::{Report, Size};
+use faultvisor_tests::tool;
+
+use super::{Choice, Images, Programs, Results, limit, take, without};
+use crate::progress::Running;
+use crate::{console, debian};
+
+/// Where the examples are in the lab.
+const EXAMPLES: &str = "/payload/examples";
+
+/// The lab's disk for images, which takes only the space that is written to.
+const fn scratch_mebibytes(size: Size) -> u64 {
+    size.choose(4 << 10, 32 << 10)
+}
+
+/// Runs the tests.
+pub fn run(
+    programs: &Programs,
+    images: &Images,
+    debian: Option<&DebianImages>,
+    choice: &Choice<'_>,
+    name: &str,
+) -> Result<Results, Box<dyn Error>> {
+    let (guest, lab) = match (&images.guest, &images.lab) {
+        (Ok(guest), Ok(lab)) => (guest, lab),
+        (Err(why), _) | (_, Err(why)) => {
+            let names = choice.names(&programs.binaries)?;
+            return Ok(without(names, &format!("there is no lab: {why}")));
+        }
+    };
+    let running = Running::new(name);
+    let (payload, inside) = payload(programs, guest, lab)?;
+    let mut settings = Settings::with_limit(limit(choice.size));
+    let boot = debian.map(DebianImages::boot);
+    let scratch_disk = ScratchDisk::new(lab, scratch_mebibytes(choice.size), boot.as_deref())?;
+    settings.scratch_disk = Some(scratch_disk.path().to_path_buf());
+    let debian = debian.map(|images| debian::in_lab(images, &mut settings));
+    let words = [
+        "/payload/e2e",
+        "run",
+        "--program",
+        "/payload/faultvisor",
+        "--bare-guest",
+        "/payload/bare-guest",
+        "--examples",
+        EXAMPLES,
+        "--disks",
+        lab::SCRATCH,
+        "--guest",
+    ]
+    .map(str::to_owned);
+    let words = words
+        .into_iter()
+        .chain([inside.directory().display().to_string()])
+        .chain((choice.size == Size::Full).then(|| "--full-size".to_owned()))
+        .chain(debian.unwrap_or_default())
+        .chain(choice.arguments());
+    let script = words
+        .map(|word| command_line::quoted(&word))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let mut report = Report::default();
+    let ran = lab.run(payload, &script, &settings, |line| {
+        take(&mut report, line, &running);
+    });
+    let ended = match ran {
+        Ok(outcome) => {
+            let (up, total) = (outcome.up_after.as_secs_f64(), outcome.total.as_secs_f64());
+            console::note(&format!(
+                "{name}: the lab was up after {up:.1} s and ran for {total:.1} s"
+            ));
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    Ok(report.finish(name, ended.as_deref()))
+}
+
+/// What is taken into the lab, and where the guest's images are in it.
+fn payload(
+    programs: &Programs,
+    guest: &GuestImages,
+    lab: &lab::Images,
+) -> Result<(Payload, GuestImages), Box<dyn Error>> {
+    let Programs { binaries, examples } = programs;
+    let mut payload = Payload::new(lab)?;
+    payload.built("/payload/faultvisor", &binaries.faultvisor)?;
+    payload.built("/payload/qmp", &binaries.qmp)?;
+    payload.built("/payload/e2e", &binaries.e2e)?;
+    payload.copy("/payload/bare-guest", &binaries.bare_guest)?;
+    for file in &examples.programs {
+        payload.built(
+            &format!("{EXAMPLES}/{file}"),
+            &examples.directory.join(file),
+        )?;
+    }
+    let inside = payload.guest(guest)?;
+    payload.optional_tools(guest, &inside)?;
+    for program in [packages::QEMU_IMG.program, "e2fsck"] {
+        if let Some(program) = tool::find(program) {
+            payload.program(&program)?;
+        }
+    }
+    Ok((payload, inside))
+}

@@ -1,0 +1,163 @@
+//! The end-to-end tests: on this machine, and in labs side by side.
+
+mod here;
+mod in_lab;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::Command;
+use std::time::Duration;
+
+use faultvisor_tests::debian::DebianImages;
+use faultvisor_tests::guest::{self, GuestImages};
+use faultvisor_tests::host::Kvm;
+use faultvisor_tests::lab;
+use faultvisor_tests::suite::{Outcome, Part, Record, Report, Size, TestResult, chain};
+use faultvisor_tests::tool::{self, ToolError};
+use faultvisor_tests::workspace::Workspace;
+
+use crate::binaries::Binaries;
+use crate::examples::Examples;
+use crate::progress::Running;
+use crate::{console, debian};
+
+pub use here::{Here, run as run_here};
+pub use in_lab::run as run_in_lab;
+
+/// All tests on this machine, or all tests in a lab, take less by far; in the full size, longer than one waits.
+const fn limit(size: Size) -> Duration {
+    Duration::from_secs(60 * size.choose(25, 600))
+}
+
+/// The end-to-end tests' results and the logs of those that failed.
+pub type Results = (Vec<TestResult>, BTreeMap<String, Vec<String>>);
+
+/// What is built for them.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The programs under test, and the tests.
+    pub binaries: Binaries,
+    /// The examples.
+    pub examples: Examples,
+}
+
+/// What guests and labs boot. Without it every test that needs it fails by name, and says why.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// The guest's.
+    pub guest: Result<GuestImages, String>,
+    /// The lab's, where there has to be one.
+    pub lab: Result<lab::Images, String>,
+}
+
+impl Images {
+    /// Makes them.
+    pub fn build(workspace: &Workspace, kvm: &Kvm) -> Result<Self, Box<dyn Error>> {
+        let guest = guest::build(workspace, &console::note);
+        if let Ok(images) = &guest
+            && let Err(error) = guest::build_tools(workspace, images, &console::note)
+        {
+            if in_ci() {
+                return Err(error.into());
+            }
+            // The tests that need them are skipped, and say so.
+            console::note(&chain(&error));
+        }
+        let lab = if kvm.runs_linux() {
+            Err("Linux guests run without one".to_owned())
+        } else {
+            lab::build(workspace, &console::note).map_err(|error| chain(&error))
+        };
+        Ok(Self {
+            guest: guest.map_err(|error| chain(&error)),
+            lab,
+        })
+    }
+}
+
+/// Some of the tests, which are run one after the other.
+#[derive(Debug, Clone)]
+pub struct Choice<'a> {
+    /// Those that need one of these.
+    pub needs: &'static [&'static str],
+    /// Those whose names hold one of these; all if there are none.
+    pub names: &'a [String],
+    /// In the full size, only those that have one.
+    pub size: Size,
+    /// One of so many parts of them.
+    pub part: Part,
+}
+
+impl Choice<'_> {
+    /// What tells the tests' program which they are.
+    fn arguments(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        for needed in self.needs {
+            options.extend(["--needs".to_owned(), (*needed).to_owned()]);
+        }
+        for name in self.names {
+            options.extend(["--name".to_owned(), name.clone()]);
+        }
+        let Part { index, count } = self.part;
+        options.extend(["--part".to_owned(), format!("{}/{count}", index + 1)]);
+        options
+    }
+
+    /// The names of the tests.
+    pub fn names(&self, binaries: &Binaries) -> Result<Vec<String>, ToolError> {
+        let mut list = Command::new(&binaries.e2e);
+        list.arg("list").args(self.arguments());
+        if self.size == Size::Full {
+            list.arg("--full-size");
+        }
+        let list = tool::output(&mut list)?;
+        let list = String::from_utf8_lossy(&list);
+        Ok(list.lines().map(str::to_owned).collect())
+    }
+}
+
+/// Debian, if there can be one.
+pub fn debian(workspace: &Workspace) -> Result<Option<DebianImages>, Box<dyn Error>> {
+    match debian::build(workspace) {
+        Ok(images) => Ok(Some(images)),
+        Err(error) if in_ci() => Err(error),
+        Err(error) => {
+            // Its tests are skipped, and say so.
+            console::note(&chain(error.as_ref()));
+            Ok(None)
+        }
+    }
+}
+
+/// Takes a line of the tests' output.
+fn take(report: &mut Report, line: &str, running: &Running) {
+    match report.line(line) {
+        Some(Record::Start(name)) => running.part(&name),
+        Some(Record::Result(result)) => console::result(&result),
+        Some(Record::Note { text, .. }) => console::line(&format!("   {text}")),
+        Some(_) => {}
+        None => console::line(&format!("   │ {line}")),
+    }
+}
+
+/// Each test that needs what there is not, skipped by name; failed in CI, where a skip would go unnoticed.
+fn without(names: Vec<String>, why: &str) -> Results {
+    let outcome = if in_ci() {
+        Outcome::Failed(why.to_owned())
+    } else {
+        Outcome::Skipped(why.to_owned())
+    };
+    let result = |name: String| TestResult {
+        name,
+        outcome: outcome.clone(),
+        seconds: 0.0,
+    };
+    let results: Vec<TestResult> = names.into_iter().map(result).collect();
+    results.iter().for_each(console::result);
+    (results, BTreeMap::new())
+}
+
+/// Whether this is an automatic run, where nobody sees what is skipped.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}

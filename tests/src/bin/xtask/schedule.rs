@@ -1,0 +1,219 @@
+//! Jobs that run side by side, as far as they can and as there are CPUs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc;
+use std::thread;
+
+/// What only one job at a time may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Building with cargo, which would wait for a lock otherwise, where nobody sees it.
+    Cargo,
+    /// Anything else.
+    Free,
+}
+
+/// Something to be done.
+pub struct Job<'a> {
+    /// What it is called.
+    pub name: String,
+    /// The jobs that must have been done before; what is not part of the schedule is not waited for.
+    pub after: &'static [&'static str],
+    /// What it must not do beside others.
+    pub lane: Lane,
+    /// How many CPUs it keeps busy; none if it mostly waits for the network.
+    pub cpus: usize,
+    /// Does it; fails if those that come after it are in vain then.
+    pub run: Box<dyn FnOnce() -> Result<(), String> + Send + 'a>,
+}
+
+/// Runs jobs, on so many CPUs. Which of those comes first that can run is decided by their order. What came after a job
+/// that failed, and is not run therefore, is passed to `left_out` with the reason.
+///
+/// # Errors
+///
+/// There can be no thread for one of them.
+pub fn run(
+    jobs: Vec<Job<'_>>,
+    cpus: usize,
+    left_out: &mut dyn FnMut(&str, &str),
+) -> io::Result<()> {
+    let mut waiting = jobs;
+    let mut running: BTreeMap<String, (Lane, usize)> = BTreeMap::new();
+    // Of those that ended badly, why.
+    let mut failed: BTreeMap<String, String> = BTreeMap::new();
+    let (sender, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        loop {
+            while let Some(index) = vain(&waiting, &failed) {
+                let job = waiting.remove(index);
+                let mut causes = job.after.iter().filter_map(|name| failed.get(*name));
+                let why = causes.next().cloned().unwrap_or_default();
+                left_out(&job.name, &why);
+                failed.insert(job.name, why);
+            }
+            while let Some(index) = next(&waiting, &running, cpus) {
+                let Job {
+                    name,
+                    lane,
+                    cpus,
+                    run,
+                    ..
+                } = waiting.remove(index);
+                running.insert(name.clone(), (lane, cpus));
+                let sender = sender.clone();
+                let work = move || {
+                    let end = panic::catch_unwind(AssertUnwindSafe(run));
+                    // Who waits is there until all have ended.
+                    let _ = sender.send((name, end.ok()));
+                };
+                thread::Builder::new().spawn_scoped(scope, work)?;
+            }
+            if running.is_empty() {
+                for job in &waiting {
+                    left_out(&job.name, "it comes after itself");
+                }
+                return Ok(());
+            }
+            let Ok((name, end)) = ended.recv() else {
+                return Ok(());
+            };
+            running.remove(&name);
+            match end {
+                Some(Ok(())) => {}
+                Some(Err(why)) => {
+                    failed.insert(name, why);
+                }
+                None => {
+                    left_out(&name, "it panicked");
+                    failed.insert(name.clone(), format!("'{name}' panicked"));
+                }
+            }
+        }
+    })
+}
+
+/// The first job that comes after one that failed.
+fn vain(waiting: &[Job<'_>], failed: &BTreeMap<String, String>) -> Option<usize> {
+    waiting
+        .iter()
+        .position(|job| job.after.iter().any(|name| failed.contains_key(*name)))
+}
+
+/// The first job that can run now.
+fn next(
+    waiting: &[Job<'_>],
+    running: &BTreeMap<String, (Lane, usize)>,
+    cpus: usize,
+) -> Option<usize> {
+    let busy: usize = running.values().map(|(_, cpus)| cpus).sum();
+    let has_cargo = running.values().any(|(lane, _)| *lane == Lane::Cargo);
+    let is_to_come =
+        |name: &str| running.contains_key(name) || waiting.iter().any(|job| job.name == name);
+    waiting.iter().position(|job| {
+        let has_cpus = job.cpus == 0 || busy == 0 || busy + job.cpus <= cpus;
+        let has_lane = job.lane == Lane::Free || !has_cargo;
+        has_cpus && has_lane && !job.after.iter().any(|name| is_to_come(name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Barrier, Mutex};
+
+    fn job<'a>(
+        name: &str,
+        after: &'static [&'static str],
+        lane: Lane,
+        run: impl FnOnce() -> Result<(), String> + Send + 'a,
+    ) -> Job<'a> {
+        Job {
+            name: name.to_owned(),
+            after,
+            lane,
+            cpus: 1,
+            run: Box::new(run),
+        }
+    }
+
+    #[test]
+    fn a_job_runs_after_those_that_it_needs_and_is_left_out_if_they_fail() {
+        let log = Mutex::new(Vec::new());
+        let say = |text: &'static str| {
+            log.lock().unwrap().push(text);
+            Ok(())
+        };
+        let mut left_out = Vec::new();
+        let jobs = vec![
+            job("last", &["second", "not planned"], Lane::Free, || {
+                say("last")
+            }),
+            job("second", &["first"], Lane::Free, || say("second")),
+            job("first", &[], Lane::Free, || say("first")),
+            job("fails", &[], Lane::Free, || Err("no disk".to_owned())),
+            job("vain", &["fails"], Lane::Free, || say("vain")),
+            job("vain too", &["vain"], Lane::Free, || say("vain too")),
+        ];
+        let mut leave = |name: &str, why: &str| left_out.push(format!("{name}: {why}"));
+        run(jobs, 1, &mut leave).unwrap();
+        assert_eq!(*log.lock().unwrap(), ["first", "second", "last"]);
+        assert_eq!(left_out, ["vain: no disk", "vain too: no disk"]);
+    }
+
+    #[test]
+    fn as_many_jobs_run_side_by_side_as_there_are_cpus() {
+        let both = Barrier::new(2);
+        let meet = || {
+            both.wait();
+            Ok(())
+        };
+        let jobs = vec![
+            job("one", &[], Lane::Cargo, meet),
+            job("other", &[], Lane::Free, meet),
+        ];
+        run(jobs, 2, &mut |_, _| {}).unwrap();
+    }
+
+    #[test]
+    fn one_job_at_a_time_builds() {
+        let building = Mutex::new(());
+        let build = || {
+            building
+                .try_lock()
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        let names: Vec<String> = (0..20).map(|number| format!("build {number}")).collect();
+        let jobs = names.iter().map(|name| job(name, &[], Lane::Cargo, build));
+        let after = job("check", &["build 0"], Lane::Free, || Ok(()));
+        let mut left_out = 0;
+        run(jobs.chain([after]).collect(), 8, &mut |_, _| left_out += 1).unwrap();
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn jobs_that_wait_for_each_other_are_named() {
+        let jobs = vec![
+            job("one", &["other"], Lane::Free, || Ok(())),
+            job("other", &["one"], Lane::Free, || Ok(())),
+        ];
+        let mut left_out = Vec::new();
+        run(jobs, 1, &mut |name, _| left_out.push(name.to_owned())).unwrap();
+        assert_eq!(left_out, ["one", "other"]);
+    }
+
+    #[test]
+    fn a_job_that_panics_ends_nothing_but_those_after_it() {
+        let jobs = vec![
+            job("bad", &[], Lane::Free, || panic!("on purpose")),
+            job("vain", &["bad"], Lane::Free, || Ok(())),
+            job("good", &[], Lane::Free, || Ok(())),
+        ];
+        let mut left_out = Vec::new();
+        run(jobs, 1, &mut |name, _| left_out.push(name.to_owned())).unwrap();
+        assert_eq!(left_out, ["bad", "vain"]);
+    }
+}

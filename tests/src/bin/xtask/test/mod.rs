@@ -1,0 +1,79 @@
+//! `cargo xtask test`: everything that can be checked, with one closing line.
+
+mod checks;
+mod plan;
+mod tally;
+mod unit;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use faultvisor_tests::workspace::Workspace;
+
+use crate::progress::Display;
+use crate::schedule;
+use plan::Plan;
+
+/// What to run.
+#[derive(Args)]
+pub struct Options {
+    /// Only these stages; all if not given.
+    #[arg(long = "only", value_enum)]
+    stages: Vec<Stage>,
+    /// Only end-to-end tests whose names hold this.
+    #[arg(long = "name")]
+    names: Vec<String>,
+    /// How many things run side by side that each keep a CPU busy; as many as there are CPUs if not given.
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+/// A stage. They run side by side, as far as one does not need another.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// Formatting, clippy, documentation.
+    Checks,
+    /// Unit tests and the examples in the documentation.
+    Unit,
+    /// A few seconds of each fuzz target.
+    Fuzz,
+    /// Tests with guests, on this machine's KVM and in the lab.
+    E2e,
+    /// `cargo xtask demo`, which counts as one test.
+    Demo,
+    /// The end-to-end tests that have one, in their full size. It takes hours, and runs only if asked for.
+    Soak,
+}
+
+impl Options {
+    fn has(&self, stage: Stage) -> bool {
+        match self.stages.as_slice() {
+            [] => stage != Stage::Soak,
+            stages => stages.contains(&stage),
+        }
+    }
+
+    fn has_guests(&self) -> bool {
+        [Stage::E2e, Stage::Demo, Stage::Soak]
+            .iter()
+            .any(|stage| self.has(*stage))
+    }
+}
+
+/// Runs the stages; fails if anything in them does.
+pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    let here = thread::available_parallelism()?.get();
+    let cpus = options.jobs.unwrap_or(here).max(1);
+    let plan = Plan::new(workspace, options, cpus);
+    let display = Display::start()?;
+    let mut leave_out = |name: &str, why: &str| plan.tally.failed(name, why);
+    schedule::run(plan.jobs(), cpus, &mut leave_out)?;
+    drop(display);
+    Ok(if plan.tally.summary() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,100 @@
+//! Unit tests: built at once, and each program of them run by itself.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use faultvisor_tests::workspace::Workspace;
+use serde_json::Value;
+
+use crate::cargo::{self, Ran};
+
+/// How long the tests of one program may take, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(600);
+/// Its tests start Linux guests: the end-to-end tests run it.
+const EXAMPLE: &str = "disk_error";
+
+/// A program of tests.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The crate's name, as it stands before the tests' names.
+    pub name: String,
+    /// Where it is.
+    path: PathBuf,
+    /// Where cargo runs it.
+    package: PathBuf,
+}
+
+impl Program {
+    /// Runs it.
+    pub fn run(&self) -> std::io::Result<Ran> {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.package);
+        command.env("CARGO_MANIFEST_DIR", &self.package);
+        let name = format!("unit tests of {}", self.name);
+        cargo::test(&name, &self.name, &mut command, LIMIT)
+    }
+
+    /// Whether its tests build something by cargo.
+    pub fn builds(&self) -> bool {
+        self.name == "install"
+    }
+}
+
+/// What builds the programs, and says where they are.
+pub fn build() -> Command {
+    let mut cargo = cargo::beside_guests();
+    cargo.args(["test", "--workspace", "--no-run", "--quiet"]);
+    cargo.args(["--lib", "--bins", "--tests", "--examples"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    cargo
+}
+
+/// The programs that cargo says to have built for running their tests.
+pub fn programs(said: &[String]) -> Vec<Program> {
+    let program = |message: &Value| {
+        let target = &message["target"];
+        let name = target["name"].as_str()?.replace('-', "_");
+        let manifest = PathBuf::from(message["manifest_path"].as_str()?);
+        let is_test = message["profile"]["test"] == true && name != EXAMPLE;
+        is_test.then_some(Program {
+            name,
+            path: PathBuf::from(message["executable"].as_str()?),
+            package: manifest.parent()?.to_owned(),
+        })
+    };
+    said.iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| program(&message))
+        .collect()
+}
+
+/// The examples in the documentation.
+pub fn documentation(workspace: &Workspace) -> std::io::Result<Ran> {
+    let mut cargo = cargo::beside_guests();
+    cargo.args(["test", "--workspace", "--no-fail-fast", "--doc"]);
+    cargo.current_dir(workspace.root());
+    cargo::test("doc tests", "", &mut cargo, 2 * LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_has_built_for_its_tests_is_run_where_its_package_is() {
+        let said = r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"a-b"},"profile":{"test":true},"executable":"/t/a_b-1"}
+{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"tool"},"profile":{"test":false},"executable":"/t/tool"}
+{"reason":"compiler-artifact","manifest_path":"/w/e/Cargo.toml","target":{"name":"disk_error"},"profile":{"test":true},"executable":"/t/disk_error-1"}
+{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"a-b"},"profile":{"test":false},"executable":null}
+no message
+{"reason":"build-finished","success":true}"#;
+        let expected = Program {
+            name: "a_b".to_owned(),
+            path: "/t/a_b-1".into(),
+            package: "/w/a".into(),
+        };
+        let said: Vec<String> = said.lines().map(str::to_owned).collect();
+        assert_eq!(programs(&said), [expected]);
+    }
+}
