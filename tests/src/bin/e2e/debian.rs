@@ -10,13 +10,14 @@ use faultvisor_harness::Process;
 use faultvisor_tests::client::Client;
 use faultvisor_tests::debian::{Kernel, PASSWORD};
 use faultvisor_tests::guest_shell::{self, GuestShell};
-use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::suite::{Context, Failure, Needs, Size, Test};
 use faultvisor_tests::{check, check_eq, tool};
 use serde_json::json;
 
 use crate::linux;
 
-/// A boot takes long in the lab: each number of CPUs, each size of memory and each kernel has one.
+/// A boot takes long in the lab: each number of CPUs, each size of memory and each kernel has one. To a prompt all of them
+/// come in the full size only; in the small one the others have a shell as soon as their kernel has its disk.
 pub const TESTS: &[Test] = &[
     test(
         "debian_boots_from_its_disk_and_shuts_down_when_asked",
@@ -24,12 +25,18 @@ pub const TESTS: &[Test] = &[
     ),
     test(
         "debian_boots_on_two_cpus_with_the_kernel_from_the_backports",
-        |context| boots_and_shuts_down(context, &machine(1, 2, 512, Kernel::Backports)),
-    ),
+        |context| boots(context, &machine(1, 2, 512, Kernel::Backports)),
+    )
+    .with_sizes()
+    .limit(LIMIT),
     test("debian_boots_on_four_cpus_with_five_gibibytes", |context| {
-        boots_and_shuts_down(context, &machine(2, 4, 5 << 10, Kernel::Release))
-    }),
+        boots(context, &machine(2, 4, 5 << 10, Kernel::Release))
+    })
+    .with_sizes()
+    .limit(LIMIT),
 ];
+
+const LIMIT: Duration = Duration::from_secs(800);
 
 /// A distribution's user space takes a minute or two to start where a CPU is emulated, and longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -37,12 +44,15 @@ const PATIENCE: Duration = Duration::from_secs(400);
 /// All that the kernel is told. Where its disk is, it finds in the firmware's tables.
 const APPEND: &str = "root=/dev/vda ro console=ttyS0 quiet";
 
+/// What is added for a shell instead of a distribution's services.
+const ONLY_A_SHELL: &str = " init=/bin/bash";
+
 /// QEMU before 8.0 emulates cmpxchg16b without knowing the flags before it, and what it makes of them ends Linux 6.12 in
 /// a double fault. There it does without that instruction.
 const WITHOUT_CMPXCHG16B: &str = " clearcpuid=cx16";
 
 const fn test(name: &'static str, run: fn(&Context) -> Result<(), Failure>) -> Test {
-    Test::new(name, Needs::Debian, run).limit(Duration::from_secs(800))
+    Test::new(name, Needs::Debian, run).limit(LIMIT)
 }
 
 /// A machine with a disk of its own.
@@ -62,24 +72,45 @@ const fn machine(disk: usize, cpus: u32, memory_mib: u64, kernel: Kernel) -> Mac
     }
 }
 
+/// Boots as far as the size of the test says.
+fn boots(context: &Context, given: &Machine) -> Result<(), Failure> {
+    match context.size() {
+        Size::Small => boots_to_a_shell(context, given),
+        Size::Full => boots_and_shuts_down(context, given),
+    }
+}
+
 fn boots_and_shuts_down(context: &Context, given: &Machine) -> Result<(), Failure> {
     let disk = disk(context, given)?;
-    let machine = start(context, given, &disk)?;
+    let append = append(context, given)?;
+    let machine = start(context, given, &disk, &append)?;
     let client = Client::connect(&linux::monitor(context), PATIENCE)?;
     let mut guest = log_in(context, machine)?;
 
-    check_eq!(guest.run("cat /proc/cmdline")?, append(context, given)?);
-    let version = guest.run("uname -r")?;
-    check!(
-        version.starts_with(given.kernel.version()),
-        "the kernel is {version}"
-    );
-    is_well(&mut guest)?;
-    sees_its_cpus(&mut guest, given.cpus)?;
-    sees_its_memory(&mut guest, given.memory_mib)?;
+    sees_what_was_given(&mut guest, given, &append)?;
+    check_eq!(guest.run("systemctl is-system-running --wait")?, "running");
+    check_eq!(guest.run("systemctl --failed --plain --no-legend")?, "");
 
     client.system_powerdown()?;
     client.wait_for_event("POWERDOWN")?;
+    ends(guest, &client, &disk)
+}
+
+/// The kernel and its initramfs find the disk, and the shell on it sees what the machine has.
+fn boots_to_a_shell(context: &Context, given: &Machine) -> Result<(), Failure> {
+    let disk = disk(context, given)?;
+    let append = append(context, given)? + ONLY_A_SHELL;
+    let mut machine = start(context, given, &disk, &append)?;
+    let client = Client::connect(&linux::monitor(context), PATIENCE)?;
+    machine.console().wait_for("root@", PATIENCE)?;
+    let mut guest = obey(machine)?;
+    sees_what_was_given(&mut guest, given, &append)?;
+    guest.begin("poweroff -ff")?;
+    ends(guest, &client, &disk)
+}
+
+/// The guest has switched itself off, and the machine ends well.
+fn ends(mut guest: GuestShell, client: &Client, disk: &Path) -> Result<(), Failure> {
     let shutdown = client.wait_for_event("SHUTDOWN")?;
     check_eq!(
         shutdown.data,
@@ -87,7 +118,23 @@ fn boots_and_shuts_down(context: &Context, given: &Machine) -> Result<(), Failur
     );
     guest.machine().expect_exit(0, PATIENCE)?;
     check_eq!(guest.machine().messages().text(), "");
-    is_clean(&disk)
+    is_clean(disk)
+}
+
+fn sees_what_was_given(
+    guest: &mut GuestShell,
+    given: &Machine,
+    append: &str,
+) -> Result<(), Failure> {
+    check_eq!(guest.run("cat /proc/cmdline")?, append);
+    let version = guest.run("uname -r")?;
+    check!(
+        version.starts_with(given.kernel.version()),
+        "the kernel is {version}"
+    );
+    check_eq!(guest.run("findmnt -no SOURCE,FSTYPE /")?, "/dev/vda ext4");
+    sees_its_cpus(guest, given.cpus)?;
+    sees_its_memory(guest, given.memory_mib)
 }
 
 fn disk(context: &Context, given: &Machine) -> Result<PathBuf, Failure> {
@@ -101,12 +148,17 @@ fn append(context: &Context, given: &Machine) -> Result<String, Failure> {
     Ok(APPEND.to_owned() + if is_wrong { WITHOUT_CMPXCHG16B } else { "" })
 }
 
-fn start(context: &Context, given: &Machine, disk: &Path) -> Result<Process, Failure> {
+fn start(
+    context: &Context,
+    given: &Machine,
+    disk: &Path,
+    append: &str,
+) -> Result<Process, Failure> {
     let boot = &context.debian()?.boot;
     let mut command = context.command();
     command.arg("--kernel").arg(given.kernel.image(boot));
     command.arg("--initrd").arg(given.kernel.initramfs(boot));
-    command.args(["--append", &append(context, given)?]);
+    command.args(["--append", append]);
     command.args(["-m", &format!("{}M", given.memory_mib)]);
     command.args(["--smp", &given.cpus.to_string()]);
     linux::add_disk(&mut command, disk, "format=raw,id=disk0");
@@ -116,7 +168,7 @@ fn start(context: &Context, given: &Machine, disk: &Path) -> Result<Process, Fai
     context.start(&mut command)
 }
 
-/// Logs in as a person would, and makes the shell obey this test.
+/// Logs in as a person would.
 fn log_in(context: &Context, mut machine: Process) -> Result<GuestShell, Failure> {
     let started = machine.started();
     let console = machine.console();
@@ -125,12 +177,7 @@ fn log_in(context: &Context, mut machine: Process) -> Result<GuestShell, Failure
     console.wait_for("Password:", PATIENCE)?;
     console.type_line(PASSWORD)?;
     console.wait_for("root@debian", PATIENCE)?;
-    console.type_line(guest_shell::TYPED)?;
-    let mut guest = GuestShell::new(machine);
-    guest.be_patient(PATIENCE);
-    guest.wait_for_shell()?;
-    // Nothing else may write into the answers, or make them more than text.
-    guest.run("dmesg -n 1; export TERM=dumb LC_ALL=C SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")?;
+    let mut guest = obey(machine)?;
     let entropy = guest.run("dmesg | grep -o '^.*crng init done' || true")?;
     context.note(&format!(
         "login after {:.1} s; {entropy}",
@@ -139,12 +186,15 @@ fn log_in(context: &Context, mut machine: Process) -> Result<GuestShell, Failure
     Ok(guest)
 }
 
-/// Nothing has failed on the way, and its root is the disk that was given.
-fn is_well(guest: &mut GuestShell) -> Result<(), Failure> {
-    check_eq!(guest.run("systemctl is-system-running --wait")?, "running");
-    check_eq!(guest.run("systemctl --failed --plain --no-legend")?, "");
-    check_eq!(guest.run("findmnt -no SOURCE,FSTYPE /")?, "/dev/vda ext4");
-    Ok(())
+/// Makes the shell at whose prompt the machine is obey this test.
+fn obey(mut machine: Process) -> Result<GuestShell, Failure> {
+    machine.console().type_line(guest_shell::TYPED)?;
+    let mut guest = GuestShell::new(machine);
+    guest.be_patient(PATIENCE);
+    guest.wait_for_shell()?;
+    // Nothing else may write into the answers, or make them more than text.
+    guest.run("dmesg -n 1; export TERM=dumb LC_ALL=C SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")?;
+    Ok(guest)
 }
 
 fn sees_its_cpus(guest: &mut GuestShell, cpus: u32) -> Result<(), Failure> {
