@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 pub(crate) const LINE_END: &[u8] = b"\r\n";
 
 /// JSON as QMP's server writes it: a space after each colon and comma, and nothing but ASCII.
-struct Ascii;
+pub(crate) struct Ascii;
 
 impl Formatter for Ascii {
     fn begin_array_value<W: ?Sized + io::Write>(
@@ -80,6 +80,15 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec
     let mut bytes = Vec::with_capacity(128);
     value.serialize(&mut Serializer::with_formatter(&mut bytes, Ascii))?;
     Ok(bytes)
+}
+
+/// Writes part of an event as QMP's server does, if there is that part.
+pub(crate) fn encode_part(
+    part: impl FnOnce(&mut Serializer<&mut Vec<u8>, Ascii>) -> Option<serde_json::Result<()>>,
+) -> serde_json::Result<Option<String>> {
+    let mut bytes = Vec::with_capacity(128);
+    let written = part(&mut Serializer::with_formatter(&mut bytes, Ascii)).transpose()?;
+    Ok(written.map(|()| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn line<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {

@@ -30,7 +30,9 @@ pub(crate) enum Form {
 #[derive(Debug)]
 pub(crate) struct Rendering {
     form: Form,
-    /// What ends each of its events.
+    /// The members that say whose its events are.
+    mark: Box<str>,
+    /// What ends each of its events: the mark, and the ends of what is open.
     tail: Rc<[u8]>,
 }
 
@@ -65,18 +67,14 @@ impl Rendering {
 
     /// The same, of an event that tells of the state that things are in.
     pub(crate) fn initial(&self) -> Self {
-        let end = ending(self.form).len() + LINE_END.len();
-        let mark = &self.tail[..self.tail.len() - end];
-        Self::marked(
-            self.form,
-            &format!("{}, \"initial\": true", String::from_utf8_lossy(mark)),
-        )
+        Self::marked(self.form, &format!("{}, \"initial\": true", self.mark))
     }
 
     fn marked(form: Form, mark: &str) -> Self {
         let tail = [mark.as_bytes(), ending(form).as_bytes(), LINE_END].concat();
         Self {
             form,
+            mark: mark.into(),
             tail: tail.into(),
         }
     }
@@ -110,35 +108,21 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     pub(crate) fn event(event: &Event, timestamp: Timestamp) -> serde_json::Result<Self> {
-        let signal = objects::signal(event.signal());
-        Self::new(event, event.name(), signal, Some(timestamp))
+        Ok(Self {
+            name: event.name(),
+            signal: objects::signal(event.signal()),
+            data: codec::encode_part(|serializer| event.serialize_data(serializer))?,
+            timestamp: Some(timestamp),
+            bodies: Default::default(),
+        })
     }
 
     pub(crate) fn notice(notice: &Notice) -> serde_json::Result<Self> {
-        let name = match notice {
-            Notice::EventsLost(_) => "EVENTS_LOST",
-        };
-        Self::new(notice, name, objects::dashed(name), None)
-    }
-
-    fn new<T: serde::Serialize>(
-        told: &T,
-        name: &'static str,
-        signal: String,
-        timestamp: Option<Timestamp>,
-    ) -> serde_json::Result<Self> {
-        // Both enums are encoded as an object with a name and, where there is any, data.
-        let text = codec::encode(told)?;
-        let head = format!("{{\"event\": \"{name}\", \"data\": ");
-        let data = text
-            .strip_prefix(head.as_bytes())
-            .and_then(|rest| rest.strip_suffix(b"}"))
-            .map(|data| String::from_utf8_lossy(data).into_owned());
         Ok(Self {
-            name,
-            signal,
-            data,
-            timestamp,
+            name: notice.name(),
+            signal: objects::dashed(notice.name()),
+            data: codec::encode_part(|serializer| notice.serialize_data(serializer))?,
+            timestamp: None,
             bodies: Default::default(),
         })
     }
@@ -182,7 +166,9 @@ impl Encoded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultvisor_schema::{EventsLost, Shutdown, ShutdownCause};
+    use faultvisor_schema::{
+        BlockErrorAction, BlockIoError, EventsLost, IoOperationType, Shutdown, ShutdownCause,
+    };
     use serde_json::json;
 
     const AT: Timestamp = Timestamp {
@@ -231,6 +217,49 @@ mod tests {
             "{\"jsonrpc\": \"2.0\", \"method\": \"STOP\", \"params\": {\"timestamp\": \
              {\"seconds\": 5, \"microseconds\": 7}, \"id\": [1], \"initial\": true}}\r\n"
         );
+    }
+
+    #[test]
+    fn every_event_has_its_data_in_every_form() {
+        let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+        for event in events() {
+            let whole = serde_json::to_value(&event).unwrap();
+            let encoded = Encoded::event(&event, AT).unwrap();
+            let told = read(line(&Rendering::unasked(), &encoded).as_bytes());
+            assert_eq!(told["event"], whole["event"]);
+            assert_eq!(told.get("data"), whole.get("data"), "{told}");
+            let signal = Rendering::object(Protocol::Qmp, Handle::for_tests(1));
+            let told = read(line(&signal, &encoded).as_bytes());
+            let data = whole.get("data").cloned().unwrap_or(json!({}));
+            assert_eq!(told["arguments"], data, "{told}");
+            let notification = Rendering::tagged(Form::Notification, Handle::for_tests(1));
+            let told = read(line(&notification, &encoded).as_bytes());
+            assert_eq!(told["params"].get("data"), whole.get("data"), "{told}");
+        }
+    }
+
+    /// An event of each kind: with data and without, and with text that has to be escaped.
+    fn events() -> Vec<Event> {
+        let quoted = "\"}, \"data\": {\u{e4}\\\n";
+        let error = BlockIoError {
+            qom_path: quoted.to_owned(),
+            device: quoted.to_owned(),
+            node_name: None,
+            operation: IoOperationType::Read,
+            action: BlockErrorAction::Report,
+            nospace: Some(false),
+            reason: quoted.to_owned(),
+        };
+        let shutdown = Shutdown {
+            guest: false,
+            reason: ShutdownCause::HostSignal,
+        };
+        vec![
+            Event::Stop,
+            Event::Powerdown,
+            Event::Shutdown(shutdown),
+            Event::BlockIoError(error),
+        ]
     }
 
     #[test]

@@ -114,4 +114,27 @@ mod tests {
         assert_eq!(read, b"world");
         pump.wait(Duration::from_secs(60));
     }
+
+    #[test]
+    fn what_is_typed_arrives_although_nobody_reads_what_is_printed() {
+        let (mut input, typed) = UnixStream::pair().unwrap();
+        let (printed, output) = UnixStream::pair().unwrap();
+        let (stream, pump) = join(typed, output, &ThreadStart::default()).unwrap();
+        let Stream::Unix(mut stream) = stream else {
+            panic!("a unix stream")
+        };
+        stream.set_nonblocking(false).unwrap();
+        drop(printed);
+        stream.write_all(b"greeting").unwrap();
+        pump.wait(Duration::from_secs(60));
+        input.write_all(b"hello").unwrap();
+        drop(input);
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"hello");
+        assert_eq!(
+            stream.write(b"more").unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+    }
 }

@@ -22,6 +22,8 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     write_enum("Event", about, &signals, out);
     let about = "/// An event of the schema that is no signal: it only says something of the stream it is in.";
     write_enum("Notice", about, &notices, out);
+    write_data("Event", &signals, out);
+    write_data("Notice", &notices, out);
     write_event(schema, &signals, out);
     write_signal_name(schema, &signals, out);
     write_signals(&signals, out);
@@ -54,6 +56,45 @@ fn write_enum(rust_name: &str, about: &str, events: &[(&Definition, &Data)], out
     let _ = writeln!(out, "}}\n");
 }
 
+/// Writes what an enum of events has for those who put the object around the data together themselves.
+fn write_data(rust_name: &str, events: &[(&Definition, &Data)], out: &mut String) {
+    let mut names = String::new();
+    let mut arms = String::new();
+    for (event, data) in events {
+        let (variant, wire) = (name::camel(&event.name), &event.name);
+        let (pattern, value) = match data {
+            Data::Empty => ("", "None"),
+            _ => (
+                "(data)",
+                "Some(serde::Serialize::serialize(data, serializer))",
+            ),
+        };
+        let ignored = pattern.replace("data", "_");
+        let _ = writeln!(names, "            Self::{variant}{ignored} => \"{wire}\",");
+        let _ = writeln!(arms, "            Self::{variant}{pattern} => {value},");
+    }
+    let whole = if events.is_empty() { "*self" } else { "self" };
+    let _ = writeln!(
+        out,
+        r#"impl {rust_name} {{
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {{
+        match {whole} {{
+{names}        }}
+    }}
+
+    /// Serializes its data alone, if it has any.
+    pub fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Option<Result<S::Ok, S::Error>> {{
+        let _ = &serializer;
+        match {whole} {{
+{arms}        }}
+    }}
+}}
+"#
+    );
+}
+
 fn write_event(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut String) {
     let _ = writeln!(
         out,
@@ -73,7 +114,7 @@ fn write_event(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out: &mut 
     }
     let _ = writeln!(
         out,
-        "        }}\n    }}\n\n    /// Its name on the wire.\n    #[must_use]\n    pub const fn name(&self) -> &'static str {{\n        self.signal().name()\n    }}\n\n    /// The device that it is about.\n    #[must_use]\n    pub fn device(&self) -> Option<&str> {{\n        match self {{"
+        "        }}\n    }}\n\n    /// The device that it is about.\n    #[must_use]\n    pub fn device(&self) -> Option<&str> {{\n        match self {{"
     );
     let mut without = Vec::new();
     for (event, data) in signals {
