@@ -32,6 +32,14 @@ pub enum UnixSocketError {
     /// There is a file of that name.
     #[error("'{}' is there already, and is no socket", .0.display())]
     NotASocket(PathBuf),
+    /// There is a socket of that name, and whether somebody listens on it cannot be found out: it may be another user's.
+    #[error("socket '{}' is there already, and cannot be tried: {source}", .path.display())]
+    Occupied {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The socket cannot be made.
     #[error("cannot listen on socket '{}': {source}", .path.display())]
     Listen {
@@ -138,6 +146,14 @@ fn remove_stale(path: &Path) -> Result<(), UnixSocketError> {
             fs::remove_file(path).map_err(failed)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        _ => Err(UnixSocketError::InUse(path.to_owned())),
+        // Somebody listens, on a socket of that kind or another.
+        Ok(()) => Err(UnixSocketError::InUse(path.to_owned())),
+        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+            Err(UnixSocketError::InUse(path.to_owned()))
+        }
+        Err(source) => Err(UnixSocketError::Occupied {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
