@@ -1,6 +1,7 @@
 //! Where to listen, as the command line says it: QEMU's syntax of `-qmp`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,11 +10,15 @@ use crate::option_syntax::{nearest, split, suggestion};
 use crate::protocol::Protocol;
 use crate::unix_socket::PATH_LIMIT;
 
-/// The keys that can follow an address.
-const KEYS: [&str; 8] = [
+/// The keys that an address can have.
+const KEYS: [&str; 12] = [
+    "path",
+    "ipv4",
+    "ipv6",
+    "to",
     "server",
     "wait",
-    "nowait",
+    "nodelay",
     "protocol",
     "mode",
     "allow-remote",
@@ -21,11 +26,41 @@ const KEYS: [&str; 8] = [
     "max-output",
 ];
 
+/// Keys of QEMU's sockets that can only be off here, and what is there instead.
+const OFF_ONLY: [(&str, &str); 8] = [
+    ("telnet", "clients speak QMP on the bare socket"),
+    ("tn3270", "clients speak QMP on the bare socket"),
+    ("websocket", "clients speak QMP on the bare socket"),
+    ("mux", "each --qmp has a socket of its own"),
+    ("abstract", "use the path of a file, which has an owner"),
+    ("keep-alive", "leave it out"),
+    ("logappend", "leave it out"),
+    ("delay", "answers are sent at once: use nodelay=on"),
+];
+
+/// Keys of QEMU's sockets that are not known here at all, and what is there instead.
+const NEVER: [(&str, &str); 8] = [
+    ("tls-creds", "forward a unix socket by ssh(1)"),
+    ("tls-authz", "forward a unix socket by ssh(1)"),
+    ("logfile", "record what a client says at the client"),
+    ("reconnect", "clients connect to Faultvisor: use server=on"),
+    (
+        "reconnect-ms",
+        "clients connect to Faultvisor: use server=on",
+    ),
+    ("pretty", "answers are single lines"),
+    ("id", "leave it out"),
+    ("fd", "use fd:N instead of unix: or tcp:"),
+];
+
 /// One place to listen, parsed from `unix:PATH`, `tcp:HOST:PORT`, `stdio`, `fd:N` or `systemd[:NAME]` and the options
 /// after it.
 ///
 /// `fd:N` is a socket that the program was started with, one that listens or one that is connected. `systemd` stands for
 /// every socket that systemd passed, or those with a `FileDescriptorName=`.
+///
+/// What is said as QEMU's `-qmp` takes it means what it means there: `server` waits for the first client unless
+/// `wait=off` follows. Without `server`, where QEMU would connect, Faultvisor listens and does not wait.
 ///
 /// ```
 /// use faultvisor_monitor::ListenAddress;
@@ -38,12 +73,44 @@ const KEYS: [&str; 8] = [
 pub struct ListenAddress {
     pub(crate) transport: Transport,
     pub(crate) protocol: Protocol,
-    pub(crate) wait: bool,
+    pub(crate) wait: Wait,
+    /// Whether the answer to that was given, whatever it is.
+    wait_given: bool,
     pub(crate) allow_remote: bool,
+    pub(crate) family: Family,
+    /// The last port to try, if the first one and those after it are in use.
+    pub(crate) last_port: Option<u16>,
     /// How many clients it serves at once, if not as many as the others.
     pub(crate) max_clients: Option<usize>,
     /// How many bytes a client may leave unread before events are lost to it, likewise.
     pub(crate) max_output: Option<usize>,
+}
+
+/// Whether the machine is to wait for the first client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    Yes,
+    /// As QEMU does where `server` is given without `wait`.
+    AsQemu,
+}
+
+/// Which addresses of a host are listened on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Family {
+    pub(crate) ipv4: Option<bool>,
+    pub(crate) ipv6: Option<bool>,
+}
+
+impl Family {
+    /// Whether an address is of a family that was asked for, or, where none was, that was not excluded.
+    pub(crate) fn contains(self, address: IpAddr) -> bool {
+        let (this, other) = match address {
+            IpAddr::V4(_) => (self.ipv4, self.ipv6),
+            IpAddr::V6(_) => (self.ipv6, self.ipv4),
+        };
+        this.unwrap_or(other != Some(true))
+    }
 }
 
 /// What carries the bytes.
@@ -67,9 +134,36 @@ pub enum AddressError {
     /// It starts with nothing that is known.
     #[error("'{0}' is no address: expected unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd")]
     UnknownTransport(String),
-    /// It is meant for a version to come.
-    #[error("'{0}' is not supported yet")]
-    NotSupported(String),
+    /// QEMU has it, and there is something else here.
+    #[error("'{option}' is not supported: {instead}")]
+    NotSupported {
+        /// What was asked for.
+        option: String,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// As in QEMU, a path with an equals sign looks like a key with a value.
+    #[error("a path that has a '=' is written 'unix:path={0}'")]
+    PathLikeKey(String),
+    /// A key that other places to listen do not have.
+    #[error("'{key}' is for {transport} only")]
+    OtherTransport {
+        /// The key.
+        key: String,
+        /// What it is for.
+        transport: &'static str,
+    },
+    /// No address is left to listen on.
+    #[error("ipv4=off and ipv6=off leave nothing to listen on")]
+    NoFamily,
+    /// A range of ports that has none.
+    #[error("'to={to}' is no port after {port}")]
+    EmptyRange {
+        /// The first port.
+        port: u16,
+        /// The last port.
+        to: u16,
+    },
     /// There is no descriptor after `fd:`.
     #[error("'{0}' is no descriptor: expected fd:N with a number from 3 on")]
     BadDescriptor(String),
@@ -112,7 +206,7 @@ impl ListenAddress {
     /// Whether the machine is to wait for the first client.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.wait
+        self.wait != Wait::No
     }
 
     /// The unix socket that is made for it, if it is one.
@@ -127,17 +221,58 @@ impl ListenAddress {
     fn option(&mut self, option: &str) -> Result<(), AddressError> {
         let (key, value) = match option.split_once('=') {
             Some((key, value)) => (key, Some(value)),
-            None => (option, None),
+            None => bare(option),
         };
+        if let Some((_, instead)) = NEVER.iter().find(|(never, _)| *never == key) {
+            return Err(not_supported(option, instead));
+        }
+        if let Some((_, instead)) = OFF_ONLY.iter().find(|(off, _)| *off == key) {
+            return match switch(key, value)? {
+                false => Ok(()),
+                true => Err(not_supported(option, instead)),
+            };
+        }
         match key {
-            // That a server is meant goes without saying here; QEMU has to be told.
-            "server" => {
-                if !switch(key, value)? {
-                    return Err(AddressError::NotSupported(option.to_owned()));
+            "path" => {
+                let path = value.unwrap_or_default();
+                self.transport = Transport::Unix(self.of_unix(key)?.join(path));
+            }
+            "server" if switch(key, value)? => {
+                if self.wait == Wait::No && !self.wait_given {
+                    self.wait = Wait::AsQemu;
                 }
             }
-            "wait" => self.wait = switch(key, value)?,
-            "nowait" => self.wait = !switch(key, value)?,
+            "server" => {
+                let instead =
+                    "Faultvisor listens; a socket that is connected can be passed as fd:N";
+                return Err(not_supported(option, instead));
+            }
+            "wait" => {
+                self.wait = if switch(key, value)? {
+                    Wait::Yes
+                } else {
+                    Wait::No
+                };
+                self.wait_given = true;
+            }
+            "nodelay" if switch(key, value)? => {}
+            "nodelay" => return Err(not_supported(option, "answers are sent at once")),
+            // It says more of an abstract socket's name only.
+            "tight" => {
+                switch(key, value)?;
+            }
+            "ipv4" => {
+                self.of_tcp(key)?;
+                self.family.ipv4 = Some(switch(key, value)?);
+            }
+            "ipv6" => {
+                self.of_tcp(key)?;
+                self.family.ipv6 = Some(switch(key, value)?);
+            }
+            "to" => {
+                self.of_tcp(key)?;
+                self.last_port = Some(port(value.unwrap_or_default())?);
+            }
             "allow-remote" => self.allow_remote = switch(key, value)?,
             "mode" if value == Some("control") => {}
             "mode" => return Err(bad_value(key, value.unwrap_or_default(), "control")),
@@ -152,13 +287,87 @@ impl ListenAddress {
         }
         Ok(())
     }
+
+    /// Nothing to put a path behind, if it is a unix socket.
+    fn of_unix(&self, key: &str) -> Result<PathBuf, AddressError> {
+        match self.transport {
+            Transport::Unix(_) => Ok(PathBuf::new()),
+            _ => Err(other_transport(key, "unix:")),
+        }
+    }
+
+    fn of_tcp(&self, key: &str) -> Result<(), AddressError> {
+        match self.transport {
+            Transport::Tcp { .. } => Ok(()),
+            _ => Err(other_transport(key, "tcp:")),
+        }
+    }
+
+    /// Checks what its parts make together.
+    fn check(self) -> Result<Self, AddressError> {
+        match &self.transport {
+            Transport::Unix(path) if path.as_os_str().is_empty() => Err(AddressError::NoPath),
+            Transport::Unix(path) if path.as_os_str().len() > PATH_LIMIT => {
+                Err(AddressError::PathTooLong {
+                    path: path.display().to_string(),
+                    length: path.as_os_str().len(),
+                })
+            }
+            Transport::Tcp { port, .. } => match self.last_port {
+                Some(to) if to < *port || *port == 0 => {
+                    Err(AddressError::EmptyRange { port: *port, to })
+                }
+                _ if self.family.ipv4 == Some(false) && self.family.ipv6 == Some(false) => {
+                    Err(AddressError::NoFamily)
+                }
+                _ => Ok(self),
+            },
+            _ => Ok(self),
+        }
+    }
 }
 
-/// A key that is on or off; the bare key is on.
+/// A key without a value, which is on, or off where "no" stands before it, as QEMU has it.
+fn bare(option: &str) -> (&str, Option<&str>) {
+    const SWITCHES: [&str; 7] = [
+        "server",
+        "wait",
+        "delay",
+        "telnet",
+        "websocket",
+        "mux",
+        "abstract",
+    ];
+    match option.strip_prefix("no") {
+        Some(key) if SWITCHES.contains(&key) => (key, Some("off")),
+        _ => (option, None),
+    }
+}
+
+fn not_supported(option: &str, instead: &'static str) -> AddressError {
+    AddressError::NotSupported {
+        option: option.to_owned(),
+        instead,
+    }
+}
+
+fn other_transport(key: &str, transport: &'static str) -> AddressError {
+    AddressError::OtherTransport {
+        key: key.to_owned(),
+        transport,
+    }
+}
+
+fn port(text: &str) -> Result<u16, AddressError> {
+    text.parse()
+        .map_err(|_| AddressError::BadPort(text.to_owned()))
+}
+
+/// A key that is on or off; the bare key is on. The words are QEMU's.
 fn switch(key: &str, value: Option<&str>) -> Result<bool, AddressError> {
     match value {
-        None | Some("on") => Ok(true),
-        Some("off") => Ok(false),
+        None | Some("on" | "yes" | "true" | "y") => Ok(true),
+        Some("off" | "no" | "false" | "n") => Ok(false),
         Some(value) => Err(bad_value(key, value, "on or off")),
     }
 }
@@ -196,17 +405,35 @@ impl FromStr for ListenAddress {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let mut parts = split(text).into_iter();
         let address = parts.next().unwrap_or_default();
-        let transport = transport(&address)?;
+        // As in QEMU, the path stands first or under its name.
+        let first = match address
+            .strip_prefix("unix:")
+            .and_then(|word| Some((word, word.split_once('=')?.0)))
+        {
+            Some((word, key)) if key.contains('/') => {
+                return Err(AddressError::PathLikeKey(word.to_owned()));
+            }
+            first => first.map(|(word, _)| word),
+        };
         let mut parsed = Self {
-            transport,
+            transport: match first {
+                Some(_) => Transport::Unix(PathBuf::new()),
+                None => transport(&address)?,
+            },
             protocol: Protocol::default(),
-            wait: false,
+            wait: Wait::No,
+            wait_given: false,
             allow_remote: false,
+            family: Family::default(),
+            last_port: None,
             max_clients: None,
             max_output: None,
         };
+        first
+            .into_iter()
+            .try_for_each(|option| parsed.option(option))?;
         parts.try_for_each(|option| parsed.option(&option))?;
-        Ok(parsed)
+        parsed.check()
     }
 }
 
@@ -227,14 +454,7 @@ fn transport(address: &str) -> Result<Transport, AddressError> {
         return Ok(Transport::Systemd(Some(name.to_owned())));
     }
     if let Some(path) = address.strip_prefix("unix:") {
-        return match path.len() {
-            0 => Err(AddressError::NoPath),
-            length if length > PATH_LIMIT => Err(AddressError::PathTooLong {
-                path: path.to_owned(),
-                length,
-            }),
-            _ => Ok(Transport::Unix(path.into())),
-        };
+        return Ok(Transport::Unix(path.into()));
     }
     if let Some(rest) = address.strip_prefix("tcp:") {
         let Some((host, port)) = rest.rsplit_once(':') else {
@@ -244,12 +464,9 @@ fn transport(address: &str) -> Result<Transport, AddressError> {
             .strip_prefix('[')
             .and_then(|h| h.strip_suffix(']'))
             .unwrap_or(host);
-        let port = port
-            .parse()
-            .map_err(|_| AddressError::BadPort(port.to_owned()))?;
         return Ok(Transport::Tcp {
             host: host.to_owned(),
-            port,
+            port: self::port(port)?,
         });
     }
     Err(AddressError::UnknownTransport(address.to_owned()))
@@ -277,86 +494,4 @@ pub(crate) fn host_port(host: &str, port: u16) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> ListenAddress {
-        text.parse().unwrap()
-    }
-
-    fn refused(text: &str) -> String {
-        text.parse::<ListenAddress>().unwrap_err().to_string()
-    }
-
-    #[test]
-    fn every_transport_is_read() {
-        assert_eq!(parse("stdio").transport, Transport::Stdio);
-        assert_eq!(parse("unix:a,,b").transport, Transport::Unix("a,b".into()));
-        let tcp = |host: &str, port| Transport::Tcp {
-            host: host.to_owned(),
-            port,
-        };
-        assert_eq!(
-            parse("tcp:127.0.0.1:4444").transport,
-            tcp("127.0.0.1", 4444)
-        );
-        assert_eq!(parse("tcp:[::1]:0").transport, tcp("::1", 0));
-        assert_eq!(parse("fd:3").transport, Transport::Descriptor(3));
-        assert_eq!(parse("systemd").transport, Transport::Systemd(None));
-        let named = Transport::Systemd(Some("qmp".to_owned()));
-        assert_eq!(parse("systemd:qmp,protocol=json-rpc").transport, named);
-    }
-
-    #[test]
-    fn options_are_qemus() {
-        assert!(parse("unix:a,server=on,wait=on,protocol=qmp").waits());
-        assert!(!parse("unix:a,server,nowait,mode=control").waits());
-        assert!(!parse("unix:a").waits());
-        assert!(parse("tcp:0.0.0.0:1,allow-remote=on").allow_remote);
-        let limited = parse("unix:a,max-clients=2,max-output=65536");
-        assert_eq!(
-            (limited.max_clients, limited.max_output),
-            (Some(2), Some(65536))
-        );
-    }
-
-    #[test]
-    fn wrong_use_names_the_thing() {
-        assert_eq!(
-            refused("unix:a,wiat=on"),
-            "unknown key 'wiat'; did you mean 'wait'?"
-        );
-        assert_eq!(refused("unix:a,zzzzzzzzz"), "unknown key 'zzzzzzzzz'");
-        assert_eq!(
-            refused("unix:a,wait=maybe"),
-            "'wait' does not take 'maybe': expected on or off"
-        );
-        for none in ["", "x", "-1", "2", "99999999999"] {
-            assert_eq!(
-                refused(&format!("fd:{none}")),
-                format!("'{none}' is no descriptor: expected fd:N with a number from 3 on")
-            );
-        }
-        assert_eq!(
-            refused("stdio,protocol=json"),
-            "'protocol' does not take 'json': expected qmp or json-rpc"
-        );
-        assert_eq!(
-            refused("unix:a,max-clients=0"),
-            "'max-clients' does not take '0': expected a number from 1 on"
-        );
-        assert_eq!(
-            refused("tcp:localhost"),
-            "'tcp:localhost' needs a port: tcp:HOST:PORT"
-        );
-        assert_eq!(
-            refused("tcp::70000"),
-            "'70000' is no port: expected a number from 0 to 65535"
-        );
-        assert_eq!(refused("unix:"), "'unix:' needs a path");
-        assert!(refused("/tmp/x").starts_with("'/tmp/x' is no address"));
-        let long = format!("unix:/{}", "x".repeat(PATH_LIMIT));
-        assert!(refused(&long).contains("is too long: 108 bytes"));
-        assert!(long[..long.len() - 1].parse::<ListenAddress>().is_ok());
-    }
-}
+mod tests;

@@ -67,10 +67,10 @@ pub(crate) fn take(fd: RawFd, allow_remote: bool) -> Result<Bound, BindError> {
         (true, true) => {
             let listener = UnixListener::from(socket);
             listener.set_nonblocking(true).map_err(failed)?;
-            Bound::Listening(Socket::Unix {
+            Bound::Listening(vec![Socket::Unix {
                 listener,
                 _file: None,
-            })
+            }])
         }
         (true, false) => Bound::Connected(Stream::unix(UnixStream::from(socket)).map_err(failed)?),
         (false, true) => {
@@ -80,7 +80,7 @@ pub(crate) fn take(fd: RawFd, allow_remote: bool) -> Result<Bound, BindError> {
             if !allow_remote && !address.ip().is_loopback() {
                 return Err(BindError::Remote(address.to_string()));
             }
-            Bound::Listening(Socket::Tcp(listener))
+            Bound::Listening(vec![Socket::Tcp(listener)])
         }
         (false, false) => {
             let stream = TcpStream::from(socket);

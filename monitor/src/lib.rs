@@ -41,6 +41,7 @@ mod socket;
 mod standing;
 mod stdio;
 mod stream;
+mod tcp;
 mod thread;
 mod throttle;
 pub mod unix_socket;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
@@ -19,9 +20,9 @@ use crate::waiting::Waiting;
 /// How many clients are taken in before others are served again.
 const ACCEPTS_PER_TURN: usize = 16;
 
-/// One listening socket and the sessions that came of it.
+/// One place to listen and the sessions that came of it.
 pub(crate) struct Listener {
-    socket: Socket,
+    sockets: Vec<Socket>,
     address: ListenAddress,
     server: Shared,
     sessions: BTreeSet<SessionId>,
@@ -34,13 +35,13 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn new(
-        socket: Socket,
+        sockets: Vec<Socket>,
         address: ListenAddress,
         server: Shared,
         waiting: Option<Arc<Waiting>>,
     ) -> Self {
         Self {
-            socket,
+            sockets,
             address,
             server,
             sessions: BTreeSet::new(),
@@ -49,9 +50,17 @@ impl Listener {
         }
     }
 
-    fn accept(&mut self) {
+    /// Takes in who waits at one of the sockets.
+    fn accept(&mut self, fd: RawFd) {
+        let Some(index) = self
+            .sockets
+            .iter()
+            .position(|socket| socket.as_raw_fd() == fd)
+        else {
+            return;
+        };
         for _ in 0..ACCEPTS_PER_TURN {
-            match self.socket.accept() {
+            match self.sockets[index].accept() {
                 Ok(stream) => self.welcome(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // That client is gone already; there may be others.
@@ -59,7 +68,7 @@ impl Listener {
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client");
                     if self.spare.take().is_some() {
-                        drop(self.socket.accept());
+                        drop(self.sockets[index].accept());
                     }
                     self.spare = spare();
                     return;
@@ -100,12 +109,14 @@ fn spare() -> Option<EventFd> {
 
 impl MutEventSubscriber for Listener {
     fn init(&mut self, ops: &mut EventOps<'_>) {
-        if let Err(error) = ops.add(Events::new(&self.socket, EventSet::IN)) {
-            tracing::error!(%error, "cannot watch a listening socket");
+        for socket in &self.sockets {
+            if let Err(error) = ops.add(Events::new(socket, EventSet::IN)) {
+                tracing::error!(%error, "cannot watch a listening socket");
+            }
         }
     }
 
-    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
-        self.accept();
+    fn process(&mut self, events: Events, _: &mut EventOps<'_>) {
+        self.accept(events.fd());
     }
 }

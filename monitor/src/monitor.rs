@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use faultvisor_schema::{Connection, Event, Signals};
 
 use crate::Machine;
-use crate::address::ListenAddress;
+use crate::address::{ListenAddress, Wait};
 use crate::inbox::{Inbox, Item};
 use crate::listener::Listener;
 use crate::reactor::{Reactor, ReactorError};
@@ -140,7 +140,8 @@ pub struct Monitor {
     /// What brings the signals' events into the inbox.
     connections: Vec<Connection>,
     inbox: Arc<Inbox>,
-    sockets: Vec<(Socket, ListenAddress)>,
+    /// What is listened on, by address.
+    sockets: Vec<(Vec<Socket>, ListenAddress)>,
     connected: Vec<(Stream, ListenAddress)>,
     stdio: Option<ListenAddress>,
     local_addresses: Vec<LocalAddress>,
@@ -174,7 +175,7 @@ impl Monitor {
         self.signals.clone()
     }
 
-    /// Where it listens, in the order of the addresses it was given.
+    /// Where it listens, in the order of the addresses it was given; a host's name can stand for several.
     #[must_use]
     pub fn local_addresses(&self) -> &[LocalAddress] {
         &self.local_addresses
@@ -187,13 +188,18 @@ impl Monitor {
     }
 
     fn listen(&mut self, address: &ListenAddress) -> Result<(), BindError> {
-        for (bound, local) in socket::open(address)? {
+        for (bound, locals) in socket::open(address)? {
             match bound {
-                Bound::Listening(socket) => {
-                    if address.wait {
+                Bound::Listening(sockets) => {
+                    if address.waits() {
                         self.waiting.expect();
                     }
-                    self.sockets.push((socket, address.clone()));
+                    if address.wait == Wait::AsQemu {
+                        tracing::warn!(
+                            "the machine waits for a client on {address}; wait=off starts it at once"
+                        );
+                    }
+                    self.sockets.push((sockets, address.clone()));
                 }
                 // Such a client is there already: there is nothing to wait for.
                 Bound::Connected(stream) => self.connected.push((stream, address.clone())),
@@ -203,7 +209,7 @@ impl Monitor {
                     }
                 }
             }
-            self.local_addresses.push(local);
+            self.local_addresses.extend(locals);
         }
         Ok(())
     }
@@ -276,9 +282,9 @@ fn serve(
     for (stream, address) in connected {
         server.borrow_mut().begin(stream, &address);
     }
-    for (socket, address) in sockets {
-        let waiting = address.wait.then(|| Arc::clone(&waiting));
-        let listener = Listener::new(socket, address, Rc::clone(&server), waiting);
+    for (sockets, address) in sockets {
+        let waiting = address.waits().then(|| Arc::clone(&waiting));
+        let listener = Listener::new(sockets, address, Rc::clone(&server), waiting);
         reactor.add(Box::new(listener));
     }
     let _ = ready.send(Ok(()));
@@ -309,7 +315,7 @@ impl MonitorHandle {
         self.signals.clone()
     }
 
-    /// Where it listens, in the order of the addresses it was given.
+    /// Where it listens, in the order of the addresses it was given; a host's name can stand for several.
     #[must_use]
     pub fn local_addresses(&self) -> &[LocalAddress] {
         &self.local_addresses

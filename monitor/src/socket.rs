@@ -1,14 +1,15 @@
 //! Listening sockets: made early, so that what is wrong with them is said before a guest runs.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use crate::address::{ListenAddress, Transport, host_port};
+use crate::address::{ListenAddress, Transport};
 use crate::inherited::{self, InheritedError};
 use crate::stream::Stream;
+use crate::tcp;
 use crate::unix_socket::{self, SocketFile, UnixSocketError};
 
 /// Why a monitor cannot listen where it was told to.
@@ -63,8 +64,8 @@ pub enum LocalAddress {
 /// What an address comes to.
 #[derive(Debug)]
 pub(crate) enum Bound {
-    /// A socket that clients connect to.
-    Listening(Socket),
+    /// Sockets that clients connect to, as one place: a host can have several addresses.
+    Listening(Vec<Socket>),
     /// A client that is connected already.
     Connected(Stream),
     /// Standard input and output.
@@ -83,13 +84,13 @@ pub(crate) enum Socket {
 }
 
 /// Opens what an address asks for, and says where each part of it is.
-pub(crate) fn open(address: &ListenAddress) -> Result<Vec<(Bound, LocalAddress)>, BindError> {
+pub(crate) fn open(address: &ListenAddress) -> Result<Vec<(Bound, Vec<LocalAddress>)>, BindError> {
     let inherited = |fd: RawFd| {
         let bound = inherited::take(fd, address.allow_remote)?;
-        Ok((bound, LocalAddress::Descriptor(fd)))
+        Ok((bound, vec![LocalAddress::Descriptor(fd)]))
     };
     match &address.transport {
-        Transport::Stdio => Ok(vec![(Bound::Stdio, LocalAddress::Stdio)]),
+        Transport::Stdio => Ok(vec![(Bound::Stdio, vec![LocalAddress::Stdio])]),
         Transport::Descriptor(fd) => Ok(vec![inherited(*fd)?]),
         Transport::Systemd(name) => inherited::from_systemd(name.as_deref())?
             .into_iter()
@@ -99,19 +100,21 @@ pub(crate) fn open(address: &ListenAddress) -> Result<Vec<(Bound, LocalAddress)>
             let (listener, file) = unix_socket::bind(path)?;
             let local = LocalAddress::Unix(file.path().to_owned());
             Ok(vec![(
-                Bound::Listening(Socket::Unix {
+                Bound::Listening(vec![Socket::Unix {
                     listener,
                     _file: Some(file),
-                }),
-                local,
+                }]),
+                vec![local],
             )])
         }
         Transport::Tcp { host, port } => {
-            let socket = bind_tcp(host, *port, address.allow_remote)?;
-            let local = socket.local_addr().map_err(BindError::Setup)?;
+            let listeners = tcp::bind(host, *port, address)?;
+            let locals = listeners.iter().map(TcpListener::local_addr);
+            let locals: io::Result<Vec<SocketAddr>> = locals.collect();
+            let locals = locals.map_err(BindError::Setup)?;
             Ok(vec![(
-                Bound::Listening(Socket::Tcp(socket)),
-                LocalAddress::Tcp(local),
+                Bound::Listening(listeners.into_iter().map(Socket::Tcp).collect()),
+                locals.into_iter().map(LocalAddress::Tcp).collect(),
             )])
         }
     }
@@ -134,31 +137,4 @@ impl AsRawFd for Socket {
             Self::Tcp(listener) => listener.as_raw_fd(),
         }
     }
-}
-
-fn bind_tcp(host: &str, port: u16, allow_remote: bool) -> Result<TcpListener, BindError> {
-    let name = host_port(host, port);
-    let addresses: Vec<SocketAddr> = if host.is_empty() {
-        vec![SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port)]
-    } else {
-        let found = (host, port).to_socket_addrs();
-        found
-            .map_err(|source| BindError::Host {
-                host: host.to_owned(),
-                source,
-            })?
-            .collect()
-    };
-    if !allow_remote && !addresses.iter().all(|address| address.ip().is_loopback()) {
-        return Err(BindError::Remote(name));
-    }
-    let bind = || {
-        let listener = TcpListener::bind(addresses.as_slice())?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    bind().map_err(|source| BindError::Tcp {
-        address: name,
-        source,
-    })
 }

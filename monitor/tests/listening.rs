@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use faultvisor_monitor::{ListenAddress, LocalAddress, Machine, Monitor, Reply};
 use faultvisor_schema::{Event, MachineCommand, MachineReturn};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use support::{Client, Server};
 use tempfile::TempDir;
 
@@ -73,6 +74,64 @@ fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
         format!("'{}' is there already, and is no socket", path.display())
     );
     assert!(path.exists());
+}
+
+#[test]
+fn a_socket_that_may_not_be_tried_is_not_said_to_be_in_use() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("qmp.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    let text = format!("unix:{}", path.display());
+    // Root may try anything: this thread gives that up.
+    let refused = std::thread::spawn(move || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective = CapabilitySet::empty();
+        set_capabilities(None, sets).unwrap();
+        bind(&text).unwrap_err()
+    });
+    let expected = format!(
+        "socket '{}' is there already, and cannot be tried: Permission denied (os error 13)",
+        path.display()
+    );
+    assert_eq!(refused.join().unwrap(), expected);
+    assert!(path.exists());
+}
+
+#[test]
+fn every_address_of_a_host_is_served_as_one_place() {
+    let monitor = bind("tcp:localhost:0,max-clients=2,server=on").unwrap();
+    let addresses: Vec<_> = monitor.local_addresses().to_vec();
+    let (come, came) = std::sync::mpsc::channel();
+    monitor.when_clients_came(move || come.send(()).unwrap());
+    assert!(came.try_recv().is_err());
+    let _handle = monitor.start(Box::new(NoMachine)).unwrap();
+    let mut greeted = Vec::new();
+    for address in addresses.iter().cycle().take(2) {
+        let LocalAddress::Tcp(address) = address else {
+            panic!("{address:?}")
+        };
+        let stream = TcpStream::connect(address).unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut greeting = String::new();
+        lines.read_line(&mut greeting).unwrap();
+        assert!(greeting.starts_with("{\"QMP\": "), "{greeting}");
+        greeted.push(lines);
+    }
+    came.recv_timeout(Duration::from_secs(60)).unwrap();
+    // The limit is the place's, whichever address a client comes by.
+    for address in addresses {
+        let LocalAddress::Tcp(address) = address else {
+            panic!("{address:?}")
+        };
+        let mut farewell = String::new();
+        let stream = TcpStream::connect(address).unwrap();
+        BufReader::new(stream).read_line(&mut farewell).unwrap();
+        assert!(
+            farewell.contains("2 clients are connected already"),
+            "{farewell}"
+        );
+    }
 }
 
 #[test]
