@@ -310,6 +310,7 @@ impl Exchange {
         let settings = Settings {
             session_limit: 1,
             output_limit: 64 * 1024,
+            total_output_limit: 64 * 1024,
             event_limit: 16,
             default_event_interval: Duration::ZERO,
         };

@@ -8,13 +8,14 @@
 //! is in `executor`. The `protocol` of a session says how requests and answers are spelled: as QMP (`request`, `codec`)
 //! or as JSON-RPC (`json_rpc`). On the way out, an event is encoded once in each form that somebody wants (`rendering`)
 //! and put into the `output` of each session that the `registry` names, or of every one with default events, which
-//! `throttle` thins; a client that connects late is told what is `standing`. `objects` are what signals and answers
+//! `throttle` thins; what all outputs hold together is bounded by a `budget`; a client that connects late is told what is `standing`. `objects` are what signals and answers
 //! belong to for a client with class hints. `server` is the state all of that works on, `reactor` the loop, `inbox` the
 //! one way in from other threads.
 //!
 //! Nothing here waits: not for a client, and not for the machine.
 
 mod address;
+mod budget;
 mod codec;
 mod executor;
 #[cfg(any(test, feature = "fuzzing"))]

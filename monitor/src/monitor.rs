@@ -31,6 +31,7 @@ const STACK: usize = (2 << 20) - (64 << 10);
 pub(crate) struct Settings {
     pub(crate) session_limit: usize,
     pub(crate) output_limit: usize,
+    pub(crate) total_output_limit: usize,
     pub(crate) event_limit: usize,
     pub(crate) default_event_interval: Duration,
 }
@@ -49,6 +50,7 @@ impl Default for MonitorBuilder {
             settings: Settings {
                 session_limit: 64,
                 output_limit: 4 * 1024 * 1024,
+                total_output_limit: 32 * 1024 * 1024,
                 event_limit: 64 * 1024,
                 default_event_interval: Duration::from_secs(1),
             },
@@ -70,6 +72,14 @@ impl MonitorBuilder {
     #[must_use]
     pub fn output_limit(mut self, bytes: usize) -> Self {
         self.settings.output_limit = bytes;
+        self
+    }
+
+    /// How many bytes all sessions together may have to send, beside 128 KiB that each may have in any case; 32 MiB, or as
+    /// many as a single session may have, unless said otherwise.
+    #[must_use]
+    pub fn total_output_limit(mut self, bytes: usize) -> Self {
+        self.settings.total_output_limit = bytes;
         self
     }
 

@@ -6,11 +6,15 @@ use std::rc::Rc;
 
 use faultvisor_schema::{EventsLost, Notice, SignalName};
 
+use crate::budget::{Budget, Charge};
 use crate::registry::Handle;
 use crate::rendering::{Encoded, Rendering};
 
 /// How many pieces are handed to the kernel at once.
 const PIECES_PER_WRITE: usize = 64;
+
+/// What a piece costs beside its bytes: its place in the queue, its counts, and the allocator's own.
+const PIECE_COST: usize = 48;
 
 /// A session's output. Answers always get in: a session that has too many of them is not read from.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(crate) struct Output {
     /// How many bytes are left to send.
     bytes: usize,
     limit: usize,
+    /// What its pieces take of the memory that there is for all outputs.
+    charge: Charge,
     /// The events that did not fit, in the order in which each kind began not to.
     lost: BTreeMap<u64, Lost>,
     /// Where each kind is among them.
@@ -43,12 +49,13 @@ struct Lost {
 }
 
 impl Output {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, budget: &Rc<Budget>) -> Self {
         Self {
             pieces: VecDeque::new(),
             sent: 0,
             bytes: 0,
             limit,
+            charge: Charge::new(budget),
             lost: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
@@ -59,10 +66,13 @@ impl Output {
 
     /// Gives up what there is to send, and what will be: nobody reads it.
     pub(crate) fn abandon(&mut self) {
-        *self = Self {
-            abandoned: true,
-            ..Self::new(self.limit)
-        };
+        self.abandoned = true;
+        self.pieces = VecDeque::new();
+        self.charge.give_back(usize::MAX);
+        (self.sent, self.bytes) = (0, 0);
+        self.lost = BTreeMap::new();
+        self.places = HashMap::new();
+        self.blocked_at = None;
     }
 
     /// Whether nobody reads any more.
@@ -77,7 +87,7 @@ impl Output {
 
     /// Whether there is so much to send that nothing should be done that adds to it.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= self.limit
+        self.bytes >= self.limit || !self.charge.allows(0)
     }
 
     /// Adds an answer.
@@ -163,10 +173,12 @@ impl Output {
         }
     }
 
-    /// Whether a line more is within the limit; into an empty queue anything fits.
+    /// Whether a line more is within the limits; into an empty queue anything fits.
     fn fits(&self, pieces: &[Rc<[u8]>]) -> bool {
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-        self.bytes == 0 || self.bytes.saturating_add(bytes) <= self.limit
+        let costs: usize = pieces.iter().map(|piece| cost(piece)).sum();
+        let is_within = self.bytes.saturating_add(bytes) <= self.limit;
+        self.bytes == 0 || (is_within && self.charge.allows(costs))
     }
 
     fn push_all(&mut self, pieces: [Rc<[u8]>; 2]) {
@@ -178,6 +190,7 @@ impl Output {
             return;
         }
         self.bytes += piece.len();
+        self.charge.add(cost(&piece));
         self.pieces.push_back(piece);
     }
 
@@ -218,6 +231,7 @@ impl Output {
             && self.sent >= first.len()
         {
             self.sent -= first.len();
+            self.charge.give_back(cost(first));
             self.pieces.pop_front();
         }
         if self.pieces.is_empty() {
@@ -225,6 +239,10 @@ impl Output {
             self.pieces = VecDeque::new();
         }
     }
+}
+
+fn cost(piece: &[u8]) -> usize {
+    piece.len() + PIECE_COST
 }
 
 impl Lost {
@@ -243,6 +261,7 @@ mod tests {
     use faultvisor_schema::Event;
 
     use super::*;
+    use crate::budget::SHARE;
     use crate::inbox::Timestamp;
     use crate::rendering::Form;
 
@@ -287,9 +306,52 @@ mod tests {
         );
     }
 
+    fn output(limit: usize) -> Output {
+        Output::new(limit, &Budget::new(usize::MAX))
+    }
+
+    #[test]
+    fn who_does_not_read_costs_others_nothing_and_memory_no_more_than_there_is() {
+        let budget = Budget::new(3 * SHARE);
+        let mut hogs: Vec<Output> = (0..20).map(|_| Output::new(usize::MAX, &budget)).collect();
+        let answer = || vec![b'x'; SHARE / 8];
+        for hog in &mut hogs {
+            while !hog.is_full() {
+                hog.answer(answer());
+            }
+        }
+        let held: usize = hogs.iter().map(|hog| hog.bytes).sum();
+        assert!(held <= 3 * SHARE + 20 * (SHARE + SHARE / 8), "{held}");
+        // One who reads is told everything, at any time.
+        let mut reader = Output::new(usize::MAX, &budget);
+        for number in 0..100 {
+            assert!(!reader.is_full());
+            event(&mut reader, number);
+            reader.answer(answer());
+            let mut pipe = Pipe {
+                taken: Vec::new(),
+                room: usize::MAX,
+            };
+            reader.send(&mut pipe).unwrap();
+            assert!(!lines(&pipe)[0].contains("EVENTS_LOST"));
+        }
+        // One who does not is told what it missed when it reads again.
+        event(&mut hogs[0], 1);
+        let mut pipe = Pipe {
+            taken: Vec::new(),
+            room: usize::MAX,
+        };
+        hogs[0].send(&mut pipe).unwrap();
+        assert!(lines(&pipe).last().unwrap().contains("EVENTS_LOST"));
+        hogs.iter_mut().for_each(Output::abandon);
+        assert!(hogs.iter().all(Output::is_empty));
+        drop(reader);
+        assert!(Charge::new(&budget).allows(3 * SHARE));
+    }
+
     #[test]
     fn what_was_lost_is_told_where_it_would_have_stood() {
-        let mut output = Output::new(700);
+        let mut output = output(700);
         (0..20).for_each(|number| event(&mut output, number));
         let mut pipe = Pipe {
             taken: Vec::new(),
@@ -313,7 +375,7 @@ mod tests {
 
     #[test]
     fn nothing_overtakes_the_notice_of_a_loss() {
-        let mut output = Output::new(700);
+        let mut output = output(700);
         (0..20).for_each(|number| event(&mut output, number));
         // Room for an event, but not for the notice that goes before it.
         let mut pipe = Pipe {
@@ -337,7 +399,7 @@ mod tests {
 
     #[test]
     fn an_answer_always_gets_in() {
-        let mut output = Output::new(10);
+        let mut output = output(10);
         (0..5).for_each(|_| output.answer(b"{\"return\": {}}\r\n".to_vec()));
         assert!(output.is_full());
         let mut pipe = Pipe {
@@ -351,7 +413,7 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_overtake_the_notice_of_a_loss_that_there_is_room_for() {
-        let mut output = Output::new(700);
+        let mut output = output(700);
         output.lose(None, SignalName::Stop, &Rc::new(Rendering::unasked()), 1);
         output.answer(b"{\"return\": {}}\r\n".to_vec());
         let mut pipe = Pipe {
@@ -366,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_closed_connection_has_nothing_left_to_tell() {
-        let mut output = Output::new(700);
+        let mut output = output(700);
         let handle = Handle::for_tests(9);
         let rendering = Rc::new(Rendering::tagged(Form::Event, handle));
         let at = Timestamp {

@@ -11,6 +11,7 @@ use faultvisor_schema::{Event, SignalName};
 
 use crate::Machine;
 use crate::address::{ListenAddress, Transport};
+use crate::budget::{self, Budget};
 use crate::inbox::{Inbox, Item, Timestamp};
 use crate::monitor::Settings;
 use crate::registry::Registry;
@@ -59,6 +60,8 @@ pub(crate) struct Server {
     touched: BTreeSet<SessionId>,
     /// Sessions that began since then.
     begun: Vec<SessionId>,
+    /// What their outputs may hold together.
+    budget: Rc<Budget>,
     next_session: SessionId,
     registry: Registry,
     throttle: Throttle<Delayed>,
@@ -86,6 +89,7 @@ impl Server {
             sessions: BTreeMap::new(),
             touched: BTreeSet::new(),
             begun: Vec::new(),
+            budget: Budget::new(settings.total_output_limit),
             next_session: SessionId::FIRST,
             registry: Registry::default(),
             throttle: Throttle::new(settings.default_event_interval),
@@ -107,7 +111,9 @@ impl Server {
             (Transport::Tcp { .. }, _) | (_, Stream::Tcp(_)) => Rule::Strict,
             (_, Stream::Unix(_)) => Rule::Restartable,
         };
-        let session = Session::new(id, address.protocol, rule, stream, output_limit);
+        self.budget.allow_one(output_limit);
+        let protocol = address.protocol;
+        let session = Session::new(id, protocol, rule, stream, output_limit, &self.budget);
         self.sessions.insert(id, session);
         self.begun.push(id);
         self.touched.insert(id);
@@ -282,6 +288,9 @@ impl Server {
                 self.touched.insert(id);
             }
             settled.push((id, Settled::Waits(interest)));
+        }
+        if self.budget.is_worth_returning() {
+            budget::return_memory();
         }
         settled
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::meaning::Action;
-use super::pending::InFlight;
+use super::pending::{Answers, InFlight};
 use super::{Session, Surroundings};
 use crate::codec::LINE_END;
 use crate::executor::{Executor, schema};
@@ -63,10 +63,8 @@ impl Session {
         let Some(message) = self.waiting.pop_front() else {
             return;
         };
-        if let Some(mut answers) = message.batch.filter(|answers| !answers.is_empty()) {
-            answers.push(b']');
-            answers.extend_from_slice(LINE_END);
-            self.output.answer(answers);
+        if let Some(line) = message.batch.and_then(Answers::into_line) {
+            self.output.answer(line);
         }
         for handle in message.initial {
             self.executor(surroundings).tell_initial(handle);
@@ -183,9 +181,9 @@ impl Session {
     /// Whether a batch may go on: what it has to say is kept until its end, and that is bounded too.
     fn has_room(&self, band: Band) -> Result<(), Failure> {
         let batch = self.waiting.front().and_then(|first| first.batch.as_ref());
-        if band == Band::In && batch.is_some_and(|answers| answers.len() >= self.output_limit) {
+        if band == Band::In && batch.is_some_and(|answers| !answers.has_room(self.output_limit)) {
             let message = format!(
-                "The answers of a batch can have {} bytes together at most",
+                "The answers of a batch can have {} bytes together at most, and as many as clients that do not read leave",
                 self.output_limit
             );
             return Err(Stage::Execution.failure(CommandError::generic(message)));
@@ -209,10 +207,7 @@ impl Session {
             _ => None,
         };
         match (batch, answer) {
-            (Some(answers), Ok(answer)) => {
-                answers.extend_from_slice(if answers.is_empty() { b"[" } else { b", " });
-                answers.extend_from_slice(&answer);
-            }
+            (Some(answers), Ok(answer)) => answers.push(&answer),
             (_, answer) => self.say(answer.map(|mut answer| {
                 answer.extend_from_slice(LINE_END);
                 answer

@@ -10,12 +10,14 @@ mod pending;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use event_manager::EventSet;
 use faultvisor_schema::{CommandError, QMPCapability};
 
 use crate::Machine;
+use crate::budget::Budget;
 use crate::codec;
 use crate::executor::{CAPABILITIES, Negotiation, version};
 use crate::inbox::Inbox;
@@ -72,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) stream: Stream,
     pub(crate) output: Output,
     output_limit: usize,
+    /// The memory that there is for all sessions' answers and events.
+    budget: Rc<Budget>,
     negotiation: Negotiation,
     opening: Opening,
     lexer: Lexer,
@@ -100,12 +104,14 @@ impl Session {
         rule: Rule,
         stream: Stream,
         output_limit: usize,
+        budget: &Rc<Budget>,
     ) -> Self {
         let mut session = Self {
             id,
             protocol,
             stream,
-            output: Output::new(output_limit),
+            output: Output::new(output_limit, budget),
+            budget: Rc::clone(budget),
             output_limit,
             negotiation: Negotiation::new(protocol),
             opening: Opening::new(rule, protocol),
@@ -310,7 +316,9 @@ impl Session {
                 {
                     self.execute(request, Band::Out, surroundings);
                 }
-                message => self.waiting.push_back(Pending::new(message, bytes)),
+                message => self
+                    .waiting
+                    .push_back(Pending::new(message, bytes, &self.budget)),
             }
             return true;
         }

@@ -1,9 +1,12 @@
 //! What a session still owes: messages that are not answered yet, and how much of them is done in a turn.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
+use crate::budget::{Budget, Charge};
+use crate::codec::LINE_END;
 use crate::json_rpc::Message;
 use crate::registry::Handle;
 use crate::request::{Band, Request};
@@ -39,11 +42,49 @@ pub(super) struct Pending {
     pub(super) bytes: usize,
     pub(super) requests: VecDeque<Request>,
     /// The answers so far, if they are to be told together.
-    pub(super) batch: Option<Vec<u8>>,
+    pub(super) batch: Option<Answers>,
     /// The in-band request of it that the machine is executing.
     pub(super) in_flight: Option<u64>,
     /// The connections that were made by it, to be told how things are once they are answered.
     pub(super) initial: Vec<Handle>,
+}
+
+/// The answers of a batch, until the last of them is there.
+#[derive(Debug)]
+pub(super) struct Answers {
+    text: Vec<u8>,
+    charge: Charge,
+}
+
+impl Answers {
+    fn new(budget: &Rc<Budget>) -> Self {
+        Self {
+            text: Vec::new(),
+            charge: Charge::new(budget),
+        }
+    }
+
+    /// Whether there is room for more of them.
+    pub(super) fn has_room(&self, limit: usize) -> bool {
+        self.text.len() < limit && self.charge.allows(0)
+    }
+
+    pub(super) fn push(&mut self, answer: &[u8]) {
+        let separator: &[u8] = if self.text.is_empty() { b"[" } else { b", " };
+        self.text.extend_from_slice(separator);
+        self.text.extend_from_slice(answer);
+        self.charge.add(separator.len() + answer.len());
+    }
+
+    /// The line that they make, if there are any: notifications have none.
+    pub(super) fn into_line(mut self) -> Option<Vec<u8>> {
+        if self.text.is_empty() {
+            return None;
+        }
+        self.text.push(b']');
+        self.text.extend_from_slice(LINE_END);
+        Some(self.text)
+    }
 }
 
 /// A request that the machine is executing.
@@ -54,10 +95,10 @@ pub(super) struct InFlight {
 }
 
 impl Pending {
-    pub(super) fn new(message: Message, bytes: usize) -> Self {
+    pub(super) fn new(message: Message, bytes: usize, budget: &Rc<Budget>) -> Self {
         let (requests, batch) = match message {
             Message::One(request) => (VecDeque::from([request]), None),
-            Message::Batch(requests) => (requests.into(), Some(Vec::new())),
+            Message::Batch(requests) => (requests.into(), Some(Answers::new(budget))),
         };
         Self {
             bytes,
