@@ -72,6 +72,7 @@ impl Sandbox {
         }
         violation::catch().map_err(SandboxError::Handler)?;
         violation::settle_allocator();
+        violation::settle_backtraces();
         let serial = match &configuration.serial {
             SerialPort::Unix(path) => Some(path.as_path()),
             _ => None,

@@ -65,6 +65,18 @@ pub(super) fn settle_allocator() {
     }
 }
 
+/// Keeps a panic, or an allocation that fails, from being taken for a refused call: their call stacks are found in files,
+/// and looking for these would be the end, before the program's own.
+pub(super) fn settle_backtraces() {
+    const VARIABLE: &str = "RUST_BACKTRACE";
+    if std::env::var_os(VARIABLE).is_none_or(|value| value == "0") {
+        return;
+    }
+    tracing::info!("{VARIABLE} is of no use in the sandbox: call stacks need --sandbox off");
+    // SAFETY: nothing else in this program touches the environment but through the standard library, which locks it.
+    unsafe { std::env::set_var(VARIABLE, "0") };
+}
+
 extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel hands a handler with SA_SIGINFO both, for as long as it runs, and SIGSYS has these members.
     let (refusal, context) = unsafe {

@@ -1,13 +1,17 @@
 //! What somebody can do who has taken over one of the program's threads: nothing but what that thread does.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use faultvisor_tests::bare::{BareMachine, Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests, threads};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use super::image;
 use super::injection::{self, Argument, Call, Outcome};
@@ -25,6 +29,7 @@ pub const TESTS: &[Test] = tests![
     every_thread_is_confined_also_after_a_reset,
     nothing_that_is_open_would_be_inherited,
     memory_of_the_guest_is_in_no_core_dump,
+    an_allocation_that_fails_is_not_taken_for_a_refused_call,
 ];
 
 /// What the program ends with when a call is refused.
@@ -389,4 +394,56 @@ fn memory_of_the_guest_is_in_no_core_dump(context: &Context) -> Result<(), Failu
     check_eq!(found, [true]);
     machine.machine.console().type_text("o")?;
     machine.ends_well()
+}
+
+/// Ends a program by an allocation that fails: clients begin messages of a mebibyte each, and what the program may map is
+/// less than that.
+fn an_allocation_that_fails_is_not_taken_for_a_refused_call(
+    context: &Context,
+) -> Result<(), Failure> {
+    const MEBIBYTE: usize = 1 << 20;
+    let path = context.path("many");
+    let many = format!("unix:{},max-clients=200", path.display());
+    let plan = Plan::new(context, "spin")?.options(&["-S", "--qmp", &many]);
+    let mut machine = plan.environment("RUST_BACKTRACE", "1").start()?;
+    machine.client()?.query_status()?;
+    let pid = machine.machine.id();
+    let mapped = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages: u64 = mapped
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .map_err(|_| Failure::new("statm is no number"))?;
+    let limit = Rlimit {
+        current: Some(pages * 4096),
+        maximum: None,
+    };
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    prlimit(raw, Resource::As, limit)?;
+    let mut half = b"{'execute': '".to_vec();
+    half.resize(MEBIBYTE - 1, b'x');
+    let mut clients = Vec::new();
+    // A thread's arena has room for some of them without mapping more.
+    for _ in 0..120 {
+        let Ok(mut client) = UnixStream::connect(&path) else {
+            break;
+        };
+        client.set_write_timeout(Some(SOON))?;
+        let taken = client.write_all(&half);
+        clients.push(client);
+        if taken.is_err() {
+            break;
+        }
+    }
+    let status = machine.machine.wait_for_exit(SOON)?;
+    check_eq!(status.signal(), Some(Signal::ABORT.as_raw()));
+    let said = machine
+        .machine
+        .messages()
+        .wait_for_end(machine.machine.started() + SOON);
+    let said = said.map_err(|_| Failure::new("the messages do not end"))?;
+    check!(said.contains("memory allocation of"), "it said '{said}'");
+    check!(!said.contains("sandbox"), "it said '{said}'");
+    Ok(())
 }
