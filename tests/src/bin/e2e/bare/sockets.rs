@@ -1,6 +1,7 @@
 //! Monitors on sockets that were there before the program.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
@@ -21,6 +22,9 @@ pub const TESTS: &[Test] = tests![
     sigterm_ends_a_program_that_waits_for_its_first_client,
     systemd_can_pass_the_monitors_sockets,
     both_protocols_speak_side_by_side,
+    a_web_page_commands_nothing,
+    who_leaves_at_once_is_obeyed,
+    a_server_waits_for_its_first_client_as_in_qemu,
 ];
 
 /// A descriptor of the same socket that programs started from now on inherit.
@@ -148,6 +152,74 @@ fn both_protocols_speak_side_by_side(context: &Context) -> Result<(), Failure> {
     check_eq!(initial["params"]["initial"], true);
     check_eq!(initial["params"]["timestamp"], event["params"]["timestamp"]);
     qmp.quit()?;
+    machine.machine.expect_exit(0, SOON)?;
+    Ok(())
+}
+
+fn a_web_page_commands_nothing(context: &Context) -> Result<(), Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let listener = inheritable(listener)?;
+    let command = with_third(context, &listener, "");
+    let mut machine = start(context, command, &["--qmp", "fd:3"])?;
+    drop(listener);
+    let other = machine.client()?;
+    let body = r#"{"execute":"qmp_capabilities"}{"execute":"quit"}"#;
+    for method in ["FOO", "patch", "PROPFIND", "\r\nPOST", "POST"] {
+        let head = format!("{method} / HTTP/1.1\r\nHost: {address}\r\nAccept: */*\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        for cut in [1, 3, 4, request.len()] {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(SOON))?;
+            let (first, rest) = request.split_at(cut);
+            // It may hang up at any time.
+            let _ = stream.write_all(first.as_bytes());
+            check!(other.query_status()?.running, "it does not run");
+            let _ = stream.write_all(rest.as_bytes());
+            let mut said = Vec::new();
+            if let Err(error) = stream.read_to_end(&mut said) {
+                check_eq!(error.kind(), ErrorKind::ConnectionReset);
+            }
+            let said = String::from_utf8_lossy(&said);
+            check!(
+                !said.contains("return") && !said.contains("error"),
+                "{method} was answered: {said}"
+            );
+        }
+    }
+    check!(other.query_status()?.running, "it does not run");
+    other.quit()?;
+    machine.machine.expect_exit(0, SOON)?;
+    Ok(())
+}
+
+fn who_leaves_at_once_is_obeyed(context: &Context) -> Result<(), Failure> {
+    for half in [false, true] {
+        let mut machine = start(context, context.command(), &[])?;
+        machine.client()?;
+        let mut stream = UnixStream::connect(machine.socket())?;
+        if half {
+            // It will not even be greeted.
+            stream.shutdown(Shutdown::Read)?;
+        }
+        stream.write_all(b"{'execute':'qmp_capabilities'}{'execute':'quit'}")?;
+        drop(stream);
+        machine.machine.expect_exit(0, SOON)?;
+    }
+    Ok(())
+}
+
+fn a_server_waits_for_its_first_client_as_in_qemu(context: &Context) -> Result<(), Failure> {
+    let path = context.path("a=b");
+    let address = format!("unix:path={},server,nodelay", path.display());
+    let mut machine = start(context, context.command(), &["--qmp", &address])?;
+    let client = machine.client()?;
+    check_eq!(client.query_status()?.status, RunState::Prelaunch);
+    let resumed = client.get_resume_event()?;
+    drop(UnixStream::connect(&path)?);
+    resumed.recv_timeout(SOON)?;
+    check!(client.query_status()?.running, "it does not run");
+    client.quit()?;
     machine.machine.expect_exit(0, SOON)?;
     Ok(())
 }
