@@ -56,7 +56,6 @@ fn clients_that_never_read_cost_little_together_and_nothing_when_they_are_gone()
         let request = b"{'execute':'query-qmp-schema'}".repeat(64);
         fill(&server, &mut clients, &request);
         let cost = resident().saturating_sub(before);
-        println!("{cost} bytes");
         assert!(cost < 64 << 20, "{cost} bytes");
         // Whoever reads is not disturbed.
         assert!(server.quiet_client().execute("query-qmp-schema").is_array());
