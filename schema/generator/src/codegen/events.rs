@@ -74,6 +74,12 @@ fn write_data(rust_name: &str, events: &[(&Definition, &Data)], out: &mut String
         let _ = writeln!(arms, "            Self::{variant}{pattern} => {value},");
     }
     let whole = if events.is_empty() { "*self" } else { "self" };
+    let has_data = events.iter().any(|(_, data)| !matches!(data, Data::Empty));
+    let unused = if has_data {
+        ""
+    } else {
+        "drop(serializer);\n        "
+    };
     let _ = writeln!(
         out,
         r#"impl {rust_name} {{
@@ -86,8 +92,7 @@ fn write_data(rust_name: &str, events: &[(&Definition, &Data)], out: &mut String
 
     /// Serializes its data alone, if it has any.
     pub fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Option<Result<S::Ok, S::Error>> {{
-        let _ = &serializer;
-        match {whole} {{
+        {unused}match {whole} {{
 {arms}        }}
     }}
 }}
