@@ -2,11 +2,14 @@
 //!
 //! The manual and the shells' completions are made from it too, by `cargo xtask install`, so it needs nothing but clap.
 
+#[path = "topics.rs"]
+pub mod topics;
+
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, Command};
 
 /// Options with a value, and what they mean.
-pub const WITH_VALUE: [(&str, &str, &str); 16] = [
+pub const WITH_VALUE: [(&str, &str, &str); 17] = [
     (
         "kernel",
         "FILE",
@@ -15,25 +18,11 @@ pub const WITH_VALUE: [(&str, &str, &str); 16] = [
     ("initrd", "FILE", "Initial RAM disk"),
     ("append", "TEXT", "Kernel command line"),
     ("smp", "N", "Number of vCPUs [default: 1]"),
-    (
-        "drive",
-        "KEYS",
-        "Disk: file=PATH[,format=raw|qcow2][,backing=on|off][,id=ID][,readonly=on]\
-         [,werror=report|ignore|enospc|stop][,rerror=report|ignore|stop][,serial=TEXT]\
-         [,cache=writeback|writethrough|none|directsync|unsafe][,aio=io_uring|threads]\
-         [,file.locking=on|off|auto][,num-queues=N][,queue-size=N][,logical_block_size=BYTES]\
-         [,physical_block_size=BYTES][,discard=unmap|ignore]; write-zeroes, config-wce, event_idx and \
-         indirect_desc are on or off; volatile-cache=on\
-         [,volatile-cache-size=SIZE]; throttling.bps-total=N and throttling.iops-total=N (and -read, -write, each with -max and -max-length), throttling.iops-size=BYTES, throttling.group=NAME; \
-         file=blkdebug:RULES:PATH puts rules in the form of QEMU's blkdebug before it",
-    ),
+    ("drive", "KEYS", "Disk; repeatable (--help drive)"),
     (
         "fault",
         "RULE",
-        "Rule for faults of a disk, by the keys of block-fault-add or as JSON: device=ID,action=error,errno=NAME \
-         (or delay, hang, corrupt, torn, drop, misdirect, set-state, stop, power-cut)[,operations.0=read…]\
-         [,sector=N][,sectors=N][,state=TEXT][,min-bytes=N][,max-bytes=N][,skip=N][,count=N][,probability=P]\
-         [,seed=N][,id=NAME]; repeatable",
+        "Rule for faults of a disk; repeatable (--help fault)",
     ),
     (
         "fault-profile",
@@ -48,13 +37,12 @@ pub const WITH_VALUE: [(&str, &str, &str); 16] = [
     (
         "qmp",
         "ADDRESS",
-        "Monitor: unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd[:NAME], with ,wait=on|off ,protocol=qmp|json-rpc ,max-clients=N ,max-output=BYTES ,allow-remote=on; repeatable",
+        "Monitor: unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd[:NAME]; repeatable (--help qmp)",
     ),
     (
         "action",
         "ACTIONS",
-        "What the machine does at the ends of its guest's life: [reboot=reset|shutdown][,shutdown=poweroff|pause]\
-         [,panic=pause|shutdown|exit-failure|none] [default: reset, poweroff, shutdown]; repeatable",
+        "What the machine does when its guest resets itself, shuts down or panics; repeatable (--help action)",
     ),
     ("name", "TEXT", "Name of the machine"),
     (
@@ -71,6 +59,11 @@ pub const WITH_VALUE: [(&str, &str, &str); 16] = [
         "fault-replay",
         "FILE",
         "A fault log: what it says happens again, to the same requests",
+    ),
+    (
+        "fault-unfired",
+        "warn|fail|ignore",
+        "Rules that never fired: a line for each at the end; fail: exit status 3, too [default: warn]",
     ),
     (
         "sandbox",
@@ -109,12 +102,26 @@ pub const SWITCHES: [(&str, &str); 6] = [
     ),
 ];
 
+/// Options that count as often as they are there; of the others, the last one does.
+pub const REPEATABLE: [&str; 5] = ["action", "drive", "fault", "fault-profile", "qmp"];
+
+/// What `--help` says behind the options.
+fn after() -> String {
+    let topics = topics::names().collect::<Vec<_>>().join(", ");
+    format!(
+        "Options have one dash or two. '--help OPTION' has the keys and examples of one of {topics}.\n\
+         Of QEMU's other options, those that ask for what is so anyway are accepted (-nodefaults, -nographic, \
+         -enable-kvm, -cpu host…)."
+    )
+}
+
 /// The definition.
 pub fn command() -> Command {
     let mut command = Command::new("faultvisor")
         .about("Boots a Linux guest whose disk errors are signals over QMP")
         .version(env!("CARGO_PKG_VERSION"))
         .args_override_self(true)
+        .after_help(after())
         .disable_version_flag(true)
         .arg(
             Arg::new("version")
@@ -123,16 +130,19 @@ pub fn command() -> Command {
                 .help("Print the version"),
         );
     for (name, value, help) in WITH_VALUE {
-        let repeatable = matches!(name, "action" | "drive" | "fault" | "fault-profile" | "qmp");
         let arg = Arg::new(name)
             .value_name(value)
             .help(help)
             .allow_hyphen_values(true)
-            .action(if repeatable {
+            .action(if REPEATABLE.contains(&name) {
                 ArgAction::Append
             } else {
                 ArgAction::Set
             });
+        let arg = match topics::text(name) {
+            Some(text) => arg.long_help(text),
+            None => arg,
+        };
         command = command.arg(match name {
             "m" => arg.short('m'),
             "append" => arg.long(name),

@@ -8,7 +8,7 @@ use faultvisor_devices::block::{Access, Aio, CacheMode, ErrorPolicy, ImageOption
 use faultvisor_devices::virtio::block::DiskConfiguration;
 
 use super::device;
-use super::key_value::{KeyError, KeyValues, one_of, switch};
+use super::key_value::{KeyError, KeyValues, switch};
 use super::throttling::{self, Throttling};
 use super::volatile_cache;
 
@@ -74,27 +74,29 @@ const KEYS: &[&str] = &[
     "cache",
     "aio",
     "if",
+    "index",
+    "media",
+    "snapshot",
+    "copy-on-read",
+    "detect-zeroes",
 ];
+
+/// All keys of a drive.
+pub(super) fn keys() -> Vec<&'static str> {
+    let throttling = throttling::keys();
+    [KEYS, device::KEYS, volatile_cache::KEYS, &throttling].concat()
+}
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
 pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
-    let mut keys = KeyValues::parse(
-        text,
-        &[
-            KEYS,
-            device::KEYS,
-            volatile_cache::KEYS,
-            &throttling::keys(),
-        ]
-        .concat(),
-    )?;
+    let mut keys = KeyValues::parse(text, &self::keys())?;
     let (blkdebug, file) = keys
         .take_with("file", image)?
         .ok_or(KeyError::Missing("file"))?;
     let format = keys
         .take_with("format", str::parse)?
         .unwrap_or(Format::Probe);
-    keys.take_with("if", |word| one_of(word, &["virtio"], &[]))?;
+    take_what_is_so(&mut keys, index)?;
     let id = keys
         .take_with("id", identifier)?
         .unwrap_or_else(|| format!("virtio{index}"));
@@ -142,6 +144,39 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
         disk,
         throttling,
     })
+}
+
+/// Takes the keys of QEMU's that say what a drive is in any case.
+fn take_what_is_so(keys: &mut KeyValues, index: usize) -> Result<(), KeyError> {
+    keys.take_with("if", |word| match word {
+        "virtio" => Ok(()),
+        "none" => Err("expected virtio: a drive is a disk by itself, without a -device"),
+        _ => Err("expected virtio"),
+    })?;
+    keys.take_with("index", |word| match word.parse::<usize>() {
+        Ok(number) if number == index => Ok(()),
+        _ => Err(format!(
+            "drives are numbered in their order, and this one is {index}"
+        )),
+    })?;
+    keys.take_with("media", |word| match word {
+        "disk" => Ok(()),
+        "cdrom" => Err("expected disk, which may have readonly=on"),
+        _ => Err("expected disk"),
+    })?;
+    keys.take_with("snapshot", |word| match switch(word)? {
+        false => Ok(()),
+        true => Err("expected off: write to an overlay, made by qemu-img create -f qcow2 -b BASE -F raw OVERLAY"),
+    })?;
+    keys.take_with("copy-on-read", |word| match switch(word)? {
+        false => Ok(()),
+        true => Err("expected off"),
+    })?;
+    keys.take_with("detect-zeroes", |word| match switch(word) {
+        Ok(false) => Ok(()),
+        _ => Err("expected off"),
+    })?;
+    Ok(())
 }
 
 /// An image, and QEMU's way to put rules before it: `blkdebug:RULES:IMAGE`, where the rules may be
@@ -289,6 +324,32 @@ mod tests {
             let error = parse(&format!("file={file}"), 0).unwrap_err().to_string();
             assert_eq!(error, format!("file={file}: expected blkdebug:RULES:IMAGE"));
         }
+    }
+
+    #[test]
+    fn what_is_so_anyway_can_be_said_and_nothing_else() {
+        let all =
+            "file=x,if=virtio,index=3,media=disk,snapshot=off,copy-on-read=off,detect-zeroes=off";
+        assert_eq!(parse(all, 3), parse("file=x", 3));
+        let error = |text: &str| parse(&format!("file=x,{text}"), 3).unwrap_err().to_string();
+        assert_eq!(
+            error("index=0"),
+            "index=0: drives are numbered in their order, and this one is 3"
+        );
+        assert_eq!(
+            error("media=cdrom"),
+            "media=cdrom: expected disk, which may have readonly=on"
+        );
+        assert!(error("snapshot=on").contains("qemu-img create -f qcow2 -b"));
+        assert!(error("if=none").contains("without a -device"));
+        assert_eq!(error("if=ide"), "if=ide: expected virtio");
+        for text in ["copy-on-read=on", "detect-zeroes=unmap"] {
+            assert_eq!(error(text), format!("{text}: expected off"));
+        }
+        assert_eq!(
+            error("readonly"),
+            "key 'readonly' needs a value: readonly=…"
+        );
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub enum KeyError {
     /// A part without `=`.
     #[error("'{0}' is not of the form key=value")]
     NoValue(String),
+    /// A key that stands alone.
+    #[error("key '{0}' needs a value: {0}=…")]
+    Bare(String),
     /// A key that appears twice.
     #[error("key '{0}' is given twice")]
     Twice(String),
@@ -36,10 +39,16 @@ pub enum KeyError {
     /// Limits that do not go together.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// What is wrong with a value of an implied key.
+    #[error("{0}")]
+    Other(String),
     /// A key that must be there.
     #[error("key '{0}' is missing")]
     Missing(&'static str),
 }
+
+/// A word that stands for a key and its value.
+pub type Word = (&'static str, &'static str, &'static str);
 
 /// The keys and values of one option, each of which is taken once.
 #[derive(Debug)]
@@ -52,9 +61,43 @@ impl KeyValues {
     ///
     /// [`KeyError`] for a part that is no pair, or a key that is unknown or there twice.
     pub fn parse(text: &str, known: &[&'static str]) -> Result<Self, KeyError> {
+        Self::read(None, text, known, &[])
+    }
+
+    /// As [`Self::parse`], where a first part without `=` is the value of the key `implied`, and a later one may be a word
+    /// that stands for a key and its value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub fn parse_implying(
+        implied: &'static str,
+        text: &str,
+        known: &[&'static str],
+        words: &[Word],
+    ) -> Result<Self, KeyError> {
+        Self::read(Some(implied), text, known, words)
+    }
+
+    fn read(
+        mut implied: Option<&'static str>,
+        text: &str,
+        known: &[&'static str],
+        words: &[Word],
+    ) -> Result<Self, KeyError> {
         let mut values = BTreeMap::new();
         for part in split(text) {
-            let Some((key, value)) = part.split_once('=') else {
+            let implied = implied.take();
+            let word = || words.iter().find(|(word, ..)| *word == part);
+            let (key, value) = if let Some(pair) = part.split_once('=') {
+                pair
+            } else if let Some(key) = implied {
+                (key, part.as_str())
+            } else if let Some((_, key, value)) = word() {
+                (*key, *value)
+            } else if known.contains(&part.as_str()) {
+                return Err(KeyError::Bare(part));
+            } else {
                 return Err(KeyError::NoValue(part));
             };
             if !known.contains(&key) {
@@ -112,27 +155,6 @@ pub fn switch(word: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// A word that must be one of a few, and of those one that works here.
-///
-/// # Errors
-///
-/// Which words there are.
-pub fn one_of(word: &str, supported: &[&str], later: &[&str]) -> Result<(), String> {
-    if supported.contains(&word) {
-        Ok(())
-    } else if later.contains(&word) {
-        Err(format!(
-            "not supported by this version; it has {}",
-            supported.join(", ")
-        ))
-    } else {
-        Err(format!(
-            "expected {}",
-            [supported, later].concat().join(", ")
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +182,8 @@ mod tests {
     fn a_key_counts_once_and_needs_a_value() {
         let parse = |text| KeyValues::parse(text, &["id"]).unwrap_err();
         assert_eq!(parse("id=a,id=b"), KeyError::Twice("id".into()));
-        assert_eq!(parse("id"), KeyError::NoValue("id".into()));
+        assert_eq!(parse("id"), KeyError::Bare("id".into()));
+        assert_eq!(parse("x"), KeyError::NoValue("x".into()));
         assert_eq!(parse("id=a,"), KeyError::NoValue(String::new()));
     }
 }

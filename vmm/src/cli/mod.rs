@@ -5,20 +5,22 @@ mod definition;
 mod device;
 mod drive;
 mod key_value;
+mod name;
+mod processors;
+mod qemu;
 mod serial;
 mod size;
 #[cfg(test)]
 mod tests;
 mod throttling;
 mod volatile_cache;
+mod words;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::ArgMatches;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use faultvisor_monitor::ListenAddress;
+use faultvisor_monitor::{ListenAddress, option_syntax};
 use faultvisor_schema::{RebootAction, ShutdownAction};
 
 pub use action::Actions;
@@ -26,10 +28,11 @@ pub use drive::{Drive, Format};
 pub use serial::SerialPort;
 pub use throttling::Throttling;
 
-use definition::{SWITCHES, WITH_VALUE, command};
+use definition::{command, topics};
 pub use key_value::switch;
 use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
+use words::{Spoken, Words};
 
 use crate::faults::{self, FaultsError, GivenRule};
 use crate::memory::{self, Backing, Pages, Presence};
@@ -37,9 +40,6 @@ use crate::parallel::Threads;
 
 /// Guest memory when `-m` does not say otherwise.
 const DEFAULT_MEMORY: u64 = 256 << 20;
-
-/// As many as fit the APIC IDs that the machine's tables can hold without x2APIC.
-const MAX_CPUS: u64 = 64;
 
 /// What the machine is to be.
 #[derive(Debug, Clone)]
@@ -82,6 +82,35 @@ pub struct Configuration {
     pub fault_log: Option<PathBuf>,
     /// `--fault-replay`: the log whose decisions are repeated.
     pub fault_replay: Option<PathBuf>,
+    /// `--fault-unfired`: what becomes of rules that never fired.
+    pub fault_unfired: Unfired,
+    /// What is to be said of options that are taken and may not be what was meant.
+    pub notes: Vec<String>,
+}
+
+/// What the program makes of rules that never fired, at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unfired {
+    /// It says which.
+    #[default]
+    Warn,
+    /// It says which, and ends with a status of its own.
+    Fail,
+    /// Nothing.
+    Ignore,
+}
+
+impl std::str::FromStr for Unfired {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "warn" => Ok(Self::Warn),
+            "fail" => Ok(Self::Fail),
+            "ignore" => Ok(Self::Ignore),
+            _ => Err("expected warn, fail or ignore"),
+        }
+    }
 }
 
 impl Configuration {
@@ -109,141 +138,108 @@ pub enum Invocation {
     Print(String),
 }
 
-/// A command line that cannot be obeyed, in one line that names the thing.
+/// A command line that cannot be obeyed: for each thing that is wrong a line that names it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(String);
+#[error("{}", .0.join("\nfaultvisor: "))]
+pub struct UsageError(Vec<String>);
 
 impl UsageError {
-    fn of(option: &str, reason: &impl ToString) -> Self {
-        Self(format!("--{option}: {}", reason.to_string()))
+    fn new(text: impl Into<String>) -> Self {
+        Self(vec![text.into()])
     }
-}
 
-/// Gives a long option with one dash its second, and leaves values alone.
-fn normalize(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut normalized = Vec::new();
-    let mut is_value = true; // The program's name.
-    for argument in arguments {
-        let text = argument.to_string_lossy().into_owned();
-        let bare = text.trim_start_matches('-');
-        let is_short = bare == "S"
-            || bare == "h"
-            || bare.starts_with("m") && {
-                bare.len() == 1 || bare[1..].starts_with(|c: char| c.is_ascii_digit() || c == '=')
-            };
-        let one_dash = text.starts_with('-') && !text.starts_with("--");
-        if !is_value && one_dash && !is_short && !bare.is_empty() {
-            normalized.push(format!("-{text}").into());
-        } else {
-            normalized.push(argument);
-        }
-        is_value =
-            !is_value && text.starts_with('-') && WITH_VALUE.iter().any(|(name, ..)| *name == bare);
+    fn of(option: &str, reason: &impl ToString) -> Self {
+        let option = words::typed(option);
+        Self::new(format!("{option}: {}", reason.to_string()))
     }
-    normalized
 }
 
 /// Understands the command line.
 ///
 /// # Errors
 ///
-/// [`UsageError`] names the option, key or value that cannot be used.
+/// [`UsageError`] names the options, the key or the value that cannot be used.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
-    let matches = match command().try_get_matches_from(normalize(arguments)) {
-        Ok(matches) => matches,
-        Err(error) => {
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                    Ok(Invocation::Print(error.to_string()))
-                }
-                _ => Err(usage_error(&error)),
-            };
+    match words::read(arguments)? {
+        Spoken::Machine(words) => {
+            configuration(&words).map(|configuration| Invocation::Run(Box::new(configuration)))
         }
-    };
-    configuration(&matches).map(|configuration| Invocation::Run(Box::new(configuration)))
+        Spoken::Help(None) => Ok(Invocation::Print(command().render_help().to_string())),
+        Spoken::Help(Some(topic)) => help(&topic).map(Invocation::Print),
+        Spoken::Version => Ok(Invocation::Print(command().render_version())),
+    }
 }
 
-/// One line from clap's several.
-fn usage_error(error: &clap::Error) -> UsageError {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-        _ => None,
-    };
-    let argument = context(ContextKind::InvalidArg).unwrap_or_default();
-    let name = argument.split_whitespace().next().unwrap_or_default();
-    UsageError(match error.kind() {
-        ErrorKind::UnknownArgument if name.starts_with('-') => {
-            let options = WITH_VALUE.iter().map(|(name, ..)| *name);
-            let switches = SWITCHES.iter().map(|(name, _)| *name);
-            let known = options.chain(switches).filter(|name| name.len() > 1);
-            match nearest(name.trim_start_matches('-'), known) {
-                Some(known) => format!("unknown option '{name}'; did you mean '--{known}'?"),
-                None => format!("unknown option '{name}'"),
-            }
-        }
-        ErrorKind::UnknownArgument => format!("unexpected argument '{argument}'"),
-        ErrorKind::InvalidValue => format!("option '{name}' needs a value"),
-        _ => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            line.trim_start_matches("error: ").to_owned()
-        }
+/// What there is to say of one option.
+fn help(topic: &str) -> Result<String, UsageError> {
+    let name = topic.trim_start_matches('-');
+    topics::text(name).ok_or_else(|| {
+        let all = topics::names().collect::<Vec<_>>();
+        let suggestion = option_syntax::suggestion(nearest(name, all.iter().copied()));
+        let known = all.join(", ");
+        UsageError::new(format!(
+            "--help: nothing is known of '{topic}'{suggestion} (there is help on {known})"
+        ))
     })
 }
 
-fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
-    let text = |name| matches.get_one::<String>(name);
-    let all = |name| matches.get_many::<String>(name).into_iter().flatten();
-    let kernel = text("kernel").ok_or_else(|| UsageError("--kernel is missing".to_owned()))?;
+fn configuration(words: &Words) -> Result<Configuration, UsageError> {
+    let text = |name| words.text(name);
+    let kernel = text("kernel").ok_or_else(|| UsageError::new("--kernel is missing"))?;
     let mut drives = Vec::new();
     let mut ids = BTreeSet::new();
-    for (index, text) in all("drive").enumerate() {
+    for (index, (_, text)) in words.all("drive").enumerate() {
         let drive = drive::parse(text, index).map_err(|error| UsageError::of("drive", &error))?;
         if !ids.insert(drive.disk.id.clone()) {
-            return Err(UsageError(format!(
+            return Err(UsageError::new(format!(
                 "two drives have the id '{}'",
                 drive.disk.id
             )));
         }
         drives.push(drive);
     }
-    let faults = faults(matches, &drives).map_err(|error| UsageError(error.to_string()))?;
+    let faults = faults(words, &drives).map_err(|error| UsageError::new(error.to_string()))?;
     let mut qmp = Vec::new();
-    for text in all("qmp") {
+    for (_, text) in words.all("qmp") {
         let address: ListenAddress = text
             .parse()
             .map_err(|error| UsageError::of("qmp", &error))?;
         qmp.push(address);
     }
     let monitor_on_stdio = qmp.iter().any(|address| address.to_string() == "stdio");
+    if words.all("serial").count() > 1 {
+        return Err(UsageError::new(
+            "--serial: there is one serial port, and it is given twice",
+        ));
+    }
     let serial = match text("serial") {
         Some(text) => serial::parse(text).map_err(|error| UsageError::of("serial", &error))?,
-        None if monitor_on_stdio => SerialPort::Null,
+        None if monitor_on_stdio && !words.nographic => SerialPort::Null,
         None => SerialPort::Stdio,
     };
     if monitor_on_stdio && serial == SerialPort::Stdio {
-        return Err(UsageError(
-            "--serial and --qmp cannot both be on stdio".to_owned(),
+        return Err(UsageError::new(
+            "--serial and --qmp cannot both be on stdio",
         ));
     }
-    let cpus = text("smp").map_or(Ok(1), |text| cpus(text))?;
-    if cpus > 1 && matches.get_flag("no-acpi") {
+    let cpus = text("smp").map_or(Ok(1), processors::parse);
+    let cpus = cpus.map_err(|error| UsageError::of("smp", &error))?;
+    if cpus > 1 && words.flag("no-acpi") {
         let reason = "only ACPI tells a guest of more than one vCPU: leave out --no-acpi or --smp";
-        return Err(UsageError(reason.to_owned()));
+        return Err(UsageError::new(reason));
     }
-    let pages = match matches.get_flag("mem-hugepages") {
+    let name = text("name").map_or(Ok(None), name::parse);
+    let pages = match words.flag("mem-hugepages") {
         true => Pages::Pool,
         false => Pages::Transparent,
     };
     Ok(Configuration {
         kernel: kernel.into(),
         initrd: text("initrd").map(Into::into),
-        append: text("append").cloned().unwrap_or_default(),
+        append: text("append").unwrap_or_default().to_owned(),
         memory: text("m").map_or(Ok(DEFAULT_MEMORY), |text| memory(text, pages))?,
         pages,
-        presence: match matches.get_flag("mem-prealloc") {
+        presence: match words.flag("mem-prealloc") {
             true => Presence::Always,
             false => Presence::OnTouch,
         },
@@ -256,26 +252,33 @@ fn configuration(matches: &ArgMatches) -> Result<Configuration, UsageError> {
             Some(word) => switch(word).map_err(|error| UsageError::of("sandbox", &error))?,
             None => true,
         },
-        start_stopped: matches.get_flag("S"),
-        actions: actions(matches)?,
-        acpi: !matches.get_flag("no-acpi"),
-        name: text("name").cloned(),
+        start_stopped: words.flag("S"),
+        actions: actions(words)?,
+        acpi: !words.flag("no-acpi"),
+        name: name.map_err(|error| UsageError::of("name", &error))?,
         pidfile: text("pidfile").map(Into::into),
         fault_log: text("fault-log").map(Into::into),
         fault_replay: text("fault-replay").map(Into::into),
+        fault_unfired: match text("fault-unfired") {
+            Some(word) => word
+                .parse()
+                .map_err(|error| UsageError::of("fault-unfired", &error))?,
+            None => Unfired::default(),
+        },
+        notes: words.notes(),
     })
 }
 
 /// What the two older options ask for, and then `--action`, of which each may change what came before.
-fn actions(matches: &ArgMatches) -> Result<Actions, UsageError> {
+fn actions(words: &Words) -> Result<Actions, UsageError> {
     let mut actions = Actions::default();
-    if matches.get_flag("no-reboot") {
+    if words.flag("no-reboot") {
         actions.reboot = RebootAction::Shutdown;
     }
-    if matches.get_flag("no-shutdown") {
+    if words.flag("no-shutdown") {
         actions.shutdown = ShutdownAction::Pause;
     }
-    for text in matches.get_many::<String>("action").into_iter().flatten() {
+    for (_, text) in words.all("action") {
         let set = actions.set(text);
         set.map_err(|error| UsageError::of("action", &error))?;
     }
@@ -284,7 +287,7 @@ fn actions(matches: &ArgMatches) -> Result<Actions, UsageError> {
 
 /// The rules of the drives, in their order, and behind them those of `--fault` and
 /// `--fault-profile`, in theirs.
-fn faults(matches: &ArgMatches, drives: &[Drive]) -> Result<Vec<GivenRule>, FaultsError> {
+fn faults(words: &Words, drives: &[Drive]) -> Result<Vec<GivenRule>, FaultsError> {
     let mut given = Vec::new();
     for drive in drives {
         if let Some(path) = &drive.blkdebug {
@@ -292,9 +295,9 @@ fn faults(matches: &ArgMatches, drives: &[Drive]) -> Result<Vec<GivenRule>, Faul
         }
     }
     let of = |name| {
-        let places = matches.indices_of(name).into_iter().flatten();
-        let texts = matches.get_many::<String>(name).into_iter().flatten();
-        places.zip(texts.map(move |text| (name, text)))
+        words
+            .all(name)
+            .map(move |(place, text)| (place, (name, text)))
     };
     let mut options: Vec<_> = of("fault").chain(of("fault-profile")).collect();
     options.sort_by_key(|(place, _)| *place);
@@ -309,37 +312,35 @@ fn faults(matches: &ArgMatches, drives: &[Drive]) -> Result<Vec<GivenRule>, Faul
     Ok(given)
 }
 
-/// `-m 512M`, or QEMU's long form `-m size=512M`.
+/// Reads QEMU's `[size=]SIZE[,slots=0][,maxmem=SIZE]` of `-m`: memory of a machine to which none can be added.
 fn memory(text: &str, pages: Pages) -> Result<u64, UsageError> {
-    let error = |reason: &dyn std::fmt::Display| UsageError(format!("-m: {reason}"));
-    let size = text.strip_prefix("size=").unwrap_or(text);
-    let bytes = parse_size(size, 'M').map_err(|reason| error(&reason))?;
-    if pages == Pages::Pool && !bytes.is_multiple_of(memory::HUGE_PAGE as u64) {
-        return Err(error(&format!(
-            "'{text}' is not a multiple of 2 MiB, which --mem-hugepages needs"
-        )));
-    }
-    if bytes.is_multiple_of(4096) && bytes > 0 {
-        Ok(bytes)
-    } else {
-        Err(error(&format!(
-            "'{text}' is not a multiple of 4096 bytes above 0"
-        )))
-    }
-}
-
-/// `--smp 2`, or QEMU's long form `--smp cpus=2`.
-fn cpus(text: &str) -> Result<u8, UsageError> {
-    let number = match text.split_once('=') {
-        Some(_) => KeyValues::parse(text, &["cpus"])
-            .and_then(|mut keys| keys.take("cpus").ok_or(KeyError::Missing("cpus")))
-            .map_err(|error| UsageError::of("smp", &error))?,
-        None => text.to_owned(),
+    let size = || -> Result<(String, u64), KeyError> {
+        let mut keys = KeyValues::parse_implying("size", text, &["size", "slots", "maxmem"], &[])?;
+        let word = keys.take("size").ok_or(KeyError::Missing("size"))?;
+        let bytes = parse_size(&word, 'M').map_err(|error| KeyError::Other(error.to_string()))?;
+        keys.take_with("slots", |word| match word.parse() {
+            Ok(0) => Ok(()),
+            Ok::<u64, _>(_) | Err(_) => Err("memory cannot be added; expected 0"),
+        })?;
+        keys.take_with("maxmem", |most| match parse_size(most, 'M') {
+            Ok(most) if most == bytes => Ok(()),
+            Ok(_) => Err(format!("memory cannot be added; expected {word}")),
+            Err(error) => Err(error.to_string()),
+        })?;
+        Ok((word, bytes))
     };
-    match number.parse::<u64>() {
-        Ok(count @ 1..=MAX_CPUS) => u8::try_from(count).map_err(|_| UsageError(number)),
-        _ => Err(UsageError(format!(
-            "--smp: '{number}' is not a number of vCPUs from 1 to {MAX_CPUS}"
-        ))),
+    let (word, bytes) = size().map_err(|error| UsageError::of("m", &error))?;
+    let refuse = |why: &str| {
+        Err(UsageError::of(
+            "m",
+            &format!("'{word}' is not a multiple of {why}"),
+        ))
+    };
+    if pages == Pages::Pool && !bytes.is_multiple_of(memory::HUGE_PAGE as u64) {
+        refuse("2 MiB, which --mem-hugepages needs")
+    } else if !bytes.is_multiple_of(4096) || bytes == 0 {
+        refuse("4096 bytes above 0")
+    } else {
+        Ok(bytes)
     }
 }

@@ -48,7 +48,7 @@ fn an_unknown_option_is_named_with_the_nearest_known_one() {
     let error = run(&["--kernel", "k", "--dirve", "file=x"]).unwrap_err();
     assert_eq!(error, "unknown option '--dirve'; did you mean '--drive'?");
     let error = run(&["-kernle", "k"]).unwrap_err();
-    assert_eq!(error, "unknown option '--kernle'; did you mean '--kernel'?");
+    assert_eq!(error, "unknown option '-kernle'; did you mean '--kernel'?");
     let error = run(&["--kernel", "k", "stray"]).unwrap_err();
     assert_eq!(error, "unexpected argument 'stray'");
     assert_eq!(
@@ -173,7 +173,7 @@ fn numbers_out_of_range_are_refused() {
         run(&odd).unwrap_err(),
         "-m: '3M' is not a multiple of 2 MiB, which --mem-hugepages needs"
     );
-    let cpus = "--smp: '0' is not a number of vCPUs from 1 to 64";
+    let cpus = "--smp: cpus=0: expected a number of vCPUs from 1 to 64";
     assert_eq!(error("--smp", "0"), cpus);
     let drive = "--drive: unknown key 'werorr'; did you mean 'werror'?";
     assert_eq!(error("--drive", "file=x,werorr=stop"), drive);
@@ -189,6 +189,229 @@ fn threads_are_confined_unless_the_command_line_says_otherwise() {
 
 #[test]
 fn help_and_version_are_printed_and_no_error() {
-    assert!(run(&["--help"]).unwrap_err().contains("--drive <KEYS>"));
+    let help = run(&["--help"]).unwrap_err();
+    assert!(help.contains("--drive <KEYS>"), "{help}");
+    assert!(help.lines().count() < 60, "{help}");
+    assert!(help.lines().all(|line| line.len() < 180), "{help}");
     assert!(run(&["-version"]).unwrap_err().starts_with("faultvisor "));
+    let drive = run(&["--help", "drive"]).unwrap_err();
+    assert!(
+        drive.contains("\n  werror=report|ignore|enospc|stop\n"),
+        "{drive}"
+    );
+    for arguments in [
+        ["-help", "--drive"].as_slice(),
+        &["-h", "drive"],
+        &["--help=drive"],
+    ] {
+        assert_eq!(run(arguments).unwrap_err(), drive);
+    }
+    let unknown = run(&["--help", "drvie"]).unwrap_err();
+    assert!(
+        unknown.starts_with("--help: nothing is known of 'drvie'; did you mean 'drive'?"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn examples_of_the_help_are_understood() {
+    for topic in &topics::TOPICS {
+        for example in topic.examples {
+            let (option, value) = example.split_once(' ').unwrap();
+            let value = value.trim_matches('\'');
+            let drive = "file=x,id=disk0";
+            let arguments = match option {
+                "--drive" if value.contains("blkdebug") => continue,
+                "--drive" => vec!["--kernel", "k", option, value],
+                _ => vec!["--kernel", "k", "--drive", drive, option, value],
+            };
+            run(&arguments).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+    }
+}
+
+/// Every key of an option stands in its help, and no other.
+#[test]
+fn help_names_the_keys_that_there_are() {
+    let drive = topics::text("drive").unwrap();
+    let known = drive::keys();
+    let in_help = |key: &str| drive.contains(&format!("{key}="));
+    // Short names, and those that are told of as a family.
+    let is_shown = |key: &&&str| {
+        let family = key.starts_with("throttling.") && key.matches('-').count() > 1;
+        let short =
+            !key.starts_with("throttling.") && (key.starts_with("bps") || key.starts_with("iops"));
+        let so_anyway = ["copy-on-read", "detect-zeroes", "group"].contains(*key);
+        !family && !short && !so_anyway && !key.ends_with("-read") && !key.ends_with("-write")
+    };
+    let missing: Vec<_> = known
+        .iter()
+        .filter(is_shown)
+        .filter(|key| !in_help(key))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let forms = topics::TOPICS
+        .iter()
+        .find(|topic| topic.option == "drive")
+        .unwrap()
+        .lines;
+    for (form, _) in forms {
+        for pair in form.split(", ") {
+            let (key, _) = pair.split_once('=').unwrap();
+            assert!(known.contains(&key), "{key}");
+        }
+    }
+}
+
+/// What a command line is, for each kind of it: accepted, or refused with these lines.
+const COMMAND_LINES: &[(&[&str], Result<(), &str>)] = &[
+    (&[], Ok(())),
+    (&["-nodefaults", "-no-user-config", "-enable-kvm"], Ok(())),
+    (
+        &["-display", "none", "-monitor", "none", "-vga", "none"],
+        Ok(()),
+    ),
+    (&["-nographic", "-cpu", "host", "-accel", "kvm"], Ok(())),
+    (
+        &["-nic", "none", "-net", "none", "-parallel", "none"],
+        Ok(()),
+    ),
+    (&["--display=none", "-machine", "accel=kvm"], Ok(())),
+    (
+        &["-smp", "2,cores=2", "-m", "size=1G,slots=0,maxmem=1G"],
+        Ok(()),
+    ),
+    (&["-m2G"], Ok(())),
+    (&["-m", "1G", "--smp=4"], Ok(())),
+    (&["-append", ""], Ok(())),
+    (&["-name", "guest=foo,debug-threads=on"], Ok(())),
+    (&["-drive", "file=x,if=virtio,index=0,media=disk"], Ok(())),
+    (
+        &["-s", "--bogus", "value", "-usb"],
+        Err(
+            "-s: there is no server for gdb\nfaultvisor: unknown option '--bogus'\nfaultvisor: -usb: there is no such device",
+        ),
+    ),
+    (
+        &["-x", "--no-rebot", "-dirve", "file=x"],
+        Err("unknown option '-x'\n\
+             faultvisor: unknown option '--no-rebot'; did you mean '--no-reboot'?\n\
+             faultvisor: unknown option '-dirve'; did you mean '--drive'?"),
+    ),
+    (
+        &["-nodefault"],
+        Err("unknown option '-nodefault'; did you mean '--nodefaults'?"),
+    ),
+    (
+        &["-device", "virtio-blk-pci,drive=d0"],
+        Err(
+            "-device: a --drive is a virtio-blk disk by itself, with the device's properties among its keys (see --help \
+             drive): --drive file=PATH,format=raw,id=ID",
+        ),
+    ),
+    (
+        &["-device", "e1000"],
+        Err(
+            "-device: there is no device 'e1000': a machine has disks, by --drive, and a serial port, by --serial",
+        ),
+    ),
+    (
+        &["-hda", "disk.img"],
+        Err("-hda: disks are virtio-blk: --drive file=disk.img"),
+    ),
+    (
+        &["-cpu", "Skylake-Server"],
+        Err("-cpu: the guest has the host's CPU, as with -cpu host (accepted: host, max)"),
+    ),
+    (
+        &["-display", "gtk"],
+        Err("-display: there is no display: the guest's output is on --serial (accepted: none)"),
+    ),
+    (
+        &["-accel", "tcg"],
+        Err(
+            "-accel: there is one kind of machine, with KVM: leave it out (accepted: kvm, accel=kvm)",
+        ),
+    ),
+    (&["-enable-kvm=on"], Err("-enable-kvm: takes no value")),
+    (
+        &["--no-reboot=on"],
+        Err("option '--no-reboot' takes no value"),
+    ),
+    (&["-initrd", ""], Err("option '-initrd' needs a value")),
+    (&["-initrd"], Err("option '-initrd' needs a value")),
+    (
+        &["-serial", "null", "-serial", "stdio"],
+        Err("--serial: there is one serial port, and it is given twice"),
+    ),
+    (
+        &["-nographic", "-qmp", "stdio"],
+        Err("--serial and --qmp cannot both be on stdio"),
+    ),
+    (
+        &["-m", "1G,maxmem=2G"],
+        Err("-m: maxmem=2G: memory cannot be added; expected 1G"),
+    ),
+    (
+        &["-m", "1G,slots=2"],
+        Err("-m: slots=2: memory cannot be added; expected 0"),
+    ),
+    (
+        &["-fault-unfired", "maybe"],
+        Err("--fault-unfired: expected warn, fail or ignore"),
+    ),
+    (
+        &["-smp", "4,threads=2"],
+        Err("--smp: threads=2: each vCPU is a core of one package with one thread; expected 1"),
+    ),
+];
+
+#[test]
+fn a_command_line_is_accepted_or_refused_with_all_that_is_wrong() {
+    for (arguments, expected) in COMMAND_LINES {
+        let all = [&["-kernel", "k"], *arguments].concat();
+        let got = run(&all).map(|_| ());
+        assert_eq!(got, expected.map_err(str::to_owned), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStringExt;
+    let raw = |text: &[u8]| OsString::from_vec(text.to_vec());
+    let all = [
+        b"faultvisor".as_slice(),
+        b"--kernel",
+        b"/k\xff",
+        b"\xfe",
+        b"--initrd=\xfd",
+    ];
+    let error = parse(all.map(raw)).unwrap_err().to_string();
+    let expected = "--kernel: \"/k\\xFF\" is not UTF-8\nfaultvisor: argument 3 is not UTF-8: \"\\xFE\"\n\
+                    faultvisor: argument 4 is not UTF-8: \"--initrd=\\xFD\"";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn an_option_that_counts_once_and_is_there_twice_is_told_of() {
+    let twice = ["--kernel", "k", "-append", "a", "--append", "b", "-m", "1G"];
+    let configuration = run(&twice).unwrap();
+    assert_eq!(configuration.append, "b");
+    let note = "--append is given 2 times, and only the last counts";
+    assert_eq!(configuration.notes, [note]);
+    assert!(
+        run(&["--kernel", "k", "-qmp", "unix:a", "-qmp", "unix:b"])
+            .unwrap()
+            .notes
+            .is_empty()
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_command_line_is_too_strange(
+        words in proptest::collection::vec("(-{0,2}(kernel|m|smp|drive|fault|S|help|nographic|device|x)?(=|,)?)?\\PC{0,6}", 0..8)
+    ) {
+        let _ = parse(std::iter::once("faultvisor".to_owned()).chain(words).map(OsString::from));
+    }
 }
