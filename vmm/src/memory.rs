@@ -6,6 +6,7 @@
 
 mod presence;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -27,6 +28,19 @@ pub const HIGH_MEMORY_START: u64 = 1 << 32;
 /// The host's huge pages. KVM maps the guest's with them only where guest and host addresses lie alike
 /// in theirs, so that host memory must begin on such a boundary as guest memory does.
 pub const HUGE_PAGE: usize = 2 << 20;
+
+/// An amount of memory in bytes, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amount(pub u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes.is_multiple_of(1 << 20) => write!(formatter, "{} MiB", bytes >> 20),
+            bytes => write!(formatter, "{} KiB", bytes >> 10),
+        }
+    }
+}
 
 /// The host refused the memory.
 #[derive(Debug, thiserror::Error)]

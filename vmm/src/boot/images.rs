@@ -10,8 +10,8 @@ use super::initrd::{self, Initrd};
 use super::kernel::{self, Kernel};
 use super::transfers::{Failed, Transfers};
 use super::{BootError, layout};
-use crate::cli::Configuration;
-use crate::memory;
+use crate::cli::{Configuration, SerialPort};
+use crate::memory::{self, Amount};
 use crate::parallel::Threads;
 
 const STACK: usize = 256 << 10;
@@ -45,6 +45,30 @@ impl Images {
         Ok(Self { kernel, initrd })
     }
 
+    /// What is to be said of images that may not be what was meant.
+    pub fn notes(&self, configuration: &Configuration) -> Vec<String> {
+        if !self.kernel.is_linux() {
+            return Vec::new();
+        }
+        let mut notes = Vec::new();
+        if let Some(initrd) = &self.initrd {
+            notes.extend(initrd.note());
+        }
+        let names_console = |word: &str| {
+            ["console=", "earlycon", "earlyprintk"]
+                .iter()
+                .any(|console| word.starts_with(console))
+        };
+        let has_console = configuration.append.split_whitespace().any(names_console);
+        if configuration.serial != SerialPort::Null && !has_console {
+            notes.push(
+                "--append names no console: without console=ttyS0 a Linux kernel may say nothing on the serial port"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+
     /// Finds their places in memory, which must be all zeros, and begins to copy them there, in threads of their own.
     ///
     /// # Errors
@@ -56,7 +80,7 @@ impl Images {
     ) -> Result<(Placed, Loading), BootError> {
         let low_end = low_memory_end(memory);
         if low_end <= layout::HIGH_MEMORY {
-            return Err(BootError::MemoryTooSmall(low_end >> 20));
+            return Err(BootError::MemoryTooSmall(Amount(low_end)));
         }
         let (kernel, transfers) = self.kernel.place(memory, low_end)?;
         let mut transfers = vec![transfers];

@@ -51,6 +51,8 @@ pub enum InitrdError {
 pub(super) struct Initrd {
     file: Arc<ImageFile>,
     path: PathBuf,
+    /// Whether it begins as something that Linux unpacks or mounts.
+    is_recognised: bool,
 }
 
 /// An initrd's place in guest memory.
@@ -80,6 +82,17 @@ impl Initrd {
         Ok(Self {
             file: Arc::new(file),
             path: path.to_owned(),
+            is_recognised: kernel::is_initrd(&head) || kernel::is_kernel(&head),
+        })
+    }
+
+    /// What is to be said of an initrd that a Linux kernel makes nothing of.
+    pub(super) fn note(&self) -> Option<String> {
+        (!self.is_recognised).then(|| {
+            format!(
+                "initrd '{}' begins as nothing that Linux unpacks: neither cpio nor compressed, nor a file system",
+                self.path.display()
+            )
         })
     }
 
@@ -153,6 +166,34 @@ mod tests {
             error,
             format!("initrd '{}' is empty", file.path().display())
         );
+    }
+
+    #[test]
+    fn an_initrd_that_linux_makes_nothing_of_is_told_of() {
+        let note = |begin: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let mut content = begin.to_vec();
+            content.resize(4096, 0);
+            std::fs::write(file.path(), content).unwrap();
+            Initrd::open(file.path()).unwrap().note()
+        };
+        let zeroes = note(&[]).unwrap();
+        assert!(zeroes.ends_with(
+            "begins as nothing that Linux unpacks: neither cpio nor compressed, nor a file system"
+        ));
+        assert!(note(b"QFI\xfb").is_some());
+        let mut ext4 = vec![0; 0x43a];
+        ext4[0x438..].copy_from_slice(b"\x53\xef");
+        for begin in [
+            b"070701".as_slice(),
+            b"\x1f\x8b",
+            b"\x28\xb5\x2f\xfd",
+            b"\xc7\x71",
+            b"hsqs",
+            &ext4,
+        ] {
+            assert_eq!(note(begin), None);
+        }
     }
 
     #[test]

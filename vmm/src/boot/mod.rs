@@ -18,6 +18,7 @@ use vm_memory::{
 };
 
 use crate::cli::Configuration;
+use crate::memory::Amount;
 pub use acpi::POWER_BUTTON_INTERRUPT;
 pub use images::{Images, Loading, Placed};
 use initrd::InitrdError;
@@ -45,8 +46,8 @@ pub enum BootError {
     #[error("{0} drives, and {limit} are the most", limit = acpi::MAX_DEVICES)]
     TooManyDevices(usize),
     /// Too little memory for anything.
-    #[error("{0} MiB of memory are too small for any kernel")]
-    MemoryTooSmall(u64),
+    #[error("{0} of memory are too small for any kernel")]
+    MemoryTooSmall(Amount),
     /// The host refused what loads the images while the machine is made.
     #[error("cannot start a thread to load the kernel: {0}")]
     Thread(#[source] io::Error),
@@ -62,6 +63,8 @@ pub struct Guest {
     devices: Vec<DeviceWindow>,
     cpus: u8,
     acpi: bool,
+    /// Whether it learns of its devices on its command line.
+    is_told_by_command_line: bool,
 }
 
 /// A virtio-mmio device, as the guest is told of it.
@@ -102,7 +105,8 @@ impl Guest {
         let looks_away = command_line
             .split_whitespace()
             .any(|word| word == "acpi=off");
-        if looks_away || !configuration.acpi {
+        let is_told_by_command_line = looks_away || !configuration.acpi;
+        if is_told_by_command_line {
             for device in &devices {
                 command_line.push_str(&format!(
                     " virtio_mmio.device={}K@{:#x}:{}",
@@ -124,7 +128,20 @@ impl Guest {
             devices,
             cpus: configuration.cpus,
             acpi: configuration.acpi,
+            is_told_by_command_line,
         })
+    }
+
+    /// What a Linux kernel has to be configured with to find its disks.
+    pub fn needed_for_disks(&self) -> &'static str {
+        match self.is_told_by_command_line {
+            true => {
+                "CONFIG_VIRTIO_BLK, CONFIG_VIRTIO_MMIO and CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES, in the kernel or its initrd"
+            }
+            false => {
+                "CONFIG_ACPI, CONFIG_VIRTIO_BLK and CONFIG_VIRTIO_MMIO, in the kernel or its initrd"
+            }
+        }
     }
 
     /// Writes what the guest is told into memory, below where its images are or will be, and returns the first

@@ -48,7 +48,12 @@ pub(super) struct Elf {
     segments: Vec<(u64, u64)>,
     /// It can lie anywhere, and so begins where a loader that knows how to relocate it says.
     is_position_independent: bool,
+    /// One of its notes is Linux's own.
+    is_linux: bool,
 }
+
+/// The owner of Linux's notes (its `include/linux/elfnote.h`), as a note has it.
+const LINUX: &[u8] = b"Linux\0";
 
 impl Elf {
     /// Looks at the headers of a file of `size` bytes that begins with `head`.
@@ -90,7 +95,13 @@ impl Elf {
         Ok(Self {
             segments,
             is_position_independent: kind == SHARED,
+            is_linux: notes(file, &table).any(|notes| is_linux(&notes)),
         })
+    }
+
+    /// Whether it says that it is Linux.
+    pub(super) fn is_linux(&self) -> bool {
+        self.is_linux
     }
 
     /// The end of the memory that it takes.
@@ -112,6 +123,23 @@ impl Elf {
             ))
         }
     }
+}
+
+/// The segments of notes, which have been found to be small, as far as they can be read.
+fn notes(file: &ImageFile, table: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let headers = table.chunks_exact(PROGRAM_HEADER.into());
+    let of_notes = headers.filter(|header| u32_at(header, 0) == NOTE);
+    of_notes.filter_map(|header| {
+        let length = u64_at(header, FILE_SIZE).min(MOST_NOTES);
+        let length = usize::try_from(length).ok()?;
+        file.range(u64_at(header, SEGMENT_OFFSET), length).ok()
+    })
+}
+
+/// Whether one of these notes is Linux's: three words are before its owner's name.
+fn is_linux(notes: &[u8]) -> bool {
+    let mut words = notes.chunks_exact(4).enumerate();
+    words.any(|(index, _)| index >= 3 && notes[index * 4..].starts_with(LINUX))
 }
 
 /// Refuses what is for another machine, or no kernel by its type, which is returned.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use linux_loader::loader;
 
+use crate::memory::Amount;
+
 /// Why an image cannot be booted.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -26,7 +28,7 @@ pub enum KernelError {
     },
     /// It would end past the end of memory.
     #[error(
-        "{memory} MiB of memory are too small for kernel '{}', which needs {needed} MiB",
+        "{memory} of memory are too small for kernel '{}', which needs {needed} MiB",
         path.display()
     )]
     MemoryTooSmall {
@@ -34,8 +36,8 @@ pub enum KernelError {
         path: PathBuf,
         /// MiB that it needs.
         needed: u64,
-        /// MiB that there are.
-        memory: u64,
+        /// What there is.
+        memory: Amount,
     },
     /// The loader refused it.
     #[error("cannot load kernel '{}': {source}", path.display())]

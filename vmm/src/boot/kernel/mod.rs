@@ -18,10 +18,11 @@ use vm_memory::{GuestAddress, GuestMemoryMmap};
 use super::image_file::ImageFile;
 use super::layout;
 use super::transfers::Transfers;
+use crate::memory::Amount;
 use bzimage::BzImage;
 use elf::Elf;
 pub use error::{KernelError, Refusal};
-pub(super) use recognition::HEAD;
+pub(super) use recognition::{HEAD, is_initrd};
 use recognition::{has, recognise};
 
 /// The two formats that are booted.
@@ -43,6 +44,14 @@ impl Format {
             Ok(Self::BzImage(BzImage::examine(&head, size)?))
         } else {
             Err(recognise(&head).into())
+        }
+    }
+
+    /// Whether it says that it is Linux.
+    fn is_linux(&self) -> bool {
+        match self {
+            Self::BzImage(_) => true,
+            Self::Elf(image) => image.is_linux(),
         }
     }
 
@@ -131,6 +140,7 @@ impl Entry {
 pub struct Kernel {
     file: Arc<ImageFile>,
     path: PathBuf,
+    is_linux: bool,
 }
 
 /// A kernel's place in guest memory.
@@ -154,11 +164,17 @@ impl Kernel {
     /// [`KernelError`] when it cannot be read or is no kernel.
     pub fn open(path: &Path) -> Result<Self, KernelError> {
         let file = ImageFile::open(path).map_err(|error| Examined::Unreadable(error).of(path))?;
-        Format::examine(&file).map_err(|examined| examined.of(path))?;
+        let format = Format::examine(&file).map_err(|examined| examined.of(path))?;
         Ok(Self {
             file: Arc::new(file),
             path: path.to_owned(),
+            is_linux: format.is_linux(),
         })
+    }
+
+    /// Whether it says of itself that it is Linux, which old ones in ELF do not.
+    pub fn is_linux(&self) -> bool {
+        self.is_linux
     }
 
     /// Finds the kernel's place in guest memory, and what has to be copied there.
@@ -177,7 +193,7 @@ impl Kernel {
             return Err(KernelError::MemoryTooSmall {
                 path: self.path.clone(),
                 needed: end.div_ceil(1 << 20),
-                memory: low_memory_end >> 20,
+                memory: Amount(low_memory_end),
             });
         }
         let mut transfers = Transfers::from(&self.file, memory);

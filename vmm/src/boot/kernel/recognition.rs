@@ -82,3 +82,24 @@ pub(super) fn recognise(head: &[u8]) -> Refusal {
         None => Refusal::Unknown,
     }
 }
+
+/// What Linux takes for an initial RAM disk, beside the compressed and cpio's text forms of [`MAGIC_NUMBERS`]: cpio's binary
+/// form, and the file systems that it mounts as one (`init/do_mounts_rd.c`).
+const INITRDS: [(usize, &[u8]); 7] = [
+    (0, b"\xc7\x71"),
+    (0, b"hsqs"),
+    (0, b"-rom1fs-"),
+    (0, b"\x45\x3d\xcd\x28"),
+    (0x438, b"\x53\xef"),
+    (0x410, b"\x7f\x13"),
+    (0x410, b"\x8f\x13"),
+];
+
+/// Whether a file that begins with `head` is one that Linux takes for an initial RAM disk.
+pub(in crate::boot) fn is_initrd(head: &[u8]) -> bool {
+    let is_packed = matches!(
+        recognise(head),
+        Refusal::Compressed { .. } | Refusal::Initramfs
+    );
+    is_packed || INITRDS.iter().any(|magic| has(head, *magic))
+}

@@ -302,6 +302,22 @@ fn a_bzimage_that_cannot_start_says_why() {
 }
 
 #[test]
+fn linux_is_known_by_its_format_or_by_its_note() {
+    let is_linux = |image: &[u8]| {
+        let file = file(image);
+        Kernel::open(file.path()).unwrap().is_linux()
+    };
+    assert!(is_linux(&bzimage()));
+    assert!(!is_linux(&elf_image(4096)));
+    assert!(!is_linux(&pvh_image()));
+    let mut image = pvh_image();
+    put(&mut image, 120 + 32, &40u64.to_le_bytes());
+    put(&mut image, 0xd4, &[6, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0]);
+    put(&mut image, 0xe0, b"Linux\0\0\0\0\0\0\0");
+    assert!(is_linux(&image));
+}
+
+#[test]
 fn a_kernel_that_does_not_fit_says_what_it_needs() {
     for image in [elf_image(100 * MIB), {
         let mut image = bzimage();
