@@ -25,6 +25,9 @@ use std::process::ExitCode;
 use cli::Invocation;
 use machine::Ending;
 
+/// The exit status of a machine that ended well, with a rule that never fired (`--fault-unfired fail`).
+const UNFIRED: u8 = 3;
+
 fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Run(configuration)) => program::run(&configuration),
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let status = match outcome {
         Ok(Ending::Orderly) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::FAILURE,
+        Ok(Ending::Unfired) => ExitCode::from(UNFIRED),
         Err(error) => {
             logging::fail(&error);
             ExitCode::FAILURE

@@ -11,7 +11,7 @@ use faultvisor_monitor::{Monitor, MonitorHandle, Reply};
 use faultvisor_schema::{Event, MachineCommand, MachineReturn, Signals};
 
 use crate::boot::BootError;
-use crate::cli::{Configuration, UsageError};
+use crate::cli::{Configuration, Unfired, UsageError};
 use crate::console::{Console, ConsoleError};
 use crate::faults::{self, LogError};
 use crate::host_signals;
@@ -166,8 +166,16 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     };
     // The loop's share in the machine ends first, so that it can be taken apart.
     drop(main_loop);
+    let mut outcome = outcome;
     if let Some(machine) = std::rc::Rc::into_inner(machine) {
-        machine.into_inner().close();
+        let machine = machine.into_inner();
+        if configuration.fault_unfired != Unfired::Ignore {
+            let unfired = machine.tell_of_unfired_rules();
+            if unfired > 0 && configuration.fault_unfired == Unfired::Fail {
+                outcome = outcome.map(Ending::with_unfired_rules);
+            }
+        }
+        machine.close();
     }
     say_farewell(&output, monitor);
     drop(console.terminal);

@@ -11,7 +11,7 @@ use faultvisor_schema::CommandError;
 const SHOWN: usize = 40;
 
 /// How long an error can be, in bytes.
-const MAX_LINE: usize = 1000;
+const MAX_LINE: usize = 2000;
 
 /// Longest key for which another one is looked for that it may stand for.
 const MAX_MISSPELT: usize = 64;
@@ -71,6 +71,9 @@ pub enum RuleError {
         /// What it was to be done to.
         operation: &'static str,
     },
+    /// A rule that can never fire, or never change anything.
+    #[error("{0}")]
+    Futile(String),
     /// A part of the disk that the disk does not have.
     #[error("{} on the disk, which has {disk}", part(*first, *last))]
     OffDisk {
@@ -260,6 +263,19 @@ pub enum Problem {
         /// The rule's action.
         action: String,
     },
+    /// A text that is no value of its key.
+    #[error("{key}={text}: expected {expected}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Its value.
+        text: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A text that is none of a key's words.
+    #[error(transparent)]
+    Word(#[from] Box<NoWord>),
     /// A rule for a disk that there is not.
     #[error("there is no drive '{0}'")]
     NoDrive(String),
@@ -276,7 +292,42 @@ pub enum Problem {
     Seed(String),
 }
 
+/// A text that is none of a key's words.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}={text}: expected {}one of {}{}", if *or_number { "a number, or " } else { "" }, known.join(", "),
+    suggestion(nearest.as_deref()))]
+pub struct NoWord {
+    key: String,
+    text: String,
+    /// Whether it might be a number.
+    or_number: bool,
+    /// All of the words.
+    known: Vec<&'static str>,
+    /// The one that looks most like it.
+    nearest: Option<String>,
+}
+
 impl Problem {
+    /// [`Problem::Word`], with the nearest of the words.
+    pub(super) fn no_word(
+        key: &str,
+        text: &str,
+        known: Vec<&'static str>,
+        or_number: bool,
+    ) -> Self {
+        let is_word = text.len() <= MAX_MISSPELT;
+        let nearest = is_word
+            .then(|| nearest(text, known.iter().copied()))
+            .flatten();
+        Self::Word(Box::new(NoWord {
+            key: key.to_owned(),
+            text: text.to_owned(),
+            or_number,
+            nearest: nearest.map(str::to_owned),
+            known,
+        }))
+    }
+
     /// [`Problem::UnknownKey`], with the nearest of the known ones.
     pub(super) fn unknown_key<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let is_word = key.len() <= MAX_MISSPELT;
@@ -300,6 +351,6 @@ mod tests {
         };
         assert_eq!(error("a\nb\u{1b}"), "--fault: unknown key 'a\\nb\\u{1b}'");
         let long = error(&"ä".repeat(10_000_000));
-        assert!(long.len() < 1100 && long.ends_with("ä…"), "{long}");
+        assert!(long.len() < 2100 && long.ends_with("ä…"), "{long}");
     }
 }

@@ -7,7 +7,8 @@ use faultvisor_devices::block::fault::Rule;
 use faultvisor_schema::BlockFaultRule;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::error::{FaultsError, Origin, Problem};
+use super::error::{FaultsError, Origin, Problem, RuleError};
+use super::feasibility::{Doubt, Target, doubts, doubts_together};
 use super::{complete, key_value, rule};
 
 /// A rule, and where it was written.
@@ -17,6 +18,26 @@ pub struct GivenRule {
     pub rule: BlockFaultRule,
     /// Where.
     pub origin: Origin,
+    /// What becomes of it if it can never do anything.
+    pub if_futile: IfFutile,
+}
+
+/// What becomes of a rule that can never do anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfFutile {
+    /// It is refused.
+    Refuse,
+    /// It is told of: QEMU takes it.
+    Tell,
+}
+
+/// The rules of a machine, resolved.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Each as a client is shown it, and as the engine has it.
+    pub rules: Vec<(BlockFaultRule, Rule)>,
+    /// What is to be said of them.
+    pub notes: Vec<String>,
 }
 
 /// Understands the value of `--fault`.
@@ -27,7 +48,11 @@ pub struct GivenRule {
 pub fn option(text: &str) -> Result<GivenRule, FaultsError> {
     let origin = Origin::Option("fault");
     match key_value::parse(text) {
-        Ok(rule) => Ok(GivenRule { rule, origin }),
+        Ok(rule) => Ok(GivenRule {
+            rule,
+            origin,
+            if_futile: IfFutile::Refuse,
+        }),
         Err(problem) => Err(FaultsError::new(origin, problem)),
     }
 }
@@ -40,7 +65,7 @@ pub fn option(text: &str) -> Result<GivenRule, FaultsError> {
 /// [`FaultsError`] names the rule.
 pub fn check(given: &[GivenRule], has_drive: impl Fn(&str) -> bool) -> Result<(), FaultsError> {
     let mut names = BTreeMap::new();
-    for GivenRule { rule, origin } in given {
+    for GivenRule { rule, origin, .. } in given {
         let refuse = |problem| FaultsError::new(origin.clone(), problem);
         if !has_drive(&rule.device) {
             return Err(refuse(Problem::NoDrive(rule.device.clone())));
@@ -55,38 +80,53 @@ pub fn check(given: &[GivenRule], has_drive: impl Fn(&str) -> bool) -> Result<()
     Ok(())
 }
 
-/// Makes rules for the disks' engines of those that were given, in their order; `sectors` says how
-/// many sectors a disk has. Beside each stands what a client is shown of it.
+/// Makes rules for the disks' engines of those that were given, in their order; `target` says what a disk is.
 ///
 /// # Errors
 ///
-/// [`FaultsError`] names the rule that cannot be, or whose disk there is not.
+/// [`FaultsError`] names the rule that cannot be, cannot do anything, or whose disk there is not.
 pub fn resolve(
     given: &[GivenRule],
-    sectors: impl Fn(&str) -> Option<u64>,
-) -> Result<Vec<(BlockFaultRule, Rule)>, FaultsError> {
+    target: impl Fn(&str) -> Option<Target>,
+) -> Result<Resolved, FaultsError> {
     let ids = given.iter().filter_map(|given| given.rule.id.as_deref());
     let ids: BTreeSet<&str> = ids.collect();
     let mut free = free_ids(|id| ids.contains(id));
-    let mut resolved = Vec::with_capacity(given.len());
-    for GivenRule {
-        rule: given,
-        origin,
-    } in given
-    {
-        let refuse = |problem| FaultsError::new(origin.clone(), problem);
-        let no_drive = || refuse(Problem::NoDrive(given.device.clone()));
-        let sectors = sectors(&given.device).ok_or_else(no_drive)?;
-        let seed = match given.seed {
+    let mut rules = Vec::with_capacity(given.len());
+    let mut notes = Vec::new();
+    let note = |place: usize, rule: &BlockFaultRule, text: &str| {
+        let id = rule.id.as_deref().unwrap_or_default();
+        let origin = given.get(place).map(|given| given.origin.to_string());
+        format!("{}: rule '{id}': {text}", origin.unwrap_or_default())
+    };
+    for (place, of) in given.iter().enumerate() {
+        let refuse = |problem| FaultsError::new(of.origin.clone(), problem);
+        let no_drive = || refuse(Problem::NoDrive(of.rule.device.clone()));
+        let target = target(&of.rule.device).ok_or_else(no_drive)?;
+        let seed = match of.rule.seed {
             Some(seed) => seed,
             None => random_seed().map_err(|error| refuse(Problem::Seed(error.to_string())))?,
         };
-        let mut shown = given.clone();
+        let mut shown = of.rule.clone();
         complete(&mut shown, || free.next().unwrap_or_default(), || seed);
-        let rule = rule(&shown, sectors).map_err(|error| refuse(error.into()))?;
-        resolved.push((shown, rule));
+        let rule = rule(&shown, target.sectors).map_err(|error| refuse(error.into()))?;
+        for doubt in doubts(&of.rule, &rule, &target) {
+            match doubt {
+                Doubt::Futile(text) if of.if_futile == IfFutile::Refuse => {
+                    return Err(refuse(RuleError::Futile(text).into()));
+                }
+                Doubt::Futile(text) | Doubt::Questionable(text) => {
+                    notes.push(note(place, &shown, &text));
+                }
+            }
+        }
+        rules.push((shown, rule));
     }
-    Ok(resolved)
+    let all: Vec<_> = rules.iter().map(|(shown, _)| shown).collect();
+    for (place, text) in doubts_together(&all) {
+        notes.extend(all.get(place).map(|rule| note(place, rule, &text)));
+    }
+    Ok(Resolved { rules, notes })
 }
 
 /// Names for rules that nobody named.
@@ -115,10 +155,10 @@ mod tests {
         texts.iter().map(|text| option(text).unwrap()).collect()
     }
 
-    fn sectors(disk: &str) -> Option<u64> {
+    fn target(disk: &str) -> Option<Target> {
         match disk {
-            "small" => Some(8),
-            "large" => Some(16),
+            "small" => Some(Target::of(8)),
+            "large" => Some(Target::of(16)),
             _ => None,
         }
     }
@@ -130,7 +170,7 @@ mod tests {
             "device=large,action=hang,id=fault0,seed=7",
             "device=large,action=hang,seed=8",
         ]);
-        let resolved = resolve(&given, sectors).unwrap();
+        let resolved = resolve(&given, target).unwrap().rules;
         let ids: Vec<_> = resolved.iter().map(|(_, rule)| rule.id.as_str()).collect();
         assert_eq!(ids, ["fault1", "fault0", "fault2"]);
         for (shown, rule) in &resolved {
@@ -143,25 +183,45 @@ mod tests {
     }
 
     #[test]
+    fn what_a_rule_cannot_do_is_refused_or_noted_with_where_it_was_written() {
+        let futile = given(&["device=small,action=hang,probability=0"]);
+        let error = resolve(&futile, target).unwrap_err().to_string();
+        let expected = "--fault: 'probability' is 0, which lets the rule never fire";
+        assert_eq!(error, expected);
+        // QEMU takes such rules, and so they are only told of.
+        let of_blkdebug = GivenRule {
+            if_futile: IfFutile::Tell,
+            ..futile[0].clone()
+        };
+        let notes = resolve(&[of_blkdebug], target).unwrap().notes;
+        let note = "--fault: rule 'fault0': 'probability' is 0, which lets the rule never fire";
+        assert_eq!(notes, [note]);
+        let hidden = given(&["device=small,action=hang", "device=small,action=stop,id=x"]);
+        let notes = resolve(&hidden, target).unwrap().notes;
+        let note = "--fault: rule 'x': rule 'fault0' before it decides about each of its requests";
+        assert_eq!(notes, [note]);
+    }
+
+    #[test]
     fn a_part_of_a_disk_has_to_be_on_that_disk() {
         let given = given(&[
             "device=large,action=hang,sector=8",
             "device=small,action=hang,sector=8",
         ]);
-        assert!(resolve(&given[..1], sectors).is_ok());
-        let error = resolve(&given, sectors).unwrap_err().to_string();
+        assert!(resolve(&given[..1], target).is_ok());
+        let error = resolve(&given, target).unwrap_err().to_string();
         assert_eq!(error, "--fault: sector 8 is not on the disk, which has 8");
     }
 
     #[test]
     fn a_rule_needs_a_disk_and_a_name_that_no_other_has() {
         let error = |texts: &[&str]| {
-            let refused = check(&given(texts), |disk| sectors(disk).is_some());
+            let refused = check(&given(texts), |disk| target(disk).is_some());
             refused.unwrap_err().to_string()
         };
         let other = ["device=other,action=hang"];
         assert_eq!(error(&other), "--fault: there is no drive 'other'");
-        let unknown = resolve(&given(&other), sectors).unwrap_err();
+        let unknown = resolve(&given(&other), target).unwrap_err();
         assert_eq!(unknown.to_string(), error(&other));
         let same = [
             "device=small,action=hang,id=a",

@@ -1,4 +1,5 @@
-//! A rule as an option's value: QEMU's keys with dots, or JSON.
+//! A rule as an option's value: QEMU's keys with dots, or JSON. What the keys mean is what `qmp block-fault-add` takes them
+//! for.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +14,34 @@ use super::members::{Type, decode};
 /// Most names with dots between them that a key can have; no rule has as many.
 const MAX_NAMES: usize = 8;
 
-/// What stands behind a key: a value, or more keys behind a dot.
+/// What stands behind a key.
 #[derive(Debug)]
 enum Node {
-    Value(String),
+    /// A value, or several of a list.
+    Values(Vec<String>),
+    /// Behind `:=`.
+    Json(Value),
+    /// More keys behind a dot.
     Keys(BTreeMap<String, Node>),
 }
 
 /// Understands the value of `--fault`.
 pub(super) fn parse(text: &str) -> Result<BlockFaultRule, Problem> {
     let value = if text.starts_with('{') {
-        let read = serde_json::from_str::<Strict>(text);
-        let Strict(value) = read.map_err(|error| Problem::Syntax(error.to_string()))?;
-        value
+        strict(text).map_err(|error| Problem::Syntax(error.to_string()))?
     } else {
         let mut rule = BTreeMap::new();
+        let mut list = None;
         for part in split(text) {
-            insert(&mut rule, &part)?;
+            match (part.split_once('='), &list) {
+                (Some((key, value)), _) => {
+                    insert(&mut rule, key, value)?;
+                    list = is_list(key).then(|| key.to_owned());
+                }
+                // One more element of the list before it.
+                (None, Some(key)) if !part.is_empty() => insert(&mut rule, key, &part)?,
+                (None, _) => return Err(Problem::NoValue(part)),
+            }
         }
         let rule = Node::Keys(rule);
         value(rule, Type::rule(), "")?
@@ -37,10 +49,25 @@ pub(super) fn parse(text: &str) -> Result<BlockFaultRule, Problem> {
     decode(value).map_err(|refused| refused.problem)
 }
 
+fn strict(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str::<Strict>(text).map(|Strict(value)| value)
+}
+
+/// Whether a key is that of a list whose elements have no parts.
+fn is_list(key: &str) -> bool {
+    let mut of = Type::rule();
+    for name in key.split('.') {
+        of = of.and_then(|of| of.element().or_else(|| of.member(name)));
+    }
+    let element = of.and_then(Type::element);
+    element.is_some_and(|element| !matches!(element.branch(), SchemaInfoBranch::Object(_)))
+}
+
 /// Puts a key and its value in its place.
-fn insert(rule: &mut BTreeMap<String, Node>, part: &str) -> Result<(), Problem> {
-    let Some((key, value)) = part.split_once('=') else {
-        return Err(Problem::NoValue(part.to_owned()));
+fn insert(rule: &mut BTreeMap<String, Node>, key: &str, value: &str) -> Result<(), Problem> {
+    let (key, is_json) = match key.strip_suffix(':') {
+        Some(key) => (key, true),
+        None => (key, false),
     };
     if key.split('.').count() > MAX_NAMES {
         return Err(Problem::unknown_key(key, []));
@@ -55,18 +82,31 @@ fn insert(rule: &mut BTreeMap<String, Node>, part: &str) -> Result<(), Problem> 
         let inner = place.entry(name.to_owned());
         match inner.or_insert_with(|| Node::Keys(BTreeMap::new())) {
             Node::Keys(keys) => place = keys,
-            Node::Value(_) => return Err(twice()),
+            Node::Values(_) | Node::Json(_) => return Err(twice()),
         }
     }
-    let value = Node::Value(value.to_owned());
-    match place.insert(last.to_owned(), value) {
+    if let Some(Node::Values(values)) = place.get_mut(last)
+        && !is_json
+        && is_list(key)
+    {
+        values.push(value.to_owned());
+        return Ok(());
+    }
+    let node = match is_json {
+        true => Node::Json(json(key, value)?),
+        false => Node::Values(vec![value.to_owned()]),
+    };
+    match place.insert(last.to_owned(), node) {
         None => Ok(()),
         Some(_) => Err(twice()),
     }
 }
 
-/// What a node is in JSON, when it is to be of a type. What it cannot be stays a text, which the
-/// schema refuses with the right words.
+fn json(key: &str, text: &str) -> Result<Value, Problem> {
+    strict(text).map_err(|error| Problem::Syntax(format!("{key}: not JSON: {error}")))
+}
+
+/// What a node is in JSON, when it is to be of a type.
 fn value(node: Node, of: Option<Type>, path: &str) -> Result<Value, Problem> {
     let under = |name: &str| match path {
         "" => name.to_owned(),
@@ -74,6 +114,7 @@ fn value(node: Node, of: Option<Type>, path: &str) -> Result<Value, Problem> {
     };
     let element = of.and_then(Type::element);
     match (node, element) {
+        (Node::Json(value), _) => Ok(value),
         (Node::Keys(mut keys), Some(element)) => {
             let mut elements = Vec::with_capacity(keys.len());
             while let Some(node) = keys.remove(&elements.len().to_string()) {
@@ -97,29 +138,76 @@ fn value(node: Node, of: Option<Type>, path: &str) -> Result<Value, Problem> {
             let members: Result<Map<_, _>, Problem> = keys.into_iter().map(member).collect();
             members.map(Value::Object)
         }
-        (Node::Value(text), Some(element)) => Ok(Value::Array(vec![scalar(text, Some(element))])),
-        (Node::Value(text), None) => Ok(scalar(text, of)),
+        (Node::Values(texts), Some(element)) => match texts.as_slice() {
+            [text] if text.starts_with('[') => json(path, text),
+            [text] if text.is_empty() => Ok(Value::Array(Vec::new())),
+            texts => {
+                let words = texts.iter().flat_map(|text| text.split(','));
+                let elements = words.map(|word| scalar(word, Some(element), path));
+                elements.collect::<Result<_, _>>().map(Value::Array)
+            }
+        },
+        (Node::Values(texts), None) => {
+            let text = texts.into_iter().next().unwrap_or_default();
+            let is_object = of.is_some_and(|of| matches!(of.branch(), SchemaInfoBranch::Object(_)));
+            match text.starts_with('{') && is_object {
+                true => json(path, &text),
+                false => scalar(&text, of, path),
+            }
+        }
     }
 }
 
-fn scalar(text: String, of: Option<Type>) -> Value {
-    let converted = match of.map(Type::branch) {
+/// A text as a value of a type. What it cannot be for want of a word stays a text, which [`decode`] refuses with the words
+/// that there are.
+fn scalar(text: &str, of: Option<Type>, path: &str) -> Result<Value, Problem> {
+    let (converted, expected) = match of.map(Type::branch) {
         Some(SchemaInfoBranch::Builtin(builtin)) => match builtin.json_type {
-            JSONType::Int => integer(&text),
-            JSONType::Number => number(&text),
-            JSONType::Boolean => switch(&text),
-            _ => None,
+            JSONType::Int => (integer(text), "an integer"),
+            JSONType::Number => (integer(text).or_else(|| number(text)), "a number"),
+            JSONType::Boolean => (switch(text), "on or off"),
+            _ => return Ok(Value::from(text)),
         },
+        Some(SchemaInfoBranch::Object(_)) => (None, "members behind a dot, or JSON"),
         // Of a text or a number: digits are a number.
-        Some(SchemaInfoBranch::Alternate(_)) => integer(&text),
-        _ => None,
+        Some(SchemaInfoBranch::Alternate(_)) => {
+            return Ok(integer(text).unwrap_or_else(|| Value::from(text)));
+        }
+        _ => return Ok(Value::from(text)),
     };
-    converted.unwrap_or(Value::String(text))
+    converted.ok_or_else(|| Problem::Value {
+        key: path.to_owned(),
+        text: text.to_owned(),
+        expected,
+    })
 }
 
 fn integer(text: &str) -> Option<Value> {
-    let unsigned = unsigned(text).map(Value::from);
-    unsigned.or_else(|| text.parse::<i64>().ok().map(Value::from))
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let magnitude = scaled(digits)?;
+    match is_negative {
+        true => i64::try_from(-i128::from(magnitude)).ok().map(Value::from),
+        false => Some(Value::from(magnitude)),
+    }
+}
+
+/// A number, decimal or hexadecimal behind `0x`, or decimal with K, M, G or T for a power of 1024.
+fn scaled(text: &str) -> Option<u64> {
+    let suffixes = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let scale = suffixes.into_iter().find_map(|(suffix, shift)| {
+        let is_it = |last: char| last.eq_ignore_ascii_case(&suffix);
+        text.strip_suffix(is_it).map(|digits| (digits, shift))
+    });
+    match scale {
+        Some((digits, shift)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            unsigned(digits)?.checked_mul(1 << shift)
+        }
+        Some(_) => None,
+        None => unsigned(text),
+    }
 }
 
 /// A number as QEMU reads one in options: decimal, or hexadecimal behind `0x`.
@@ -137,8 +225,11 @@ pub(super) fn unsigned(text: &str) -> Option<u64> {
 }
 
 fn number(text: &str) -> Option<Value> {
-    let number = text.parse().ok().and_then(Number::from_f64);
-    number.map(Value::Number)
+    // No names of numbers, such as "inf": JSON has none.
+    let has_digits =
+        text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
+    let number = text.parse().ok().filter(|_| has_digits);
+    number.and_then(Number::from_f64).map(Value::Number)
 }
 
 fn switch(text: &str) -> Option<Value> {
@@ -233,11 +324,8 @@ mod tests {
             ("device=d,action=error", "Parameter 'errno' is missing"),
             (
                 "device=d,action=burn,errno=EIO",
-                "Parameter 'action' does not accept value 'burn'",
-            ),
-            (
-                "device=d,action=error,errno=EWHAT",
-                "Parameter 'errno' does not accept value 'EWHAT'",
+                "action=burn: expected one of error, delay, hang, corrupt, torn, drop, misdirect, set-state, \
+                 stop, power-cut; did you mean 'torn'?",
             ),
             (
                 "device=d,action=error,errno=70000",
@@ -245,11 +333,11 @@ mod tests {
             ),
             (
                 "device=d,action=error,errno=EIO,after=maybe",
-                "Invalid parameter type for 'after', expected: boolean",
+                "after=maybe: expected on or off",
             ),
             (
-                "device=d,action=hang,sector=4K",
-                "Invalid parameter type for 'sector', expected: integer",
+                "device=d,action=hang,sector=4Q",
+                "sector=4Q: expected an integer",
             ),
             (
                 "device=d,action=hang,sector=-1",
@@ -257,15 +345,15 @@ mod tests {
             ),
             (
                 "device=d,action=hang,probability=nan",
-                "Invalid parameter type for 'probability', expected: number",
+                "probability=nan: expected a number",
             ),
             (
                 "device=d,action=hang,operations.0=read,operations.1=erase",
-                "Parameter 'operations[1]' does not accept value 'erase'",
+                "operations.1=erase: expected one of read, write, flush, discard, write-zeroes",
             ),
             (
                 "device=d,action=delay,percentiles=5",
-                "Invalid parameter type for 'percentiles[0]', expected: object",
+                "percentiles=5: expected members behind a dot, or JSON",
             ),
             (
                 "device.0=d,action=hang",
@@ -275,6 +363,56 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(error(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_errno_that_there_is_not_is_refused_with_those_that_there_are() {
+        let error = self::error("device=d,action=error,errno=EFOO");
+        let start = "errno=EFOO: expected a number, or one of EPERM, ENOENT, ESRCH, EINTR, EIO, ";
+        assert!(error.starts_with(start), "{error}");
+        let close = self::error("device=d,action=error,errno=ENOSPACE");
+        assert!(close.ends_with("; did you mean 'ENOSPC'?"), "{close}");
+    }
+
+    #[test]
+    fn a_list_is_written_in_every_way_that_the_shell_knows() {
+        let operations =
+            |text: &str| shown(&format!("device=d,action=hang,{text}"))["operations"].clone();
+        let both = json!(["read", "write"]);
+        for text in [
+            "operations=read,write",
+            "operations=read,,write",
+            "operations=read,operations=write",
+            "operations.0=read,operations.1=write",
+            "operations:=[\"read\",,\"write\"]",
+            "operations=[\"read\",,\"write\"]",
+            "operations=read,write,count=1",
+        ] {
+            assert_eq!(operations(text), both, "{text}");
+        }
+        assert_eq!(operations("operations="), json!([]));
+        let points = "percentiles=[{\"percentile\": 100,, \"microseconds\": 5}]";
+        let delay = shown(&format!("device=d,action=delay,{points}"));
+        assert_eq!(delay["percentiles"][0]["microseconds"], json!(5));
+        let stray = error("device=d,write");
+        assert_eq!(stray, "'write' is not of the form key=value");
+        let stray = error("operations=read,count=1,write");
+        assert_eq!(stray, "'write' is not of the form key=value");
+    }
+
+    #[test]
+    fn numbers_have_the_suffixes_of_sizes() {
+        let sector =
+            |text: &str| shown(&format!("device=d,action=hang,sector={text}"))["sector"].clone();
+        assert_eq!(sector("4K"), json!(4096));
+        assert_eq!(sector("1g"), json!(1u64 << 30));
+        assert_eq!(sector("0x1F"), json!(31));
+        for text in ["K", "0x1K", "1KK", "16777216T", "1.5", "+1", ""] {
+            let error = self::error(&format!("device=d,action=hang,sector={text}"));
+            assert_eq!(error, format!("sector={text}: expected an integer"));
+        }
+        let probability = shown("device=d,action=hang,probability=1")["probability"].clone();
+        assert_eq!(probability, json!(1.0));
     }
 
     #[test]

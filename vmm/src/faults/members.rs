@@ -39,6 +39,26 @@ impl Type {
         }
     }
 
+    /// Of an enumeration, its words; of a type that is one or a number, that it may be a number, too.
+    fn words(self) -> Option<(Vec<&'static str>, bool)> {
+        match self.0 {
+            SchemaInfoBranch::Enum(of) => {
+                let words = of.members.iter().map(|member| member.name.as_str());
+                Some((words.collect(), false))
+            }
+            SchemaInfoBranch::Alternate(of) => {
+                let all = of
+                    .members
+                    .iter()
+                    .filter_map(|member| Self::named(&member.r#type));
+                let words = all.filter_map(Self::words).map(|(words, _)| words);
+                let words: Vec<_> = words.flatten().collect();
+                (!words.is_empty()).then_some((words, true))
+            }
+            _ => None,
+        }
+    }
+
     fn object(self) -> Option<&'static SchemaInfoObject> {
         match self.0 {
             SchemaInfoBranch::Object(object) => Some(object),
@@ -102,7 +122,37 @@ pub(super) fn decode(value: Value) -> Result<BlockFaultRule, Refused> {
             });
         }
     }
+    check_words(&value, Type::rule(), "")?;
     Ok(BlockFaultRule::decode(value, &Path::ROOT)?)
+}
+
+/// Checks the words of enumerations: the schema says which is wrong, and not which there are.
+fn check_words(value: &Value, of: Option<Type>, path: &str) -> Result<(), Refused> {
+    let Some(of) = of else {
+        return Ok(());
+    };
+    let under = |name: &str| match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    };
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .try_for_each(|(name, value)| check_words(value, of.member(name), &under(name))),
+        Value::Array(elements) => (0..)
+            .zip(elements)
+            .try_for_each(|(index, value): (usize, _)| {
+                check_words(value, of.element(), &under(&index.to_string()))
+            }),
+        Value::String(text) => match of.words() {
+            Some((words, or_number)) if !words.contains(&text.as_str()) => Err(Refused {
+                problem: Problem::no_word(path, text, words, or_number),
+                key: path.split('.').next().map(str::to_owned),
+            }),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// The names that a rule with this action can have. One of an action that there is not can have

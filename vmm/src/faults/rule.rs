@@ -89,7 +89,8 @@ pub fn name(member: &'static str, name: &str) -> Result<(), RuleError> {
     }
 }
 
-fn kind(operation: BlockFaultOperation) -> Kinds {
+/// The engine's word for an operation.
+pub(super) fn kind(operation: BlockFaultOperation) -> Kinds {
     match operation {
         BlockFaultOperation::Read => Kinds::READ,
         BlockFaultOperation::Write => Kinds::WRITE,

@@ -95,6 +95,8 @@ pub struct Plan<'a> {
 pub struct Assembled {
     machine: Machine,
     loading: Loading,
+    /// What is to be said of a machine that is made, and may not be what was meant.
+    notes: Vec<String>,
 }
 
 /// The parts of a machine that its surroundings need.
@@ -199,7 +201,12 @@ impl Machine {
             disks.push(disk);
         }
         let disk = |id: &str| disks.iter().find(|disk| disk.id() == id);
-        let given = faults::resolve(&configuration.faults, |id| Some(disk(id)?.sectors()))?;
+        let has_monitor = !configuration.qmp.is_empty();
+        let target = |id: &str| Some(disk(id)?.target(has_monitor));
+        let resolved = faults::resolve(&configuration.faults, target)?;
+        let mut notes = configuration.notes.clone();
+        notes.extend(resolved.notes);
+        notes.extend(images.notes(configuration));
         let windows = disks.iter().map(MachineDisk::device_window).collect();
         let guest = Guest::new(configuration, windows)?;
         let by_name = disks.iter().map(MachineDisk::shared).collect();
@@ -219,7 +226,7 @@ impl Machine {
             life_cycle: LifeCycle {
                 start_stopped: configuration.start_stopped,
                 actions: configuration.actions,
-                has_monitor: !configuration.qmp.is_empty(),
+                has_monitor,
             },
             kvm,
             board,
@@ -227,6 +234,7 @@ impl Machine {
             guest,
             disks,
             rules: Rules::default(),
+            tells_of_untaken_disks: true,
             serial: serial.clone(),
             vm: None,
             generation: Generation::default(),
@@ -246,10 +254,15 @@ impl Machine {
             host_signal,
             ending: Rc::new(Cell::new(None)),
         };
-        machine.give_faults(given, replay.unwrap_or_default());
+        machine.give_faults(resolved.rules, replay.unwrap_or_default());
         machine.build_around(placed)?;
         let connections = Connections { serial, room, view };
-        Ok((Assembled { machine, loading }, connections))
+        let assembled = Assembled {
+            machine,
+            loading,
+            notes,
+        };
+        Ok((assembled, connections))
     }
 }
 
@@ -261,6 +274,9 @@ impl Assembled {
     /// [`BootError`] when an image cannot be read.
     pub fn finish(self) -> Result<Machine, BootError> {
         self.loading.finish()?;
+        for note in &self.notes {
+            tracing::warn!("{note}");
+        }
         Ok(self.machine)
     }
 }

@@ -7,7 +7,8 @@ use faultvisor_devices::block::fault::{Engine, Record, Shown};
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::throttle::Group;
 use faultvisor_devices::block::{
-    Access, Action, AioError, Backend, Exceeded, IoStatus, OpenError, PowerCut, SECTOR_SIZE,
+    Access, Action, AioError, Backend, CacheMode, Exceeded, IoStatus, OpenError, PowerCut,
+    SECTOR_SIZE,
 };
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::sync::lock;
@@ -30,7 +31,7 @@ use super::nodes::{self, Nesting, Nodes};
 use super::{faults, limits, power_cut, statistics};
 use crate::boot::DeviceWindow;
 use crate::cli::Drive;
-use crate::faults::FaultLog;
+use crate::faults::{FaultLog, Target};
 use crate::inbox::{Notice, Sender};
 use crate::vcpu::Generation;
 use crate::vm::{Kick, Line};
@@ -149,6 +150,10 @@ pub(super) struct MachineDisk {
     nodes: Nodes,
     /// Its place among the disks.
     index: u32,
+    /// Whether a power cut can lose what was written to it.
+    has_volatile_cache: bool,
+    /// Whether the host does something for a flush of it.
+    flushes: bool,
 }
 
 /// What a disk is put into.
@@ -243,6 +248,8 @@ impl MachineDisk {
             transport,
             nodes,
             index,
+            has_volatile_cache: drive.volatile_cache.is_some(),
+            flushes: drive.volatile_cache.is_some() || drive.image.cache != CacheMode::Unsafe,
         };
         Ok((machine_disk, wiring))
     }
@@ -269,6 +276,27 @@ impl MachineDisk {
     /// How many sectors the guest's disk has.
     pub(super) fn sectors(&self) -> u64 {
         self.disk.length() / SECTOR_SIZE
+    }
+
+    /// What rules can do to it, in a machine with a monitor or without.
+    pub(super) fn target(&self, has_monitor: bool) -> Target {
+        Target {
+            sectors: self.sectors(),
+            possible: self.disk.possible_requests(),
+            volatile_cache: self.has_volatile_cache,
+            flushes: self.flushes,
+            has_monitor,
+        }
+    }
+
+    /// Whether a power cut can lose what was written to it.
+    pub(super) fn has_volatile_cache(&self) -> bool {
+        self.has_volatile_cache
+    }
+
+    /// Whether a driver has ever taken it.
+    pub(super) fn was_driven(&self) -> bool {
+        self.disk.was_driven()
     }
 
     /// The image's path, as the command line has it.

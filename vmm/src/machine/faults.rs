@@ -16,10 +16,13 @@ use faultvisor_schema::{
 
 use super::Machine;
 use super::disks::MachineDisk;
-use crate::faults;
+use crate::faults::{self, Doubt};
 
 /// Most rules of a machine.
 const MAX_RULES: usize = 10_000;
+
+/// Most rules that are named one by one at the end.
+const MOST_NAMED: usize = 20;
 
 /// The machine's rules, as they were given, in their order.
 #[derive(Default)]
@@ -122,7 +125,8 @@ impl Machine {
         &mut self,
         mut given: BlockFaultRule,
     ) -> Result<(BlockFaultRule, Rule), CommandError> {
-        let sectors = self.disk(&given.device)?.sectors();
+        let target = self.disk(&given.device)?;
+        let target = target.target(self.life_cycle.has_monitor);
         if let Some(id) = &given.id
             && self.rules.has(id)
         {
@@ -137,10 +141,42 @@ impl Machine {
             Some(seed) => seed,
             None => seed()?,
         };
+        let written = given.clone();
         faults::complete(&mut given, || self.rules.free_id(), || seed);
-        let rule = faults::rule(&given, sectors)
+        let rule = faults::rule(&given, target.sectors)
             .map_err(|error| CommandError::generic(error.to_string()))?;
+        for doubt in faults::doubts(&written, &rule, &target) {
+            match doubt {
+                Doubt::Futile(text) => return Err(CommandError::generic(text)),
+                Doubt::Questionable(text) => {
+                    tracing::warn!("block-fault-add: rule '{}': {text}", rule.id);
+                }
+            }
+        }
         Ok((given, rule))
+    }
+
+    /// Names the rules that have never fired, and says how many they are.
+    pub fn tell_of_unfired_rules(&self) -> usize {
+        let unfired = self
+            .rules
+            .rules
+            .iter()
+            .filter(|entry| entry.counts.hits() == 0);
+        let mut count = 0;
+        for Entry { id, rule, counts } in unfired {
+            count += 1;
+            if count <= MOST_NAMED {
+                let (device, matches) = (&rule.device, counts.matches());
+                tracing::warn!(
+                    "rule '{id}' of disk '{device}' never fired; it was about {matches} requests"
+                );
+            }
+        }
+        if count > MOST_NAMED {
+            tracing::warn!("{} more rules never fired", count - MOST_NAMED);
+        }
+        count
     }
 
     /// `block-fault-remove`, answered when the disk's thread has it no more.

@@ -16,6 +16,7 @@ mod reset;
 mod resize;
 mod running;
 mod statistics;
+mod untaken;
 mod view;
 
 use std::cell::Cell;
@@ -71,6 +72,18 @@ pub enum Ending {
     Orderly,
     /// The guest could not be kept running, and nobody is there to look at it.
     Failed,
+    /// As [`Self::Orderly`], but for rules that never fired (`--fault-unfired fail`).
+    Unfired,
+}
+
+impl Ending {
+    /// The same end, of a machine whose rules never all fired and should have.
+    pub fn with_unfired_rules(self) -> Self {
+        match self {
+            Self::Orderly => Self::Unfired,
+            other => other,
+        }
+    }
 }
 
 /// The machine.
@@ -83,6 +96,8 @@ pub struct Machine {
     guest: Guest,
     disks: Vec<MachineDisk>,
     rules: Rules,
+    /// Whether nobody has been told yet which disks no driver has taken.
+    tells_of_untaken_disks: bool,
     serial: Arc<Serial>,
     vm: Option<Vm>,
     generation: Generation,
@@ -155,6 +170,7 @@ impl Machine {
 
     /// The machine is off: the end, unless it is kept for a client to look at (`--no-shutdown`).
     fn shut_down(&mut self, reason: ShutdownCause, guest: bool) {
+        self.tell_of_untaken_disks();
         self.signals
             .raise(Event::Shutdown(Shutdown { guest, reason }));
         let actions = self.life_cycle.actions;
@@ -169,6 +185,10 @@ impl Machine {
 
     /// Somebody wants the program to end, whatever the guest does.
     fn end(&mut self, reason: ShutdownCause) {
+        // A client that ends a machine early means it.
+        if reason == ShutdownCause::HostSignal && self.run != Run::default() {
+            self.tell_of_untaken_disks();
+        }
         let guest = false;
         self.signals
             .raise(Event::Shutdown(Shutdown { guest, reason }));

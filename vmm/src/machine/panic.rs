@@ -35,6 +35,7 @@ impl Machine {
             (PanicAction::Shutdown | PanicAction::ExitFailure, _) => GuestPanicAction::Poweroff,
         };
         tracing::warn!("the guest has panicked");
+        self.tell_of_untaken_disks();
         self.signals
             .raise(Event::GuestPanicked(GuestPanicked { action }));
         match action {

@@ -11,6 +11,7 @@ use faultvisor_schema::{
 };
 
 use super::Machine;
+use super::disks::MachineDisk;
 use crate::faults;
 
 /// A power cut that waits for disks.
@@ -29,8 +30,23 @@ impl Machine {
             return reply.send(Err(CommandError::generic(message)));
         }
         match power_cut(arguments) {
-            Ok((cut, then)) => self.cut_power(cut, then, None, Some(reply)),
+            Ok((cut, then)) => {
+                self.tell_of_lossless_cut(cut.survival);
+                self.cut_power(cut, then, None, Some(reply));
+            }
             Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    /// A power cut that is to lose something, of a machine that has nothing to lose.
+    fn tell_of_lossless_cut(&self, survival: Survival) {
+        let has_none = !self.disks.iter().any(MachineDisk::has_volatile_cache);
+        if has_none
+            && survival != Survival::All
+            && let Some(disk) = self.disks.first()
+        {
+            let text = faults::lossless_power_cut(disk.id());
+            tracing::warn!("block-power-cut: {text}");
         }
     }
 

@@ -34,6 +34,9 @@ impl Machine {
         if self.resetting.is_some() {
             return;
         }
+        if guest {
+            self.tell_of_untaken_disks();
+        }
         if self.life_cycle.actions.reboot == RebootAction::Shutdown {
             return self.shut_down(reason, guest);
         }

@@ -72,6 +72,12 @@ impl Kinds {
         Self(self.0 | others.0)
     }
 
+    /// Those that are among both.
+    #[must_use]
+    pub const fn among(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     /// Whether all of those are among these.
     pub const fn contains(self, others: Self) -> bool {
         self.0 & others.0 == others.0

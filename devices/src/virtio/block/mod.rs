@@ -21,7 +21,7 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, queue};
-use crate::block::fault::{Board, Engine, Record, Shown};
+use crate::block::fault::{Board, Engine, Kinds, Record, Shown};
 use crate::block::policy::{IoStatusCell, Run};
 use crate::block::throttle::{Group, Member};
 use crate::block::{
@@ -154,6 +154,8 @@ pub struct Disk {
     space: Arc<Space>,
     /// Whether all that is left of a close is what the backend does for it.
     at_rest: Arc<AtomicBool>,
+    /// Whether a driver has ever set it up.
+    was_driven: AtomicBool,
     /// The limits that the thread has been told of last.
     group: Mutex<Option<Arc<Group>>>,
     queue_sizes: Vec<u16>,
@@ -232,6 +234,7 @@ impl Disk {
             board,
             space,
             at_rest,
+            was_driven: AtomicBool::new(false),
             group: Mutex::new(None),
             kicks,
             messages,
@@ -249,6 +252,28 @@ impl Disk {
     /// The host's number of its thread.
     pub fn thread_id(&self) -> i32 {
         self.thread_id.get()
+    }
+
+    /// Whether a driver has ever set DRIVER_OK (virtio 1.2 §2.1), resets or not.
+    pub fn was_driven(&self) -> bool {
+        self.was_driven.load(Ordering::Relaxed)
+    }
+
+    /// The kinds of requests that a driver can have performed: those that it is offered, and that do not write a disk that
+    /// is only read.
+    pub fn possible_requests(&self) -> Kinds {
+        let features = self.space.features();
+        let mut kinds = Kinds::READ.with(Kinds::FLUSH);
+        if self.configuration.access == Access::ReadWrite {
+            kinds = kinds.with(Kinds::WRITE);
+        }
+        if Feature::Discard.is_in(features) {
+            kinds = kinds.with(Kinds::DISCARD);
+        }
+        if Feature::WriteZeroes.is_in(features) {
+            kinds = kinds.with(Kinds::WRITE_ZEROES);
+        }
+        kinds
     }
 
     /// What the disk is.
@@ -419,6 +444,7 @@ impl VirtioDevice for Disk {
         queues: Vec<Option<queue::Configuration>>,
         interrupt: Arc<Interrupt>,
     ) {
+        self.was_driven.store(true, Ordering::Relaxed);
         self.send(Message::Activate(Activation {
             features,
             queues,

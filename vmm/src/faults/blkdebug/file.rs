@@ -29,6 +29,7 @@ impl Kind {
                 "sector",
                 "once",
                 "immediately",
+                "delay-ns",
             ],
             Self::SetState => &["event", "state", "new_state"],
         }

@@ -8,14 +8,15 @@ mod file;
 
 use std::path::Path;
 
+use faultvisor_devices::block::fault::MAX_DELAY;
 use faultvisor_schema::{
-    BlockFaultErrno, BlockFaultError, BlockFaultOperation, BlockFaultRule, BlockFaultRuleBranch,
-    BlockFaultSetState,
+    BlockFaultDelay, BlockFaultErrno, BlockFaultError, BlockFaultOperation, BlockFaultRule,
+    BlockFaultRuleBranch, BlockFaultSetState,
 };
 
 use super::error::{FaultsError, Mistake, Origin};
 use super::file::read;
-use super::given::GivenRule;
+use super::given::{GivenRule, IfFutile};
 use super::key_value::unsigned;
 use crate::cli::switch;
 use file::{Kind, Section, sections};
@@ -39,6 +40,7 @@ pub fn blkdebug(path: &Path, drive: &str) -> Result<Vec<GivenRule>, FaultsError>
     let given = rules.into_iter().map(|(line, rule)| GivenRule {
         rule,
         origin: origin(line),
+        if_futile: IfFutile::Tell,
     });
     Ok(given.collect())
 }
@@ -97,10 +99,11 @@ fn understand(text: &str, drive: &str) -> Result<Vec<(usize, BlockFaultRule)>, M
     for (number, section) in (1..).zip(sections(text)?) {
         let line = section.line;
         let kind = section.kind;
-        let (event, rule) = translate(section, format!("blkdebug-{drive}-{number}"), drive)?;
+        let (event, rules) = translate(section, format!("blkdebug-{drive}-{number}"), drive)?;
+        let placed = rules.into_iter().map(|rule| (event.phase, (line, rule)));
         match kind {
-            Kind::InjectError => errors.push((event.phase, (line, rule))),
-            Kind::SetState => states.push((event.phase, (line, rule))),
+            Kind::InjectError => errors.extend(placed),
+            Kind::SetState => states.extend(placed),
         }
     }
     // Of new states, the one of the latest event counts, and of one event's, the first in the file.
@@ -114,11 +117,12 @@ fn understand(text: &str, drive: &str) -> Result<Vec<(usize, BlockFaultRule)>, M
     Ok(all.map(|(_, rule)| rule).collect())
 }
 
+/// The rules of a section: one, or, of an error that comes late, one for the delay and one for the error.
 fn translate(
     mut section: Section<'_>,
     id: String,
     drive: &str,
-) -> Result<(&'static Event, BlockFaultRule), Mistake> {
+) -> Result<(&'static Event, Vec<BlockFaultRule>), Mistake> {
     let line = section.line;
     let missing = || Mistake::syntax(line, "key 'event' is missing");
     let (at, name) = section.take("event").ok_or_else(missing)?;
@@ -158,14 +162,12 @@ fn translate(
             if let Some(operation) = iotype(&mut section, event)? {
                 rule.operations = Some(vec![operation]);
             }
-            rule.sector = number(&mut section, "sector")?;
+            rule.sector = sector(&mut section)?;
             rule.count = flag(&mut section, "once")?.then_some(1);
             // Here, no error comes earlier than any other.
             flag(&mut section, "immediately")?;
-            rule.action = BlockFaultRuleBranch::Error(BlockFaultError {
-                errno: BlockFaultErrno::Number(errno(&mut section)?),
-                after: None,
-            });
+            let delay = delay(&mut section)?;
+            return Ok((event, with_delay(rule, errno(&mut section, delay)?, delay)));
         }
         Kind::SetState => {
             if !event.is_raised {
@@ -177,7 +179,32 @@ fn translate(
             });
         }
     }
-    Ok((event, rule))
+    Ok((event, vec![rule]))
+}
+
+/// The rules for a delay and an error, or for one of them. Of the two, the delay stands first: whoever decides about the
+/// request keeps it from both.
+fn with_delay(rule: BlockFaultRule, errno: Option<u16>, delay: Option<u64>) -> Vec<BlockFaultRule> {
+    let delaying = delay.map(|microseconds| {
+        let id = rule.id.as_ref().map(|id| format!("{id}-delay"));
+        let delay = BlockFaultDelay {
+            microseconds: Some(microseconds),
+            ..BlockFaultDelay::new()
+        };
+        BlockFaultRule {
+            id,
+            action: BlockFaultRuleBranch::Delay(delay),
+            ..rule.clone()
+        }
+    });
+    let failing = errno.map(|errno| BlockFaultRule {
+        action: BlockFaultRuleBranch::Error(BlockFaultError {
+            errno: BlockFaultErrno::Number(errno),
+            after: None,
+        }),
+        ..rule
+    });
+    delaying.into_iter().chain(failing).collect()
 }
 
 fn wrong(line: usize, key: &str, value: &str, expected: &str) -> Mistake {
@@ -192,14 +219,52 @@ fn number(section: &mut Section<'_>, key: &str) -> Result<Option<u64>, Mistake> 
     number.map(Some)
 }
 
-fn errno(section: &mut Section<'_>) -> Result<u16, Mistake> {
+/// A sector; -1 is any, as in QEMU.
+fn sector(section: &mut Section<'_>) -> Result<Option<u64>, Mistake> {
+    let Some((line, value)) = section.take("sector") else {
+        return Ok(None);
+    };
+    match unsigned(value) {
+        None if value == "-1" => Ok(None),
+        None => Err(wrong(
+            line,
+            "sector",
+            value,
+            "a number, or -1 for any sector",
+        )),
+        sector => Ok(sector),
+    }
+}
+
+/// The errno; 0, beside a delay, is none.
+fn errno(section: &mut Section<'_>, delay: Option<u64>) -> Result<Option<u16>, Mistake> {
     let Some((line, value)) = section.take("errno") else {
-        return Ok(DEFAULT_ERRNO);
+        return Ok(Some(DEFAULT_ERRNO));
     };
     let number = unsigned(value).and_then(|number| u16::try_from(number).ok());
-    number
-        .filter(|number| (1..=4095).contains(number))
-        .ok_or_else(|| wrong(line, "errno", value, "a number from 1 to 4095"))
+    match number {
+        Some(0) if delay.is_some() => Ok(None),
+        Some(number @ 1..=4095) => Ok(Some(number)),
+        _ => Err(wrong(line, "errno", value, "a number from 1 to 4095")),
+    }
+}
+
+/// `delay-ns` (QEMU 11.1), in microseconds, of which none is cut off.
+fn delay(section: &mut Section<'_>) -> Result<Option<u64>, Mistake> {
+    let Some((line, value)) = section.take("delay-ns") else {
+        return Ok(None);
+    };
+    let most = MAX_DELAY.as_nanos();
+    match unsigned(value) {
+        Some(0) => Ok(None),
+        Some(delay) if u128::from(delay) <= most => Ok(Some(delay.div_ceil(1000))),
+        _ => Err(wrong(
+            line,
+            "delay-ns",
+            value,
+            "a number of nanoseconds, at most an hour",
+        )),
+    }
 }
 
 fn flag(section: &mut Section<'_>, key: &str) -> Result<bool, Mistake> {

@@ -46,6 +46,32 @@ fn every_key_has_its_effect() {
 }
 
 #[test]
+fn any_sector_can_be_said_by_its_number() {
+    let text = "[inject-error]\nevent = \"read_aio\"\nsector = \"-1\"\n";
+    assert_eq!(shown(text), shown(&text.replace("sector = \"-1\"", "")));
+}
+
+#[test]
+fn an_error_may_come_late_and_a_delay_alone() {
+    let late = |more: &str| {
+        let text = format!(
+            "[inject-error]\nevent = \"read_aio\"\nonce = \"on\"\ndelay-ns = \"1500\"\n{more}"
+        );
+        shown(&text)
+    };
+    let delay = json!({
+        "id": "blkdebug-disk0-1-delay", "device": "disk0", "operations": ["read"], "count": 1,
+        "action": "delay", "microseconds": 2,
+    });
+    let error = json!({
+        "id": "blkdebug-disk0-1", "device": "disk0", "operations": ["read"], "count": 1,
+        "action": "error", "errno": 5,
+    });
+    assert_eq!(late(""), json!([delay, error]));
+    assert_eq!(late("errno = \"0\"\n"), json!([delay]));
+}
+
+#[test]
 fn each_event_is_about_the_requests_that_raise_it() {
     let operations = |event: &str| {
         let text = format!("[set-state]\nevent = \"{event}\"\nnew_state = \"2\"\n");
@@ -210,8 +236,12 @@ fn what_has_no_meaning_here_is_named_with_its_line() {
             "3: errno is '0': expected a number from 1 to 4095",
         ),
         (
-            inject("sector = \"-1\""),
-            "3: sector is '-1': expected a number",
+            inject("sector = \"-2\""),
+            "3: sector is '-2': expected a number, or -1 for any sector",
+        ),
+        (
+            inject("delay-ns = \"3600000000001\""),
+            "3: delay-ns is '3600000000001': expected a number of nanoseconds, at most an hour",
         ),
         (
             inject("once = \"maybe\""),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::error::{FaultsError, Mistake, Origin, Problem};
 use super::file::{self, Lines};
-use super::given::GivenRule;
+use super::given::{GivenRule, IfFutile};
 use super::members::decode;
 
 /// The only key of a profile.
@@ -79,7 +79,11 @@ fn understand(
             }
         })?;
         let origin = origin(line);
-        Ok(GivenRule { rule, origin })
+        Ok(GivenRule {
+            rule,
+            origin,
+            if_futile: IfFutile::Refuse,
+        })
     };
     entries.into_iter().map(given).collect()
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::faults::{check, resolve};
+use crate::faults::{Target, check, resolve};
 
 /// A profile of that name and text.
 fn read(name: &str, text: &str) -> Result<Vec<GivenRule>, String> {
@@ -17,7 +17,7 @@ fn read(name: &str, text: &str) -> Result<Vec<GivenRule>, String> {
     let shorten = |error: FaultsError| error.to_string().replace(&within, "");
     let given = profile(&path).map_err(shorten)?;
     check(&given, |id| id == "disk0").map_err(shorten)?;
-    resolve(&given, |_| Some(128)).map_err(shorten)?;
+    resolve(&given, |_| Some(Target::of(128))).map_err(shorten)?;
     Ok(given)
 }
 
@@ -211,7 +211,7 @@ fn every_profile_that_comes_with_the_program_can_be_used() {
         assert!(!given.is_empty(), "{path:?}");
         check(&given, |id| id == "disk0").unwrap();
         // A disk of 8 MiB is large enough for all.
-        resolve(&given, |_| Some(16384)).unwrap();
+        resolve(&given, |_| Some(Target::of(16384))).unwrap();
         count += 1;
     }
     assert_eq!(count, 7);

@@ -1,6 +1,7 @@
 //! Rules that can be, and what is said of those that cannot.
 
 mod actions;
+mod feasibility;
 
 use std::sync::Arc;
 

@@ -1,0 +1,34 @@
+//! Disks that no driver has taken: said when the guest is at an end, and may have failed for want of them.
+
+use super::Machine;
+use super::disks::MachineDisk;
+
+impl Machine {
+    /// Names, once, the disks that no driver has taken.
+    pub(super) fn tell_of_untaken_disks(&mut self) {
+        if !std::mem::take(&mut self.tells_of_untaken_disks) {
+            return;
+        }
+        let untaken: Vec<_> = self
+            .disks
+            .iter()
+            .filter(|disk| !disk.was_driven())
+            .map(MachineDisk::id)
+            .collect();
+        if !untaken.is_empty() {
+            let needed = self.guest.needed_for_disks();
+            tracing::warn!(
+                "no driver ever took {}: a Linux kernel needs {needed}",
+                listed(&untaken)
+            );
+        }
+    }
+}
+
+fn listed(ids: &[&str]) -> String {
+    let quoted: Vec<_> = ids.iter().map(|id| format!("'{id}'")).collect();
+    match quoted.len() {
+        1 => format!("disk {}", quoted.concat()),
+        _ => format!("disks {}", quoted.join(", ")),
+    }
+}
