@@ -80,8 +80,8 @@ impl Builder {
     }
 
     /// One more disk.
-    pub fn disk(mut self, disk: Disk) -> Self {
-        self.disks.push(disk);
+    pub fn disk(mut self, disk: impl Into<Disk>) -> Self {
+        self.disks.push(disk.into());
         self
     }
 

@@ -62,6 +62,14 @@ impl Disk {
         self
     }
 
+    /// A disk with this name and a write cache that a power cut empties (`volatile-cache=on`): what
+    /// [`power_cut`](crate::fault::power_cut) needs.
+    pub fn volatile(self, id: impl Into<String>) -> VolatileDisk {
+        let id = id.into();
+        let disk = self.id(id.clone()).option("volatile-cache", "on");
+        VolatileDisk { disk, id }
+    }
+
     /// Makes what is to be made in `directory`. The disk is the machine's `index`-th.
     pub(crate) fn attach(&self, directory: &Path, index: usize) -> Result<Attached, Error> {
         let image = match &self.image {
@@ -79,6 +87,26 @@ impl Disk {
             drive.push_str(&format!(",{key}={}", value(text)));
         }
         Ok(Attached { id, image, drive })
+    }
+}
+
+/// A disk that loses at a power cut what was not flushed, made by [`Disk::volatile`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolatileDisk {
+    disk: Disk,
+    id: String,
+}
+
+impl VolatileDisk {
+    /// Its name in commands and events.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl From<VolatileDisk> for Disk {
+    fn from(disk: VolatileDisk) -> Self {
+        disk.disk
     }
 }
 
@@ -119,6 +147,18 @@ mod tests {
         assert_eq!((metadata.len(), metadata.blocks()), (1 << 40, 0));
         let expected = format!("file={},format=raw,id=disk3,werror=stop", image.display());
         assert_eq!(attached.drive, expected);
+    }
+
+    #[test]
+    fn a_volatile_disk_has_its_cache() {
+        let disk = Disk::image("/d").option("werror", "stop").volatile("data");
+        assert_eq!(disk.id(), "data");
+        let attached = Disk::from(disk).attach(Path::new("/no/such"), 0).unwrap();
+        let expected = "file=/d,format=raw,id=data,werror=stop,volatile-cache=on";
+        assert_eq!(
+            (attached.drive.as_str(), attached.id.as_str()),
+            (expected, "data")
+        );
     }
 
     #[test]

@@ -15,9 +15,12 @@
 use std::time::Duration;
 
 use libqmp::{
-    BlockFaultDelay, BlockFaultErrno, BlockFaultErrnoName, BlockFaultError, BlockFaultPowerCut,
-    BlockFaultRule, BlockFaultRuleBranch,
+    BlockFaultDelay, BlockFaultErrno, BlockFaultErrnoName, BlockFaultError, BlockFaultOperation,
+    BlockFaultPowerCut, BlockFaultRule, BlockFaultRuleBranch, BlockPowerCutSurvive,
+    BlockPowerCutThen,
 };
+
+use crate::disk::VolatileDisk;
 
 /// Every request of a disk fails with `errno`.
 pub fn error(device: impl Into<String>, errno: BlockFaultErrnoName) -> BlockFaultRule {
@@ -39,13 +42,119 @@ pub fn hang(device: impl Into<String>) -> BlockFaultRule {
     BlockFaultRule::new(device.into(), BlockFaultRuleBranch::Hang)
 }
 
-/// Writes, flushes and discards of a disk are reported as done, and are not.
+/// Writes, flushes and discards of a disk are reported as done, and are not. A flush that was not done is missed by nobody
+/// before the power fails, on a [volatile](crate::Disk::volatile) disk.
 pub fn drop(device: impl Into<String>) -> BlockFaultRule {
     BlockFaultRule::new(device.into(), BlockFaultRuleBranch::Drop)
 }
 
-/// The power fails before a request of a disk is performed.
-pub fn power_cut(device: impl Into<String>) -> BlockFaultRule {
+/// The power fails before a request of a disk is performed, and what no flush has made durable is lost: all of it, unless
+/// [`survive`](PowerCut::survive) says otherwise. It takes a disk that can lose something, which only
+/// [`Disk::volatile`](crate::Disk::volatile) makes: without a volatile cache (`volatile-cache=on` of `--drive`) every write is
+/// in the image when the guest is told of it, and a power cut finds nothing to lose.
+///
+/// ```
+/// use faultvisor_harness::libqmp::{BlockFaultOperation, BlockPowerCutSurvive, BlockPowerCutThen};
+/// use faultvisor_harness::{Disk, fault};
+///
+/// let disk = Disk::scratch(64 << 20).volatile("disk0");
+/// let cut = fault::power_cut(&disk)
+///     .before(BlockFaultOperation::Write)
+///     .skip(199)
+///     .survive(BlockPowerCutSurvive::Random)
+///     .seed(7)
+///     .then(BlockPowerCutThen::Quit)
+///     .rule();
+/// assert_eq!(cut.device, "disk0");
+/// ```
+pub fn power_cut(disk: &VolatileDisk) -> PowerCut {
     let cut = BlockFaultPowerCut::new();
-    BlockFaultRule::new(device.into(), BlockFaultRuleBranch::PowerCut(cut))
+    let device = disk.id().to_owned();
+    PowerCut {
+        rule: BlockFaultRule {
+            count: Some(1),
+            ..BlockFaultRule::new(device, BlockFaultRuleBranch::PowerCut(cut.clone()))
+        },
+        cut,
+    }
+}
+
+/// A power cut that is being described. It happens once.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PowerCut {
+    rule: BlockFaultRule,
+    cut: BlockFaultPowerCut,
+}
+
+impl PowerCut {
+    /// Before requests of this kind, and not of any.
+    pub fn before(mut self, operation: BlockFaultOperation) -> Self {
+        self.rule.operations = Some(vec![operation]);
+        self
+    }
+
+    /// So many of the requests come first.
+    pub fn skip(mut self, requests: u64) -> Self {
+        self.rule.skip = Some(requests);
+        self
+    }
+
+    /// What is left of what was not flushed.
+    pub fn survive(mut self, survive: BlockPowerCutSurvive) -> Self {
+        self.cut.survive = Some(survive);
+        self
+    }
+
+    /// What chance follows from: the same seed loses the same.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.rule.seed = Some(seed);
+        self
+    }
+
+    /// What the machine does then: it begins again, unless something else is said.
+    pub fn then(mut self, then: BlockPowerCutThen) -> Self {
+        self.cut.then = Some(then);
+        self
+    }
+
+    /// The rule, as `block-fault-add` takes it.
+    pub fn rule(self) -> BlockFaultRule {
+        BlockFaultRule {
+            action: BlockFaultRuleBranch::PowerCut(self.cut),
+            ..self.rule
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Disk;
+
+    #[test]
+    fn a_power_cut_says_what_it_was_told_and_nothing_else() {
+        let disk = Disk::scratch(1 << 20).volatile("data");
+        let cut = power_cut(&disk).rule();
+        assert_eq!((cut.device.as_str(), cut.count), ("data", Some(1)));
+        assert_eq!((&cut.operations, cut.skip, cut.seed), (&None, None, None));
+        let cut = power_cut(&disk)
+            .before(BlockFaultOperation::Flush)
+            .skip(3)
+            .seed(9)
+            .survive(BlockPowerCutSurvive::Prefix)
+            .then(BlockPowerCutThen::Quit)
+            .rule();
+        let flush = Some(vec![BlockFaultOperation::Flush]);
+        assert_eq!(
+            (cut.operations, cut.skip, cut.seed),
+            (flush, Some(3), Some(9))
+        );
+        let expected = BlockFaultPowerCut {
+            survive: Some(BlockPowerCutSurvive::Prefix),
+            then: Some(BlockPowerCutThen::Quit),
+            ..BlockFaultPowerCut::new()
+        };
+        assert_eq!(cut.action, BlockFaultRuleBranch::PowerCut(expected));
+    }
 }

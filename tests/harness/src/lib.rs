@@ -26,6 +26,12 @@
 //! # }
 //! ```
 //!
+//! A test of what is left after a power cut needs a disk that can lose something: [`Disk::volatile`], which is what
+//! [`fault::power_cut`] takes. The example `resources/examples/cargo-test/tests/power_cut.rs` has a whole one.
+//!
+//! A package depends on the harness by the git URL of the project's repository, as in
+//! `faultvisor-harness = { git = "URL" }`; nothing of it is on a registry.
+//!
 //! Nothing here waits for ever, and whatever a machine does not do is an [`Error`] that shows the last that it said.
 
 mod builder;
@@ -42,7 +48,7 @@ pub mod transcript;
 
 pub use builder::Builder;
 pub use console::Console;
-pub use disk::Disk;
+pub use disk::{Disk, VolatileDisk};
 pub use error::{Error, Said};
 pub use machine::Machine;
 pub use process::Process;

@@ -14,6 +14,7 @@ use faultvisor_tests::{check, tests};
 pub const WITH_KVM: &[Test] = tests![
     Needs::Kvm;
     a_users_cargo_test_awaits_a_disk_error,
+    a_users_cargo_test_of_a_power_cut_finds_what_was_flushed,
     a_users_cargo_test_fails_with_what_the_machine_said,
     the_example_in_python_awaits_a_disk_error,
     the_example_in_c_awaits_a_disk_error,
@@ -22,14 +23,20 @@ pub const WITH_KVM: &[Test] = tests![
 pub const WITH_LINUX: &[Test] = tests![
     Needs::Linux;
     a_users_cargo_test_awaits_a_disk_error_of_linux,
+    a_users_cargo_test_of_a_power_cut_of_linux_finds_what_was_flushed,
     the_example_in_c_awaits_a_disk_error_of_linux,
 ];
 
 /// What the bare-metal guest says and does in place of a shell on Linux.
 const SCRIPT: &str = "print A disk is /dev/vda\nawait\nsetup 0\nread 0 0 8\nspin\n";
 
+/// The same for the power cut: it reads a line before each write.
+const CUT_SCRIPT: &str = "print A disk is /dev/vda\necho 10\nsetup 0\nwrite 0 0 8 1\nflush 0\n\
+                          print the first is durable\necho 10\nwrite 0 16 8 2\nflush 0\nspin\n";
+
 /// The names that the examples were built under.
 const CARGO_TEST: &str = "cargo-test";
+const POWER_CUT: &str = "cargo-test-power-cut";
 const PYTHON: &str = "disk_error.py";
 const C: &str = "c";
 
@@ -37,6 +44,8 @@ const C: &str = "c";
 const TOLD: &str = "read on disk0: Input/output error";
 /// What the test says in its place.
 const PASSED: &str = "test a_read_that_fails_is_told ... ok";
+const CUT_PASSED: &str =
+    "test what_was_flushed_is_there_after_a_power_cut_and_the_rest_is_not ... ok";
 
 /// An example, with the program to be used.
 fn example(context: &Context, program: &Path) -> Command {
@@ -92,6 +101,13 @@ fn a_users_cargo_test_awaits_a_disk_error(context: &Context) -> Result<(), Failu
     expect(&with_bare_guest(context, command, SCRIPT)?, PASSED)
 }
 
+fn a_users_cargo_test_of_a_power_cut_finds_what_was_flushed(
+    context: &Context,
+) -> Result<(), Failure> {
+    let command = example(context, &context.example(POWER_CUT)?);
+    expect(&with_bare_guest(context, command, CUT_SCRIPT)?, CUT_PASSED)
+}
+
 fn a_users_cargo_test_fails_with_what_the_machine_said(context: &Context) -> Result<(), Failure> {
     let command = example(context, &context.example(CARGO_TEST)?);
     let said = with_bare_guest(context, command, "print Kernel panic\nexit off\n")?;
@@ -117,6 +133,13 @@ fn the_example_in_c_awaits_a_disk_error(context: &Context) -> Result<(), Failure
 fn a_users_cargo_test_awaits_a_disk_error_of_linux(context: &Context) -> Result<(), Failure> {
     let command = example(context, &context.example(CARGO_TEST)?);
     expect(&with_linux(context, command)?, PASSED)
+}
+
+fn a_users_cargo_test_of_a_power_cut_of_linux_finds_what_was_flushed(
+    context: &Context,
+) -> Result<(), Failure> {
+    let command = example(context, &context.example(POWER_CUT)?);
+    expect(&with_linux(context, command)?, CUT_PASSED)
 }
 
 fn the_example_in_c_awaits_a_disk_error_of_linux(context: &Context) -> Result<(), Failure> {

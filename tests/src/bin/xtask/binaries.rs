@@ -31,13 +31,15 @@ pub struct Binaries {
     pub c_library: PathBuf,
     /// The example of a `cargo test`.
     pub example: PathBuf,
+    /// And that of one with a power cut.
+    pub power_cut_example: PathBuf,
 }
 
 /// Builds it.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the programs and the end-to-end tests");
     let mut cargo = cargo::command();
-    cargo.args(["build", "--lib", "--test", "disk_error"]);
+    cargo.args(["build", "--lib", "--test", "disk_error", "--test", "power_cut"]);
     // Of one build, so that what they have in common has the same features.
     cargo.args([
         "--package",
@@ -54,6 +56,7 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
         e2e: directory.join("e2e"),
         c_library: directory.join("libqmp.a"),
         example: test_program(&built, "disk_error")?,
+        power_cut_example: test_program(&built, "power_cut")?,
         bare_guest: build_bare_guest(workspace)?,
     })
 }

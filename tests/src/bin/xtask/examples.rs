@@ -26,6 +26,8 @@ pub fn build(workspace: &Workspace, binaries: &Binaries) -> Result<Examples, Box
     fs::create_dir_all(&directory)?;
     let sources = workspace.root().join("resources/examples");
     fs::copy(&binaries.example, directory.join("cargo-test"))?;
+    let power_cut = directory.join("cargo-test-power-cut");
+    fs::copy(&binaries.power_cut_example, power_cut)?;
     compile(
         workspace,
         binaries,
@@ -43,7 +45,7 @@ pub fn build(workspace: &Workspace, binaries: &Binaries) -> Result<Examples, Box
     )?;
     Ok(Examples {
         directory,
-        programs: vec!["cargo-test", "c"],
+        programs: vec!["cargo-test", "cargo-test-power-cut", "c"],
     })
 }
 

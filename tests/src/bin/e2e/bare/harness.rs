@@ -60,6 +60,8 @@ fn each_short_rule_does_what_it_says(context: &Context) -> Result<(), Failure> {
     let steps = "await\nwrite 0 8 8 5\n".repeat(5);
     let builder = machine(context, &format!("setup 0\n{steps}"))?;
     let disk = Disk::scratch(1 << 20).option("werror", "report");
+    let disk = disk.volatile("disk0");
+    let power_cut = fault::power_cut(&disk).rule();
     let mut machine = builder.disk(disk).arg("--no-reboot").start()?;
     let faults = machine.qmp().get_block_fault_injected_event()?;
     let delay = Duration::from_millis(30);
@@ -95,7 +97,7 @@ fn each_short_rule_does_what_it_says(context: &Context) -> Result<(), Failure> {
         .qmp()
         .block_fault_release(&BlockFaultReleaseArguments::new("disk0".to_owned()))?;
     machine.console().wait_for_line(" done ", SOON)?;
-    machine.qmp().block_fault_add(&fault::power_cut("disk0"))?;
+    machine.qmp().block_fault_add(&power_cut)?;
     machine.console().type_text("c")?;
     // The power comes back by a reset, which is the end here.
     Ok(machine.expect_exit(0, SOON)?)
