@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use clap::Command;
+use clap::{ArgAction, Command};
 use clap_complete::Shell;
 
 use super::place::Place;
@@ -23,7 +23,8 @@ fn completion(shell: Shell, program: &str) -> String {
 pub fn install(place: &Place) -> Result<(), Box<dyn Error>> {
     let manuals = place.directory("share/man/man1")?;
     for command in [faultvisor::command(), qmp_cli::command()] {
-        clap_mangen::generate_to(command.clone(), &manuals)?;
+        let synopsis = synopsis(&command);
+        clap_mangen::generate_to(command.clone().override_usage(synopsis), &manuals)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let name = completion(shell, command.get_name());
             place.content(&completes(command.clone(), shell), &name)?;
@@ -32,9 +33,78 @@ pub fn install(place: &Place) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// How a program is called: with every option and its value, and what may stand behind them.
+fn synopsis(command: &Command) -> String {
+    let mut words = vec![command.get_name().to_owned()];
+    let options = command.get_opts().filter(|option| !option.is_hide_set());
+    for option in options {
+        let name = match (option.get_long(), option.get_short()) {
+            (Some(long), _) => format!("--{long}"),
+            (None, Some(short)) => format!("-{short}"),
+            (None, None) => continue,
+        };
+        let takes_value = option.get_action().takes_values();
+        let values = option.get_value_names().filter(|_| takes_value);
+        let values = values
+            .unwrap_or_default()
+            .iter()
+            .map(|value| format!(" {value}"));
+        let called = format!("{name}{}", values.collect::<String>());
+        let repeats = matches!(option.get_action(), ArgAction::Append);
+        words.push(match (option.is_required_set(), repeats) {
+            (true, _) => called,
+            (false, true) => format!("[{called}]..."),
+            (false, false) => format!("[{called}]"),
+        });
+    }
+    for positional in command.get_positionals() {
+        let names = positional.get_value_names().unwrap_or_default();
+        words.push(format!("[{}]", names.join(" ")));
+    }
+    if command.has_subcommands() {
+        words.push("[COMMAND]".to_owned());
+    }
+    words.join(" ")
+}
+
 fn completes(mut command: Command, shell: Shell) -> Vec<u8> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
     script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_synopsis_has_each_option_with_its_value() {
+        let synopsis = synopsis(&faultvisor::command());
+        assert!(synopsis.starts_with("faultvisor "), "{synopsis}");
+        for (name, value, _) in faultvisor::WITH_VALUE {
+            let dashes = if name.len() == 1 { "-" } else { "--" };
+            let option = format!("[{dashes}{name} {value}]");
+            assert!(synopsis.contains(&option), "no {option} in {synopsis}");
+        }
+        for (name, _) in faultvisor::SWITCHES {
+            let dashes = if name.len() == 1 { "-" } else { "--" };
+            assert!(
+                synopsis.contains(&format!("[{dashes}{name}]")),
+                "{synopsis}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_manual_has_the_keys_of_the_options() {
+        let command = faultvisor::command();
+        let command = command.clone().override_usage(synopsis(&command));
+        let mut manual = Vec::new();
+        clap_mangen::Man::new(command).render(&mut manual).unwrap();
+        let manual = String::from_utf8(manual).unwrap();
+        for expected in ["volatile", "errno=NAME", "Examples:", "KEYS"] {
+            assert!(manual.contains(expected), "no {expected} in {manual}");
+        }
+    }
 }
