@@ -15,6 +15,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::power::TESTS,
     bare::memory::TESTS,
     bare::panics::TESTS,
+    bare::untaken::TESTS,
     bare::threads::TESTS,
     bare::io::TESTS,
     bare::queues::TESTS,

@@ -1,7 +1,9 @@
 //! Wrong use gets one line that names the thing, and exit status 1, before any guest runs.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,6 +19,9 @@ const SOON: Duration = Duration::from_secs(20);
 pub const BEFORE_KVM: &[Test] = tests![
     Needs::Nothing;
     an_unknown_option_is_refused_with_the_nearest_known_one,
+    all_options_that_cannot_be_used_are_named_at_once,
+    what_is_no_text_is_named,
+    help_on_an_option_lists_its_keys,
     an_unknown_key_is_refused_with_the_nearest_known_one,
     two_drives_with_one_id_are_refused,
     standard_input_is_not_shared_by_console_and_monitor,
@@ -81,8 +86,47 @@ fn an_unknown_option_is_refused_with_the_nearest_known_one(
     )?;
     check_refused(
         command(context).args(["-dirve", "file=x"]),
-        "unknown option '--dirve'; did you mean '--drive'?",
+        "unknown option '-dirve'; did you mean '--drive'?",
     )
+}
+
+fn all_options_that_cannot_be_used_are_named_at_once(context: &Context) -> Result<(), Failure> {
+    let options = [
+        "-nodefaults",
+        "-s",
+        "-hda",
+        "disk.img",
+        "--bogus",
+        "-display",
+        "none",
+    ];
+    check_refused(
+        command(context).args(options),
+        "-s: there is no server for gdb\n\
+         faultvisor: -hda: disks are virtio-blk: --drive file=disk.img\n\
+         faultvisor: unknown option '--bogus'",
+    )
+}
+
+fn what_is_no_text_is_named(context: &Context) -> Result<(), Failure> {
+    let mut command = command(context);
+    command.arg("--initrd").arg(OsStr::from_bytes(b"/x\xff"));
+    check_refused(&mut command, "--initrd: \"/x\\xFF\" is not UTF-8")
+}
+
+fn help_on_an_option_lists_its_keys(context: &Context) -> Result<(), Failure> {
+    for (topic, expected) in [
+        ("drive", "  volatile-cache=on|off\n"),
+        ("fault", "  action=power-cut\n"),
+    ] {
+        let mut command = context.command();
+        let mut program = Process::spawn(command.args(["--help", topic]))?;
+        program.expect_exit(0, SOON)?;
+        let text = program.serial().wait_for_end(program.started() + SOON);
+        let text = text.map_err(|_| Failure::new("the output does not end"))?;
+        check!(text.contains(expected), "{text}");
+    }
+    Ok(())
 }
 
 fn an_unknown_key_is_refused_with_the_nearest_known_one(context: &Context) -> Result<(), Failure> {

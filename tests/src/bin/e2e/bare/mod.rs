@@ -30,6 +30,7 @@ pub mod space;
 pub mod statistics;
 pub mod terminal;
 pub mod threads;
+pub mod untaken;
 pub mod write_cache;
 
 use std::path::PathBuf;

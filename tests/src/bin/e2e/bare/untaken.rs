@@ -1,0 +1,72 @@
+//! Disks that no driver has taken: said at the guest's end, once, and of no other disk.
+
+use faultvisor_tests::bare::{Plan, SOON};
+use faultvisor_tests::suite::{Context, Failure, Needs, Test};
+use faultvisor_tests::{check_eq, tests};
+
+use super::image;
+
+pub const TESTS: &[Test] = tests![
+    Needs::Kvm;
+    a_disk_that_no_driver_took_is_named_when_the_guest_ends,
+    a_disk_that_a_driver_took_is_not_named,
+    a_client_that_ends_a_machine_early_hears_nothing_of_its_disks,
+];
+
+/// What the kernel needs that learns of its disks by its command line.
+const NEEDED: &str = "a Linux kernel needs CONFIG_VIRTIO_BLK, CONFIG_VIRTIO_MMIO and CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES";
+
+/// Runs a guest with two disks to its end, and counts the lines that name them.
+fn lines(context: &Context, script: &str, options: &[&str]) -> Result<Vec<String>, Failure> {
+    let plan = Plan::new(context, script)?.options(options);
+    let plan = plan.disk(&image(context, "a", 1, 8)?, "id=d0");
+    let mut machine = plan.disk(&image(context, "b", 1, 8)?, "id=d1").start()?;
+    machine.ends_well()?;
+    let deadline = machine.machine.started() + SOON;
+    let text = machine.machine.messages().wait_for_end(deadline);
+    let text = text.map_err(|_| Failure::new("the log does not end"))?;
+    let about = text
+        .lines()
+        .filter(|line| line.contains("no driver ever took"));
+    Ok(about.map(str::to_owned).collect())
+}
+
+fn a_disk_that_no_driver_took_is_named_when_the_guest_ends(
+    context: &Context,
+) -> Result<(), Failure> {
+    for (script, options) in [
+        ("exit off", [].as_slice()),
+        ("panic 1\nspin", &[]),
+        ("exit reset", &["--no-reboot"]),
+    ] {
+        let lines = lines(context, script, options)?;
+        let expected = format!("no driver ever took disks 'd0', 'd1': {NEEDED}");
+        let named = lines.iter().filter(|line| line.contains(&expected)).count();
+        check_eq!((lines.len(), named), (1, 1));
+    }
+    let one = lines(context, "setup 0\nexit off", &[])?;
+    let expected = format!("no driver ever took disk 'd1': {NEEDED}");
+    check_eq!(
+        one.iter().filter(|line| line.contains(&expected)).count(),
+        1
+    );
+    Ok(())
+}
+
+fn a_disk_that_a_driver_took_is_not_named(context: &Context) -> Result<(), Failure> {
+    let none: [String; 0] = [];
+    check_eq!(lines(context, "setup 0\nsetup 1\nexit off", &[])?, none);
+    Ok(())
+}
+
+fn a_client_that_ends_a_machine_early_hears_nothing_of_its_disks(
+    context: &Context,
+) -> Result<(), Failure> {
+    let plan = Plan::new(context, "choose\nspin")?;
+    let mut machine = plan.disk(&image(context, "a", 1, 8)?, "id=d0").start()?;
+    machine.report("choose")?;
+    machine.client()?.quit()?;
+    machine.ends_well()?;
+    check_eq!(machine.machine.messages().text(), "");
+    Ok(())
+}
