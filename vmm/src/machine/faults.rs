@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faultvisor_devices::block::Errno;
 use faultvisor_devices::block::fault::{Counts, Record, RecordedOperation, Replay, Rule};
@@ -22,12 +23,14 @@ use crate::faults::{self, Doubt};
 const MAX_RULES: usize = 10_000;
 
 /// Most rules that are named one by one at the end.
-const MOST_NAMED: usize = 20;
+const MOST_NAMED: usize = 10;
 
 /// The machine's rules, as they were given, in their order.
 #[derive(Default)]
 pub(super) struct Rules {
     rules: Vec<Entry>,
+    /// Of each disk with a fault log to repeat, how many of its lines are left.
+    replayed: Vec<(String, Arc<AtomicUsize>)>,
     /// For the names of rules that were given none.
     next: u64,
 }
@@ -114,9 +117,11 @@ impl Machine {
             self.add_fault(given, rule, || ());
         }
         for (device, replay) in replay {
+            let undone = replay.undone();
             if let Ok(disk) = self.disk(&device) {
                 disk.change_faults(move |engine| engine.replay(replay));
             }
+            self.rules.replayed.push((device, undone));
         }
     }
 
@@ -156,7 +161,7 @@ impl Machine {
         Ok((given, rule))
     }
 
-    /// Names the rules that have never fired, and says how many they are.
+    /// Names the rules that have never fired, and what of a fault log was not repeated; says how many both are.
     pub fn tell_of_unfired_rules(&self) -> usize {
         let unfired = self
             .rules
@@ -175,6 +180,15 @@ impl Machine {
         }
         if count > MOST_NAMED {
             tracing::warn!("{} more rules never fired", count - MOST_NAMED);
+        }
+        for (device, undone) in &self.rules.replayed {
+            let undone = undone.load(Ordering::Relaxed);
+            if undone > 0 {
+                tracing::warn!(
+                    "disk '{device}': {undone} lines of the fault log were not repeated"
+                );
+            }
+            count += undone;
         }
         count
     }

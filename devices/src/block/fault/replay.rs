@@ -1,6 +1,8 @@
 //! A fault log that is done again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::decision::{Record, RecordedOperation};
 use crate::block::{Request, SECTOR_SIZE};
@@ -9,6 +11,8 @@ use crate::block::{Request, SECTOR_SIZE};
 #[derive(Debug, Default)]
 pub struct Replay {
     records: BTreeMap<(u64, u32), Vec<Record>>,
+    /// How many have not been done again.
+    undone: Arc<AtomicUsize>,
     /// A request that was not what the log says it had been has been complained of.
     has_diverged: bool,
 }
@@ -20,8 +24,14 @@ impl Replay {
         for record in records {
             let key = (record.ordinal, record.attempt);
             replay.records.entry(key).or_default().push(record);
+            replay.undone.fetch_add(1, Ordering::Relaxed);
         }
         replay
+    }
+
+    /// How many of the records have not been done again, also when the replay is a disk's.
+    pub fn undone(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.undone)
     }
 
     /// Whether all of it has been done.
@@ -56,6 +66,7 @@ impl Replay {
                 request.sector(),
             );
         }
+        self.undone.fetch_sub(same.len(), Ordering::Relaxed);
         same
     }
 }

@@ -130,6 +130,27 @@ fn another_request_meets_nothing_and_is_complained_of_once() {
 }
 
 #[test]
+fn what_of_a_log_was_not_done_again_is_counted() {
+    let of = |ordinal| Record {
+        ordinal,
+        ..record(Decision::Hang)
+    };
+    let replay = Replay::new([of(1), of(2), of(3)]);
+    let undone = replay.undone();
+    let left = || undone.load(Ordering::Relaxed);
+    assert_eq!(left(), 3);
+    let mut bench = Bench::new([]);
+    bench.engine.replay(replay);
+    bench.judge(&write(2048, 8));
+    assert_eq!(left(), 2);
+    // Another request than it was.
+    warnings(|| bench.judge(&flush()));
+    assert_eq!(left(), 2);
+    bench.judge(&write(2048, 8));
+    assert_eq!(left(), 1);
+}
+
+#[test]
 fn each_attempt_has_its_own_line() {
     let second = Record {
         attempt: 1,
