@@ -1,6 +1,7 @@
 //! The command line: QEMU's option names and value syntax, with one dash or two.
 
 mod action;
+mod confinement;
 mod definition;
 mod device;
 mod drive;
@@ -248,10 +249,9 @@ fn configuration(words: &Words) -> Result<Configuration, UsageError> {
         faults,
         serial,
         qmp,
-        sandbox: match text("sandbox") {
-            Some(word) => switch(word).map_err(|error| UsageError::of("sandbox", &error))?,
-            None => true,
-        },
+        sandbox: text("sandbox")
+            .map_or(Ok(true), confinement::parse)
+            .map_err(|error| UsageError::of("sandbox", &error))?,
         start_stopped: words.flag("S"),
         actions: actions(words)?,
         acpi: !words.flag("no-acpi"),

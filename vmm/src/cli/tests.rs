@@ -177,7 +177,10 @@ fn numbers_out_of_range_are_refused() {
     assert_eq!(error("--smp", "0"), cpus);
     let drive = "--drive: unknown key 'werorr'; did you mean 'werror'?";
     assert_eq!(error("--drive", "file=x,werorr=stop"), drive);
-    assert_eq!(error("--sandbox", "maybe"), "--sandbox: expected on or off");
+    assert_eq!(
+        error("--sandbox", "maybe"),
+        "--sandbox: enable=maybe: expected on or off"
+    );
 }
 
 #[test]

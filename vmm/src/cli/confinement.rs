@@ -1,0 +1,52 @@
+//! `--sandbox`.
+
+use super::key_value::{KeyError, KeyValues, switch};
+
+/// What QEMU's sandbox can be told to refuse, and this one always does.
+const REFUSED: [&str; 4] = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
+
+/// Reads QEMU's `[enable=]on|off` and what it has behind it, which has to be what is so.
+pub(super) fn parse(text: &str) -> Result<bool, KeyError> {
+    let known = [["enable"].as_slice(), &REFUSED].concat();
+    let mut keys = KeyValues::parse_implying("enable", text, &known, &[])?;
+    let enabled = keys
+        .take_with("enable", switch)?
+        .ok_or(KeyError::Missing("enable"))?;
+    for key in REFUSED {
+        keys.take_with(key, |word| match (word, enabled) {
+            ("deny", true) => Ok(()),
+            (_, true) => Err("the sandbox refuses all that it does not need; expected deny"),
+            (_, false) => Err("there is no sandbox to refuse anything"),
+        })?;
+    }
+    Ok(enabled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox(text: &str) -> Result<bool, String> {
+        parse(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_qemus_sandbox_can_refuse_is_refused_anyway() {
+        assert_eq!(sandbox("on"), Ok(true));
+        assert_eq!(sandbox("enable=off"), Ok(false));
+        let all = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+        assert_eq!(sandbox(all), Ok(true));
+        assert_eq!(
+            sandbox("on,spawn=allow"),
+            Err("spawn=allow: the sandbox refuses all that it does not need; expected deny".into())
+        );
+        assert_eq!(
+            sandbox("off,spawn=deny"),
+            Err("spawn=deny: there is no sandbox to refuse anything".into())
+        );
+        assert_eq!(
+            sandbox("maybe"),
+            Err("enable=maybe: expected on or off".into())
+        );
+    }
+}
