@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn of_a_line_its_beginning_is_quoted() {
         let mut excerpt = Excerpt::default();
-        write!(excerpt, "{}{}", "a", "é".repeat(400)).unwrap();
+        write!(excerpt, "a{}", "é".repeat(400)).unwrap();
         assert_eq!(excerpt.0, format!("a{}", "é".repeat(EXCERPT - 1)));
     }
 }
