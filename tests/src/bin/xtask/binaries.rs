@@ -39,7 +39,14 @@ pub struct Binaries {
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the programs and the end-to-end tests");
     let mut cargo = cargo::command();
-    cargo.args(["build", "--lib", "--test", "disk_error", "--test", "power_cut"]);
+    cargo.args([
+        "build",
+        "--lib",
+        "--test",
+        "disk_error",
+        "--test",
+        "power_cut",
+    ]);
     // Of one build, so that what they have in common has the same features.
     cargo.args([
         "--package",
