@@ -8,6 +8,7 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use faultvisor_schema::MachineCommand;
 use proptest::prelude::*;
@@ -172,7 +173,7 @@ fn leave(mut line: Line, bytes: &[u8], way: usize) {
         _ => {
             line.send(bytes);
             if let Line::Tcp(stream) = &line {
-                set_socket_linger(stream, Some(std::time::Duration::ZERO)).unwrap();
+                set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
             }
         }
     }
@@ -211,6 +212,48 @@ fn a_long_script_of_one_who_is_gone_is_executed_to_its_end() {
     }
     // And their places are free again, as the end of the program would show: nothing is left to be told.
     server.handle.shutdown(PATIENCE);
+}
+
+/// How long the monitor's thread has been on a CPU.
+fn cpu_time() -> Duration {
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        if std::fs::read_to_string(task.join("comm")).unwrap() == "monitor\n" {
+            let statistics = std::fs::read_to_string(task.join("schedstat")).unwrap();
+            let nanoseconds = statistics.split(' ').next().unwrap().parse().unwrap();
+            return Duration::from_nanos(nanoseconds);
+        }
+    }
+    panic!("no thread of the monitor");
+}
+
+#[test]
+fn who_is_gone_while_the_machine_is_busy_costs_no_time() {
+    let server = Server::everywhere("");
+    let mut held = Vec::new();
+    for way in 0..4 {
+        for line in Line::each(&server) {
+            leave(line, "{'execute':'qmp_capabilities'}".as_bytes(), way);
+        }
+        for mut line in Line::each(&server) {
+            line.send("{'execute':'qmp_capabilities'}".as_bytes());
+            line.send("{'execute':'stop'}".repeat(12).as_bytes());
+            held.push(server.command());
+            leave(line, b"{'execute':'stop'}", way);
+        }
+    }
+    let mut witness = Witness::of(&server, false);
+    witness.sync();
+    let before = cpu_time();
+    // Time is what is measured here, not what is waited for.
+    std::thread::sleep(Duration::from_millis(300));
+    let spent = cpu_time().saturating_sub(before);
+    assert!(spent < Duration::from_millis(30), "{spent:?}");
+    // And all of it is executed, one after the other.
+    for (_, reply) in held {
+        drop(reply);
+        (0..12).for_each(|_| drop(server.command()));
+    }
 }
 
 proptest! {
