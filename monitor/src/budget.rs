@@ -8,7 +8,7 @@ use std::rc::Rc;
 pub(crate) const SHARE: usize = 128 * 1024;
 
 /// How many bytes must have been given back before the allocator is asked to give them back, too.
-const WORTH_RETURNING: usize = 4 * 1024 * 1024;
+const WORTH_RETURNING: usize = 2 * 1024 * 1024;
 
 /// A number of bytes that several holders have together, beside the share that each of them has.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use faultvisor_schema::{Event, SignalName};
 use serde_json::value::RawValue;
 
+use crate::budget::{Budget, Charge};
 use crate::protocol::Protocol;
 use crate::rendering::{Form, Rendering};
 use crate::session::SessionId;
@@ -96,6 +97,8 @@ pub(crate) enum ConnectError {
     NameTooLong,
     #[error("The ids of a session's connections can have {NAMES_LIMIT} bytes together at most")]
     NamesTooLong,
+    #[error("The connections of all sessions can take {TOTAL_LIMIT} bytes together at most")]
+    NoRoom,
     #[error("Id '{0}' is in use already")]
     InUse(String),
     #[error("There are no connection handles left")]
@@ -113,6 +116,12 @@ pub(crate) const NAME_LIMIT: usize = 4096;
 /// How many bytes the names of a session's connections may have, all together.
 const NAMES_LIMIT: usize = 1024 * 1024;
 
+/// How many bytes all connections may take, beside a share that each session has in any case.
+const TOTAL_LIMIT: usize = 32 * 1024 * 1024;
+
+/// What a connection takes without its name, as the allocator counts.
+const CONNECTION_COST: usize = 400;
+
 impl Connection {
     fn wants(&self, device: Option<&str>) -> bool {
         self.device.is_none() || self.device.as_deref() == device
@@ -120,30 +129,68 @@ impl Connection {
 }
 
 /// What one session holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     handles: BTreeSet<Handle>,
     names: HashMap<String, Named>,
     /// What the names cost together.
     name_bytes: usize,
+    /// What all of it takes.
+    charge: Charge,
+}
+
+impl Held {
+    fn new(budget: &Rc<Budget>) -> Self {
+        Self {
+            handles: BTreeSet::new(),
+            names: HashMap::new(),
+            name_bytes: 0,
+            charge: Charge::new(budget),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Named {
     handle: Handle,
-    /// The bytes that the name takes, wherever it is kept.
+    /// The bytes that count for the limit of names.
     bytes: usize,
+    /// The bytes that the name takes, wherever it is kept.
+    charged: usize,
 }
 
 /// Every connection of every session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     connections: BTreeMap<Handle, Connection>,
     by_signal: BTreeMap<SignalName, BTreeSet<Handle>>,
     by_session: BTreeMap<SessionId, Held>,
+    /// What all connections may take together.
+    budget: Rc<Budget>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            connections: BTreeMap::new(),
+            by_signal: BTreeMap::new(),
+            by_session: BTreeMap::new(),
+            budget: Budget::new(TOTAL_LIMIT),
+        }
+    }
 }
 
 impl Registry {
+    /// What all connections may take together.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    fn held(&mut self, session: SessionId) -> &mut Held {
+        let held = self.by_session.entry(session);
+        held.or_insert_with(|| Held::new(&self.budget))
+    }
+
     /// Makes a connection whose events carry its handle as their tag.
     pub(crate) fn connect_tagged(
         &mut self,
@@ -162,21 +209,33 @@ impl Registry {
         name: String,
     ) -> Result<Handle, ConnectError> {
         let session = wanted.session;
-        let held = self.by_session.entry(session).or_default();
+        let held = self.held(session);
         if held.names.contains_key(&name) {
             return Err(ConnectError::InUse(spoken(&name)));
         }
-        // It is kept twice to be found, and once as it is written.
+        // It is kept twice to be found, and as it is written, also by itself.
         let bytes = 2 * name.len() + id.get().len();
+        let charged = bytes + id.get().len();
         if held.name_bytes.saturating_add(bytes) > NAMES_LIMIT {
             return Err(ConnectError::NamesTooLong);
+        }
+        if !held.charge.allows(CONNECTION_COST + charged) {
+            return Err(ConnectError::NoRoom);
         }
         let handle = self.connect(wanted, Hold::Name(name.clone()), |_| {
             Rendering::named(form, id)
         })?;
-        let held = self.by_session.entry(session).or_default();
+        let held = self.held(session);
         held.name_bytes += bytes;
-        held.names.insert(name, Named { handle, bytes });
+        held.charge.add(charged);
+        held.names.insert(
+            name,
+            Named {
+                handle,
+                bytes,
+                charged,
+            },
+        );
         Ok(handle)
     }
 
@@ -202,12 +261,16 @@ impl Registry {
             signal,
             device,
         } = wanted;
-        let held = self.by_session.entry(session).or_default();
+        let held = self.held(session);
         if held.handles.len() >= CONNECTION_LIMIT {
             return Err(ConnectError::TooMany);
         }
+        if !held.charge.allows(CONNECTION_COST) {
+            return Err(ConnectError::NoRoom);
+        }
         let handle = Handle::next().ok_or(ConnectError::NoHandles)?;
         held.handles.insert(handle);
+        held.charge.add(CONNECTION_COST);
         self.by_signal.entry(signal).or_default().insert(handle);
         self.connections.insert(
             handle,
@@ -243,10 +306,12 @@ impl Registry {
         self.remove(handle);
         if let Some(held) = self.by_session.get_mut(&session) {
             held.handles.remove(&handle);
+            held.charge.give_back(CONNECTION_COST);
             if let Hold::Name(name) = hold
                 && let Some(named) = held.names.remove(name)
             {
                 held.name_bytes -= named.bytes;
+                held.charge.give_back(named.charged);
             }
         }
         true
@@ -254,8 +319,10 @@ impl Registry {
 
     /// Ends every connection of a session.
     pub(crate) fn leave(&mut self, session: SessionId) {
-        for handle in self.by_session.remove(&session).unwrap_or_default().handles {
-            self.remove(handle);
+        if let Some(held) = self.by_session.remove(&session) {
+            for handle in &held.handles {
+                self.remove(*handle);
+            }
         }
     }
 

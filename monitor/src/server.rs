@@ -289,7 +289,9 @@ impl Server {
             }
             settled.push((id, Settled::Waits(interest)));
         }
-        if self.budget.is_worth_returning() {
+        let (outputs, connections) = (&self.budget, self.registry.budget());
+        // Both are asked.
+        if outputs.is_worth_returning() | connections.is_worth_returning() {
             budget::return_memory();
         }
         settled

@@ -1,6 +1,7 @@
 use faultvisor_schema::{BlockErrorAction, BlockIoError, IoOperationType};
 
 use super::*;
+use crate::budget::SHARE;
 
 fn io_error(device: &str) -> Event {
     Event::BlockIoError(BlockIoError {
@@ -130,4 +131,38 @@ fn a_session_that_leaves_leaves_nothing_behind() {
     registry.leave(session);
     assert!(registry.connections.is_empty() && registry.by_session.is_empty());
     assert!(handles(&registry, &Event::Stop).is_empty());
+}
+
+#[test]
+fn the_connections_of_all_sessions_are_bounded_and_each_session_has_a_share() {
+    let mut registry = Registry::default();
+    let wanted = |session| Wanted {
+        session: SessionId::for_tests(session),
+        signal: SignalName::Stop,
+        device: None,
+    };
+    let mut made = 0;
+    let mut refused = None;
+    for session in 0..20 {
+        while refused.is_none() {
+            match registry.connect_tagged(wanted(session), Form::Event) {
+                Ok(_) => made += 1,
+                Err(ConnectError::TooMany) => break,
+                Err(error) => refused = Some(error),
+            }
+        }
+    }
+    assert_eq!(refused, Some(ConnectError::NoRoom));
+    assert_eq!(made, TOTAL_LIMIT / CONNECTION_COST);
+    // Whoever comes now has its share, and no more.
+    let share = SHARE / CONNECTION_COST;
+    for _ in 0..share {
+        registry.connect_tagged(wanted(20), Form::Event).unwrap();
+    }
+    let error = registry.connect_tagged(wanted(20), Form::Event);
+    assert_eq!(error.unwrap_err(), ConnectError::NoRoom);
+    // And what others leave.
+    registry.leave(SessionId::for_tests(0));
+    registry.connect_tagged(wanted(20), Form::Event).unwrap();
+    assert!(registry.budget().is_worth_returning());
 }
