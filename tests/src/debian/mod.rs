@@ -11,6 +11,7 @@
 
 mod sources;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -144,6 +145,10 @@ fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<PathBuf, Debian
 /// Makes an archive of the root file system. As an ordinary user, it needs user namespaces.
 fn mmdebstrap(archive: &Path, list: Option<&str>, keyring: &Path) -> Result<Command, DebianError> {
     let mut command = tool::command(packages::MMDEBSTRAP.program)?;
+    // It starts a Python for each package: the system's, not one that a user's path has before it.
+    let mut path = OsString::from("/usr/sbin:/usr/bin:/sbin:/bin:");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    command.env("PATH", path);
     command.args(["--variant=minbase", "--architectures=amd64"]);
     command.arg(format!("--include={PACKAGES}"));
     for part in LEFT_OUT {
