@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// What only one job at a time may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +26,15 @@ pub struct Job<'a> {
     pub lane: Lane,
     /// How many CPUs it keeps busy; none if it mostly waits for the network.
     pub cpus: usize,
+    /// How long it may take.
+    pub limit: Duration,
     /// Does it; fails if those that come after it are in vain then.
     pub run: Box<dyn FnOnce() -> Result<(), String> + Send + 'a>,
 }
 
 /// Runs jobs, on so many CPUs. Which of those comes first that can run is decided by their order. What came after a job
-/// that failed, and is not run therefore, is passed to `left_out` with the reason.
+/// that failed, and is not run therefore, is passed to `left_out` with the reason; what has not ended at its limit, once to
+/// `overdue`.
 ///
 /// # Errors
 ///
@@ -39,9 +43,10 @@ pub fn run(
     jobs: Vec<Job<'_>>,
     cpus: usize,
     left_out: &mut dyn FnMut(&str, &str),
+    overdue: &mut dyn FnMut(&str),
 ) -> io::Result<()> {
     let mut waiting = jobs;
-    let mut running: BTreeMap<String, (Lane, usize)> = BTreeMap::new();
+    let mut running: BTreeMap<String, Occupied> = BTreeMap::new();
     // Of those that ended badly, why.
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
     let (sender, ended) = mpsc::channel();
@@ -59,10 +64,16 @@ pub fn run(
                     name,
                     lane,
                     cpus,
+                    limit,
                     run,
                     ..
                 } = waiting.remove(index);
-                running.insert(name.clone(), (lane, cpus));
+                let occupied = Occupied {
+                    lane,
+                    cpus,
+                    until: Some(Instant::now() + limit),
+                };
+                running.insert(name.clone(), occupied);
                 let sender = sender.clone();
                 let work = move || {
                     let end = panic::catch_unwind(AssertUnwindSafe(run));
@@ -77,7 +88,7 @@ pub fn run(
                 }
                 return Ok(());
             }
-            let Ok((name, end)) = ended.recv() else {
+            let Some((name, end)) = wait(&ended, &mut running, overdue) else {
                 return Ok(());
             };
             running.remove(&name);
@@ -95,6 +106,41 @@ pub fn run(
     })
 }
 
+/// What a running job takes.
+struct Occupied {
+    lane: Lane,
+    cpus: usize,
+    /// When it is overdue; none if it has been told.
+    until: Option<Instant>,
+}
+
+/// Waits until a job ends, and tells of those that have not when they should.
+fn wait<T>(
+    ended: &Receiver<(String, T)>,
+    running: &mut BTreeMap<String, Occupied>,
+    overdue: &mut dyn FnMut(&str),
+) -> Option<(String, T)> {
+    loop {
+        let next = running.values().filter_map(|job| job.until).min();
+        let received = match next {
+            None => ended.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(until) => ended.recv_timeout(until.saturating_duration_since(Instant::now())),
+        };
+        match received {
+            Ok(end) => return Some(end),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = Instant::now();
+        for (name, job) in running.iter_mut() {
+            if job.until.is_some_and(|until| until <= now) {
+                job.until = None;
+                overdue(name);
+            }
+        }
+    }
+}
+
 /// The first job that comes after one that failed.
 fn vain(waiting: &[Job<'_>], failed: &BTreeMap<String, String>) -> Option<usize> {
     waiting
@@ -103,13 +149,9 @@ fn vain(waiting: &[Job<'_>], failed: &BTreeMap<String, String>) -> Option<usize>
 }
 
 /// The first job that can run now.
-fn next(
-    waiting: &[Job<'_>],
-    running: &BTreeMap<String, (Lane, usize)>,
-    cpus: usize,
-) -> Option<usize> {
-    let busy: usize = running.values().map(|(_, cpus)| cpus).sum();
-    let has_cargo = running.values().any(|(lane, _)| *lane == Lane::Cargo);
+fn next(waiting: &[Job<'_>], running: &BTreeMap<String, Occupied>, cpus: usize) -> Option<usize> {
+    let busy: usize = running.values().map(|job| job.cpus).sum();
+    let has_cargo = running.values().any(|job| job.lane == Lane::Cargo);
     let is_to_come =
         |name: &str| running.contains_key(name) || waiting.iter().any(|job| job.name == name);
     waiting.iter().position(|job| {
@@ -135,8 +177,14 @@ mod tests {
             after,
             lane,
             cpus: 1,
+            limit: Duration::from_secs(60),
             run: Box::new(run),
         }
+    }
+
+    /// For jobs that end.
+    fn never(name: &str) {
+        panic!("{name} is overdue");
     }
 
     #[test]
@@ -158,7 +206,7 @@ mod tests {
             job("vain too", &["vain"], Lane::Free, || say("vain too")),
         ];
         let mut leave = |name: &str, why: &str| left_out.push(format!("{name}: {why}"));
-        run(jobs, 1, &mut leave).unwrap();
+        run(jobs, 1, &mut leave, &mut never).unwrap();
         assert_eq!(*log.lock().unwrap(), ["first", "second", "last"]);
         assert_eq!(left_out, ["vain: no disk", "vain too: no disk"]);
     }
@@ -174,7 +222,7 @@ mod tests {
             job("one", &[], Lane::Cargo, meet),
             job("other", &[], Lane::Free, meet),
         ];
-        run(jobs, 2, &mut |_, _| {}).unwrap();
+        run(jobs, 2, &mut |_, _| {}, &mut never).unwrap();
     }
 
     #[test]
@@ -190,8 +238,31 @@ mod tests {
         let jobs = names.iter().map(|name| job(name, &[], Lane::Cargo, build));
         let after = job("check", &["build 0"], Lane::Free, || Ok(()));
         let mut left_out = 0;
-        run(jobs.chain([after]).collect(), 8, &mut |_, _| left_out += 1).unwrap();
+        run(
+            jobs.chain([after]).collect(),
+            8,
+            &mut |_, _| left_out += 1,
+            &mut never,
+        )
+        .unwrap();
         assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn a_job_that_does_not_end_at_its_limit_is_told_of_once() {
+        let (told, heard) = mpsc::channel::<()>();
+        let mut slow = job("slow", &[], Lane::Free, move || {
+            // Until it has been told of.
+            heard.recv().map_err(|error| error.to_string())
+        });
+        slow.limit = Duration::from_millis(20);
+        let mut overdue = Vec::new();
+        let mut tell = |name: &str| {
+            overdue.push(name.to_owned());
+            told.send(()).unwrap();
+        };
+        run(vec![slow], 1, &mut |_, _| {}, &mut tell).unwrap();
+        assert_eq!(overdue, ["slow"]);
     }
 
     #[test]
@@ -201,7 +272,13 @@ mod tests {
             job("other", &["one"], Lane::Free, || Ok(())),
         ];
         let mut left_out = Vec::new();
-        run(jobs, 1, &mut |name, _| left_out.push(name.to_owned())).unwrap();
+        run(
+            jobs,
+            1,
+            &mut |name, _| left_out.push(name.to_owned()),
+            &mut never,
+        )
+        .unwrap();
         assert_eq!(left_out, ["one", "other"]);
     }
 
@@ -213,7 +290,13 @@ mod tests {
             job("good", &[], Lane::Free, || Ok(())),
         ];
         let mut left_out = Vec::new();
-        run(jobs, 1, &mut |name, _| left_out.push(name.to_owned())).unwrap();
+        run(
+            jobs,
+            1,
+            &mut |name, _| left_out.push(name.to_owned()),
+            &mut never,
+        )
+        .unwrap();
         assert_eq!(left_out, ["bad", "vain"]);
     }
 }

@@ -6,11 +6,13 @@ mod tally;
 mod unit;
 
 use std::error::Error;
-use std::process::ExitCode;
+use std::fs;
+use std::process::{self, ExitCode};
 use std::thread;
 
 use clap::{Args, ValueEnum};
 use faultvisor_tests::workspace::Workspace;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::progress::Display;
 use crate::schedule;
@@ -69,11 +71,35 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     let plan = Plan::new(workspace, options, cpus);
     let display = Display::start()?;
     let mut leave_out = |name: &str, why: &str| plan.tally.failed(name, why);
-    schedule::run(plan.jobs(), cpus, &mut leave_out)?;
+    let mut end = |name: &str| {
+        plan.tally
+            .failed(name, "ended, for it did not end by itself");
+        end_children();
+        plan.tally.summary();
+        // Nobody can end the thread that waits.
+        process::exit(1);
+    };
+    schedule::run(plan.jobs(), cpus, &mut leave_out, &mut end)?;
     drop(display);
     Ok(if plan.tally.summary() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Ends the processes that this one has started.
+fn end_children() {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
+    for thread in threads.flatten() {
+        // Where the kernel does not tell, those end that notice that they are alone.
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let pids = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        for pid in pids.filter_map(Pid::from_raw) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
 }

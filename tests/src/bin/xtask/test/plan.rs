@@ -27,6 +27,11 @@ use crate::{binaries, cargo, console, debian, demo, examples, fuzz, python};
 /// How long cargo may take for one thing, on a busy machine.
 const CARGO_LIMIT: Duration = Duration::from_secs(60 * 30);
 
+/// How long any job may take: one that hangs is ended before somebody does it who does not know which it was.
+const JOB_LIMIT: Duration = Duration::from_secs(60 * 45);
+/// The same of one in the full size.
+const FULL_JOB_LIMIT: Duration = Duration::from_secs(60 * 660);
+
 /// Names of jobs that others come after.
 const PACKAGES: &str = "installing packages";
 const PROGRAMS: &str = "building the programs";
@@ -147,6 +152,7 @@ impl<'a> Plan<'a> {
             after,
             lane,
             cpus,
+            limit: JOB_LIMIT,
             run: Box::new(run),
         }
     }
@@ -378,12 +384,8 @@ impl<'a> Plan<'a> {
                 Where::Here => "on this machine",
                 Where::Lab => "in the lab",
             };
-            let size = if size == Size::Full {
-                ", full size"
-            } else {
-                ""
-            };
-            let name = format!("tests of {} {place_name}{part}{size}", needs.join(" and "));
+            let whole = size.choose("", ", full size");
+            let name = format!("tests of {} {place_name}{part}{whole}", needs.join(" and "));
             let after: &[&str] = match place {
                 Where::Here if needs.contains(&debian::NEEDED) => {
                     &[PROGRAMS, IMAGES, SHIPPED, PYTHON, DEBIAN]
@@ -394,7 +396,9 @@ impl<'a> Plan<'a> {
             };
             let title = name.clone();
             let run = move || self.run_end_to_end(&choice, place, &title);
-            jobs.push(self.job(&name, after, Lane::Free, 1, run));
+            let mut job = self.job(&name, after, Lane::Free, 1, run);
+            job.limit = size.choose(JOB_LIMIT, FULL_JOB_LIMIT);
+            jobs.push(job);
         }
     }
 
