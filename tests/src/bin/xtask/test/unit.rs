@@ -11,8 +11,8 @@ use crate::cargo::{self, Ran};
 
 /// How long the tests of one program may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Its tests start Linux guests: the end-to-end tests run it.
-const EXAMPLE: &str = "disk_error";
+/// Where the examples are: their tests start Linux guests, and the end-to-end tests run them.
+const EXAMPLES: &str = "resources/examples";
 
 /// A program of tests.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,11 +56,13 @@ pub fn programs(said: &[String]) -> Vec<Program> {
         let target = &message["target"];
         let name = target["name"].as_str()?.replace('-', "_");
         let manifest = PathBuf::from(message["manifest_path"].as_str()?);
-        let is_test = message["profile"]["test"] == true && name != EXAMPLE;
+        let package = manifest.parent()?.to_owned();
+        let is_example = package.to_string_lossy().contains(EXAMPLES);
+        let is_test = message["profile"]["test"] == true && !is_example;
         is_test.then_some(Program {
             name,
             path: PathBuf::from(message["executable"].as_str()?),
-            package: manifest.parent()?.to_owned(),
+            package,
         })
     };
     said.iter()
@@ -85,7 +87,7 @@ mod tests {
     fn what_cargo_has_built_for_its_tests_is_run_where_its_package_is() {
         let said = r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"a-b"},"profile":{"test":true},"executable":"/t/a_b-1"}
 {"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"tool"},"profile":{"test":false},"executable":"/t/tool"}
-{"reason":"compiler-artifact","manifest_path":"/w/e/Cargo.toml","target":{"name":"disk_error"},"profile":{"test":true},"executable":"/t/disk_error-1"}
+{"reason":"compiler-artifact","manifest_path":"/w/resources/examples/e/Cargo.toml","target":{"name":"disk_error"},"profile":{"test":true},"executable":"/t/disk_error-1"}
 {"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"a-b"},"profile":{"test":false},"executable":null}
 no message
 {"reason":"build-finished","success":true}"#;
