@@ -3,7 +3,6 @@
 mod arbitrary;
 mod bad_images;
 mod crash;
-
 mod ground;
 mod killed;
 mod requests;

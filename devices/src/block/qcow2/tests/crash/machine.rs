@@ -303,6 +303,7 @@ impl Machine {
         let opened = open_with(&memory.path(), self.options(), BackingFiles::Follow);
         let (image, _) = opened.map_err(|error| format!("not opened: {error}"))?;
         let mut model = model.clone();
+        model.crashed();
         let sectors = usize::try_from(image.length()).unwrap() / SECTOR;
         model.began(0, Ask::Resize(sectors));
         model.ended(0, Ask::Resize(sectors));
