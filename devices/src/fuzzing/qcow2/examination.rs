@@ -20,9 +20,6 @@ pub const SECTOR: usize = 512;
 const RESERVED_L1: u64 = 0x7f00_0000_0000_01ff;
 const RESERVED_L2: u64 = 0x3f00_0000_0000_01fe;
 
-/// What most of the images that are looked at are far below.
-const MOST_BYTES: u64 = 1 << 32;
-
 /// The stamp of a sector.
 pub fn stamp(sector: &[u8]) -> Stamp {
     let first = u64::from_le_bytes(sector[..8].try_into().unwrap());
@@ -115,6 +112,9 @@ impl<'a> Examination<'a> {
     fn read_snapshots(&mut self, count: u32) -> Result<(), String> {
         let file = File(self.bytes);
         let start = self.snapshot_table.0;
+        if count > 0 && start > self.bytes.len() as u64 {
+            return Err(format!("snapshots past the end: {start:#x}"));
+        }
         let mut at = start;
         for _ in 0..count {
             let extra = u64::from(file.long(at + 36)?);
@@ -150,7 +150,9 @@ impl<'a> Examination<'a> {
         if entry >= self.refcount_table.1 {
             return 0;
         }
-        let entry = self.file().entry(self.refcount_table.0 + entry);
+        let entry = self
+            .file()
+            .entry(self.refcount_table.0.saturating_add(entry));
         let block = entry & !(self.cluster_size() - 1);
         let index = cluster % per_block;
         if block == 0 {
@@ -159,13 +161,13 @@ impl<'a> Examination<'a> {
         match self.refcount_order {
             order @ 0..3 => {
                 let bit = index << order;
-                let byte = self.file().byte(block + bit / 8);
+                let byte = self.file().byte(block.saturating_add(bit / 8));
                 u64::from(byte) >> (bit % 8) & ((1 << (1 << order)) - 1)
             }
             order => {
                 let width = 1u64 << (order - 3);
-                let start = block + index * width;
-                (start..start + width).fold(0, |count, place| {
+                let start = block.saturating_add(index * width);
+                (start..start.saturating_add(width)).fold(0, |count, place| {
                     count << 8 | u64::from(self.file().byte(place))
                 })
             }
@@ -252,10 +254,13 @@ impl<'a> Examination<'a> {
 
     /// The entries of the refcount table that lead to blocks.
     fn blocks(&self) -> Vec<(u64, u64)> {
-        let entries = self.refcount_table.1.min(MOST_BYTES) / 8;
+        // Past the end there are none.
+        let entries = self.refcount_table.1.min(self.bytes.len() as u64) / 8;
         (0..entries)
             .map(|index| {
-                let entry = self.file().entry(self.refcount_table.0 + index * 8);
+                let entry = self
+                    .file()
+                    .entry(self.refcount_table.0.saturating_add(index * 8));
                 (index, entry & !(SECTOR as u64 - 1))
             })
             .filter(|(_, block)| *block != 0)
@@ -273,7 +278,7 @@ impl<'a> Examination<'a> {
             let skipped = usize::try_from((skipped << self.refcount_order) / 8).unwrap();
             let bytes = self
                 .bytes
-                .get(start + skipped..start.saturating_add(length));
+                .get(start.saturating_add(skipped)..start.saturating_add(length));
             if bytes.is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0)) {
                 verdict.leaks += past_end.filter(|c| self.refcount(*c) > 0).count() as u64;
             }
@@ -282,9 +287,9 @@ impl<'a> Examination<'a> {
 
     fn first_level(&self, level: FirstLevel) -> impl Iterator<Item = u64> {
         let file = self.file();
-        (0..level.entries.min(MOST_BYTES / 8))
+        (0..level.entries)
             .take_while(move |index| level.offset.saturating_add(index * 8) < file.0.len() as u64)
-            .map(move |index| file.entry(level.offset + index * 8))
+            .map(move |index| file.entry(level.offset.saturating_add(index * 8)))
     }
 
     fn second_level(&self, offset: u64) -> impl Iterator<Item = u64> {
