@@ -7,14 +7,16 @@
 //! examples can be taken out and tried (`example`).
 //!
 //! Refused by name, with the reason, is what this project has no use for: conditions (`if`), commands that marshal
-//! themselves (`gen`) and commands that never answer (`success-response`).
+//! themselves (`gen`) and commands that never answer (`success-response`). A schema of another program, which is only
+//! compared with, may have them (`foreign`).
 
 mod check;
 mod codegen;
-mod definition;
+pub mod definition;
 mod doc;
 mod error;
 mod example;
+mod foreign;
 mod lexer;
 mod load;
 mod name;
@@ -29,6 +31,8 @@ pub use load::{Loaded, Topic};
 
 use std::path::Path;
 
+use load::Origin;
+
 /// The feature that marks an event as a notice in a session's stream: no signal, and so without an accessor.
 pub const NOTICE_FEATURE: &str = "notice";
 
@@ -38,9 +42,19 @@ pub const NOTICE_FEATURE: &str = "notice";
 ///
 /// The first mistake found, with the file and the line that it is in.
 pub fn load(path: &Path) -> Result<Loaded, SchemaError> {
-    let loaded = load::load(path)?;
+    let loaded = load::load(path, Origin::Own)?;
     check::check(&loaded.definitions, &loaded.pragmas)?;
     Ok(loaded)
+}
+
+/// Reads the schema of another program, such as QEMU's, for its definitions. It is not checked, has no documentation, and
+/// what is conditional in it counts as there.
+///
+/// # Errors
+///
+/// What is no definition in QAPI's language, with the file and the line that it is in.
+pub fn load_foreign(path: &Path) -> Result<Loaded, SchemaError> {
+    load::load(path, Origin::Foreign)
 }
 
 /// Writes the Rust of a schema that was loaded.

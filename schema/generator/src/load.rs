@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::definition::Definition;
 use crate::doc::Doc;
 use crate::error::{Location, SchemaError};
+use crate::foreign;
 use crate::node::{Item, Node, parse};
 use crate::pragma::Pragmas;
 
@@ -20,6 +21,17 @@ pub struct Loaded {
     /// Every file that was read, for a build script to watch.
     pub files: Vec<PathBuf>,
     pub(crate) pragmas: Pragmas,
+    origin: Origin,
+}
+
+/// Whose schema it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The one that is generated from: everything in it means something.
+    #[default]
+    Own,
+    /// Another program's: see [`foreign`].
+    Foreign,
 }
 
 /// What a file of a schema is about.
@@ -34,8 +46,11 @@ pub struct Topic {
 }
 
 /// Reads a schema.
-pub(crate) fn load(path: &Path) -> Result<Loaded, SchemaError> {
-    let mut loaded = Loaded::default();
+pub(crate) fn load(path: &Path, origin: Origin) -> Result<Loaded, SchemaError> {
+    let mut loaded = Loaded {
+        origin,
+        ..Loaded::default()
+    };
     let from = Location::new(&Rc::from(path.display().to_string()), 1);
     loaded.file(path, &from, &mut Vec::new())?;
     loaded.sort();
@@ -109,6 +124,7 @@ impl Loaded {
         let mut pending: Option<Doc> = None;
         for item in parse(&file, text)? {
             match item {
+                Item::Doc(..) if self.origin == Origin::Foreign => {}
                 Item::Doc(location, lines) => {
                     unclaimed(pending.take())?;
                     let doc = Doc::parse(&file, location, &lines)?;
@@ -130,6 +146,10 @@ impl Loaded {
                         self.pragmas.add(value)?;
                     }
                     None => {
+                        let node = match self.origin {
+                            Origin::Own => node,
+                            Origin::Foreign => foreign::plain_definition(node),
+                        };
                         let definition = Definition::from_node(&node, &module, pending.take())?;
                         self.definitions.push(definition);
                     }

@@ -5,7 +5,8 @@
 
 mod support;
 
-use faultvisor_qapi_generator::{Owners, generate, load};
+use faultvisor_qapi_generator::definition::{Command, Data, Kind};
+use faultvisor_qapi_generator::{Owners, generate, load, load_foreign};
 use support::{refusal, refused, rust, write};
 use tempfile::TempDir;
 
@@ -409,4 +410,44 @@ fn documentation_is_required_and_checked() {
         refused("##\n# @a:\n##\n\n{ 'include': 'b' }"),
         (1, "documentation of 'a' without its definition".to_owned())
     );
+}
+
+#[test]
+fn what_another_programs_schema_says_beside_the_wire_is_left_out() {
+    let directory = TempDir::new().unwrap();
+    let text = "
+        ##
+        # Documentation that nobody here reads: @nothing, and a section of any kind.
+        ##
+        { 'enum': 'Kind', 'data': [ 'a', { 'name': 'b', 'if': 'CONFIG_B', 'features': [
+            { 'name': 'deprecated', 'if': { 'any': [ 'X', 'Y' ] } } ] } ] }
+        { 'struct': 'Thing', 'data': { 'kind': { 'type': 'Kind', 'if': 'CONFIG_B' }, 'if': 'str' }, 'if': 'Z' }
+        { 'command': 'take', 'data': 'Thing', 'gen': false, 'success-response': false,
+          'features': [ { 'name': 'unstable', 'if': 'Z' } ] }
+        { 'command': 'Odd_name', 'returns': 'NoSuchType' }";
+    let text = text.replace("\n        ", "\n");
+    write(directory.path(), "schema.json", &text);
+    let path = directory.path().join("schema.json");
+    let schema = load_foreign(&path).unwrap();
+    let [kind, thing, take, odd] = schema.definitions.as_slice() else {
+        panic!("{:?}", schema.definitions);
+    };
+    let Kind::Enum(values) = &kind.kind else {
+        panic!("{kind:?}");
+    };
+    assert_eq!(values[1].features[0].name, "deprecated");
+    let names: Vec<&str> = thing
+        .own_members()
+        .iter()
+        .map(|m| m.name.as_str())
+        .collect();
+    // A member may be called like a condition.
+    assert_eq!(names, ["kind", "if"]);
+    assert!(take.has_feature("unstable"));
+    assert!(
+        matches!(&take.kind, Kind::Command(Command { data: Data::Named(name, _), .. }) if name == "Thing")
+    );
+    assert_eq!(odd.name, "Odd_name");
+    // The same is refused in a schema that is generated from.
+    assert!(load(&path).is_err());
 }
