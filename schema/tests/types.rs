@@ -33,6 +33,7 @@ fn disk() -> BlockInfo {
             drv: "raw".to_owned(),
             backing_file: None,
             backing_file_depth: 0,
+            active: true,
             encrypted: false,
             detect_zeroes: BlockdevDetectZeroesOptions::Off,
             bps: 0,

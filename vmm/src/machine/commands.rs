@@ -148,6 +148,7 @@ impl MachineCommands for Machine {
         actions.reboot = arguments.reboot.unwrap_or(actions.reboot);
         actions.shutdown = arguments.shutdown.unwrap_or(actions.shutdown);
         actions.panic = arguments.panic.unwrap_or(actions.panic);
+        // There is no watchdog whose action `arguments.watchdog` could be.
         Ok(())
     }
 

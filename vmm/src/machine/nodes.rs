@@ -220,6 +220,8 @@ impl Nodes {
             drv: format.unwrap_or_default().to_owned(),
             backing_file: under.map(|layer| layer.path.display().to_string()),
             backing_file_depth: number(self.layers.len() as u64 - 1 - depth as u64),
+            // No other machine takes it over.
+            active: true,
             encrypted: false,
             detect_zeroes: BlockdevDetectZeroesOptions::Off,
             bps: 0,
