@@ -105,7 +105,7 @@ static QmpBlockIoErrorOccurrence *fail_a_read(QmpSession *session, int console, 
     QmpBlockFaultRule rule = { .device = "disk0", .action = QMP_BLOCK_FAULT_ACTION_TYPE_ERROR };
     QmpBlockIoErrorOccurrence *occurrence = NULL;
     QmpBlockFaultAdded *added;
-    BlockIoErrorEvent *errors = libqmp_get_block_io_error_event(session, error);
+    QmpBlockIoErrorEvent *errors = libqmp_get_block_io_error_event(session, error);
     if (errors == NULL)
         return NULL;
     rule.u.error.errno_.kind = QMP_BLOCK_FAULT_ERRNO_KIND_NAME;

@@ -13,7 +13,7 @@ const SCHEMA: &str = "../../../schema/qapi/qapi-schema.json";
 const TEMPLATE: &str = "include/libqmp.h.in";
 
 /// What programs are linked with asks for by this name; the number grows when they would have to be compiled again.
-const SONAME: &str = "libqmp.so.0";
+const SONAME: &str = "libqmp.so.1";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let schema = load(Path::new(SCHEMA))?;

@@ -151,11 +151,11 @@ fn an_event_is_an_object_and_a_notice_is_none() {
          { 'event': 'GAP', 'data': { 'n': 'int' }, 'features': ['notice'] }",
     );
     for declaration in [
-        "typedef struct DiskFullEvent DiskFullEvent;",
-        "DiskFullEvent *libqmp_get_disk_full_event(QmpSession *session, QmpError **error);",
+        "typedef struct QmpDiskFullEvent QmpDiskFullEvent;",
+        "QmpDiskFullEvent *libqmp_get_disk_full_event(QmpSession *session, QmpError **error);",
         "*libqmp_get_disk_full_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);",
         "*libqmp_get_tick_event_with(QmpSession *session, bool initial, QmpError **error);",
-        "void libqmp_tick_event_free(TickEvent *event);",
+        "void libqmp_tick_event_free(QmpTickEvent *event);",
     ] {
         assert!(text.contains(declaration), "{declaration} in {text}");
     }

@@ -26,7 +26,7 @@
  *   - A type with branches has them in a union `u`, and the member before it says which one is there; a type that is
  *     one of several has a `kind` for that.
  *   - Where the schema allows any value it is a string of JSON.
- *   - An event `BLOCK_IO_ERROR` is an object BlockIoErrorEvent, which libqmp_get_block_io_error_event() makes, and
+ *   - An event `BLOCK_IO_ERROR` is an object QmpBlockIoErrorEvent, which libqmp_get_block_io_error_event() makes, and
  *     which hands out structures QmpBlockIoErrorOccurrence, to handlers or to who waits for them.
  *
  * Who owns what
@@ -116,9 +116,6 @@ typedef enum QmpErrorKind {
     QMP_ERROR_KIND_INTERNAL = 9
 } QmpErrorKind;
 
-/** Does not compile where the compiler is told to make enumerations smaller than the library has them. */
-typedef char QmpEnumerationsAreInts[sizeof(QmpErrorKind) == sizeof(int) ? 1 : -1];
-
 /** What kind of failure the server says it is. */
 typedef enum QmpErrorClass {
     /** The server has not said so: it did not refuse a command. */
@@ -169,11 +166,14 @@ typedef struct QmpSession QmpSession;
 typedef struct QmpSessionOptions {
     /** The size of this structure, so that a later one can have more in it. */
     size_t size;
-    /** How many milliseconds each call may take; 0: for ever. An answer that comes later is left alone. */
+    /**
+     * How many milliseconds each call may take, and without `within_ms` the connecting and the greeting, too; 0: for
+     * ever. An answer that comes later is left alone.
+     */
     uint64_t timeout_ms;
     /**
      * For how many milliseconds it is tried to connect, for a server that may have to start first, and how long the
-     * server may take to greet; 0: one attempt, and ten seconds for the greeting.
+     * server may take to greet; 0: one attempt, and for the greeting `timeout_ms`, or ten seconds.
      */
     uint64_t within_ms;
 } QmpSessionOptions;
@@ -189,7 +189,7 @@ typedef struct QmpSessionOptions {
 QmpSession *libqmp_session_new_unix(const char *path, QmpError **error);
 
 /**
- * Connects to `unix:PATH`, to a path with a slash in it, or to `tcp:HOST:PORT`. `options` may be NULL.
+ * Connects to `unix:PATH`, to `tcp:HOST:PORT`, or to a path: anything that does not begin as one of the two. `options` may be NULL.
  *
  * The caller owns the session and frees it with libqmp_session_free(). NULL and `*error` where that fails.
  */
@@ -214,6 +214,17 @@ QmpSession *libqmp_session_new_fd(int fd, const QmpSessionOptions *options, QmpE
  * `*error` where that fails.
  */
 QmpSession *libqmp_session_new_spawn(char *const argv[], const QmpSessionOptions *options, QmpError **error);
+
+/*
+ * No session is made by a program whose compiler was told to make enumerations smaller than the library has them
+ * (-fshort-enums): it does not compile. A macro, so that what remains of this header after preprocessing are declarations
+ * that other languages can read.
+ */
+#define LIBQMP_ENUMERATIONS_ARE_INTS ((void)sizeof(char[sizeof(QmpErrorKind) == sizeof(int) ? 1 : -1]))
+#define libqmp_session_new_unix(...) (LIBQMP_ENUMERATIONS_ARE_INTS, libqmp_session_new_unix(__VA_ARGS__))
+#define libqmp_session_new(...) (LIBQMP_ENUMERATIONS_ARE_INTS, libqmp_session_new(__VA_ARGS__))
+#define libqmp_session_new_fd(...) (LIBQMP_ENUMERATIONS_ARE_INTS, libqmp_session_new_fd(__VA_ARGS__))
+#define libqmp_session_new_spawn(...) (LIBQMP_ENUMERATIONS_ARE_INTS, libqmp_session_new_spawn(__VA_ARGS__))
 
 /** Whether the server has commands that connect to events. Where it has none, as QEMU, objects of events rest on the
  * events that it sends by default. False for NULL. */
@@ -559,6 +570,34 @@ typedef enum QmpPanicAction {
  * program. NULL for what is no value.
  */
 const char *libqmp_panic_action_name(QmpPanicAction value);
+
+/**
+ * What a watchdog does when its guest has not answered it.
+ *
+ * Since 0.1.
+ */
+typedef enum QmpWatchdogAction {
+    /** reset the machine */
+    QMP_WATCHDOG_ACTION_RESET = 0,
+    /** press the power button */
+    QMP_WATCHDOG_ACTION_SHUTDOWN = 1,
+    /** end the program */
+    QMP_WATCHDOG_ACTION_POWEROFF = 2,
+    /** stop the machine */
+    QMP_WATCHDOG_ACTION_PAUSE = 3,
+    /** stop the machine as a debugger would */
+    QMP_WATCHDOG_ACTION_DEBUG = 4,
+    /** nothing */
+    QMP_WATCHDOG_ACTION_NONE = 5,
+    /** interrupt the guest's processors */
+    QMP_WATCHDOG_ACTION_INJECT_NMI = 6
+} QmpWatchdogAction;
+
+/**
+ * The name of a value of QmpWatchdogAction on the wire. It is the library's and lives as long as
+ * the program. NULL for what is no value.
+ */
+const char *libqmp_watchdog_action_name(QmpWatchdogAction value);
 
 /**
  * What the machine did when the guest said that it could not go on.
@@ -1759,6 +1798,10 @@ struct QmpBlockDeviceInfo {
     const char *backing_file;
     /** how many images are under it */
     int64_t backing_file_depth;
+    /**
+     * true if the image is in use; false, in QEMU, while another machine has it.  Here always true
+     */
+    bool active;
     /** true if it is encrypted */
     bool encrypted;
     /** whether writes of zeroes are looked for */
@@ -2540,6 +2583,13 @@ struct QmpSetActionArguments {
     bool has_panic;
     /** when the guest says that it cannot go on */
     QmpPanicAction panic;
+    /** Whether `watchdog` is there. */
+    bool has_watchdog;
+    /**
+     * when a watchdog has not been answered.  This machine has none, and so it changes nothing, as
+     * in a machine of QEMU's without one
+     */
+    QmpWatchdogAction watchdog;
 };
 
 /**
@@ -2833,7 +2883,7 @@ typedef struct QmpStopOccurrence {
  * The object is the connection to the event: from libqmp_get_stop_event() to
  * libqmp_stop_event_free() occurrences come.
  */
-typedef struct StopEvent StopEvent;
+typedef struct QmpStopEvent QmpStopEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -2841,13 +2891,13 @@ typedef struct StopEvent StopEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_stop_event_connect() was called with.
  */
-typedef void (*StopEventHandler)(const QmpStopOccurrence *occurrence, void *opaque);
+typedef void (*QmpStopEventHandler)(const QmpStopOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to STOP. The caller owns the object and frees it with libqmp_stop_event_free(). NULL and
  * `*error` where that fails.
  */
-StopEvent *libqmp_get_stop_event(QmpSession *session, QmpError **error);
+QmpStopEvent *libqmp_get_stop_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_stop_event(), with arguments.
@@ -2855,16 +2905,16 @@ StopEvent *libqmp_get_stop_event(QmpSession *session, QmpError **error);
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-StopEvent *libqmp_get_stop_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpStopEvent *libqmp_get_stop_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_stop_event_disconnect(). 0 where `event` or
  * `handler` is NULL.
  */
-uint64_t libqmp_stop_event_connect(StopEvent *event, StopEventHandler handler, void *opaque);
+uint64_t libqmp_stop_event_connect(QmpStopEvent *event, QmpStopEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_stop_event_disconnect(StopEvent *event, uint64_t handler);
+bool libqmp_stop_event_disconnect(QmpStopEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -2874,7 +2924,7 @@ bool libqmp_stop_event_disconnect(StopEvent *event, uint64_t handler);
  * The caller owns what is returned, and frees it with libqmp_stop_occurrence_free(). NULL and
  * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpStopOccurrence *libqmp_stop_event_recv(StopEvent *event, int64_t timeout_ms, QmpError **error);
+QmpStopOccurrence *libqmp_stop_event_recv(QmpStopEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_stop_event_recv() returned; NULL is nothing to free. */
 void libqmp_stop_occurrence_free(QmpStopOccurrence *occurrence);
@@ -2883,7 +2933,7 @@ void libqmp_stop_occurrence_free(QmpStopOccurrence *occurrence);
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_stop_event_free(StopEvent *event);
+void libqmp_stop_event_free(QmpStopEvent *event);
 
 /** One time that RESUME was raised. */
 typedef struct QmpResumeOccurrence {
@@ -2903,7 +2953,7 @@ typedef struct QmpResumeOccurrence {
  * The object is the connection to the event: from libqmp_get_resume_event() to
  * libqmp_resume_event_free() occurrences come.
  */
-typedef struct ResumeEvent ResumeEvent;
+typedef struct QmpResumeEvent QmpResumeEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -2911,13 +2961,13 @@ typedef struct ResumeEvent ResumeEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_resume_event_connect() was called with.
  */
-typedef void (*ResumeEventHandler)(const QmpResumeOccurrence *occurrence, void *opaque);
+typedef void (*QmpResumeEventHandler)(const QmpResumeOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to RESUME. The caller owns the object and frees it with libqmp_resume_event_free(). NULL
  * and `*error` where that fails.
  */
-ResumeEvent *libqmp_get_resume_event(QmpSession *session, QmpError **error);
+QmpResumeEvent *libqmp_get_resume_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_resume_event(), with arguments.
@@ -2925,16 +2975,16 @@ ResumeEvent *libqmp_get_resume_event(QmpSession *session, QmpError **error);
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-ResumeEvent *libqmp_get_resume_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpResumeEvent *libqmp_get_resume_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_resume_event_disconnect(). 0 where `event` or
  * `handler` is NULL.
  */
-uint64_t libqmp_resume_event_connect(ResumeEvent *event, ResumeEventHandler handler, void *opaque);
+uint64_t libqmp_resume_event_connect(QmpResumeEvent *event, QmpResumeEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_resume_event_disconnect(ResumeEvent *event, uint64_t handler);
+bool libqmp_resume_event_disconnect(QmpResumeEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -2944,7 +2994,7 @@ bool libqmp_resume_event_disconnect(ResumeEvent *event, uint64_t handler);
  * The caller owns what is returned, and frees it with libqmp_resume_occurrence_free(). NULL and
  * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpResumeOccurrence *libqmp_resume_event_recv(ResumeEvent *event, int64_t timeout_ms, QmpError **error);
+QmpResumeOccurrence *libqmp_resume_event_recv(QmpResumeEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_resume_event_recv() returned; NULL is nothing to free. */
 void libqmp_resume_occurrence_free(QmpResumeOccurrence *occurrence);
@@ -2953,7 +3003,7 @@ void libqmp_resume_occurrence_free(QmpResumeOccurrence *occurrence);
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_resume_event_free(ResumeEvent *event);
+void libqmp_resume_event_free(QmpResumeEvent *event);
 
 /** One time that SHUTDOWN was raised. */
 typedef struct QmpShutdownOccurrence {
@@ -2975,7 +3025,7 @@ typedef struct QmpShutdownOccurrence {
  * The object is the connection to the event: from libqmp_get_shutdown_event() to
  * libqmp_shutdown_event_free() occurrences come.
  */
-typedef struct ShutdownEvent ShutdownEvent;
+typedef struct QmpShutdownEvent QmpShutdownEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -2983,13 +3033,13 @@ typedef struct ShutdownEvent ShutdownEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_shutdown_event_connect() was called with.
  */
-typedef void (*ShutdownEventHandler)(const QmpShutdownOccurrence *occurrence, void *opaque);
+typedef void (*QmpShutdownEventHandler)(const QmpShutdownOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to SHUTDOWN. The caller owns the object and frees it with libqmp_shutdown_event_free().
  * NULL and `*error` where that fails.
  */
-ShutdownEvent *libqmp_get_shutdown_event(QmpSession *session, QmpError **error);
+QmpShutdownEvent *libqmp_get_shutdown_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_shutdown_event(), with arguments.
@@ -2997,16 +3047,16 @@ ShutdownEvent *libqmp_get_shutdown_event(QmpSession *session, QmpError **error);
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-ShutdownEvent *libqmp_get_shutdown_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpShutdownEvent *libqmp_get_shutdown_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_shutdown_event_disconnect(). 0 where `event` or
  * `handler` is NULL.
  */
-uint64_t libqmp_shutdown_event_connect(ShutdownEvent *event, ShutdownEventHandler handler, void *opaque);
+uint64_t libqmp_shutdown_event_connect(QmpShutdownEvent *event, QmpShutdownEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_shutdown_event_disconnect(ShutdownEvent *event, uint64_t handler);
+bool libqmp_shutdown_event_disconnect(QmpShutdownEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3016,7 +3066,7 @@ bool libqmp_shutdown_event_disconnect(ShutdownEvent *event, uint64_t handler);
  * The caller owns what is returned, and frees it with libqmp_shutdown_occurrence_free(). NULL and
  * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpShutdownOccurrence *libqmp_shutdown_event_recv(ShutdownEvent *event, int64_t timeout_ms, QmpError **error);
+QmpShutdownOccurrence *libqmp_shutdown_event_recv(QmpShutdownEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_shutdown_event_recv() returned; NULL is nothing to free. */
 void libqmp_shutdown_occurrence_free(QmpShutdownOccurrence *occurrence);
@@ -3025,7 +3075,7 @@ void libqmp_shutdown_occurrence_free(QmpShutdownOccurrence *occurrence);
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_shutdown_event_free(ShutdownEvent *event);
+void libqmp_shutdown_event_free(QmpShutdownEvent *event);
 
 /** One time that RESET was raised. */
 typedef struct QmpResetOccurrence {
@@ -3047,7 +3097,7 @@ typedef struct QmpResetOccurrence {
  * The object is the connection to the event: from libqmp_get_reset_event() to
  * libqmp_reset_event_free() occurrences come.
  */
-typedef struct ResetEvent ResetEvent;
+typedef struct QmpResetEvent QmpResetEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3055,13 +3105,13 @@ typedef struct ResetEvent ResetEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_reset_event_connect() was called with.
  */
-typedef void (*ResetEventHandler)(const QmpResetOccurrence *occurrence, void *opaque);
+typedef void (*QmpResetEventHandler)(const QmpResetOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to RESET. The caller owns the object and frees it with libqmp_reset_event_free(). NULL
  * and `*error` where that fails.
  */
-ResetEvent *libqmp_get_reset_event(QmpSession *session, QmpError **error);
+QmpResetEvent *libqmp_get_reset_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_reset_event(), with arguments.
@@ -3069,16 +3119,16 @@ ResetEvent *libqmp_get_reset_event(QmpSession *session, QmpError **error);
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-ResetEvent *libqmp_get_reset_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpResetEvent *libqmp_get_reset_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_reset_event_disconnect(). 0 where `event` or
  * `handler` is NULL.
  */
-uint64_t libqmp_reset_event_connect(ResetEvent *event, ResetEventHandler handler, void *opaque);
+uint64_t libqmp_reset_event_connect(QmpResetEvent *event, QmpResetEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_reset_event_disconnect(ResetEvent *event, uint64_t handler);
+bool libqmp_reset_event_disconnect(QmpResetEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3088,7 +3138,7 @@ bool libqmp_reset_event_disconnect(ResetEvent *event, uint64_t handler);
  * The caller owns what is returned, and frees it with libqmp_reset_occurrence_free(). NULL and
  * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpResetOccurrence *libqmp_reset_event_recv(ResetEvent *event, int64_t timeout_ms, QmpError **error);
+QmpResetOccurrence *libqmp_reset_event_recv(QmpResetEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_reset_event_recv() returned; NULL is nothing to free. */
 void libqmp_reset_occurrence_free(QmpResetOccurrence *occurrence);
@@ -3097,7 +3147,7 @@ void libqmp_reset_occurrence_free(QmpResetOccurrence *occurrence);
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_reset_event_free(ResetEvent *event);
+void libqmp_reset_event_free(QmpResetEvent *event);
 
 /** One time that POWERDOWN was raised. */
 typedef struct QmpPowerdownOccurrence {
@@ -3118,7 +3168,7 @@ typedef struct QmpPowerdownOccurrence {
  * The object is the connection to the event: from libqmp_get_powerdown_event() to
  * libqmp_powerdown_event_free() occurrences come.
  */
-typedef struct PowerdownEvent PowerdownEvent;
+typedef struct QmpPowerdownEvent QmpPowerdownEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3126,13 +3176,13 @@ typedef struct PowerdownEvent PowerdownEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_powerdown_event_connect() was called with.
  */
-typedef void (*PowerdownEventHandler)(const QmpPowerdownOccurrence *occurrence, void *opaque);
+typedef void (*QmpPowerdownEventHandler)(const QmpPowerdownOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to POWERDOWN. The caller owns the object and frees it with
  * libqmp_powerdown_event_free(). NULL and `*error` where that fails.
  */
-PowerdownEvent *libqmp_get_powerdown_event(QmpSession *session, QmpError **error);
+QmpPowerdownEvent *libqmp_get_powerdown_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_powerdown_event(), with arguments.
@@ -3140,16 +3190,16 @@ PowerdownEvent *libqmp_get_powerdown_event(QmpSession *session, QmpError **error
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-PowerdownEvent *libqmp_get_powerdown_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpPowerdownEvent *libqmp_get_powerdown_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_powerdown_event_disconnect(). 0 where `event`
  * or `handler` is NULL.
  */
-uint64_t libqmp_powerdown_event_connect(PowerdownEvent *event, PowerdownEventHandler handler, void *opaque);
+uint64_t libqmp_powerdown_event_connect(QmpPowerdownEvent *event, QmpPowerdownEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_powerdown_event_disconnect(PowerdownEvent *event, uint64_t handler);
+bool libqmp_powerdown_event_disconnect(QmpPowerdownEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3159,7 +3209,7 @@ bool libqmp_powerdown_event_disconnect(PowerdownEvent *event, uint64_t handler);
  * The caller owns what is returned, and frees it with libqmp_powerdown_occurrence_free(). NULL and
  * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpPowerdownOccurrence *libqmp_powerdown_event_recv(PowerdownEvent *event, int64_t timeout_ms, QmpError **error);
+QmpPowerdownOccurrence *libqmp_powerdown_event_recv(QmpPowerdownEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_powerdown_event_recv() returned; NULL is nothing to free. */
 void libqmp_powerdown_occurrence_free(QmpPowerdownOccurrence *occurrence);
@@ -3168,7 +3218,7 @@ void libqmp_powerdown_occurrence_free(QmpPowerdownOccurrence *occurrence);
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_powerdown_event_free(PowerdownEvent *event);
+void libqmp_powerdown_event_free(QmpPowerdownEvent *event);
 
 /** One time that GUEST_PANICKED was raised. */
 typedef struct QmpGuestPanickedOccurrence {
@@ -3190,7 +3240,7 @@ typedef struct QmpGuestPanickedOccurrence {
  * The object is the connection to the event: from libqmp_get_guest_panicked_event() to
  * libqmp_guest_panicked_event_free() occurrences come.
  */
-typedef struct GuestPanickedEvent GuestPanickedEvent;
+typedef struct QmpGuestPanickedEvent QmpGuestPanickedEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3198,13 +3248,13 @@ typedef struct GuestPanickedEvent GuestPanickedEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_guest_panicked_event_connect() was called with.
  */
-typedef void (*GuestPanickedEventHandler)(const QmpGuestPanickedOccurrence *occurrence, void *opaque);
+typedef void (*QmpGuestPanickedEventHandler)(const QmpGuestPanickedOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to GUEST_PANICKED. The caller owns the object and frees it with
  * libqmp_guest_panicked_event_free(). NULL and `*error` where that fails.
  */
-GuestPanickedEvent *libqmp_get_guest_panicked_event(QmpSession *session, QmpError **error);
+QmpGuestPanickedEvent *libqmp_get_guest_panicked_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_guest_panicked_event(), with arguments.
@@ -3212,16 +3262,16 @@ GuestPanickedEvent *libqmp_get_guest_panicked_event(QmpSession *session, QmpErro
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-GuestPanickedEvent *libqmp_get_guest_panicked_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpGuestPanickedEvent *libqmp_get_guest_panicked_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_guest_panicked_event_disconnect(). 0 where
  * `event` or `handler` is NULL.
  */
-uint64_t libqmp_guest_panicked_event_connect(GuestPanickedEvent *event, GuestPanickedEventHandler handler, void *opaque);
+uint64_t libqmp_guest_panicked_event_connect(QmpGuestPanickedEvent *event, QmpGuestPanickedEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_guest_panicked_event_disconnect(GuestPanickedEvent *event, uint64_t handler);
+bool libqmp_guest_panicked_event_disconnect(QmpGuestPanickedEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3231,7 +3281,7 @@ bool libqmp_guest_panicked_event_disconnect(GuestPanickedEvent *event, uint64_t 
  * The caller owns what is returned, and frees it with libqmp_guest_panicked_occurrence_free(). NULL
  * and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpGuestPanickedOccurrence *libqmp_guest_panicked_event_recv(GuestPanickedEvent *event, int64_t timeout_ms, QmpError **error);
+QmpGuestPanickedOccurrence *libqmp_guest_panicked_event_recv(QmpGuestPanickedEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_guest_panicked_event_recv() returned; NULL is nothing to free. */
 void libqmp_guest_panicked_occurrence_free(QmpGuestPanickedOccurrence *occurrence);
@@ -3240,7 +3290,7 @@ void libqmp_guest_panicked_occurrence_free(QmpGuestPanickedOccurrence *occurrenc
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_guest_panicked_event_free(GuestPanickedEvent *event);
+void libqmp_guest_panicked_event_free(QmpGuestPanickedEvent *event);
 
 /** One time that GUEST_CRASHLOADED was raised. */
 typedef struct QmpGuestCrashloadedOccurrence {
@@ -3263,7 +3313,7 @@ typedef struct QmpGuestCrashloadedOccurrence {
  * The object is the connection to the event: from libqmp_get_guest_crashloaded_event() to
  * libqmp_guest_crashloaded_event_free() occurrences come.
  */
-typedef struct GuestCrashloadedEvent GuestCrashloadedEvent;
+typedef struct QmpGuestCrashloadedEvent QmpGuestCrashloadedEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3271,13 +3321,13 @@ typedef struct GuestCrashloadedEvent GuestCrashloadedEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_guest_crashloaded_event_connect() was called with.
  */
-typedef void (*GuestCrashloadedEventHandler)(const QmpGuestCrashloadedOccurrence *occurrence, void *opaque);
+typedef void (*QmpGuestCrashloadedEventHandler)(const QmpGuestCrashloadedOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to GUEST_CRASHLOADED. The caller owns the object and frees it with
  * libqmp_guest_crashloaded_event_free(). NULL and `*error` where that fails.
  */
-GuestCrashloadedEvent *libqmp_get_guest_crashloaded_event(QmpSession *session, QmpError **error);
+QmpGuestCrashloadedEvent *libqmp_get_guest_crashloaded_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_guest_crashloaded_event(), with arguments.
@@ -3285,16 +3335,16 @@ GuestCrashloadedEvent *libqmp_get_guest_crashloaded_event(QmpSession *session, Q
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-GuestCrashloadedEvent *libqmp_get_guest_crashloaded_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpGuestCrashloadedEvent *libqmp_get_guest_crashloaded_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_guest_crashloaded_event_disconnect(). 0 where
  * `event` or `handler` is NULL.
  */
-uint64_t libqmp_guest_crashloaded_event_connect(GuestCrashloadedEvent *event, GuestCrashloadedEventHandler handler, void *opaque);
+uint64_t libqmp_guest_crashloaded_event_connect(QmpGuestCrashloadedEvent *event, QmpGuestCrashloadedEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_guest_crashloaded_event_disconnect(GuestCrashloadedEvent *event, uint64_t handler);
+bool libqmp_guest_crashloaded_event_disconnect(QmpGuestCrashloadedEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3304,7 +3354,7 @@ bool libqmp_guest_crashloaded_event_disconnect(GuestCrashloadedEvent *event, uin
  * The caller owns what is returned, and frees it with libqmp_guest_crashloaded_occurrence_free().
  * NULL and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpGuestCrashloadedOccurrence *libqmp_guest_crashloaded_event_recv(GuestCrashloadedEvent *event, int64_t timeout_ms, QmpError **error);
+QmpGuestCrashloadedOccurrence *libqmp_guest_crashloaded_event_recv(QmpGuestCrashloadedEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_guest_crashloaded_event_recv() returned; NULL is nothing to free. */
 void libqmp_guest_crashloaded_occurrence_free(QmpGuestCrashloadedOccurrence *occurrence);
@@ -3313,7 +3363,7 @@ void libqmp_guest_crashloaded_occurrence_free(QmpGuestCrashloadedOccurrence *occ
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_guest_crashloaded_event_free(GuestCrashloadedEvent *event);
+void libqmp_guest_crashloaded_event_free(QmpGuestCrashloadedEvent *event);
 
 /** One time that BLOCK_IO_ERROR was raised. */
 typedef struct QmpBlockIoErrorOccurrence {
@@ -3338,7 +3388,7 @@ typedef struct QmpBlockIoErrorOccurrence {
  * The object is the connection to the event: from libqmp_get_block_io_error_event() to
  * libqmp_block_io_error_event_free() occurrences come.
  */
-typedef struct BlockIoErrorEvent BlockIoErrorEvent;
+typedef struct QmpBlockIoErrorEvent QmpBlockIoErrorEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3346,13 +3396,13 @@ typedef struct BlockIoErrorEvent BlockIoErrorEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_io_error_event_connect() was called with.
  */
-typedef void (*BlockIoErrorEventHandler)(const QmpBlockIoErrorOccurrence *occurrence, void *opaque);
+typedef void (*QmpBlockIoErrorEventHandler)(const QmpBlockIoErrorOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to BLOCK_IO_ERROR. The caller owns the object and frees it with
  * libqmp_block_io_error_event_free(). NULL and `*error` where that fails.
  */
-BlockIoErrorEvent *libqmp_get_block_io_error_event(QmpSession *session, QmpError **error);
+QmpBlockIoErrorEvent *libqmp_get_block_io_error_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_io_error_event(), with arguments.
@@ -3362,16 +3412,16 @@ BlockIoErrorEvent *libqmp_get_block_io_error_event(QmpSession *session, QmpError
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-BlockIoErrorEvent *libqmp_get_block_io_error_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
+QmpBlockIoErrorEvent *libqmp_get_block_io_error_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_block_io_error_event_disconnect(). 0 where
  * `event` or `handler` is NULL.
  */
-uint64_t libqmp_block_io_error_event_connect(BlockIoErrorEvent *event, BlockIoErrorEventHandler handler, void *opaque);
+uint64_t libqmp_block_io_error_event_connect(QmpBlockIoErrorEvent *event, QmpBlockIoErrorEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_block_io_error_event_disconnect(BlockIoErrorEvent *event, uint64_t handler);
+bool libqmp_block_io_error_event_disconnect(QmpBlockIoErrorEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3381,7 +3431,7 @@ bool libqmp_block_io_error_event_disconnect(BlockIoErrorEvent *event, uint64_t h
  * The caller owns what is returned, and frees it with libqmp_block_io_error_occurrence_free(). NULL
  * and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpBlockIoErrorOccurrence *libqmp_block_io_error_event_recv(BlockIoErrorEvent *event, int64_t timeout_ms, QmpError **error);
+QmpBlockIoErrorOccurrence *libqmp_block_io_error_event_recv(QmpBlockIoErrorEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_block_io_error_event_recv() returned; NULL is nothing to free. */
 void libqmp_block_io_error_occurrence_free(QmpBlockIoErrorOccurrence *occurrence);
@@ -3390,7 +3440,7 @@ void libqmp_block_io_error_occurrence_free(QmpBlockIoErrorOccurrence *occurrence
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_block_io_error_event_free(BlockIoErrorEvent *event);
+void libqmp_block_io_error_event_free(QmpBlockIoErrorEvent *event);
 
 /** One time that BLOCK_WRITE_THRESHOLD was raised. */
 typedef struct QmpBlockWriteThresholdOccurrence {
@@ -3414,7 +3464,7 @@ typedef struct QmpBlockWriteThresholdOccurrence {
  * The object is the connection to the event: from libqmp_get_block_write_threshold_event() to
  * libqmp_block_write_threshold_event_free() occurrences come.
  */
-typedef struct BlockWriteThresholdEvent BlockWriteThresholdEvent;
+typedef struct QmpBlockWriteThresholdEvent QmpBlockWriteThresholdEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3422,13 +3472,13 @@ typedef struct BlockWriteThresholdEvent BlockWriteThresholdEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_write_threshold_event_connect() was called with.
  */
-typedef void (*BlockWriteThresholdEventHandler)(const QmpBlockWriteThresholdOccurrence *occurrence, void *opaque);
+typedef void (*QmpBlockWriteThresholdEventHandler)(const QmpBlockWriteThresholdOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to BLOCK_WRITE_THRESHOLD. The caller owns the object and frees it with
  * libqmp_block_write_threshold_event_free(). NULL and `*error` where that fails.
  */
-BlockWriteThresholdEvent *libqmp_get_block_write_threshold_event(QmpSession *session, QmpError **error);
+QmpBlockWriteThresholdEvent *libqmp_get_block_write_threshold_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_write_threshold_event(), with arguments.
@@ -3436,16 +3486,16 @@ BlockWriteThresholdEvent *libqmp_get_block_write_threshold_event(QmpSession *ses
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-BlockWriteThresholdEvent *libqmp_get_block_write_threshold_event_with(QmpSession *session, bool initial, QmpError **error);
+QmpBlockWriteThresholdEvent *libqmp_get_block_write_threshold_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_block_write_threshold_event_disconnect(). 0
  * where `event` or `handler` is NULL.
  */
-uint64_t libqmp_block_write_threshold_event_connect(BlockWriteThresholdEvent *event, BlockWriteThresholdEventHandler handler, void *opaque);
+uint64_t libqmp_block_write_threshold_event_connect(QmpBlockWriteThresholdEvent *event, QmpBlockWriteThresholdEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_block_write_threshold_event_disconnect(BlockWriteThresholdEvent *event, uint64_t handler);
+bool libqmp_block_write_threshold_event_disconnect(QmpBlockWriteThresholdEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3456,7 +3506,7 @@ bool libqmp_block_write_threshold_event_disconnect(BlockWriteThresholdEvent *eve
  * libqmp_block_write_threshold_occurrence_free(). NULL and `*error` where there is none, of kind
  * QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpBlockWriteThresholdOccurrence *libqmp_block_write_threshold_event_recv(BlockWriteThresholdEvent *event, int64_t timeout_ms, QmpError **error);
+QmpBlockWriteThresholdOccurrence *libqmp_block_write_threshold_event_recv(QmpBlockWriteThresholdEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_block_write_threshold_event_recv() returned; NULL is nothing to free. */
 void libqmp_block_write_threshold_occurrence_free(QmpBlockWriteThresholdOccurrence *occurrence);
@@ -3465,7 +3515,7 @@ void libqmp_block_write_threshold_occurrence_free(QmpBlockWriteThresholdOccurren
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_block_write_threshold_event_free(BlockWriteThresholdEvent *event);
+void libqmp_block_write_threshold_event_free(QmpBlockWriteThresholdEvent *event);
 
 /** One time that BLOCK_IMAGE_CORRUPTED was raised. */
 typedef struct QmpBlockImageCorruptedOccurrence {
@@ -3489,7 +3539,7 @@ typedef struct QmpBlockImageCorruptedOccurrence {
  * The object is the connection to the event: from libqmp_get_block_image_corrupted_event() to
  * libqmp_block_image_corrupted_event_free() occurrences come.
  */
-typedef struct BlockImageCorruptedEvent BlockImageCorruptedEvent;
+typedef struct QmpBlockImageCorruptedEvent QmpBlockImageCorruptedEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3497,13 +3547,13 @@ typedef struct BlockImageCorruptedEvent BlockImageCorruptedEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_image_corrupted_event_connect() was called with.
  */
-typedef void (*BlockImageCorruptedEventHandler)(const QmpBlockImageCorruptedOccurrence *occurrence, void *opaque);
+typedef void (*QmpBlockImageCorruptedEventHandler)(const QmpBlockImageCorruptedOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to BLOCK_IMAGE_CORRUPTED. The caller owns the object and frees it with
  * libqmp_block_image_corrupted_event_free(). NULL and `*error` where that fails.
  */
-BlockImageCorruptedEvent *libqmp_get_block_image_corrupted_event(QmpSession *session, QmpError **error);
+QmpBlockImageCorruptedEvent *libqmp_get_block_image_corrupted_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_image_corrupted_event(), with arguments.
@@ -3513,16 +3563,16 @@ BlockImageCorruptedEvent *libqmp_get_block_image_corrupted_event(QmpSession *ses
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-BlockImageCorruptedEvent *libqmp_get_block_image_corrupted_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
+QmpBlockImageCorruptedEvent *libqmp_get_block_image_corrupted_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_block_image_corrupted_event_disconnect(). 0
  * where `event` or `handler` is NULL.
  */
-uint64_t libqmp_block_image_corrupted_event_connect(BlockImageCorruptedEvent *event, BlockImageCorruptedEventHandler handler, void *opaque);
+uint64_t libqmp_block_image_corrupted_event_connect(QmpBlockImageCorruptedEvent *event, QmpBlockImageCorruptedEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_block_image_corrupted_event_disconnect(BlockImageCorruptedEvent *event, uint64_t handler);
+bool libqmp_block_image_corrupted_event_disconnect(QmpBlockImageCorruptedEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3533,7 +3583,7 @@ bool libqmp_block_image_corrupted_event_disconnect(BlockImageCorruptedEvent *eve
  * libqmp_block_image_corrupted_occurrence_free(). NULL and `*error` where there is none, of kind
  * QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpBlockImageCorruptedOccurrence *libqmp_block_image_corrupted_event_recv(BlockImageCorruptedEvent *event, int64_t timeout_ms, QmpError **error);
+QmpBlockImageCorruptedOccurrence *libqmp_block_image_corrupted_event_recv(QmpBlockImageCorruptedEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_block_image_corrupted_event_recv() returned; NULL is nothing to free. */
 void libqmp_block_image_corrupted_occurrence_free(QmpBlockImageCorruptedOccurrence *occurrence);
@@ -3542,7 +3592,7 @@ void libqmp_block_image_corrupted_occurrence_free(QmpBlockImageCorruptedOccurren
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_block_image_corrupted_event_free(BlockImageCorruptedEvent *event);
+void libqmp_block_image_corrupted_event_free(QmpBlockImageCorruptedEvent *event);
 
 /** One time that BLOCK_FAULT_INJECTED was raised. */
 typedef struct QmpBlockFaultInjectedOccurrence {
@@ -3564,7 +3614,7 @@ typedef struct QmpBlockFaultInjectedOccurrence {
  * The object is the connection to the event: from libqmp_get_block_fault_injected_event() to
  * libqmp_block_fault_injected_event_free() occurrences come.
  */
-typedef struct BlockFaultInjectedEvent BlockFaultInjectedEvent;
+typedef struct QmpBlockFaultInjectedEvent QmpBlockFaultInjectedEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3572,13 +3622,13 @@ typedef struct BlockFaultInjectedEvent BlockFaultInjectedEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_fault_injected_event_connect() was called with.
  */
-typedef void (*BlockFaultInjectedEventHandler)(const QmpBlockFaultInjectedOccurrence *occurrence, void *opaque);
+typedef void (*QmpBlockFaultInjectedEventHandler)(const QmpBlockFaultInjectedOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to BLOCK_FAULT_INJECTED. The caller owns the object and frees it with
  * libqmp_block_fault_injected_event_free(). NULL and `*error` where that fails.
  */
-BlockFaultInjectedEvent *libqmp_get_block_fault_injected_event(QmpSession *session, QmpError **error);
+QmpBlockFaultInjectedEvent *libqmp_get_block_fault_injected_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_fault_injected_event(), with arguments.
@@ -3588,16 +3638,16 @@ BlockFaultInjectedEvent *libqmp_get_block_fault_injected_event(QmpSession *sessi
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-BlockFaultInjectedEvent *libqmp_get_block_fault_injected_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
+QmpBlockFaultInjectedEvent *libqmp_get_block_fault_injected_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_block_fault_injected_event_disconnect(). 0
  * where `event` or `handler` is NULL.
  */
-uint64_t libqmp_block_fault_injected_event_connect(BlockFaultInjectedEvent *event, BlockFaultInjectedEventHandler handler, void *opaque);
+uint64_t libqmp_block_fault_injected_event_connect(QmpBlockFaultInjectedEvent *event, QmpBlockFaultInjectedEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_block_fault_injected_event_disconnect(BlockFaultInjectedEvent *event, uint64_t handler);
+bool libqmp_block_fault_injected_event_disconnect(QmpBlockFaultInjectedEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3608,7 +3658,7 @@ bool libqmp_block_fault_injected_event_disconnect(BlockFaultInjectedEvent *event
  * libqmp_block_fault_injected_occurrence_free(). NULL and `*error` where there is none, of kind
  * QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpBlockFaultInjectedOccurrence *libqmp_block_fault_injected_event_recv(BlockFaultInjectedEvent *event, int64_t timeout_ms, QmpError **error);
+QmpBlockFaultInjectedOccurrence *libqmp_block_fault_injected_event_recv(QmpBlockFaultInjectedEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_block_fault_injected_event_recv() returned; NULL is nothing to free. */
 void libqmp_block_fault_injected_occurrence_free(QmpBlockFaultInjectedOccurrence *occurrence);
@@ -3617,7 +3667,7 @@ void libqmp_block_fault_injected_occurrence_free(QmpBlockFaultInjectedOccurrence
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_block_fault_injected_event_free(BlockFaultInjectedEvent *event);
+void libqmp_block_fault_injected_event_free(QmpBlockFaultInjectedEvent *event);
 
 /** One time that BLOCK_POWER_CUT was raised. */
 typedef struct QmpBlockPowerCutOccurrence {
@@ -3639,7 +3689,7 @@ typedef struct QmpBlockPowerCutOccurrence {
  * The object is the connection to the event: from libqmp_get_block_power_cut_event() to
  * libqmp_block_power_cut_event_free() occurrences come.
  */
-typedef struct BlockPowerCutEvent BlockPowerCutEvent;
+typedef struct QmpBlockPowerCutEvent QmpBlockPowerCutEvent;
 
 /**
  * Is called by libqmp_session_dispatch() for each occurrence.
@@ -3647,13 +3697,13 @@ typedef struct BlockPowerCutEvent BlockPowerCutEvent;
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_power_cut_event_connect() was called with.
  */
-typedef void (*BlockPowerCutEventHandler)(const QmpBlockPowerCutOccurrence *occurrence, void *opaque);
+typedef void (*QmpBlockPowerCutEventHandler)(const QmpBlockPowerCutOccurrence *occurrence, void *opaque);
 
 /**
  * Connects to BLOCK_POWER_CUT. The caller owns the object and frees it with
  * libqmp_block_power_cut_event_free(). NULL and `*error` where that fails.
  */
-BlockPowerCutEvent *libqmp_get_block_power_cut_event(QmpSession *session, QmpError **error);
+QmpBlockPowerCutEvent *libqmp_get_block_power_cut_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_power_cut_event(), with arguments.
@@ -3663,16 +3713,16 @@ BlockPowerCutEvent *libqmp_get_block_power_cut_event(QmpSession *session, QmpErr
  * `initial`: whether the present state, where there is one, comes first as an occurrence of its
  * own.
  */
-BlockPowerCutEvent *libqmp_get_block_power_cut_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
+QmpBlockPowerCutEvent *libqmp_get_block_power_cut_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
  * Adds a handler, and returns its number for libqmp_block_power_cut_event_disconnect(). 0 where
  * `event` or `handler` is NULL.
  */
-uint64_t libqmp_block_power_cut_event_connect(BlockPowerCutEvent *event, BlockPowerCutEventHandler handler, void *opaque);
+uint64_t libqmp_block_power_cut_event_connect(QmpBlockPowerCutEvent *event, QmpBlockPowerCutEventHandler handler, void *opaque);
 
 /** Removes a handler, which does not run afterwards. False where there is none of that number. */
-bool libqmp_block_power_cut_event_disconnect(BlockPowerCutEvent *event, uint64_t handler);
+bool libqmp_block_power_cut_event_disconnect(QmpBlockPowerCutEvent *event, uint64_t handler);
 
 /**
  * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
@@ -3682,7 +3732,7 @@ bool libqmp_block_power_cut_event_disconnect(BlockPowerCutEvent *event, uint64_t
  * The caller owns what is returned, and frees it with libqmp_block_power_cut_occurrence_free().
  * NULL and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
  */
-QmpBlockPowerCutOccurrence *libqmp_block_power_cut_event_recv(BlockPowerCutEvent *event, int64_t timeout_ms, QmpError **error);
+QmpBlockPowerCutOccurrence *libqmp_block_power_cut_event_recv(QmpBlockPowerCutEvent *event, int64_t timeout_ms, QmpError **error);
 
 /** Frees what libqmp_block_power_cut_event_recv() returned; NULL is nothing to free. */
 void libqmp_block_power_cut_occurrence_free(QmpBlockPowerCutOccurrence *occurrence);
@@ -3691,7 +3741,7 @@ void libqmp_block_power_cut_occurrence_free(QmpBlockPowerCutOccurrence *occurren
  * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
  * that runs in another thread is waited for. A handler may free the object that it was called for.
  */
-void libqmp_block_power_cut_event_free(BlockPowerCutEvent *event);
+void libqmp_block_power_cut_event_free(QmpBlockPowerCutEvent *event);
 
 /* -----------------------------------------------------------------------------
  * Commands

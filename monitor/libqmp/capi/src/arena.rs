@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString};
 
 use bumpalo::Bump;
 
+use crate::boundary::guard;
 use crate::conversion::ToC;
 use crate::plain::Plain;
 use crate::pointer::{FirstMember, List, Owned, Ref, Text};
@@ -80,6 +81,11 @@ pub(crate) fn give_answer<C: Plain>(fill: impl FnOnce(&Arena) -> C) -> Owned<C> 
 }
 
 /// Frees what [`give_answer`] gave.
-pub(crate) fn free_answer<C: Plain>(answer: Owned<C>) {
-    drop(answer.take_whole::<Answer<C>>());
+///
+/// # Safety
+///
+/// It gave that, and it was not freed before.
+pub(crate) unsafe fn free_answer<C: Plain>(answer: Owned<C>) {
+    // SAFETY: the caller's promise: the whole is nobody else's.
+    guard((), || drop(unsafe { answer.take_whole::<Answer<C>>() }));
 }

@@ -4,6 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{ErrorSlot, Failure};
 
+#[cfg(panic = "abort")]
+compile_error!(
+    "libqmp for C catches panics, so that none ends the program that uses it: build it with panic = \"unwind\""
+);
+
 /// Does `work`; where it panics, which is a mistake in this library, `otherwise` is returned.
 ///
 /// What `work` uses is not used again after a panic, or is sound in any state that safe Rust leaves it in.

@@ -16,8 +16,12 @@ use crate::conversion::InvalidArgument;
 pub struct GivenFd(c_int);
 
 impl GivenFd {
-    /// Takes it.
-    pub(crate) fn take(self, name: &str) -> Result<OwnedFd, InvalidArgument> {
+    /// Takes it; one that is not open is refused.
+    ///
+    /// # Safety
+    ///
+    /// If it is open, it is nobody else's from now on.
+    pub(crate) unsafe fn take(self, name: &str) -> Result<OwnedFd, InvalidArgument> {
         let refused = || InvalidArgument::new(name, format!("is {}, which is not open", self.0));
         if self.0 < 0 {
             return Err(refused());
@@ -25,7 +29,7 @@ impl GivenFd {
         // SAFETY: only asked whether it is open; that it is, is what the answer says.
         let fd = unsafe { BorrowedFd::borrow_raw(self.0) };
         rustix::io::fcntl_getfd(fd).map_err(|_| refused())?;
-        // SAFETY: it is open, and C gives it away.
+        // SAFETY: it is open, and the caller promises that it is given away.
         Ok(unsafe { OwnedFd::from_raw_fd(self.0) })
     }
 }

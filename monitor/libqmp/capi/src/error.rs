@@ -185,15 +185,25 @@ pub extern "C" fn libqmp_error_description(error: Handle<QmpError>) -> Text {
 }
 
 /// Frees an error.
+///
+/// # Safety
+///
+/// `error` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern "C" fn libqmp_error_free(error: Owned<QmpError>) {
-    guard((), || drop(error.take()));
+pub unsafe extern "C" fn libqmp_error_free(error: Owned<QmpError>) {
+    // SAFETY: the caller's promise: the error is nobody else's.
+    guard((), || drop(unsafe { error.take() }));
 }
 
 /// Frees a string that a function of this library returned.
+///
+/// # Safety
+///
+/// `text` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern "C" fn libqmp_string_free(text: Owned<c_char>) {
-    guard((), || drop(text.take_text()));
+pub unsafe extern "C" fn libqmp_string_free(text: Owned<c_char>) {
+    // SAFETY: the caller's promise: the string is nobody else's.
+    guard((), || drop(unsafe { text.take_text() }));
 }
 
 #[cfg(test)]

@@ -191,6 +191,12 @@ pub(crate) fn recv<T: ToC + EventData>(
 }
 
 /// Disconnects.
-pub(crate) fn free<T>(event: Owned<EventObject<T>>) {
-    guard((), || drop(event.take()));
+///
+/// # Safety
+///
+/// [`get`] or [`get_with`] gave it, and it was not freed before.
+#[allow(unsafe_code, reason = "that it is freed once is C's promise")]
+pub(crate) unsafe fn free<T>(event: Owned<EventObject<T>>) {
+    // SAFETY: the caller's promise: the object is nobody else's.
+    guard((), || drop(unsafe { event.take() }));
 }

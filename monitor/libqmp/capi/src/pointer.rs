@@ -26,7 +26,7 @@ macro_rules! copied {
 
 pub(crate) use copied;
 
-copied!(Ref, List, Handle, Owned, Out);
+copied!(Ref, List, Handle, Out);
 
 /// A string, or `NULL`.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +159,9 @@ impl<T> Handle<T> {
 }
 
 /// A pointer that C is given and gives back to be freed, or `NULL`.
+///
+/// It cannot be copied: in Rust, too, what was taken back is not there to be taken back again. That C gives it back once
+/// is C's promise, which the functions that take one are `unsafe` for.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Owned<T>(*mut T);
@@ -173,8 +176,12 @@ impl<T> Owned<T> {
     }
 
     /// Takes back an object that [`Owned::give`] gave away.
-    pub(crate) fn take(self) -> Option<Box<T>> {
-        // SAFETY: C gives back what it was given, and once.
+    ///
+    /// # Safety
+    ///
+    /// It is what `give` has made, and was not taken back before.
+    pub(crate) unsafe fn take(self) -> Option<Box<T>> {
+        // SAFETY: the caller's promise: the box that it was is nobody else's.
         (!self.0.is_null()).then(|| unsafe { Box::from_raw(self.0) })
     }
 
@@ -184,8 +191,12 @@ impl<T> Owned<T> {
     }
 
     /// Takes back the whole that [`Owned::first_of`] gave away.
-    pub(crate) fn take_whole<W: FirstMember<T>>(self) -> Option<Box<W>> {
-        // SAFETY: C gives back what it was given, and once; and what has a `FirstMember` is given by `first_of` only.
+    ///
+    /// # Safety
+    ///
+    /// It is what `first_of` has made of a `W`, and was not taken back before.
+    pub(crate) unsafe fn take_whole<W: FirstMember<T>>(self) -> Option<Box<W>> {
+        // SAFETY: the caller's promise; and what has a `FirstMember` is given by `first_of` only.
         (!self.0.is_null()).then(|| unsafe { Box::from_raw(self.0.cast::<W>()) })
     }
 }
@@ -197,8 +208,12 @@ impl Owned<c_char> {
     }
 
     /// Takes back a string that [`Owned::text`] gave away.
-    pub(crate) fn take_text(self) -> Option<CString> {
-        // SAFETY: C gives back what it was given, as long as it was, and once.
+    ///
+    /// # Safety
+    ///
+    /// It is what `text` has made, as long as it was, and was not taken back before.
+    pub(crate) unsafe fn take_text(self) -> Option<CString> {
+        // SAFETY: the caller's promise: the string that it was is nobody else's.
         (!self.0.is_null()).then(|| unsafe { CString::from_raw(self.0) })
     }
 }
@@ -215,7 +230,7 @@ pub(crate) unsafe trait FirstMember<T> {}
 #[repr(transparent)]
 pub struct Out<T>(*mut T);
 
-impl<T: Plain> Out<T> {
+impl<T> Out<T> {
     /// No place.
     #[cfg(test)]
     pub(crate) const NULL: Self = Self(std::ptr::null_mut());
@@ -239,9 +254,6 @@ impl<T: Plain> Out<T> {
         }
     }
 }
-
-// SAFETY: a pointer, which is not read.
-unsafe impl<T: 'static> Plain for Owned<T> {}
 
 /// What a handler was connected with: a pointer that means something to C only.
 #[derive(Clone, Copy, Debug)]

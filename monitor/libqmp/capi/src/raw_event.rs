@@ -89,13 +89,23 @@ pub extern "C" fn libqmp_raw_event_recv(
 }
 
 /// Frees an occurrence.
+///
+/// # Safety
+///
+/// `occurrence` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern "C" fn libqmp_raw_occurrence_free(occurrence: Owned<QmpRawOccurrence>) {
-    free_answer(occurrence);
+pub unsafe extern "C" fn libqmp_raw_occurrence_free(occurrence: Owned<QmpRawOccurrence>) {
+    // SAFETY: the caller's promise.
+    unsafe { free_answer(occurrence) };
 }
 
 /// Disconnects.
+///
+/// # Safety
+///
+/// `event` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern "C" fn libqmp_raw_event_free(event: Owned<QmpRawEvent>) {
-    free(event);
+pub unsafe extern "C" fn libqmp_raw_event_free(event: Owned<QmpRawEvent>) {
+    // SAFETY: the caller's promise.
+    unsafe { free(event) };
 }

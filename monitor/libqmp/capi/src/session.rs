@@ -72,15 +72,20 @@ pub extern "C" fn libqmp_session_new(
 }
 
 /// Makes a session of a connected socket.
+///
+/// # Safety
+///
+/// `fd` is nobody else's from now on, if it is open.
 #[unsafe(no_mangle)]
-pub extern "C" fn libqmp_session_new_fd(
+pub unsafe extern "C" fn libqmp_session_new_fd(
     fd: GivenFd,
     options: SessionOptions,
     error: ErrorSlot,
 ) -> Owned<QmpSession> {
     attempt(&error, Owned::NULL, || {
         // Taken before anything else can fail: it is the library's in any case.
-        let socket: OwnedFd = fd.take("fd")?;
+        // SAFETY: the caller's promise.
+        let socket: OwnedFd = unsafe { fd.take("fd") }?;
         let session = options.read()?.from_fd(socket)?;
         Ok(QmpSession::give(session))
     })
@@ -105,9 +110,14 @@ pub extern "C" fn libqmp_session_new_spawn(
 }
 
 /// Ends a session.
+///
+/// # Safety
+///
+/// `session` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern "C" fn libqmp_session_free(session: Owned<QmpSession>) {
-    guard((), || drop(session.take()));
+pub unsafe extern "C" fn libqmp_session_free(session: Owned<QmpSession>) {
+    // SAFETY: the caller's promise: the session is nobody else's.
+    guard((), || drop(unsafe { session.take() }));
 }
 
 /// Ends the connection.

@@ -1,5 +1,10 @@
 //! Values there and back, and what happens to those that only one side can have.
 
+#![allow(
+    unsafe_code,
+    reason = "what was given away is taken back here as C would do it"
+)]
+
 use std::ffi::CString;
 use std::fmt::Debug;
 
@@ -181,8 +186,11 @@ fn a_zero_in_a_string_is_replaced_and_everything_behind_it_is_there() {
 fn an_answer_is_there_until_it_is_freed() {
     let text = "x".repeat(10_000);
     let answer = give_answer(|arena| vec![text.clone(), text.clone()].to_c(arena));
-    free_answer(answer);
-    free_answer(Owned::<crate::pointer::List<Text>>::NULL);
+    // SAFETY: it was given a line above; and NULL is nothing to free.
+    unsafe {
+        free_answer(answer);
+        free_answer(Owned::<crate::pointer::List<Text>>::NULL);
+    }
 }
 
 #[test]
@@ -194,9 +202,12 @@ fn a_panic_is_an_error_and_goes_no_further() {
         panic!("a mistake, on purpose")
     });
     assert_eq!(done, 8);
-    let error = place.take().unwrap();
-    assert!(format!("{error:?}").contains("Internal"), "{error:?}");
-    libqmp_error_free(Owned::give(error));
+    // SAFETY: what the slot was filled with is taken once, and given away again before it is freed.
+    unsafe {
+        let error = place.take().unwrap();
+        assert!(format!("{error:?}").contains("Internal"), "{error:?}");
+        libqmp_error_free(Owned::give(error));
+    }
 }
 
 /// A session whose server is in this process.
@@ -209,7 +220,8 @@ fn session() -> (MonitorHandle, TempDir, Box<QmpSession>) {
     let mut failure = Owned::NULL;
     let path = CString::new(path.to_str().unwrap()).unwrap();
     let session = libqmp_session_new_unix(Text::new(&path), ErrorSlot::at(&mut failure));
-    (server, directory, session.take().unwrap())
+    // SAFETY: it was given a line above.
+    (server, directory, unsafe { session.take() }.unwrap())
 }
 
 struct NoMachine;
@@ -250,12 +262,15 @@ fn a_command_may_answer_with_a_number_or_a_string() {
     assert!(major > 0);
     let ask = |_: &Session, ()| Ok("a\0b");
     let answer = text(session, NoArguments, ErrorSlot::at(&mut failure), ask);
-    assert_eq!(answer.take_text().unwrap().to_str(), Ok("a\u{fffd}b"));
+    // SAFETY: it was given a line above.
+    let answer = unsafe { answer.take_text() }.unwrap();
+    assert_eq!(answer.to_str(), Ok("a\u{fffd}b"));
     // A number has nowhere to go.
     let never = |_: &Session, ()| -> Result<i64, libqmp::Error> { panic!("executed") };
     let error = ErrorSlot::at(&mut failure);
     assert!(!value(session, NoArguments, Out::NULL, error, never));
-    let failure = failure.take().unwrap();
+    // SAFETY: what the slot was filled with is taken once.
+    let failure = unsafe { failure.take() }.unwrap();
     assert!(
         format!("{failure:?}").contains("`value` is NULL"),
         "{failure:?}"

@@ -87,7 +87,7 @@ fn a_program_can_have_the_library_in_it() {
         .chain(private.unwrap().split(' '))
         .collect();
     let program = workshop.link(&source("client.c"), &libraries);
-    fs::remove_file(workshop.path().join("libqmp.so.0")).unwrap();
+    fs::remove_file(workshop.path().join("libqmp.so.1")).unwrap();
     workshop.run(&program, &[server.path.as_os_str()]);
 }
 

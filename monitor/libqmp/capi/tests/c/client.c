@@ -108,8 +108,8 @@ static void hear(QmpSession *session)
     struct heard also_heard = { 0, 0 };
     QmpError *error;
     QmpStopOccurrence *occurrence;
-    StopEvent *stop = libqmp_get_stop_event(session, &error);
-    ResumeEvent *resume;
+    QmpStopEvent *stop = libqmp_get_stop_event(session, &error);
+    QmpResumeEvent *resume;
     uint64_t first;
     uint64_t second;
 

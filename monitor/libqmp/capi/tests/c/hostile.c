@@ -48,8 +48,8 @@ static void count(const QmpResetOccurrence *occurrence, void *opaque)
 static void check_events(QmpSession *session)
 {
     QmpError *error;
-    ResetEvent *fetched = libqmp_get_reset_event(session, &error);
-    ResetEvent *handled;
+    QmpResetEvent *fetched = libqmp_get_reset_event(session, &error);
+    QmpResetEvent *handled;
     QmpResetOccurrence *occurrence;
     uint64_t lost = 0;
 

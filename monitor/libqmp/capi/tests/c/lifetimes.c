@@ -22,10 +22,10 @@ static QmpSession *new_session(const char *path)
     return session;
 }
 
-static BlockIoErrorEvent *new_event(QmpSession *session)
+static QmpBlockIoErrorEvent *new_event(QmpSession *session)
 {
     QmpError *error;
-    BlockIoErrorEvent *event = libqmp_get_block_io_error_event_with(session, "disk0", false, &error);
+    QmpBlockIoErrorEvent *event = libqmp_get_block_io_error_event_with(session, "disk0", false, &error);
 
     CHECK_OK(event != NULL, error);
     return event;
@@ -60,7 +60,7 @@ static int64_t wait_and_dispatch(QmpSession *session)
 /** What a handler does beside counting. */
 struct plan {
     QmpSession *session;
-    BlockIoErrorEvent *event;
+    QmpBlockIoErrorEvent *event;
     uint64_t handler;
     unsigned calls;
 };
@@ -108,7 +108,7 @@ static void call(const QmpBlockIoErrorOccurrence *occurrence, void *opaque)
 {
     struct plan *plan = opaque;
     QmpError *error;
-    BlockIoErrorEvent *another = new_event(plan->session);
+    QmpBlockIoErrorEvent *another = new_event(plan->session);
 
     CHECK(libqmp_stop(plan->session, &error));
     CHECK(libqmp_session_dispatch(plan->session, &error) == 0);
@@ -187,7 +187,7 @@ static void outlives_its_session(const char *path)
     QmpError *error;
     QmpSession *session = new_session(path);
     QmpSession *another = new_session(path);
-    BlockIoErrorEvent *event = new_event(session);
+    QmpBlockIoErrorEvent *event = new_event(session);
     QmpBlockIoErrorOccurrence *occurrence;
     struct plan plan = { NULL, NULL, 0, 0 };
 
@@ -208,7 +208,7 @@ static void closes(const char *path)
 {
     QmpError *error;
     QmpSession *session = new_session(path);
-    BlockIoErrorEvent *event = new_event(session);
+    QmpBlockIoErrorEvent *event = new_event(session);
 
     libqmp_session_close(session);
     libqmp_session_close(session);
@@ -225,8 +225,8 @@ static void is_hung_up_on(const char *path)
 {
     QmpError *error;
     QmpSession *session = new_session(path);
-    BlockIoErrorEvent *event = new_event(session);
-    BlockIoErrorEvent *handled = new_event(session);
+    QmpBlockIoErrorEvent *event = new_event(session);
+    QmpBlockIoErrorEvent *handled = new_event(session);
     QmpBlockIoErrorOccurrence *occurrence;
     struct plan plan = { NULL, NULL, 0, 0 };
 

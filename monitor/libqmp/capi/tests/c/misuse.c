@@ -181,7 +181,7 @@ static void check_timeouts(QmpSession *patient, const char *socket_path)
     QmpError *error;
     QmpSessionOptions options = QMP_SESSION_OPTIONS_INIT;
     QmpSession *session;
-    StopEvent *stop = libqmp_get_stop_event(patient, &error);
+    QmpStopEvent *stop = libqmp_get_stop_event(patient, &error);
 
     CHECK_OK(stop != NULL, error);
     CHECK_FAILED(libqmp_stop_event_recv(stop, 0, &error), error, QMP_ERROR_KIND_TIMED_OUT, "STOP");

@@ -11,7 +11,7 @@ struct Free {
     void operator()(QmpSession *session) const { libqmp_session_free(session); }
     void operator()(QmpError *error) const { libqmp_error_free(error); }
     void operator()(QmpStatusInfo *status) const { libqmp_status_info_free(status); }
-    void operator()(StopEvent *event) const { libqmp_stop_event_free(event); }
+    void operator()(QmpStopEvent *event) const { libqmp_stop_event_free(event); }
     void operator()(QmpStopOccurrence *occurrence) const { libqmp_stop_occurrence_free(occurrence); }
 };
 
@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     if (!session) {
         return fail(error);
     }
-    const Owned<StopEvent> stop(libqmp_get_stop_event(session.get(), &error));
+    const Owned<QmpStopEvent> stop(libqmp_get_stop_event(session.get(), &error));
     if (!stop || !libqmp_stop(session.get(), &error)) {
         return fail(error);
     }

@@ -74,7 +74,7 @@ static void calls_are_in_flight_together(const char *path)
 {
     QmpError *error;
     QmpSession *session = new_session(path);
-    BlockIoErrorEvent *event = libqmp_get_block_io_error_event(session, &error);
+    QmpBlockIoErrorEvent *event = libqmp_get_block_io_error_event(session, &error);
     pthread_t threads[THREADS];
     unsigned thread;
     unsigned calls = 0;
@@ -123,7 +123,7 @@ static void wait_for(struct meeting *meeting, unsigned at)
 }
 
 struct waiter {
-    BlockIoErrorEvent *event;
+    QmpBlockIoErrorEvent *event;
     struct meeting meeting;
 };
 
@@ -192,7 +192,7 @@ static void freeing_waits_for_a_handler_elsewhere(const char *path)
 {
     QmpError *error;
     struct visit visit = { NULL, { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 }, false };
-    BlockIoErrorEvent *event;
+    QmpBlockIoErrorEvent *event;
     pthread_t thread;
 
     visit.session = new_session(path);

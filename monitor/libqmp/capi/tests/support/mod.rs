@@ -63,7 +63,7 @@ impl Workshop {
         for library in ["libqmp.so", "libqmp.a"] {
             symlink(built(library), directory.path().join(library)).unwrap();
         }
-        symlink(built("libqmp.so"), directory.path().join("libqmp.so.0")).unwrap();
+        symlink(built("libqmp.so"), directory.path().join("libqmp.so.1")).unwrap();
         Self { directory }
     }
 
@@ -73,10 +73,21 @@ impl Workshop {
 
     /// Whether a text compiles; the compiler's words if it does not.
     pub fn compiles(&self, language: Language, text: &str) -> Result<(), String> {
+        self.compiles_with(language, &[], text)
+    }
+
+    /// The same, with more options for the compiler.
+    pub fn compiles_with(
+        &self,
+        language: Language,
+        options: &[&str],
+        text: &str,
+    ) -> Result<(), String> {
         let source = self.path().join("source");
         fs::write(&source, text).unwrap();
         let mut compiler = Command::new(language.compiler());
-        compiler.args(language.flags()).arg("-c").arg(&source);
+        compiler.args(language.flags()).args(options);
+        compiler.arg("-c").arg(&source);
         compiler.arg("-o").arg(self.path().join("object"));
         compiler.arg("-I").arg(self.path());
         said(language.compiler(), &mut compiler)

@@ -48,8 +48,8 @@ impl Names {
             data: of.as_deref().map(names::type_name),
             rust: of.map_or_else(|| "schema::Empty".to_owned(), |of| format!("schema::{of}")),
             occurrence: names::type_name(&format!("{camel}Occurrence")),
-            object: format!("{camel}Event"),
-            handler: format!("{camel}EventHandler"),
+            object: names::type_name(&format!("{camel}Event")),
+            handler: names::type_name(&format!("{camel}EventHandler")),
             get: format!("libqmp_get_{}_event", names::lower(&event.name)),
             functions: format!("{base}_event"),
             free_occurrence: format!("{base}_occurrence_free"),
@@ -240,15 +240,25 @@ pub extern \"C\" fn {functions}_recv(event: Handle<{object}>, timeout_ms: i64, e
 }}
 
 /// Frees an occurrence.
+///
+/// # Safety
+///
+/// `occurrence` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern \"C\" fn {free_occurrence}(occurrence: Owned<{occurrence}>) {{
-    free_answer(occurrence);
+pub unsafe extern \"C\" fn {free_occurrence}(occurrence: Owned<{occurrence}>) {{
+    // SAFETY: the caller's promise.
+    unsafe {{ free_answer(occurrence) }};
 }}
 
 /// Disconnects.
+///
+/// # Safety
+///
+/// `event` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern \"C\" fn {functions}_free(event: Owned<{object}>) {{
-    event::free(event);
+pub unsafe extern \"C\" fn {functions}_free(event: Owned<{object}>) {{
+    // SAFETY: the caller's promise.
+    unsafe {{ event::free(event) }};
 }}
 "
         ));

@@ -213,9 +213,14 @@ pub extern \"C\" fn {name}(session: Handle<QmpSession>, {parameter}{value}error:
         );
         self.rust(format!(
             "/// Frees a `{of}`.
+///
+/// # Safety
+///
+/// `value` is NULL, or what a function of this library has returned, and was not freed before.
 #[unsafe(no_mangle)]
-pub extern \"C\" fn {free}(value: Owned<{of}>) {{
-    free_answer(value);
+pub unsafe extern \"C\" fn {free}(value: Owned<{of}>) {{
+    // SAFETY: the caller's promise.
+    unsafe {{ free_answer(value) }};
 }}
 "
         ));

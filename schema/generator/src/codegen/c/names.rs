@@ -216,8 +216,7 @@ impl Scope {
 
 /// Whether a name is one of the part of the header that no schema is needed for, or may become one.
 fn is_hand_written(name: &str) -> bool {
-    const NAMES: [&str; 14] = [
-        "QmpEnumerationsAreInts",
+    const NAMES: [&str; 13] = [
         "QmpError",
         "QmpErrorClass",
         "QmpErrorKind",

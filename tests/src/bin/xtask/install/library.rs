@@ -16,8 +16,8 @@ pub fn install(workspace: &Workspace, built: &Path, place: &Place) -> Result<(),
     let file = format!("libqmp.so.{VERSION}");
     place.program(&built.join("libqmp.so"), &format!("lib/{file}"))?;
     // What programs ask for when they start, and what the linker looks for.
-    place.link("lib/libqmp.so.0", &file)?;
-    place.link("lib/libqmp.so", "libqmp.so.0")?;
+    place.link("lib/libqmp.so.1", &file)?;
+    place.link("lib/libqmp.so", "libqmp.so.1")?;
     place.file(&built.join("libqmp.a"), "lib/libqmp.a")?;
     place.file(&sources.join("include/libqmp.h"), "include/libqmp.h")?;
     let template = fs::read_to_string(sources.join("libqmp.pc.in"))?;
