@@ -11,6 +11,7 @@ mod logging;
 mod machine;
 mod memory;
 mod output_file;
+mod panics;
 mod parallel;
 mod pid_file;
 mod program;
@@ -29,6 +30,7 @@ use machine::Ending;
 const UNFIRED: u8 = 3;
 
 fn main() -> ExitCode {
+    panics::end_the_program();
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Run(configuration)) => program::run(&configuration),
         Ok(Invocation::Print(text)) => {
