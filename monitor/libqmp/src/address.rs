@@ -10,13 +10,12 @@ use std::{io, thread};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::Error;
-use crate::options::GREETING;
 use crate::socket::Patience;
 
 /// An address, as a person writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// `unix:PATH`, or a path that has a slash in it.
+    /// `unix:PATH`, or a path.
     Unix(PathBuf),
     /// `tcp:HOST:PORT`.
     Tcp(String),
@@ -42,23 +41,33 @@ impl Address {
                 _ => Err(refused("'tcp:' is followed by a host, a colon and a port")),
             };
         }
-        if text.contains('/') {
-            return Ok(Self::Unix(PathBuf::from(text)));
+        if text.is_empty() {
+            return Err(refused("it is none of unix:PATH, tcp:HOST:PORT and a path"));
         }
-        Err(refused(
-            "it is none of unix:PATH, tcp:HOST:PORT and a path with a slash",
-        ))
+        // A file may be called so, too, and then is told by its directory.
+        if is_host_and_port(text) {
+            return Err(refused(&format!(
+                "a host and a port stand behind 'tcp:', as in tcp:{text}; a file of this name is ./{text}"
+            )));
+        }
+        Ok(Self::Unix(PathBuf::from(text)))
     }
 
-    /// Connects; if nobody listens yet, again until the deadline. Nothing tells when somebody does.
-    pub(crate) fn connect(&self, text: &str, within: Option<Duration>) -> Result<OwnedFd, Error> {
+    /// Connects; if nobody listens yet, again for as long as `within` says. Nothing tells when somebody does. `limit`: how
+    /// long who listens may take to accept.
+    pub(crate) fn connect(
+        &self,
+        text: &str,
+        within: Option<Duration>,
+        limit: Duration,
+    ) -> Result<OwnedFd, Error> {
         const PAUSE: Duration = Duration::from_millis(5);
         // Nobody has said that it may be tried again.
         let patience = within.map_or(Patience::None, |within| Patience::of(Some(within)));
         // Who listens and has too many in its queue may come to it, though, as for its greeting.
-        let in_queue = Patience::of(Some(within.unwrap_or(GREETING)));
+        let in_queue = Patience::of(Some(limit));
         loop {
-            let source = match self.attempt(patience) {
+            let source = match self.attempt(in_queue) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
@@ -92,16 +101,19 @@ impl Address {
             Self::Tcp(place) => {
                 // An IPv6 address stands in brackets, as in a URL.
                 let places = place.to_socket_addrs()?.collect::<Vec<_>>();
-                let stream = match patience {
-                    Patience::Until(_) => connect_to_one(&places, patience)?,
-                    Patience::None | Patience::Endless => TcpStream::connect(&places[..])?,
-                };
+                let stream = connect_to_one(&places, patience)?;
                 // A request is small, and waited for.
                 stream.set_nodelay(true)?;
                 Ok(stream.into())
             }
         }
     }
+}
+
+/// Whether a text is a host and a port, and neither a path nor anything that is for this library to know.
+fn is_host_and_port(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(_, port)| !text.contains('/') && port.parse::<u16>().is_ok())
 }
 
 /// Connects to the first that can be connected to, as [`TcpStream::connect`], but only so long.
@@ -127,12 +139,14 @@ mod tests {
         let unix = |path: &str| Some(Address::Unix(path.into()));
         assert_eq!(Address::parse("unix:q").ok(), unix("q"));
         assert_eq!(Address::parse("./q").ok(), unix("./q"));
+        assert_eq!(Address::parse("q.sock").ok(), unix("q.sock"));
+        assert_eq!(Address::parse("/run/a:1").ok(), unix("/run/a:1"));
         let tcp = Address::Tcp("[::1]:4444".to_owned());
         assert_eq!(Address::parse("tcp:[::1]:4444").ok(), Some(tcp));
         for wrong in [
             "",
-            "q",
             "unix:",
+            "localhost:4444",
             "tcp:localhost",
             "tcp:localhost:x",
             "tcp:h:70000",

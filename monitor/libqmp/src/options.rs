@@ -11,7 +11,7 @@ use crate::socket::{Patience, Socket};
 use crate::{Direction, Error, Observer, Session};
 
 /// How long a server may take to say who it is, if nothing else is said.
-pub(crate) const GREETING: Duration = Duration::from_secs(10);
+const GREETING: Duration = Duration::from_secs(10);
 
 /// How to make a [`Session`].
 ///
@@ -36,14 +36,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// How long each call may take; for ever if this is not said. An answer that comes later is left alone.
+    /// How long each call may take; for ever if this is not said. An answer that comes later is left alone. The greeting
+    /// and the negotiation may take as long, unless [`within`](Self::within) says otherwise.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// Tries to connect for so long, for a server that may have to start first, and lets the greeting and the
-    /// negotiation take as long. If this is not said there is one attempt, and ten seconds for the rest.
+    /// negotiation take as long. If this is not said there is one attempt, and for the rest the time that each call may
+    /// take, or ten seconds.
     pub fn within(mut self, within: Duration) -> Self {
         self.within = Some(within);
         self
@@ -61,14 +63,25 @@ impl Options {
         self
     }
 
-    /// Connects to `unix:PATH`, a path with a slash in it, or `tcp:HOST:PORT`.
+    /// Connects to `unix:PATH`, `tcp:HOST:PORT`, or a path, which may be the plain name of a file.
     ///
     /// # Errors
     ///
     /// Nobody is there, or it is no QMP server.
     pub fn connect(self, address: &str) -> Result<Session, Error> {
-        let socket = Address::parse(address)?.connect(address, self.within)?;
-        Session::start(self, address, Socket::new(socket), None)
+        let socket = self.reach(address)?;
+        Session::start(self, address, socket, None)
+    }
+
+    /// Connects, and says nothing yet.
+    pub(crate) fn reach(&self, address: &str) -> Result<Socket, Error> {
+        let fd = Address::parse(address)?.connect(address, self.within, self.greeting())?;
+        Ok(Socket::new(fd))
+    }
+
+    /// How long a server may take to accept, to say who it is, and to negotiate.
+    fn greeting(&self) -> Duration {
+        self.within.or(self.timeout).unwrap_or(GREETING)
     }
 
     /// Makes a session of a stream socket that is connected to a server.
@@ -94,7 +107,7 @@ impl Options {
     }
 
     pub(crate) fn negotiate(&self, address: &str, socket: &Socket) -> Result<Agreement, Error> {
-        let within = self.within.unwrap_or(GREETING);
+        let within = self.greeting();
         let negotiation = Negotiation {
             address,
             socket,

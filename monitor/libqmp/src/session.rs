@@ -35,7 +35,7 @@ struct Holder {
 }
 
 impl Session {
-    /// Connects to a server at `unix:PATH`, at a path with a slash in it, or at `tcp:HOST:PORT`.
+    /// Connects to a server at `unix:PATH`, at `tcp:HOST:PORT`, or at a path.
     ///
     /// # Errors
     ///

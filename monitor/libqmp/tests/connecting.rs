@@ -175,6 +175,36 @@ fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[test]
+fn the_time_for_each_call_is_for_the_greeting_and_the_negotiation_too() {
+    let within = Duration::from_millis(20);
+    let refused = |said: &'static str, hears: usize| {
+        let (address, server, _directory) = scripted(move |server: &mut Scripted| {
+            server.say(said);
+            // What the client says, until it hangs up.
+            for _ in 0..hears {
+                server.hear();
+            }
+        });
+        let error = Session::options()
+            .timeout(within)
+            .connect(&address)
+            .unwrap_err();
+        server.join().unwrap();
+        error
+    };
+    let error = refused("", 1);
+    assert!(
+        matches!(error, Error::NoGreeting { within: told, .. } if told == within),
+        "{error}"
+    );
+    let error = refused(GREETING, 2);
+    assert!(
+        matches!(error, Error::TimedOut { within: told, .. } if told == within),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_server_that_takes_nobody_more_is_given_up() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("qmp.sock");
@@ -184,11 +214,18 @@ fn a_server_that_takes_nobody_more_is_given_up() {
     let address = format!("unix:{}", path.display());
     let (done, result) = std::sync::mpsc::channel();
     thread::spawn(move || {
-        let options = Session::options().within(Duration::from_millis(50));
-        let _ = done.send(options.connect(&address).unwrap_err().to_string());
+        let brief = Duration::from_millis(50);
+        for options in [
+            Session::options().within(brief),
+            Session::options().timeout(brief),
+        ] {
+            let _ = done.send(options.connect(&address).unwrap_err().to_string());
+        }
     });
-    let error = result.recv_timeout(PATIENCE).unwrap();
-    assert!(error.contains("too many wait for it already"), "{error}");
+    for _ in 0..2 {
+        let error = result.recv_timeout(PATIENCE).unwrap();
+        assert!(error.contains("too many wait for it already"), "{error}");
+    }
 }
 
 #[test]

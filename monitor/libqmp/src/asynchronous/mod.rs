@@ -19,7 +19,6 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::spawn_blocking;
 
-use crate::address::Address;
 use crate::core::lock;
 use crate::message::{Band, request};
 use crate::process::Process;
@@ -53,7 +52,7 @@ struct Core {
 }
 
 impl Session {
-    /// Connects to a server at `unix:PATH`, at a path with a slash in it, or at `tcp:HOST:PORT`.
+    /// Connects to a server at `unix:PATH`, at `tcp:HOST:PORT`, or at a path.
     ///
     /// # Errors
     ///
@@ -70,8 +69,8 @@ impl Session {
     pub async fn connect_with(address: &str, options: Options) -> Result<Self, Error> {
         let address = address.to_owned();
         Self::start(options, move |options| {
-            let socket = Address::parse(&address)?.connect(&address, options.within)?;
-            Ok((address, Socket::new(socket), None))
+            let socket = options.reach(&address)?;
+            Ok((address, socket, None))
         })
         .await
     }
