@@ -72,6 +72,9 @@ fn what_is_installed_is_where_a_system_looks_for_it_and_works() {
         ] {
             let script = fs::read_to_string(prefix.join(&completion)).unwrap();
             assert!(script.contains(program), "{completion}");
+            // Its commands and their arguments are the server's.
+            let asks = script.contains("qmp complete -- ");
+            assert_eq!(asks, program == "qmp", "{completion}");
         }
     }
     let watch = fs::read_to_string(prefix.join("share/man/man1/qmp-watch.1")).unwrap();
@@ -99,5 +102,5 @@ fn a_package_is_made_elsewhere_than_where_it_will_be() {
     let description = fs::read_to_string(description).unwrap();
     assert!(description.contains("prefix=/usr\n"), "{description}");
     let link = fs::read_link(directory.path().join("usr/lib/libqmp.so")).unwrap();
-    assert_eq!(link, Path::new("libqmp.so.0"));
+    assert_eq!(link, Path::new("libqmp.so.1"));
 }

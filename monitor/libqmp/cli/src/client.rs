@@ -9,6 +9,7 @@ use crate::arguments::{self, Source};
 use crate::failure::Failure;
 use crate::introspection::Introspection;
 use crate::options::ConnectionOptions;
+use crate::request::Request;
 
 /// Which way a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +94,48 @@ impl Client {
                 Some(arguments::from_words(introspection, of, &words).map_err(wrong)?)
             }
         };
+        self.request(Request {
+            command: command.to_owned(),
+            arguments,
+            band,
+        })
+    }
+
+    /// Executes a request as it is.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses it, or the connection fails.
+    pub fn request(&self, request: Request) -> Result<Value, Failure> {
+        let Request {
+            command,
+            arguments,
+            band,
+        } = request;
+        let command = command.as_str();
         let answer = match band {
             Band::In => self.session.execute_raw(command, arguments),
             Band::OutOf => self.session.execute_raw_out_of_band(command, arguments),
         };
         answer.map_err(|error| self.explained(command, error))
+    }
+
+    /// The names that a key's value can be one of, as the server has them now: those of disks, and of nodes. None where the
+    /// server does not say them, and none that a line would need quotes for.
+    pub fn names(&self, key: &str) -> Vec<String> {
+        let query = match key {
+            "device" => "query-block",
+            "node-name" => "query-named-block-nodes",
+            _ => return Vec::new(),
+        };
+        let answer = self.session.execute_raw(query, None);
+        let entries = answer.ok().and_then(|answer| match answer {
+            Value::Array(entries) => Some(entries),
+            _ => None,
+        });
+        let entries = entries.into_iter().flatten();
+        let names = entries.filter_map(|entry| Some(entry.get(key)?.as_str()?.to_owned()));
+        names.filter(|name| is_plain(name)).collect()
     }
 
     /// A command that the server does not have is told with the one that may be meant.
@@ -110,4 +148,10 @@ impl Client {
         }
         error.into()
     }
+}
+
+/// Whether a name can be typed as it is. QEMU's disks may have none.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.#:@+/%".contains(c);
+    !name.is_empty() && name.chars().all(is_plain)
 }

@@ -3,13 +3,41 @@
 use crate::arguments::Node;
 use crate::introspection::{Introspection, Member, Object, Scalar, Type};
 
-/// All that can stand in the place of `current`, the last word of `words` and maybe unfinished, behind a command.
-pub fn argument(
-    introspection: &Introspection,
-    command: &str,
-    before: &[&str],
-    current: &str,
-) -> Vec<String> {
+/// What is known of a server.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// What it says of itself.
+    pub introspection: &'a Introspection,
+    /// The names that it has for values of a key.
+    pub names: &'a dyn Fn(&str) -> Vec<String>,
+}
+
+/// All that can stand in the place of `current`, the last word and maybe unfinished. `actions`: what there is beside the
+/// server's commands, `help` and `watch` among it.
+pub fn after(known: &Known<'_>, before: &[&str], current: &str, actions: &[&str]) -> Vec<String> {
+    let commands = || known.introspection.command_names();
+    let events = || known.introspection.event_names();
+    match before {
+        [] => among(commands().chain(actions.iter().copied()), current),
+        ["help", ..] => among(commands().chain(events()), current),
+        ["watch", ..] => match current.strip_prefix("device=") {
+            Some(device) => named(known, "device", device),
+            None => among(events().chain(["device="]), current),
+        },
+        [command, before @ ..] => argument(known, command, before, current),
+    }
+}
+
+/// Names for a key's value.
+fn named(known: &Known<'_>, key: &str, value: &str) -> Vec<String> {
+    let names = (known.names)(key);
+    let names = among(names.iter().map(String::as_str), value).into_iter();
+    names.map(|name| format!("{key}={name}")).collect()
+}
+
+/// The same behind a command.
+fn argument(known: &Known<'_>, command: &str, before: &[&str], current: &str) -> Vec<String> {
+    let introspection = known.introspection;
     let Ok(command) = introspection.command(command) else {
         return Vec::new();
     };
@@ -18,8 +46,17 @@ pub fn argument(
     let completion = Completion { introspection };
     match current.split_once('=') {
         Some((key, value)) => {
-            let found = completion.walk(of, &tree, key);
-            found.map_or_else(Vec::new, |(of, _)| completion.values(of, key, value))
+            let Some((of, _)) = completion.walk(of, &tree, key) else {
+                return Vec::new();
+            };
+            if *of != Type::Scalar(Scalar::String) {
+                return completion.values(of, key, value);
+            }
+            // Only what a key ends with says what its value is a name of.
+            let start = key.rfind('.').map_or(0, |dot| dot + 1);
+            let (within, last) = key.split_at(start);
+            let names = named(known, last, value).into_iter();
+            names.map(|name| format!("{within}{name}")).collect()
         }
         None => completion.keys(of, &tree, current),
     }
@@ -173,8 +210,28 @@ mod tests {
     use super::*;
     use crate::introspection::samples;
 
+    /// Completion with a server that has two disks.
+    fn complete(
+        introspection: &Introspection,
+        command: &str,
+        before: &[&str],
+        current: &str,
+    ) -> Vec<String> {
+        let names = |key: &str| match key {
+            "device" => vec!["disk0".to_owned(), "disk1".to_owned()],
+            "node-name" => vec!["node0".to_owned()],
+            _ => Vec::new(),
+        };
+        let known = Known {
+            introspection,
+            names: &names,
+        };
+        let words: Vec<&str> = [command].iter().chain(before).copied().collect();
+        after(&known, &words, current, &[])
+    }
+
     fn open(before: &[&str], current: &str) -> Vec<String> {
-        argument(&samples::masked(), "open", before, current)
+        complete(&samples::masked(), "open", before, current)
     }
 
     #[test]
@@ -219,17 +276,27 @@ mod tests {
     #[test]
     fn faultvisors_faults_are_completed() {
         let introspection = samples::faultvisor();
-        let complete = |before: &[&str], current: &str| {
-            argument(&introspection, "block-fault-add", before, current)
+        let add = |before: &[&str], current: &str| {
+            complete(&introspection, "block-fault-add", before, current)
         };
-        assert_eq!(complete(&[], "act"), ["action="]);
-        assert_eq!(complete(&["action=error"], "errno=EIO"), ["errno=EIO"]);
-        assert_eq!(complete(&["action=power-cut"], "sur"), ["survive="]);
-        assert_eq!(
-            complete(&[], "operations=read,fl"),
-            ["operations=read,flush"]
-        );
-        assert!(argument(&introspection, "no-such", &[], "").is_empty());
+        assert_eq!(add(&[], "act"), ["action="]);
+        assert_eq!(add(&["action=error"], "errno=EIO"), ["errno=EIO"]);
+        assert_eq!(add(&["action=power-cut"], "sur"), ["survive="]);
+        assert_eq!(add(&[], "operations=read,fl"), ["operations=read,flush"]);
+        assert!(complete(&introspection, "no-such", &[], "").is_empty());
+    }
+
+    #[test]
+    fn names_of_disks_and_nodes_are_the_servers() {
+        let introspection = samples::faultvisor();
+        let resize = |current| complete(&introspection, "block_resize", &[], current);
+        assert_eq!(resize("device="), ["device=disk0", "device=disk1"]);
+        assert_eq!(resize("device=disk1"), ["device=disk1"]);
+        assert_eq!(resize("device=tape"), [] as [&str; 0]);
+        assert_eq!(resize("node-name=n"), ["node-name=node0"]);
+        let watch = |current| complete(&introspection, "watch", &["STOP"], current);
+        assert_eq!(watch("device=disk0"), ["device=disk0"]);
+        assert_eq!(watch("BLOCK_IO"), ["BLOCK_IO_ERROR"]);
     }
 
     #[test]

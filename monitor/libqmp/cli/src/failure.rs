@@ -7,8 +7,8 @@ use rustyline::error::ReadlineError;
 
 use crate::arguments::ArgumentError;
 use crate::introspection::{IntrospectionError, UnknownCommand};
-use crate::shell::LineError;
 use crate::suggestion;
+use crate::words::LineError;
 
 /// A failure, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,14 @@ pub enum Failure {
         count: u64,
         /// How long was waited.
         within: Duration,
+    },
+    /// Too few events came before the machine shut down.
+    #[error("{seen} of {count} events before the machine shut down")]
+    ShutDown {
+        /// How many came.
+        seen: u64,
+        /// How many were to come.
+        count: u64,
     },
     /// The system refused something.
     #[error(transparent)]

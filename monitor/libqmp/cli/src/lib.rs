@@ -1,21 +1,26 @@
 //! `qmp`, the command-line client of QMP servers.
 //!
 //! What a command takes is known from the server itself (`introspection`), so that every server's commands can be typed
-//! as `key=value` (`arguments`) and completed (`completion`), those of a later version and of QEMU included. What comes
+//! as `key=value` (`arguments`) and completed (`completion`, `command_line`), those of a later version and of QEMU included. What comes
 //! back is written by `output`. A `client` is a session with what is known of its server; `watch` and `shell` are what
 //! can be done with one beside executing a command.
 
 mod arguments;
 mod client;
+mod command_line;
 mod completion;
 mod failure;
 mod help;
 mod introspection;
 mod options;
 mod output;
+mod request;
+pub mod scripts;
 mod shell;
 mod suggestion;
+mod waiting;
 mod watch;
+mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,6 +31,7 @@ use clap::{CommandFactory, Parser};
 use client::{Band, Client};
 use failure::Failure;
 use options::{Action, Options};
+use request::Request;
 use shell::Ending;
 
 /// The definition of the command line, for manuals and for shells' completions.
@@ -60,6 +66,14 @@ fn perform(options: &Options) -> Result<Ending, Failure> {
     let (connection, output) = (&options.connection, options.form.output());
     match &options.action {
         None => {
+            if let Some(mut request) = Request::from_words(&options.words)? {
+                if options.oob {
+                    request.band = Band::OutOf;
+                }
+                let answer = Client::connect(connection)?.request(request)?;
+                output::write(&output.answer(&answer))?;
+                return Ok(Ending::Well);
+            }
             let (command, words) = options.words.split_first().ok_or_else(|| {
                 // The command line is refused without one.
                 Failure::Usage("a command is missing".to_owned())
@@ -69,6 +83,11 @@ fn perform(options: &Options) -> Result<Ending, Failure> {
             output::write(&output.answer(&answer))?;
         }
         Some(Action::Watch(watch)) => watch::run(watch, connection, &output)?,
+        Some(Action::Complete { line }) => {
+            let candidates = command_line::candidates(line, connection);
+            let lines = candidates.iter().map(|candidate| format!("{candidate}\n"));
+            output::write(&lines.collect::<String>())?;
+        }
         Some(Action::Shell) => return shell::run(connection, output),
         Some(Action::Help { name }) => {
             let client = Client::connect(connection)?;

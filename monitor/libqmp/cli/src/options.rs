@@ -34,7 +34,8 @@ Exit status:
 /// A command-line client for QMP servers: Faultvisor's, and QEMU's.
 ///
 /// Executes one command of the server and writes its answer. 'watch' shows events as they come, 'shell' executes
-/// commands line by line, and 'help' says which commands there are and what arguments they take.
+/// commands line by line, and 'help' says which commands there are and what arguments they take. A request as documents have
+/// it, {"execute": ..., "arguments": {...}}, is executed as well.
 #[derive(Debug, Parser)]
 #[command(
     name = "qmp",
@@ -43,6 +44,7 @@ Exit status:
     disable_help_subcommand = true,
     subcommand_negates_reqs = true,
     override_usage = "qmp -s SOCKET [OPTIONS] COMMAND [key=value... | JSON]\n       \
+                      qmp -s SOCKET [OPTIONS] '{\"execute\": ...}'\n       \
                       qmp -s SOCKET [OPTIONS] watch [EVENT...] [device=DEVICE]\n       \
                       qmp -s SOCKET [OPTIONS] shell\n       \
                       qmp -s SOCKET [OPTIONS] help [COMMAND]"
@@ -68,10 +70,10 @@ pub struct Options {
 /// Where the server is.
 #[derive(Debug, Args)]
 pub struct ConnectionOptions {
-    /// The server's address: unix:PATH, a path with a slash in it, or tcp:HOST:PORT.
+    /// The server's address: unix:PATH, tcp:HOST:PORT, or the path of a socket, such as q.sock.
     #[arg(short, long, global = true, env = "QMP_SOCKET")]
     pub socket: Option<String>,
-    /// Wait at most so long for each answer; 'watch' ends after so long.
+    /// Wait at most so long for each answer, the server's greeting among them; 'watch' ends after so long.
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
     /// Keep trying to connect for so long, for a server that is just starting.
@@ -113,6 +115,9 @@ pub enum Action {
     /// Connects to each event by its accessor, and disconnects at the end; where the server has no accessors, as QEMU,
     /// what it sends by default is shown. Without EVENT, every event is. One line an event: the time, the name, and
     /// what it tells; with --json one JSON object a line. Where events were lost, their number is said before the next.
+    ///
+    /// It is over when nobody reads its output any more, and when the server ends. That is a failure only if the server has
+    /// not said so by SHUTDOWN.
     Watch(WatchOptions),
     /// Execute commands line by line, with completion and history; events are shown as they come.
     ///
@@ -120,6 +125,13 @@ pub enum Action {
     /// standard input is no terminal there is no prompt, no event is shown without 'watch', and the exit status is 1
     /// if a line has failed.
     Shell,
+    /// Say what can stand in the place of the last word of a command line: for the completions of shells.
+    #[command(hide = true)]
+    Complete {
+        /// The line up to where it is typed, from the program's name on.
+        #[arg(allow_hyphen_values = true)]
+        line: String,
+    },
     /// List the server's commands, or say what a command takes and returns, or what an event tells.
     Help {
         /// A command or an event.

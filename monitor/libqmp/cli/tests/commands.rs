@@ -7,10 +7,12 @@ mod support;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixListener;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use qmp_cli::scripts::{Shell, with_server};
 use serde_json::{Value, json};
 use support::{Program, Relay, Server, qmp, serve_one};
 
@@ -89,6 +91,108 @@ fn json_is_sent_as_it_is_and_needs_no_introspection() {
         assert_eq!(relay.commands(), expected);
         std::fs::remove_file(relay.path()).unwrap();
     }
+}
+
+#[test]
+fn a_request_is_executed_as_documents_have_it() {
+    let server = Server::start();
+    let relay = Relay::to(&server);
+    let request = r#"{"execute": "block-fault-add", "arguments": {"device": "disk0", "action": "hang"}, "id": 7}"#;
+    let answer = Program::start(relay.path(), &[request, "--json"]).ended();
+    assert_eq!(answer.succeeded(), "{\"id\":\"rule-1\",\"seed\":7}\n");
+    let (asked, _) = relay.answered("block-fault-add");
+    let arguments = json!({"device": "disk0", "action": "hang"});
+    assert_eq!(asked["arguments"], arguments);
+    let refused = server.qmp(&[r#"{"execute": "stop"}"#, "a=1"]).failed(2);
+    assert_eq!(refused, "qmp: a request in JSON stands alone");
+    let unknown = server.qmp(&[r#"{"execute": "query-blok"}"#]).failed(1);
+    assert!(
+        unknown.ends_with("did you mean 'query-block'?"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn a_socket_may_have_a_plain_name() {
+    let server = Server::start();
+    let mut command = qmp(&["-s", "qmp.sock", "query-status", "--json"]);
+    command.current_dir(server.path().parent().unwrap());
+    let answer = Program::spawn(&mut command, "").ended().succeeded();
+    assert!(answer.starts_with("{\"running\""), "{answer}");
+}
+
+#[test]
+fn a_greeting_is_waited_for_as_long_as_they_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("silent.sock");
+    // It accepts, and says nothing.
+    let _listener = UnixListener::bind(&path).unwrap();
+    let silent = Program::start(&path, &["--timeout", "0.2", "query-status"])
+        .ended()
+        .failed(1);
+    assert!(silent.contains("sent no greeting within 200ms"), "{silent}");
+}
+
+#[test]
+fn a_shells_line_is_completed_from_what_the_server_has() {
+    let server = Server::start();
+    let socket = server.path().display();
+    let complete = |line: &str| {
+        let line = format!("qmp -s {socket} {line}");
+        let mut command = qmp(&["complete", "--", &line]);
+        Program::spawn(&mut command, "").ended().succeeded()
+    };
+    assert_eq!(complete("query-st"), "query-status\n");
+    assert_eq!(complete("--json block_res"), "block_resize\n");
+    assert_eq!(complete("block_resize s"), "size=\n");
+    assert_eq!(
+        complete("block_resize device="),
+        "device=disk0\ndevice=disk1\n"
+    );
+    assert_eq!(complete("watch device=disk1"), "device=disk1\n");
+    assert_eq!(complete("watch BLOCK_IO"), "BLOCK_IO_ERROR\n");
+    assert_eq!(complete("wat"), "watch\n");
+    // Nobody is there to be asked.
+    let nowhere = |line: &str| {
+        let mut command = qmp(&["complete", line]);
+        Program::spawn(&mut command, "").ended().succeeded()
+    };
+    assert_eq!(nowhere("qmp -s /no/such/socket "), "help\nshell\nwatch\n");
+    assert_eq!(nowhere("qmp -s /no/such/socket query-status a"), "");
+}
+
+/// What bash would offer behind a line.
+fn bash_offers(server: &Server, line: &str) -> Vec<String> {
+    // As the script that is installed begins, with something to complete options by.
+    let script = with_server(Shell::Bash, "_qmp() { COMPREPLY=(an-option); }\n").unwrap();
+    let file = server.directory.path().join("completion");
+    std::fs::write(&file, script).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_qmp")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c"]);
+    bash.arg("source \"$1\"; COMP_LINE=\"$2\"; COMP_POINT=${#COMP_LINE}; _qmp_with_server qmp; printf '%s\\n' \"${COMPREPLY[@]}\"");
+    bash.arg("bash").arg(&file).arg(line);
+    bash.env("PATH", format!("{}:{path}", program.display()));
+    bash.env("QMP_SOCKET", server.path());
+    let output = bash.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_keys_and_names() {
+    let server = Server::start();
+    assert_eq!(bash_offers(&server, "qmp query-st"), ["query-status"]);
+    assert_eq!(bash_offers(&server, "qmp block_resize s"), ["size="]);
+    // What stands before the equals sign is not replaced.
+    let disks = bash_offers(&server, "qmp block_resize device=");
+    assert_eq!(disks, ["disk0", "disk1"]);
+    let operations = bash_offers(&server, "qmp block-fault-add operations=read,fl");
+    assert_eq!(operations, ["read,flush"]);
+    assert_eq!(bash_offers(&server, "qmp --js"), ["an-option"]);
 }
 
 #[test]

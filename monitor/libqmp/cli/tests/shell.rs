@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;
 
+use faultvisor_schema::{Event, Shutdown, ShutdownCause};
 use support::{Ended, PATIENCE, Program, Pty, Relay, Server, io_error, qmp, wait};
 
 fn script(socket: &Path, lines: &str) -> Ended {
@@ -25,6 +26,33 @@ fn lines_are_executed_without_a_prompt() {
     assert_eq!(
         output,
         format!("{{\"running\":true,\"status\":\"running\"}}\n{rule}{rule}")
+    );
+}
+
+#[test]
+fn requests_as_documents_have_them_are_executed_on_one_line_or_several() {
+    let server = Server::start();
+    let lines = "-> {\"execute\": \"query-status\"}\n\
+                 {\"execute\": \"block-fault-add\",\n  \"arguments\": {\"device\": \"disk0\",\n\
+                 \"action\": \"hang\"}}\nquery-status\n";
+    let output = script(server.path(), lines).succeeded();
+    let status = "{\"running\":true,\"status\":\"running\"}\n";
+    assert_eq!(
+        output,
+        format!("{status}{{\"id\":\"rule-1\",\"seed\":7}}\n{status}")
+    );
+    let ended = script(
+        server.path(),
+        "{\"execute\": 1}\nquery-status\n{\"execute\":\n",
+    );
+    assert_eq!((ended.status, ended.output.as_str()), (Some(1), status));
+    let errors: Vec<&str> = ended.errors.lines().collect();
+    assert_eq!(
+        errors,
+        [
+            "qmp: line 1: 'execute' must be the name of a command",
+            "qmp: line 3: a bracket without its end"
+        ]
     );
 }
 
@@ -224,6 +252,33 @@ fn the_servers_end_ends_a_shell_that_waits_for_a_key_and_leaves_the_terminal_as_
     shell.pty.sees("is closed: the server closed it");
     assert_eq!(wait(&mut shell.program).code(), Some(1));
     assert!(shell.pty.is_cooked());
+}
+
+#[test]
+fn an_announced_shutdown_ends_a_shell_well() {
+    let mut server = Server::start();
+    let mut shell = Typed::start(&server);
+    server.raise(Event::Shutdown(Shutdown {
+        guest: true,
+        reason: ShutdownCause::GuestShutdown,
+    }));
+    shell.pty.sees("SHUTDOWN");
+    server.end();
+    shell.pty.sees("The machine has shut down.");
+    assert_eq!(wait(&mut shell.program).code(), Some(0));
+    assert!(shell.pty.is_cooked());
+}
+
+#[test]
+fn json_that_is_not_closed_goes_on_on_the_next_line_and_names_of_disks_are_offered() {
+    let server = Server::start();
+    let mut shell = Typed::start(&server);
+    shell.pty.types("{\"execute\":\r");
+    shell.line("\"query-status\"}", "running  true");
+    shell.pty.types("block_resize device=\t");
+    shell.pty.sees("device=disk");
+    shell.pty.types("\x15");
+    shell.leaves();
 }
 
 #[test]

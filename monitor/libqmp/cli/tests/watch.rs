@@ -4,9 +4,14 @@
 
 mod support;
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use faultvisor_schema::{Event, Shutdown, ShutdownCause};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{Program, Relay, Server, io_error, serve_one};
+use support::{Program, Relay, Server, io_error, qmp, serve_one, wait};
 
 const ACCESSOR: &str = "get-block-io-error-event";
 
@@ -163,4 +168,88 @@ fn events_that_were_lost_are_counted() {
         .succeeded();
     let line = "2011-03-13T07:06:40.000005Z STOP\n";
     assert_eq!(output, format!("{line}(3 lost)\n{line}"));
+}
+
+#[test]
+fn an_announced_shutdown_ends_a_watch_well() {
+    let mut server = Server::start();
+    let relay = Relay::to(&server);
+    let mut watch = Program::start(relay.path(), &["watch", "SHUTDOWN", "STOP"]);
+    relay.answered("get-stop-event");
+    server.raise(shutdown());
+    assert!(
+        watch
+            .line()
+            .ends_with(" SHUTDOWN guest=false reason=host-qmp-quit")
+    );
+    server.end();
+    watch.ended().succeeded();
+}
+
+#[test]
+fn a_shutdown_that_is_not_watched_is_not_shown_and_missing_events_are_a_failure() {
+    let mut server = Server::start();
+    let relay = Relay::to(&server);
+    let watch = Program::start(relay.path(), &["watch", "STOP", "--count", "2"]);
+    relay.answered("get-stop-event");
+    server.raise(Event::Stop);
+    server.raise(shutdown());
+    server.end();
+    let ended = watch.ended();
+    assert_eq!(ended.status, Some(1));
+    assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
+    assert_eq!(
+        ended.errors,
+        "qmp: 1 of 2 events before the machine shut down\n"
+    );
+}
+
+fn shutdown() -> Event {
+    Event::Shutdown(Shutdown {
+        guest: false,
+        reason: ShutdownCause::HostQmpQuit,
+    })
+}
+
+#[test]
+fn a_watch_ends_when_nobody_reads_it_any_more() {
+    let server = Server::start();
+    let relay = Relay::to(&server);
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let mut command = qmp(&["watch", "BLOCK_IO_ERROR", "-s"]);
+    command.arg(relay.path()).stdout(File::from(writer));
+    let mut watch = command.spawn().unwrap();
+    // It writes into that pipe no more, and only this end of it is left.
+    drop(command);
+    relay.answered(ACCESSOR);
+    server.raise(io_error("disk0", "the only one"));
+    let mut line = String::new();
+    BufReader::new(File::from(reader))
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.contains("the only one"), "{line}");
+    // As `head -1` has left now, and no other event comes.
+    assert_eq!(wait(&mut watch).code(), Some(0));
+    relay.answered("put-event");
+}
+
+#[test]
+fn a_script_that_watches_ends_when_nobody_reads_it_any_more() {
+    let server = Server::start();
+    let relay = Relay::to(&server);
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let mut command = qmp(&["shell", "-s"]);
+    command
+        .arg(relay.path())
+        .stdout(File::from(writer))
+        .stdin(Stdio::piped());
+    let mut shell = command.spawn().unwrap();
+    drop(command);
+    // Its input does not end.
+    let mut input = shell.stdin.take().unwrap();
+    input.write_all(b"watch STOP\n").unwrap();
+    relay.answered("get-stop-event");
+    drop(reader);
+    assert_eq!(wait(&mut shell).code(), Some(0));
+    drop(input);
 }

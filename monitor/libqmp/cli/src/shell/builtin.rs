@@ -2,7 +2,8 @@
 
 /// What 'help' says of it.
 pub const HELP: &str = "\
-A line is a command of the server and its arguments: key=value, or one JSON object. Beside those there are
+A line is a command of the server and its arguments: key=value, or one JSON object. A request in JSON, {\"execute\": ...}, is
+one as well. Beside those there are
 
   help [COMMAND|EVENT]            say this, or what a command takes and returns, or what an event tells
   watch [EVENT...] [device=NAME]  show these events from now on, or all of them; --initial begins with how things are

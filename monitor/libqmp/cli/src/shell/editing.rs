@@ -6,14 +6,13 @@ use std::rc::Rc;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hint, Hinter};
-use rustyline::validate::Validator;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper, Result};
 
 use super::builtin::Builtin;
-use super::words::{self, Word};
 use crate::client::Client;
-use crate::completion::{among, argument, missing};
-use crate::introspection::Introspection;
+use crate::completion::{Known, after, among, missing};
+use crate::words::{self, LineError, Word};
 
 /// Knows the server's commands.
 pub struct Assistant {
@@ -28,7 +27,16 @@ impl Assistant {
 }
 
 impl Helper for Assistant {}
-impl Validator for Assistant {}
+
+impl Validator for Assistant {
+    /// JSON goes on, on the next line, until its brackets are closed.
+    fn validate(&self, context: &mut ValidationContext<'_>) -> Result<ValidationResult> {
+        Ok(match words::split(context.input()) {
+            Err(LineError::Bracket) => ValidationResult::Incomplete,
+            _ => ValidationResult::Valid(None),
+        })
+    }
+}
 
 impl Highlighter for Assistant {
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
@@ -44,7 +52,11 @@ impl Completer for Assistant {
         let Ok(introspection) = self.client.introspection() else {
             return Ok((position, Vec::new()));
         };
-        let (start, candidates) = complete(introspection, before);
+        let known = Known {
+            introspection,
+            names: &|key| self.client.names(key),
+        };
+        let (start, candidates) = complete(&known, before);
         let pair = |replacement: String| Pair {
             display: replacement.trim_end().to_owned(),
             replacement,
@@ -83,7 +95,7 @@ impl Hint for Missing {
 }
 
 /// Where the word begins that is typed at the end of `line`, and what could stand in its place.
-fn complete(introspection: &Introspection, line: &str) -> (usize, Vec<String>) {
+fn complete(known: &Known<'_>, line: &str) -> (usize, Vec<String>) {
     let nothing = (line.len(), Vec::new());
     let Ok(mut words) = words::split(line) else {
         return nothing;
@@ -99,7 +111,7 @@ fn complete(introspection: &Introspection, line: &str) -> (usize, Vec<String>) {
         return nothing;
     }
     let before: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-    let mut candidates = candidates(introspection, &before, &current.text);
+    let mut candidates = candidates(known, &before, &current.text);
     if let [only] = candidates.as_mut_slice()
         && !only.ends_with(['=', '.'])
     {
@@ -108,16 +120,21 @@ fn complete(introspection: &Introspection, line: &str) -> (usize, Vec<String>) {
     (current.start, candidates)
 }
 
-fn candidates(introspection: &Introspection, before: &[&str], current: &str) -> Vec<String> {
-    let commands = || introspection.command_names();
-    let events = || introspection.event_names();
+fn candidates(known: &Known<'_>, before: &[&str], current: &str) -> Vec<String> {
     match before {
-        [] => among(commands().chain(Builtin::NAMES).chain(["--oob"]), current),
-        ["--oob"] => among(commands(), current),
-        ["--oob", command, before @ ..] => argument(introspection, command, before, current),
-        ["help", ..] => among(commands().chain(events()), current),
-        ["watch", ..] => among(events().chain(["--initial", "device="]), current),
-        [command, before @ ..] => argument(introspection, command, before, current),
+        [] => {
+            let mut words = after(known, before, current, &Builtin::NAMES);
+            words.extend(among(["--oob"], current));
+            words
+        }
+        ["--oob"] => after(known, &[], current, &[]),
+        ["--oob", before @ ..] => after(known, before, current, &[]),
+        ["watch", ..] => {
+            let mut words = after(known, before, current, &[]);
+            words.extend(among(["--initial"], current));
+            words
+        }
+        before => after(known, before, current, &[]),
     }
 }
 
@@ -127,7 +144,11 @@ mod tests {
     use crate::introspection::samples;
 
     fn completed(line: &str) -> (usize, Vec<String>) {
-        complete(&samples::masked(), line)
+        let known = Known {
+            introspection: &samples::masked(),
+            names: &|_| vec!["disk0".to_owned()],
+        };
+        complete(&known, line)
     }
 
     fn owned(words: &[&str]) -> Vec<String> {
@@ -173,6 +194,8 @@ mod tests {
         assert_eq!(completed("help o"), (5, owned(&["open "])));
         assert_eq!(completed("watch HAP"), (6, owned(&["HAPPENED "])));
         assert_eq!(completed("watch dev"), (6, owned(&["device="])));
+        assert_eq!(completed("watch device="), (6, owned(&["device=disk0 "])));
+        assert_eq!(completed("watch --in"), (6, owned(&["--initial "])));
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::sync::mpsc::Sender;
 use libqmp::AnyEvent;
 
 use super::builtin::{self, Builtin};
-use super::words;
 use crate::client::{Band, Client};
 use crate::failure::Failure;
 use crate::help;
 use crate::output::{self, Output};
+use crate::request::Request;
 use crate::watch::{self, Selection};
+use crate::words;
 
 /// Whether there is a next line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,11 @@ impl Interpreter {
     pub fn perform(&mut self, line: &str) -> Result<Flow, Failure> {
         let words = words::split(line)?;
         let words: Vec<String> = words.into_iter().map(|word| word.text).collect();
+        if let Some(request) = Request::from_words(&words)? {
+            let answer = self.client.request(request)?;
+            output::write(&self.output.answer(&answer))?;
+            return Ok(Flow::Next);
+        }
         match words.split_first() {
             None => {}
             Some((comment, _)) if comment.starts_with('#') => {}

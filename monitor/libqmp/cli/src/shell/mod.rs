@@ -12,7 +12,6 @@ mod interpreter;
 mod presence;
 mod script;
 mod terminal;
-mod words;
 
 use std::io::{self, IsTerminal};
 
@@ -20,8 +19,6 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::options::ConnectionOptions;
 use crate::output::Output;
-
-pub use words::LineError;
 
 /// How a shell has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

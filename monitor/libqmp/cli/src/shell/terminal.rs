@@ -18,6 +18,7 @@ use super::presence::{Absence, Presence, presence};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Output, on_one_line};
+use crate::watch::Orderly;
 
 const PROMPT: &str = "qmp> ";
 
@@ -42,7 +43,14 @@ pub fn run(client: Client, output: Output) -> Result<Ending, Failure> {
         presence,
     };
     output::write(&welcome(&client))?;
-    let ending = shell.perform_lines();
+    let mut orderly = None;
+    let ending = match shell.perform_lines(&client, &mut orderly) {
+        Err(failure) if failure.is_end() && orderly.is_some_and(|by| by.was_announced()) => {
+            output::write("The machine has shut down.\n")?;
+            Ok(Ending::Well)
+        }
+        ending => ending,
+    };
     let Shell {
         interpreter,
         editor,
@@ -122,7 +130,13 @@ struct Shell {
 }
 
 impl Shell {
-    fn perform_lines(&mut self) -> Result<Ending, Failure> {
+    /// `orderly` becomes what tells how the server has ended, if it has.
+    fn perform_lines(
+        &mut self,
+        client: &Client,
+        orderly: &mut Option<Orderly>,
+    ) -> Result<Ending, Failure> {
+        *orderly = Some(self.presence.call(|| Orderly::listen(client))??);
         let watching = self.presence.call(|| self.interpreter.watch(&[]))?;
         self.tell(watching.map(|()| Flow::Next))?;
         loop {

@@ -1,28 +1,28 @@
 //! Events as they come.
 
+mod orderly;
 mod selection;
 mod signals;
 
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
-use libqmp::{AnyEvent, Occurrence, RawEvent};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::options::{ConnectionOptions, WatchOptions};
 use crate::output::{self, EventLine, Output};
+use crate::waiting;
+use libqmp::{AnyEvent, Occurrence, RawEvent};
 
+pub use orderly::Orderly;
 pub use selection::Selection;
 use signals::Signals;
 
-/// Writes events until something ends it: a signal, their number, the time, or the connection.
+/// Writes events until something ends it: a signal, their number, the time, who reads them, or the connection.
 ///
 /// # Errors
 ///
-/// The connection's end, or fewer events than were to come.
+/// The connection's end that no shutdown has announced, or fewer events than were to come.
 pub fn run(
     options: &WatchOptions,
     connection: &ConnectionOptions,
@@ -34,6 +34,8 @@ pub fn run(
         .and_then(|timeout| Instant::now().checked_add(timeout));
     let client = Client::connect(connection)?;
     let signals = Signals::catch()?;
+    // First, so that no shutdown is missed that is shown.
+    let orderly = Orderly::listen(&client)?;
     let (connections, events) = connect(&client, &selection)?;
     let mut watch = Watch {
         output,
@@ -42,12 +44,22 @@ pub fn run(
         seen: 0,
     };
     let ended = watch.until_the_end(&client, &signals, deadline);
-    if !matches!(&ended, Err(failure) if failure.is_end()) {
-        for connection in connections {
-            connection.put()?;
+    let ended = match ended {
+        Err(failure) if failure.is_end() && orderly.was_announced() => Ok(Ending::Shutdown),
+        Err(failure) if failure.is_end() => Err(failure),
+        ended => {
+            for connection in connections {
+                connection.put()?;
+            }
+            orderly.put()?;
+            ended
         }
-    }
+    };
     match (ended?, options.count, connection.timeout) {
+        (Ending::Shutdown, Some(count), _) => Err(Failure::ShutDown {
+            seen: watch.seen,
+            count,
+        }),
         (Ending::Time, Some(count), Some(within)) => Err(Failure::TooFew {
             seen: watch.seen,
             count,
@@ -75,6 +87,10 @@ enum Ending {
     Signal,
     Count,
     Time,
+    /// Nobody reads any more.
+    Unread,
+    /// The machine shut down, and the server is gone.
+    Shutdown,
 }
 
 struct Watch<'a> {
@@ -102,18 +118,13 @@ impl Watch<'_> {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Ending::Time);
             }
-            let left = left.and_then(|left| Timespec::try_from(left).ok());
-            let mut fds = [
-                PollFd::from_borrowed_fd(client.session().as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-            ];
-            match poll(&mut fds, left.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(Failure::System(error.into())),
-            }
-            let [_, signal] = fds;
-            if !signal.revents().is_empty() {
+            let fds = [client.session().as_fd(), signals.as_fd()];
+            let ready = waiting::wait(&fds, left)?;
+            if ready.inputs.get(1) == Some(&true) {
                 return Ok(Ending::Signal);
+            }
+            if ready.is_unread {
+                return Ok(Ending::Unread);
             }
         }
     }

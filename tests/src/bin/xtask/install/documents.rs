@@ -4,6 +4,7 @@ use std::error::Error;
 
 use clap::{ArgAction, Command};
 use clap_complete::Shell;
+use qmp_cli::scripts;
 
 use super::place::Place;
 
@@ -27,7 +28,11 @@ pub fn install(place: &Place) -> Result<(), Box<dyn Error>> {
         clap_mangen::generate_to(command.clone().override_usage(synopsis), &manuals)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let name = completion(shell, command.get_name());
-            place.content(&completes(command.clone(), shell), &name)?;
+            let mut script = completes(command.clone(), shell)?;
+            if command.get_name() == "qmp" {
+                script = with_server(shell, &script)?;
+            }
+            place.content(script.as_bytes(), &name)?;
         }
     }
     Ok(())
@@ -67,11 +72,22 @@ fn synopsis(command: &Command) -> String {
     words.join(" ")
 }
 
-fn completes(mut command: Command, shell: Shell) -> Vec<u8> {
+fn completes(mut command: Command, shell: Shell) -> Result<String, Box<dyn Error>> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    script
+    Ok(String::from_utf8(script)?)
+}
+
+/// The script of qmp, which asks the server as well.
+fn with_server(shell: Shell, options: &str) -> Result<String, Box<dyn Error>> {
+    let shell = match shell {
+        Shell::Zsh => scripts::Shell::Zsh,
+        Shell::Fish => scripts::Shell::Fish,
+        _ => scripts::Shell::Bash,
+    };
+    let script = scripts::with_server(shell, options);
+    Ok(script.ok_or("what completes qmp's options is not as it should be")?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,61 @@
+//! The scripts with which shells complete this program's command line.
+//!
+//! What the options are, a script knows that is made from their definition. What else can be typed depends on the server,
+//! which `qmp complete` asks: the part that does so is written by hand, for each shell in `completions`.
+
+/// The shells that scripts are written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// Where a script for zsh defines its function.
+const ZSH_FUNCTION: &str = "\n_qmp() {";
+
+/// A script that knows the server's commands, from one that knows the options. None if that one is not as it should be.
+#[must_use]
+pub fn with_server(shell: Shell, options: &str) -> Option<String> {
+    match shell {
+        Shell::Bash => Some(format!(
+            "{options}{}",
+            include_str!("../completions/qmp.bash")
+        )),
+        Shell::Fish => Some(format!(
+            "{options}{}",
+            include_str!("../completions/qmp.fish")
+        )),
+        Shell::Zsh => {
+            let (before, behind) = options.split_once(ZSH_FUNCTION)?;
+            let (first, rest) = before.split_once('\n')?;
+            let own = include_str!("../completions/qmp.zsh");
+            Some(format!("{first}\n\n{own}{rest}\n_qmp_options() {{{behind}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_that_zsh_calls_asks_the_server_first() {
+        let script = with_server(
+            Shell::Zsh,
+            "#compdef qmp\n\nautoload -U is\n_qmp() {\n  typeset\n}\n",
+        )
+        .unwrap();
+        assert!(script.starts_with("#compdef qmp\n"), "{script}");
+        let (own, options) = script.split_once("\n_qmp_options() {\n  typeset").unwrap();
+        assert!(
+            own.contains("\n_qmp() {\n") && own.contains("autoload"),
+            "{own}"
+        );
+        assert!(!options.contains("_qmp() {"), "{options}");
+        assert_eq!(with_server(Shell::Zsh, "#compdef qmp\n_other() {\n"), None);
+    }
+}
