@@ -21,6 +21,7 @@ pub mod kernel;
 pub mod lab;
 pub mod microvm;
 pub mod packages;
+pub mod qemu_schema;
 pub mod readme;
 pub mod stock_kernel;
 pub mod suite;

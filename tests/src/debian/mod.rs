@@ -9,7 +9,7 @@
 //!
 //! Nothing in it knows of Faultvisor. root has the password [`PASSWORD`].
 
-mod sources;
+pub(crate) mod sources;
 
 use std::ffi::OsString;
 use std::fs;
@@ -130,7 +130,7 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<DebianImages,
 }
 
 /// The archive's keys: this machine's, or out of their package.
-fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<PathBuf, DebianError> {
+pub(crate) fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<PathBuf, DebianError> {
     let installed = Path::new("/").join(KEYRING);
     if installed.is_file() {
         return Ok(installed);

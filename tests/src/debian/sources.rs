@@ -33,6 +33,14 @@ pub(super) fn list(keyring: &Path) -> Result<Option<String>, ToolError> {
     Ok(sources.map(|sources| sources.iter().map(line).collect()))
 }
 
+/// This machine's mirror of Debian; none where it knows none.
+pub(crate) fn mirror(keyring: &Path) -> Result<Option<String>, ToolError> {
+    let lines = list(keyring)?.unwrap_or_default();
+    let of_backports = format!("{SUITE}-backports");
+    let line = lines.lines().find(|line| line.contains(&of_backports));
+    Ok(line.and_then(|line| Some(line.split(' ').nth(2)?.to_owned())))
+}
+
 /// What apt on this machine was told, as mmdebstrap takes it.
 pub(super) fn apt_options() -> Result<Vec<String>, ToolError> {
     let dump = tool::output(tool::command("apt-config")?.arg("dump"))?;

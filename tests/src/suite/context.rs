@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Failure, Size};
 use crate::guest::{GuestImages, Script};
+use crate::qemu_schema::QemuSchema;
 use faultvisor_harness::Process;
 use faultvisor_harness::transcript::Transcript;
 
@@ -29,6 +30,8 @@ pub struct Place {
     /// Where images of large disks may lie: on a file system with direct I/O, which the one of scratch directories may
     /// not have.
     pub disks: Option<PathBuf>,
+    /// QEMU's schema, where it was fetched.
+    pub qemu_schema: Option<PathBuf>,
     /// Debian, where it was made.
     pub debian: Option<DebianPlace>,
     /// How large tests are that have a size.
@@ -101,6 +104,13 @@ impl Context {
         let built = self.place.examples.as_ref().map(|path| path.join(name));
         let built = built.filter(|path| path.exists());
         built.ok_or_else(|| Failure::skip(format!("the example '{name}' was not built")))
+    }
+
+    /// QEMU's schema. The test is skipped where it was not fetched.
+    pub fn qemu_schema(&self) -> Result<QemuSchema, Failure> {
+        let fetched = self.place.qemu_schema.clone();
+        let fetched = fetched.ok_or_else(|| Failure::skip("QEMU's schema was not fetched"))?;
+        Ok(QemuSchema::at(fetched))
     }
 
     /// Debian. The test is skipped where it was not made.

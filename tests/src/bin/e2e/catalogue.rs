@@ -4,13 +4,15 @@ use faultvisor_tests::suite::Test;
 
 use crate::{
     bare, block, boot, console, debian, disk, examples, faults, features, life_cycle, machine,
-    place, read_error, readme, storm, write_error, wrong_use,
+    place, qemu_schema, read_error, readme, storm, write_error, wrong_use,
 };
 
 /// The tests, in the order in which they run.
 pub const TESTS: &[&[Test]] = &[
     wrong_use::BEFORE_KVM,
     wrong_use::WITH_KVM,
+    qemu_schema::WITHOUT_GUEST,
+    qemu_schema::WITH_GUEST,
     life_cycle::WITH_KVM,
     bare::power::TESTS,
     bare::memory::TESTS,

@@ -18,6 +18,7 @@ mod life_cycle;
 mod linux;
 mod machine;
 mod place;
+mod qemu_schema;
 mod read_error;
 mod readme;
 mod resident;
@@ -142,6 +143,9 @@ struct PlaceArguments {
     /// A directory for the images of large disks, on a file system with direct I/O.
     #[arg(long)]
     disks: Option<PathBuf>,
+    /// The directory of QEMU's schema.
+    #[arg(long)]
+    qemu_schema: Option<PathBuf>,
     /// The directory of Debian's kernels and initramfs images.
     #[arg(long, requires = "debian_disks")]
     debian_boot: Option<PathBuf>,
@@ -176,6 +180,9 @@ impl PlaceArguments {
         if let Some(disks) = &self.disks {
             arguments.extend(["--disks".into(), disks.clone().into()]);
         }
+        if let Some(schema) = &self.qemu_schema {
+            arguments.extend(["--qemu-schema".into(), schema.clone().into()]);
+        }
         if let Some(boot) = &self.debian_boot {
             arguments.extend(["--debian-boot".into(), boot.clone().into()]);
         }
@@ -207,6 +214,7 @@ impl From<PlaceArguments> for Place {
             python: arguments.python,
             examples: arguments.examples,
             disks: arguments.disks,
+            qemu_schema: arguments.qemu_schema,
             size: size(arguments.full_size),
         }
     }

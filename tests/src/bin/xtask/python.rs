@@ -1,4 +1,5 @@
-//! A Python with QEMU's own client library, for the tests that let it speak to the monitor.
+//! A Python with QEMU's own client library, for the tests that let it speak to the monitor, and with cffi, for one that has
+//! it read libqmp's header.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,14 +11,14 @@ use faultvisor_tests::workspace::Workspace;
 use crate::console;
 
 /// What is installed into the virtual environment.
-const LIBRARY: &str = "qemu.qmp==0.0.6";
+const LIBRARIES: [&str; 2] = ["qemu.qmp==0.0.6", "cffi==2.1.1"];
 
-/// A Python in a virtual environment under `target/` that has [`LIBRARY`]. Without one the tests that need it are
+/// A Python in a virtual environment under `target/` that has [`LIBRARIES`]. Without one the tests that need it are
 /// skipped by name; this says why.
 pub fn with_qmp(workspace: &Workspace) -> Option<PathBuf> {
     let directory = workspace.target().join("python");
     let python = directory.join("bin/python3");
-    if has_library(&python) {
+    if has_libraries(&python) {
         return Some(python);
     }
     console::note("making a Python virtual environment with qemu.qmp");
@@ -30,8 +31,9 @@ pub fn with_qmp(workspace: &Workspace) -> Option<PathBuf> {
     }
 }
 
-fn has_library(python: &Path) -> bool {
-    python.is_file() && tool::run(Command::new(python).args(["-c", "import qemu.qmp"])).is_ok()
+fn has_libraries(python: &Path) -> bool {
+    python.is_file()
+        && tool::run(Command::new(python).args(["-c", "import qemu.qmp, cffi"])).is_ok()
 }
 
 fn make(directory: &Path, python: &Path) -> Result<(), ToolError> {
@@ -57,7 +59,7 @@ fn make(directory: &Path, python: &Path) -> Result<(), ToolError> {
         "--quiet",
         "--disable-pip-version-check",
     ];
-    tool::run(Command::new(python).args(pip).arg(LIBRARY))
+    tool::run(Command::new(python).args(pip).args(LIBRARIES))
 }
 
 fn make_environment(directory: &Path) -> Result<(), ToolError> {

@@ -11,6 +11,7 @@ use faultvisor_harness::child::Guarded;
 use faultvisor_harness::transcript::{NoLine, Transcript};
 use faultvisor_tests::debian::DebianImages;
 use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::qemu_schema::QemuSchema;
 use faultvisor_tests::suite::{Report, Size};
 use faultvisor_tests::workspace::Workspace;
 
@@ -25,6 +26,8 @@ pub struct Here<'a> {
     pub program: &'a Path,
     /// A Python with qemu.qmp, where there is one.
     pub python: Option<&'a PathBuf>,
+    /// QEMU's schema, where it was fetched.
+    pub qemu_schema: Option<&'a QemuSchema>,
     /// Debian, for its tests.
     pub debian: Option<&'a DebianImages>,
 }
@@ -61,6 +64,9 @@ pub fn run(
     command.arg("--examples").arg(&programs.examples.directory);
     if let Some(python) = here.python {
         command.arg("--python").arg(python);
+    }
+    if let Some(schema) = here.qemu_schema {
+        command.arg("--qemu-schema").arg(schema.directory());
     }
     if choice.size == Size::Full {
         command.arg("--full-size");

@@ -12,6 +12,7 @@ use faultvisor_tests::debian::DebianImages;
 use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::lab;
+use faultvisor_tests::qemu_schema::{self, QemuSchema};
 use faultvisor_tests::suite::{Outcome, Part, Record, Report, Size, TestResult, chain};
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
@@ -124,6 +125,19 @@ pub fn debian(workspace: &Workspace) -> Result<Option<DebianImages>, Box<dyn Err
         Err(error) => {
             // Its tests are skipped, and say so.
             console::note(&chain(error.as_ref()));
+            Ok(None)
+        }
+    }
+}
+
+/// QEMU's schema, if it can be fetched.
+pub fn qemu_schema(workspace: &Workspace) -> Result<Option<QemuSchema>, Box<dyn Error>> {
+    match qemu_schema::fetch(workspace, &console::note) {
+        Ok(schema) => Ok(Some(schema)),
+        Err(error) if in_ci() => Err(error.into()),
+        Err(error) => {
+            // Its tests are skipped, and say so.
+            console::note(&chain(&error));
             Ok(None)
         }
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use faultvisor_tests::debian::DebianImages;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::packages;
+use faultvisor_tests::qemu_schema::QemuSchema;
 use faultvisor_tests::suite::{Part, Size, chain};
 use faultvisor_tests::workspace::Workspace;
 
@@ -39,6 +40,7 @@ const SHIPPED: &str = "building what is shipped";
 const IMAGES: &str = "making the guests' images";
 const DEBIAN: &str = "making Debian";
 const PYTHON: &str = "making a Python";
+const SCHEMA: &str = "fetching QEMU's schema";
 const UNIT: &str = "building the unit tests";
 const FUZZ: &str = "building the fuzz targets";
 
@@ -55,6 +57,7 @@ pub struct Plan<'a> {
     images: OnceLock<Images>,
     debian: OnceLock<DebianImages>,
     python: OnceLock<PathBuf>,
+    qemu_schema: OnceLock<QemuSchema>,
     unit: OnceLock<Vec<Program>>,
     fuzz: OnceLock<bool>,
 }
@@ -76,6 +79,7 @@ impl<'a> Plan<'a> {
             images: OnceLock::new(),
             debian: OnceLock::new(),
             python: OnceLock::new(),
+            qemu_schema: OnceLock::new(),
             unit: OnceLock::new(),
             fuzz: OnceLock::new(),
         }
@@ -262,6 +266,13 @@ impl<'a> Plan<'a> {
                 Ok(())
             };
             jobs.push(self.shown(PYTHON, &[PACKAGES], Lane::Free, 0, make));
+            let fetch = || {
+                if let Some(schema) = e2e::qemu_schema(self.workspace)? {
+                    let _ = self.qemu_schema.set(schema);
+                }
+                Ok(())
+            };
+            jobs.push(self.shown(SCHEMA, &[PACKAGES], Lane::Free, 0, fetch));
         }
     }
 
@@ -388,9 +399,9 @@ impl<'a> Plan<'a> {
             let name = format!("tests of {} {place_name}{part}{whole}", needs.join(" and "));
             let after: &[&str] = match place {
                 Where::Here if needs.contains(&debian::NEEDED) => {
-                    &[PROGRAMS, IMAGES, SHIPPED, PYTHON, DEBIAN]
+                    &[PROGRAMS, IMAGES, SHIPPED, PYTHON, SCHEMA, DEBIAN]
                 }
-                Where::Here => &[PROGRAMS, IMAGES, SHIPPED, PYTHON],
+                Where::Here => &[PROGRAMS, IMAGES, SHIPPED, PYTHON, SCHEMA],
                 Where::Lab if needs.contains(&debian::NEEDED) => &[PROGRAMS, IMAGES, DEBIAN],
                 Where::Lab => &[PROGRAMS, IMAGES],
             };
@@ -439,6 +450,7 @@ impl<'a> Plan<'a> {
                 let subject = e2e::Here {
                     program: &shipped.join("faultvisor"),
                     python: self.python.get(),
+                    qemu_schema: self.qemu_schema.get(),
                     debian,
                 };
                 e2e::run_here(self.workspace, programs, images, &subject, choice, name)?

@@ -201,3 +201,28 @@ pub fn the_c_library_drives_faultvisor_and_qemu(context: &Context) -> Result<(),
     drop(session);
     run(qemu.socket(), &["--without-accessors"])
 }
+
+/// Takes the header as a tool does that parses C but has no preprocessor.
+const CFFI: &str = r#"
+import re, subprocess, sys
+import cffi
+header = re.sub(r"(?m)^#include.*$", "", open(sys.argv[1]).read())
+preprocessor = ["cc", "-E", "-P", "-"]
+declarations = subprocess.run(preprocessor, input=header, capture_output=True, text=True, check=True).stdout
+ffi = cffi.FFI()
+ffi.cdef(declarations)
+print(ffi.sizeof("QmpBlockInfo"), ffi.typeof("QmpStopEvent").kind)
+"#;
+
+pub fn pythons_cffi_reads_the_librarys_header(context: &Context) -> Result<(), Failure> {
+    let header = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../monitor/libqmp/capi/include/libqmp.h"
+    );
+    let script = context.path("header.py");
+    std::fs::write(&script, CFFI)?;
+    let mut python = Command::new(super::python(context)?);
+    let said = tool::output(python.arg(script).arg(header))?;
+    check_eq!(String::from_utf8_lossy(&said), "48 struct\n");
+    Ok(())
+}

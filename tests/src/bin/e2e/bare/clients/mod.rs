@@ -16,8 +16,8 @@ use faultvisor_tests::{check, check_eq, tests};
 
 use super::{image, limit_file_size};
 use libqmp::{
-    the_c_library_drives_faultvisor_and_qemu, the_typed_client_drives_qemu,
-    the_typed_client_drives_the_exchange,
+    pythons_cffi_reads_the_librarys_header, the_c_library_drives_faultvisor_and_qemu,
+    the_typed_client_drives_qemu, the_typed_client_drives_the_exchange,
 };
 use qapi_crate::the_qapi_crate_drives_the_exchange;
 use qmp_program::{
@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     qemus_python_library_drives_the_exchange,
     qemus_python_library_switches_out_of_band_on_and_uses_it,
+    pythons_cffi_reads_the_librarys_header,
     qemus_shell_completes_and_executes_commands,
     the_qapi_crate_drives_the_exchange,
     qmp_adds_a_fault_and_sees_its_error,
