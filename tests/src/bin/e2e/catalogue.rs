@@ -57,6 +57,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::sockets::TESTS,
     bare::harness::TESTS,
     bare::sandbox::TESTS,
+    bare::sweep::TESTS,
     examples::WITH_KVM,
     place::TESTS,
     boot::TESTS,

@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod sockets;
 pub mod space;
 pub mod statistics;
+pub mod sweep;
 pub mod terminal;
 pub mod threads;
 pub mod untaken;

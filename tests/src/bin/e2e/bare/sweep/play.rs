@@ -1,0 +1,269 @@
+//! One run of the program: a guest starts, is reset, and the machine ends; and what became of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use faultvisor_harness::transcript::Transcript;
+use faultvisor_tests::bare;
+use faultvisor_tests::suite::{Context, Failure};
+use libqmp::Session;
+use nix::sys::signal::{Signal, kill};
+
+use super::tracer::{self, End, Ended, Fault, Observed, Phase, Progress, Traced};
+use faultvisor_tests::check;
+
+/// What the guest does after each reset, up to its last report.
+const SCRIPT: &str = "setup 0\nwrite 0 0 8 1\nread 0 0 8\nflush 0\nchoose\nexit off";
+
+/// The guest's last report.
+const LAST: &str = "choose";
+
+/// A run takes less than a second; this is a hang.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a client waits for an answer that a fault may have lost.
+const ANSWER: Duration = Duration::from_secs(4);
+
+/// What became of a run in which a call failed.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The machine did all of its work.
+    WentOn,
+    /// The program ended with status 1, and said why.
+    Refused,
+    /// The machine stopped, said why, and could be told to end.
+    Stopped,
+    /// There was no memory for the program's own work, and it ended with the runtime's message.
+    OutOfMemory,
+    /// The call was not made in this run.
+    NotReached,
+    /// What must not be.
+    Bad(String),
+}
+
+impl Outcome {
+    /// Its name in a tally.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::WentOn => "went on",
+            Self::Refused => "ended with a line",
+            Self::Stopped => "stopped with a line",
+            Self::OutOfMemory => "ended for want of memory",
+            Self::NotReached => "were not reached",
+            Self::Bad(_) => "BAD",
+        }
+    }
+}
+
+/// Where a run has its files.
+struct Stage {
+    socket: PathBuf,
+    pid_file: PathBuf,
+    command: Command,
+}
+
+impl Stage {
+    fn new(context: &Context, name: &str) -> Result<Self, Failure> {
+        let directory = context.path(name);
+        // What a run that was killed has left.
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory)?;
+        let path = |name: &str| directory.join(name);
+        fs::write(path("script"), SCRIPT)?;
+        bare::image(&path("disk"), 1, 64)?;
+        let (socket, pid_file) = (path("qmp"), path("pid"));
+        let mut command = context.command();
+        command.arg("--kernel").arg(context.bare_guest());
+        command.arg("--initrd").arg(path("script"));
+        command.args(["--append", "acpi=off", "-m", "48M", "--serial", "stdio"]);
+        command.arg("--drive");
+        command.arg(format!("file={},format=raw,id=d0", path("disk").display()));
+        command.arg("--qmp");
+        command.arg(format!("unix:{}", socket.display()));
+        command.arg("--pidfile").arg(&pid_file);
+        Ok(Self {
+            socket,
+            pid_file,
+            command,
+        })
+    }
+
+    fn left_behind(&self) -> Vec<&Path> {
+        let files = [self.socket.as_path(), self.pid_file.as_path()];
+        files.into_iter().filter(|path| path.exists()).collect()
+    }
+}
+
+/// A run that is going on.
+struct Run<'a> {
+    stage: &'a Stage,
+    traced: Traced,
+    progress: Progress,
+    serial: Transcript,
+    messages: Transcript,
+    deadline: Instant,
+    /// Reports that have been seen.
+    seen: usize,
+}
+
+/// How far a run came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    End,
+    /// The program ended before.
+    Ended,
+    /// Nothing more happened.
+    Nothing,
+}
+
+impl<'a> Run<'a> {
+    fn start(stage: &'a Stage, fault: Option<Fault>) -> Result<Self, Failure> {
+        let progress = Progress::default();
+        let mut traced = tracer::start(&stage.command, &progress, fault)?;
+        let (output, messages) = (take(&mut traced.output)?, take(&mut traced.messages)?);
+        Ok(Self {
+            stage,
+            traced,
+            progress,
+            serial: Transcript::record(output)?,
+            messages: Transcript::record(messages)?,
+            deadline: Instant::now() + LIMIT,
+            seen: 0,
+        })
+    }
+
+    /// Waits for the guest's last report; false if none comes.
+    fn guest_is_done(&mut self) -> bool {
+        let found = self
+            .serial
+            .find(self.seen, self.deadline, |line| line.contains(LAST));
+        match found {
+            Ok((index, _)) => {
+                self.seen = index + 1;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Executes a command, on another connection if one is lost. What became of it shows in the machine.
+    fn command(&self, name: &str) {
+        for _ in 0..3 {
+            let options = Session::options().within(ANSWER).timeout(ANSWER);
+            let session = options.connect(&format!("unix:{}", self.stage.socket.display()));
+            if session.is_ok_and(|session| session.execute_raw(name, None).is_ok())
+                || !self.stage.socket.exists()
+                || Instant::now() >= self.deadline
+            {
+                return;
+            }
+        }
+    }
+
+    fn drive(&mut self) -> Reached {
+        if !self.guest_is_done() {
+            return self.without_report();
+        }
+        self.progress.enter(Phase::Reset);
+        self.command("system_reset");
+        if !self.guest_is_done() {
+            return self.without_report();
+        }
+        self.progress.enter(Phase::End);
+        self.command("quit");
+        Reached::End
+    }
+
+    /// The guest says nothing more: the program has ended, or the machine has stopped or hangs.
+    fn without_report(&self) -> Reached {
+        if self.serial.wait_for_end(Instant::now()).is_ok() {
+            return Reached::Ended;
+        }
+        self.command("quit");
+        Reached::Nothing
+    }
+
+    /// Waits for the end, and makes it come when it does not.
+    fn end(self) -> Result<(Ended, bool, String, String), Failure> {
+        // Longer than the program waits for clients that take nothing.
+        let left = self.deadline.saturating_duration_since(Instant::now()) + ANSWER;
+        let (ended, in_time) = match self.traced.ended.recv_timeout(left) {
+            Ok(ended) => (ended, true),
+            Err(RecvTimeoutError::Timeout) => {
+                kill(self.traced.pid, Signal::SIGKILL)?;
+                let ended = self.traced.ended.recv();
+                (ended.map_err(|_| Failure::new("the tracer ended"))?, false)
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("the tracer ended")),
+        };
+        let soon = Instant::now() + ANSWER;
+        let text = |transcript: &Transcript| {
+            let text = transcript.wait_for_end(soon);
+            text.unwrap_or_else(|_| transcript.text())
+        };
+        Ok((ended?, in_time, text(&self.serial), text(&self.messages)))
+    }
+}
+
+fn take(pipe: &mut std::io::PipeReader) -> Result<std::io::PipeReader, Failure> {
+    Ok(pipe.try_clone()?)
+}
+
+/// The calls of a run in which nothing fails.
+pub fn record(context: &Context) -> Result<Vec<Observed>, Failure> {
+    let stage = Stage::new(context, "record")?;
+    let mut run = Run::start(&stage, None)?;
+    let reached = run.drive();
+    let (ended, _, serial, messages) = run.end()?;
+    check!(
+        reached == Reached::End && ended.end == End::Exited(0),
+        "nothing fails, and the run comes to {reached:?}, {:?}: {messages}{serial}",
+        ended.end
+    );
+    Ok(ended.calls)
+}
+
+/// Plays a case.
+pub fn play(context: &Context, name: &str, fault: &Fault) -> Result<Outcome, Failure> {
+    let stage = Stage::new(context, name)?;
+    let mut run = Run::start(&stage, Some(fault.clone()))?;
+    let reached = run.drive();
+    let (ended, in_time, _, messages) = run.end()?;
+    if !ended.was_struck {
+        return Ok(Outcome::NotReached);
+    }
+    let said = messages
+        .lines()
+        .any(|line| line.starts_with("faultvisor: ") || line.contains(" ERROR "));
+    let bad = |why: String| {
+        let last = messages.lines().last().unwrap_or_default();
+        Outcome::Bad(format!("{why} (last words: '{last}')"))
+    };
+    if !in_time {
+        return Ok(bad("it hangs".to_owned()));
+    }
+    if messages.contains("panicked at") {
+        let line = messages.lines().find(|line| line.contains("panicked at"));
+        return Ok(bad(line.unwrap_or_default().to_owned()));
+    }
+    if let End::Killed(signal) = ended.end {
+        if signal == Signal::SIGABRT as i32 && messages.contains("memory allocation of") {
+            return Ok(Outcome::OutOfMemory);
+        }
+        return Ok(bad(format!("it was killed by signal {signal}")));
+    }
+    let left = stage.left_behind();
+    if !left.is_empty() && !fault.place.kind.call.name().starts_with("unlink") {
+        return Ok(bad(format!("it leaves {left:?}")));
+    }
+    Ok(match (ended.end, reached) {
+        (End::Exited(0), Reached::End) => Outcome::WentOn,
+        (End::Exited(1), _) if said => Outcome::Refused,
+        (End::Exited(0), Reached::Nothing) if said => Outcome::Stopped,
+        (end, Reached::Nothing) => bad(format!("the guest waits for ever; {end:?}")),
+        (end, reached) => bad(format!("it ends with {end:?}, at {reached:?}")),
+    })
+}
