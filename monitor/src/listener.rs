@@ -50,6 +50,14 @@ impl Listener {
         }
     }
 
+    /// What it is to be told of.
+    pub(crate) fn events(&self) -> Vec<Events> {
+        let sockets = self.sockets.iter();
+        sockets
+            .map(|socket| Events::new(socket, EventSet::IN))
+            .collect()
+    }
+
     /// Takes in who waits at one of the sockets.
     fn accept(&mut self, fd: RawFd) {
         let Some(index) = self
@@ -108,13 +116,7 @@ fn spare() -> Option<EventFd> {
 }
 
 impl MutEventSubscriber for Listener {
-    fn init(&mut self, ops: &mut EventOps<'_>) {
-        for socket in &self.sockets {
-            if let Err(error) = ops.add(Events::new(socket, EventSet::IN)) {
-                tracing::error!(%error, "cannot watch a listening socket");
-            }
-        }
-    }
+    fn init(&mut self, _: &mut EventOps<'_>) {}
 
     fn process(&mut self, events: Events, _: &mut EventOps<'_>) {
         self.accept(events.fd());

@@ -278,7 +278,7 @@ fn serve(
     thread_start.begin(ThreadKind::Server);
     let server = Server::new(settings, machine, Arc::clone(&inbox));
     let server = Rc::new(RefCell::new(server));
-    let mut reactor = match Reactor::new(Rc::clone(&server), inbox) {
+    let mut reactor = match Reactor::new(Rc::clone(&server), &inbox) {
         Ok(reactor) => reactor,
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -295,7 +295,11 @@ fn serve(
     for (sockets, address) in sockets {
         let waiting = address.waits().then(|| Arc::clone(&waiting));
         let listener = Listener::new(sockets, address, Rc::clone(&server), waiting);
-        reactor.add(Box::new(listener));
+        let events = listener.events();
+        if let Err(error) = reactor.add(Box::new(listener), events) {
+            let _ = ready.send(Err(error));
+            return;
+        }
     }
     let _ = ready.send(Ok(()));
     reactor.run();

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_manager::{
@@ -49,7 +48,7 @@ pub(crate) enum ReactorError {
 }
 
 impl Reactor {
-    pub(crate) fn new(server: Shared, inbox: Arc<Inbox>) -> Result<Self, ReactorError> {
+    pub(crate) fn new(server: Shared, inbox: &Inbox) -> Result<Self, ReactorError> {
         let timer = Rc::new(RefCell::new(TimerFd::new().map_err(ReactorError::Timer)?));
         let mut reactor = Self {
             manager: EventManager::new().map_err(ReactorError::Events)?,
@@ -58,16 +57,28 @@ impl Reactor {
             timer: Rc::clone(&timer),
             due: None,
         };
-        reactor.add(Box::new(Mail {
-            inbox,
-            server: Rc::clone(&server),
-        }));
-        reactor.add(Box::new(Alarm { timer, server }));
+        let mail = Events::new(&inbox.waker, EventSet::IN);
+        let alarm = Events::new(&*timer.borrow(), EventSet::IN);
+        let server_of_mail = Rc::clone(&server);
+        reactor.add(Box::new(Mail(server_of_mail)), vec![mail])?;
+        reactor.add(Box::new(Alarm { timer, server }), vec![alarm])?;
         Ok(reactor)
     }
 
-    pub(crate) fn add(&mut self, subscriber: Subscriber) {
-        self.manager.add_subscriber(subscriber);
+    /// Dispatches these events to a subscriber.
+    ///
+    /// # Errors
+    ///
+    /// The host's: without them the subscriber would be deaf, so this is for whoever starts the monitor to know.
+    pub(crate) fn add(
+        &mut self,
+        subscriber: Subscriber,
+        events: Vec<Events>,
+    ) -> Result<(), ReactorError> {
+        let subscriber = self.manager.add_subscriber(subscriber);
+        let ops = self.manager.event_ops(subscriber);
+        ops.and_then(|mut ops| events.into_iter().try_for_each(|events| ops.add(events)))
+            .map_err(ReactorError::Events)
     }
 
     /// Runs until the server is done.
@@ -191,20 +202,13 @@ impl MutEventSubscriber for Watch {
 }
 
 /// Watches the inbox.
-struct Mail {
-    inbox: Arc<Inbox>,
-    server: Shared,
-}
+struct Mail(Shared);
 
 impl MutEventSubscriber for Mail {
-    fn init(&mut self, ops: &mut EventOps<'_>) {
-        if let Err(error) = ops.add(Events::new(&self.inbox.waker, EventSet::IN)) {
-            tracing::error!(%error, "cannot watch the monitor's inbox");
-        }
-    }
+    fn init(&mut self, _: &mut EventOps<'_>) {}
 
     fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
-        self.server.borrow_mut().receive(Instant::now());
+        self.0.borrow_mut().receive(Instant::now());
     }
 }
 
@@ -215,11 +219,7 @@ struct Alarm {
 }
 
 impl MutEventSubscriber for Alarm {
-    fn init(&mut self, ops: &mut EventOps<'_>) {
-        if let Err(error) = ops.add(Events::new(&*self.timer.borrow(), EventSet::IN)) {
-            tracing::error!(%error, "cannot watch the monitor's timer");
-        }
-    }
+    fn init(&mut self, _: &mut EventOps<'_>) {}
 
     fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
         // The timer is ready, so this does not wait; it is set anew before the loop goes on.

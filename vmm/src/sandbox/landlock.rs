@@ -2,12 +2,17 @@
 //!
 //! What is open stays usable. Everything else is denied, but for the removal of files that the program has made itself.
 
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+
+use libc::O_PATH;
 
 use super::kind::Kind;
 
@@ -23,39 +28,63 @@ pub(super) struct Removable {
     pub monitor: Vec<PathBuf>,
 }
 
-/// A set of rules for each kind of thread; without one, the host has no Landlock.
+/// Why a host's Landlock cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LandlockError {
+    /// It refuses rules that it knows.
+    #[error("{0}")]
+    Rules(#[from] RulesetError),
+    /// A descriptor of the rules cannot be had.
+    #[error("{0}")]
+    Clone(#[source] io::Error),
+    /// The directory of a file that is to be removed at the end.
+    #[error("cannot open '{}': {source}", path.display())]
+    Open {
+        /// Its path.
+        path: PathBuf,
+        /// What the host says.
+        source: io::Error,
+    },
+}
+
+/// A set of rules for each kind of thread, of which the host may know none.
 pub(super) struct Rulesets {
-    main: Option<RulesetCreated>,
-    monitor: Option<RulesetCreated>,
-    others: Option<RulesetCreated>,
+    main: RulesetCreated,
+    monitor: RulesetCreated,
+    others: RulesetCreated,
 }
 
 impl Rulesets {
     /// Makes them, while the directories can still be opened.
-    pub(super) fn new(removable: &Removable) -> Self {
-        Self {
-            main: create(&removable.main),
-            monitor: create(&removable.monitor),
-            others: create(&[]),
-        }
+    ///
+    /// # Errors
+    ///
+    /// What the host says. That it has no Landlock, or an old one, is none.
+    pub(super) fn new(removable: &Removable) -> Result<Self, LandlockError> {
+        Ok(Self {
+            main: ruleset(&removable.main)?,
+            monitor: ruleset(&removable.monitor)?,
+            others: ruleset(&[])?,
+        })
     }
 
     /// Restricts this thread, and all that it starts, as far as the host can. Says how far once, for the main thread.
-    pub(super) fn restrict(&self, kind: Kind) {
+    ///
+    /// # Errors
+    ///
+    /// What the host says of a restriction that it knows.
+    pub(super) fn restrict(&self, kind: Kind) -> Result<(), LandlockError> {
         let ruleset = match kind {
             Kind::Main => &self.main,
             Kind::Monitor => &self.monitor,
             _ => &self.others,
         };
-        let Some(ruleset) = ruleset else { return };
-        let restricted = ruleset.try_clone().map_err(|error| error.to_string());
-        let restricted = restricted
-            .and_then(|ruleset| ruleset.restrict_self().map_err(|error| error.to_string()));
-        match restricted {
-            Ok(status) if kind == Kind::Main => say(&status.ruleset),
-            Ok(_) => {}
-            Err(error) => tracing::info!("Landlock does not restrict a thread: {error}"),
+        let ruleset = ruleset.try_clone().map_err(LandlockError::Clone)?;
+        let status = ruleset.restrict_self()?;
+        if kind == Kind::Main {
+            say(&status.ruleset);
         }
+        Ok(())
     }
 }
 
@@ -71,18 +100,8 @@ fn say(status: &RulesetStatus) {
     }
 }
 
-fn create(files: &[PathBuf]) -> Option<RulesetCreated> {
-    match ruleset(files) {
-        Ok(ruleset) => Some(ruleset),
-        Err(error) => {
-            tracing::info!("Landlock cannot be used: {error}");
-            None
-        }
-    }
-}
-
 /// Denies everything but to remove what lies beside these files.
-fn ruleset(files: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
+fn ruleset(files: &[PathBuf]) -> Result<RulesetCreated, LandlockError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -92,9 +111,19 @@ fn ruleset(files: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
         .create()?;
     let remove: BitFlags<AccessFs> = AccessFs::RemoveFile.into();
     for file in files {
-        // Where there is no such directory, there will be no such file, and who makes it says so.
-        if let Ok(directory) = PathFd::new(directory(file)) {
-            ruleset = ruleset.add_rule(PathBeneath::new(directory, remove))?;
+        let path = directory(file);
+        match File::options().read(true).custom_flags(O_PATH).open(path) {
+            Ok(directory) => ruleset = ruleset.add_rule(PathBeneath::new(directory, remove))?,
+            // There will be no such file, and who makes it says so.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied
+                ) => {}
+            Err(source) => {
+                let path = path.to_owned();
+                return Err(LandlockError::Open { path, source });
+            }
         }
     }
     Ok(ruleset)
@@ -109,8 +138,8 @@ fn directory(file: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
-    use std::io::{self, ErrorKind, Read};
+    use std::fs;
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
@@ -120,10 +149,10 @@ mod tests {
 
     /// Restricts a thread of its own, and does something there.
     fn confined<T: Send>(removable: &Removable, kind: Kind, act: impl FnOnce() -> T + Send) -> T {
-        let rulesets = Rulesets::new(removable);
+        let rulesets = Rulesets::new(removable).unwrap();
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                rulesets.restrict(kind);
+                rulesets.restrict(kind).unwrap();
                 act()
             });
             thread.join().unwrap()

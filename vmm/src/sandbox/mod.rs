@@ -26,7 +26,7 @@ use crate::logging;
 pub use descriptors::close_on_exec;
 use filter::Filters;
 pub use kind::Kind;
-use landlock::{Removable, Rulesets};
+use landlock::{LandlockError, Removable, Rulesets};
 
 /// Why the program cannot be confined.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum SandboxError {
     /// A filter cannot be made.
     #[error("--sandbox: {0}")]
     Compile(#[from] seccompiler::BackendError),
+    /// The host has Landlock, and it cannot be used.
+    #[error("--sandbox: Landlock: {0}; --sandbox off does without")]
+    Landlock(#[from] LandlockError),
     /// The handler of the signal that tells of a refused call.
     #[error("--sandbox: cannot handle SIGSYS: {0}")]
     Handler(vmm_sys_util::errno::Error),
@@ -89,7 +92,7 @@ impl Sandbox {
         filter::apply(&filter::without_clone3()?)?;
         Ok(Self(Some(Arc::new(Confinement {
             filters: Filters::new(&removable)?,
-            rulesets: Rulesets::new(&removable),
+            rulesets: Rulesets::new(&removable)?,
         }))))
     }
 
@@ -102,7 +105,7 @@ impl Sandbox {
         let Some(confinement) = &self.0 else {
             return Ok(());
         };
-        confinement.rulesets.restrict(kind);
+        confinement.rulesets.restrict(kind)?;
         filter::apply(confinement.filters.of(kind))
     }
 

@@ -216,15 +216,18 @@ impl Disk {
         })?;
         let thread_id = ThreadId::default();
         let announced = thread_id.clone();
+        let (started, has_started) = mpsc::channel();
         let run = move || {
             start.begin(ThreadKind::Disk);
             announced.announce();
-            worker.run();
+            worker.run(&started);
         };
         let thread = thread::Builder::new()
             .name(thread_name(&configuration.id))
             .stack_size(256 << 10)
             .spawn(run)?;
+        let ended = |_| io::Error::other("the disk's thread ended at once");
+        has_started.recv().map_err(ended)??;
         Ok(Self {
             queue_sizes: vec![configuration.queue_size; kicks.len()],
             configuration,

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
@@ -147,20 +147,57 @@ impl Worker {
         })
     }
 
-    /// The thread's life.
-    pub(super) fn run(self) {
+    /// The thread's life. Whoever started it is told when it listens to all that it is to serve, or why it does not.
+    pub(super) fn run(self, started: &Sender<io::Result<()>>) {
         let id = self.parts.configuration.id.clone();
-        let result = EventManager::new().and_then(|mut manager| {
-            let worker = manager.add_subscriber(self);
+        let mut manager = match EventManager::new() {
+            Ok(manager) => manager,
+            Err(error) => {
+                // Nobody else is interested.
+                let _ = started.send(Err(io::Error::other(error.to_string())));
+                return;
+            }
+        };
+        let events = self.events();
+        let worker = manager.add_subscriber(self);
+        let added = manager
+            .event_ops(worker)
+            .and_then(|mut ops| events.into_iter().try_for_each(|events| ops.add(events)));
+        let is_deaf = added.is_err();
+        let _ = started.send(added.map_err(|error| io::Error::other(error.to_string())));
+        if is_deaf {
+            return;
+        }
+        let result = (|| {
             while !manager.subscriber_mut(worker)?.closed {
                 manager.subscriber_mut(worker)?.poll();
                 manager.run()?;
             }
-            Ok(())
-        });
+            Ok::<(), event_manager::Error>(())
+        })();
         if let Err(error) = result {
             tracing::error!(%error, "disk '{id}': its thread failed");
         }
+    }
+
+    /// What it listens to.
+    fn events(&self) -> Vec<Events> {
+        let Parts {
+            kicks,
+            wake,
+            backend,
+            ..
+        } = &self.parts;
+        // A kick is an edge: it need not be read away, which would cost a system call each time.
+        let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        let kicks = kicks.iter().map(|event| Events::new(event, kick));
+        let others = [wake, backend.completion_event()];
+        let others = others.map(|event| Events::new(event, EventSet::IN));
+        let timers = [
+            Events::new(self.limiter.timer(), EventSet::IN),
+            Events::new(&self.faults.timer, EventSet::IN),
+        ];
+        kicks.chain(others).chain(timers).collect()
     }
 
     fn receive(&mut self, message: Message) {
@@ -473,29 +510,7 @@ impl Worker {
 }
 
 impl MutEventSubscriber for Worker {
-    fn init(&mut self, ops: &mut EventOps<'_>) {
-        let Parts {
-            kicks,
-            wake,
-            backend,
-            ..
-        } = &self.parts;
-        // A kick is an edge: it need not be read away, which would cost a system call each time.
-        let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
-        let kicks = kicks.iter().map(|event| Events::new(event, kick));
-        let others = [wake, backend.completion_event()];
-        let others = others.map(|event| Events::new(event, EventSet::IN));
-        let timers = [
-            Events::new(self.limiter.timer(), EventSet::IN),
-            Events::new(&self.faults.timer, EventSet::IN),
-        ];
-        for events in kicks.chain(others).chain(timers) {
-            if let Err(error) = ops.add(events) {
-                tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
-                self.closed = true;
-            }
-        }
-    }
+    fn init(&mut self, _ops: &mut EventOps<'_>) {}
 
     fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
         let fd = events.fd();
