@@ -101,7 +101,9 @@ pub fn bind(path: &Path) -> Result<(UnixListener, SocketFile), UnixSocketError> 
         }
         result => result.map_err(failed)?,
     };
-    let file = fs::symlink_metadata(path).map_err(failed)?;
+    // A moment ago it was made here, and without this it could not be told from others' later.
+    let file = fs::symlink_metadata(path).inspect_err(|_| remove_new(path));
+    let file = file.map_err(failed)?;
     let file = SocketFile {
         path: path.to_owned(),
         device: file.dev(),
@@ -121,8 +123,14 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     // even for the moment that a chmod of the file would leave.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, BACKLOG).inspect_err(|_| remove_new(path))?;
     Ok(socket.into())
+}
+
+/// Removes the file of a socket that has just been bound and is not used after all.
+fn remove_new(path: &Path) {
+    // One that stays is found stale by whoever comes next.
+    let _ = fs::remove_file(path);
 }
 
 /// Removes a socket's file if nobody is behind it.

@@ -3,7 +3,7 @@
 use nix::errno::Errno::{self, EAGAIN, ECONNRESET, EINTR, EIO, EMFILE, ENOMEM, ENOSPC};
 use syscalls::Sysno;
 
-use super::tracer::{Object, Observed};
+use super::tracer::{Object, Observed, Phase, Place};
 
 /// Calls that a thread makes again and again from one place: only the first of each are made to fail.
 const REPEATED: u32 = 4;
@@ -30,7 +30,9 @@ pub fn of(call: &Observed) -> Vec<Errno> {
     if is_repeated && place.nth >= REPEATED {
         return Vec::new();
     }
-    let would_block = call.descriptor.is_nonblocking.then_some(EAGAIN);
+    // An eventfd takes more than anybody writes.
+    let is_full = call.descriptor.object != Object::Kernel || place.kind.call == Sysno::read;
+    let would_block = (call.descriptor.is_nonblocking && is_full).then_some(EAGAIN);
     let errors: &[Errno] = match place.kind.call {
         Sysno::open | Sysno::openat => &[EMFILE, ENOMEM, EINTR, EIO],
         Sysno::creat => &[EMFILE, ENOSPC, EIO],
@@ -69,7 +71,7 @@ pub fn of(call: &Observed) -> Vec<Errno> {
         Sysno::clone | Sysno::clone3 => &[EAGAIN, ENOMEM],
         Sysno::ioctl if place.kind.request == KVM_RUN => &[EINTR, EAGAIN, ENOMEM],
         Sysno::ioctl => &[ENOMEM, EMFILE],
-        Sysno::epoll_ctl | Sysno::prctl | Sysno::seccomp => &[ENOMEM],
+        Sysno::epoll_ctl | Sysno::seccomp => &[ENOMEM],
         Sysno::landlock_create_ruleset => &[EMFILE, ENOMEM],
         Sysno::landlock_add_rule | Sysno::landlock_restrict_self => &[ENOMEM],
         Sysno::epoll_wait | Sysno::epoll_pwait | Sysno::nanosleep | Sysno::clock_nanosleep => {
@@ -111,4 +113,15 @@ pub fn of(call: &Observed) -> Vec<Errno> {
 /// panics when it gets no stack for signals there.
 pub fn is_the_runtimes(call: &Observed) -> bool {
     call.place.thread == "new"
+}
+
+/// Whether files may stay behind when this call fails: it is the one that looks for them or removes them, or without it a
+/// thread cannot be confined, and the program ends at once. Who starts next finds them stale.
+pub fn may_leave_files(place: &Place) -> bool {
+    match place.kind.call {
+        Sysno::unlink | Sysno::unlinkat => true,
+        Sysno::statx | Sysno::lstat | Sysno::newfstatat => place.phase == Phase::End,
+        Sysno::seccomp | Sysno::landlock_restrict_self | Sysno::fcntl => place.thread != "main",
+        _ => false,
+    }
 }

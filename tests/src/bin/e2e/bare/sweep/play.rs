@@ -12,6 +12,7 @@ use faultvisor_tests::suite::{Context, Failure};
 use libqmp::Session;
 use nix::sys::signal::{Signal, kill};
 
+use super::errors;
 use super::tracer::{self, End, Ended, Fault, Observed, Phase, Progress, Traced};
 use faultvisor_tests::check;
 
@@ -256,7 +257,7 @@ pub fn play(context: &Context, name: &str, fault: &Fault) -> Result<Outcome, Fai
         return Ok(bad(format!("it was killed by signal {signal}")));
     }
     let left = stage.left_behind();
-    if !left.is_empty() && !fault.place.kind.call.name().starts_with("unlink") {
+    if !left.is_empty() && !errors::may_leave_files(&fault.place) {
         return Ok(bad(format!("it leaves {left:?}")));
     }
     Ok(match (ended.end, reached) {

@@ -344,15 +344,17 @@ impl Tracer<'_> {
         else {
             return Ok(());
         };
+        // The standard library asks for the one that there is before it sets its own.
+        let is_signal_stack = call == Sysno::sigaltstack && registers.rdi != 0;
         if !self.is_counting {
             // The runtime's last step before `main`.
-            self.is_counting = call == Sysno::sigaltstack;
+            self.is_counting = is_signal_stack;
             return Ok(());
         }
         if call == Sysno::prctl {
             thread.name = None;
         }
-        thread.has_begun |= call == Sysno::sigaltstack;
+        thread.has_begun |= is_signal_stack;
         let request = match call {
             Sysno::ioctl | Sysno::fcntl => registers.rsi & 0xffff_ffff,
             _ => 0,
