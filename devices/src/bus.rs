@@ -11,6 +11,10 @@ pub trait BusDevice: Send + Sync {
 
     /// Writes `data` (1 to 8 bytes) at `offset` from the start of the device's range.
     fn write(&self, offset: u64, data: &[u8]);
+
+    /// Puts every register back to its state after power-on. No vCPU accesses the device meanwhile, and what a virtio
+    /// device has in flight has ended.
+    fn reset(&self);
 }
 
 /// Two devices claim one address, or a range is empty or passes the end of the address space.
@@ -90,6 +94,13 @@ impl Bus {
         }
     }
 
+    /// Resets every device of the bus.
+    pub fn reset(&self) {
+        for range in &self.ranges {
+            range.device.reset();
+        }
+    }
+
     fn find(&self, address: u64) -> Option<(&dyn BusDevice, u64)> {
         let at = self.ranges.partition_point(|range| range.start <= address);
         let range = &self.ranges[at.checked_sub(1)?];
@@ -107,6 +118,8 @@ mod tests {
     #[derive(Default)]
     struct Recorder(Mutex<Vec<(u64, Vec<u8>)>>);
 
+    const RESET: (u64, Vec<u8>) = (u64::MAX, Vec::new());
+
     impl BusDevice for Recorder {
         fn read(&self, offset: u64, data: &mut [u8]) {
             data.fill(u8::try_from(offset).unwrap());
@@ -114,6 +127,23 @@ mod tests {
 
         fn write(&self, offset: u64, data: &[u8]) {
             self.0.lock().unwrap().push((offset, data.to_vec()));
+        }
+
+        fn reset(&self) {
+            self.0.lock().unwrap().push(RESET);
+        }
+    }
+
+    #[test]
+    fn a_reset_of_the_bus_reaches_every_device_once() {
+        let devices = [0x100, 0x80, 0x200].map(|start| (start, Arc::new(Recorder::default())));
+        let mut bus = Bus::new();
+        for (start, device) in &devices {
+            bus.insert(*start, 0x10, device.clone()).unwrap();
+        }
+        bus.reset();
+        for (_, device) in devices {
+            assert_eq!(*device.0.lock().unwrap(), [RESET]);
         }
     }
 

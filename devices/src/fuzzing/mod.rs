@@ -233,7 +233,7 @@ impl Machine {
         self.control.barrier();
         assert_eq!(is_done.try_recv().is_ok(), was_busy);
         assert!(memory::contents(&self.driver.memory) == before);
-        self.driver.transport.reset_registers();
+        self.driver.transport.reset();
         self.driver.forget();
     }
 

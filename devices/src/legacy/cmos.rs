@@ -74,6 +74,10 @@ impl BusDevice for Cmos {
             *lock(&self.index) = data[0] & INDEX_MASK;
         }
     }
+
+    fn reset(&self) {
+        *lock(&self.index) = 0;
+    }
 }
 
 /// A moment in the Gregorian calendar, UTC.
@@ -169,5 +173,15 @@ mod tests {
         let mut data = [0];
         cmos.read(1, &mut data);
         assert_eq!(data, [VALID]);
+    }
+
+    #[test]
+    fn a_reset_selects_the_first_register_again() {
+        let cmos = Cmos::new();
+        cmos.write(0, &[register::D]);
+        cmos.reset();
+        let mut data = [0xff];
+        cmos.read(0, &mut data);
+        assert_eq!(data, [register::SECONDS]);
     }
 }

@@ -53,6 +53,9 @@ impl BusDevice for KeyboardController {
             let _ = self.reset.write(1);
         }
     }
+
+    /// It has no register that keeps anything.
+    fn reset(&self) {}
 }
 
 #[cfg(test)]

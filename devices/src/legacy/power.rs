@@ -48,6 +48,9 @@ impl BusDevice for PowerControl {
             let _ = self.power_off.write(1);
         }
     }
+
+    /// What is written is acted on and not kept.
+    fn reset(&self) {}
 }
 
 #[cfg(test)]

@@ -53,6 +53,9 @@ impl BusDevice for Pvpanic {
             (self.listener)(GuestPanic::CrashLoaded);
         }
     }
+
+    /// What is written is told and not kept.
+    fn reset(&self) {}
 }
 
 #[cfg(test)]

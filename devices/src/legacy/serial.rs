@@ -97,15 +97,6 @@ impl Serial {
         state.refill();
         count
     }
-
-    /// Back to the state after power-on; input that the guest has not read is gone.
-    pub fn reset(&self) {
-        let mut state = lock(&self.state);
-        let output = state.uart.writer().clone();
-        state.uart = Uart::new(Line(self.line.clone()), output);
-        state.waiting.clear();
-        let _ = self.room.write(1);
-    }
 }
 
 impl State {
@@ -177,6 +168,15 @@ impl BusDevice for Serial {
                 tracing::warn!(%error, "serial: input interrupt");
             }
         }
+    }
+
+    /// Input that the guest has not read is gone.
+    fn reset(&self) {
+        let mut state = lock(&self.state);
+        let output = state.uart.writer().clone();
+        state.uart = Uart::new(Line(self.line.clone()), output);
+        state.waiting.clear();
+        let _ = self.room.write(1);
     }
 }
 

@@ -1,12 +1,12 @@
 //! The virtio-mmio transport, version 2 (virtio 1.2 §4.2).
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 
 use super::{Interrupt, VirtioDevice, queue, status};
 use crate::bus::BusDevice;
-use crate::sync::lock;
+use crate::sync::{lock, wait};
 
 /// Size of a device's register window in bytes.
 pub const WINDOW: u64 = 0x1000;
@@ -58,6 +58,8 @@ pub struct Transport {
     device: Arc<dyn VirtioDevice>,
     interrupt: Arc<Interrupt>,
     registers: Mutex<Registers>,
+    /// A reset by the driver has ended.
+    reset_ended: Condvar,
 }
 
 #[derive(Default)]
@@ -67,6 +69,9 @@ struct Registers {
     driver_features: u64,
     queue_sel: u32,
     queues: Vec<QueueRegisters>,
+    /// The driver resets the device, which waits for the host. Until that has ended every register reads as before: the
+    /// device status is not zero (virtio 1.2 §2.1).
+    is_resetting: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -105,14 +110,17 @@ impl Transport {
             device,
             interrupt,
             registers,
+            reset_ended: Condvar::new(),
         }
     }
 
-    /// Puts the registers back to their state after power-on. The device itself must have been
-    /// reset.
-    pub fn reset_registers(&self) {
-        *lock(&self.registers) = Registers::new(&*self.device);
-        self.interrupt.clear();
+    /// The registers, for who changes them: not before a reset that another vCPU waits for has ended.
+    fn lock_settled(&self) -> MutexGuard<'_, Registers> {
+        let mut registers = lock(&self.registers);
+        while registers.is_resetting {
+            registers = wait(&self.reset_ended, registers);
+        }
+        registers
     }
 
     fn read_register(&self, offset: u64) -> u32 {
@@ -141,7 +149,13 @@ impl Transport {
     }
 
     fn write_register(&self, offset: u64, value: u32) {
-        let mut registers = lock(&self.registers);
+        // These two wait for nobody: an interrupt that disks share makes its handler acknowledge all of them.
+        match offset {
+            register::QUEUE_NOTIFY => return self.device.notify(value),
+            register::INTERRUPT_ACK => return self.interrupt.acknowledge(value),
+            _ => {}
+        }
+        let mut registers = self.lock_settled();
         match offset {
             register::DEVICE_FEATURES_SEL => registers.device_features_sel = value,
             register::DRIVER_FEATURES_SEL => registers.driver_features_sel = value,
@@ -153,12 +167,8 @@ impl Transport {
                 }
             }
             register::QUEUE_SEL => registers.queue_sel = value,
-            register::QUEUE_NOTIFY => {
-                drop(registers);
-                self.device.notify(value);
-            }
-            register::INTERRUPT_ACK => self.interrupt.acknowledge(value),
-            register::STATUS => self.write_status(&mut registers, value),
+            register::STATUS if value == 0 => self.reset_device(registers),
+            register::STATUS => self.write_status(&registers, value),
             _ => {
                 // A live queue cannot be moved (virtio 1.2 §4.2.2.2).
                 if self.interrupt.device_status() & status::DRIVER_OK == 0
@@ -170,13 +180,20 @@ impl Transport {
         }
     }
 
-    fn write_status(&self, registers: &mut Registers, value: u32) {
-        if value == 0 {
-            self.device.reset();
-            *registers = Registers::new(&*self.device);
-            self.interrupt.clear();
-            return;
-        }
+    /// Resets the device for its driver. The vCPU that asks for it waits, since drivers such as Linux's do not poll the
+    /// status for the end; nobody else does who only reads or acknowledges.
+    fn reset_device(&self, mut registers: MutexGuard<'_, Registers>) {
+        registers.is_resetting = true;
+        drop(registers);
+        self.device.reset();
+        let mut registers = lock(&self.registers);
+        *registers = Registers::new(&*self.device);
+        self.interrupt.clear();
+        self.reset_ended.notify_all();
+    }
+
+    /// Sets bits of the device status.
+    fn write_status(&self, registers: &Registers, value: u32) {
         let before = self.interrupt.device_status();
         // The driver sets bits and never clears one (virtio 1.2 §2.1.1). Setting the device's own
         // bit is not its business.
@@ -261,30 +278,51 @@ impl BusDevice for Transport {
 
     fn write(&self, offset: u64, data: &[u8]) {
         if offset >= register::CONFIG {
+            let registers = self.lock_settled();
             let agreed = self.interrupt.device_status() & status::FEATURES_OK != 0;
             let features = if agreed {
-                lock(&self.registers).driver_features
+                registers.driver_features
             } else {
                 0
             };
+            drop(registers);
             self.device
                 .write_config(features, offset - register::CONFIG, data);
         } else if data.len() == 4 && offset.is_multiple_of(4) {
             self.write_register(offset, le32(data));
         }
     }
+
+    /// The device itself must have been reset.
+    fn reset(&self) {
+        *lock(&self.registers) = Registers::new(&*self.device);
+        self.interrupt.clear();
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
     use super::*;
 
+    /// How long anything may take on a busy machine.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     const FEATURES: u64 = 1 << 32 | 1 << 9 | 1 << 5;
+
+    /// A device whose reset takes as long as somebody holds this.
+    type Hold = Arc<Mutex<()>>;
 
     #[derive(Default)]
     struct Fake {
+        hold: Hold,
+        /// Told when a reset has begun.
+        begun: Mutex<Option<mpsc::Sender<()>>>,
         activations: Mutex<Vec<(u64, Vec<Option<queue::Configuration>>)>>,
         resets: Mutex<u32>,
         kicks: Mutex<Vec<u32>>,
@@ -322,6 +360,10 @@ mod tests {
             lock(&self.kicks).push(queue);
         }
         fn reset(&self) {
+            if let Some(begun) = &*lock(&self.begun) {
+                begun.send(()).unwrap();
+            }
+            let _held = lock(&self.hold);
             *lock(&self.resets) += 1;
         }
     }
@@ -435,6 +477,66 @@ mod tests {
         assert_eq!(driver.get(register::STATUS), 0);
         assert_eq!(driver.get(register::INTERRUPT_STATUS), 0);
         assert_eq!(driver.get(register::QUEUE_READY), 0);
+        driver.start();
+        assert_eq!(lock(&driver.device.activations).len(), 2);
+    }
+
+    #[test]
+    fn a_reset_that_waits_for_the_host_keeps_no_other_vcpu_from_the_registers() {
+        let driver = Driver::new();
+        driver.start();
+        driver.interrupt.used_buffer();
+        let (begun, has_begun) = mpsc::channel();
+        *lock(&driver.device.begun) = Some(begun);
+        let hold = driver.device.hold.clone();
+        let held = lock(&hold);
+        thread::scope(|scope| {
+            let reset = scope.spawn(|| {
+                driver.set(register::STATUS, 0);
+                // A driver that does not poll goes on now, as Linux's does.
+                assert_eq!(driver.get(register::QUEUE_READY), 0);
+            });
+            has_begun.recv_timeout(DEADLINE).unwrap();
+            // A driver that polls is told to go on polling.
+            assert_eq!(driver.get(register::STATUS), 0xf);
+            assert_eq!(driver.get(register::QUEUE_READY), 1);
+            // What an interrupt's handler does.
+            assert_eq!(driver.get(register::INTERRUPT_STATUS), 1);
+            driver.set(register::INTERRUPT_ACK, 1);
+            assert_eq!(driver.get(register::INTERRUPT_STATUS), 0);
+            driver.set(QUEUE_NOTIFY, 0);
+            driver.transport.read(register::CONFIG, &mut [0; 4]);
+            // What changes registers comes after the reset.
+            let late = scope.spawn(|| driver.set(register::STATUS, status::ACKNOWLEDGE));
+            drop(held);
+            reset.join().unwrap();
+            late.join().unwrap();
+        });
+        assert_eq!(driver.get(register::STATUS), status::ACKNOWLEDGE);
+        assert_eq!(driver.get(register::QUEUE_READY), 0);
+        assert_eq!(*lock(&driver.device.resets), 1);
+    }
+
+    #[test]
+    fn two_vcpus_that_reset_a_device_at_the_same_time_both_find_it_reset() {
+        let driver = Driver::new();
+        driver.start();
+        let (begun, has_begun) = mpsc::channel();
+        *lock(&driver.device.begun) = Some(begun);
+        let hold = driver.device.hold.clone();
+        let held = lock(&hold);
+        thread::scope(|scope| {
+            let reset = || {
+                driver.set(register::STATUS, 0);
+                assert_eq!(driver.get(register::STATUS), 0);
+            };
+            let resets = [scope.spawn(reset), scope.spawn(reset)];
+            has_begun.recv_timeout(DEADLINE).unwrap();
+            drop(held);
+            for reset in resets {
+                reset.join().unwrap();
+            }
+        });
         driver.start();
         assert_eq!(lock(&driver.device.activations).len(), 2);
     }

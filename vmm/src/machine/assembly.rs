@@ -235,7 +235,6 @@ impl Machine {
             disks,
             rules: Rules::default(),
             tells_of_untaken_disks: true,
-            serial: serial.clone(),
             vm: None,
             generation: Generation::default(),
             state: RunState::Prelaunch,

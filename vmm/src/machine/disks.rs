@@ -143,10 +143,9 @@ pub(super) fn qom_path(id: &str) -> String {
     format!("/machine/peripheral/{id}")
 }
 
-/// A disk with its transport and the image behind it.
+/// A disk with the image behind it.
 pub(super) struct MachineDisk {
     disk: Arc<Disk>,
-    transport: Arc<Transport>,
     nodes: Nodes,
     /// Its place among the disks.
     index: u32,
@@ -236,7 +235,7 @@ impl MachineDisk {
         let device: Arc<dyn VirtioDevice> = disk.clone();
         let transport = Arc::new(Transport::new(device, Arc::new(Interrupt::new(line))));
         let wiring = Wiring {
-            transport: transport.clone(),
+            transport,
             line: Line {
                 event,
                 interrupt: interrupt(index),
@@ -245,7 +244,6 @@ impl MachineDisk {
         };
         let machine_disk = Self {
             disk,
-            transport,
             nodes,
             index,
             has_volatile_cache: drive.volatile_cache.is_some(),
@@ -363,10 +361,6 @@ impl MachineDisk {
         self.then(inbox, Notice::DiskReset(generation), |done| {
             self.disk.reset_then(done);
         });
-    }
-
-    pub(super) fn reset_registers(&self) {
-        self.transport.reset_registers();
     }
 
     /// Whether a close only waits for what the guest was told is written.

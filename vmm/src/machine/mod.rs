@@ -29,7 +29,6 @@ use std::time::{Duration, Instant};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_devices::block::policy::Run;
-use faultvisor_devices::legacy::Serial;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
     Event, MachineCommand, PanicAction, RunState, Shutdown, ShutdownAction, ShutdownCause, Signals,
@@ -98,7 +97,6 @@ pub struct Machine {
     rules: Rules,
     /// Whether nobody has been told yet which disks no driver has taken.
     tells_of_untaken_disks: bool,
-    serial: Arc<Serial>,
     vm: Option<Vm>,
     generation: Generation,
     state: RunState,

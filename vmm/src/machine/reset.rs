@@ -93,13 +93,14 @@ impl Machine {
         if let Some(vm) = self.vm.take() {
             vm.close();
         }
-        for disk in &self.disks {
-            disk.reset_registers();
-        }
-        self.serial.reset();
+        self.board.buses.pio.reset();
+        self.board.buses.mmio.reset();
         // Pulses of the old machine mean nothing to the new one.
         let _ = self.reset_line.read();
         let _ = self.power_off.read();
+        for line in &self.board.lines {
+            let _ = line.event.read();
+        }
         memory::clear(&self.board.memory, &self.board.backing);
         // The disks are at rest: they have been reset.
         self.undrained = 0;

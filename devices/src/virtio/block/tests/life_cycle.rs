@@ -72,7 +72,7 @@ fn a_reset_is_done_when_nothing_is_in_flight_and_nobody_is_answered() {
     assert!(reset.try_recv().is_err());
     machine.end(tokens[0], Ok(()));
     reset.recv_timeout(DEADLINE).unwrap();
-    machine.transport.reset_registers();
+    machine.transport.reset();
     assert_eq!(machine.used_index(), 0);
     assert_eq!([machine.status(0), machine.status(1)], [UNANSWERED; 2]);
     assert!(machine.line.read().is_err());
@@ -144,7 +144,7 @@ fn an_error_is_heard_though_the_driver_that_asked_is_gone() {
         }
         reset.recv_timeout(DEADLINE).unwrap();
         assert_eq!(machine.used_index(), 0);
-        machine.transport.reset_registers();
+        machine.transport.reset();
         machine.clear_rings();
         machine.initialize();
         machine.resume();
