@@ -138,8 +138,14 @@ impl DiskObserver for Observer {
     }
 }
 
-/// Where QEMU's object tree would have the device.
+/// Where QEMU's object tree has a disk: the device itself, below the one that a `-device virtio-blk-pci` makes, which is
+/// its transport.
 pub(super) fn qom_path(id: &str) -> String {
+    format!("{}/virtio-backend", transport_path(id))
+}
+
+/// Where QEMU's object tree has a disk's transport.
+pub(super) fn transport_path(id: &str) -> String {
     format!("/machine/peripheral/{id}")
 }
 

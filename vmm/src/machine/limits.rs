@@ -10,7 +10,7 @@ use faultvisor_schema::{
 };
 
 use super::Machine;
-use super::disks::{MachineDisk, qom_path};
+use super::disks::{MachineDisk, qom_path, transport_path};
 
 impl Machine {
     /// `block_set_io_throttle`, as QEMU has it (`block/qapi-system.c`).
@@ -37,7 +37,8 @@ impl Machine {
             match (&arguments.device, &arguments.id) {
                 (Some(device), None) => (device, |disk, name| disk.id() == name),
                 (None, Some(id)) => (id, |disk, name| {
-                    disk.id() == name || qom_path(disk.id()) == name
+                    let id = disk.id();
+                    [id, &qom_path(id), &transport_path(id)].contains(&name)
                 }),
                 _ => {
                     let message = "Need exactly one of 'device' and 'id'";

@@ -68,7 +68,10 @@ impl Clients {
         check_line(&event, "BLOCK_IO_ERROR", data)?;
         check_eq!(event.get("tag"), None);
         check_eq!(event["data"]["device"], "d0");
-        check_eq!(event["data"]["qom-path"], "/machine/peripheral/d0");
+        check_eq!(
+            event["data"]["qom-path"],
+            "/machine/peripheral/d0/virtio-backend"
+        );
         let (client, tag) = &mut self.both;
         let mut tags = Vec::new();
         for _ in 0..2 {

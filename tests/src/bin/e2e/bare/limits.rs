@@ -117,7 +117,7 @@ fn limits_slow_a_running_guest_until_they_are_taken_away(context: &Context) -> R
     written(&client, 0, 21)?;
     limit(&client, "d0", &json!({ "bps_wr": 1, "iops": 1 }))?;
     written(&client, 0, 22)?;
-    limit(&client, "/machine/peripheral/d0", &json!({}))?;
+    limit(&client, "/machine/peripheral/d0/virtio-backend", &json!({}))?;
     machine.report("done")?.expect(20, 0, 0)?;
     machine.ends_well()
 }

@@ -200,7 +200,10 @@ fn the_nodes_are_what_the_disks_have_their_data_on(context: &Context) -> Result<
     for (index, id) in ["a", "b"].into_iter().enumerate() {
         let (disk, node) = (&of_disks[index], &of_nodes[index]);
         check_eq!(disk["device"], json!(id));
-        check_eq!(disk["qdev"], json!(format!("/machine/peripheral/{id}")));
+        check_eq!(
+            disk["qdev"],
+            json!(format!("/machine/peripheral/{id}/virtio-backend"))
+        );
         check_eq!(disk["node-name"], json!(id));
         check_eq!(node["node-name"], json!(id));
         check!(node.get("device").is_none(), "a node with a device: {node}");

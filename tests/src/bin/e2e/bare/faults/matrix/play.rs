@@ -180,7 +180,7 @@ impl Player {
         let data = [
             ("device", json!("d0")),
             ("node-name", json!("d0")),
-            ("qom-path", json!("/machine/peripheral/d0")),
+            ("qom-path", json!("/machine/peripheral/d0/virtio-backend")),
             ("operation", json!(if is_read { "read" } else { "write" })),
             ("action", json!(action)),
             ("reason", json!(error.reason())),
