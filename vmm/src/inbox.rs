@@ -1,17 +1,22 @@
 //! What reaches the main thread from the others: one queue, so that there is one order.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
-use faultvisor_devices::block::PowerCut;
 use faultvisor_devices::block::fault::Then;
 use faultvisor_devices::block::policy::Run;
+use faultvisor_devices::block::{Errno, PowerCut};
 use faultvisor_devices::legacy::GuestPanic;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{MachineCommand, ShutdownCause};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::vcpu::{Generation, VcpuExit};
+
+/// Which of the commands that wait for a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Ticket(pub u64);
 
 /// One thing for the main thread to do.
 #[derive(Debug)]
@@ -43,15 +48,23 @@ pub enum Notice {
     DiskDrained(Run),
     /// A disk has been reset.
     DiskReset(Generation),
+    /// A disk has a new length, or has kept its own.
+    DiskResized(Ticket, Result<(), Errno>),
     /// A disk's thread is about to end.
     DiskClosed,
     /// The user, or the host, wants the program to end.
     End(ShutdownCause),
 }
 
-/// The sending side; any thread may have one.
-#[derive(Debug)]
+/// The sending side; any thread may have one. Another one costs no descriptor: whoever has begun something can be told of
+/// its end.
+#[derive(Debug, Clone)]
 pub struct Sender {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     queue: mpsc::Sender<Notice>,
     wake: EventFd,
 }
@@ -59,20 +72,42 @@ pub struct Sender {
 impl Sender {
     /// Sends a notice. Once the main thread has ended nobody hears it, and nobody needs to.
     pub fn send(&self, notice: Notice) {
-        let _ = self.queue.send(notice);
-        let _ = self.wake.write(1);
+        let _ = self.shared.queue.send(notice);
+        let _ = self.shared.wake.write(1);
     }
 
-    /// Another sender to the same queue.
-    ///
-    /// # Errors
-    ///
-    /// When the host has no descriptor left.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
-            queue: self.queue.clone(),
-            wake: self.wake.try_clone()?,
-        })
+    /// A promise to send a notice, which is kept when it is dropped at the latest.
+    pub fn promise(&self, notice: Notice) -> Promise {
+        Promise {
+            sender: self.clone(),
+            notice: Some(notice),
+        }
+    }
+}
+
+/// A notice that is sent exactly once, whatever becomes of who has been asked for it: a thread that ends with requests in
+/// its queue keeps nobody waiting.
+#[derive(Debug)]
+pub struct Promise {
+    sender: Sender,
+    notice: Option<Notice>,
+}
+
+impl Promise {
+    /// Sends the notice.
+    pub fn keep(self) {}
+
+    /// Sends another notice, which says more.
+    pub fn keep_with(mut self, notice: Notice) {
+        self.notice = Some(notice);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(notice) = self.notice.take() {
+            self.sender.send(notice);
+        }
     }
 }
 
@@ -80,7 +115,7 @@ impl Sender {
 #[derive(Debug)]
 pub struct Inbox {
     queue: Receiver<Notice>,
-    wake: EventFd,
+    shared: Arc<Shared>,
 }
 
 impl Inbox {
@@ -92,21 +127,24 @@ impl Inbox {
     pub fn new() -> io::Result<(Self, Sender)> {
         let wake = EventFd::new(EFD_NONBLOCK)?;
         let (sender, queue) = mpsc::channel();
-        let sender = Sender {
+        let shared = Arc::new(Shared {
             queue: sender,
-            wake: wake.try_clone()?,
+            wake,
+        });
+        let sender = Sender {
+            shared: Arc::clone(&shared),
         };
-        Ok((Self { queue, wake }, sender))
+        Ok((Self { queue, shared }, sender))
     }
 
     /// Readable while there may be something.
     pub fn event(&self) -> &EventFd {
-        &self.wake
+        &self.shared.wake
     }
 
     /// Makes the event unreadable until something new is sent. Take everything after it.
     pub fn clear_event(&self) {
-        let _ = self.wake.read();
+        let _ = self.shared.wake.read();
     }
 
     /// The next notice, if there is one.
@@ -118,5 +156,45 @@ impl Inbox {
     pub fn next_until(&self, deadline: std::time::Instant) -> Option<Notice> {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         self.queue.recv_timeout(left).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resets(inbox: &Inbox) -> Vec<u64> {
+        let generation = |notice| match notice {
+            Notice::DiskReset(Generation(generation)) => generation,
+            other => panic!("{other:?}"),
+        };
+        std::iter::from_fn(|| inbox.next())
+            .map(generation)
+            .collect()
+    }
+
+    #[test]
+    fn another_sender_takes_no_descriptor() {
+        let (inbox, sender) = Inbox::new().unwrap();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = open();
+        let senders: Vec<_> = (0..100).map(|_| sender.clone()).collect();
+        assert!(open() < before + senders.len());
+        for sender in senders {
+            sender.send(Notice::DiskReset(Generation(7)));
+        }
+        assert_eq!(resets(&inbox), [7; 100]);
+    }
+
+    #[test]
+    fn a_promise_is_kept_once_even_if_nobody_keeps_it() {
+        let (inbox, sender) = Inbox::new().unwrap();
+        sender.promise(Notice::DiskReset(Generation(1))).keep();
+        let forgotten = sender.promise(Notice::DiskReset(Generation(2)));
+        assert_eq!(resets(&inbox), [1]);
+        // As the queue of a thread that has ended is.
+        drop(forgotten);
+        assert_eq!(resets(&inbox), [2]);
+        assert!(inbox.event().read().is_ok());
     }
 }

@@ -1,12 +1,10 @@
 //! The program's life: everything is opened, the machine runs, everything is put away.
 
 use std::io;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
 use faultvisor_devices::console::ConsoleOutput;
-use faultvisor_devices::sync::lock;
 use faultvisor_monitor::{Monitor, MonitorHandle, Reply};
 use faultvisor_schema::{Event, MachineCommand, MachineReturn, Signals};
 
@@ -70,13 +68,13 @@ pub enum ProgramError {
 
 /// What the monitor's thread knows of the machine.
 struct Link {
-    inbox: Mutex<Sender>,
+    inbox: Sender,
     view: View,
 }
 
 impl faultvisor_monitor::Machine for Link {
     fn submit(&self, command: MachineCommand, reply: Reply) {
-        lock(&self.inbox).send(Notice::Command(command, reply));
+        self.inbox.send(Notice::Command(command, reply));
     }
 
     fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
@@ -127,19 +125,19 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         output: output.clone(),
         signals,
         inbox,
-        sender: sender.try_clone()?,
+        sender: sender.clone(),
         host_signal,
         sandbox: sandbox.clone(),
         replay,
     };
     // Its guest is being loaded until it is finished, and the rest is done meanwhile.
     let (machine, connections) = Machine::assemble(plan)?;
-    let console = console.connect(connections.serial, connections.room, sender.try_clone()?)?;
+    let console = console.connect(connections.serial, connections.room, sender.clone())?;
     // The first notice of all, unless clients are to come before it.
-    let switch = sender.try_clone()?;
+    let switch = sender.clone();
     monitor.when_clients_came(move || switch.send(Notice::PowerOn));
     let monitor = monitor.start(Box::new(Link {
-        inbox: Mutex::new(sender),
+        inbox: sender,
         view: connections.view,
     }))?;
     if let Err(error) = sandbox::close_on_exec() {

@@ -179,7 +179,7 @@ impl Vcpus {
     ///
     /// # Errors
     ///
-    /// When the host refuses a thread or a descriptor. Threads that were started end.
+    /// When the host refuses a thread. Threads that were started have ended.
     pub fn start(
         vcpus: Vec<VcpuFd>,
         (buses, memory): (&Arc<Buses>, &Arc<GuestMemoryMmap>),
@@ -200,7 +200,7 @@ impl Vcpus {
                 memory: memory.clone(),
                 gate: started.gate.clone(),
                 generation,
-                inbox: inbox.try_clone()?,
+                inbox: inbox.clone(),
             };
             let sandbox = sandbox.clone();
             let id = ThreadId::default();
@@ -213,8 +213,15 @@ impl Vcpus {
             let thread = thread::Builder::new()
                 .name(format!("vcpu{index}"))
                 .stack_size(256 << 10)
-                .spawn(run)?;
-            started.threads.push(thread);
+                .spawn(run);
+            match thread {
+                Ok(thread) => started.threads.push(thread),
+                Err(error) => {
+                    started.end();
+                    started.join();
+                    return Err(error);
+                }
+            }
             started.ids.push(id);
         }
         Ok(started)

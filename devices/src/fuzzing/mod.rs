@@ -217,7 +217,7 @@ impl Machine {
             let limits = Limits::new(limit, 0).unwrap();
             Arc::new(Group::new("group".to_owned(), limits, Instant::now()))
         });
-        self.disk.set_group(group).unwrap();
+        self.disk.set_group(group, Box::new(|| ()));
     }
 
     /// A reset by the machine is over when nothing is in flight any more, and from its beginning nobody is answered.

@@ -280,11 +280,7 @@ impl BusDevice for Transport {
         if offset >= register::CONFIG {
             let registers = self.lock_settled();
             let agreed = self.interrupt.device_status() & status::FEATURES_OK != 0;
-            let features = if agreed {
-                registers.driver_features
-            } else {
-                0
-            };
+            let features = if agreed { registers.driver_features } else { 0 };
             drop(registers);
             self.device
                 .write_config(features, offset - register::CONFIG, data);

@@ -24,6 +24,7 @@ use super::disks::{DriveError, MachineDisk, Surroundings};
 use super::faults::Rules;
 use super::limits;
 use super::reset::StartError;
+use super::resize::Resizing;
 use super::view::View;
 use super::{LifeCycle, Machine};
 use crate::boot::{BootError, Guest, Images, Loading, POWER_BUTTON_INTERRUPT};
@@ -157,7 +158,7 @@ impl Machine {
             PowerControl::PORTS,
             Arc::new(power),
         )?;
-        let pvpanic = Pvpanic::new(panic_listener(sender.try_clone()?));
+        let pvpanic = Pvpanic::new(panic_listener(sender.clone()));
         pio.insert(Pvpanic::PORT.into(), Pvpanic::PORTS, Arc::new(pvpanic))?;
 
         let fault_log = match &configuration.fault_log {
@@ -196,7 +197,7 @@ impl Machine {
             kicks.extend(wiring.kicks);
             if let Some(Throttling { group, limits }) = &drive.throttling {
                 let group = limits::group(&disks, group.clone(), *limits);
-                disk.set_group(Some(group))?;
+                disk.set_group(Some(group), Box::new(|| ()));
             }
             disks.push(disk);
         }
@@ -240,10 +241,10 @@ impl Machine {
             state: RunState::Prelaunch,
             run: Run::default(),
             waiting: VecDeque::new(),
+            resizing: Resizing::default(),
             undrained: 0,
             resetting: None,
             cutting: None,
-            quit_requested: false,
             signals,
             inbox,
             sender,

@@ -6,8 +6,8 @@ use faultvisor_schema::{
     BlockFaultSetStateArguments, BlockIOThrottle, BlockInfo, BlockPowerCutArguments,
     BlockResizeArguments, BlockSetWriteThresholdArguments, BlockStats, CommandError, CpuInfoFast,
     CpuInstanceProperties, Event, IOThreadInfo, KvmInfo, MachineCommands, MemoryInfo, NameInfo,
-    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, RunState, SetActionArguments,
-    ShutdownCause, StatusInfo, SysEmuTarget,
+    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, SetActionArguments, StatusInfo,
+    SysEmuTarget,
 };
 
 use super::Machine;
@@ -58,22 +58,16 @@ impl MachineCommands for Machine {
         Ok(self.disks.iter().flat_map(nodes).collect())
     }
 
-    /// Through [`Machine::stop_command`], whose answer waits for the disks; this is for whoever
-    /// cannot wait.
     fn stop(&mut self) -> Result<(), CommandError> {
-        Machine::stop(self, RunState::Paused);
-        Ok(())
+        answered_later()
     }
 
-    /// Through [`Machine::resize_command`], whose answer waits for the disk; as with `stop`.
-    fn block_resize(&mut self, arguments: BlockResizeArguments) -> Result<(), CommandError> {
-        let (disk, length) = self.resizable(&arguments)?;
-        disk.resize(length, Box::new(|_| ()));
-        Ok(())
+    fn block_resize(&mut self, _: BlockResizeArguments) -> Result<(), CommandError> {
+        answered_later()
     }
 
-    fn block_set_io_throttle(&mut self, arguments: BlockIOThrottle) -> Result<(), CommandError> {
-        self.limit(&arguments)
+    fn block_set_io_throttle(&mut self, _: BlockIOThrottle) -> Result<(), CommandError> {
+        answered_later()
     }
 
     fn block_set_write_threshold(
@@ -117,19 +111,16 @@ impl MachineCommands for Machine {
         answered_later()
     }
 
-    /// Through [`Machine::cont_command`], which waits for the disks; as with `stop`.
     fn cont(&mut self) -> Result<(), CommandError> {
-        self.go_on()
+        answered_later()
     }
 
     fn quit(&mut self) -> Result<(), CommandError> {
-        self.quit_requested = true;
-        Ok(())
+        answered_later()
     }
 
     fn system_reset(&mut self) -> Result<(), CommandError> {
-        self.reset(ShutdownCause::HostQmpSystemReset, false);
-        Ok(())
+        answered_later()
     }
 
     fn system_powerdown(&mut self) -> Result<(), CommandError> {
@@ -185,8 +176,7 @@ fn cpu_info((index, thread_id): (i64, i32)) -> CpuInfoFast {
     }
 }
 
-/// What a disk's thread has a part in is answered by that thread: [`Machine::execute`] gives it the
-/// reply.
+/// What others have a part in is answered when they are done with it: [`Machine::execute`] gives the reply away.
 fn answered_later<T>() -> Result<T, CommandError> {
     Err(CommandError::generic(
         "This command needs somebody who waits for its answer",

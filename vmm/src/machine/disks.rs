@@ -1,21 +1,19 @@
 //! The machine's disks: opening them, and what joins them to the monitor.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use faultvisor_devices::block::fault::{Engine, Record, Shown};
 use faultvisor_devices::block::policy::Run;
 use faultvisor_devices::block::throttle::Group;
 use faultvisor_devices::block::{
-    Access, Action, AioError, Backend, CacheMode, Exceeded, IoStatus, OpenError, PowerCut,
+    Access, Action, AioError, Backend, CacheMode, Errno, Exceeded, IoStatus, OpenError, PowerCut,
     SECTOR_SIZE,
 };
 use faultvisor_devices::interrupt::InterruptLine;
-use faultvisor_devices::sync::lock;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
-    Disk, DiskObserver, ErrorKind, Hanging, IoError, PowerCutReport, Release, ResizeDone,
-    longest_look,
+    Disk, DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release, longest_look,
 };
 use faultvisor_devices::virtio::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
@@ -32,7 +30,7 @@ use super::{faults, limits, power_cut, statistics};
 use crate::boot::DeviceWindow;
 use crate::cli::Drive;
 use crate::faults::{FaultLog, Target};
-use crate::inbox::{Notice, Sender};
+use crate::inbox::{Notice, Sender, Ticket};
 use crate::vcpu::Generation;
 use crate::vm::{Kick, Line};
 
@@ -76,7 +74,7 @@ pub enum DriveError {
 struct Observer {
     id: String,
     signals: Signals,
-    inbox: Mutex<Sender>,
+    inbox: Sender,
     fault_log: Option<Arc<FaultLog>>,
 }
 
@@ -95,13 +93,13 @@ impl DiskObserver for Observer {
                 Action::Ignore => BlockErrorAction::Ignore,
                 Action::Stop => BlockErrorAction::Stop,
             },
-            nospace: Some(error.errno == faultvisor_devices::block::Errno::ENOSPC),
+            nospace: Some(error.errno == Errno::ENOSPC),
             reason: error.errno.to_string(),
         }));
     }
 
     fn stop_machine(&self, run: Run) {
-        lock(&self.inbox).send(Notice::DiskError(run));
+        self.inbox.send(Notice::DiskError(run));
     }
 
     fn write_threshold_exceeded(&self, exceeded: Exceeded) {
@@ -122,14 +120,14 @@ impl DiskObserver for Observer {
     }
 
     fn reached_stop(&self, run: Run) {
-        lock(&self.inbox).send(Notice::DiskStop(run));
+        self.inbox.send(Notice::DiskStop(run));
     }
 
     fn power_cut(&self, report: &PowerCutReport) {
         self.signals
             .raise(Event::BlockPowerCut(power_cut::event(&self.id, report)));
         if let Some(then) = report.then {
-            lock(&self.inbox).send(Notice::PowerFailed {
+            self.inbox.send(Notice::PowerFailed {
                 device: self.id.clone(),
                 cut: report.cut,
                 then,
@@ -226,7 +224,7 @@ impl MachineDisk {
             fault_log: fault_log.cloned(),
             id: drive.disk.id.clone(),
             signals: signals.clone(),
-            inbox: Mutex::new(inbox.try_clone()?),
+            inbox: inbox.clone(),
         };
         let disk = Disk::new(
             drive.disk.clone(),
@@ -336,8 +334,11 @@ impl MachineDisk {
         });
     }
 
-    pub(super) fn resize(&self, length: u64, done: ResizeDone) {
-        self.disk.resize(length, done);
+    /// Asks for another length in bytes; the ticket comes back with what became of it.
+    pub(super) fn resize(&self, length: u64, ticket: Ticket, inbox: &Sender) {
+        let promise = inbox.promise(Notice::DiskResized(ticket, Err(Errno::EIO)));
+        let done = move |result| promise.keep_with(Notice::DiskResized(ticket, result));
+        self.disk.resize(length, Box::new(done));
     }
 
     /// The group whose limits it has.
@@ -345,8 +346,13 @@ impl MachineDisk {
         self.disk.group()
     }
 
-    pub(super) fn set_group(&self, group: Option<Arc<Group>>) -> io::Result<()> {
-        self.disk.set_group(group)
+    pub(super) fn set_group(&self, group: Option<Arc<Group>>, done: Done) {
+        self.disk.set_group(group, done);
+    }
+
+    /// Whether an error has marked the disk since the machine went on the last time.
+    pub(super) fn has_failed(&self) -> bool {
+        self.disk.io_status() != IoStatus::Ok
     }
 
     pub(super) fn set_write_threshold(&self, offset: u64) {
@@ -378,22 +384,11 @@ impl MachineDisk {
         self.then(inbox, Notice::DiskClosed, |done| self.disk.close(done));
     }
 
-    /// Asks the disk for something whose end is a notice.
-    fn then(
-        &self,
-        inbox: &Sender,
-        notice: Notice,
-        ask: impl FnOnce(faultvisor_devices::virtio::block::Done),
-    ) {
-        match inbox.try_clone() {
-            Ok(inbox) => ask(Box::new(move || inbox.send(notice))),
-            Err(error) => {
-                // Without a descriptor to be told by, the end is taken for granted.
-                tracing::error!(%error, "drive '{}'", self.id());
-                ask(Box::new(|| ()));
-                inbox.send(notice);
-            }
-        }
+    /// Asks the disk for something whose end is a notice. It comes, too, when the disk's thread has ended, and with it all
+    /// that it had in flight.
+    fn then(&self, inbox: &Sender, notice: Notice, ask: impl FnOnce(Done)) {
+        let promise = inbox.promise(notice);
+        ask(Box::new(|| promise.keep()));
     }
 
     /// What `query-named-block-nodes` says of what it has its data on.

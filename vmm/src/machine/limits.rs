@@ -5,16 +5,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use faultvisor_devices::block::throttle::{Group, Limit, Limits, Measure};
+use faultvisor_monitor::Reply;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockIOThrottle, BlockSetWriteThresholdArguments, CommandError,
 };
 
-use super::Machine;
 use super::disks::{MachineDisk, qom_path, transport_path};
+use super::{Machine, done};
 
 impl Machine {
-    /// `block_set_io_throttle`, as QEMU has it (`block/qapi-system.c`).
-    pub(super) fn limit(&self, arguments: &BlockIOThrottle) -> Result<(), CommandError> {
+    /// `block_set_io_throttle`, as QEMU has it (`block/qapi-system.c`), answered when the disk's thread keeps to the limits.
+    pub(super) fn limit_command(&self, arguments: &BlockIOThrottle, reply: Reply) {
+        match self.limited(arguments) {
+            Ok((disk, group)) => disk.set_group(group, Box::new(|| done(reply))),
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    /// The disk that is meant, and the group that it is to be in, with its new limits.
+    fn limited(
+        &self,
+        arguments: &BlockIOThrottle,
+    ) -> Result<(&MachineDisk, Option<Arc<Group>>), CommandError> {
         let disk = self.limited_disk(arguments)?;
         let limits = limits(arguments)?;
         let group = if limits.are_none() {
@@ -27,9 +39,7 @@ impl Machine {
             };
             Some(group(&self.disks, name, limits))
         };
-        disk.set_group(group).map_err(|error| {
-            CommandError::generic(format!("Could not limit '{}': {error}", disk.id()))
-        })
+        Ok((disk, group))
     }
 
     fn limited_disk(&self, arguments: &BlockIOThrottle) -> Result<&MachineDisk, CommandError> {

@@ -31,7 +31,8 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_devices::block::policy::Run;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    Event, MachineCommand, PanicAction, RunState, Shutdown, ShutdownAction, ShutdownCause, Signals,
+    Empty, Event, MachineCommand, MachineReturn, PanicAction, RunState, Shutdown, ShutdownAction,
+    ShutdownCause, Signals,
 };
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
@@ -46,6 +47,7 @@ use disks::MachineDisk;
 use faults::Rules;
 use power_cut::Cutting;
 use reset::Resetting;
+use resize::Resizing;
 use running::Waiting;
 pub use view::View;
 
@@ -101,13 +103,13 @@ pub struct Machine {
     generation: Generation,
     state: RunState,
     run: Run,
-    /// Commands that wait for the disks to come to rest.
+    /// Commands that wait for the disks to come to rest, or for their turn.
     waiting: VecDeque<Waiting>,
+    resizing: Resizing,
     /// Disks that have not said yet that nothing is in flight.
     undrained: usize,
     resetting: Option<Resetting>,
     cutting: Option<Cutting>,
-    quit_requested: bool,
     signals: Signals,
     inbox: Inbox,
     sender: Sender,
@@ -154,8 +156,8 @@ impl Machine {
     /// The guest asked for a reset. It may have been stopped since; as in QEMU, it is reset all the
     /// same, and the vCPU that waits for it does not wait for ever.
     fn guest_reset(&mut self) {
-        if self.state != RunState::Shutdown {
-            self.reset(ShutdownCause::GuestReset, true);
+        if self.state != RunState::Shutdown && self.resetting.is_none() {
+            self.reset(ShutdownCause::GuestReset, true, None);
         }
     }
 
@@ -194,12 +196,20 @@ impl Machine {
     }
 
     fn execute(&mut self, command: MachineCommand, reply: Reply) {
-        // These take time; everything else is done when it is answered.
+        // These are answered when they are done; everything else is done at once.
         match command {
             MachineCommand::Stop => return self.stop_command(reply),
             MachineCommand::Cont => return self.cont_command(reply),
+            MachineCommand::SystemReset => return self.reset_command(reply),
+            MachineCommand::Quit => {
+                self.end(ShutdownCause::HostQmpQuit);
+                return done(reply);
+            }
             MachineCommand::BlockResize(arguments) => {
                 return self.resize_command(&arguments, reply);
+            }
+            MachineCommand::BlockSetIoThrottle(arguments) => {
+                return self.limit_command(&arguments, reply);
             }
             MachineCommand::BlockFaultAdd(rule) => return self.fault_add(*rule, reply),
             MachineCommand::BlockFaultRemove(arguments) => {
@@ -220,9 +230,6 @@ impl Machine {
             _ => {}
         }
         reply.send(command.execute(self));
-        if std::mem::take(&mut self.quit_requested) {
-            self.end(ShutdownCause::HostQmpQuit);
-        }
     }
 
     fn handle(&mut self, notice: Notice) {
@@ -240,13 +247,14 @@ impl Machine {
             Notice::DiskPowerBack => self.power_is_back(),
             Notice::DiskDrained(run) => self.disk_drained(run),
             Notice::DiskReset(generation) => self.disk_reset(generation),
+            Notice::DiskResized(ticket, result) => self.disk_resized(ticket, result),
             Notice::DiskClosed => {}
             Notice::End(reason) => self.end(reason),
         }
     }
 
     /// Ends vCPUs and disks, as far as that is possible in reasonable time.
-    pub fn close(self) {
+    pub fn close(mut self) {
         if let Some(vm) = &self.vm {
             vm.vcpus().end();
         }
@@ -258,7 +266,8 @@ impl Machine {
         while open > 0 {
             match self.inbox.next_until(deadline) {
                 Some(Notice::DiskClosed) => open -= 1,
-                // A command's reply answers that there is none any more.
+                Some(Notice::DiskResized(ticket, result)) => self.disk_resized(ticket, result),
+                // A command's reply answers that there is none any more. So do, in the end, those that wait.
                 Some(_) => {}
                 None if self.disks.iter().all(MachineDisk::is_at_rest) => {
                     tracing::warn!("{open} disks are still being written");
@@ -273,6 +282,11 @@ impl Machine {
             }
         }
     }
+}
+
+/// The answer to what has been done and has nothing to say.
+fn done(reply: Reply) {
+    reply.send(Ok(MachineReturn::Empty(Empty {})));
 }
 
 impl MutEventSubscriber for Machine {

@@ -6,12 +6,12 @@ use faultvisor_devices::block::{PowerCut, Survival};
 use faultvisor_devices::virtio::block::PowerCutReport;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    BlockPowerCut, BlockPowerCutArguments, BlockPowerCutSurvive, CommandError, Empty,
-    MachineReturn, RunState, ShutdownCause,
+    BlockPowerCut, BlockPowerCutArguments, BlockPowerCutSurvive, CommandError, RunState,
+    ShutdownCause,
 };
 
-use super::Machine;
 use super::disks::MachineDisk;
+use super::{Machine, done};
 use crate::faults;
 
 /// A power cut that waits for disks.
@@ -23,7 +23,7 @@ pub(super) struct Cutting {
 }
 
 impl Machine {
-    /// `block-power-cut`, answered when every disk has its power back.
+    /// `block-power-cut`, answered when every disk has its power back and the machine has done what comes then.
     pub(super) fn power_cut_command(&mut self, arguments: &BlockPowerCutArguments, reply: Reply) {
         if self.cutting.is_some() || self.resetting.is_some() {
             let message = "The machine is being reset, or its power is failing, already";
@@ -81,13 +81,27 @@ impl Machine {
         else {
             return;
         };
-        if let Some(reply) = reply {
-            reply.send(Ok(MachineReturn::Empty(Empty {})));
-        }
-        match then {
-            Then::Reset => self.reset(ShutdownCause::HostQmpSystemReset, false),
-            Then::Stop => self.stop(RunState::Paused),
-            Then::Quit => self.end(ShutdownCause::HostQmpQuit),
+        match (then, reply) {
+            (Then::Reset, Some(reply)) => {
+                self.reset_in_turn(ShutdownCause::HostQmpSystemReset, reply);
+            }
+            (Then::Reset, None) => {
+                if self.resetting.is_none() {
+                    self.reset(ShutdownCause::HostQmpSystemReset, false, None);
+                }
+            }
+            (Then::Stop, reply) => {
+                self.stop(RunState::Paused);
+                if let Some(reply) = reply {
+                    self.answer_stopped(reply);
+                }
+            }
+            (Then::Quit, reply) => {
+                self.end(ShutdownCause::HostQmpQuit);
+                if let Some(reply) = reply {
+                    done(reply);
+                }
+            }
         }
     }
 }

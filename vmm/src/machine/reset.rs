@@ -1,9 +1,13 @@
 //! Reset: the vCPUs end, then the disks come to rest, and a new virtual machine starts on the same
 //! memory and devices. In this order: a vCPU that still runs could set a disk up again.
 
-use faultvisor_schema::{Event, RebootAction, Reset, RunState, ShutdownCause};
+use faultvisor_monitor::Reply;
+use faultvisor_schema::{
+    CommandError, Empty, Event, MachineReturn, RebootAction, Reset, RunState, ShutdownCause,
+};
 
-use super::Machine;
+use super::running::Waiting;
+use super::{Machine, done};
 use crate::boot::{BootError, Placed};
 use crate::memory;
 use crate::vcpu::Generation;
@@ -13,6 +17,9 @@ use crate::vm::{Vm, VmError};
 pub(super) struct Resetting {
     reason: ShutdownCause,
     guest: bool,
+    /// The command that asked for it.
+    reply: Option<Reply>,
+    /// Those that have not ended.
     vcpus: usize,
     disks: usize,
 }
@@ -29,16 +36,28 @@ pub enum StartError {
 }
 
 impl Machine {
-    /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`).
-    pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool) {
-        if self.resetting.is_some() {
-            return;
+    /// `system_reset`, answered when the machine has been reset.
+    pub(super) fn reset_command(&mut self, reply: Reply) {
+        self.reset_in_turn(ShutdownCause::HostQmpSystemReset, reply);
+    }
+
+    /// Resets the machine for a command, behind those that wait.
+    pub(super) fn reset_in_turn(&mut self, reason: ShutdownCause, reply: Reply) {
+        if self.has_undone() {
+            self.waiting.push_back(Waiting::Reset(reason, reply));
+        } else {
+            self.reset(reason, false, Some(reply));
         }
+    }
+
+    /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`). It must not be being reset.
+    pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool, reply: Option<Reply>) {
         if guest {
             self.tell_of_untaken_disks();
         }
         if self.life_cycle.actions.reboot == RebootAction::Shutdown {
-            return self.shut_down(reason, guest);
+            self.shut_down(reason, guest);
+            return reply.map_or((), done);
         }
         let vcpus = self.vm.as_ref().map_or(0, |vm| {
             vm.vcpus().end();
@@ -47,6 +66,7 @@ impl Machine {
         self.resetting = Some(Resetting {
             reason,
             guest,
+            reply,
             vcpus,
             disks: self.disks.len(),
         });
@@ -56,8 +76,10 @@ impl Machine {
     }
 
     pub(super) fn vcpu_ended(&mut self) {
-        if let Some(resetting) = &mut self.resetting {
-            resetting.vcpus = resetting.vcpus.saturating_sub(1);
+        if let Some(resetting) = &mut self.resetting
+            && resetting.vcpus > 0
+        {
+            resetting.vcpus -= 1;
             if resetting.vcpus == 0 {
                 self.reset_disks();
             }
@@ -89,7 +111,12 @@ impl Machine {
         else {
             return;
         };
-        let Resetting { reason, guest, .. } = resetting;
+        let Resetting {
+            reason,
+            guest,
+            reply,
+            ..
+        } = resetting;
         if let Some(vm) = self.vm.take() {
             vm.close();
         }
@@ -106,13 +133,25 @@ impl Machine {
         self.undrained = 0;
         let built = self.build();
         self.signals.raise(Event::Reset(Reset { guest, reason }));
-        match built {
-            Ok(()) if self.is_running() => self.begin_run(),
-            Ok(()) => self.state = RunState::Prelaunch,
-            Err(error) => {
-                tracing::error!("the machine cannot start again: {error}");
-                self.fail();
+        let answer = match built {
+            Ok(()) => {
+                if self.is_running() {
+                    self.begin_run();
+                } else {
+                    self.state = RunState::Prelaunch;
+                }
+                Ok(MachineReturn::Empty(Empty {}))
             }
+            Err(error) => {
+                // What the host refuses now it may grant at the next reset.
+                let message = format!("the machine cannot start again: {error}");
+                tracing::error!("{message}");
+                self.fail();
+                Err(CommandError::generic(message))
+            }
+        };
+        if let Some(reply) = reply {
+            reply.send(answer);
         }
         self.go_on_waiting();
     }
@@ -129,9 +168,19 @@ impl Machine {
     /// Makes a virtual machine while its images are on their way to their places. It must not run before they are there.
     pub(super) fn build_around(&mut self, placed: Placed) -> Result<(), StartError> {
         let entry = self.guest.describe(&self.board.memory, placed)?;
-        self.generation = Generation(self.generation.0 + 1);
-        let vm = Vm::new(&self.kvm, &self.board, entry, self.generation, &self.sender)?;
-        self.vm = Some(vm);
+        self.next_generation();
+        match Vm::new(&self.kvm, &self.board, entry, self.generation, &self.sender) {
+            Ok(vm) => self.vm = Some(vm),
+            Err(error) => {
+                // What vCPUs say that had started already is about nothing that there is.
+                self.next_generation();
+                return Err(error.into());
+            }
+        }
         Ok(())
+    }
+
+    fn next_generation(&mut self) {
+        self.generation = Generation(self.generation.0 + 1);
     }
 }

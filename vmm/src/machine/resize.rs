@@ -1,35 +1,53 @@
 //! `block_resize`: a disk's new size, answered when it has it.
 
+use std::collections::BTreeMap;
+
 use faultvisor_devices::block::{Access, Errno, SECTOR_SIZE};
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{BlockResizeArguments, CommandError, Empty, MachineReturn};
 
 use super::Machine;
 use super::disks::MachineDisk;
+use crate::inbox::Ticket;
+
+/// Changes of size that disks are asked for. The machine keeps the replies: at its end it answers those of disks whose host
+/// does not.
+#[derive(Default)]
+pub(super) struct Resizing {
+    next: Ticket,
+    /// Each with the image's path.
+    replies: BTreeMap<Ticket, (String, Reply)>,
+}
 
 impl Machine {
     /// Begins a change of size, whose end is the answer.
-    pub(super) fn resize_command(&self, arguments: &BlockResizeArguments, reply: Reply) {
-        match self.resizable(arguments) {
-            Ok((disk, length)) => {
-                let path = disk.path();
-                disk.resize(
-                    length,
-                    Box::new(move |result| {
-                        let refused = |errno: Errno| {
-                            CommandError::generic(format!("Could not resize '{path}': {errno}"))
-                        };
-                        let done = |()| MachineReturn::Empty(Empty {});
-                        reply.send(result.map(done).map_err(refused));
-                    }),
-                );
-            }
-            Err(error) => reply.send(Err(error)),
+    pub(super) fn resize_command(&mut self, arguments: &BlockResizeArguments, reply: Reply) {
+        let (disk, length) = match self.resizable(arguments) {
+            Ok(resizable) => resizable,
+            Err(error) => return reply.send(Err(error)),
+        };
+        let ticket = self.resizing.next;
+        disk.resize(length, ticket, &self.sender);
+        let path = disk.path();
+        self.resizing.next = Ticket(ticket.0 + 1);
+        self.resizing.replies.insert(ticket, (path, reply));
+    }
+
+    /// A disk has a new size, or has not.
+    pub(super) fn disk_resized(&mut self, ticket: Ticket, result: Result<(), Errno>) {
+        if let Some((path, reply)) = self.resizing.replies.remove(&ticket) {
+            reply.send(match result {
+                Ok(()) => Ok(MachineReturn::Empty(Empty {})),
+                Err(errno) => {
+                    let message = format!("Could not resize '{path}': {errno}");
+                    Err(CommandError::generic(message))
+                }
+            });
         }
     }
 
     /// The disk that is meant, and its new length in bytes.
-    pub(super) fn resizable(
+    fn resizable(
         &self,
         arguments: &BlockResizeArguments,
     ) -> Result<(&MachineDisk, u64), CommandError> {

@@ -3,26 +3,27 @@
 //! The machine goes on only when its disks are at rest. A request that was on its way to the host when the machine stopped
 //! may still fail: its error belongs to the run that is over, and what a client does about errors before it continues is
 //! to be about that one, too.
+//!
+//! Each command is answered when it is done, after the event that tells of it. One that would overtake a reset, or another
+//! that waits, waits as well: whatever the sessions, there is one order, as in QEMU.
 
 use faultvisor_devices::block::policy::Run;
 use faultvisor_monitor::Reply;
-use faultvisor_schema::{CommandError, Empty, Event, MachineReturn, RunState};
+use faultvisor_schema::{CommandError, Empty, Event, MachineReturn, RunState, ShutdownCause};
 
-use super::Machine;
+use super::disks::MachineDisk;
+use super::{Machine, done};
 
-/// A command that waits until no disk has anything in flight.
+/// A command that waits until no disk has anything in flight, and the machine is not being reset.
 pub(super) enum Waiting {
-    /// A `stop` that is done, and is answered then.
+    /// What has stopped the machine, and is answered then.
     Stopped(Reply),
-    /// A `stop` behind a `cont` that waits.
+    /// A `stop` behind others that wait.
     Stop(Reply),
     /// A `cont`.
     Cont(Reply),
-}
-
-/// The answer to what has been done and has nothing to say.
-fn done(reply: Reply) {
-    reply.send(Ok(MachineReturn::Empty(Empty {})));
+    /// A reset for this reason behind others that wait.
+    Reset(ShutdownCause, Reply),
 }
 
 impl Machine {
@@ -91,13 +92,18 @@ impl Machine {
             return self.waiting.push_back(Waiting::Stop(reply));
         }
         self.stop(RunState::Paused);
+        self.answer_stopped(reply);
+    }
+
+    /// Answers when the images are at rest.
+    pub(super) fn answer_stopped(&mut self, reply: Reply) {
         self.waiting.push_back(Waiting::Stopped(reply));
         self.go_on_waiting();
     }
 
     /// A client's `cont`: done when the images are at rest.
     pub(super) fn cont_command(&mut self, reply: Reply) {
-        let must_wait = self.undrained > 0 && !self.needs_reset() && self.resetting.is_none();
+        let must_wait = self.undrained > 0 && !self.needs_reset() || self.is_about_to_stop();
         if must_wait || self.has_undone() {
             self.waiting.push_back(Waiting::Cont(reply));
         } else {
@@ -106,9 +112,15 @@ impl Machine {
     }
 
     /// Whether a command waits to be done, so that those after it have to wait, too.
-    fn has_undone(&self) -> bool {
+    pub(super) fn has_undone(&self) -> bool {
         let is_undone = |waiting: &Waiting| !matches!(waiting, Waiting::Stopped(_));
-        self.waiting.iter().any(is_undone)
+        self.resetting.is_some() || self.waiting.iter().any(is_undone)
+    }
+
+    /// Whether an error that stops the machine has been raised, and the notice of it is still on its way. A client that
+    /// answers the error with `cont` means the stop that follows: the machine goes on after that.
+    fn is_about_to_stop(&self) -> bool {
+        self.is_running() && self.disks.iter().any(MachineDisk::has_failed)
     }
 
     /// Lets the machine go on, if anything but a reset can.
@@ -131,7 +143,8 @@ impl Machine {
     /// Does what waits for the disks, in its order, as long as they are at rest.
     pub(super) fn go_on_waiting(&mut self) {
         while self.undrained == 0
-            && let Some(waiting) = self.waiting.pop_front()
+            && self.resetting.is_none()
+            && let Some(waiting) = self.next_waiting()
         {
             match waiting {
                 Waiting::Stopped(reply) => done(reply),
@@ -142,8 +155,17 @@ impl Machine {
                 Waiting::Cont(reply) => {
                     reply.send(self.go_on().map(|()| MachineReturn::Empty(Empty {})));
                 }
+                Waiting::Reset(reason, reply) => self.reset(reason, false, Some(reply)),
             }
         }
+    }
+
+    /// The next command whose turn it is.
+    fn next_waiting(&mut self) -> Option<Waiting> {
+        if matches!(self.waiting.front(), Some(Waiting::Cont(_))) && self.is_about_to_stop() {
+            return None;
+        }
+        self.waiting.pop_front()
     }
 
     pub(super) fn disk_drained(&mut self, run: Run) {

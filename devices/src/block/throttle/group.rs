@@ -21,7 +21,7 @@ pub struct Group {
 struct Shared {
     schedule: Schedule,
     /// Each with what wakes its thread.
-    members: BTreeMap<MemberId, EventFd>,
+    members: BTreeMap<MemberId, Arc<EventFd>>,
     next: u64,
 }
 
@@ -80,7 +80,7 @@ pub struct Member {
 
 impl Member {
     /// Joins a group. `wake` is written to when the disk should ask again.
-    pub fn join(group: Arc<Group>, wake: EventFd) -> Self {
+    pub fn join(group: Arc<Group>, wake: Arc<EventFd>) -> Self {
         let mut shared = group.shared();
         let id = MemberId(shared.next);
         shared.next += 1;

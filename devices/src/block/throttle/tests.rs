@@ -30,9 +30,9 @@ fn group(limits: Limits, now: Instant) -> Arc<Group> {
     Arc::new(Group::new("group".to_owned(), limits, now))
 }
 
-fn join(group: &Arc<Group>) -> (Member, EventFd) {
-    let wake = EventFd::new(EFD_NONBLOCK).unwrap();
-    let member = Member::join(group.clone(), wake.try_clone().unwrap());
+fn join(group: &Arc<Group>) -> (Member, Arc<EventFd>) {
+    let wake = Arc::new(EventFd::new(EFD_NONBLOCK).unwrap());
+    let member = Member::join(group.clone(), wake.clone());
     (member, wake)
 }
 

@@ -161,7 +161,7 @@ pub struct Disk {
     queue_sizes: Vec<u16>,
     kicks: Vec<EventFd>,
     messages: Sender<Message>,
-    wake: EventFd,
+    wake: Arc<EventFd>,
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: ThreadId,
 }
@@ -192,7 +192,7 @@ impl Disk {
         let at_rest = Arc::new(AtomicBool::new(false));
         let space = Space::new(&configuration, backend.length(), backend.capabilities());
         let space = Arc::new(space);
-        let wake = EventFd::new(EFD_NONBLOCK)?;
+        let wake = Arc::new(EventFd::new(EFD_NONBLOCK)?);
         let kicks = (0..configuration.queues).map(|_| EventFd::new(EFD_NONBLOCK));
         let kicks = kicks.collect::<io::Result<Vec<_>>>()?;
         let (messages, inbox) = mpsc::channel();
@@ -211,7 +211,7 @@ impl Disk {
                 .iter()
                 .map(EventFd::try_clone)
                 .collect::<io::Result<_>>()?,
-            wake: wake.try_clone()?,
+            wake: Arc::clone(&wake),
             inbox,
         })?;
         let thread_id = ThreadId::default();
@@ -304,21 +304,14 @@ impl Disk {
         lock(&self.group).clone()
     }
 
-    /// Moves the disk to a group, or away from limits. Requests that wait are looked at again. One
-    /// that waits is not in flight: it goes on waiting when the disk is resumed, and is dropped by
+    /// Moves the disk to a group, or away from limits, and calls `done` when its thread keeps to that. Requests that wait
+    /// are looked at again. One that waits is not in flight: it goes on waiting when the disk is resumed, and is dropped by
     /// a reset and by the end.
-    ///
-    /// # Errors
-    ///
-    /// When the host has no descriptor left.
-    pub fn set_group(&self, group: Option<Arc<Group>>) -> io::Result<()> {
-        let member = match &group {
-            Some(group) => Some(Member::join(group.clone(), self.wake.try_clone()?)),
-            None => None,
-        };
+    pub fn set_group(&self, group: Option<Arc<Group>>, done: Done) {
+        let join = |group: &Arc<Group>| Member::join(Arc::clone(group), Arc::clone(&self.wake));
+        let member = group.as_ref().map(join);
         *lock(&self.group) = group;
-        self.send(Message::Limit(member));
-        Ok(())
+        self.send(Message::Limit(member, done));
     }
 
     /// What its fault engine shows.

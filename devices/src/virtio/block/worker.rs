@@ -47,7 +47,7 @@ pub(super) enum Message {
     Pause(Done),
     Resume(Run),
     Resize(u64, ResizeDone),
-    Limit(Option<Member>),
+    Limit(Option<Member>, Done),
     Faults(Box<dyn FnOnce(&mut Engine) + Send>),
     Release(Hanging, Release, Box<dyn FnOnce(u64) + Send>),
     PowerCut(PowerCut, Done),
@@ -68,7 +68,7 @@ pub(super) struct Parts {
     pub observer: Arc<dyn DiskObserver>,
     /// One for each queue.
     pub kicks: Vec<EventFd>,
-    pub wake: EventFd,
+    pub wake: Arc<EventFd>,
     pub inbox: Receiver<Message>,
 }
 
@@ -191,7 +191,7 @@ impl Worker {
         // A kick is an edge: it need not be read away, which would cost a system call each time.
         let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
         let kicks = kicks.iter().map(|event| Events::new(event, kick));
-        let others = [wake, backend.completion_event()];
+        let others = [&**wake, backend.completion_event()];
         let others = others.map(|event| Events::new(event, EventSet::IN));
         let timers = [
             Events::new(self.limiter.timer(), EventSet::IN),
@@ -216,7 +216,10 @@ impl Worker {
             }
             Message::Resume(run) => self.resume(run),
             Message::Resize(length, done) => self.begin_resize(length, done),
-            Message::Limit(member) => self.limiter.set_member(member),
+            Message::Limit(member, done) => {
+                self.limiter.set_member(member);
+                done();
+            }
             Message::Faults(change) => change(&mut self.faults.engine),
             Message::Release(which, how, done) => done(self.release_hanging(&which, how)),
             Message::PowerCut(cut, done) => self.power_cut(cut, done),

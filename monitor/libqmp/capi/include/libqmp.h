@@ -4311,8 +4311,8 @@ bool libqmp_block_fault_set_state(QmpSession *session, const QmpBlockFaultSetSta
 /**
  * Takes the machine's power away.  Every disk loses what it had in a volatile cache, as `survive`
  * says, and raises BLOCK_POWER_CUT.  Requests that were on their way are done or lost, as the seed
- * says, and not answered.  The answer comes when that is done, before the machine resets, stops or
- * quits.
+ * says, and not answered.  The answer comes when that is done, after RESET, STOP or SHUTDOWN, as
+ * `then` says.
  *
  * `arguments` may be NULL, which leaves every one of them out.
  *

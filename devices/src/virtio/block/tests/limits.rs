@@ -30,7 +30,9 @@ fn hardly_anything() -> Arc<Group> {
 /// A running disk whose write in slot 0 is with the backend, and those in slots 1 and 2 wait.
 fn waiting(setup: Setup) -> (Machine, Token) {
     let mut machine = setup.start();
-    machine.disk.set_group(Some(hardly_anything())).unwrap();
+    machine
+        .disk
+        .set_group(Some(hardly_anything()), Box::new(|| ()));
     machine.backend.barrier();
     let (token, _) = machine.submit(0, OUT, 0, 512);
     machine.ask(1, OUT, 1, 512);
@@ -53,7 +55,7 @@ fn sectors(machine: &Machine, count: usize) -> Vec<u64> {
 fn a_write_above_the_limit_waits_its_time_and_what_is_not_limited_overtakes_it() {
     let mut machine = Setup::default().start();
     let group = group(Measure::IopsWrite, 10);
-    machine.disk.set_group(Some(group)).unwrap();
+    machine.disk.set_group(Some(group), Box::new(|| ()));
     machine.backend.barrier();
     let start = Instant::now();
     // A tenth of a second's is one; with the brim, two.
@@ -93,7 +95,7 @@ fn other_limits_are_for_what_waits_too() {
 #[test]
 fn without_limits_what_waits_goes() {
     let (mut machine, _) = waiting(Setup::default());
-    machine.disk.set_group(None).unwrap();
+    machine.disk.set_group(None, Box::new(|| ()));
     assert!(machine.disk.group().is_none());
     assert_eq!(sectors(&machine, 2), [1, 2]);
     machine.submit(3, OUT, 3, 512);
@@ -106,15 +108,17 @@ fn what_waits_goes_on_waiting_after_a_stop_which_does_not_wait_for_it() {
     machine.end(token, Ok(()));
     drained.recv_timeout(DEADLINE).unwrap();
     // Not even without limits is anything submitted while the machine is stopped.
-    machine.disk.set_group(None).unwrap();
+    machine.disk.set_group(None, Box::new(|| ()));
     machine.backend.barrier();
     assert!(machine.backend.arrived().is_empty());
-    machine.disk.set_group(Some(hardly_anything())).unwrap();
+    machine
+        .disk
+        .set_group(Some(hardly_anything()), Box::new(|| ()));
     machine.resume();
     assert_eq!(sectors(&machine, 1), [1]);
     machine.backend.barrier();
     assert!(machine.backend.arrived().is_empty());
-    machine.disk.set_group(None).unwrap();
+    machine.disk.set_group(None, Box::new(|| ()));
     assert_eq!(sectors(&machine, 1), [2]);
 }
 
@@ -123,12 +127,14 @@ fn a_held_request_goes_before_those_that_had_to_wait_and_pays_once_more() {
     let (mut machine, token) = waiting(Setup::policy("stop", "report"));
     machine.end(token, Err(Errno::EIO));
     machine.hear_stop();
-    machine.disk.set_group(Some(hardly_anything())).unwrap();
+    machine
+        .disk
+        .set_group(Some(hardly_anything()), Box::new(|| ()));
     machine.resume();
     assert_eq!(machine.backend.next().0, token);
     machine.backend.barrier();
     assert!(machine.backend.arrived().is_empty());
-    machine.disk.set_group(None).unwrap();
+    machine.disk.set_group(None, Box::new(|| ()));
     assert_eq!(sectors(&machine, 2), [1, 2]);
 }
 
@@ -139,7 +145,7 @@ fn a_reset_drops_what_waits() {
     machine.wait_used(1);
     machine.reset();
     machine.initialize();
-    machine.disk.set_group(None).unwrap();
+    machine.disk.set_group(None, Box::new(|| ()));
     machine.backend.barrier();
     assert!(machine.backend.arrived().is_empty());
     machine.check_alive();
@@ -173,7 +179,7 @@ fn what_waits_counts_among_the_requests_that_a_queue_can_have() {
     machine.offer(head_of(2));
     machine.kick();
     machine.wait_until(Machine::needs_reset);
-    machine.disk.set_group(None).unwrap();
+    machine.disk.set_group(None, Box::new(|| ()));
     machine.backend.barrier();
     assert!(machine.backend.arrived().is_empty());
 }
@@ -190,7 +196,7 @@ fn a_disk_that_becomes_shorter_fails_what_waits_for_its_end() {
     );
     machine.end(token, Ok(()));
     is_done.recv_timeout(DEADLINE).unwrap().unwrap();
-    machine.disk.set_group(None).unwrap();
+    machine.disk.set_group(None, Box::new(|| ()));
     assert_eq!(sectors(&machine, 1), [1]);
     assert_eq!(machine.hear_error().0.errno, Errno::EIO);
     machine.wait_until(|machine| machine.status(2) == IOERR);
@@ -201,7 +207,7 @@ fn disks_of_a_group_share_its_limits() {
     let (machine, _) = waiting(Setup::default());
     let group = machine.disk.group().unwrap();
     let mut other = Setup::default().start();
-    other.disk.set_group(Some(group.clone())).unwrap();
+    other.disk.set_group(Some(group.clone()), Box::new(|| ()));
     other.backend.barrier();
     other.ask(0, OUT, 7, 512);
     other.backend.barrier();
