@@ -9,6 +9,18 @@ const MACHINE: &str = "microvm,acpi=off,x-option-roms=off,pit=off,pic=off,rtc=of
 /// The name of the thread that runs the guest.
 pub const VCPU_THREAD: &str = "CPU 0/KVM";
 
+/// A microvm without a disk, on emulated CPUs, that starts `kernel`, with its console on stdio.
+pub fn emulated(qemu: &Path, kernel: &Path, initrd: &Path, memory_mib: u32) -> Command {
+    let mut command = Command::new(qemu);
+    command.args(["-M", MACHINE, "-accel", "tcg"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
+    command.args(["-serial", "stdio", "-m", &memory_mib.to_string()]);
+    command.args(["-global", "virtio-mmio.force-legacy=false"]);
+    command.arg("-kernel").arg(kernel);
+    command.arg("-initrd").arg(initrd);
+    command
+}
+
 /// A microvm that starts `kernel`, with its console on stdio, and one disk with a thread of its own; `options` follow the
 /// image, as in `cache=none,aio=io_uring`. It ends, with status 0, when the guest resets the machine.
 pub fn command(

@@ -3,6 +3,7 @@
 pub mod chains;
 pub mod clients;
 pub mod console;
+pub mod descriptors;
 pub mod errors;
 pub mod faults;
 pub mod harness;
@@ -14,6 +15,7 @@ pub mod limits;
 pub mod locking;
 pub mod measurement;
 pub mod memory;
+pub mod order;
 pub mod panics;
 pub mod pid_files;
 pub mod power;

@@ -24,7 +24,11 @@ pub const TESTS: &[Test] = tests![
 const SECTORS: usize = 4;
 const REQUESTS: u64 = 12000;
 
-fn storming(context: &Context, seed: u64, options: &str) -> Result<(BareMachine, Client), Failure> {
+pub(super) fn storming(
+    context: &Context,
+    seed: u64,
+    options: &str,
+) -> Result<(BareMachine, Client), Failure> {
     let disk = image(context, "disk", 1, usize::try_from(REQUESTS)? * SECTORS)?;
     let script = format!("setup 0\nstorm 0 0 {SECTORS} {REQUESTS} 200 {seed}\nchoose");
     let mut machine = Plan::new(context, &script)?.disk(&disk, options).start()?;
@@ -34,7 +38,7 @@ fn storming(context: &Context, seed: u64, options: &str) -> Result<(BareMachine,
 }
 
 /// Lets some time pass in which the guest works: as long as that many commands take.
-fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
+pub(super) fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
     for _ in 0..commands {
         client.execute("query-kvm")?;
     }
@@ -61,7 +65,7 @@ fn until_the_end(
 }
 
 /// Switches the guest off, and looks at what it has written.
-fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Result<(), Failure> {
+pub(super) fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Result<(), Failure> {
     machine.report("choose")?;
     machine.machine.console().type_text("o")?;
     machine.ends_well()?;

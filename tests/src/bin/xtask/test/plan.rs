@@ -200,13 +200,12 @@ impl<'a> Plan<'a> {
             needed.extend([
                 packages::CC,
                 packages::MKE2FS,
+                // For the lab, and for tests that do the same in QEMU.
+                packages::QEMU,
                 packages::QEMU_IMG,
                 packages::QEMU_IO,
             ]);
             needed.extend([packages::FIO, packages::SQLITE, packages::XFSPROGS]);
-            if !self.kvm.runs_linux() {
-                needed.push(packages::QEMU);
-            }
             if self.makes_debian() {
                 needed.push(packages::MMDEBSTRAP);
             }
