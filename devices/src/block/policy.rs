@@ -136,20 +136,42 @@ pub struct Run(pub u64);
 
 /// A disk's io-status, set by its thread and cleared by the machine when it continues.
 #[derive(Debug, Default)]
-pub struct IoStatusCell(Mutex<(Run, IoStatus)>);
+pub struct IoStatusCell(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    run: Run,
+    status: IoStatus,
+    stops: bool,
+}
 
 impl IoStatusCell {
     /// The status now.
     pub fn get(&self) -> IoStatus {
-        lock(&self.0).1
+        lock(&self.0).status
+    }
+
+    /// Whether the disk has something that stops the machine in this run, be it that the machine has not heard of it yet.
+    pub fn stops(&self) -> bool {
+        lock(&self.0).stops
+    }
+
+    /// Notes that the machine is to stop without an error. What belongs to an earlier run is not noted.
+    pub fn set_stop(&self, run: Run) {
+        let mut state = lock(&self.0);
+        state.stops |= state.run <= run;
     }
 
     /// Notes an error that stops the machine. The first since `cont` decides, as in QEMU. An error
     /// of an earlier run is not noted.
     pub fn set(&self, run: Run, errno: Errno) {
-        let mut cell = lock(&self.0);
-        if cell.0 <= run && cell.1 == IoStatus::Ok {
-            cell.1 = if errno == Errno::ENOSPC {
+        let mut state = lock(&self.0);
+        if state.run > run {
+            return;
+        }
+        state.stops = true;
+        if state.status == IoStatus::Ok {
+            state.status = if errno == Errno::ENOSPC {
                 IoStatus::NoSpace
             } else {
                 IoStatus::Failed
@@ -159,7 +181,10 @@ impl IoStatusCell {
 
     /// A new run begins: the disk is well until an error says otherwise.
     pub fn begin(&self, run: Run) {
-        *lock(&self.0) = (run, IoStatus::Ok);
+        *lock(&self.0) = State {
+            run,
+            ..State::default()
+        };
     }
 }
 
@@ -230,5 +255,20 @@ mod tests {
         cell.begin(Run(3));
         cell.set(Run(2), Errno::EIO);
         assert_eq!(cell.get(), IoStatus::Ok);
+    }
+
+    #[test]
+    fn a_stop_is_announced_until_the_machine_goes_on() {
+        let cell = IoStatusCell::default();
+        cell.begin(Run(1));
+        assert!(!cell.stops());
+        cell.set_stop(Run(1));
+        assert_eq!((cell.stops(), cell.get()), (true, IoStatus::Ok));
+        cell.begin(Run(2));
+        cell.set_stop(Run(1));
+        cell.set(Run(1), Errno::EIO);
+        assert!(!cell.stops());
+        cell.set(Run(2), Errno::EIO);
+        assert!(cell.stops());
     }
 }

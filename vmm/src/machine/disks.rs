@@ -350,9 +350,9 @@ impl MachineDisk {
         self.disk.set_group(group, done);
     }
 
-    /// Whether an error has marked the disk since the machine went on the last time.
-    pub(super) fn has_failed(&self) -> bool {
-        self.disk.io_status() != IoStatus::Ok
+    /// Whether it has something that stops the machine, and had not when the machine went on the last time.
+    pub(super) fn stops_machine(&self) -> bool {
+        self.disk.stops_machine()
     }
 
     pub(super) fn set_write_threshold(&self, offset: u64) {

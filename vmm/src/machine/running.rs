@@ -117,10 +117,10 @@ impl Machine {
         self.resetting.is_some() || self.waiting.iter().any(is_undone)
     }
 
-    /// Whether an error that stops the machine has been raised, and the notice of it is still on its way. A client that
-    /// answers the error with `cont` means the stop that follows: the machine goes on after that.
+    /// Whether an error or a rule that stops the machine has been told of, and the notice of it is still on its way. A client
+    /// that answers the event with `cont` means the stop that follows: the machine goes on after that.
     fn is_about_to_stop(&self) -> bool {
-        self.is_running() && self.disks.iter().any(MachineDisk::has_failed)
+        self.is_running() && self.disks.iter().any(MachineDisk::stops_machine)
     }
 
     /// Lets the machine go on, if anything but a reset can.

@@ -289,6 +289,11 @@ impl Disk {
         self.io_status.get()
     }
 
+    /// Whether it has told its observer, or is about to, of something that stops the machine, which has not gone on since.
+    pub fn stops_machine(&self) -> bool {
+        self.io_status.stops()
+    }
+
     /// What the disk has done since it was made.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics

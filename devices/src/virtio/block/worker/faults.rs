@@ -93,6 +93,10 @@ impl Worker {
             self.act(token, pending, fate);
             tell(self);
         } else {
+            if matches!(fate, Fate::Stop) {
+                // Whoever hears of it and continues the machine means the stop that follows.
+                self.parts.io_status.set_stop(self.run);
+            }
             tell(self);
             self.act(token, pending, fate);
         }

@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = tests![
     a_command_is_answered_once_though_another_session_ends_the_machine,
     a_power_cut_is_answered_when_the_machine_has_done_what_follows,
     a_cont_that_answers_an_error_is_done_after_the_stop_that_follows_it,
+    a_cont_that_answers_a_breakpoint_is_done_after_the_stop_that_follows_it,
     an_io_status_stands_until_cont_and_over_a_reset,
 ];
 
@@ -263,47 +264,78 @@ fn a_power_cut_is_answered_when_the_machine_has_done_what_follows(
     machine.ends_well()
 }
 
-fn a_cont_that_answers_an_error_is_done_after_the_stop_that_follows_it(
+/// A machine that waits before what it does to its disk, and a session that hears of what stops it, without a limit on how
+/// often.
+fn about_to_stop(
     context: &Context,
-) -> Result<(), Failure> {
+    steps: &str,
+    event: &str,
+) -> Result<(BareMachine, WireClient), Failure> {
     let disk = image(context, "disk", 1, 64)?;
-    let plan = Plan::new(context, "setup 0\nawait\nwrite 0 32 8 5\nexit off")?;
-    let mut machine = plan.disk(&disk, "werror=stop").start()?;
+    let plan = Plan::new(context, &format!("setup 0\nawait\n{steps}exit off"))?;
+    let mut machine = plan.disk(&disk, "id=disk0,werror=stop").start()?;
     machine.report("await")?;
     let mut client = machine.wire_client()?;
     client.next_message("greeting", SOON)?;
-    // Default errors come once a second.
     client.execute("disable-default-events", None, SOON)?;
     client.execute("qmp_capabilities", None, SOON)?;
-    for event in ["block-io-error", "stop", "resume"] {
+    for event in [event, "stop", "resume"] {
         client.execute(&format!("get-{event}-event"), None, SOON)?;
     }
+    Ok((machine, client))
+}
+
+/// Answers an event with `cont`, as fast as it can. What it tells of may come once more before the answer; then it is returned.
+fn answer_with_cont(
+    client: &mut WireClient,
+    event: &str,
+    already: Option<String>,
+) -> Result<Option<String>, Failure> {
+    let is_it = |text: &str| text.starts_with(&format!("{event} "));
+    let came = match already {
+        Some(came) => came,
+        None => line(&[], &client.next_message(event, SOON)?),
+    };
+    check!(is_it(&came), "{came}, not {event}");
+    let mut played = play(client, &[Step::Cont])?;
+    let again = (played.len() == 4).then(|| played.remove(2));
+    check!(
+        played == [STOP, RESUME, "cont: {}"] && again.as_deref().is_none_or(is_it),
+        "{played:?}, {again:?}"
+    );
+    Ok(again)
+}
+
+fn a_cont_that_answers_an_error_is_done_after_the_stop_that_follows_it(
+    context: &Context,
+) -> Result<(), Failure> {
+    let (mut machine, mut client) = about_to_stop(context, "write 0 32 8 5\n", "block-io-error")?;
     limit_file_size(&machine.machine, Some(4096))?;
     machine.machine.console().type_text("c")?;
-    let mut failed_again = false;
-    for turn in 0..200 {
-        if !failed_again {
-            let error = client.next_message("BLOCK_IO_ERROR", SOON)?;
-            check_eq!(error["event"], "BLOCK_IO_ERROR");
-        }
-        if turn == 199 {
+    let mut again = None;
+    for turn in (0..200).rev() {
+        if turn == 0 {
             limit_file_size(&machine.machine, None)?;
         }
-        let mut played = play(&mut client, &[Step::Cont])?;
-        // The request may have failed once more before the answer.
-        failed_again = played.len() == 4;
-        let again = if failed_again {
-            played.remove(2)
-        } else {
-            String::new()
-        };
-        check!(
-            played == [STOP, RESUME, "cont: {}"]
-                && (again.is_empty() || again.starts_with("BLOCK_IO_ERROR ")),
-            "turn {turn}: {played:?}, {again}"
-        );
+        again = answer_with_cont(&mut client, "BLOCK_IO_ERROR", again)?;
     }
     machine.report("done")?.expect(1, 0, 0)?;
+    machine.ends_well()
+}
+
+fn a_cont_that_answers_a_breakpoint_is_done_after_the_stop_that_follows_it(
+    context: &Context,
+) -> Result<(), Failure> {
+    const WRITES: usize = 100;
+    let steps = "write 0 32 8 5\n".repeat(WRITES);
+    let (mut machine, mut client) = about_to_stop(context, &steps, "block-fault-injected")?;
+    let rule = json!({ "device": "disk0", "action": "stop" });
+    client.execute("block-fault-add", Some(rule), SOON)?;
+    machine.machine.console().type_text("c")?;
+    let mut again = None;
+    for _ in 0..WRITES {
+        again = answer_with_cont(&mut client, "BLOCK_FAULT_INJECTED", again)?;
+    }
     machine.ends_well()
 }
 
