@@ -31,8 +31,8 @@ fn limit(machine: &BareMachine, descriptors: Option<u64>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Fewer than the program has open: it gets no other.
-const NONE_LEFT: Option<u64> = Some(3);
+/// Fewer than the program has open: it gets no other. Below 4 the host would call a duplicate invalid instead.
+const NONE_LEFT: Option<u64> = Some(4);
 
 /// What the first disk has done.
 fn done(client: &Client) -> Result<[Option<u64>; 3], Failure> {

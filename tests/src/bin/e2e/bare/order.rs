@@ -127,7 +127,10 @@ fn working(context: &Context, options: &[&str]) -> Result<(BareMachine, WireClie
     let disk = context.path("disk");
     File::create(&disk)?.set_len(1 << 20)?;
     let plan = Plan::new(context, "setup 0\nspin")?.disk(&disk, "id=disk0");
-    let machine = plan.options(options).start()?;
+    let mut machine = plan.options(options).start()?;
+    if !options.contains(&"-S") {
+        machine.report("spin")?;
+    }
     let mut client = machine.wire_client()?;
     client.negotiate(SOON)?;
     Ok((machine, client))
@@ -285,18 +288,19 @@ fn about_to_stop(
     Ok((machine, client))
 }
 
-/// Answers an event with `cont`, as fast as it can. What it tells of may come once more before the answer; then it is returned.
-fn answer_with_cont(
-    client: &mut WireClient,
-    event: &str,
-    already: Option<String>,
-) -> Result<Option<String>, Failure> {
-    let is_it = |text: &str| text.starts_with(&format!("{event} "));
+/// Waits for an event, unless it has come already.
+fn hear(client: &mut WireClient, event: &str, already: Option<String>) -> Result<(), Failure> {
     let came = match already {
         Some(came) => came,
         None => line(&[], &client.next_message(event, SOON)?),
     };
-    check!(is_it(&came), "{came}, not {event}");
+    check!(came.starts_with(event), "{came}, not {event}");
+    Ok(())
+}
+
+/// Answers an event with `cont`, as fast as it can. What it tells of may come once more before the answer; then it is returned.
+fn answer_with_cont(client: &mut WireClient, event: &str) -> Result<Option<String>, Failure> {
+    let is_it = |text: &str| text.starts_with(event);
     let mut played = play(client, &[Step::Cont])?;
     let again = (played.len() == 4).then(|| played.remove(2));
     check!(
@@ -314,10 +318,11 @@ fn a_cont_that_answers_an_error_is_done_after_the_stop_that_follows_it(
     machine.machine.console().type_text("c")?;
     let mut again = None;
     for turn in (0..200).rev() {
+        hear(&mut client, "BLOCK_IO_ERROR", again)?;
         if turn == 0 {
             limit_file_size(&machine.machine, None)?;
         }
-        again = answer_with_cont(&mut client, "BLOCK_IO_ERROR", again)?;
+        again = answer_with_cont(&mut client, "BLOCK_IO_ERROR")?;
     }
     machine.report("done")?.expect(1, 0, 0)?;
     machine.ends_well()
@@ -334,7 +339,8 @@ fn a_cont_that_answers_a_breakpoint_is_done_after_the_stop_that_follows_it(
     machine.machine.console().type_text("c")?;
     let mut again = None;
     for _ in 0..WRITES {
-        again = answer_with_cont(&mut client, "BLOCK_FAULT_INJECTED", again)?;
+        hear(&mut client, "BLOCK_FAULT_INJECTED", again)?;
+        again = answer_with_cont(&mut client, "BLOCK_FAULT_INJECTED")?;
     }
     machine.ends_well()
 }
