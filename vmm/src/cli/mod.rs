@@ -29,7 +29,7 @@ pub use drive::{Drive, Format};
 pub use serial::SerialPort;
 pub use throttling::Throttling;
 
-use definition::{command, topics};
+use definition::{SWITCHES, WITH_VALUE, command, topics};
 pub use key_value::switch;
 use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
@@ -174,14 +174,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 /// What there is to say of one option.
 fn help(topic: &str) -> Result<String, UsageError> {
     let name = topic.trim_start_matches('-');
-    topics::text(name).ok_or_else(|| {
-        let all = topics::names().collect::<Vec<_>>();
-        let suggestion = option_syntax::suggestion(nearest(name, all.iter().copied()));
-        let known = all.join(", ");
-        UsageError::new(format!(
-            "--help: nothing is known of '{topic}'{suggestion} (there is help on {known})"
-        ))
-    })
+    let with_value = WITH_VALUE.iter().find(|(option, ..)| *option == name);
+    let switch = SWITCHES.iter().find(|(option, _)| *option == name);
+    if let Some(text) = topics::text(name) {
+        Ok(text)
+    } else if let Some((_, value, help)) = with_value {
+        Ok(format!("{} {value}: {help}\n", words::typed(name)))
+    } else if let Some((_, help)) = switch {
+        Ok(format!("{}: {help}\n", words::typed(name)))
+    } else {
+        let options = WITH_VALUE.iter().map(|(option, ..)| *option);
+        let options = options.chain(SWITCHES.iter().map(|(option, _)| *option));
+        let suggestion = option_syntax::suggestion(nearest(name, options));
+        Err(UsageError::new(format!(
+            "--help: there is no option '{topic}'{suggestion}"
+        )))
+    }
 }
 
 fn configuration(words: &Words) -> Result<Configuration, UsageError> {

@@ -210,10 +210,17 @@ fn help_and_version_are_printed_and_no_error() {
         assert_eq!(run(arguments).unwrap_err(), drive);
     }
     let unknown = run(&["--help", "drvie"]).unwrap_err();
-    assert!(
-        unknown.starts_with("--help: nothing is known of 'drvie'; did you mean 'drive'?"),
-        "{unknown}"
+    assert_eq!(
+        unknown,
+        "--help: there is no option 'drvie'; did you mean 'drive'?"
     );
+    let kernel = run(&["--help", "kernel"]).unwrap_err();
+    assert!(
+        kernel.starts_with("--kernel FILE: Kernel to boot"),
+        "{kernel}"
+    );
+    let switch = run(&["--help", "-S"]).unwrap_err();
+    assert!(switch.starts_with("-S: Do not start the vCPUs"), "{switch}");
 }
 
 #[test]

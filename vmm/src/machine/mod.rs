@@ -186,7 +186,7 @@ impl Machine {
     /// Somebody wants the program to end, whatever the guest does.
     fn end(&mut self, reason: ShutdownCause) {
         // A client that ends a machine early means it.
-        if reason == ShutdownCause::HostSignal && self.run != Run::default() {
+        if reason != ShutdownCause::HostQmpQuit && self.run != Run::default() {
             self.tell_of_untaken_disks();
         }
         let guest = false;

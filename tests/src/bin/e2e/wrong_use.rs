@@ -39,6 +39,7 @@ pub const WITH_KVM: &[Test] = tests![
     a_kernel_that_is_not_there_is_refused,
     a_kernel_that_is_cut_short_is_refused,
     a_kernel_that_does_not_fit_into_memory_is_refused,
+    less_memory_than_any_kernel_needs_is_refused,
     an_initrd_that_does_not_fit_beside_the_kernel_is_refused,
     a_guest_that_does_not_fit_leaves_no_sockets_and_no_pid_file,
     a_drive_that_is_not_there_is_refused,
@@ -301,6 +302,16 @@ fn a_kernel_that_does_not_fit_into_memory_is_refused(context: &Context) -> Resul
             .and_then(|rest| rest.strip_suffix(" MiB\n"))
             .and_then(|number| number.parse::<u64>().ok());
         check!(needed.is_some_and(|needed| needed > 16), "it says: {text}");
+    }
+    Ok(())
+}
+
+fn less_memory_than_any_kernel_needs_is_refused(context: &Context) -> Result<(), Failure> {
+    for (size, amount) in [("64k", "64 KiB"), ("1M", "1 MiB")] {
+        check_refused(
+            command(context).args(["-m", size]),
+            &format!("{amount} of memory are too small for any kernel"),
+        )?;
     }
     Ok(())
 }

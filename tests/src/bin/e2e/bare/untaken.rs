@@ -2,13 +2,15 @@
 
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
-use faultvisor_tests::{check_eq, tests};
+use faultvisor_tests::{check, check_eq, tests};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_disk_that_no_driver_took_is_named_when_the_guest_ends,
+    who_ends_a_guest_by_hand_is_told_of_disks_that_no_driver_took,
     a_disk_that_a_driver_took_is_not_named,
     a_client_that_ends_a_machine_early_hears_nothing_of_its_disks,
 ];
@@ -50,6 +52,31 @@ fn a_disk_that_no_driver_took_is_named_when_the_guest_ends(
         one.iter().filter(|line| line.contains(&expected)).count(),
         1
     );
+    Ok(())
+}
+
+fn who_ends_a_guest_by_hand_is_told_of_disks_that_no_driver_took(
+    context: &Context,
+) -> Result<(), Failure> {
+    for by_key in [true, false] {
+        let plan = Plan::new(context, "choose\nspin")?;
+        let mut machine = plan.disk(&image(context, "a", 1, 8)?, "id=d0").start()?;
+        machine.report("choose")?;
+        if by_key {
+            machine.machine.console().type_text("\x01x")?;
+        } else {
+            let pid = i32::try_from(machine.machine.id())
+                .ok()
+                .and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| Failure::new("no pid"))?;
+            kill_process(pid, Signal::TERM)?;
+        }
+        machine.ends_well()?;
+        let deadline = machine.machine.started() + SOON;
+        let text = machine.machine.messages().wait_for_end(deadline);
+        let text = text.map_err(|_| Failure::new("the log does not end"))?;
+        check!(text.contains("no driver ever took disk 'd0'"), "{text}");
+    }
     Ok(())
 }
 

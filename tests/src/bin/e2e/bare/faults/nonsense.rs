@@ -50,6 +50,27 @@ pub(super) fn senseless() -> Vec<(Value, &'static str)> {
         (with("probability", json!(1.5)), "probability"),
         (with("probability", json!(-0.1)), "probability"),
         (with("probability", json!("1")), "probability"),
+        (with("probability", json!(0)), "never fire"),
+        (
+            json!({ "operations": ["flush"], "sector": 1, "action": "hang" }),
+            "no part of the disk",
+        ),
+        (
+            json!({ "operations": ["flush"], "min-bytes": 1, "action": "hang" }),
+            "no bytes",
+        ),
+        (
+            json!({ "min-bytes": 513, "max-bytes": 1023, "action": "hang" }),
+            "whole sectors",
+        ),
+        (
+            json!({ "action": "torn", "keep": "last", "keep-sectors": SECTORS }),
+            "all of every request",
+        ),
+        (
+            json!({ "action": "set-state", "state": "2", "new-state": "2" }),
+            "new-state",
+        ),
         (with("count", json!(0)), "count"),
         (with("count", json!(-1)), "count"),
         (with("skip", json!(1.5)), "skip"),
