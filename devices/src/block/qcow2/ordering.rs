@@ -42,6 +42,8 @@ pub(super) struct Order {
     pub raised: BTreeSet<u64>,
     /// Clusters that have lost references in the file.
     pub dropped: Dropped,
+    /// The size that headers get, whatever the library writes.
+    pinned_size: Option<u64>,
 }
 
 impl Order {
@@ -51,6 +53,7 @@ impl Order {
             held: Held::default(),
             raised: BTreeSet::new(),
             dropped: Dropped::default(),
+            pinned_size: None,
         }
     }
 }
@@ -77,6 +80,21 @@ impl Layer {
             for (offset, bytes) in held.l1 {
                 order.held.l1.entry(offset).or_insert(bytes);
             }
+        }
+    }
+
+    /// Forgets entries that wait, as the library forgets what it has not written. Their tables are
+    /// not referenced then.
+    pub(super) fn forget_held(&self) {
+        let Some(order) = &self.0.order else {
+            return;
+        };
+        let mut order = lock(order);
+        let held = std::mem::take(&mut order.held);
+        let mut unused = targets(&order, &held.refcounts, BLOCK_OFFSET);
+        unused.extend(targets(&order, &held.l1, L2_OFFSET));
+        for cluster in unused {
+            order.metadata.forget(cluster);
         }
     }
 
@@ -316,9 +334,15 @@ impl Layer {
             self.raise(order, new, &added)?;
             dropped.extend(before.filter(|cluster| !after.contains(cluster)));
         }
+        let mut header = bytes.to_vec();
+        if let Some(size) = order.pinned_size
+            && let Some(field) = header.get_mut(SIZE_AT..SIZE_AT + 8)
+        {
+            field.copy_from_slice(&size.to_be_bytes());
+        }
         let waited = |()| self.wait_for_medium().map_err(Errno::into_error);
         waited(())?;
-        self.write_bytes(bytes, 0).and_then(waited)?;
+        self.write_bytes(&header, 0).and_then(waited)?;
         order
             .metadata
             .note_header(self.image().cached_file(), bytes);
@@ -326,6 +350,14 @@ impl Layer {
             order.dropped.add_table(cluster);
         }
         Ok(())
+    }
+
+    /// Keeps the size in the header from changing, until it is unpinned: the library writes it before
+    /// the tables that go with it.
+    pub(super) fn pin_size(&self, size: Option<u64>) {
+        if let Some(order) = &self.0.order {
+            lock(order).pinned_size = size;
+        }
     }
 
     /// Writes the size that the guest sees into the header, for the library to read it there.

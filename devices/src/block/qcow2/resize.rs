@@ -105,11 +105,7 @@ impl Qcow2Image {
         let cut = self.top.cut_tables(first);
         self.top.give_back(false);
         // The library knows them still.
-        if let Err(error) = self.forget_tables(access) {
-            tracing::error!("'{}' cannot be used any more: {error}", self.top);
-            self.broken.store(true, Ordering::Release);
-            return Err(Errno::EIO);
-        }
+        self.forget_changed_tables(access)?;
         cut.map_err(|error| self.errno(&error))
     }
 
@@ -136,19 +132,29 @@ impl Qcow2Image {
         self.settle(&access)?;
         let old = access.size();
         let shown_end = self.hidden_end(&access, old)?.min(length);
+        self.top.pin_size(Some(old));
         let result = self
             .grow_to(&mut access, shown_end, length)
-            .and_then(|()| self.clear_tail(&access, old));
-        if let Err(errno) = result {
-            if access.size() != old
-                && let Err(error) = self.set_size(&access, old)
-            {
-                tracing::error!("'{}' keeps its new size: {error}", self.top);
-            }
-            return Err(errno);
+            .and_then(|()| self.clear_tail(&access, old))
+            .and_then(|()| self.settle(&access));
+        self.top.pin_size(None);
+        // All that the guest is to see there is written.
+        let result = result.and_then(|()| self.set_size(&access, length));
+        if result.is_err() {
+            self.top.forget_held();
+            self.forget_changed_tables(&access)?;
         }
-        self.length.store(length, Ordering::Release);
-        Ok(())
+        result
+    }
+
+    /// Has the library read tables anew that are others than those in its memory. It cannot be used
+    /// after an error.
+    fn forget_changed_tables(&self, access: &FormatAccess<Layer>) -> Result<(), Errno> {
+        self.forget_tables(access).map_err(|error| {
+            tracing::error!("'{}' cannot be used any more: {error}", self.top);
+            self.broken.store(true, Ordering::Release);
+            Errno::EIO
+        })
     }
 
     /// The end of what would be seen in a longer disk: the bytes of a longer image under this one,
