@@ -24,6 +24,9 @@ use crate::sync::lock;
 /// Longest range that is discarded or zeroed at a time: nothing else is done meanwhile.
 const MAX_RANGE: u64 = 1 << 30;
 
+/// How often a long operation yields to threads that wait. They may be waiting for each other.
+const MAX_YIELDS: u32 = 256;
+
 /// A qcow2 image and the images under it. Several threads can use it at the same time.
 pub struct Qcow2Image {
     /// Shared by what only finds clusters or adds some; alone for what gives clusters away, whose
@@ -124,7 +127,10 @@ impl Qcow2Image {
     ///
     /// ECANCELED when the image is being closed.
     pub(super) fn give_way(&self) -> Result<(), Errno> {
-        while self.waiting.load(Ordering::Acquire) > 0 {
+        for _ in 0..MAX_YIELDS {
+            if self.waiting.load(Ordering::Acquire) == 0 {
+                break;
+            }
             thread::yield_now();
         }
         match self.closing.load(Ordering::Acquire) {
