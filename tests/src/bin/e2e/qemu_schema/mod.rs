@@ -103,7 +103,7 @@ impl Examiner {
     }
 
     /// Has a command refused.
-    fn refused(&self, command: &str, arguments: Value) -> Result<(), Failure> {
+    fn refused(&self, command: &str, arguments: &Value) -> Result<(), Failure> {
         let answer = self.client.execute_with(command, arguments.clone());
         check!(
             matches!(&answer, Err(libqmp::Error::Command { .. })),
@@ -372,7 +372,7 @@ fn refuse(examiner: &Examiner) -> Result<(), Failure> {
         ("query-blockstats", json!({ "query-nodes": 1 })),
         ("qmp_capabilities", json!({})),
     ] {
-        examiner.refused(command, arguments)?;
+        examiner.refused(command, &arguments)?;
     }
     Ok(())
 }
