@@ -150,11 +150,7 @@ impl Model {
         names
     }
 
-    /// What values of a type look like.
-    ///
-    /// # Panics
-    ///
-    /// Never for a name out of this model: all of them have been looked up.
+    /// What values of a type look like: anything, for a name that is none of this model's.
     pub fn shape(&self, name: &str) -> &Shape {
         self.types.get(name).unwrap_or(&Shape::Any)
     }
