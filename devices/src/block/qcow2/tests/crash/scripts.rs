@@ -37,14 +37,6 @@ pub fn requests(image: &Image) -> Vec<Ask> {
     ]
 }
 
-/// Writes and flushes.
-pub fn writes(image: &Image) -> Vec<Ask> {
-    requests(image)
-        .into_iter()
-        .filter(|ask| matches!(ask, Ask::Write(..) | Ask::Flush))
-        .collect()
-}
-
 /// The disk gets longer, shorter where it can, and longer again.
 pub fn resizing(image: &Image) -> Vec<Ask> {
     let (per_cluster, last) = clusters(image);
