@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use tempfile::{NamedTempFile, TempPath};
 
 use super::medium::{Dice, Medium};
 use super::recorder::{Change, Event, Journal, record};
@@ -43,28 +44,48 @@ pub struct Image {
     pub snapshots: usize,
     pub backing: Backing,
     pub is_compressed: bool,
+    /// Clusters of data at the end of the disk.
+    pub filled: usize,
 }
 
-/// A file in memory that other programs find, too.
+/// A file that other programs find, too.
 #[derive(Debug)]
-struct Memory(File);
+struct ImageFile {
+    file: File,
+    path: PathBuf,
+    /// Removed in the end.
+    _temporary: Option<TempPath>,
+}
 
-impl Memory {
+impl ImageFile {
+    /// In memory.
     fn new(bytes: &[u8]) -> Self {
         let mut file = File::from(memfd_create("image", MemfdFlags::CLOEXEC).unwrap());
         file.write_all(bytes).unwrap();
-        Self(file)
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        Self {
+            file,
+            path: path.into(),
+            _temporary: None,
+        }
+    }
+
+    /// On a file system that has direct I/O.
+    fn on_disk(bytes: &[u8]) -> Self {
+        let (mut file, temporary) = NamedTempFile::new().unwrap().into_parts();
+        file.write_all(bytes).unwrap();
+        Self {
+            file,
+            path: temporary.to_path_buf(),
+            _temporary: Some(temporary),
+        }
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let length = self.0.metadata().unwrap().len();
+        let length = self.file.metadata().unwrap().len();
         let mut bytes = vec![0; usize::try_from(length).unwrap()];
-        self.0.read_exact_at(&mut bytes, 0).unwrap();
+        self.file.read_exact_at(&mut bytes, 0).unwrap();
         bytes
-    }
-
-    fn path(&self) -> PathBuf {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
     }
 }
 
@@ -130,6 +151,10 @@ impl Image {
             maker.zero(8, false);
             maker.zero(9, true);
         }
+        let clusters = usize::try_from(self.layout.size).unwrap() / self.layout.cluster_size();
+        for cluster in clusters - self.filled..clusters {
+            data(&mut maker, 5, cluster);
+        }
         for snapshot in 0..self.snapshots {
             if snapshot > 0 {
                 data(&mut maker, 3, 1);
@@ -142,13 +167,22 @@ impl Image {
     }
 }
 
+/// What became of an image.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The first crash of each kind that it does not survive.
+    pub failures: Vec<String>,
+    /// Its file after the script.
+    pub file: Vec<u8>,
+}
+
 /// An image, and those under it.
 #[derive(Debug)]
 pub struct Machine {
     name: String,
     cache: CacheMode,
     initial: Vec<u8>,
-    backing: Option<Memory>,
+    backing: Option<ImageFile>,
     content_below: Vec<Stamp>,
 }
 
@@ -183,10 +217,8 @@ impl Machine {
                 image.content(image.active, &[])
             }
         };
-        let backing = (image.backing != Backing::None).then(|| Memory::new(&bytes));
-        let path = backing
-            .as_ref()
-            .map(|file| file.path().display().to_string());
+        let backing = (image.backing != Backing::None).then(|| ImageFile::new(&bytes));
+        let path = backing.as_ref().map(|file| file.path.display().to_string());
         let initial = image.make(path.as_deref().map(|path| (path, format)));
         let machine = Self {
             name: image.to_string(),
@@ -197,6 +229,13 @@ impl Machine {
         };
         machine.assert_is_clean();
         machine
+    }
+
+    fn file(&self, bytes: &[u8]) -> ImageFile {
+        match self.cache {
+            CacheMode::None => ImageFile::on_disk(bytes),
+            CacheMode::Writeback | CacheMode::Unsafe => ImageFile::new(bytes),
+        }
     }
 
     fn options(&self) -> ImageOptions {
@@ -215,15 +254,13 @@ impl Machine {
         }
     }
 
-    /// Performs a script, and tells of the first crash of each kind that the image does not
-    /// survive.
-    pub fn crash_everywhere(&self, asks: &[Ask]) -> Vec<String> {
-        let memory = Memory::new(&self.initial);
-        let mut files = vec![&memory.0];
-        files.extend(self.backing.iter().map(|file| &file.0));
-        let path = memory.path();
+    /// Performs a script, and crashes after each change of the image's file.
+    pub fn crash_everywhere(&self, asks: &[Ask]) -> Outcome {
+        let file = self.file(&self.initial);
+        let mut files = vec![&file.file];
+        files.extend(self.backing.iter().map(|backing| &backing.file));
         let events = record(&files, |journal| {
-            let (image, _) = open_with(&path, self.options(), BackingFiles::Follow).unwrap();
+            let (image, _) = open_with(&file.path, self.options(), BackingFiles::Follow).unwrap();
             perform(&image, asks, journal);
             // What it writes in the end it writes in an order, too.
             image.close();
@@ -259,10 +296,13 @@ impl Machine {
             }
         }
         assert!(
-            memory.bytes() == medium.cached,
+            file.bytes() == medium.cached,
             "something reaches the file that is not recorded"
         );
-        failures.into_values().collect()
+        Outcome {
+            failures: failures.into_values().collect(),
+            file: medium.cached,
+        }
     }
 
     /// What is wrong, and after which kind of crash.
@@ -299,8 +339,8 @@ impl Machine {
         {
             return Err(format!("qemu-img check: {code}"));
         }
-        let memory = Memory::new(file);
-        let opened = open_with(&memory.path(), self.options(), BackingFiles::Follow);
+        let used = self.file(file);
+        let opened = open_with(&used.path, self.options(), BackingFiles::Follow);
         let (image, _) = opened.map_err(|error| format!("not opened: {error}"))?;
         let mut model = model.clone();
         model.crashed();
@@ -310,7 +350,7 @@ impl Machine {
         let asks = [
             Ask::Write(0, sectors.min(2048), Durability::Cached),
             Ask::Discard(0, sectors.min(64)),
-            Ask::Write(0, 8, Durability::Cached),
+            Ask::Write(0, sectors.min(8), Durability::Cached),
             Ask::Flush,
         ];
         for (number, ask) in asks.into_iter().enumerate() {
@@ -323,7 +363,7 @@ impl Machine {
         image.close();
         drop(image);
         model
-            .check(&memory.bytes())
+            .check(&used.bytes())
             .map_err(|wrong| format!("used on: {wrong}"))
     }
 }
@@ -363,11 +403,9 @@ fn perform(image: &Qcow2Image, asks: &[Ask], journal: &Journal) {
 
 /// How `qemu-img check` ends, where it is installed.
 fn qemu_says(file: &[u8]) -> Option<i32> {
-    let memory = Memory::new(file);
+    let file = ImageFile::new(file);
     let _only = no_other_children();
     let mut command = Command::new("qemu-img");
-    command
-        .args(["check", "-U", "-f", "qcow2"])
-        .arg(memory.path());
+    command.args(["check", "-U", "-f", "qcow2"]).arg(&file.path);
     command.output().ok()?.status.code()
 }

@@ -44,6 +44,7 @@ fn images(cluster_bits: u32, size: u64) -> Vec<Image> {
                         snapshots,
                         backing,
                         is_compressed,
+                        filled: 0,
                     });
                 }
             }
@@ -59,12 +60,12 @@ fn survive(images: &[Image], cache: CacheMode) {
     for (number, image) in images.iter().enumerate() {
         let machine = Machine::new(image, cache);
         for script in [scripts::requests(image), scripts::resizing(image)] {
-            failures.extend(machine.crash_everywhere(&script));
+            failures.extend(machine.crash_everywhere(&script).failures);
         }
         for script in 0..random {
             let mut dice = Dice::new((number as u64) << 32 | script);
             let script = scripts::random(image, &mut dice, 40);
-            failures.extend(machine.crash_everywhere(&script));
+            failures.extend(machine.crash_everywhere(&script).failures);
         }
     }
     assert!(
@@ -99,4 +100,40 @@ fn images_of_64_kib_clusters_survive_a_crash_after_each_write() {
 #[test]
 fn images_that_never_wait_for_the_medium_survive_the_end_of_the_program_after_each_write() {
     survive(&images(12, 2304 << 10), CacheMode::Unsafe);
+}
+
+#[test]
+fn images_past_the_page_cache_survive_a_crash_after_each_write() {
+    let mut images = images(12, 2304 << 10);
+    images.retain(|image| image.layout.refcount_order == 4 && image.backing != Backing::Qcow2);
+    survive(&images, CacheMode::None);
+}
+
+#[test]
+fn a_longer_refcount_table_survives_a_crash_after_each_write() {
+    // With refcounts of 64 bits the first table of one cluster counts 2 MiB of the file.
+    let image = Image {
+        layout: Layout {
+            version: 3,
+            cluster_bits: 9,
+            refcount_order: 6,
+            size: 2304 << 10,
+        },
+        snapshots: 0,
+        backing: Backing::None,
+        is_compressed: false,
+        filled: 3750,
+    };
+    for snapshots in 0..2 {
+        let image = Image { snapshots, ..image };
+        let machine = Machine::new(&image, CacheMode::Writeback);
+        let outcome = machine.crash_everywhere(&scripts::much());
+        assert!(
+            outcome.failures.is_empty(),
+            "{}",
+            outcome.failures.join("\n")
+        );
+        // Clusters of the refcount table.
+        assert!(outcome.file[56..60] > [0, 0, 0, 1][..], "it is not longer");
+    }
 }

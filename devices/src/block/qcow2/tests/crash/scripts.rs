@@ -37,6 +37,14 @@ pub fn requests(image: &Image) -> Vec<Ask> {
     ]
 }
 
+/// Writes until the file is much longer.
+pub fn much() -> Vec<Ask> {
+    let write = |index: usize| Ask::Write(16 + index * 96, 96, CACHED);
+    let mut asks: Vec<_> = (0..6).map(write).collect();
+    asks.push(Ask::Flush);
+    asks
+}
+
 /// The disk gets longer, shorter where it can, and longer again.
 pub fn resizing(image: &Image) -> Vec<Ask> {
     let (per_cluster, last) = clusters(image);
