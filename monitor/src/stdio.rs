@@ -3,16 +3,18 @@
 //! The session is on a socket pair, and two threads move bytes between its other end and the real thing. That way
 //! neither descriptor is ever made non-blocking (the mode belongs to the open file, which the shell and every other
 //! program on the terminal share), a regular file will do (epoll refuses those), and a reader that is slow stops only
-//! its own thread.
+//! its own thread. Where somebody else has made one non-blocking, its thread waits for it by poll(2).
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::stream::Stream;
 use crate::thread::{ThreadKind, ThreadStart};
@@ -39,8 +41,8 @@ pub(crate) fn open(start: &ThreadStart) -> io::Result<(Stream, Pump)> {
 
 /// Makes one stream of something to read from and something to write to.
 fn join(
-    input: impl Read + Send + 'static,
-    output: impl Write + Send + 'static,
+    input: impl Read + AsFd + Send + 'static,
+    output: impl Write + AsFd + Send + 'static,
     start: &ThreadStart,
 ) -> io::Result<(Stream, Pump)> {
     let (near, far) = UnixStream::pair()?;
@@ -62,18 +64,45 @@ fn join(
     Ok((Stream::unix(near)?, Pump { done }))
 }
 
-fn read_input(mut input: impl Read, mut far: &UnixStream) {
+/// Waits until a descriptor is ready, or fails.
+fn wait_for(descriptor: &impl AsFd, ready: PollFlags) -> io::Result<()> {
+    match poll(&mut [PollFd::new(descriptor, ready)], None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_input(mut input: impl Read + AsFd, mut far: &UnixStream) {
+    // The socket waits, and so it is the input that has nothing.
+    while let Err(error) = io::copy(&mut input, &mut far) {
+        if error.kind() != ErrorKind::WouldBlock || wait_for(&input, PollFlags::IN).is_err() {
+            break;
+        }
+    }
     // However it ends, the session sees the end of its input.
-    let _ = io::copy(&mut input, &mut far);
     let _ = far.shutdown(Shutdown::Write);
 }
 
-fn write_output(mut far: UnixStream, mut output: impl Write, done: &SyncSender<()>) {
+/// Writes all of it, and waits for an output that does not.
+fn write_whole(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wait_for(output, PollFlags::OUT)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    output.flush()
+}
+
+fn write_output(mut far: UnixStream, mut output: impl Write + AsFd, done: &SyncSender<()>) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(count) = far.read(&mut buffer) {
-        let written = output
-            .write_all(&buffer[..count])
-            .and_then(|()| output.flush());
+        let written = write_whole(&mut output, &buffer[..count]);
         if count == 0 {
             // The session is over: nothing more need be typed.
             let _ = far.shutdown(Shutdown::Both);
@@ -136,5 +165,34 @@ mod tests {
             stream.write(b"more").unwrap_err().kind(),
             io::ErrorKind::BrokenPipe
         );
+    }
+
+    #[test]
+    fn input_and_output_that_do_not_wait_are_waited_for() {
+        let (mut input, typed) = UnixStream::pair().unwrap();
+        let (mut printed, output) = UnixStream::pair().unwrap();
+        typed.set_nonblocking(true).unwrap();
+        output.set_nonblocking(true).unwrap();
+        let (stream, pump) = join(typed, output, &ThreadStart::default()).unwrap();
+        let Stream::Unix(mut stream) = stream else {
+            panic!("a unix stream")
+        };
+        stream.set_nonblocking(false).unwrap();
+        // Whatever was there when the thread began to read, the rest comes later.
+        for byte in [b'a', b'b'] {
+            input.write_all(&[byte]).unwrap();
+            let mut read = [0];
+            stream.read_exact(&mut read).unwrap();
+            assert_eq!(read, [byte]);
+        }
+        // Many times what the socket holds.
+        let text: Vec<u8> = (0..=250u8).cycle().take(4 << 20).collect();
+        let expected = text.clone();
+        let saying = thread::spawn(move || stream.write_all(&text));
+        let mut read = Vec::new();
+        printed.read_to_end(&mut read).unwrap();
+        assert!(read == expected);
+        saying.join().unwrap().unwrap();
+        pump.wait(Duration::from_secs(60));
     }
 }

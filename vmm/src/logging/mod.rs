@@ -195,7 +195,61 @@ impl Write for Line<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
+    use std::fs::File;
+    use std::io::Read;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Instant;
+
     use super::*;
+
+    /// Set for the process that panics.
+    const CHILD: &str = "FAULTVISOR_TEST_PANICS";
+
+    /// This test once more, in a process that panics with the log in use.
+    fn panicking(messages: impl Into<Stdio>) -> Child {
+        let name = "logging::tests::a_panic_is_told_of_in_its_order_and_waits_for_nobody_for_long";
+        Command::new(env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::null())
+            .stderr(messages)
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_panic_is_told_of_in_its_order_and_waits_for_nobody_for_long() {
+        if env::var_os(CHILD).is_some() {
+            install().unwrap();
+            start_thread(|| ()).unwrap();
+            tracing::warn!("before");
+            panic!("the reason");
+        }
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut child = panicking(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(!child.wait().unwrap().success());
+        let before = text.find("WARN before").unwrap();
+        let panic = text.find("panicked at vmm/src/logging/mod.rs").unwrap();
+        assert!(
+            before < panic && text[panic..].contains("the reason"),
+            "{text}"
+        );
+
+        // Full, and never read.
+        let (_reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let mut filler = File::from(std::os::fd::OwnedFd::from(writer.try_clone().unwrap()));
+        while filler.write(b".").is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let started = Instant::now();
+        let mut child = panicking(writer);
+        assert!(!child.wait().unwrap().success());
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
 
     #[test]
     fn a_line_about_the_log_looks_like_its_other_lines() {

@@ -5,17 +5,19 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use faultvisor_harness::child::Guarded;
+use faultvisor_harness::transcript::Transcript;
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::injection::{self, Argument, Call};
 use super::limit_file_size;
@@ -29,6 +31,7 @@ pub const TESTS: &[Test] = tests![
     a_client_that_annoys_is_told_of_a_few_times_and_then_counted,
     a_console_file_that_was_full_goes_on_and_says_what_is_missing,
     a_console_that_does_not_wait_loses_nothing,
+    a_client_of_the_console_waits_while_there_are_no_descriptors,
     a_fifo_without_a_reader_is_refused,
     a_fifo_with_a_reader_is_written,
     a_log_is_repeated_from_a_pipe_and_a_signal_ends_who_waits_for_it,
@@ -199,7 +202,7 @@ fn the_end_comes_in_time_however_it_is_asked_for_and_whatever_its_readers_do(
         rustix::pipe::fcntl_setpipe_size(&output, 4096)?;
         // The console's reader, too, reads no more from here on; nor does a client.
         output.read_exact(&mut [0; 9])?;
-        let silent = std::os::unix::net::UnixStream::connect(context.path("qmp"))?;
+        let silent = UnixStream::connect(context.path("qmp"))?;
         match way {
             "signal" => signal(&process, Signal::TERM)?,
             "quit" => client.quit()?,
@@ -319,6 +322,50 @@ fn a_console_that_does_not_wait_loses_nothing(context: &Context) -> Result<(), F
     );
     check!(!text.contains("lost"), "something was lost");
     Ok(())
+}
+
+/// Sets the limit on the numbers of the program's descriptors.
+fn limit_descriptors(process: &Guarded, limit: u64) -> Result<(), Failure> {
+    let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit {
+        current: Some(limit),
+        maximum: None,
+    };
+    prlimit(pid, Resource::Nofile, limit)?;
+    Ok(())
+}
+
+fn a_client_of_the_console_waits_while_there_are_no_descriptors(
+    context: &Context,
+) -> Result<(), Failure> {
+    let path = context.path("console");
+    let serial = format!("unix:{}", path.display());
+    let plan = Plan::new(context, "await\nexit off")?.options(&["--serial", &serial]);
+    let mut command = plan.into_command();
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut process = Guarded::spawn(&mut command)?;
+    let messages = process.child().stderr.take();
+    let messages = messages.ok_or_else(|| Failure::new("no messages"))?;
+    let messages = Transcript::record(messages)?;
+    let client = Client::connect(&context.path("qmp"), SOON)?;
+    client.query_status()?;
+    limit_descriptors(&process, 3)?;
+    let mut console = UnixStream::connect(&path)?;
+    console.set_read_timeout(Some(SOON))?;
+    let told = messages.find(0, Instant::now() + SOON, |line| {
+        line.contains("a client of the console waits")
+    });
+    told.map_err(|why| Failure::new(format!("no word of the want: {why}")))?;
+    check!(client.query_status()?.running, "it does not run");
+    limit_descriptors(&process, 1024)?;
+    let mut read = Vec::new();
+    while !read.ends_with(b"await\r\n") {
+        let mut byte = [0];
+        console.read_exact(&mut byte)?;
+        read.extend(byte);
+    }
+    console.write_all(b"x")?;
+    ends(&mut process, 0)
 }
 
 fn a_fifo_without_a_reader_is_refused(context: &Context) -> Result<(), Failure> {
