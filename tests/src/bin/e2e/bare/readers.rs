@@ -17,7 +17,7 @@ use faultvisor_tests::client::Client;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::injection::{self, Argument, Call};
 use super::limit_file_size;
@@ -329,7 +329,7 @@ fn limit_descriptors(process: &Guarded, limit: u64) -> Result<(), Failure> {
     let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
     let limit = Rlimit {
         current: Some(limit),
-        maximum: None,
+        maximum: getrlimit(Resource::Nofile).maximum,
     };
     prlimit(pid, Resource::Nofile, limit)?;
     Ok(())
