@@ -248,6 +248,7 @@ impl Monitor {
         match is_ready.recv() {
             Ok(Ok(())) => Ok(MonitorHandle {
                 thread: Some(thread),
+                is_ending: false,
                 signals,
                 connections,
                 inbox,
@@ -316,6 +317,8 @@ fn serve(
 #[derive(Debug)]
 pub struct MonitorHandle {
     thread: Option<JoinHandle<()>>,
+    /// It has been told to end.
+    is_ending: bool,
     signals: Signals,
     connections: Vec<Connection>,
     inbox: Arc<Inbox>,
@@ -342,9 +345,16 @@ impl MonitorHandle {
         self.end(time);
     }
 
-    fn end(&mut self, time: Duration) {
-        if let Some(thread) = self.thread.take() {
+    /// Begins that without waiting for it.
+    pub fn begin_shutdown(&mut self, time: Duration) {
+        if !std::mem::replace(&mut self.is_ending, true) {
             self.inbox.push(Item::Shutdown(time));
+        }
+    }
+
+    fn end(&mut self, time: Duration) {
+        self.begin_shutdown(time);
+        if let Some(thread) = self.thread.take() {
             if thread.join().is_err() {
                 tracing::error!("the monitor's thread has panicked");
             }

@@ -217,7 +217,7 @@ impl Output {
             match sink.write_vectored(&slices) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => self.forget_sent(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if comes_to_nothing(&error) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -243,6 +243,13 @@ impl Output {
 
 fn cost(piece: &[u8]) -> usize {
     piece.len() + PIECE_COST
+}
+
+/// Whether a stream has taken or given nothing this time, and is to be asked again when it is ready: it is full or empty, or
+/// the host has no memory for the moment.
+pub(crate) fn comes_to_nothing(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
+        || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
 }
 
 impl Lost {
@@ -347,6 +354,47 @@ mod tests {
         assert!(hogs.iter().all(Output::is_empty));
         drop(reader);
         assert!(Charge::new(&budget).allows(3 * SHARE));
+    }
+
+    /// A sink of a host that now and then has no memory for a write.
+    struct Poor {
+        turn: u32,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Poor {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.turn += 1;
+            let error = match self.turn % 3 {
+                0 => libc::ENOBUFS,
+                1 => libc::ENOMEM,
+                _ => {
+                    let count = bytes.len().min(7);
+                    self.taken.extend_from_slice(&bytes[..count]);
+                    return Ok(count);
+                }
+            };
+            Err(io::Error::from_raw_os_error(error))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_host_that_has_no_memory_for_the_moment_loses_nothing() {
+        let mut output = output(usize::MAX);
+        let text = b"{\"return\": {}, \"id\": 12345}\r\n".to_vec();
+        output.answer(text.clone());
+        let mut sink = Poor {
+            turn: 0,
+            taken: Vec::new(),
+        };
+        while !output.is_empty() {
+            output.send(&mut sink).unwrap();
+        }
+        assert_eq!(sink.taken, text);
     }
 
     #[test]

@@ -181,19 +181,10 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
 }
 
 /// Gives who reads the console and who reads the monitor the same time to take what is left.
-fn say_farewell(output: &ConsoleOutput, monitor: MonitorHandle) {
-    std::thread::scope(|scope| {
-        let drain = || output.drain(FAREWELL, LIMIT);
-        let draining = std::thread::Builder::new()
-            .name("farewell".to_owned())
-            .stack_size(64 << 10)
-            .spawn_scoped(scope, drain);
-        monitor.shutdown(FAREWELL);
-        if draining.is_err() {
-            // The host has no thread left: one after the other.
-            drain();
-        }
-    });
+fn say_farewell(output: &ConsoleOutput, mut monitor: MonitorHandle) {
+    monitor.begin_shutdown(FAREWELL);
+    output.drain(FAREWELL, LIMIT);
+    monitor.shutdown(FAREWELL);
     match output.pending() {
         0 => {}
         bytes => {

@@ -23,7 +23,7 @@ use crate::executor::{CAPABILITIES, Negotiation, version};
 use crate::inbox::Inbox;
 use crate::json_rpc::Message;
 use crate::lexer::Lexer;
-use crate::output::Output;
+use crate::output::{Output, comes_to_nothing};
 use crate::protocol::Protocol;
 use crate::registry::Registry;
 use crate::request::{Band, Stage};
@@ -182,13 +182,11 @@ impl Session {
         match self.stream.read(scratch) {
             Ok(0) => self.input_ended = true,
             Ok(count) => self.unread.extend(&scratch[..count]),
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
-                _ => {
-                    self.input_ended = true;
-                    self.output.abandon();
-                }
-            },
+            Err(error) if comes_to_nothing(&error) || error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => {
+                self.input_ended = true;
+                self.output.abandon();
+            }
         }
     }
 
@@ -257,7 +255,7 @@ impl Session {
         match self.stream.read(scratch) {
             Ok(0) => self.broken = true,
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if comes_to_nothing(&error) => {}
             Err(_) => self.broken = true,
         }
     }
