@@ -26,17 +26,23 @@ impl Qcow2Image {
         self.flush_in_order(|| self.shared().flush())
     }
 
-    /// The same, and releases dropped clusters.
+    /// The same, and releases dropped clusters. Those that cannot be released now are kept.
     pub(super) fn flush_and_release(&self) -> Result<(), Errno> {
+        // The warning has been given.
+        self.flush_and_try_release().map(|_released| ())
+    }
+
+    /// The same. The inner result is that of the release.
+    pub(super) fn flush_and_try_release(&self) -> Result<Result<(), Errno>, Errno> {
         let _only = self.lock_flushes();
         // Most of it, while others go on.
         self.flush_in_order(|| self.shared().flush())?;
         if self.top.dropped() > 0 {
             let access = self.alone();
             self.settle(&access)?;
-            self.release(&access);
+            return Ok(self.release(&access));
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Writes all that is in memory, while nobody else uses the image.
@@ -44,21 +50,26 @@ impl Qcow2Image {
         self.flush_in_order(|| access.flush())
     }
 
-    /// Releases dropped clusters, after [`Self::settle`]. After an error they are leaked until the
-    /// next time.
-    pub(super) fn release(&self, access: &FormatAccess<Layer>) {
+    /// Releases dropped clusters, after [`Self::settle`]. After an error, of which it warns, they are
+    /// leaked until the next time.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub(super) fn release(&self, access: &FormatAccess<Layer>) -> Result<(), Errno> {
         let released = self.top.release();
         if let Ok(false) = released {
-            return;
+            return Ok(());
         }
         // After an error, too: some may have been decremented.
         let forgotten = self.forget_tables(access);
-        if let Err(error) = released.and(forgotten) {
+        released.and(forgotten).map_err(|error| {
             tracing::warn!(
                 "'{}' keeps clusters that it does not need: {error}",
                 self.top
             );
-        }
+            Errno::of(&error)
+        })
     }
 
     /// Has the library read its tables anew, after [`Self::settle`].

@@ -84,13 +84,14 @@ impl Layer {
     }
 
     /// Forgets entries that wait, as the library forgets what it has not written. Their tables are
-    /// not referenced then.
+    /// not referenced then. What was dropped for them may be referenced still, and is leaked.
     pub(super) fn forget_held(&self) {
         let Some(order) = &self.0.order else {
             return;
         };
         let mut order = lock(order);
         let held = std::mem::take(&mut order.held);
+        order.dropped = Dropped::default();
         let mut unused = targets(&order, &held.refcounts, BLOCK_OFFSET);
         unused.extend(targets(&order, &held.l1, L2_OFFSET));
         for cluster in unused {
@@ -103,7 +104,7 @@ impl Layer {
     /// # Errors
     ///
     /// What the host says. The entries wait again then.
-    pub(super) fn write_held(&self, held: Held) -> Result<(), Errno> {
+    pub(super) fn write_held(&self, mut held: Held) -> Result<(), Errno> {
         let Some(order) = &self.0.order else {
             return Ok(());
         };
@@ -113,7 +114,7 @@ impl Layer {
             let mut taken = held.refcounts.clone();
             taken.retain(|offset, bytes| order.held.refcounts.get(offset) == Some(bytes));
             self.write_refcount_entries(&mut order, &taken)
-                .and_then(|()| self.write_l1_entries(&mut order, &held.l1))
+                .and_then(|()| self.write_l1_entries(&mut order, &mut held.l1))
         };
         result.map_err(|error| {
             self.put_back(held);
@@ -144,8 +145,9 @@ impl Layer {
         Ok(())
     }
 
-    /// Writes entries of the L1 table, and drops the L2 tables that they referred to.
-    fn write_l1_entries(&self, order: &mut Order, entries: &Entries) -> io::Result<()> {
+    /// Writes entries of the L1 table, and drops the L2 tables that they referred to. Only those that
+    /// are not written are left after an error.
+    fn write_l1_entries(&self, order: &mut Order, entries: &mut Entries) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -153,20 +155,21 @@ impl Layer {
         let tables = order.metadata.tables();
         self.raise(order, tables, &new_tables)?;
         self.sync_if_needed()?;
-        for (offset, bytes) in entries {
+        while let Some(entry) = entries.first_entry() {
+            let (offset, bytes) = (*entry.key(), entry.get());
             // A table that has moved meanwhile took its entries with it.
-            if !is_entry(&order.metadata, *offset, bytes, Write::L1Entry) {
-                continue;
+            if is_entry(&order.metadata, offset, bytes, Write::L1Entry) {
+                let mut old = [0; 8];
+                self.read_bytes(&mut old, offset)?;
+                self.write_bytes(bytes, offset)?;
+                let shape = order.metadata.shape();
+                let [old, new] =
+                    [&old[..], bytes].map(|bytes| u64_at(bytes, 0).unwrap_or(0) & L2_OFFSET);
+                if old != new && old != 0 {
+                    order.dropped.add_table(old >> shape.cluster_bits);
+                }
             }
-            let mut old = [0; 8];
-            self.read_bytes(&mut old, *offset)?;
-            self.write_bytes(bytes, *offset)?;
-            let shape = order.metadata.shape();
-            let [old, new] =
-                [&old[..], bytes].map(|bytes| u64_at(bytes, 0).unwrap_or(0) & L2_OFFSET);
-            if old != new && old != 0 {
-                order.dropped.add_table(old >> shape.cluster_bits);
-            }
+            entry.remove();
         }
         Ok(())
     }

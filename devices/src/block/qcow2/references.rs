@@ -13,8 +13,11 @@ const SECTOR: u64 = 512;
 /// The clusters that one entry leads to, which is none, one, or for compressed data up to three.
 pub(super) fn of_entry(entry: u64, cluster_bits: u32) -> Range<u64> {
     if entry & COMPRESSED == 0 {
-        let cluster = (entry & OFFSET) >> cluster_bits;
-        return cluster..cluster + u64::from(entry & OFFSET != 0);
+        let offset = entry & OFFSET;
+        let cluster = offset >> cluster_bits;
+        // The library refuses one that is not aligned, and so it leads to nothing.
+        let is_one = offset != 0 && offset.is_multiple_of(1 << cluster_bits);
+        return cluster..cluster + u64::from(is_one);
     }
     let offset_bits = 70 - cluster_bits;
     let descriptor = entry & (COMPRESSED - 1);
@@ -65,6 +68,7 @@ mod tests {
         for flags in [0, 1, 1 << 63, 1 << 63 | 1] {
             assert_eq!(of_entry(flags | 5 << 16, 16), 5..6);
             assert!(of_entry(flags, 16).is_empty());
+            assert!(of_entry(flags | 5 << 16 | 512, 16).is_empty());
         }
     }
 

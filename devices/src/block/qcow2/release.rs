@@ -97,7 +97,8 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// What the host says; clusters that are not decremented stay dropped.
+    /// What the host says; clusters that are not decremented stay dropped. Those of a block that may
+    /// be written in part are leaked: to decrement one twice would give away what is in use.
     pub(super) fn release(&self) -> io::Result<bool> {
         let Some(order) = &self.0.order else {
             return Ok(false);
@@ -112,28 +113,34 @@ impl Layer {
         }
         let mut result = Ok(false);
         for (index, fates) in by_block {
-            if result.is_ok() {
-                result = self.decrement(&mut order, index, &fates).map(|()| true);
-            }
             if result.is_err() {
                 order.dropped.clusters.extend(fates);
+                continue;
             }
+            result = match self.decrement(&mut order, index, &fates) {
+                Ok(written) => written.map(|()| true),
+                Err(error) => {
+                    order.dropped.clusters.extend(fates);
+                    Err(error)
+                }
+            };
         }
         result
     }
 
-    /// Decrements refcounts of one block.
+    /// Decrements refcounts of one block. The inner result is that of writing it; nothing has been
+    /// changed after an outer error.
     fn decrement(
         &self,
         order: &mut Order,
         index: u64,
         fates: &BTreeMap<u64, Fate>,
-    ) -> io::Result<()> {
+    ) -> io::Result<io::Result<()>> {
         let shape = order.metadata.shape();
         let tables = order.metadata.tables();
         // A cluster without a refcount is not the image's.
         let Some(place) = self.block_place(order, tables, index)? else {
-            return Ok(());
+            return Ok(Ok(()));
         };
         let mut block = self.read_cluster(order, place)?;
         let (mut free, mut holes) = (Vec::new(), Vec::<Range<u64>>::new());
@@ -150,7 +157,6 @@ impl Layer {
                 continue;
             }
             free.push(*cluster);
-            order.raised.remove(cluster);
             match holes.last_mut() {
                 _ if !fate.is_given_back => {}
                 Some(hole) if hole.end == *cluster => hole.end += 1,
@@ -160,12 +166,13 @@ impl Layer {
         for hole in holes {
             self.punch(hole.start << shape.cluster_bits..hole.end << shape.cluster_bits)?;
         }
-        self.write_bytes(&block, place)?;
+        let written = self.write_bytes(&block, place);
         self.data_written();
         for cluster in free {
+            order.raised.remove(&cluster);
             order.metadata.forget(cluster);
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Punches a hole. A host that cannot keeps the space.

@@ -60,7 +60,8 @@ impl Qcow2Image {
             let only = self.lock_flushes();
             let is_all = self.cut_tables(&self.alone(), length.div_ceil(self.table_reach()))?;
             drop(only);
-            self.flush_and_release()?;
+            // What cannot be released would never make room for the rest.
+            self.flush_and_try_release()??;
             if is_all {
                 return Ok(());
             }
@@ -164,7 +165,7 @@ impl Qcow2Image {
         let reach = self.table_reach();
         while !self.cut_tables(access, old.div_ceil(reach))? {
             self.settle(access)?;
-            self.release(access);
+            self.release(access)?;
         }
         let first = old.div_ceil(self.cluster_size) % (reach / self.cluster_size);
         let has_rest = !old.is_multiple_of(reach)
