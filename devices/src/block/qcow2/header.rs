@@ -272,6 +272,10 @@ fn backing(
         .and_then(|end| cluster.get(start..end))
         .ok_or(FormatError::BackingName)?;
     let name = str::from_utf8(name).map_err(|_| FormatError::BackingName)?;
+    // It stands in messages, which are one line each.
+    if name.contains(char::is_control) {
+        return Err(FormatError::BackingName);
+    }
     if name.is_empty() {
         return Ok(None);
     }
@@ -288,6 +292,9 @@ fn backing_format(bytes: &[u8]) -> Result<Option<String>, FormatError> {
         let (kind, data) = extension?;
         if kind == BACKING_FORMAT {
             let format = str::from_utf8(data).map_err(|_| FormatError::Extension(kind))?;
+            if format.contains(char::is_control) {
+                return Err(FormatError::Extension(kind));
+            }
             return Ok(Some(format.to_owned()));
         }
     }
