@@ -149,9 +149,17 @@ fn check(found: &Metadata) -> Result<(), &'static str> {
         Err("no regular file")
     } else if found.nlink() > 1 {
         Err("a file with several names")
+    } else if !is_own(found) {
+        Err("another user's file")
     } else {
         Ok(())
     }
+}
+
+/// Whether a file belongs to this user, or to whoever root takes it from.
+fn is_own(found: &Metadata) -> bool {
+    let user = rustix::process::geteuid();
+    user.is_root() || found.uid() == user.as_raw()
 }
 
 /// Whether an open file is the one that has that name.

@@ -97,8 +97,12 @@ const OF_INSTRUCTIONS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SI
 
 extern "C" fn on_fatal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     restore();
-    // SAFETY: the kernel hands a handler with SA_SIGINFO a valid `info`. Codes above 0 come from the kernel.
-    let by_instruction = OF_INSTRUCTIONS.contains(&signal) && unsafe { (*info).si_code } > 0;
+    // SAFETY: the kernel hands a handler with SA_SIGINFO a valid `info`.
+    let code = unsafe { (*info).si_code };
+    // Codes above 0 come from the kernel. One of them tells of memory that nobody has touched yet.
+    let by_instruction = OF_INSTRUCTIONS.contains(&signal)
+        && code > 0
+        && !(signal == libc::SIGBUS && code == libc::BUS_MCEERR_AO);
     let place = FATAL.iter().position(|fatal| *fatal == signal);
     let previous = PREVIOUS.get().zip(place);
     // SAFETY: all functions are async-signal-safe (POSIX.1-2017 §2.4.3), and the action is one that the kernel has given

@@ -18,6 +18,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::panic;
+use std::process;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -137,7 +138,7 @@ pub fn finish() {
     }
 }
 
-/// Has panics told of like everything else: the thread that panics waits for nobody for long.
+/// Has panics told of like everything else, and end the program then: the thread that panics waits for nobody for long.
 fn report_panics() {
     let direct = panic::take_hook();
     panic::set_hook(Box::new(move |panic| match LOG.get() {
@@ -154,6 +155,7 @@ fn report_panics() {
                     .push(format!("{trace}\n").as_bytes(), Weight::Last);
                 log.drain();
             }
+            process::abort();
         }
         _ => direct(panic),
     }));
@@ -198,6 +200,7 @@ mod tests {
     use std::env;
     use std::fs::File;
     use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, Command, Stdio};
     use std::time::Instant;
 
@@ -225,13 +228,15 @@ mod tests {
             install().unwrap();
             start_thread(|| ()).unwrap();
             tracing::warn!("before");
-            panic!("the reason");
+            // Nobody hears of it by this.
+            let _ = thread::spawn(|| panic!("the reason")).join();
+            return;
         }
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut child = panicking(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
-        assert!(!child.wait().unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(6));
         let before = text.find("WARN before").unwrap();
         let panic = text.find("panicked at vmm/src/logging/mod.rs").unwrap();
         assert!(
@@ -247,7 +252,7 @@ mod tests {
         rustix::io::ioctl_fionbio(&writer, false).unwrap();
         let started = Instant::now();
         let mut child = panicking(writer);
-        assert!(!child.wait().unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(6));
         assert!(started.elapsed() < Duration::from_secs(30));
     }
 

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -34,9 +35,9 @@ pub enum LandlockError {
     /// It refuses rules that it knows.
     #[error("{0}")]
     Rules(#[from] RulesetError),
-    /// A descriptor of the rules cannot be had.
+    /// It refuses to apply them, or a descriptor of them.
     #[error("{0}")]
-    Clone(#[source] io::Error),
+    Host(#[source] io::Error),
     /// The directory of a file that is to be removed at the end.
     #[error("cannot open '{}': {source}", path.display())]
     Open {
@@ -47,11 +48,12 @@ pub enum LandlockError {
     },
 }
 
-/// A set of rules for each kind of thread, of which the host may know none.
+/// A set of rules for each kind of thread; none on a host without Landlock.
 pub(super) struct Rulesets {
+    /// Used once, before the guest runs.
     main: RulesetCreated,
-    monitor: RulesetCreated,
-    others: RulesetCreated,
+    monitor: Option<OwnedFd>,
+    others: Option<OwnedFd>,
 }
 
 impl Rulesets {
@@ -63,8 +65,8 @@ impl Rulesets {
     pub(super) fn new(removable: &Removable) -> Result<Self, LandlockError> {
         Ok(Self {
             main: ruleset(&removable.main)?,
-            monitor: ruleset(&removable.monitor)?,
-            others: ruleset(&[])?,
+            monitor: ruleset(&removable.monitor)?.into(),
+            others: ruleset(&[])?.into(),
         })
     }
 
@@ -75,16 +77,31 @@ impl Rulesets {
     /// What the host says of a restriction that it knows.
     pub(super) fn restrict(&self, kind: Kind) -> Result<(), LandlockError> {
         let ruleset = match kind {
-            Kind::Main => &self.main,
+            Kind::Main => {
+                let ruleset = self.main.try_clone().map_err(LandlockError::Host)?;
+                say(&ruleset.restrict_self()?.ruleset);
+                return Ok(());
+            }
             Kind::Monitor => &self.monitor,
             _ => &self.others,
         };
-        let ruleset = ruleset.try_clone().map_err(LandlockError::Clone)?;
-        let status = ruleset.restrict_self()?;
-        if kind == Kind::Main {
-            say(&status.ruleset);
+        match ruleset {
+            Some(ruleset) => restrict_self(ruleset).map_err(LandlockError::Host),
+            None => Ok(()),
         }
+    }
+}
+
+/// Restricts this thread. The library would need a descriptor more for that, and threads begin while the host may have none
+/// left. That this thread gets no new privileges was settled before it was started.
+#[expect(unsafe_code, reason = "the library's own call consumes the rules")]
+fn restrict_self(ruleset: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the call takes two numbers, of which the first is an open descriptor.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    if result == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

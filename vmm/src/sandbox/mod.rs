@@ -21,7 +21,7 @@ use std::sync::Arc;
 use faultvisor_devices::thread::ThreadStart;
 
 use crate::cli::{Configuration, SerialPort};
-use crate::logging;
+use crate::{logging, terminal};
 
 pub use descriptors::close_on_exec;
 use filter::Filters;
@@ -114,6 +114,7 @@ impl Sandbox {
         if let Err(error) = self.confine(kind) {
             logging::fail(&format_args!("a thread cannot be confined: {error}"));
             logging::finish();
+            terminal::restore();
             std::process::exit(1);
         }
     }
