@@ -284,9 +284,10 @@ impl BusDevice for Transport {
             let registers = self.lock_settled();
             let agreed = self.interrupt.device_status() & status::FEATURES_OK != 0;
             let features = if agreed { registers.driver_features } else { 0 };
-            drop(registers);
+            // Under the lock, so that no reset comes between the features and the write.
             self.device
                 .write_config(features, offset - register::CONFIG, data);
+            drop(registers);
         } else if data.len() == 4 && offset.is_multiple_of(4) {
             self.write_register(offset, le32(data));
         }

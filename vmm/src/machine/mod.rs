@@ -320,6 +320,10 @@ impl Machine {
     }
 
     fn process_event(&mut self, fd: RawFd) {
+        // Several may have come at once, and the first of them may have been the end.
+        if self.ending.get().is_some() {
+            return;
+        }
         if fd == self.inbox.event().as_raw_fd() {
             self.inbox.clear_event();
             while self.ending.get().is_none()

@@ -82,6 +82,10 @@ impl Machine {
             return;
         };
         match (then, reply) {
+            // Not behind a command that waits: what is left of the disks must not meet a guest that goes on.
+            (Then::Reset, Some(reply)) if self.resetting.is_none() => {
+                self.reset(ShutdownCause::HostQmpSystemReset, false, Some(reply));
+            }
             (Then::Reset, Some(reply)) => {
                 self.reset_in_turn(ShutdownCause::HostQmpSystemReset, reply);
             }

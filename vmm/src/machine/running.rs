@@ -142,7 +142,9 @@ impl Machine {
 
     /// Does what waits for the disks, in its order, as long as they are at rest.
     pub(super) fn go_on_waiting(&mut self) {
-        while self.undrained == 0
+        // What is left at the end is answered by the end of its replies.
+        while self.ending.get().is_none()
+            && self.undrained == 0
             && self.resetting.is_none()
             && let Some(waiting) = self.next_waiting()
         {
