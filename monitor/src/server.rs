@@ -281,7 +281,7 @@ impl Server {
                 continue;
             }
             let mut interest = session.interest();
-            if self.closing.is_some() {
+            if self.closing.is_some() && !session.has_input_ended() {
                 interest |= EventSet::IN;
             }
             if goes_on {

@@ -248,12 +248,19 @@ impl Session {
             self.said_all = true;
             self.broken |= self.stream.end_output().is_err();
         }
+        self.broken |= self.said_all && self.input_ended;
+    }
+
+    /// Whether the client will say nothing more.
+    pub(crate) fn has_input_ended(&self) -> bool {
+        self.input_ended
     }
 
     /// Reads what nobody will look at any more.
     pub(crate) fn discard(&mut self, scratch: &mut [u8]) {
         match self.stream.read(scratch) {
-            Ok(0) => self.broken = true,
+            // It may still be reading.
+            Ok(0) => self.input_ended = true,
             Ok(_) => {}
             Err(error) if comes_to_nothing(&error) => {}
             Err(_) => self.broken = true,
