@@ -1,6 +1,6 @@
 //! QEMU's own schema, as a measure of ours: which of its commands, events and types we have, and where they differ.
 //!
-//! [`fetch`](mod@fetch) has it out of QEMU's source package, [`Model`] is a schema as far as it is to be seen on the wire,
+//! `fetch` has it out of QEMU's source package, [`Model`] is a schema as far as it is to be seen on the wire,
 //! [`compare`] holds ours against QEMU's, and [`Model::check_answer`] and its kind hold what was sent against it, as a client
 //! does whose types are made from QEMU's schema; a [`Witness`] does so with all lines of sessions.
 

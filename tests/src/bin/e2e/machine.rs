@@ -1,6 +1,7 @@
 //! What Linux finds in the machine beside its disks: processors, the power button, the clock, and a way to say that it
 //! has panicked.
 
+use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -27,9 +28,22 @@ const LONG_STOP: Duration = Duration::from_secs(5);
 
 /// Replaces the kernel's command line by the usual one and `more`.
 fn append(command: &mut Command, more: &str) {
-    command
-        .arg("--append")
-        .arg(format!("{} {more}", guest_shell::APPEND));
+    let arguments: Vec<OsString> = command.get_args().map(ToOwned::to_owned).collect();
+    let mut changed = Command::new(command.get_program());
+    let mut is_append = false;
+    for argument in arguments {
+        if std::mem::replace(&mut is_append, argument == "--append") {
+            changed.arg(format!("{} {more}", guest_shell::APPEND));
+        } else {
+            changed.arg(argument);
+        }
+    }
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            changed.env(name, value);
+        }
+    }
+    *command = changed;
 }
 
 fn load_modules(guest: &mut GuestShell) -> Result<(), Failure> {

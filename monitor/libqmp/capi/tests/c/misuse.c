@@ -146,7 +146,7 @@ static void check_sessions(const char *socket_path)
     int sockets[2];
 
     CHECK_FAILED(libqmp_session_new_unix("/no/such/socket", &error), error, QMP_ERROR_KIND_CONNECT, "/no/such/socket");
-    CHECK_FAILED(libqmp_session_new("what is this", NULL, &error), error, INVALID, "what is this");
+    CHECK_FAILED(libqmp_session_new("localhost:4444", NULL, &error), error, INVALID, "localhost:4444");
     CHECK_FAILED(libqmp_session_new_fd(-1, NULL, &error), error, INVALID, "`fd` is -1, which is not open");
     CHECK_FAILED(libqmp_session_new_fd(1000, NULL, &error), error, INVALID, "`fd` is 1000, which is not open");
     CHECK_FAILED(libqmp_session_new_spawn(nothing, NULL, &error), error, INVALID, "`argv[0]` is NULL");

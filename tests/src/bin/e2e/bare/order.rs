@@ -87,7 +87,14 @@ fn line(script: &[Step], message: &Value) -> String {
     let step = place.and_then(|place| script.get(place.ok()?));
     let name = step.map_or("nothing", |step| step.name());
     match message.get("return") {
-        Some(answer) => format!("{name}: {answer}"),
+        Some(answer) => {
+            let mut answer = answer.clone();
+            if let Some(members) = answer.as_object_mut() {
+                // What QEMU 7 has, and 10 has no more.
+                members.remove("singlestep");
+            }
+            format!("{name}: {answer}")
+        }
         None => format!("{name}: {}", message["error"]["class"]),
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use faultvisor_harness::transcript::Transcript;
+use faultvisor_harness::transcript::{NoLine, Transcript};
 use faultvisor_tests::bare;
 use faultvisor_tests::suite::{Context, Failure};
 use libqmp::Session;
@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a client waits for an answer that a fault may have lost.
 const ANSWER: Duration = Duration::from_secs(4);
+
+/// How often a run is looked at in which nothing happens.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What became of a run in which a call failed.
 #[derive(Debug)]
@@ -138,15 +141,24 @@ impl<'a> Run<'a> {
 
     /// Waits for the guest's last report; false if none comes.
     fn guest_is_done(&mut self) -> bool {
-        let found = self
-            .serial
-            .find(self.seen, self.deadline, |line| line.contains(LAST));
-        match found {
-            Ok((index, _)) => {
-                self.seen = index + 1;
-                true
+        loop {
+            let now = Instant::now();
+            let next = self.deadline.min(now + LOOK);
+            match self
+                .serial
+                .find(self.seen, next, |line| line.contains(LAST))
+            {
+                Ok((index, _)) => {
+                    self.seen = index + 1;
+                    return true;
+                }
+                Err(NoLine::TimedOut) if now < self.deadline => {}
+                Err(_) => return false,
             }
-            Err(_) => false,
+            // A machine that has told of an error has little more to do.
+            if has_told(&self.messages.text()) {
+                self.deadline = self.deadline.min(now + ANSWER);
+            }
         }
     }
 
@@ -213,6 +225,12 @@ fn take(pipe: &mut std::io::PipeReader) -> Result<std::io::PipeReader, Failure> 
     Ok(pipe.try_clone()?)
 }
 
+/// Whether the program has said what is wrong.
+fn has_told(messages: &str) -> bool {
+    let is_reason = |line: &str| line.starts_with("faultvisor: ") || line.contains(" ERROR ");
+    messages.lines().any(is_reason)
+}
+
 /// The calls of a run in which nothing fails.
 pub fn record(context: &Context) -> Result<Vec<Observed>, Failure> {
     let stage = Stage::new(context, "record")?;
@@ -236,9 +254,7 @@ pub fn play(context: &Context, name: &str, fault: &Fault) -> Result<Outcome, Fai
     if !ended.was_struck {
         return Ok(Outcome::NotReached);
     }
-    let said = messages
-        .lines()
-        .any(|line| line.starts_with("faultvisor: ") || line.contains(" ERROR "));
+    let said = has_told(&messages);
     let bad = |why: String| {
         let last = messages.lines().last().unwrap_or_default();
         Outcome::Bad(format!("{why} (last words: '{last}')"))
