@@ -110,7 +110,9 @@ fn a_users_cargo_test_of_a_power_cut_finds_what_was_flushed(
 
 fn a_users_cargo_test_fails_with_what_the_machine_said(context: &Context) -> Result<(), Failure> {
     let command = example(context, &context.example(CARGO_TEST)?);
-    let said = with_bare_guest(context, command, "print Kernel panic\nexit off\n")?;
+    // It may be a moment before the harness listens to it.
+    let script = "print Kernel panic\ndelay 2000000000\nexit off\n";
+    let said = with_bare_guest(context, command, script)?;
     let wanted = "no 'A disk is /dev/vda' on the serial console within 60s: the output ended\n";
     check!(said.contains(wanted), "no '{wanted}' in: {said}");
     check!(said.contains("\n  console: Kernel panic\n"), "{said}");

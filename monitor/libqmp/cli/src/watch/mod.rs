@@ -34,18 +34,21 @@ pub fn run(
         .and_then(|timeout| Instant::now().checked_add(timeout));
     let client = Client::connect(connection)?;
     let signals = Signals::catch()?;
-    // First, so that no shutdown is missed that is shown.
-    let orderly = Orderly::listen(&client)?;
+    // What is to be shown first: a server without accessors says its events at once.
     let (connections, events) = connect(&client, &selection)?;
+    let orderly = Orderly::listen(&client)?;
     let mut watch = Watch {
         output,
         events,
         left: options.count,
         seen: 0,
+        has_shut_down: false,
     };
     let ended = watch.until_the_end(&client, &signals, deadline);
     let ended = match ended {
-        Err(failure) if failure.is_end() && orderly.was_announced() => Ok(Ending::Shutdown),
+        Err(failure) if failure.is_end() && (orderly.was_announced() || watch.has_shut_down) => {
+            Ok(Ending::Shutdown)
+        }
         Err(failure) if failure.is_end() => Err(failure),
         ended => {
             for connection in connections {
@@ -99,6 +102,8 @@ struct Watch<'a> {
     /// How many are still to come, if that is known.
     left: Option<u64>,
     seen: u64,
+    /// A shutdown was among them.
+    has_shut_down: bool,
 }
 
 impl Watch<'_> {
@@ -134,6 +139,7 @@ impl Watch<'_> {
         for event in self.events.try_iter() {
             output::write(&self.output.event(&line(&event)))?;
             self.seen += 1;
+            self.has_shut_down |= event.data.name == orderly::SHUTDOWN;
             if let Some(left) = &mut self.left {
                 *left = left.saturating_sub(1);
                 if *left == 0 {

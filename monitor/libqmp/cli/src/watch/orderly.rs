@@ -8,8 +8,8 @@ use libqmp::{AccessorArguments, AnyEvent, Error};
 use crate::client::Client;
 use crate::failure::Failure;
 
-/// The event that a machine says it with.
-const SHUTDOWN: &str = "SHUTDOWN";
+/// The event by which a machine says that it ends.
+pub(super) const SHUTDOWN: &str = "SHUTDOWN";
 
 /// Listens for the machine's shutdown, beside what is watched.
 #[derive(Debug)]
