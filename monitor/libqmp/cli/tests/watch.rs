@@ -191,7 +191,8 @@ fn a_shutdown_that_is_not_watched_is_not_shown_and_missing_events_are_a_failure(
     let mut server = Server::start();
     let relay = Relay::to(&server);
     let watch = Program::start(relay.path(), &["watch", "STOP", "--count", "2"]);
-    relay.answered("get-stop-event");
+    // It listens for the shutdown last.
+    relay.answered("get-shutdown-event");
     server.raise(Event::Stop);
     server.raise(shutdown());
     server.end();
