@@ -120,15 +120,38 @@ fn lock(path: &Path) -> Result<Attempt, PidFileError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(MODE)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(failed)?;
-    check(&file.metadata().map_err(failed)?).map_err(refuse)?;
+    let mut options = OpenOptions::new();
+    options.write(true).mode(MODE);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let (file, is_new) = match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            match options.create_new(true).open(path) {
+                // Somebody else was quicker.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    return Ok(Attempt::Replaced);
+                }
+                made => (made.map_err(failed)?, true),
+            }
+        }
+        found => (found.map_err(failed)?, false),
+    };
+    let attempt = check_and_lock(file, path);
+    if is_new && matches!(attempt, Err(PidFileError::Write { .. })) {
+        // It was made here, a moment ago, and is of no use.
+        let _ = fs::remove_file(path);
+    }
+    attempt
+}
+
+fn check_and_lock(file: File, path: &Path) -> Result<Attempt, PidFileError> {
+    let failed = |source| PidFileError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    check(&file.metadata().map_err(failed)?).map_err(|what| PidFileError::Other {
+        path: path.to_owned(),
+        what,
+    })?;
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) if is_at(&file, path) => Ok(Attempt::Locked(file)),
         Ok(()) => Ok(Attempt::Replaced),

@@ -1,12 +1,15 @@
 //! Which errors a system call can have, by its manual page, as far as a machine that is short of something gives them.
 
-use nix::errno::Errno::{self, EAGAIN, ECONNRESET, EINTR, EIO, EMFILE, ENOMEM, ENOSPC};
+use nix::errno::Errno::{self, EAGAIN, ECONNRESET, EINTR, EIO, EMFILE, ENOLCK, ENOMEM, ENOSPC};
 use syscalls::Sysno;
 
 use super::tracer::{Object, Observed, Phase, Place};
 
 /// Calls that a thread makes again and again from one place: only the first of each are made to fail.
 const REPEATED: u32 = 4;
+
+/// `F_SETLK`.
+const F_SETLK: u64 = 6;
 
 /// `KVM_RUN`.
 const KVM_RUN: u64 = 0xae80;
@@ -66,7 +69,9 @@ pub fn of(call: &Observed) -> Vec<Errno> {
         | Sysno::memfd_create
         | Sysno::pipe2
         | Sysno::io_uring_setup => &[EMFILE, ENOMEM],
-        Sysno::dup | Sysno::dup2 | Sysno::dup3 | Sysno::fcntl => &[EMFILE],
+        Sysno::dup | Sysno::dup2 | Sysno::dup3 => &[EMFILE],
+        Sysno::fcntl if place.kind.request == F_SETLK => &[ENOLCK],
+        Sysno::fcntl => &[EMFILE],
         Sysno::bind | Sysno::connect => &[ENOMEM],
         Sysno::clone | Sysno::clone3 => &[EAGAIN, ENOMEM],
         Sysno::ioctl if place.kind.request == KVM_RUN => &[EINTR, EAGAIN, ENOMEM],
