@@ -16,9 +16,6 @@ pub const VERSION: &str = "10.0";
 /// The source package.
 const PACKAGE: &str = "qemu";
 
-/// Where Debian is, for machines that know no mirror of it.
-const MIRROR: &str = "http://deb.debian.org/debian/";
-
 /// The suites that have had this version: backports may have moved on, the release stays.
 const SUITES: [&str; 2] = ["bookworm-backports", "trixie"];
 
@@ -90,7 +87,12 @@ pub fn fetch(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<QemuSchema, D
 
 /// Downloads the source's archive into a directory of its own, where apt keeps everything else, too.
 fn archive(directory: &Path, keyring: &Path) -> Result<PathBuf, DebianError> {
-    let mirror = sources::mirror(keyring)?.unwrap_or_else(|| MIRROR.to_owned());
+    let unknown = || {
+        PackagesError::Unknown(format!(
+            "the source of {PACKAGE}, for want of a mirror of Debian"
+        ))
+    };
+    let mirror = sources::mirror(keyring)?.ok_or_else(unknown)?;
     let lines = SUITES.map(|suite| {
         let keyring = keyring.display();
         format!("deb-src [signed-by={keyring}] {mirror} {suite} main\n")
