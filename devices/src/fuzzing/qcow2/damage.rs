@@ -60,9 +60,10 @@ pub fn good(kind: u8, choices: &mut Choices<'_>) -> Vec<u8> {
         cluster_bits,
         refcount_order: match (version, snapshots) {
             (2, _) => 4,
+            // Compressed clusters share one, and each snapshot has them once more.
+            (_, 1..) if kind & 2 != 0 => order.max(3),
             // Less does not count that many.
             (_, 1..) if order < 2 => 2,
-            // Compressed clusters share one.
             _ if kind & 2 != 0 && order > 0 => order.max(3),
             _ => order,
         },
