@@ -1,5 +1,5 @@
-//! JSON-RPC 2.0: the same requests and answers in another spelling. PROTOCOL.md, section 7, and
-//! <https://www.jsonrpc.org/specification>.
+//! JSON-RPC 2.0: the same requests and answers in another spelling (docs/protocol.md, section 11;
+//! <https://www.jsonrpc.org/specification>).
 
 use faultvisor_schema::{CommandError, ErrorClass};
 use serde::Serialize;

@@ -1,5 +1,5 @@
 //! The object model of the capability "class-hints": which signals are properties of which objects, and which answers
-//! hold objects with an identity. PROTOCOL.md, section 6.
+//! hold objects with an identity (docs/protocol.md, section 8).
 
 use faultvisor_schema::{BlockInfo, CommandError, MachineReturn, SignalName};
 use serde::{Serialize, Serializer};

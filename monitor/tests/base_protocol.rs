@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 1.
+//! docs/protocol.md, sections 1 to 3: messages, sessions, requests.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

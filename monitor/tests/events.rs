@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 2.
+//! docs/protocol.md, section 4: events.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 3.
+//! docs/protocol.md, section 5: accessors and handles.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 2: clients that mean harm, or are merely broken, cost a bounded amount of memory and delay nobody.
+//! docs/protocol.md, sections 4 and 10: hostile or broken clients cost a bounded amount of memory and delay nobody.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

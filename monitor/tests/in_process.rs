@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 8: signals inside the process.
+//! Signals inside the process (`faultvisor_schema::Signal`), beside the monitor's clients.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

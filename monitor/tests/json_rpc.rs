@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 7: JSON-RPC 2.0.
+//! docs/protocol.md, section 11: JSON-RPC 2.0.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! PROTOCOL.md, sections 2 to 6, against a model: whatever clients connect to, end, raise, read or leave, in whatever order,
+//! docs/protocol.md, sections 4 to 9, against a model: whatever clients connect to, end, raise, read or leave, in whatever order,
 //! each connection hears exactly what it is connected to, once, in order, and every gap is told with its size.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.

@@ -1,4 +1,4 @@
-//! PROTOCOL.md, sections 4 and 5: connections that the client names.
+//! docs/protocol.md, sections 6, 7 and 9: connections that the client names, and late subscribers.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 6: objects, signals and connections.
+//! docs/protocol.md, section 8: objects, signals and connections.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 1: what a session may begin with, and that what arrived is executed, over real sockets.
+//! docs/protocol.md, section 2: what a session may begin with, and that what arrived is executed, over real sockets.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

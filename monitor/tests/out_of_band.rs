@@ -1,4 +1,4 @@
-//! PROTOCOL.md, section 1: out-of-band execution.
+//! docs/protocol.md, section 3.3: out-of-band execution.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-"""The exchange of PROTOCOL.md section 3, driven by QEMU's own client library.
+"""The exchange of docs/protocol.md, section 5, driven by QEMU's own client library.
 
 The machine at the socket that is named on the command line has not started yet. Its guest's only request, a write to
 the disk 'd0', fails each time that it is submitted, and stops the machine.

@@ -134,7 +134,7 @@ pub fn the_typed_client_drives_qemu(context: &Context) -> Result<(), Failure> {
     qemu.ends()
 }
 
-/// The exchange of PROTOCOL.md section 3, with objects.
+/// The exchange of docs/protocol.md, section 5, with objects.
 pub fn the_typed_client_drives_the_exchange(context: &Context) -> Result<(), Failure> {
     let machine = failing(context)?;
     let options = Session::options().within(SOON).timeout(SOON);
