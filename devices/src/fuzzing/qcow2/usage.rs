@@ -122,7 +122,8 @@ impl Usage {
         let observer = self.told.clone();
         match Qcow2Image::open(&path, self.options, self.backing_files, observer) {
             Ok(image) => {
-                let version = self.bytes()[4..8].to_vec();
+                let mut version = [0; 4];
+                self.file.read_exact_at(&mut version, 4).unwrap();
                 // Version 2 has no mark for it.
                 assert!(
                     !was_given_up || version != [0, 0, 0, 3],
@@ -138,8 +139,11 @@ impl Usage {
         }
     }
 
+    /// The whole file, which must be as short as one that a damaged table has not led far past its end.
     fn bytes(&self) -> Vec<u8> {
         let length = self.file.metadata().unwrap().len();
+        let most = self.before.len() as u64 + MOST_BYTES;
+        assert!(length <= most, "a file of {length} bytes");
         let mut bytes = vec![0; usize::try_from(length).unwrap()];
         self.file.read_exact_at(&mut bytes, 0).unwrap();
         bytes
