@@ -21,15 +21,16 @@ use faultvisor_schema::{
 };
 use serde_json::value::RawValue;
 
-use crate::Machine;
+use crate::identity::SessionId;
 use crate::inbox::{Inbox, Reply};
-use crate::json;
-use crate::lexer::{Dialect, Lexed, Lexer, LexicalError};
-use crate::monitor::Settings;
-use crate::protocol::Protocol;
-use crate::server::{Server, Settled};
-use crate::session::{Rule, SessionId};
-use crate::stream::Stream;
+use crate::machine::Machine;
+use crate::server::settings::Settings;
+use crate::server::state::{Server, Settled};
+use crate::session::Rule;
+use crate::transport::stream::Stream;
+use crate::wire::json;
+use crate::wire::lexer::{Dialect, Lexed, Lexer, LexicalError};
+use crate::wire::protocol::Protocol;
 
 /// Any division of an input into pieces gives the same messages.
 pub fn lexer(input: &[u8]) {

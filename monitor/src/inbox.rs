@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use faultvisor_schema::{CommandError, Event, MachineReturn};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::session::SessionId;
+use crate::identity::Ticket;
 
 /// When an event was raised, as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +46,6 @@ pub(crate) enum Item {
     Answer(Ticket, Result<MachineReturn, CommandError>),
     /// It is over; so long may the rest take.
     Shutdown(Duration),
-}
-
-/// Which request an answer is to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub(crate) session: SessionId,
-    pub(crate) sequence: u64,
 }
 
 /// The queue and what wakes its reader.
@@ -208,6 +201,7 @@ impl Drop for Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::SessionId;
 
     fn names(inbox: &Inbox) -> Vec<String> {
         let name = |item: &Item| match item {

@@ -10,54 +10,29 @@ use std::time::{Duration, Instant};
 
 use faultvisor_schema::{Connection, Event, Signals};
 
-use crate::Machine;
-use crate::address::{ListenAddress, Wait};
 use crate::inbox::{Inbox, Item};
-use crate::listener::Listener;
-use crate::reactor::{Reactor, ReactorError};
-use crate::server::Server;
-use crate::socket::{self, BindError, Bound, LocalAddress, Socket};
-use crate::stdio::{self, Pump};
-use crate::stream::Stream;
+use crate::machine::Machine;
+use crate::server::listener::Listener;
+use crate::server::reactor::{Reactor, ReactorError};
+use crate::server::settings::Settings;
+use crate::server::state::Server;
+use crate::server::waiting::Waiting;
 use crate::thread::{ThreadKind, ThreadStart};
-use crate::waiting::Waiting;
+use crate::transport::address::{ListenAddress, Wait};
+use crate::transport::socket::{self, BindError, Bound, LocalAddress, Socket};
+use crate::transport::stdio::{self, Pump};
+use crate::transport::stream::Stream;
 
 /// As much as threads usually have, for the parts of a deep command, but less than a huge page of the host's: that would
 /// be resident as a whole.
 const STACK: usize = (2 << 20) - (64 << 10);
 
-/// The limits of a monitor.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) session_limit: usize,
-    pub(crate) output_limit: usize,
-    pub(crate) total_output_limit: usize,
-    pub(crate) event_limit: usize,
-    pub(crate) default_event_interval: Duration,
-}
-
 /// A monitor that is being set up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct MonitorBuilder {
     settings: Settings,
     signals: Signals,
     thread_start: ThreadStart,
-}
-
-impl Default for MonitorBuilder {
-    fn default() -> Self {
-        Self {
-            settings: Settings {
-                session_limit: 64,
-                output_limit: 4 * 1024 * 1024,
-                total_output_limit: 32 * 1024 * 1024,
-                event_limit: 64 * 1024,
-                default_event_interval: Duration::from_secs(1),
-            },
-            signals: Signals::default(),
-            thread_start: ThreadStart::default(),
-        }
-    }
 }
 
 impl MonitorBuilder {

@@ -6,14 +6,15 @@ use faultvisor_schema::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::executor::{Executor, schema};
 use super::meaning::Action;
 use super::pending::{Answers, InFlight};
 use super::{Session, Surroundings};
-use crate::codec::LINE_END;
-use crate::executor::{Executor, schema};
-use crate::inbox::{Reply, Ticket};
-use crate::objects::Hinted;
-use crate::request::{Band, Failure, Request, Stage};
+use crate::identity::Ticket;
+use crate::inbox::Reply;
+use crate::wire::codec::LINE_END;
+use crate::wire::objects::Hinted;
+use crate::wire::request::{Band, Failure, Request, Stage};
 
 impl Session {
     /// The machine answers.

@@ -7,9 +7,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Session;
-use crate::json::{self, Strict};
-use crate::protocol::Protocol;
-use crate::request::{Band, Call, Failure, Stage, unexpected_member};
+use crate::wire::json::{self, Strict};
+use crate::wire::protocol::Protocol;
+use crate::wire::request::{Band, Call, Failure, Stage, unexpected_member};
 
 /// What a call comes to.
 #[derive(Debug)]

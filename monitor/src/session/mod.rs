@@ -4,6 +4,7 @@
 //! means at this point of the session, `execution` does it, `pending` is what is not done yet.
 
 mod execution;
+mod executor;
 mod meaning;
 mod opening;
 mod pending;
@@ -16,19 +17,20 @@ use std::sync::Arc;
 use event_manager::EventSet;
 use faultvisor_schema::{CommandError, QMPCapability};
 
-use crate::Machine;
 use crate::budget::Budget;
-use crate::codec;
-use crate::executor::{CAPABILITIES, Negotiation, version};
+use crate::delivery::output::Output;
+use crate::delivery::registry::Registry;
+use crate::delivery::standing::Standing;
+use crate::identity::SessionId;
 use crate::inbox::Inbox;
-use crate::json_rpc::Message;
-use crate::lexer::Lexer;
-use crate::output::{Output, comes_to_nothing};
-use crate::protocol::Protocol;
-use crate::registry::Registry;
-use crate::request::{Band, Stage};
-use crate::standing::Standing;
-use crate::stream::Stream;
+use crate::machine::Machine;
+use crate::transport::stream::{Stream, comes_to_nothing};
+use crate::wire::codec;
+use crate::wire::json_rpc::Message;
+use crate::wire::lexer::Lexer;
+use crate::wire::protocol::Protocol;
+use crate::wire::request::{Band, Stage};
+use executor::{CAPABILITIES, Negotiation, version};
 use opening::{Opening, Refused};
 use pending::{InFlight, Pending, Turn};
 
@@ -40,23 +42,6 @@ const IN_BAND_LIMIT: usize = 8;
 
 /// How many bytes they may have together.
 const WAITING_BYTES_LIMIT: usize = 1024 * 1024;
-
-/// Which session, for the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SessionId(u64);
-
-impl SessionId {
-    pub(crate) const FIRST: Self = Self(0);
-
-    pub(crate) fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(id: u64) -> Self {
-        Self(id)
-    }
-}
 
 /// What a session's commands need of the rest.
 pub(crate) struct Surroundings<'a> {

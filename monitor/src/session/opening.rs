@@ -5,8 +5,8 @@
 //! them there, too. None of these can begin with a bracket, and every client begins with one: so a session is served from
 //! its first bracket on, and ends at any other byte before it.
 
-use crate::lexer::{Lexed, LexicalError, is_space, restarts};
-use crate::protocol::Protocol;
+use crate::wire::lexer::{Lexed, LexicalError, is_space, restarts};
+use crate::wire::protocol::Protocol;
 
 /// How strict a session is about its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 
 use crate::budget::{Budget, Charge};
-use crate::codec::LINE_END;
-use crate::json_rpc::Message;
-use crate::registry::Handle;
-use crate::request::{Band, Request};
+use crate::identity::Handle;
+use crate::wire::codec::LINE_END;
+use crate::wire::json_rpc::Message;
+use crate::wire::request::{Band, Request};
 
 /// How many requests a session may have executed before it is somebody else's turn.
 const REQUESTS_PER_TURN: usize = 64;

@@ -12,16 +12,16 @@ use faultvisor_schema::{
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::Machine;
-use crate::codec::{self, ascii};
-use crate::json;
-use crate::objects::{self, Object};
-use crate::output::Output;
-use crate::protocol::Protocol;
-use crate::registry::{ConnectError, Handle, Hold, NAME_LIMIT, Registry, Wanted, spoken};
-use crate::rendering::Encoded;
-use crate::session::SessionId;
-use crate::standing::Standing;
+use crate::delivery::output::Output;
+use crate::delivery::registry::{ConnectError, Hold, NAME_LIMIT, Registry, Wanted, spoken};
+use crate::delivery::rendering::Encoded;
+use crate::delivery::standing::Standing;
+use crate::identity::{Handle, SessionId};
+use crate::machine::Machine;
+use crate::wire::codec::{self, ascii};
+use crate::wire::json;
+use crate::wire::objects::{self, Object};
+use crate::wire::protocol::Protocol;
 
 /// The version of QEMU whose schema the commands follow, and what this program is.
 pub(crate) fn version() -> VersionInfo {

@@ -11,9 +11,9 @@ use event_manager::{
 };
 use vmm_sys_util::timerfd::TimerFd;
 
+use crate::identity::SessionId;
 use crate::inbox::Inbox;
-use crate::server::{Settled, Shared};
-use crate::session::SessionId;
+use crate::server::state::{Settled, Shared};
 
 /// What the loop dispatches to.
 type Subscriber = Box<dyn MutEventSubscriber>;

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use faultvisor_schema::{EventsLost, Notice, SignalName};
 
 use crate::budget::{Budget, Charge};
-use crate::registry::Handle;
-use crate::rendering::{Encoded, Rendering};
+use crate::delivery::rendering::{Encoded, Rendering};
+use crate::identity::Handle;
+use crate::transport::stream::comes_to_nothing;
 
 /// How many pieces are handed to the kernel at once.
 const PIECES_PER_WRITE: usize = 64;
@@ -245,13 +246,6 @@ fn cost(piece: &[u8]) -> usize {
     piece.len() + PIECE_COST
 }
 
-/// Whether a stream has taken or given nothing this time, and is to be asked again when it is ready: it is full or empty, or
-/// the host has no memory for the moment.
-pub(crate) fn comes_to_nothing(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::WouldBlock
-        || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
-}
-
 impl Lost {
     fn notice(&self) -> Option<[Rc<[u8]>; 2]> {
         let lost = EventsLost {
@@ -269,8 +263,8 @@ mod tests {
 
     use super::*;
     use crate::budget::SHARE;
+    use crate::delivery::rendering::Form;
     use crate::inbox::Timestamp;
-    use crate::rendering::Form;
 
     /// A sink that takes only so many bytes.
     struct Pipe {

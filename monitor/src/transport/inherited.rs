@@ -13,8 +13,8 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType, getpeername};
 
-use crate::socket::{BindError, Bound, Socket};
-use crate::stream::Stream;
+use crate::transport::socket::{BindError, Bound, Socket};
+use crate::transport::stream::Stream;
 
 /// The first descriptor that is not one of the standard ones, and the first that systemd passes.
 const FIRST: RawFd = 3;

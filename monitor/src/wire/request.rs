@@ -5,8 +5,8 @@ use std::fmt;
 use faultvisor_schema::CommandError;
 use serde_json::value::RawValue;
 
-use crate::codec::ascii;
-use crate::json::{self, Members, Strict};
+use crate::wire::codec::ascii;
+use crate::wire::json::{self, Members, Strict};
 
 /// A request, well-formed or not.
 #[derive(Debug)]

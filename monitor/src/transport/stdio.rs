@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::stream::Stream;
 use crate::thread::{ThreadKind, ThreadStart};
+use crate::transport::stream::Stream;
 
 /// The thread that writes what the session says.
 #[derive(Debug)]

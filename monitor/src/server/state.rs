@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 use event_manager::EventSet;
 use faultvisor_schema::{Event, SignalName};
 
-use crate::Machine;
-use crate::address::{ListenAddress, Transport};
 use crate::budget::{self, Budget};
+use crate::delivery::registry::Registry;
+use crate::delivery::rendering::{Encoded, Rendering};
+use crate::delivery::standing::Standing;
+use crate::delivery::throttle::{Throttle, later};
+use crate::identity::SessionId;
 use crate::inbox::{Inbox, Item, Timestamp};
-use crate::monitor::Settings;
-use crate::registry::Registry;
-use crate::rendering::{Encoded, Rendering};
-use crate::session::{Rule, Session, SessionId, Surroundings};
-use crate::standing::Standing;
-use crate::stream::Stream;
-use crate::throttle::{Throttle, later};
+use crate::machine::Machine;
+use crate::server::settings::Settings;
+use crate::session::{Rule, Session, Surroundings};
+use crate::transport::address::{ListenAddress, Transport};
+use crate::transport::stream::Stream;
 
 /// How much of the inbox is dealt with before what came of it is sent: a client that reads all the time shall not lose
 /// anything because the rest of a burst came first.

@@ -6,11 +6,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use crate::address::{ListenAddress, Transport};
-use crate::inherited::{self, InheritedError};
-use crate::stream::Stream;
-use crate::tcp;
-use crate::unix_socket::{self, SocketFile, UnixSocketError};
+use crate::transport::address::{ListenAddress, Transport};
+use crate::transport::inherited::{self, InheritedError};
+use crate::transport::stream::Stream;
+use crate::transport::tcp;
+use crate::transport::unix_socket::{self, SocketFile, UnixSocketError};
 
 /// Why a monitor cannot listen where it was told to.
 #[derive(Debug, thiserror::Error)]

@@ -4,59 +4,15 @@
 //! how its events are written ([`Rendering`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use faultvisor_schema::{Event, SignalName};
 use serde_json::value::RawValue;
 
 use crate::budget::{Budget, Charge};
-use crate::protocol::Protocol;
-use crate::rendering::{Form, Rendering};
-use crate::session::SessionId;
-
-/// The largest handle: what a client that keeps numbers in doubles still tells apart from the next one.
-const LAST_HANDLE: i64 = (1 << 53) - 1;
-
-/// The next handle. It belongs to the process, so that no monitor in it ever gives one out a second time.
-static NEXT_HANDLE: AtomicI64 = AtomicI64::new(1);
-
-/// The name of a connection, for its client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Handle(i64);
-
-impl Handle {
-    fn next() -> Option<Self> {
-        NEXT_HANDLE
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-                (next <= LAST_HANDLE).then_some(next + 1)
-            })
-            .ok()
-            .map(Self)
-    }
-
-    /// What a client calls a handle; whether there is one is the registry's to say.
-    pub(crate) fn from_tag(tag: i64) -> Self {
-        Self(tag)
-    }
-
-    /// As it is on the wire.
-    pub(crate) fn tag(self) -> i64 {
-        self.0
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(tag: i64) -> Self {
-        Self(tag)
-    }
-}
-
-impl fmt::Display for Handle {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
+use crate::delivery::rendering::{Form, Rendering};
+use crate::identity::{Handle, SessionId};
+use crate::wire::protocol::Protocol;
 
 /// A connection: a signal, a filter, and how its events are written.
 #[derive(Debug)]
@@ -268,7 +224,7 @@ impl Registry {
         if !held.charge.allows(CONNECTION_COST) {
             return Err(ConnectError::NoRoom);
         }
-        let handle = Handle::next().ok_or(ConnectError::NoHandles)?;
+        let handle = Handle::allocate().ok_or(ConnectError::NoHandles)?;
         held.handles.insert(handle);
         held.charge.add(CONNECTION_COST);
         self.by_signal.entry(signal).or_default().insert(handle);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::option_syntax::{nearest, split, suggestion};
-use crate::protocol::Protocol;
-use crate::unix_socket::PATH_LIMIT;
+use crate::transport::unix_socket::PATH_LIMIT;
+use crate::wire::protocol::Protocol;
 
 /// The keys that an address can have.
 const KEYS: [&str; 12] = [

@@ -9,13 +9,13 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_schema::CommandError;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EventFd};
 
-use crate::address::ListenAddress;
-use crate::request::Stage;
-use crate::server::{Server, Shared};
-use crate::session::SessionId;
-use crate::socket::Socket;
-use crate::stream::Stream;
-use crate::waiting::Waiting;
+use crate::identity::SessionId;
+use crate::server::state::{Server, Shared};
+use crate::server::waiting::Waiting;
+use crate::transport::address::ListenAddress;
+use crate::transport::socket::Socket;
+use crate::transport::stream::Stream;
+use crate::wire::request::Stage;
 
 /// How many clients are taken in before others are served again.
 const ACCEPTS_PER_TURN: usize = 16;

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use faultvisor_schema::{Event, Notice};
 use serde_json::value::RawValue;
 
-use crate::codec::{self, LINE_END};
+use crate::identity::Handle;
 use crate::inbox::Timestamp;
-use crate::objects;
-use crate::protocol::Protocol;
-use crate::registry::Handle;
+use crate::wire::codec::{self, LINE_END};
+use crate::wire::objects;
+use crate::wire::protocol::Protocol;
 
 /// The forms that an event can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::address::{Family, ListenAddress, host_port};
-use crate::socket::BindError;
+use crate::transport::address::{Family, ListenAddress, host_port};
+use crate::transport::socket::BindError;
 
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 128;

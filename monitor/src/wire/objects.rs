@@ -5,8 +5,8 @@ use faultvisor_schema::{BlockInfo, CommandError, MachineReturn, SignalName};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::Machine;
-use crate::registry::Handle;
+use crate::identity::Handle;
+use crate::machine::Machine;
 
 const CLASS: &str = "__jsonclass__";
 const BLOCK_DEVICE: &str = "BlockDevice";

@@ -5,9 +5,9 @@ use faultvisor_schema::{CommandError, ErrorClass};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::codec::{self, ascii};
-use crate::json::{self, Members};
-use crate::request::{Band, Call, Failure, Request, Stage};
+use crate::wire::codec::{self, ascii};
+use crate::wire::json::{self, Members};
+use crate::wire::request::{Band, Call, Failure, Request, Stage};
 
 /// How many requests a batch may have: their answers are all kept until the last one is there.
 const BATCH_LIMIT: usize = 1000;

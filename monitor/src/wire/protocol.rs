@@ -5,11 +5,11 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::codec;
-use crate::json_rpc::{self, Message};
-use crate::lexer::Dialect;
-use crate::rendering::Form;
-use crate::request::{Failure, Request};
+use crate::delivery::rendering::Form;
+use crate::wire::codec;
+use crate::wire::json_rpc::{self, Message};
+use crate::wire::lexer::Dialect;
+use crate::wire::request::{Failure, Request};
 
 /// Which protocol a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@ use faultvisor_schema::{BlockErrorAction, BlockIoError, IoOperationType};
 
 use super::*;
 use crate::budget::SHARE;
+use crate::identity::LAST_HANDLE;
 
 fn io_error(device: &str) -> Event {
     Event::BlockIoError(BlockIoError {

@@ -1,0 +1,12 @@
+//! Where the bytes come from: addresses, listening sockets of each kind, and the streams that they accept.
+//!
+//! [`address`] parses what `--qmp` says, [`socket`] opens it ([`unix_socket`], [`tcp`], [`inherited`]), and every client is a
+//! [`stream`]; [`stdio`] makes one of standard input and output.
+
+pub(crate) mod address;
+pub(crate) mod inherited;
+pub(crate) mod socket;
+pub(crate) mod stdio;
+pub(crate) mod stream;
+pub(crate) mod tcp;
+pub mod unix_socket;
