@@ -35,9 +35,7 @@ pub fn build(workspace: &Workspace, binaries: &Binaries) -> Result<Examples, Box
         &directory.join("c"),
     )?;
     // No example, but built the same way: the library's own test, for servers that are real.
-    let client = workspace
-        .root()
-        .join("monitor/libqmp/capi/tests/c/client.c");
+    let client = workspace.root().join("client/capi/tests/c/client.c");
     compile(workspace, binaries, &client, &directory.join("c-client"))?;
     fs::copy(
         sources.join("disk_error.py"),
@@ -56,7 +54,7 @@ fn compile(
     source: &Path,
     program: &Path,
 ) -> Result<(), ToolError> {
-    let headers = workspace.root().join("monitor/libqmp/capi/include");
+    let headers = workspace.root().join("client/capi/include");
     let mut cc = tool::command("cc")?;
     cc.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2"]);
     cc.arg("-I")

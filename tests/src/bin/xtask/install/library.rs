@@ -12,7 +12,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Puts it in place.
 pub fn install(workspace: &Workspace, built: &Path, place: &Place) -> Result<(), Box<dyn Error>> {
-    let sources = workspace.root().join("monitor/libqmp/capi");
+    let sources = workspace.root().join("client/capi");
     let file = format!("libqmp.so.{VERSION}");
     place.program(&built.join("libqmp.so"), &format!("lib/{file}"))?;
     // What programs ask for when they start, and what the linker looks for.

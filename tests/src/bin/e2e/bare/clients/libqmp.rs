@@ -217,7 +217,7 @@ print(ffi.sizeof("QmpBlockInfo"), ffi.typeof("QmpStopEvent").kind)
 pub fn pythons_cffi_reads_the_librarys_header(context: &Context) -> Result<(), Failure> {
     let header = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../monitor/libqmp/capi/include/libqmp.h"
+        "/../client/capi/include/libqmp.h"
     );
     let script = context.path("header.py");
     std::fs::write(&script, CFFI)?;

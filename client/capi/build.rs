@@ -7,7 +7,7 @@ use std::{env, fs};
 use faultvisor_qapi_generator::{c_library, load};
 
 /// Where the schema starts.
-const SCHEMA: &str = "../../../schema/qapi/qapi-schema.json";
+const SCHEMA: &str = "../../schema/qapi/qapi-schema.json";
 
 /// The part of the header that is written by hand.
 const TEMPLATE: &str = "include/libqmp.h.in";

@@ -246,7 +246,7 @@ fn a_constant_is_the_value_that_it_is_named_after() {
 fn every_construct_of_the_language_has_its_form_in_c() {
     let language = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../../schema/src/language/language.json"
+        "/../../schema/src/language/language.json"
     );
     let template = include_str!("../include/libqmp.h.in");
     let library = c_library(&load(Path::new(language)).unwrap()).unwrap();
