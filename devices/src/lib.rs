@@ -17,4 +17,5 @@ pub mod legacy;
 pub mod sync;
 pub mod thread;
 pub mod thread_id;
+mod timer;
 pub mod virtio;

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use faultvisor_devices::virtio::mmio;
+use faultvisor_devices::virtio::transport::mmio;
 use kvm_bindings::{
     CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config, kvm_userspace_memory_region,
 };

@@ -7,7 +7,7 @@ use super::medium::Behaviour;
 use super::memory;
 use crate::block::Errno;
 use crate::block::throttle::Measure;
-use crate::virtio::mmio::WINDOW;
+use crate::virtio::transport::mmio::WINDOW;
 
 /// What one may do.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::deeds::Ask;
 use crate::bus::BusDevice;
-use crate::virtio::mmio::{QUEUE_NOTIFY, Transport};
+use crate::virtio::transport::mmio::{QUEUE_NOTIFY, Transport};
 
 /// Queues of the disk.
 pub const QUEUES: u16 = 4;

@@ -33,7 +33,7 @@ use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
 use crate::thread::ThreadStart;
 use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError, PowerCutReport};
-use crate::virtio::mmio::Transport;
+use crate::virtio::transport::mmio::Transport;
 use crate::virtio::{Interrupt, status};
 use deeds::Ask;
 use driver::{Driver, IN, OUT, QUEUES, STATUS, WRITE_CACHE};
@@ -150,7 +150,7 @@ impl Machine {
             }
             Deed::Kick(queue) => self
                 .driver
-                .set_register(crate::virtio::mmio::QUEUE_NOTIFY, queue),
+                .set_register(crate::virtio::transport::mmio::QUEUE_NOTIFY, queue),
             Deed::Ask(ask) => {
                 self.driver.ask(&ask);
                 if !ask.kick {

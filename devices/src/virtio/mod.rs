@@ -2,9 +2,10 @@
 
 pub mod block;
 pub mod chain;
+mod complaints;
 mod interrupt;
-pub mod mmio;
 pub mod queue;
+pub mod transport;
 
 pub use interrupt::{Interrupt, status};
 

@@ -15,7 +15,7 @@ use faultvisor_devices::legacy::{
     COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, GuestPanic, KeyboardController, PowerControl,
     Pvpanic, Serial,
 };
-use faultvisor_devices::virtio::mmio;
+use faultvisor_devices::virtio::transport::mmio;
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};

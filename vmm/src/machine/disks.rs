@@ -15,7 +15,7 @@ use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
     Disk, DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release, longest_look,
 };
-use faultvisor_devices::virtio::mmio::{self, Transport};
+use faultvisor_devices::virtio::transport::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
 use faultvisor_schema::Signals;
 use faultvisor_schema::{

@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-use super::timer::Timer;
 use crate::block::throttle::{Direction, Member, Queue};
 use crate::block::{Request, Token};
+use crate::timer::Timer;
 
 /// Requests, with what else there is to know of them, that wait for a disk's limits.
 pub(super) struct Limiter<T> {

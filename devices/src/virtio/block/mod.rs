@@ -1,6 +1,5 @@
 //! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that does its work.
 
-mod complaints;
 mod limiter;
 mod queues;
 mod ranges;
@@ -8,7 +7,6 @@ mod request;
 mod space;
 #[cfg(test)]
 mod tests;
-mod timer;
 mod worker;
 
 use std::io;

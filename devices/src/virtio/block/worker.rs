@@ -21,7 +21,6 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::complaints::Complaints;
 use super::limiter::Limiter;
 use super::queues::{Activation, Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
@@ -36,6 +35,7 @@ use crate::block::{
     WriteThreshold,
 };
 use crate::virtio::chain::Chain;
+use crate::virtio::complaints::Complaints;
 use faults::Faults;
 use parked::{Hanging, Release};
 use polling::Polling;

@@ -16,7 +16,7 @@ use crate::block::policy::Run;
 use crate::block::{Access, Backend, Errno, ErrorPolicy, IoStatus, Request, Token};
 use crate::bus::BusDevice;
 use crate::thread::ThreadStart;
-use crate::virtio::mmio::Transport;
+use crate::virtio::transport::mmio::Transport;
 use crate::virtio::{Interrupt, status};
 
 pub const IN: u32 = 0;

@@ -11,7 +11,7 @@ use vm_memory::{Bytes, GuestAddress};
 use super::driver::*;
 use super::fakes::DEADLINE;
 use crate::bus::BusDevice;
-use crate::virtio::mmio;
+use crate::virtio::transport::mmio;
 
 /// Interrupts raised since the last call.
 fn interrupts(machine: &Machine) -> u64 {

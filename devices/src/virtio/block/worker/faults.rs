@@ -9,7 +9,7 @@ use super::power::Power;
 use super::{Pending, Worker};
 use crate::block::fault::{Alterations, Board, Engine, Fate, Judgement};
 use crate::block::{Completion, Errno, Token};
-use crate::virtio::block::timer::Timer;
+use crate::timer::Timer;
 
 /// A disk's fault engine, and the requests that it has to do with.
 pub(super) struct Faults {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 
-use super::{Interrupt, VirtioDevice, queue, status};
 use crate::bus::BusDevice;
 use crate::sync::{lock, wait};
+use crate::virtio::{Interrupt, VirtioDevice, queue, status};
 
 /// Size of a device's register window in bytes.
 pub const WINDOW: u64 = 0x1000;

@@ -10,7 +10,7 @@ use rustix::time::{
 };
 
 /// It is readable when it is time. It is set, not read.
-pub(super) struct Timer {
+pub(crate) struct Timer {
     descriptor: OwnedFd,
     /// What it is set to.
     set: Option<Instant>,
@@ -24,7 +24,7 @@ impl AsRawFd for Timer {
 
 impl Timer {
     /// A timer that is not set.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             descriptor: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
             set: None,
@@ -33,7 +33,7 @@ impl Timer {
 
     /// Sets it for that moment, or takes it back. One that has gone off is set anew: otherwise it
     /// would go on being readable.
-    pub(super) fn set(&mut self, due: Option<Instant>) -> io::Result<()> {
+    pub(crate) fn set(&mut self, due: Option<Instant>) -> io::Result<()> {
         if due.is_none() && self.set.is_none() {
             return Ok(());
         }
