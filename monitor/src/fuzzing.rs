@@ -26,7 +26,7 @@ use crate::inbox::{Inbox, Reply};
 use crate::machine::Machine;
 use crate::server::settings::Settings;
 use crate::server::state::{Server, Settled};
-use crate::session::Rule;
+use crate::session::OpeningRule;
 use crate::transport::stream::Stream;
 use crate::wire::json;
 use crate::wire::lexer::{Dialect, Lexed, Lexer, LexicalError};
@@ -114,7 +114,11 @@ pub fn json_rpc(input: &[u8]) {
 }
 
 /// The rules for how a session may begin.
-const RULES: [Rule; 3] = [Rule::Strict, Rule::Restartable, Rule::Free];
+const RULES: [OpeningRule; 3] = [
+    OpeningRule::Strict,
+    OpeningRule::Restartable,
+    OpeningRule::Free,
+];
 
 /// What a session's beginning comes to, found out with all of it at hand.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,16 +130,16 @@ enum Beginning {
     },
 }
 
-fn beginning(protocol: Protocol, rule: Rule, whole: &[u8]) -> Beginning {
+fn beginning(protocol: Protocol, rule: OpeningRule, whole: &[u8]) -> Beginning {
     let mut rest = whole;
     let mut errors = 0;
     let is_restart = |byte: u8| byte == 0xff || (byte < 0x20 && !b"\t\r\n".contains(&byte));
     while let Some((&first, after)) = rest.split_first() {
-        if rule == Rule::Free {
+        if rule == OpeningRule::Free {
             return Beginning::Admitted;
         }
         let opens = first == b'{' || (first == b'[' && protocol == Protocol::JsonRpc);
-        if opens && rule == Rule::Strict {
+        if opens && rule == OpeningRule::Strict {
             return Beginning::Admitted;
         }
         if opens {
@@ -148,7 +152,7 @@ fn beginning(protocol: Protocol, rule: Rule, whole: &[u8]) -> Beginning {
             // A row of them is one error.
             let row = rest.iter().take_while(|byte| is_restart(**byte)).count();
             rest = &rest[row..];
-        } else if is_restart(first) && rule == Rule::Restartable {
+        } else if is_restart(first) && rule == OpeningRule::Restartable {
             errors += 1;
             let row = rest.iter().take_while(|byte| is_restart(**byte)).count();
             rest = &rest[row..];
@@ -163,8 +167,8 @@ fn beginning(protocol: Protocol, rule: Rule, whole: &[u8]) -> Beginning {
 }
 
 /// A session that was refused was told nothing but errors: none at all by the strict rule.
-fn is_refused(rule: Rule, lines: &[String], errors: usize) {
-    let farewell = usize::from(rule == Rule::Restartable);
+fn is_refused(rule: OpeningRule, lines: &[String], errors: usize) {
+    let farewell = usize::from(rule == OpeningRule::Restartable);
     assert_eq!(lines.len(), errors + farewell, "{lines:?}");
     assert!(
         lines.iter().all(|line| object(line).contains_key("error")),
@@ -173,7 +177,12 @@ fn is_refused(rule: Rule, lines: &[String], errors: usize) {
 }
 
 /// What a session is told, and whether it ended: it is sent an input in pieces, and then a whole end.
-fn exchange(protocol: Protocol, rule: Rule, input: &[u8], end: &[u8]) -> (Vec<String>, bool) {
+fn exchange(
+    protocol: Protocol,
+    rule: OpeningRule,
+    input: &[u8],
+    end: &[u8],
+) -> (Vec<String>, bool) {
     let mut exchange = Exchange::begin(protocol, rule);
     exchange.send(input);
     exchange.send_whole(end);
@@ -307,7 +316,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn begin(protocol: Protocol, rule: Rule) -> Self {
+    fn begin(protocol: Protocol, rule: OpeningRule) -> Self {
         let settings = Settings {
             session_limit: 1,
             output_limit: 64 * 1024,
@@ -322,9 +331,9 @@ impl Exchange {
         let (client, stream) = UnixStream::pair().expect("a pair of sockets");
         client.set_nonblocking(true).expect("a socket");
         let place = match rule {
-            Rule::Free => "stdio",
-            Rule::Restartable => "unix:x",
-            Rule::Strict => "tcp:localhost:1",
+            OpeningRule::Free => "stdio",
+            OpeningRule::Restartable => "unix:x",
+            OpeningRule::Strict => "tcp:localhost:1",
         };
         let options = match protocol {
             Protocol::Qmp => "",

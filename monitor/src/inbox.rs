@@ -3,33 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use faultvisor_schema::{CommandError, Event, MachineReturn};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::identity::Ticket;
-
-/// When an event was raised, as it is on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timestamp {
-    pub(crate) seconds: i64,
-    pub(crate) microseconds: u32,
-}
-
-impl Timestamp {
-    pub(crate) fn now() -> Self {
-        // A clock set before 1970 is not worth failing for.
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Self {
-            seconds,
-            microseconds: since.subsec_micros(),
-        }
-    }
-}
+use crate::wire::event::Timestamp;
 
 /// What the monitor's thread is told.
 #[derive(Debug)]

@@ -8,8 +8,8 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | `identity`, `budget`, `thread`, [`option_syntax`] | names, memory limits, threads and option syntax; import nothing of this crate |
-//! | `inbox`, `machine` | the one way in from other threads; the [`Machine`] and its [`Reply`] |
 //! | `wire` | bytes to requests, answers and events to bytes |
+//! | `inbox`, `machine` | the one way in from other threads; the [`Machine`] and its [`Reply`] |
 //! | `transport` | addresses, listening sockets, streams |
 //! | `delivery` | connections, rendering, a session's output, rate limit, late subscribers |
 //! | `session` | one client: its opening, its requests in order and out of band, the commands that the monitor answers |
@@ -39,7 +39,7 @@ pub use machine::Machine;
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use thread::ThreadKind;
 pub use transport::address::{AddressError, ListenAddress};
-pub use transport::inherited::InheritedError;
-pub use transport::socket::{BindError, LocalAddress};
+pub use transport::error::{BindError, InheritedError};
+pub use transport::socket::LocalAddress;
 pub use transport::unix_socket;
 pub use wire::json::Strict;

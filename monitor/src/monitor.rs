@@ -19,7 +19,9 @@ use crate::server::state::Server;
 use crate::server::waiting::Waiting;
 use crate::thread::{ThreadKind, ThreadStart};
 use crate::transport::address::{ListenAddress, Wait};
-use crate::transport::socket::{self, BindError, Bound, LocalAddress, Socket};
+use crate::transport::binding;
+use crate::transport::error::BindError;
+use crate::transport::socket::{Bound, LocalAddress, Socket};
 use crate::transport::stdio::{self, Pump};
 use crate::transport::stream::Stream;
 
@@ -173,7 +175,7 @@ impl Monitor {
     }
 
     fn listen(&mut self, address: &ListenAddress) -> Result<(), BindError> {
-        for (bound, locals) in socket::open(address)? {
+        for (bound, locals) in binding::open(address)? {
             match bound {
                 Bound::Listening(sockets) => {
                     if address.waits() {

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use faultvisor_schema::{EventsLost, Notice, SignalName};
 
 use crate::budget::{Budget, Charge};
-use crate::delivery::rendering::{Encoded, Rendering};
+use crate::delivery::rendering::Rendering;
 use crate::identity::Handle;
 use crate::transport::stream::comes_to_nothing;
+use crate::wire::event::EncodedEvent;
 
 /// How many pieces are handed to the kernel at once.
 const PIECES_PER_WRITE: usize = 64;
@@ -103,7 +104,7 @@ impl Output {
         connection: Option<Handle>,
         signal: SignalName,
         rendering: &Rc<Rendering>,
-        event: &Encoded,
+        event: &EncodedEvent,
     ) {
         self.tell_lost();
         let pieces = rendering.pieces(event);
@@ -252,7 +253,7 @@ impl Lost {
             event: self.kind.1.name().to_owned(),
             count: self.count,
         };
-        let notice = Encoded::notice(&Notice::EventsLost(lost)).ok()?;
+        let notice = EncodedEvent::notice(&Notice::EventsLost(lost)).ok()?;
         Some(self.rendering.pieces(&notice))
     }
 }
@@ -263,8 +264,7 @@ mod tests {
 
     use super::*;
     use crate::budget::SHARE;
-    use crate::delivery::rendering::Form;
-    use crate::inbox::Timestamp;
+    use crate::wire::event::{Form, Timestamp};
 
     /// A sink that takes only so many bytes.
     struct Pipe {
@@ -298,7 +298,7 @@ mod tests {
             seconds: 0,
             microseconds: 100 + number,
         };
-        let event = Encoded::event(&Event::Stop, at).unwrap();
+        let event = EncodedEvent::event(&Event::Stop, at).unwrap();
         output.event(
             None,
             SignalName::BlockIoError,
@@ -477,7 +477,7 @@ mod tests {
             seconds: 0,
             microseconds: 0,
         };
-        let stop = Encoded::event(&Event::Stop, at).unwrap();
+        let stop = EncodedEvent::event(&Event::Stop, at).unwrap();
         (0..20).for_each(|_| output.event(Some(handle), SignalName::Stop, &rendering, &stop));
         output.close_connection(handle, SignalName::Stop);
         output.answer(b"{\"return\": {}}\r\n".to_vec());

@@ -10,8 +10,9 @@ use faultvisor_schema::{Event, SignalName};
 use serde_json::value::RawValue;
 
 use crate::budget::{Budget, Charge};
-use crate::delivery::rendering::{Form, Rendering};
+use crate::delivery::rendering::Rendering;
 use crate::identity::{Handle, SessionId};
+use crate::wire::event::Form;
 use crate::wire::protocol::Protocol;
 
 /// A connection: a signal, a filter, and how its events are written.

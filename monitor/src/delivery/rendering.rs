@@ -1,48 +1,34 @@
-//! How events are written: in the form that a connection was made in, marked as that connection's.
+//! How a connection's events are written: its form, and the members that mark them as the connection's.
 //!
-//! An event is encoded once for each form that somebody wants it in; what differs between connections is only the
-//! tail of the line, which each connection has ready.
+//! The encoder makes the head of a line, which connections share; each connection has the tail ready.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
-use faultvisor_schema::{Event, Notice};
 use serde_json::value::RawValue;
 
 use crate::identity::Handle;
-use crate::inbox::Timestamp;
-use crate::wire::codec::{self, LINE_END};
+use crate::wire::codec::LINE_END;
+use crate::wire::event::{EncodedEvent, Form};
 use crate::wire::objects;
 use crate::wire::protocol::Protocol;
-
-/// The forms that an event can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// QMP's: `{"event": …, "data": …, "timestamp": …}`.
-    Event,
-    /// A signal of an object: `{"signal": …, "arguments": …, "timestamp": …}`.
-    Signal,
-    /// JSON-RPC's: `{"jsonrpc": "2.0", "method": …, "params": {"data": …, "timestamp": …}}`.
-    Notification,
-}
 
 /// How a connection's events are written.
 #[derive(Debug)]
 pub(crate) struct Rendering {
     form: Form,
-    /// The members that say whose its events are.
+    /// The members that mark events as the connection's.
     mark: Box<str>,
-    /// What ends each of its events: the mark, and the ends of what is open.
+    /// What follows an event's head: the mark, what closes the form's objects, and the end of the line.
     tail: Rc<[u8]>,
 }
 
 impl Rendering {
-    /// Of events that arrive unasked.
+    /// Of default events, which carry no mark.
     pub(crate) fn unasked() -> Self {
         Self::marked(Form::Event, "")
     }
 
-    /// Of a connection that is known by its handle.
+    /// Of a connection that its client knows by its handle.
     pub(crate) fn tagged(form: Form, handle: Handle) -> Self {
         Self::marked(form, &format!(", \"tag\": {handle}"))
     }
@@ -65,13 +51,13 @@ impl Rendering {
         Self::marked(form, &mark)
     }
 
-    /// The same, of an event that tells of the state that things are in.
+    /// The same, for events replayed to a late subscriber.
     pub(crate) fn initial(&self) -> Self {
         Self::marked(self.form, &format!("{}, \"initial\": true", self.mark))
     }
 
     fn marked(form: Form, mark: &str) -> Self {
-        let tail = [mark.as_bytes(), ending(form).as_bytes(), LINE_END].concat();
+        let tail = [mark.as_bytes(), form.closing().as_bytes(), LINE_END].concat();
         Self {
             form,
             mark: mark.into(),
@@ -79,95 +65,19 @@ impl Rendering {
         }
     }
 
-    /// The two pieces of an event's line. There are none if it could not be encoded.
-    pub(crate) fn pieces(&self, event: &Encoded) -> [Rc<[u8]>; 2] {
-        [Rc::clone(event.body(self.form)), Rc::clone(&self.tail)]
-    }
-}
-
-/// What closes the objects that are open in a form.
-fn ending(form: Form) -> &'static str {
-    match form {
-        Form::Event | Form::Signal => "}",
-        Form::Notification => "}}",
-    }
-}
-
-/// An event or a notice, ready to be written in any form.
-#[derive(Debug)]
-pub(crate) struct Encoded {
-    name: &'static str,
-    /// What it is called as a signal of an object.
-    signal: String,
-    /// Its data as JSON, if it has any.
-    data: Option<String>,
-    /// When it was raised. A notice has no such moment.
-    timestamp: Option<Timestamp>,
-    bodies: [OnceCell<Rc<[u8]>>; 3],
-}
-
-impl Encoded {
-    pub(crate) fn event(event: &Event, timestamp: Timestamp) -> serde_json::Result<Self> {
-        Ok(Self {
-            name: event.name(),
-            signal: objects::signal(event.signal()),
-            data: codec::encode_part(|serializer| event.serialize_data(serializer))?,
-            timestamp: Some(timestamp),
-            bodies: Default::default(),
-        })
-    }
-
-    pub(crate) fn notice(notice: &Notice) -> serde_json::Result<Self> {
-        Ok(Self {
-            name: notice.name(),
-            signal: objects::dashed(notice.name()),
-            data: codec::encode_part(|serializer| notice.serialize_data(serializer))?,
-            timestamp: None,
-            bodies: Default::default(),
-        })
-    }
-
-    /// Everything up to the connection's mark.
-    fn body(&self, form: Form) -> &Rc<[u8]> {
-        self.bodies[form as usize].get_or_init(|| self.written(form).into_bytes().into())
-    }
-
-    fn written(&self, form: Form) -> String {
-        let Self { name, signal, .. } = self;
-        let data = self.data.as_deref();
-        let timestamp = self.timestamp.map(|at| {
-            format!(
-                "\"timestamp\": {{\"seconds\": {}, \"microseconds\": {}}}",
-                at.seconds, at.microseconds
-            )
-        });
-        let (head, data) = match form {
-            Form::Event => (
-                Some(format!("{{\"event\": \"{name}\"")),
-                data.map(|data| format!("\"data\": {data}")),
-            ),
-            Form::Signal => (
-                Some(format!("{{\"signal\": \"{signal}\"")),
-                Some(format!("\"arguments\": {}", data.unwrap_or("{}"))),
-            ),
-            Form::Notification => (None, data.map(|data| format!("\"data\": {data}"))),
-        };
-        let members: Vec<String> = [head, data, timestamp].into_iter().flatten().collect();
-        let members = members.join(", ");
-        match form {
-            Form::Event | Form::Signal => members,
-            Form::Notification => {
-                format!("{{\"jsonrpc\": \"2.0\", \"method\": \"{name}\", \"params\": {{{members}")
-            }
-        }
+    /// The two pieces of an event's line.
+    pub(crate) fn pieces(&self, event: &EncodedEvent) -> [Rc<[u8]>; 2] {
+        [Rc::clone(event.head(self.form)), Rc::clone(&self.tail)]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::event::Timestamp;
     use faultvisor_schema::{
-        BlockErrorAction, BlockIoError, EventsLost, IoOperationType, Shutdown, ShutdownCause,
+        BlockErrorAction, BlockIoError, Event, EventsLost, IoOperationType, Notice, Shutdown,
+        ShutdownCause,
     };
     use serde_json::json;
 
@@ -176,17 +86,17 @@ mod tests {
         microseconds: 7,
     };
 
-    fn line(rendering: &Rendering, event: &Encoded) -> String {
+    fn line(rendering: &Rendering, event: &EncodedEvent) -> String {
         let pieces = rendering.pieces(event);
         String::from_utf8(pieces.concat()).unwrap()
     }
 
-    fn shutdown() -> Encoded {
+    fn shutdown() -> EncodedEvent {
         let data = Shutdown {
             guest: true,
             reason: ShutdownCause::GuestReset,
         };
-        Encoded::event(&Event::Shutdown(data), AT).unwrap()
+        EncodedEvent::event(&Event::Shutdown(data), AT).unwrap()
     }
 
     fn id(text: &str) -> Box<RawValue> {
@@ -204,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_event_without_data_has_no_such_member() {
-        let stop = Encoded::event(&Event::Stop, AT).unwrap();
+        let stop = EncodedEvent::event(&Event::Stop, AT).unwrap();
         let tagged = Rendering::tagged(Form::Event, Handle::for_tests(32));
         assert_eq!(
             line(&tagged, &stop),
@@ -224,7 +134,7 @@ mod tests {
         let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
         for event in events() {
             let whole = serde_json::to_value(&event).unwrap();
-            let encoded = Encoded::event(&event, AT).unwrap();
+            let encoded = EncodedEvent::event(&event, AT).unwrap();
             let told = read(line(&Rendering::unasked(), &encoded).as_bytes());
             assert_eq!(told["event"], whole["event"]);
             assert_eq!(told.get("data"), whole.get("data"), "{told}");
@@ -268,7 +178,7 @@ mod tests {
             event: "STOP".to_owned(),
             count: 3,
         };
-        let lost = Encoded::notice(&Notice::EventsLost(lost)).unwrap();
+        let lost = EncodedEvent::notice(&Notice::EventsLost(lost)).unwrap();
         assert_eq!(
             line(&Rendering::unasked(), &lost),
             "{\"event\": \"EVENTS_LOST\", \"data\": {\"event\": \"STOP\", \"count\": 3}}\r\n"

@@ -6,7 +6,7 @@ use faultvisor_schema::{
     BlockErrorAction, BlockIoError, Event, GuestPanicAction, GuestPanicked, SignalName,
 };
 
-use crate::inbox::Timestamp;
+use crate::wire::event::Timestamp;
 
 /// The events that still tell of how things are: that the machine is stopped, that its guest has
 /// panicked, and which disks hold requests back.

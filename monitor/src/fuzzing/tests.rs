@@ -138,7 +138,7 @@ fn beginnings_of_others(commands: &str) -> Vec<Vec<u8>> {
 /// asked.
 fn told<'a>(
     protocol: Protocol,
-    rule: Rule,
+    rule: OpeningRule,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<String>, bool, usize) {
     let mut exchange = Exchange::begin(protocol, rule);
@@ -164,7 +164,7 @@ fn in_every_cut(input: &[u8], mut check: impl FnMut(Vec<&[u8]>)) {
 fn whatever_begins_as_no_session_does_ends_with_nothing_executed() {
     for protocol in [Protocol::Qmp, Protocol::JsonRpc] {
         for input in beginnings_of_others(commands(protocol)) {
-            for rule in [Rule::Strict, Rule::Restartable] {
+            for rule in [OpeningRule::Strict, OpeningRule::Restartable] {
                 in_every_cut(&input, |pieces| {
                     let name = String::from_utf8_lossy(&input).into_owned();
                     let (lines, over, asked) = told(protocol, rule, pieces);
@@ -178,7 +178,7 @@ fn whatever_begins_as_no_session_does_ends_with_nothing_executed() {
                     );
                     let greeting = usize::from(protocol == Protocol::Qmp);
                     assert!(
-                        rule == Rule::Restartable || lines.len() == greeting,
+                        rule == OpeningRule::Restartable || lines.len() == greeting,
                         "{name}: {lines:?}"
                     );
                 });
@@ -216,7 +216,7 @@ fn a_client_on_a_unix_socket_may_begin_with_bytes_that_restart() {
         ] {
             let input = [before, commands].concat();
             in_every_cut(&input, |pieces| {
-                let (lines, over, asked) = told(protocol, Rule::Restartable, pieces);
+                let (lines, over, asked) = told(protocol, OpeningRule::Restartable, pieces);
                 assert_eq!((over, asked), (false, 1), "{before:?}: {lines:?}");
             });
         }
@@ -224,7 +224,7 @@ fn a_client_on_a_unix_socket_may_begin_with_bytes_that_restart() {
         for begun in [&b"{"[..], b"{\"a\": "] {
             let input = [begun, b"\x01POST ", commands].concat();
             in_every_cut(&input, |pieces| {
-                let (lines, over, asked) = told(protocol, Rule::Restartable, pieces);
+                let (lines, over, asked) = told(protocol, OpeningRule::Restartable, pieces);
                 assert_eq!((over, asked), (true, 0), "{lines:?}");
             });
         }
@@ -237,7 +237,7 @@ fn the_first_byte_decides_whatever_it_is() {
         for first in 0..=u8::MAX {
             let input = [&[first], commands(protocol).as_bytes()].concat();
             let space = b" \t\r\n".contains(&first);
-            let (_, over, _) = told(protocol, Rule::Strict, [input.as_slice()]);
+            let (_, over, _) = told(protocol, OpeningRule::Strict, [input.as_slice()]);
             let opens = first == b'{' || (first == b'[' && protocol == Protocol::JsonRpc);
             assert_eq!(over, !space && !opens, "{first:#x}");
         }

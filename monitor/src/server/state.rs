@@ -11,16 +11,17 @@ use faultvisor_schema::{Event, SignalName};
 
 use crate::budget::{self, Budget};
 use crate::delivery::registry::Registry;
-use crate::delivery::rendering::{Encoded, Rendering};
+use crate::delivery::rendering::Rendering;
 use crate::delivery::standing::Standing;
 use crate::delivery::throttle::{Throttle, later};
 use crate::identity::SessionId;
-use crate::inbox::{Inbox, Item, Timestamp};
+use crate::inbox::{Inbox, Item};
 use crate::machine::Machine;
 use crate::server::settings::Settings;
-use crate::session::{Rule, Session, Surroundings};
-use crate::transport::address::{ListenAddress, Transport};
+use crate::session::{OpeningRule, ServerContext, Session};
+use crate::transport::address::{Endpoint, ListenAddress};
 use crate::transport::stream::Stream;
+use crate::wire::event::{EncodedEvent, Timestamp};
 
 /// How much of the inbox is dealt with before what came of it is sent: a client that reads all the time shall not lose
 /// anything because the rest of a burst came first.
@@ -48,7 +49,7 @@ pub(crate) type Shared = Rc<RefCell<Server>>;
 #[derive(Debug)]
 struct Delayed {
     signal: SignalName,
-    event: Rc<Encoded>,
+    event: Rc<EncodedEvent>,
 }
 
 /// Everything that the monitor's thread owns.
@@ -107,10 +108,10 @@ impl Server {
         let id = self.next_session;
         self.next_session = id.next();
         let output_limit = address.max_output.unwrap_or(self.settings.output_limit);
-        let rule = match (&address.transport, &stream) {
-            (Transport::Stdio, _) => Rule::Free,
-            (Transport::Tcp { .. }, _) | (_, Stream::Tcp(_)) => Rule::Strict,
-            (_, Stream::Unix(_)) => Rule::Restartable,
+        let rule = match (&address.endpoint, &stream) {
+            (Endpoint::Stdio, _) => OpeningRule::Free,
+            (Endpoint::Tcp { .. }, _) | (_, Stream::Tcp(_)) => OpeningRule::Strict,
+            (_, Stream::Unix(_)) => OpeningRule::Restartable,
         };
         self.budget.allow_one(output_limit);
         let protocol = address.protocol;
@@ -188,7 +189,7 @@ impl Server {
     }
 
     fn deliver(&mut self, event: &Event, timestamp: Timestamp, now: Instant) {
-        let encoded = match Encoded::event(event, timestamp) {
+        let encoded = match EncodedEvent::event(event, timestamp) {
             Ok(encoded) => Rc::new(encoded),
             Err(error) => return tracing::error!(%error, "cannot encode an event"),
         };
@@ -204,7 +205,7 @@ impl Server {
         }
     }
 
-    fn deliver_default(&mut self, event: &Event, encoded: &Rc<Encoded>, now: Instant) {
+    fn deliver_default(&mut self, event: &Event, encoded: &Rc<EncodedEvent>, now: Instant) {
         let delayed = Delayed {
             signal: event.signal(),
             event: Rc::clone(encoded),
@@ -266,7 +267,7 @@ impl Server {
             if self.closing.is_some() {
                 session.wind_up();
             } else {
-                goes_on = session.advance(&mut Surroundings {
+                goes_on = session.advance(&mut ServerContext {
                     machine: self.machine.as_ref(),
                     registry: &mut self.registry,
                     inbox: &self.inbox,

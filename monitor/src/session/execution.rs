@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::executor::{Executor, schema};
-use super::meaning::Action;
+use super::meaning::Invocation;
 use super::pending::{Answers, InFlight};
-use super::{Session, Surroundings};
+use super::{ServerContext, Session};
 use crate::identity::Ticket;
 use crate::inbox::Reply;
 use crate::wire::codec::LINE_END;
@@ -47,20 +47,20 @@ impl Session {
     }
 
     /// Executes requests in their order until one has to wait for the machine, or for its turn.
-    pub(super) fn execute_waiting(&mut self, surroundings: &mut Surroundings<'_>) {
+    pub(super) fn execute_waiting(&mut self, context: &mut ServerContext<'_>) {
         while self.can_execute()
             && !self.turn.is_over()
             && let Some(first) = self.waiting.front_mut()
         {
             match first.requests.pop_front() {
-                Some(request) => self.execute(request, Band::In, surroundings),
-                None => self.finish_message(surroundings),
+                Some(request) => self.execute(request, Band::In, context),
+                None => self.finish_message(context),
             }
         }
     }
 
     /// The first message is answered.
-    fn finish_message(&mut self, surroundings: &mut Surroundings<'_>) {
+    fn finish_message(&mut self, context: &mut ServerContext<'_>) {
         let Some(message) = self.waiting.pop_front() else {
             return;
         };
@@ -68,7 +68,7 @@ impl Session {
             self.output.answer(line);
         }
         for handle in message.initial {
-            self.executor(surroundings).tell_initial(handle);
+            self.executor(context).tell_initial(handle);
         }
     }
 
@@ -76,38 +76,36 @@ impl Session {
         &mut self,
         request: Request,
         band: Band,
-        surroundings: &mut Surroundings<'_>,
+        context: &mut ServerContext<'_>,
     ) {
         let Request { id, call } = request;
         self.turn.requests = self.turn.requests.saturating_sub(1);
-        let action = call
-            .and_then(|call| self.action(call, band))
-            .and_then(|action| self.has_room(band).map(|()| action));
+        let invocation = call
+            .and_then(|call| self.invocation(call, band))
+            .and_then(|invocation| self.has_room(band).map(|()| invocation));
         let id_text = id.as_deref();
-        match action {
+        match invocation {
             Err(failure) => self.answer::<Empty>(Err(&failure), id_text, band),
-            Ok(Action::Command(Command::Monitor(MonitorCommand::QueryQmpSchema))) => {
+            Ok(Invocation::Command(Command::Monitor(MonitorCommand::QueryQmpSchema))) => {
                 self.answer(Ok(schema()), id_text, band);
             }
-            Ok(Action::Command(Command::Monitor(command))) => {
-                self.perform(id_text, band, surroundings, |executor| {
-                    command.execute(executor)
-                });
+            Ok(Invocation::Command(Command::Monitor(command))) => {
+                self.perform(id_text, band, context, |executor| command.execute(executor));
             }
-            Ok(Action::Subscribe { event, device }) => {
-                self.perform(id_text, band, surroundings, |executor| {
+            Ok(Invocation::Subscribe { event, device }) => {
+                self.perform(id_text, band, context, |executor| {
                     let id = needs_id(id_text)?;
                     executor.listen(&event, id, device).map(|()| Empty {})
                 });
             }
-            Ok(Action::Unsubscribe { event }) => {
-                self.perform(id_text, band, surroundings, |executor| {
+            Ok(Invocation::Unsubscribe { event }) => {
+                self.perform(id_text, band, context, |executor| {
                     let id = needs_id(id_text)?;
                     executor.unlisten(id, Some(&event)).map(|()| Empty {})
                 });
             }
-            Ok(Action::Command(Command::Machine(command))) => {
-                self.ask(command, id, band, surroundings);
+            Ok(Invocation::Command(Command::Machine(command))) => {
+                self.ask(command, id, band, context);
             }
         }
     }
@@ -118,11 +116,11 @@ impl Session {
         command: MachineCommand,
         id: Option<Box<RawValue>>,
         band: Band,
-        surroundings: &mut Surroundings<'_>,
+        context: &mut ServerContext<'_>,
     ) {
         // Asked for first: what was raised before it was found is in the inbox then, and must not be overtaken.
-        if let Some(answer) = surroundings.machine.answer(&command)
-            && surroundings.inbox.is_empty()
+        if let Some(answer) = context.machine.answer(&command)
+            && context.inbox.is_empty()
         {
             return self.answer_of_machine(&Ok(answer), id.as_deref(), band);
         }
@@ -137,8 +135,8 @@ impl Session {
             first.in_flight = Some(self.sequence);
         }
         self.in_flight.insert(self.sequence, InFlight { id, band });
-        let reply = Reply::new(surroundings.inbox, ticket);
-        surroundings.machine.submit(command, reply);
+        let reply = Reply::new(context.inbox, ticket);
+        context.machine.submit(command, reply);
     }
 
     /// Does what the monitor does itself, and answers.
@@ -146,10 +144,10 @@ impl Session {
         &mut self,
         id: Option<&RawValue>,
         band: Band,
-        surroundings: &mut Surroundings<'_>,
+        context: &mut ServerContext<'_>,
         action: impl FnOnce(&mut Executor<'_>) -> Result<T, CommandError>,
     ) {
-        let mut executor = self.executor(surroundings);
+        let mut executor = self.executor(context);
         let result = action(&mut executor).map_err(|error| Stage::Execution.failure(error));
         let initial = executor.initial;
         self.answer(result.as_ref(), id, band);
@@ -160,21 +158,21 @@ impl Session {
             }
             _ => {
                 if let Some(handle) = initial {
-                    self.executor(surroundings).tell_initial(handle);
+                    self.executor(context).tell_initial(handle);
                 }
             }
         }
     }
 
-    fn executor<'a>(&'a mut self, surroundings: &'a mut Surroundings<'_>) -> Executor<'a> {
+    fn executor<'a>(&'a mut self, context: &'a mut ServerContext<'_>) -> Executor<'a> {
         Executor {
             session: self.id,
             protocol: self.protocol,
             negotiation: &mut self.negotiation,
             output: &mut self.output,
-            registry: surroundings.registry,
-            machine: surroundings.machine,
-            standing: surroundings.standing,
+            registry: context.registry,
+            machine: context.machine,
+            standing: context.standing,
             initial: None,
         }
     }

@@ -14,11 +14,11 @@ use serde_json::value::RawValue;
 
 use crate::delivery::output::Output;
 use crate::delivery::registry::{ConnectError, Hold, NAME_LIMIT, Registry, Wanted, spoken};
-use crate::delivery::rendering::Encoded;
 use crate::delivery::standing::Standing;
 use crate::identity::{Handle, SessionId};
 use crate::machine::Machine;
 use crate::wire::codec::{self, ascii};
+use crate::wire::event::EncodedEvent;
 use crate::wire::json;
 use crate::wire::objects::{self, Object};
 use crate::wire::protocol::Protocol;
@@ -149,7 +149,7 @@ impl Executor<'_> {
             if !self.machine.is_current(&event) {
                 continue;
             }
-            match Encoded::event(&event, timestamp) {
+            match EncodedEvent::event(&event, timestamp) {
                 Ok(event) => self.output.event(Some(handle), signal, &rendering, &event),
                 Err(error) => tracing::error!(%error, "cannot encode an event"),
             }
@@ -294,7 +294,12 @@ impl MonitorCommands for Executor<'_> {
 
     fn connect(&mut self, arguments: ConnectArguments) -> Result<Value, CommandError> {
         self.needs_class_hints("connect")?;
-        let object = Object::parse(arguments.obj, self.machine)?;
+        let object = Object::parse(arguments.obj)?;
+        if let Some(device) = object.device()
+            && !self.machine.has_device(device)
+        {
+            return Err(CommandError::device_not_found(device));
+        }
         let (signal, device) = object.signal(&arguments.signal)?;
         let wanted = self.wanted(signal, device)?;
         let handle = self

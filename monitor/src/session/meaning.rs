@@ -13,7 +13,7 @@ use crate::wire::request::{Band, Call, Failure, Stage, unexpected_member};
 
 /// What a call comes to.
 #[derive(Debug)]
-pub(super) enum Action {
+pub(super) enum Invocation {
     Command(Command),
     Subscribe {
         event: String,
@@ -26,7 +26,7 @@ pub(super) enum Action {
 
 impl Session {
     /// What a call means at this point of the session.
-    pub(super) fn action(&self, call: Call, band: Band) -> Result<Action, Failure> {
+    pub(super) fn invocation(&self, call: Call, band: Band) -> Result<Invocation, Failure> {
         match call {
             Call::Command {
                 band: Band::Out, ..
@@ -37,17 +37,17 @@ impl Session {
                 name, arguments, ..
             } => self
                 .command(&name, arguments.as_deref(), band)
-                .map(Action::Command)
+                .map(Invocation::Command)
                 .map_err(|error| Stage::Command.failure(error)),
             Call::Subscribe { event, arguments } => {
                 self.may_subscribe("subscribe")?;
                 let device = device_of(arguments.as_deref())
                     .map_err(|error| Stage::Command.failure(error))?;
-                Ok(Action::Subscribe { event, device })
+                Ok(Invocation::Subscribe { event, device })
             }
             Call::Unsubscribe { event } => {
                 self.may_subscribe("unsubscribe")?;
-                Ok(Action::Unsubscribe { event })
+                Ok(Invocation::Unsubscribe { event })
             }
         }
     }

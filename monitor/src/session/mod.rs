@@ -34,7 +34,7 @@ use executor::{CAPABILITIES, Negotiation, version};
 use opening::{Opening, Refused};
 use pending::{InFlight, Pending, Turn};
 
-pub(crate) use opening::Rule;
+pub(crate) use opening::OpeningRule;
 
 /// How many in-band commands of a session may wait for their turn before it is not read from any more. As many may be
 /// with the machine out of band.
@@ -44,7 +44,7 @@ const IN_BAND_LIMIT: usize = 8;
 const WAITING_BYTES_LIMIT: usize = 1024 * 1024;
 
 /// What a session's commands need of the rest.
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct ServerContext<'a> {
     pub(crate) machine: &'a dyn Machine,
     pub(crate) registry: &'a mut Registry,
     pub(crate) inbox: &'a Arc<Inbox>,
@@ -86,7 +86,7 @@ impl Session {
     pub(crate) fn new(
         id: SessionId,
         protocol: Protocol,
-        rule: Rule,
+        rule: OpeningRule,
         stream: Stream,
         output_limit: usize,
         budget: &Rc<Budget>,
@@ -181,7 +181,7 @@ impl Session {
         tracing::warn!("a client began with byte {byte:#04x}, and was disconnected");
         self.unread = VecDeque::new();
         self.input_ended = true;
-        if rule == Rule::Strict {
+        if rule == OpeningRule::Strict {
             self.broken = true;
             return;
         }
@@ -192,11 +192,11 @@ impl Session {
 
     /// Does what can be done now, within a turn: executes what may be executed, reads what there is room for, sends what
     /// is there. Returns whether there is more to do.
-    pub(crate) fn advance(&mut self, surroundings: &mut Surroundings<'_>) -> bool {
+    pub(crate) fn advance(&mut self, context: &mut ServerContext<'_>) -> bool {
         self.turn = Turn::WHOLE;
         while !self.broken {
-            self.execute_waiting(surroundings);
-            if !self.turn.is_over() && self.takes_requests() && self.next_message(surroundings) {
+            self.execute_waiting(context);
+            if !self.turn.is_over() && self.takes_requests() && self.next_message(context) {
                 continue;
             }
             let was_full = self.output.is_full();
@@ -283,7 +283,7 @@ impl Session {
     }
 
     /// Takes the next message out of what was read. Returns whether there was one.
-    fn next_message(&mut self, surroundings: &mut Surroundings<'_>) -> bool {
+    fn next_message(&mut self, context: &mut ServerContext<'_>) -> bool {
         while !self.unread.is_empty() {
             let admitted = match self.opening.admit(self.unread.as_slices().0) {
                 Ok(admitted) => admitted,
@@ -304,7 +304,7 @@ impl Session {
                 Message::One(request)
                     if request.is_out_of_band() && self.negotiation.has(QMPCapability::Oob) =>
                 {
-                    self.execute(request, Band::Out, surroundings);
+                    self.execute(request, Band::Out, context);
                 }
                 message => self
                     .waiting

@@ -10,7 +10,7 @@ use crate::wire::protocol::Protocol;
 
 /// How strict a session is about its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum OpeningRule {
     /// On TCP: white space, then a bracket.
     Strict,
     /// On a unix socket: the bytes that force a parser back to its start as well, with which the QMP specification lets a
@@ -23,7 +23,7 @@ pub(crate) enum Rule {
 /// How far a session's beginning has come.
 #[derive(Debug)]
 pub(super) struct Opening {
-    rule: Rule,
+    rule: OpeningRule,
     protocol: Protocol,
     state: State,
 }
@@ -42,14 +42,14 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) byte: u8,
-    pub(super) rule: Rule,
+    pub(super) rule: OpeningRule,
 }
 
 impl Opening {
-    pub(super) fn new(rule: Rule, protocol: Protocol) -> Self {
+    pub(super) fn new(rule: OpeningRule, protocol: Protocol) -> Self {
         let state = match rule {
-            Rule::Strict | Rule::Restartable => State::Awaited,
-            Rule::Free => State::Complete,
+            OpeningRule::Strict | OpeningRule::Restartable => State::Awaited,
+            OpeningRule::Free => State::Complete,
         };
         Self {
             rule,
@@ -73,8 +73,8 @@ impl Opening {
                 }),
                 _ => {
                     self.state = match self.rule {
-                        Rule::Strict | Rule::Free => State::Complete,
-                        Rule::Restartable => State::Begun,
+                        OpeningRule::Strict | OpeningRule::Free => State::Complete,
+                        OpeningRule::Restartable => State::Begun,
                     };
                     Ok(input)
                 }
@@ -92,6 +92,6 @@ impl Opening {
     }
 
     fn may_precede(&self, byte: u8) -> bool {
-        is_space(byte) || (self.rule == Rule::Restartable && restarts(byte))
+        is_space(byte) || (self.rule == OpeningRule::Restartable && restarts(byte))
     }
 }

@@ -71,7 +71,7 @@ const NEVER: [(&str, &str); 8] = [
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
-    pub(crate) transport: Transport,
+    pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Protocol,
     pub(crate) wait: Wait,
     /// Whether the answer to that was given, whatever it is.
@@ -115,7 +115,7 @@ impl Family {
 
 /// What carries the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub(crate) enum Endpoint {
     Unix(PathBuf),
     Tcp {
         host: String,
@@ -212,8 +212,8 @@ impl ListenAddress {
     /// The unix socket that is made for it, if it is one.
     #[must_use]
     pub fn socket_path(&self) -> Option<&Path> {
-        match &self.transport {
-            Transport::Unix(path) => Some(path),
+        match &self.endpoint {
+            Endpoint::Unix(path) => Some(path),
             _ => None,
         }
     }
@@ -235,7 +235,7 @@ impl ListenAddress {
         match key {
             "path" => {
                 let path = value.unwrap_or_default();
-                self.transport = Transport::Unix(self.of_unix(key)?.join(path));
+                self.endpoint = Endpoint::Unix(self.of_unix(key)?.join(path));
             }
             "server" if switch(key, value)? => {
                 if self.wait == Wait::No && !self.wait_given {
@@ -290,30 +290,30 @@ impl ListenAddress {
 
     /// Nothing to put a path behind, if it is a unix socket.
     fn of_unix(&self, key: &str) -> Result<PathBuf, AddressError> {
-        match self.transport {
-            Transport::Unix(_) => Ok(PathBuf::new()),
+        match self.endpoint {
+            Endpoint::Unix(_) => Ok(PathBuf::new()),
             _ => Err(other_transport(key, "unix:")),
         }
     }
 
     fn of_tcp(&self, key: &str) -> Result<(), AddressError> {
-        match self.transport {
-            Transport::Tcp { .. } => Ok(()),
+        match self.endpoint {
+            Endpoint::Tcp { .. } => Ok(()),
             _ => Err(other_transport(key, "tcp:")),
         }
     }
 
     /// Checks what its parts make together.
     fn check(self) -> Result<Self, AddressError> {
-        match &self.transport {
-            Transport::Unix(path) if path.as_os_str().is_empty() => Err(AddressError::NoPath),
-            Transport::Unix(path) if path.as_os_str().len() > PATH_LIMIT => {
+        match &self.endpoint {
+            Endpoint::Unix(path) if path.as_os_str().is_empty() => Err(AddressError::NoPath),
+            Endpoint::Unix(path) if path.as_os_str().len() > PATH_LIMIT => {
                 Err(AddressError::PathTooLong {
                     path: path.display().to_string(),
                     length: path.as_os_str().len(),
                 })
             }
-            Transport::Tcp { port, .. } => match self.last_port {
+            Endpoint::Tcp { port, .. } => match self.last_port {
                 Some(to) if to < *port || *port == 0 => {
                     Err(AddressError::EmptyRange { port: *port, to })
                 }
@@ -416,9 +416,9 @@ impl FromStr for ListenAddress {
             first => first.map(|(word, _)| word),
         };
         let mut parsed = Self {
-            transport: match first {
-                Some(_) => Transport::Unix(PathBuf::new()),
-                None => transport(&address)?,
+            endpoint: match first {
+                Some(_) => Endpoint::Unix(PathBuf::new()),
+                None => endpoint(&address)?,
             },
             protocol: Protocol::default(),
             wait: Wait::No,
@@ -437,24 +437,24 @@ impl FromStr for ListenAddress {
     }
 }
 
-fn transport(address: &str) -> Result<Transport, AddressError> {
+fn endpoint(address: &str) -> Result<Endpoint, AddressError> {
     if address == "stdio" {
-        return Ok(Transport::Stdio);
+        return Ok(Endpoint::Stdio);
     }
     if let Some(number) = address.strip_prefix("fd:") {
         let descriptor = number.parse().ok().filter(|fd: &RawFd| *fd >= 3);
         return descriptor
-            .map(Transport::Descriptor)
+            .map(Endpoint::Descriptor)
             .ok_or_else(|| AddressError::BadDescriptor(number.to_owned()));
     }
     if address == "systemd" {
-        return Ok(Transport::Systemd(None));
+        return Ok(Endpoint::Systemd(None));
     }
     if let Some(name) = address.strip_prefix("systemd:") {
-        return Ok(Transport::Systemd(Some(name.to_owned())));
+        return Ok(Endpoint::Systemd(Some(name.to_owned())));
     }
     if let Some(path) = address.strip_prefix("unix:") {
-        return Ok(Transport::Unix(path.into()));
+        return Ok(Endpoint::Unix(path.into()));
     }
     if let Some(rest) = address.strip_prefix("tcp:") {
         let Some((host, port)) = rest.rsplit_once(':') else {
@@ -464,7 +464,7 @@ fn transport(address: &str) -> Result<Transport, AddressError> {
             .strip_prefix('[')
             .and_then(|h| h.strip_suffix(']'))
             .unwrap_or(host);
-        return Ok(Transport::Tcp {
+        return Ok(Endpoint::Tcp {
             host: host.to_owned(),
             port: self::port(port)?,
         });
@@ -474,13 +474,13 @@ fn transport(address: &str) -> Result<Transport, AddressError> {
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.transport {
-            Transport::Unix(path) => write!(formatter, "unix:{}", path.display()),
-            Transport::Tcp { host, port } => write!(formatter, "tcp:{}", host_port(host, *port)),
-            Transport::Stdio => formatter.write_str("stdio"),
-            Transport::Descriptor(fd) => write!(formatter, "fd:{fd}"),
-            Transport::Systemd(None) => formatter.write_str("systemd"),
-            Transport::Systemd(Some(name)) => write!(formatter, "systemd:{name}"),
+        match &self.endpoint {
+            Endpoint::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Endpoint::Tcp { host, port } => write!(formatter, "tcp:{}", host_port(host, *port)),
+            Endpoint::Stdio => formatter.write_str("stdio"),
+            Endpoint::Descriptor(fd) => write!(formatter, "fd:{fd}"),
+            Endpoint::Systemd(None) => formatter.write_str("systemd"),
+            Endpoint::Systemd(Some(name)) => write!(formatter, "systemd:{name}"),
         }
     }
 }

@@ -13,45 +13,12 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType, getpeername};
 
-use crate::transport::socket::{BindError, Bound, Socket};
+use crate::transport::error::{BindError, InheritedError};
+use crate::transport::socket::{Bound, Socket};
 use crate::transport::stream::Stream;
 
 /// The first descriptor that is not one of the standard ones, and the first that systemd passes.
 const FIRST: RawFd = 3;
-
-/// Why an inherited socket cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InheritedError {
-    /// Those are the standard streams.
-    #[error("'fd:{0}' is a standard stream: use stdio")]
-    Standard(RawFd),
-    /// There is no such descriptor.
-    #[error("descriptor {0} is not open")]
-    NotOpen(RawFd),
-    /// It belongs to this program, or to another monitor of it.
-    #[error("descriptor {0} was not inherited, or is in use already")]
-    NotInherited(RawFd),
-    /// It is something else.
-    #[error("descriptor {0} is no stream socket")]
-    NotASocket(RawFd),
-    /// It neither listens nor is it connected.
-    #[error("descriptor {0} is a socket that neither listens nor is connected")]
-    NotConnected(RawFd),
-    /// Nobody passed any.
-    #[error("systemd passed no socket: LISTEN_FDS and LISTEN_PID are not set for this process")]
-    NotActivated,
-    /// None of those passed has that name.
-    #[error("systemd passed no socket called '{0}'")]
-    NoSuchName(String),
-    /// The host.
-    #[error("cannot use descriptor {fd}: {source}")]
-    Host {
-        /// The descriptor.
-        fd: RawFd,
-        /// What the host said.
-        source: io::Error,
-    },
-}
 
 /// Takes a socket by its number.
 pub(crate) fn take(fd: RawFd, allow_remote: bool) -> Result<Bound, BindError> {

@@ -1,4 +1,4 @@
-//! Listening sockets: made early, so that what is wrong with them is said before a guest runs.
+//! What an address comes to: sockets that listen, or a client that is connected already.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -6,47 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use crate::transport::address::{ListenAddress, Transport};
-use crate::transport::inherited::{self, InheritedError};
 use crate::transport::stream::Stream;
-use crate::transport::tcp;
-use crate::transport::unix_socket::{self, SocketFile, UnixSocketError};
-
-/// Why a monitor cannot listen where it was told to.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The unix socket.
-    #[error(transparent)]
-    Unix(#[from] UnixSocketError),
-    /// The name has no address.
-    #[error("cannot find host '{host}': {source}")]
-    Host {
-        /// The name.
-        host: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Everyone who reaches the host could do anything with the machine.
-    #[error("'{0}' can be reached from other hosts: add allow-remote=on if that is meant")]
-    Remote(String),
-    /// The port cannot be listened on.
-    #[error("cannot listen on '{address}': {source}")]
-    Tcp {
-        /// The address.
-        address: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A socket that was passed to the program.
-    #[error(transparent)]
-    Inherited(#[from] InheritedError),
-    /// There is only one standard input.
-    #[error("'stdio' can be used for one monitor only")]
-    StdioTwice,
-    /// The monitor cannot have what it needs of the host.
-    #[error("cannot set up the monitor: {0}")]
-    Setup(#[source] io::Error),
-}
+use crate::transport::unix_socket::SocketFile;
 
 /// Where a monitor listens, once it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,43 +42,6 @@ pub(crate) enum Socket {
         _file: Option<SocketFile>,
     },
     Tcp(TcpListener),
-}
-
-/// Opens what an address asks for, and says where each part of it is.
-pub(crate) fn open(address: &ListenAddress) -> Result<Vec<(Bound, Vec<LocalAddress>)>, BindError> {
-    let inherited = |fd: RawFd| {
-        let bound = inherited::take(fd, address.allow_remote)?;
-        Ok((bound, vec![LocalAddress::Descriptor(fd)]))
-    };
-    match &address.transport {
-        Transport::Stdio => Ok(vec![(Bound::Stdio, vec![LocalAddress::Stdio])]),
-        Transport::Descriptor(fd) => Ok(vec![inherited(*fd)?]),
-        Transport::Systemd(name) => inherited::from_systemd(name.as_deref())?
-            .into_iter()
-            .map(inherited)
-            .collect(),
-        Transport::Unix(path) => {
-            let (listener, file) = unix_socket::bind(path)?;
-            let local = LocalAddress::Unix(file.path().to_owned());
-            Ok(vec![(
-                Bound::Listening(vec![Socket::Unix {
-                    listener,
-                    _file: Some(file),
-                }]),
-                vec![local],
-            )])
-        }
-        Transport::Tcp { host, port } => {
-            let listeners = tcp::bind(host, *port, address)?;
-            let locals = listeners.iter().map(TcpListener::local_addr);
-            let locals: io::Result<Vec<SocketAddr>> = locals.collect();
-            let locals = locals.map_err(BindError::Setup)?;
-            Ok(vec![(
-                Bound::Listening(listeners.into_iter().map(Socket::Tcp).collect()),
-                locals.into_iter().map(LocalAddress::Tcp).collect(),
-            )])
-        }
-    }
 }
 
 impl Socket {

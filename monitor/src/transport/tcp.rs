@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::transport::address::{Family, ListenAddress, host_port};
-use crate::transport::socket::BindError;
+use crate::transport::error::BindError;
 
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 128;

@@ -66,7 +66,7 @@ struct OpenString {
 }
 
 /// What became of one byte.
-enum Step {
+enum Scanned {
     /// It belongs to a message that goes on.
     Goes,
     /// It ends a message.
@@ -97,47 +97,47 @@ impl Lexer {
         }
         for (index, &byte) in input.iter().enumerate() {
             match self.byte(byte) {
-                Step::Goes => {}
-                Step::Ends => return (index + 1, Some(Ok(self.finish()))),
-                Step::EndedBefore => return (index, Some(Ok(self.finish()))),
-                Step::Fails(error) => return (index + 1, Some(Err(error))),
+                Scanned::Goes => {}
+                Scanned::Ends => return (index + 1, Some(Ok(self.finish()))),
+                Scanned::EndedBefore => return (index, Some(Ok(self.finish()))),
+                Scanned::Fails(error) => return (index + 1, Some(Err(error))),
             }
         }
         (input.len(), None)
     }
 
-    fn byte(&mut self, byte: u8) -> Step {
+    fn byte(&mut self, byte: u8) -> Scanned {
         if restarts(byte) {
             self.reset();
             if std::mem::replace(&mut self.restarted, true) {
-                return Step::Goes;
+                return Scanned::Goes;
             }
-            return Step::Fails(LexicalError::StrayByte(byte));
+            return Scanned::Fails(LexicalError::StrayByte(byte));
         }
         self.restarted = false;
         if let Some(depth) = self.discarding {
             self.discard(byte, depth);
-            return Step::Goes;
+            return Scanned::Goes;
         }
         if self.size >= SIZE_LIMIT {
             return self.fail_within(byte, LexicalError::TooLarge);
         }
-        let step = match self.string {
+        let scanned = match self.string {
             Some(string) => self.in_string(byte, string),
             None => self.outside_string(byte),
         };
-        if matches!(step, Step::Goes) && !self.message.is_empty() {
+        if matches!(scanned, Scanned::Goes) && !self.message.is_empty() {
             self.size += 1;
         }
-        step
+        scanned
     }
 
-    fn in_string(&mut self, byte: u8, string: OpenString) -> Step {
+    fn in_string(&mut self, byte: u8, string: OpenString) -> Scanned {
         match byte {
             b'\n' => {
                 // A line that ends within a string: nothing that follows belongs to it.
                 self.reset();
-                Step::Fails(LexicalError::ControlInString(byte))
+                Scanned::Fails(LexicalError::ControlInString(byte))
             }
             b'\t' | b'\r' => self.fail_within(byte, LexicalError::ControlInString(byte)),
             _ if string.escaped => {
@@ -150,42 +150,42 @@ impl Lexer {
                     escaped: false,
                     ..string
                 });
-                Step::Goes
+                Scanned::Goes
             }
             b'\\' => {
                 self.string = Some(OpenString {
                     escaped: true,
                     ..string
                 });
-                Step::Goes
+                Scanned::Goes
             }
             _ if byte == string.quote => {
                 self.message.push(b'"');
                 self.string = None;
                 if self.open.is_empty() {
-                    Step::Ends
+                    Scanned::Ends
                 } else {
-                    Step::Goes
+                    Scanned::Goes
                 }
             }
             b'"' => {
                 self.message.extend_from_slice(b"\\\"");
-                Step::Goes
+                Scanned::Goes
             }
             _ => {
                 self.message.push(byte);
-                Step::Goes
+                Scanned::Goes
             }
         }
     }
 
-    fn outside_string(&mut self, byte: u8) -> Step {
+    fn outside_string(&mut self, byte: u8) -> Scanned {
         // Outside of all brackets, words and signs run up to the next space, bracket or quote.
         let after_run = self.open.is_empty() && !self.message.is_empty();
         match byte {
-            b'{' | b'[' if after_run => return Step::EndedBefore,
-            _ if after_run && self.is_quote(byte) => return Step::EndedBefore,
-            _ if after_run && is_space(byte) => return Step::Ends,
+            b'{' | b'[' if after_run => return Scanned::EndedBefore,
+            _ if after_run && self.is_quote(byte) => return Scanned::EndedBefore,
+            _ if after_run && is_space(byte) => return Scanned::Ends,
             _ if is_space(byte) => {
                 // One space says as much as many, and an answer that echoes it stays on one line.
                 if self.message.last().is_some_and(|last| *last != b' ') {
@@ -209,26 +209,26 @@ impl Lexer {
             b'}' | b']' if !self.open.is_empty() => {
                 if self.open.pop() != Some(byte) {
                     self.reset();
-                    return Step::Fails(LexicalError::Unbalanced(byte));
+                    return Scanned::Fails(LexicalError::Unbalanced(byte));
                 }
                 self.message.push(byte);
                 if self.open.is_empty() {
-                    return Step::Ends;
+                    return Scanned::Ends;
                 }
             }
             _ => self.message.push(byte),
         }
-        Step::Goes
+        Scanned::Goes
     }
 
     /// An error in a message whose structure is not in doubt: the rest of it is passed over.
-    fn fail_within(&mut self, byte: u8, error: LexicalError) -> Step {
+    fn fail_within(&mut self, byte: u8, error: LexicalError) -> Scanned {
         let depth = self.open.len();
         self.message = Vec::new();
         self.open = Vec::new();
         self.discarding = Some(depth);
         self.discard(byte, depth);
-        Step::Fails(error)
+        Scanned::Fails(error)
     }
 
     fn discard(&mut self, byte: u8, depth: usize) {

@@ -6,7 +6,6 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::identity::Handle;
-use crate::machine::Machine;
 
 const CLASS: &str = "__jsonclass__";
 const BLOCK_DEVICE: &str = "BlockDevice";
@@ -36,16 +35,13 @@ pub(crate) enum Object {
 }
 
 impl Object {
-    /// Reads what a client means by an object.
-    pub(crate) fn parse(value: Value, machine: &dyn Machine) -> Result<Self, CommandError> {
+    /// Reads how a client names an object. Whether there is such a device is the machine's to say.
+    pub(crate) fn parse(value: Value) -> Result<Self, CommandError> {
         let (class, id) = identity(value, "obj")?;
         match (class.as_str(), id) {
             (MACHINE, None) => Ok(Self::Machine),
             (MACHINE, Some(_)) => Err(CommandError::generic("Parameter 'obj.id' is unexpected")),
-            (BLOCK_DEVICE, Some(Value::String(id))) if machine.has_device(&id) => {
-                Ok(Self::BlockDevice(id))
-            }
-            (BLOCK_DEVICE, Some(Value::String(id))) => Err(CommandError::device_not_found(&id)),
+            (BLOCK_DEVICE, Some(Value::String(id))) => Ok(Self::BlockDevice(id)),
             (BLOCK_DEVICE, None) => Err(CommandError::generic("Parameter 'obj.id' is missing")),
             (BLOCK_DEVICE, Some(_)) => Err(CommandError::generic(
                 "Invalid parameter type for 'obj.id', expected: string",
@@ -53,6 +49,14 @@ impl Object {
             _ => Err(CommandError::generic(format!(
                 "Parameter 'obj.{CLASS}' does not accept value '{class}'"
             ))),
+        }
+    }
+
+    /// The name of the device, if it is one.
+    pub(crate) fn device(&self) -> Option<&str> {
+        match self {
+            Self::BlockDevice(id) => Some(id),
+            Self::Machine => None,
         }
     }
 

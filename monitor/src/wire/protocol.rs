@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::rendering::Form;
 use crate::wire::codec;
+use crate::wire::event::Form;
 use crate::wire::json_rpc::{self, Message};
 use crate::wire::lexer::Dialect;
 use crate::wire::request::{Failure, Request};

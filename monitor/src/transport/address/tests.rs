@@ -10,21 +10,18 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn every_transport_is_read() {
-    assert_eq!(parse("stdio").transport, Transport::Stdio);
-    assert_eq!(parse("unix:a,,b").transport, Transport::Unix("a,b".into()));
-    let tcp = |host: &str, port| Transport::Tcp {
+    assert_eq!(parse("stdio").endpoint, Endpoint::Stdio);
+    assert_eq!(parse("unix:a,,b").endpoint, Endpoint::Unix("a,b".into()));
+    let tcp = |host: &str, port| Endpoint::Tcp {
         host: host.to_owned(),
         port,
     };
-    assert_eq!(
-        parse("tcp:127.0.0.1:4444").transport,
-        tcp("127.0.0.1", 4444)
-    );
-    assert_eq!(parse("tcp:[::1]:0").transport, tcp("::1", 0));
-    assert_eq!(parse("fd:3").transport, Transport::Descriptor(3));
-    assert_eq!(parse("systemd").transport, Transport::Systemd(None));
-    let named = Transport::Systemd(Some("qmp".to_owned()));
-    assert_eq!(parse("systemd:qmp,protocol=json-rpc").transport, named);
+    assert_eq!(parse("tcp:127.0.0.1:4444").endpoint, tcp("127.0.0.1", 4444));
+    assert_eq!(parse("tcp:[::1]:0").endpoint, tcp("::1", 0));
+    assert_eq!(parse("fd:3").endpoint, Endpoint::Descriptor(3));
+    assert_eq!(parse("systemd").endpoint, Endpoint::Systemd(None));
+    let named = Endpoint::Systemd(Some("qmp".to_owned()));
+    assert_eq!(parse("systemd:qmp,protocol=json-rpc").endpoint, named);
 }
 
 #[test]
@@ -105,14 +102,14 @@ fn a_path_may_stand_under_its_name_as_in_qemu() {
         "unix:y,path=x.sock",
     ] {
         assert_eq!(
-            parse(text).transport,
-            Transport::Unix("x.sock".into()),
+            parse(text).endpoint,
+            Endpoint::Unix("x.sock".into()),
             "{text}"
         );
     }
     assert_eq!(
-        parse("unix:path=/a=b,,c").transport,
-        Transport::Unix("/a=b,c".into())
+        parse("unix:path=/a=b,,c").endpoint,
+        Endpoint::Unix("/a=b,c".into())
     );
     assert_eq!(
         refused("unix:/run/a=b"),
