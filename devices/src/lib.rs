@@ -14,6 +14,7 @@ pub mod console;
 pub mod fuzzing;
 pub mod interrupt;
 pub mod legacy;
+pub mod life_cycle;
 pub mod sync;
 pub mod thread;
 pub mod thread_id;

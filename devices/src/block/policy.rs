@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 
 use super::Errno;
+pub use crate::life_cycle::Run;
 use crate::sync::lock;
 
 /// What to do about a failed write or flush (QEMU `werror`).
@@ -128,11 +129,6 @@ pub enum IoStatus {
     /// Lack of space on the host has.
     NoSpace,
 }
-
-/// Counts how often the machine was continued. An error that belongs to an earlier run than the
-/// present one is already being retried, and must neither mark the disk nor stop the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Run(pub u64);
 
 /// A disk's io-status, set by its thread and cleared by the machine when it continues.
 #[derive(Debug, Default)]

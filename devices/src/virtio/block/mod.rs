@@ -20,12 +20,14 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, queue};
 use crate::block::fault::{Board, Engine, Kinds, Record, Shown};
-use crate::block::policy::{IoStatusCell, Run};
+use crate::block::policy::IoStatusCell;
 use crate::block::throttle::{Group, Member};
 use crate::block::{
     Access, Action, Backend, Errno, ErrorPolicy, Exceeded, IoStatus, PowerCut, SECTOR_SIZE,
     Statistics, WriteThreshold,
 };
+pub use crate::life_cycle::Done;
+use crate::life_cycle::Run;
 use crate::sync::lock;
 use crate::thread::{ThreadKind, ThreadStart};
 use crate::thread_id::ThreadId;
@@ -135,9 +137,6 @@ impl DiskConfiguration {
         }
     }
 }
-
-/// A callback for the end of something that a disk's thread was asked for. Runs on that thread.
-pub type Done = Box<dyn FnOnce() + Send>;
 
 /// A callback for the end of a change of size. Runs on the disk's thread.
 pub type ResizeDone = Box<dyn FnOnce(Result<(), Errno>) + Send>;
