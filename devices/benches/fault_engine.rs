@@ -8,11 +8,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use faultvisor_devices::block::buffers::{GuestBuffers, Segment};
-use faultvisor_devices::block::fault::{
-    Action, Board, Counts, Engine, Kinds, Match, Percentile, Rule,
-};
-use faultvisor_devices::block::{Errno, Operation, Request, fault};
+use faultvisor_devices::block::fault::engine::{Board, Counts, Engine};
+use faultvisor_devices::block::fault::rule::{Action, Delay, Kinds, Match, Percentile, Rule};
+use faultvisor_devices::block::model::errno::Errno;
+use faultvisor_devices::block::model::io_buffers::{GuestBuffers, Segment};
+use faultvisor_devices::block::model::request::{Operation, Request};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 /// Sectors of a request of 4 KiB.
@@ -126,7 +126,7 @@ fn delay(criterion: &mut Criterion) {
     });
     let mut delay = rule(Kinds::ALL, (0, 1), 1.0);
     delay.matching.sectors = None;
-    delay.action = Action::Delay(fault::Delay::Percentiles(points.to_vec()));
+    delay.action = Action::Delay(Delay::Percentiles(points.to_vec()));
     let read = request(0);
     measure(criterion, "a delay", "percentiles", engine([delay]), &read);
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::block::Errno;
+use crate::block::model::errno::Errno;
 use crate::sync::{lock, wait, wait_timeout};
 use crate::thread::{ThreadKind, ThreadStart};
 

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
-use faultvisor_devices::block::fault::Then;
-use faultvisor_devices::block::policy::Run;
-use faultvisor_devices::block::{Errno, PowerCut};
+use faultvisor_devices::block::model::errno::Errno;
+use faultvisor_devices::block::model::power_cut::{PowerCut, Then};
+use faultvisor_devices::block::policy::error_policy::Run;
 use faultvisor_devices::legacy::GuestPanic;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{MachineCommand, ShutdownCause};

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use faultvisor_devices::block::Errno;
+use faultvisor_devices::block::model::errno::Errno;
 
 /// Why a file cannot be written.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use faultvisor_devices::block::Errno;
+use faultvisor_devices::block::model::errno::Errno;
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 /// Who may read and write it.

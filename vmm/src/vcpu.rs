@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 
-use faultvisor_devices::block::Errno;
+use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::bus::Bus;
 use faultvisor_devices::sync::{lock, wait, wait_timeout};
 use faultvisor_devices::thread_id::ThreadId;

@@ -33,7 +33,7 @@ const IDENTITY_MAP: u64 = 0xfffb_c000;
 pub enum VmError {
     /// There is no /dev/kvm that can be opened.
     #[error("cannot open /dev/kvm: {0}{hint}", hint = open_hint(.0))]
-    Open(faultvisor_devices::block::Errno),
+    Open(faultvisor_devices::block::model::errno::Errno),
     /// It is not the KVM API that every Linux since 2.6.22 has.
     #[error("/dev/kvm has API version {0}, expected 12")]
     Version(i32),
@@ -59,7 +59,7 @@ pub enum VmError {
     Start(#[source] io::Error),
 }
 
-fn open_hint(errno: &faultvisor_devices::block::Errno) -> &'static str {
+fn open_hint(errno: &faultvisor_devices::block::model::errno::Errno) -> &'static str {
     match errno.0 {
         libc::EACCES | libc::EPERM => " (is the user in the group that owns it?)",
         libc::ENOENT | libc::ENXIO | libc::ENODEV => {
@@ -75,8 +75,11 @@ fn open_hint(errno: &faultvisor_devices::block::Errno) -> &'static str {
 ///
 /// [`VmError`] names what is missing.
 pub fn open_kvm() -> Result<Kvm, VmError> {
-    let kvm = Kvm::new()
-        .map_err(|error| VmError::Open(faultvisor_devices::block::Errno(error.errno())))?;
+    let kvm = Kvm::new().map_err(|error| {
+        VmError::Open(faultvisor_devices::block::model::errno::Errno(
+            error.errno(),
+        ))
+    })?;
     let version = kvm.get_api_version();
     if version != 12 {
         return Err(VmError::Version(version));

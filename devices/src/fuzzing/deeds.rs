@@ -5,8 +5,8 @@ use super::driver::{
 };
 use super::medium::Behaviour;
 use super::memory;
-use crate::block::Errno;
-use crate::block::throttle::Measure;
+use crate::block::model::errno::Errno;
+use crate::block::throttle::limits::Measure;
 use crate::virtio::transport::mmio::WINDOW;
 
 /// What one may do.

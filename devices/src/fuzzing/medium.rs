@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::block::{
-    Access, Backend, Capabilities, Completion, Errno, Operation, Range, RangeLimits, Request,
-    SECTOR_SIZE, Token,
+use crate::block::model::access::Access;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{
+    Capabilities, Completion, Operation, Range, RangeLimits, Request, SECTOR_SIZE, Token,
 };
 use crate::sync::{lock, wait_timeout};
 

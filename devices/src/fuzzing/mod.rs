@@ -25,10 +25,13 @@ use std::time::Instant;
 
 pub use deeds::{Choices, Deed};
 
-use crate::block::fault::Record;
-use crate::block::policy::Run;
-use crate::block::throttle::{Group, Limit, Limits, Measure};
-use crate::block::{Access, ErrorPolicy, Exceeded, OnReadError, OnWriteError, SECTOR_SIZE};
+use crate::block::fault::decision::Record;
+use crate::block::model::access::Access;
+use crate::block::model::request::SECTOR_SIZE;
+use crate::block::policy::error_policy::{ErrorPolicy, OnReadError, OnWriteError, Run};
+use crate::block::policy::write_threshold::Exceeded;
+use crate::block::throttle::group::Group;
+use crate::block::throttle::limits::{Limit, Limits, Measure};
 use crate::bus::BusDevice;
 use crate::interrupt::InterruptLine;
 use crate::thread::ThreadStart;

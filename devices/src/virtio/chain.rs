@@ -9,7 +9,7 @@ use virtio_bindings::bindings::virtio_ring::{
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryMmap};
 
-use crate::block::buffers::Segment;
+use crate::block::model::io_buffers::Segment;
 
 /// Size of a descriptor in a table (virtio 1.2 §2.7.5).
 const DESCRIPTOR_SIZE: u32 = 16;

@@ -214,7 +214,7 @@ impl Guest {
 /// The text of `strerror`, without Rust's "(os error N)".
 fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(_) => faultvisor_devices::block::Errno::of(error).to_string(),
+        Some(_) => faultvisor_devices::block::model::errno::Errno::of(error).to_string(),
         None => error.to_string(),
     }
 }

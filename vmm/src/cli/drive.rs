@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use faultvisor_devices::block::qcow2::BackingFiles;
-use faultvisor_devices::block::{Access, Aio, CacheMode, ErrorPolicy, ImageOptions};
+use faultvisor_devices::block::format::qcow2::chain::BackingFiles;
+use faultvisor_devices::block::host::direct_io::CacheMode;
+use faultvisor_devices::block::host::image::ImageOptions;
+use faultvisor_devices::block::model::access::Access;
+use faultvisor_devices::block::open::Aio;
+use faultvisor_devices::block::policy::error_policy::ErrorPolicy;
 use faultvisor_devices::virtio::block::DiskConfiguration;
 
-use super::device;
 use super::key_value::{KeyError, KeyValues, switch};
 use super::throttling::{self, Throttling};
-use super::volatile_cache;
+use super::{device, volatile_cache};
 
 /// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
 const SERIAL_LENGTH: usize = 20;
@@ -232,7 +235,9 @@ fn serial(word: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use faultvisor_devices::block::{CacheMode, Locking, OnReadError, OnWriteError};
+    use faultvisor_devices::block::host::direct_io::CacheMode;
+    use faultvisor_devices::block::host::locking::Locking;
+    use faultvisor_devices::block::policy::error_policy::{OnReadError, OnWriteError};
 
     use super::*;
 

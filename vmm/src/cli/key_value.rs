@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faultvisor_devices::block::throttle::LimitsError;
+use faultvisor_devices::block::throttle::limits::LimitsError;
 pub use faultvisor_monitor::option_syntax::nearest;
 use faultvisor_monitor::option_syntax::{split, suggestion};
 

@@ -1,6 +1,6 @@
 //! The part of `--drive` that limits a disk, by QEMU's names, long and short.
 
-use faultvisor_devices::block::throttle::{Limit, Limits, Measure};
+use faultvisor_devices::block::throttle::limits::{Limit, Limits, Measure};
 
 use super::key_value::{KeyError, KeyValues};
 

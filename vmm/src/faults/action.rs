@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use faultvisor_devices::block::fault::{
-    Action, Corruption, Delay, MAX_DELAY, MAX_FLIPPED_BITS, MAX_PATTERN, Percentile, Tear, Then,
+use faultvisor_devices::block::fault::rule::{
+    Action, Corruption, Delay, MAX_DELAY, MAX_FLIPPED_BITS, MAX_PATTERN, Percentile, Tear,
 };
-use faultvisor_devices::block::{SECTOR_SIZE, Survival};
+use faultvisor_devices::block::model::power_cut::{Survival, Then};
+use faultvisor_devices::block::model::request::SECTOR_SIZE;
 use faultvisor_schema::{
     BlockFaultCorrupt, BlockFaultDelay, BlockFaultPercentile, BlockFaultPowerCut,
     BlockFaultRuleBranch, BlockFaultTorn, BlockFaultTornKeep, BlockPowerCutSurvive,

@@ -1,6 +1,6 @@
 //! Errors of the host's, by name and by number.
 
-use faultvisor_devices::block::Errno;
+use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_schema::{BlockFaultErrno, BlockFaultErrnoName};
 
 use super::error::RuleError;

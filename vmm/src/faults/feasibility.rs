@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use faultvisor_devices::block::fault::{
-    Action, Corruption, Delay, INITIAL_STATE, Kinds, Rule, Tear, Then,
-};
-use faultvisor_devices::block::{SECTOR_SIZE, Survival};
+use faultvisor_devices::block::fault::engine::INITIAL_STATE;
+use faultvisor_devices::block::fault::rule::{Action, Corruption, Delay, Kinds, Rule, Tear};
+use faultvisor_devices::block::model::power_cut::{Survival, Then};
+use faultvisor_devices::block::model::request::SECTOR_SIZE;
 use faultvisor_schema::{BlockFaultOperation, BlockFaultRule, BlockFaultRuleBranch};
 
 use super::rule::kind;

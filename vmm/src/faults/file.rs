@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use faultvisor_devices::block::Errno;
+use faultvisor_devices::block::model::errno::Errno;
 
 use super::error::{FaultsError, Origin, Problem};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use faultvisor_devices::block::fault::Rule;
+use faultvisor_devices::block::fault::rule::Rule;
 use faultvisor_schema::BlockFaultRule;
 use rustix::rand::{GetRandomFlags, getrandom};
 

@@ -6,7 +6,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use faultvisor_devices::block::fault::{Record, Replay};
+use faultvisor_devices::block::fault::decision::Record;
+use faultvisor_devices::block::fault::replay::Replay;
 use faultvisor_devices::sync::lock;
 
 use crate::output_file::{self, OutputFileError};
@@ -225,8 +226,8 @@ pub fn read(
 
 #[cfg(test)]
 mod tests {
-    use faultvisor_devices::block::Errno;
-    use faultvisor_devices::block::fault::{Decision, RecordedOperation};
+    use faultvisor_devices::block::fault::decision::{Decision, RecordedOperation};
+    use faultvisor_devices::block::model::errno::Errno;
 
     use super::*;
 

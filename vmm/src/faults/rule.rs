@@ -1,6 +1,6 @@
 //! From the schema's rule to the engine's.
 
-use faultvisor_devices::block::fault::{Action, Kinds, Match, Rule};
+use faultvisor_devices::block::fault::rule::{Action, Kinds, Match, Rule};
 use faultvisor_schema::{BlockFaultOperation, BlockFaultRule};
 
 use super::action::action;

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
-use faultvisor_devices::block::fault::Replay;
-use faultvisor_devices::block::policy::Run;
+use faultvisor_devices::block::fault::replay::Replay;
+use faultvisor_devices::block::policy::error_policy::Run;
 use faultvisor_devices::bus::{Bus, RangeError};
 use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_devices::legacy::{
@@ -22,11 +22,10 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disks::{DriveError, MachineDisk, Surroundings};
 use super::faults::Rules;
-use super::limits;
 use super::reset::StartError;
 use super::resize::Resizing;
 use super::view::View;
-use super::{LifeCycle, Machine};
+use super::{LifeCycle, Machine, limits};
 use crate::boot::{BootError, Guest, Images, Loading, POWER_BUTTON_INTERRUPT};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};

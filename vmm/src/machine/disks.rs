@@ -3,13 +3,19 @@
 use std::io;
 use std::sync::Arc;
 
-use faultvisor_devices::block::fault::{Engine, Record, Shown};
-use faultvisor_devices::block::policy::Run;
-use faultvisor_devices::block::throttle::Group;
-use faultvisor_devices::block::{
-    Access, Action, AioError, Backend, CacheMode, Errno, Exceeded, IoStatus, OpenError, PowerCut,
-    SECTOR_SIZE,
-};
+use faultvisor_devices::block::fault::decision::Record;
+use faultvisor_devices::block::fault::engine::{Engine, Shown};
+use faultvisor_devices::block::host::direct_io::CacheMode;
+use faultvisor_devices::block::host::open_error::OpenError;
+use faultvisor_devices::block::model::access::Access;
+use faultvisor_devices::block::model::backend::Backend;
+use faultvisor_devices::block::model::errno::Errno;
+use faultvisor_devices::block::model::power_cut::PowerCut;
+use faultvisor_devices::block::model::request::SECTOR_SIZE;
+use faultvisor_devices::block::open::AioError;
+use faultvisor_devices::block::policy::error_policy::{Action, IoStatus, Run};
+use faultvisor_devices::block::policy::write_threshold::Exceeded;
+use faultvisor_devices::block::throttle::group::Group;
 use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
@@ -17,10 +23,9 @@ use faultvisor_devices::virtio::block::{
 };
 use faultvisor_devices::virtio::transport::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
-use faultvisor_schema::Signals;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
-    BlockWriteThreshold, Event, IOThreadInfo, IoOperationType,
+    BlockWriteThreshold, Event, IOThreadInfo, IoOperationType, Signals,
 };
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use faultvisor_devices::block::Errno;
-use faultvisor_devices::block::fault::{Counts, Record, RecordedOperation, Replay, Rule};
+use faultvisor_devices::block::fault::decision::{Record, RecordedOperation};
+use faultvisor_devices::block::fault::engine::Counts;
+use faultvisor_devices::block::fault::replay::Replay;
+use faultvisor_devices::block::fault::rule::Rule;
+use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::virtio::block::{Hanging, Release};
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use faultvisor_devices::block::throttle::{Group, Limit, Limits, Measure};
+use faultvisor_devices::block::throttle::group::Group;
+use faultvisor_devices::block::throttle::limits::{Limit, Limits, Measure};
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockIOThrottle, BlockSetWriteThresholdArguments, CommandError,

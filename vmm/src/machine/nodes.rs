@@ -5,11 +5,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use faultvisor_devices::block::probing::{self, Guess};
-use faultvisor_devices::block::qcow2::{Corruption, CorruptionObserver, ImageFormat, LayerInfo};
-use faultvisor_devices::block::{
-    Access, Backend, CacheMode, Image, OpenError, Probed, Qcow2Image, VolatileCache,
-};
+use faultvisor_devices::block::format::probe_guard::Probed;
+use faultvisor_devices::block::format::probing::{self, Guess};
+use faultvisor_devices::block::format::qcow2::chain::{ImageFormat, LayerInfo};
+use faultvisor_devices::block::format::qcow2::corruption::{Corruption, CorruptionObserver};
+use faultvisor_devices::block::format::qcow2::disk::Qcow2Image;
+use faultvisor_devices::block::host::direct_io::CacheMode;
+use faultvisor_devices::block::host::image::Image;
+use faultvisor_devices::block::host::open_error::OpenError;
+use faultvisor_devices::block::model::access::Access;
+use faultvisor_devices::block::model::backend::Backend;
+use faultvisor_devices::block::volatile::VolatileCache;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::Disk;
 use faultvisor_schema::{

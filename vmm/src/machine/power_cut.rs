@@ -1,8 +1,7 @@
 //! Power cuts: every disk loses its power, whoever asked for it, and then the machine does what it
 //! is to do after that.
 
-use faultvisor_devices::block::fault::Then;
-use faultvisor_devices::block::{PowerCut, Survival};
+use faultvisor_devices::block::model::power_cut::{PowerCut, Survival, Then};
 use faultvisor_devices::virtio::block::PowerCutReport;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{

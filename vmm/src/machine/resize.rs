@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use faultvisor_devices::block::{Access, Errno, SECTOR_SIZE};
+use faultvisor_devices::block::model::access::Access;
+use faultvisor_devices::block::model::errno::Errno;
+use faultvisor_devices::block::model::request::SECTOR_SIZE;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{BlockResizeArguments, CommandError, Empty, MachineReturn};
 

@@ -1,7 +1,6 @@
 //! What `query-blockstats` says of a disk.
 
-use faultvisor_devices::block::Statistics;
-use faultvisor_devices::block::statistics::Kind;
+use faultvisor_devices::block::policy::statistics::{Kind, Statistics};
 use faultvisor_schema::BlockDeviceStats;
 
 /// A disk's numbers as QEMU has them.

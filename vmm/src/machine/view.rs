@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use faultvisor_devices::block::policy::IoStatus;
+use faultvisor_devices::block::policy::error_policy::IoStatus;
 use faultvisor_devices::sync::lock;
 use faultvisor_devices::virtio::block::Disk;
 use faultvisor_schema::{

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::decision::{Change, Run};
 use super::judgement::Alteration;
-use crate::block::buffers::GuestBuffers;
-use crate::block::{Backend, Completion, Errno, Operation, Range, Request, SECTOR_SIZE, Token};
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::request::{Completion, Operation, Range, Request, SECTOR_SIZE, Token};
 
 /// Tokens of requests that the driver did not send have this bit, and those that it sent do not:
 /// they are counted from zero.

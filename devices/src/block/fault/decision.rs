@@ -4,8 +4,9 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::rule::Then;
-use crate::block::{Errno, Operation, PowerCut, Request, SECTOR_SIZE, Survival};
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{PowerCut, Survival, Then};
+use crate::block::model::request::{Operation, Request, SECTOR_SIZE};
 
 /// Sectors that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +124,7 @@ impl Decision {
     /// Whether it can be done to such a request. Rules ask before ([`Action::applicable`]); a log may
     /// say anything.
     ///
-    /// [`Action::applicable`]: super::Action::applicable
+    /// [`Action::applicable`]: super::rule::Action::applicable
     pub(super) fn applies_to(&self, operation: RecordedOperation) -> bool {
         use RecordedOperation::{Read, Write};
         match self {
@@ -237,7 +238,7 @@ fn tear_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
 mod number {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use crate::block::Errno;
+    use crate::block::model::errno::Errno;
 
     pub(super) fn serialize<S: Serializer>(errno: &Errno, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_i32(errno.0)
@@ -258,7 +259,7 @@ mod number {
 mod optional_number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use crate::block::Errno;
+    use crate::block::model::errno::Errno;
 
     #[expect(clippy::ref_option, reason = "this is how the derived code calls it")]
     pub(super) fn serialize<S: Serializer>(
@@ -283,7 +284,7 @@ mod optional_number {
 mod survival {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use crate::block::Survival;
+    use crate::block::model::power_cut::Survival;
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case", remote = "Survival")]

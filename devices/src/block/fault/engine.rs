@@ -8,9 +8,9 @@ use super::decision::{Decision, Record, RecordedOperation};
 use super::index::Index;
 use super::judgement::Judgement;
 use super::replay::Replay;
+use super::rng::Chance;
 use super::rule::{Kinds, Rule};
-use crate::block::chance::Chance;
-use crate::block::{Operation, Request, SECTOR_SIZE};
+use crate::block::model::request::{Operation, Request, SECTOR_SIZE};
 use crate::sync::lock;
 
 /// The state that an engine begins in: that of QEMU's blkdebug.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::decision::{Change, Decision, Record, Run};
-use super::rule::{MAX_DELAY, Then};
-use crate::block::{Errno, PowerCut};
+use super::rule::MAX_DELAY;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{PowerCut, Then};
 
 /// How a request is performed that is not performed as it was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

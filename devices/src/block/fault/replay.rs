@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::decision::{Record, RecordedOperation};
-use crate::block::{Request, SECTOR_SIZE};
+use crate::block::model::request::{Request, SECTOR_SIZE};
 
 /// What a log says of one disk's requests.
 #[derive(Debug, Default)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::decision::{Change, Decision, Run};
-use crate::block::chance::Chance;
-use crate::block::{Errno, Operation, Request, SECTOR_SIZE, Survival};
+use super::rng::Chance;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{Survival, Then};
+use crate::block::model::request::{Operation, Request, SECTOR_SIZE};
 
 /// Longest delay that one rule, or one line of a log, asks for.
 pub const MAX_DELAY: Duration = Duration::from_secs(3600);
@@ -266,18 +266,6 @@ impl Tear {
         };
         kept.into_iter().filter(|run| run.count > 0).collect()
     }
-}
-
-/// What the machine does after a power cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Then {
-    /// It begins again.
-    Reset,
-    /// It stops.
-    Stop,
-    /// The program ends.
-    Quit,
 }
 
 /// What becomes of a request.

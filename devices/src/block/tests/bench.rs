@@ -9,10 +9,13 @@ use std::time::Duration;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::poll::{PollContext, PollToken};
 
-use crate::block::buffers::{GuestBuffers, Segment};
-use crate::block::{
-    Backend, Durability, Errno, Image, ImageOptions, Operation, Request, ThreadPool, Token, Uring,
-};
+use crate::block::engine::thread_pool::ThreadPool;
+use crate::block::engine::uring::Uring;
+use crate::block::host::image::{Image, ImageOptions};
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::io_buffers::{GuestBuffers, Segment};
+use crate::block::model::request::{Durability, Operation, Request, Token};
 use crate::sync::lock;
 use crate::thread::ThreadStart;
 

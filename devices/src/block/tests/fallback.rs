@@ -4,8 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::bench::file;
-use crate::block::buffers::GuestBuffers;
-use crate::block::{Aio, Image, ImageOptions, Operation, Request, Token, Uring};
+use crate::block::engine::uring::Uring;
+use crate::block::host::image::{Image, ImageOptions};
+use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::request::{Operation, Request, Token};
+use crate::block::open::Aio;
 use crate::thread::ThreadStart;
 
 fn image() -> (tempfile::NamedTempFile, Image) {

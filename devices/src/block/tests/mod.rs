@@ -1,7 +1,4 @@
-//! What every backend must do, asked of each of them.
+//! A disk with a backend and memory for tests, and which backend is chosen.
 
-mod backends;
 pub mod bench;
 mod fallback;
-mod progress;
-mod ranges;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Limit;
+use super::limits::Limit;
 
 /// Levels are in billionths of a byte or a request, because that is what a rate in whole ones a
 /// second lets leak in a nanosecond. Whole numbers of these forget nothing, however often one looks.
@@ -138,7 +138,7 @@ mod tests {
         slow.fill(u128::MAX);
         slow.fill(u128::MAX);
         assert_eq!(slow.wait(), Duration::from_nanos(u64::MAX));
-        let mut fast = bucket(super::super::VALUE_MAX, 0, 1);
+        let mut fast = bucket(super::super::limits::VALUE_MAX, 0, 1);
         fast.fill(u128::MAX);
         fast.leak(Duration::MAX);
         assert_eq!(fast.wait(), Duration::ZERO);

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use super::schedule::{MemberId, Schedule};
-use super::{Admission, Direction, Limits};
+use super::Direction;
+use super::limits::Limits;
+use super::schedule::{Admission, MemberId, Schedule};
 use crate::sync::lock;
 
 /// Limits under a name, and the disks that they are for.

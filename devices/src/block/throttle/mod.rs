@@ -1,27 +1,22 @@
 //! I/O limits: when a request may be submitted, so that a disk does no more than it is allowed to.
 //!
-//! QEMU's semantics (`include/qemu/throttle.h`, `block/throttle-groups.c`): each of six [`Limits`]
+//! QEMU's semantics (`include/qemu/throttle.h`, `block/throttle-groups.c`): each of six [`Limits`](limits::Limits)
 //! is a leaky bucket, which requests fill and time empties. A request may go while no bucket that
 //! it counts in is over its size, however large the request itself is, so that none waits for ever.
-//! Disks in one [`Group`] share the buckets and take turns. Reads wait for reads and writes for
+//! Disks in one [`Group`](group::Group) share the buckets and take turns. Reads wait for reads and writes for
 //! writes, in the order of their arrival.
 //!
 //! Nothing here looks at a clock: whoever asks says what time it is.
 
 mod bucket;
-mod group;
-mod limits;
-mod queue;
-mod schedule;
+pub mod group;
+pub mod limits;
+pub mod queue;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use group::{Group, Member};
-pub use limits::{Limit, Limits, LimitsError, Measure, VALUE_MAX};
-pub use queue::Queue;
-pub use schedule::Admission;
-
-use super::Operation;
+use super::model::request::Operation;
 
 /// Which way a request moves data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Admission, Both, Direction, Member};
+use super::group::Member;
+use super::schedule::Admission;
+use super::{Both, Direction};
 
 /// The requests of one disk that wait, in the order of their arrival for each direction.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::bucket::{Bucket, UNIT};
-use super::{Both, Direction, Limits, Measure};
+use super::limits::{Limits, Measure};
+use super::{Both, Direction};
 
 /// Names a disk in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::{Direction, Group, Limit, Limits, Measure, Member, Queue};
+use super::Direction;
+use super::group::{Group, Member};
+use super::limits::{Limit, Limits, Measure};
+use super::queue::Queue;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -7,8 +7,10 @@ use vmm_sys_util::epoll::EpollEvent;
 use super::VolatileCache;
 use super::cut::Torn;
 use super::log::Change;
-use crate::block::buffers::GuestBuffers;
-use crate::block::{Backend, Errno, Operation, Request, SECTOR_SIZE, Token};
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::request::{Operation, Request, SECTOR_SIZE, Token};
 
 impl VolatileCache {
     /// Waits until the medium has nothing more to do, and nothing waits for it.

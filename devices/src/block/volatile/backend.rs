@@ -5,9 +5,10 @@ use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{VolatileCache, cut, place_of};
-use crate::block::{
-    Backend, Capabilities, Completion, Errno, Loss, Operation, PowerCut, Request, Token,
-};
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{Loss, PowerCut};
+use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
 
 impl Backend for VolatileCache {
     fn submit(&mut self, token: Token, request: Arc<Request>) {

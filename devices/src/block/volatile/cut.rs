@@ -6,9 +6,10 @@
 //! discard is a hint, and never counts.
 
 use super::log::{Change, Content};
-use crate::block::buffers::GuestBuffers;
-use crate::block::chance::Chance;
-use crate::block::{Loss, PowerCut, Range, SECTOR_SIZE, Survival};
+use crate::block::fault::rng::Chance;
+use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::power_cut::{Loss, PowerCut, Survival};
+use crate::block::model::request::{Range, SECTOR_SIZE};
 
 /// How many changes survive. This number and those below are part of what a seed means, and never
 /// change.

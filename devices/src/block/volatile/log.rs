@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::owners::Owners;
-use crate::block::buffers::GuestBuffers;
-use crate::block::{Durability, Operation, Range, Request, Zeroing};
+use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::request::{Durability, Operation, Range, Request, Zeroing};
 
 /// What a change costs beside its data, in bytes: its places in the log, in the index and among what
 /// is written back, generously.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::write_back::Next;
 use super::{Flush, VolatileCache, place_of};
-use crate::block::buffers::GuestBuffers;
-use crate::block::{Completion, Errno, Operation, Request, Token};
+use crate::block::model::errno::Errno;
+use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::request::{Completion, Operation, Request, Token};
 
 /// What the medium was asked for.
 pub(super) enum Work {

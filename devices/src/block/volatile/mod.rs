@@ -32,7 +32,9 @@ use std::sync::Arc;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
-use super::{Backend, Completion, Durability, Errno, Operation, Range, Request, Token};
+use super::model::backend::Backend;
+use super::model::errno::Errno;
+use super::model::request::{Completion, Durability, Operation, Range, Request, Token};
 use log::Log;
 use medium::{Overlaid, Work};
 use write_back::WriteBack;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::block::Range;
+use crate::block::model::request::Range;
 
 /// Parts of the disk and their owners, found by place and by owner.
 #[derive(Debug, Default)]

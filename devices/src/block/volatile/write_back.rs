@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::log::{Change, Log};
 use super::owners::Owners;
-use crate::block::Errno;
+use crate::block::model::errno::Errno;
 
 /// Changes that are with the medium at the same time.
 const DEPTH: usize = 64;

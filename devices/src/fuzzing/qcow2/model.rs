@@ -5,8 +5,11 @@ use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::{Examination, SECTOR, Stamp};
-use crate::block::buffers::{GuestBuffers, Segment};
-use crate::block::{Durability, Errno, Medium, Operation, Qcow2Image, Range, Request, Zeroing};
+use crate::block::engine::thread_pool::Medium;
+use crate::block::format::qcow2::disk::Qcow2Image;
+use crate::block::model::errno::Errno;
+use crate::block::model::io_buffers::{GuestBuffers, Segment};
+use crate::block::model::request::{Durability, Operation, Range, Request, Zeroing};
 
 /// A guest's request, or the host's to change the size. Places are in sectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

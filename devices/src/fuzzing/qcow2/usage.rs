@@ -11,10 +11,16 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::damage::{content_below, path_below};
 use super::{Ask, Examination, Model, SECTOR, UNREADABLE, perform, stamp};
-use crate::block::qcow2::{BackingFiles, Corruption, CorruptionObserver};
-use crate::block::{
-    Access, CacheMode, Durability, Errno, ImageOptions, Locking, Medium, Qcow2Image, Zeroing,
-};
+use crate::block::engine::thread_pool::Medium;
+use crate::block::format::qcow2::chain::BackingFiles;
+use crate::block::format::qcow2::corruption::{Corruption, CorruptionObserver};
+use crate::block::format::qcow2::disk::Qcow2Image;
+use crate::block::host::direct_io::CacheMode;
+use crate::block::host::image::ImageOptions;
+use crate::block::host::locking::Locking;
+use crate::block::model::access::Access;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Durability, Zeroing};
 use crate::fuzzing::Choices;
 use crate::sync::lock;
 

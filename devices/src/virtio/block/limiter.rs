@@ -5,8 +5,10 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-use crate::block::throttle::{Direction, Member, Queue};
-use crate::block::{Request, Token};
+use crate::block::model::request::{Request, Token};
+use crate::block::throttle::Direction;
+use crate::block::throttle::group::Member;
+use crate::block::throttle::queue::Queue;
 use crate::timer::Timer;
 
 /// Requests, with what else there is to know of them, that wait for a disk's limits.

@@ -19,13 +19,18 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, queue};
-use crate::block::fault::{Board, Engine, Kinds, Record, Shown};
-use crate::block::policy::IoStatusCell;
-use crate::block::throttle::{Group, Member};
-use crate::block::{
-    Access, Action, Backend, Errno, ErrorPolicy, Exceeded, IoStatus, PowerCut, SECTOR_SIZE,
-    Statistics, WriteThreshold,
-};
+use crate::block::fault::decision::Record;
+use crate::block::fault::engine::{Board, Engine, Shown};
+use crate::block::fault::rule::Kinds;
+use crate::block::model::access::Access;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::PowerCut;
+use crate::block::model::request::SECTOR_SIZE;
+use crate::block::policy::error_policy::{Action, ErrorPolicy, IoStatus, IoStatusCell};
+use crate::block::policy::statistics::Statistics;
+use crate::block::policy::write_threshold::{Exceeded, WriteThreshold};
+use crate::block::throttle::group::{Group, Member};
 pub use crate::life_cycle::Done;
 use crate::life_cycle::Run;
 use crate::sync::lock;

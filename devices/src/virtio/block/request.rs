@@ -12,11 +12,12 @@ use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Perm
 
 use super::ranges::{self, Listed};
 use super::space::{MAX_SEGMENTS, SIZE_MAX};
-use crate::block::buffers::{GuestBuffers, Segment};
-use crate::block::statistics::Kind;
-use crate::block::{
-    Access, Durability, Operation, Range, RangeLimits, Request, SECTOR_SIZE, Zeroing,
+use crate::block::model::access::Access;
+use crate::block::model::io_buffers::{GuestBuffers, Segment};
+use crate::block::model::request::{
+    Durability, Operation, Range, RangeLimits, Request, SECTOR_SIZE, Zeroing,
 };
+use crate::block::policy::statistics::Kind;
 use crate::virtio::chain::Chain;
 
 /// Bytes of a request that a driver which keeps to SIZE_MAX and SEG_MAX stays below. A longer one

@@ -16,7 +16,8 @@ use virtio_bindings::bindings::virtio_ring::{
 
 use super::DiskConfiguration;
 use super::ranges::MAX_RANGES;
-use crate::block::{Access, Capabilities, RangeLimits, SECTOR_SIZE};
+use crate::block::model::access::Access;
+use crate::block::model::request::{Capabilities, RangeLimits, SECTOR_SIZE};
 use crate::sync::lock;
 
 /// Longest data segment that a driver should send, in bytes. With [`MAX_SEGMENTS`] it limits a

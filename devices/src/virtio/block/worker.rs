@@ -26,14 +26,15 @@ use super::queues::{Activation, Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
 use super::space::{Feature, Space};
 use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, ResizeDone, SECTOR_SIZE};
-use crate::block::fault::{Board, Engine};
-use crate::block::policy::{IoStatusCell, Run};
-use crate::block::statistics::{Kind, Statistics};
-use crate::block::throttle::Member;
-use crate::block::{
-    Action, Backend, Completion, Durability, Errno, Operation, PowerCut, Request, Token,
-    WriteThreshold,
-};
+use crate::block::fault::engine::{Board, Engine};
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::PowerCut;
+use crate::block::model::request::{Completion, Durability, Operation, Request, Token};
+use crate::block::policy::error_policy::{Action, IoStatusCell, Run};
+use crate::block::policy::statistics::{Kind, Statistics};
+use crate::block::policy::write_threshold::WriteThreshold;
+use crate::block::throttle::group::Member;
 use crate::virtio::chain::Chain;
 use crate::virtio::complaints::Complaints;
 use faults::Faults;

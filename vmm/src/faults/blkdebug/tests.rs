@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use faultvisor_devices::block::buffers::GuestBuffers;
-use faultvisor_devices::block::fault::{Board, Engine, Fate};
-use faultvisor_devices::block::{Durability, Operation, Request};
+use faultvisor_devices::block::fault::engine::{Board, Engine};
+use faultvisor_devices::block::fault::judgement::Fate;
+use faultvisor_devices::block::model::io_buffers::GuestBuffers;
+use faultvisor_devices::block::model::request::{Durability, Operation, Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use vm_memory::{GuestAddress, GuestMemoryMmap};

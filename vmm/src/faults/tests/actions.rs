@@ -1,7 +1,8 @@
 //! Actions that can be, and what is said of those that cannot.
 
-use faultvisor_devices::block::fault::{Action, Corruption, Delay, Percentile, Tear, Then};
-use faultvisor_devices::block::{Errno, Survival};
+use faultvisor_devices::block::fault::rule::{Action, Corruption, Delay, Percentile, Tear};
+use faultvisor_devices::block::model::errno::Errno;
+use faultvisor_devices::block::model::power_cut::{Survival, Then};
 use serde_json::{Value, json};
 
 use super::{DISK, check, given, made};

@@ -1,6 +1,6 @@
 //! Rules that cannot do what they say, and rules that can.
 
-use faultvisor_devices::block::fault::Kinds;
+use faultvisor_devices::block::fault::rule::Kinds;
 use faultvisor_schema::{BlockFaultRule, Decode, Path};
 use serde_json::{Value, json};
 

@@ -5,8 +5,9 @@ mod feasibility;
 
 use std::sync::Arc;
 
-use faultvisor_devices::block::Errno;
-use faultvisor_devices::block::fault::{Action, Board, Engine, Kinds, Match, Rule};
+use faultvisor_devices::block::fault::engine::{Board, Engine};
+use faultvisor_devices::block::fault::rule::{Action, Kinds, Match, Rule};
+use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_schema::{BlockFaultRule, Decode, Path};
 use serde_json::{Value, json};
 

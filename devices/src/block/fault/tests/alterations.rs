@@ -5,8 +5,11 @@ use vm_memory::{Bytes, GuestMemoryBackend};
 
 use super::disk::MemoryDisk;
 use super::*;
-use crate::block::fault::{Alteration, Alterations, Change, Run};
-use crate::block::{Backend, Completion, Token};
+use crate::block::fault::alterations::Alterations;
+use crate::block::fault::decision::{Change, Run};
+use crate::block::fault::judgement::Alteration;
+use crate::block::model::backend::Backend;
+use crate::block::model::request::{Completion, Token};
 
 /// Bytes of a request: eight sectors, in pieces of memory that no sector begins with.
 const LENGTH: usize = 4096;

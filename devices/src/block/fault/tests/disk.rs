@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::block::{Backend, Capabilities, Completion, Errno, Operation, Request, Token};
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
 
 /// A backend that keeps what is written to it.
 pub struct MemoryDisk {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::block::fault::{Change, Corruption, Delay, Percentile, Run, Tear, Then};
-use crate::block::{PowerCut, Survival};
+use crate::block::fault::decision::{Change, Run};
+use crate::block::fault::rule::{Corruption, Delay, Percentile, Tear};
+use crate::block::model::power_cut::{PowerCut, Survival, Then};
 
 /// A rule that draws a lot of numbers.
 fn tear_half(seed: u64) -> Rule {
@@ -81,7 +82,7 @@ fn bounds_that_make_no_sense_are_harmless() {
     assert_eq!(delays(Delay::Uniform(9, 3), 2), [9; 2]);
     assert_eq!(delays(Delay::Percentiles(Vec::new()), 2), [0; 2]);
     let huge = Bench::new([rule("delay", Action::Delay(Delay::Fixed(u64::MAX)))]).judge(&flush());
-    assert_eq!(huge.delay, crate::block::fault::MAX_DELAY);
+    assert_eq!(huge.delay, crate::block::fault::rule::MAX_DELAY);
 }
 
 fn percentiles(points: &[(f64, u64)]) -> Delay {

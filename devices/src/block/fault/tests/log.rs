@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::Survival;
-use crate::block::fault::{Change, Run, Then};
+use crate::block::fault::decision::{Change, Run};
+use crate::block::model::power_cut::{Survival, Then};
 
 /// A line, and what it says beside what all lines of these tests say.
 fn check(decision: Decision, expected: &str) {

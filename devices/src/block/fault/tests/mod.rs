@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
-use super::{
-    Action, Board, Counts, Decision, Engine, Fate, Judgement, Kinds, Match, Record,
-    RecordedOperation, Rule,
-};
-use crate::block::buffers::{GuestBuffers, Segment};
-use crate::block::{Durability, Errno, Operation, Range, Request, SECTOR_SIZE, Zeroing};
+use super::decision::{Decision, Record, RecordedOperation};
+use super::engine::{Board, Counts, Engine};
+use super::judgement::{Fate, Judgement};
+use super::rule::{Action, Kinds, Match, Rule};
+use crate::block::model::errno::Errno;
+use crate::block::model::io_buffers::{GuestBuffers, Segment};
+use crate::block::model::request::{Durability, Operation, Range, Request, SECTOR_SIZE, Zeroing};
 
 /// Fails with EIO.
 const FAIL: Action = Action::Error {

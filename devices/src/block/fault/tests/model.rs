@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::chance::Chance;
-use crate::block::fault::{Delay, INITIAL_STATE};
+use crate::block::fault::engine::INITIAL_STATE;
+use crate::block::fault::rng::Chance;
+use crate::block::fault::rule::Delay;
 
 /// Rules and what they have done, in a list that is walked through.
 struct Model {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::block::fault::{Alteration, Delay, INITIAL_STATE};
+use crate::block::fault::engine::INITIAL_STATE;
+use crate::block::fault::judgement::Alteration;
+use crate::block::fault::rule::Delay;
 
 fn delay(id: &str, microseconds: u64) -> Rule {
     rule(id, Action::Delay(Delay::Fixed(microseconds)))

@@ -7,7 +7,10 @@ use tracing::span::{Attributes, Id, Record as Values};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
-use crate::block::fault::{Alteration, Corruption, Delay, Replay, Run, Tear};
+use crate::block::fault::decision::Run;
+use crate::block::fault::judgement::Alteration;
+use crate::block::fault::replay::Replay;
+use crate::block::fault::rule::{Corruption, Delay, Tear};
 
 /// Counts what is complained of.
 #[derive(Clone, Default)]

@@ -1,10 +1,12 @@
 //! One thing after the other.
 
 use super::cache;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{Loss, PowerCut, Survival};
+use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 use crate::block::tests::bench::{Bench, read, write};
-use crate::block::{
-    Backend, Durability, Errno, Loss, Operation, PowerCut, Range, Survival, VolatileCache, Zeroing,
-};
+use crate::block::volatile::VolatileCache;
 
 const MIB: u64 = 1 << 20;
 
@@ -314,15 +316,19 @@ fn memory_is_bounded_whatever_the_medium_does() {
             1 if turn % 4 == 1 => 0,
             _ => u32::try_from(turn % 48 * 512).unwrap(),
         };
-        let segment = crate::block::buffers::Segment {
+        let segment = crate::block::model::io_buffers::Segment {
             address: vm_memory::GuestAddress(0),
             length,
         };
-        let request = crate::block::Request {
+        let request = crate::block::model::request::Request {
             operation,
-            buffers: crate::block::buffers::GuestBuffers::new(&memory, [segment]).unwrap(),
+            buffers: crate::block::model::io_buffers::GuestBuffers::new(&memory, [segment])
+                .unwrap(),
         };
-        cache.submit(crate::block::Token(turn), std::sync::Arc::new(request));
+        cache.submit(
+            crate::block::model::request::Token(turn),
+            std::sync::Arc::new(request),
+        );
         cache.flush_submissions();
         cache.completed();
         assert!(cache.log.cost() <= CAPACITY);

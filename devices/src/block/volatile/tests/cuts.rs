@@ -1,9 +1,10 @@
 //! What a seed means.
 
-use crate::block::buffers::GuestBuffers;
+use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::power_cut::{Loss, PowerCut, Survival};
+use crate::block::model::request::{Range, Zeroing};
 use crate::block::volatile::cut::{Remains, remains};
 use crate::block::volatile::log::{Change, Content};
-use crate::block::{Loss, PowerCut, Range, Survival, Zeroing};
 
 fn range(sector: u64, sectors: u64) -> Range {
     Range {

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::block::format::probe_guard::Probed;
+use crate::block::host::direct_io::CacheMode;
+use crate::block::host::image::{Image, ImageOptions};
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{PowerCut, Survival};
+use crate::block::model::request::Operation;
 use crate::block::tests::bench::{Bench, Kind, file, read, write};
-use crate::block::{
-    CacheMode, Errno, Image, ImageOptions, Operation, PowerCut, Probed, Survival, VolatileCache,
-};
+use crate::block::volatile::VolatileCache;
 
 fn open(path: &std::path::Path, cache: CacheMode) -> Arc<Image> {
     let options = ImageOptions {

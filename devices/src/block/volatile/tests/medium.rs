@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::block::chance::Chance;
-use crate::block::{
-    Backend, Capabilities, Completion, Durability, Errno, Operation, Range, RangeLimits, Request,
-    Token,
+use crate::block::fault::rng::Chance;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{
+    Capabilities, Completion, Durability, Operation, Range, RangeLimits, Request, Token,
 };
 use crate::sync::lock;
 

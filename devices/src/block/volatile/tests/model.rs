@@ -7,9 +7,11 @@ use proptest::prelude::*;
 
 use super::cache;
 use super::medium::Control;
-use crate::block::chance::Chance;
+use crate::block::fault::rng::Chance;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{PowerCut, Survival};
+use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 use crate::block::tests::bench::Bench;
-use crate::block::{Durability, Errno, Operation, PowerCut, Range, Survival, Zeroing};
 
 const SECTORS: usize = 24;
 

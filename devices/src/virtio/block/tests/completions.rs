@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use super::driver::*;
 use super::fakes::Heard;
 use super::strategies::{config, end, kind, policy};
-use crate::block::{Action, Errno, ErrorPolicy, Operation, Token};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Operation, Token};
+use crate::block::policy::error_policy::{Action, ErrorPolicy};
 
 /// One step of a test that knows what must come of it.
 #[derive(Debug, Clone)]

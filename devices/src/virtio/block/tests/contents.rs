@@ -10,10 +10,12 @@ use vmm_sys_util::eventfd::EventFd;
 use super::driver::*;
 use super::fakes::{Heard, fake_backend};
 use super::strategies::{config, errno, kind, policy};
-use crate::block::{
-    Action, Aio, Backend, Capabilities, Completion, Errno, Image, ImageOptions, Operation, Request,
-    Token,
-};
+use crate::block::host::image::{Image, ImageOptions};
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
+use crate::block::open::Aio;
+use crate::block::policy::error_policy::Action;
 use crate::sync::lock;
 use crate::thread::ThreadStart;
 

@@ -12,8 +12,11 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::super::{Disk, DiskConfiguration, IoError};
 use super::fakes::{DEADLINE, FakeControl, Heard, Recorder, fake_backend};
-use crate::block::policy::Run;
-use crate::block::{Access, Backend, Errno, ErrorPolicy, IoStatus, Request, Token};
+use crate::block::model::access::Access;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Request, Token};
+use crate::block::policy::error_policy::{ErrorPolicy, IoStatus, Run};
 use crate::bus::BusDevice;
 use crate::thread::ThreadStart;
 use crate::virtio::transport::mmio::Transport;

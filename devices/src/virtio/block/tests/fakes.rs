@@ -10,11 +10,12 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::super::{Disk, DiskObserver, IoError, PowerCutReport};
 use super::driver::USED;
-use crate::block::fault::Record;
-use crate::block::policy::Run;
-use crate::block::{
-    Backend, Capabilities, Completion, Errno, Exceeded, IoStatus, RangeLimits, Request, Token,
-};
+use crate::block::fault::decision::Record;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Capabilities, Completion, RangeLimits, Request, Token};
+use crate::block::policy::error_policy::{IoStatus, Run};
+use crate::block::policy::write_threshold::Exceeded;
 use crate::sync::{lock, wait_timeout};
 
 /// Far longer than anything here takes, however busy the host is.

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use super::super::{Hanging, Release};
 use super::driver::*;
 use super::fakes::{DEADLINE, Heard};
-use crate::block::fault::{Action, Counts, Delay, Kinds, Match, Record, Rule};
-use crate::block::{Errno, Operation, Token};
+use crate::block::fault::decision::Record;
+use crate::block::fault::engine::Counts;
+use crate::block::fault::rule::{Action, Delay, Kinds, Match, Rule};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Operation, Token};
 
 fn rule(kinds: Kinds, action: Action) -> Rule {
     Rule {
@@ -222,7 +225,7 @@ fn a_reset_does_not_wait_for_what_hangs_and_drops_it() {
     assert_eq!(machine.disk.faults().hanging, []);
     machine
         .disk
-        .change_faults(crate::block::fault::Engine::clear);
+        .change_faults(crate::block::fault::engine::Engine::clear);
     assert_eq!(machine.release(Hanging::default(), Release::Perform), 0);
     machine.clear_rings();
     machine.initialize();

@@ -1,11 +1,12 @@
 //! Good requests, in every framing that the standard allows.
 
 use super::driver::*;
-use crate::block::{Access, Durability, Operation};
+use crate::block::model::access::Access;
+use crate::block::model::request::{Durability, Operation};
 use crate::virtio::VirtioDevice;
 
 /// The segments of a request are not public; what they hold is.
-fn contents(request: &crate::block::Request) -> Vec<u8> {
+fn contents(request: &crate::block::model::request::Request) -> Vec<u8> {
     let file = tempfile::tempfile().unwrap();
     let length = usize::try_from(request.buffers.length()).unwrap();
     assert_eq!(request.buffers.write_to(&file, 0, 0), Ok(length));

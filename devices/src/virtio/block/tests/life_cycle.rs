@@ -7,8 +7,8 @@ use std::thread;
 use super::super::ErrorKind;
 use super::driver::*;
 use super::fakes::DEADLINE;
-use crate::block::policy::Run;
-use crate::block::{Action, Errno, IoStatus};
+use crate::block::model::errno::Errno;
+use crate::block::policy::error_policy::{Action, IoStatus, Run};
 use crate::bus::BusDevice;
 
 const EIO: Errno = Errno::EIO;

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::driver::*;
 use super::fakes::DEADLINE;
-use crate::block::throttle::{Group, Limit, Limits, Measure};
-use crate::block::{Errno, Operation, Token};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Operation, Token};
+use crate::block::throttle::group::Group;
+use crate::block::throttle::limits::{Limit, Limits, Measure};
 
 fn group(measure: Measure, average: u64) -> Arc<Group> {
     let group = Group::new("group".into(), limits(measure, average), Instant::now());
@@ -79,7 +81,7 @@ fn a_write_above_the_limit_waits_its_time_and_what_is_not_limited_overtakes_it()
     let time_ns = machine
         .disk
         .statistics()
-        .counts(crate::block::statistics::Kind::Write)
+        .counts(crate::block::policy::statistics::Kind::Write)
         .time_ns;
     assert!(time_ns >= 200_000_000, "waiting counts: {time_ns}");
 }

@@ -2,7 +2,7 @@
 //! and then a device that works again.
 
 use super::driver::*;
-use crate::block::Access;
+use crate::block::model::access::Access;
 
 /// A request that is answered at once, without a word to the backend or the observer.
 fn refused(setup: Setup, kind: u32, sector: u64, parts: &[Part]) -> u8 {
@@ -267,7 +267,7 @@ fn held_requests_count_as_taken() {
     machine.kick();
     machine.backend.barrier();
     let taken = machine.backend.arrived();
-    let eio = crate::block::Errno::EIO;
+    let eio = crate::block::model::errno::Errno::EIO;
     // All but one fail and are held; when they are submitted again, it is as if they had never
     // been away.
     machine

@@ -2,7 +2,7 @@
 
 use super::driver::*;
 use super::fakes::DEADLINE;
-use crate::block::Errno;
+use crate::block::model::errno::Errno;
 use crate::virtio::queue::Configuration;
 
 fn setup() -> Setup {
@@ -13,7 +13,7 @@ fn setup() -> Setup {
 }
 
 /// Slots are shared by the queues: each has its own descriptors for them.
-fn submit_on_each(machine: &mut Machine) -> Vec<crate::block::Token> {
+fn submit_on_each(machine: &mut Machine) -> Vec<crate::block::model::request::Token> {
     (0..4)
         .map(|queue| {
             machine.select(queue);

@@ -3,8 +3,9 @@
 use super::super::{ErrorKind, IoError};
 use super::driver::*;
 use super::fakes::Heard;
-use crate::block::policy::Run;
-use crate::block::{Action, Errno, IoStatus, Token};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::Token;
+use crate::block::policy::error_policy::{Action, IoStatus, Run};
 
 const EIO: Errno = Errno::EIO;
 const ENOSPC: Errno = Errno::ENOSPC;

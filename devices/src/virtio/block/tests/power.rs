@@ -6,8 +6,10 @@ use std::sync::mpsc::{Receiver, channel};
 use super::super::PowerCutReport;
 use super::driver::*;
 use super::fakes::{DEADLINE, Heard};
-use crate::block::fault::{Action, Counts, Kinds, Match, Rule, Then};
-use crate::block::{Errno, Loss, PowerCut, Survival};
+use crate::block::fault::engine::Counts;
+use crate::block::fault::rule::{Action, Kinds, Match, Rule};
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{Loss, PowerCut, Survival, Then};
 
 const CUT: PowerCut = PowerCut {
     survival: Survival::Random,

@@ -1,8 +1,10 @@
 //! Discards and requests for zeroes, and the lists that come with them.
 
 use super::driver::*;
-use crate::block::statistics::Kind;
-use crate::block::{Access, Durability, Errno, Operation, Range, Zeroing};
+use crate::block::model::access::Access;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Durability, Operation, Range, Zeroing};
+use crate::block::policy::statistics::Kind;
 
 const DISCARD: u32 = 11;
 const WRITE_ZEROES: u32 = 13;

@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::driver::*;
 use super::fakes::DEADLINE;
-use crate::block::{Errno, Operation};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::Operation;
 
 const INTERRUPT_STATUS: u64 = 0x060;
 const GENERATION: u64 = 0x0fc;

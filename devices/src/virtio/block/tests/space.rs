@@ -2,7 +2,8 @@
 
 use super::super::{DiskConfiguration, Feature};
 use super::driver::*;
-use crate::block::{Access, Durability, Operation};
+use crate::block::model::access::Access;
+use crate::block::model::request::{Durability, Operation};
 
 const RO: u64 = 1 << 5;
 const CONFIG_WCE: u64 = 1 << 11;

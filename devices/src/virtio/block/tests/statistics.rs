@@ -1,8 +1,9 @@
 //! What is counted, and as what.
 
 use super::driver::*;
-use crate::block::statistics::{Counts, Kind};
-use crate::block::{Access, Errno};
+use crate::block::model::access::Access;
+use crate::block::model::errno::Errno;
+use crate::block::policy::statistics::{Counts, Kind};
 
 /// The counts of a kind, without the time.
 fn counts(machine: &Machine, kind: Kind) -> Counts {

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::driver::{FLUSH, IN, OUT};
-use crate::block::{Errno, ErrorPolicy, OnReadError, OnWriteError};
+use crate::block::model::errno::Errno;
+use crate::block::policy::error_policy::{ErrorPolicy, OnReadError, OnWriteError};
 
 pub fn policy() -> impl Strategy<Value = ErrorPolicy> {
     let on_write = prop_oneof![

@@ -2,8 +2,8 @@
 
 use super::driver::*;
 use super::fakes::Heard;
-use crate::block::Errno;
-use crate::block::Exceeded;
+use crate::block::model::errno::Errno;
+use crate::block::policy::write_threshold::Exceeded;
 
 fn exceeded(machine: &Machine) -> Exceeded {
     match machine.hear() {

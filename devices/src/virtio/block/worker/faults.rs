@@ -7,8 +7,11 @@ use std::time::Instant;
 use super::parked::{Hanging, Parked, Release};
 use super::power::Power;
 use super::{Pending, Worker};
-use crate::block::fault::{Alterations, Board, Engine, Fate, Judgement};
-use crate::block::{Completion, Errno, Token};
+use crate::block::fault::alterations::Alterations;
+use crate::block::fault::engine::{Board, Engine};
+use crate::block::fault::judgement::{Fate, Judgement};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Completion, Token};
 use crate::timer::Timer;
 
 /// A disk's fault engine, and the requests that it has to do with.

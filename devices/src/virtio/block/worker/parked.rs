@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::Pending;
-use crate::block::fault::{Fate, Record};
-use crate::block::{Errno, Token};
+use crate::block::fault::decision::Record;
+use crate::block::fault::judgement::Fate;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::Token;
 
 /// What becomes of a request that hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

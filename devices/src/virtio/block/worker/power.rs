@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::{Pending, Worker};
-use crate::block::chance::Chance;
-use crate::block::fault::{Kinds, Then};
-use crate::block::policy::Run;
-use crate::block::{Errno, Loss, PowerCut, Token};
+use crate::block::fault::rng::Chance;
+use crate::block::fault::rule::Kinds;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{Loss, PowerCut, Then};
+use crate::block::model::request::Token;
+use crate::block::policy::error_policy::Run;
 use crate::virtio::block::Done;
 
 /// What the draw is for that decides whether a request is done that was on its way.

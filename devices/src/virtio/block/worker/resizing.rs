@@ -2,7 +2,7 @@
 
 use super::super::ResizeDone;
 use super::Worker;
-use crate::block::Errno;
+use crate::block::model::errno::Errno;
 
 impl Worker {
     /// Takes a new length, which comes after those that were taken before.

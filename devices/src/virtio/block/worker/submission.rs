@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Pending, Worker};
-use crate::block::{Errno, Request, SECTOR_SIZE, Token};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Request, SECTOR_SIZE, Token};
 
 impl Worker {
     /// Whether anything may be submitted now.

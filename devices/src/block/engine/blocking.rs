@@ -1,0 +1,49 @@
+//! Carrying out one request on a raw image, blocking.
+
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::step::{Allocation, Progress, Step, Transfer, Way};
+use crate::block::host::image::Image;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::Request;
+
+/// Does what the request says, to the end or to the first error.
+pub(in crate::block) fn execute(image: &Image, request: Arc<Request>) -> Result<(), Errno> {
+    let file = |way| match way {
+        Way::Plain => image.file(),
+        Way::Cached => image.cached_file(),
+    };
+    let mut progress = Progress::new(request);
+    loop {
+        let result = match progress.step(image) {
+            Step::Read(Transfer {
+                way,
+                buffers,
+                place,
+            }) => buffers.read_from(file(way), place),
+            Step::Write(
+                Transfer {
+                    way,
+                    buffers,
+                    place,
+                },
+                flags,
+            ) => buffers.write_to(file(way), place, flags),
+            Step::Sync => image
+                .file()
+                .sync_data()
+                .map(|()| 0)
+                .map_err(|error| Errno::of(&error)),
+            Step::Allocate(Allocation { mode, range }) => {
+                let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
+                fallocate(image.file(), mode, range.offset, range.length)
+                    .map(|()| 0)
+                    .map_err(|error| Errno(error.raw_os_error()))
+            }
+            Step::Done(result) => return result,
+        };
+        progress.ended(image, result);
+    }
+}

@@ -1,0 +1,5 @@
+//! What every backend must do, asked of each of them.
+
+mod backends;
+mod ranges;
+mod step;

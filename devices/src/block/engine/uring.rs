@@ -1,0 +1,409 @@
+//! A backend that hands requests to the kernel in batches, through io_uring(7).
+//!
+//! The kernel reads and writes guest memory on its own until it says that a request has ended. Its
+//! `Progress`, which holds that memory, therefore stays in its slot until then, whatever becomes
+//! of the disk.
+#![expect(
+    unsafe_code,
+    reason = "the ring takes addresses that must stay valid until it gives them back"
+)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use io_uring::register::Restriction;
+use io_uring::types::{Fixed, FsyncFlags};
+use io_uring::{IoUring, Probe, Submitter, cqueue, opcode, squeue};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::step::{Allocation, Progress, Step, Way};
+use crate::block::host::image::Image;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Capabilities, Completion, Request, Token};
+
+/// Requests that one disk has with the kernel at the same time. What is submitted beyond that waits
+/// in a queue, whose length the submitter limits: a disk's queue has 256 places.
+const DEPTH: usize = 128;
+
+/// The image's place in the ring's table of files.
+const IMAGE: Fixed = Fixed(0);
+
+/// The place there of the image through the page cache, which may be the same file.
+const CACHED: Fixed = Fixed(1);
+
+/// `IORING_ENTER_GETEVENTS`: wait for completions.
+const GET_EVENTS: u32 = 1;
+
+/// What the kernel is asked to do, and all that it would.
+const OPERATIONS: [u8; 6] = [
+    opcode::Read::CODE,
+    opcode::Readv::CODE,
+    opcode::Write::CODE,
+    opcode::Writev::CODE,
+    opcode::Fsync::CODE,
+    opcode::Fallocate::CODE,
+];
+
+/// Requests on a raw image, through a ring.
+pub struct Uring {
+    ring: IoUring,
+    image: Arc<Image>,
+    /// Written by the kernel for each completion, and by us where there is something without one.
+    done: EventFd,
+    /// What the kernel has, or is about to get.
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    /// Slots that are in the submission queue and that the kernel has not taken from it yet.
+    staged: VecDeque<usize>,
+    waiting: VecDeque<(Token, Arc<Request>)>,
+    finished: Vec<Completion>,
+    /// Why the kernel takes nothing more.
+    broken: Option<Errno>,
+}
+
+struct Slot {
+    token: Token,
+    progress: Progress,
+}
+
+impl Uring {
+    /// A ring for one image.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no io_uring, or not with all that is needed here, or does not permit it.
+    pub fn new(image: Arc<Image>) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        let ring = builder.setup_r_disabled();
+        let ring = ring.build(u32::try_from(DEPTH).unwrap_or(u32::MAX))?;
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        if !OPERATIONS.into_iter().all(|code| probe.is_supported(code)) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+        }
+        // Without it, the kernel would read lists of pieces after it was told of them.
+        if !ring.params().is_feature_submit_stable() || !ring.params().is_feature_nodrop() {
+            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+        }
+        let done = EventFd::new(EFD_NONBLOCK)?;
+        let files = [image.file(), image.cached_file()].map(AsRawFd::as_raw_fd);
+        ring.submitter().register_files(&files)?;
+        ring.submitter().register_eventfd(done.as_raw_fd())?;
+        restrict(&ring.submitter())?;
+        Ok(Self {
+            ring,
+            image,
+            done,
+            slots: (0..DEPTH).map(|_| None).collect(),
+            free: (0..DEPTH).rev().collect(),
+            staged: VecDeque::new(),
+            waiting: VecDeque::new(),
+            finished: Vec::new(),
+            broken: None,
+        })
+    }
+
+    /// Puts a request that has no slot yet into one, or ends it at once.
+    fn begin(&mut self, index: usize, token: Token, request: Arc<Request>) {
+        let progress = Progress::new(request);
+        self.slots[index] = Some(Slot { token, progress });
+        self.stage(index);
+    }
+
+    /// Queues what a slot's request needs next, or ends it and frees the slot.
+    fn stage(&mut self, index: usize) {
+        let Some(slot) = &mut self.slots[index] else {
+            return;
+        };
+        let step = match self.broken {
+            Some(errno) => Step::Done(Err(errno)),
+            None => slot.progress.step(&self.image),
+        };
+        let result = match entry(&step) {
+            Ok(entry) => {
+                let entry = entry.user_data(index as u64);
+                // SAFETY: the entry points to guest memory that this slot's progress holds, or to
+                // its list of pieces of such memory, and the progress neither moves the list nor
+                // gives anything up before the kernel has said that the step has ended. The image's file
+                // is registered with the ring.
+                if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                    self.staged.push_back(index);
+                    return;
+                }
+                // Not while there are as many places as slots.
+                Err(Errno::EIO)
+            }
+            Err(result) => result,
+        };
+        self.finish(index, result);
+    }
+
+    fn finish(&mut self, index: usize, result: Result<(), Errno>) {
+        if let Some(Slot { token, .. }) = self.slots[index].take() {
+            self.free.push(index);
+            self.finished.push(Completion { token, result });
+        }
+    }
+
+    /// Gives slots to what waits for one.
+    fn fill(&mut self) {
+        while !self.waiting.is_empty()
+            && let Some(index) = self.free.pop()
+            && let Some((token, request)) = self.waiting.pop_front()
+        {
+            self.begin(index, token, request);
+        }
+    }
+
+    /// Tells the kernel of everything in the submission queue.
+    fn enter(&mut self) {
+        while !self.staged.is_empty() {
+            match self.ring.submit() {
+                Ok(0) => return self.enter_later(),
+                Ok(taken) => drop(self.staged.drain(..taken.min(self.staged.len()))),
+                Err(error) => match Errno::of(&error) {
+                    Errno(libc::EINTR) => {}
+                    Errno(libc::EAGAIN | libc::EBUSY) => return self.enter_later(),
+                    errno => return self.fail(errno),
+                },
+            }
+        }
+    }
+
+    /// The kernel has no means at the moment. The next completion brings us back, or, if there is
+    /// none to come, the next turn of the disk's loop.
+    fn enter_later(&self) {
+        if self.staged.len() + self.free.len() == DEPTH {
+            let _ = self.done.write(1);
+        }
+    }
+
+    /// The kernel takes no more. It is never asked again, so that what it has not taken can end.
+    fn fail(&mut self, errno: Errno) {
+        tracing::error!("{}: io_uring: {errno}", self.image.path().display());
+        self.broken = Some(errno);
+        for index in std::mem::take(&mut self.staged) {
+            self.finish(index, Err(errno));
+        }
+        self.fill();
+    }
+
+    /// What the kernel has completed: slots, and what a system call would have returned.
+    fn reap(&mut self) -> Vec<(usize, i32)> {
+        let of = |entry: cqueue::Entry| {
+            let index = usize::try_from(entry.user_data()).unwrap_or(usize::MAX);
+            (index, entry.result())
+        };
+        self.ring.completion().map(of).collect()
+    }
+
+    /// Takes what the kernel has completed, and goes on with what that was only a part of.
+    fn harvest(&mut self) -> Vec<Completion> {
+        for (index, returned) in self.reap() {
+            let Some(Some(slot)) = self.slots.get_mut(index) else {
+                tracing::error!("io_uring completed what it was not asked for");
+                continue;
+            };
+            let result = usize::try_from(returned).map_err(|_| Errno(-returned));
+            slot.progress.ended(&self.image, result);
+            self.stage(index);
+        }
+        self.fill();
+        self.enter();
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Whoever waits for the event must look: something ended without the kernel.
+    fn ring_bell(&self) {
+        if !self.finished.is_empty() {
+            let _ = self.done.write(1);
+        }
+    }
+}
+
+/// Lets the ring be used for what it is for: these operations, on the image's files. What a ring does is out of reach of
+/// filters for system calls, and it could open files and make sockets otherwise. Since Linux 5.10.
+fn restrict(ring: &Submitter<'_>) -> io::Result<()> {
+    let registered = Restriction::sqe_flags_required(squeue::Flags::FIXED_FILE.bits());
+    let operations = OPERATIONS.into_iter().map(Restriction::sqe_op);
+    let mut restrictions: Vec<_> = operations.chain([registered]).collect();
+    ring.register_restrictions(&mut restrictions)?;
+    ring.register_enable_rings()
+}
+
+/// What the kernel is asked for, or how the request has ended.
+fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
+    let file = |way| match way {
+        Way::Plain => IMAGE,
+        Way::Cached => CACHED,
+    };
+    match *step {
+        Step::Read(transfer) => {
+            let (file, place) = (file(transfer.way), transfer.place.cast_unsigned());
+            Ok(match transfer.buffers.single() {
+                Some((start, length)) => {
+                    opcode::Read::new(file, start, length).offset(place).build()
+                }
+                None => {
+                    let (pieces, count) = transfer.buffers.pieces();
+                    opcode::Readv::new(file, pieces, clamp(count))
+                        .offset(place)
+                        .build()
+                }
+            })
+        }
+        Step::Write(transfer, flags) => {
+            let (file, place) = (file(transfer.way), transfer.place.cast_unsigned());
+            Ok(match transfer.buffers.single() {
+                Some((start, length)) => opcode::Write::new(file, start, length)
+                    .offset(place)
+                    .rw_flags(flags)
+                    .build(),
+                None => {
+                    let (pieces, count) = transfer.buffers.pieces();
+                    opcode::Writev::new(file, pieces, clamp(count))
+                        .offset(place)
+                        .rw_flags(flags)
+                        .build()
+                }
+            })
+        }
+        Step::Sync => Ok(opcode::Fsync::new(IMAGE)
+            .flags(FsyncFlags::DATASYNC)
+            .build()),
+        Step::Allocate(Allocation { mode, range }) => {
+            Ok(opcode::Fallocate::new(IMAGE, range.length)
+                .offset(range.offset)
+                .mode(mode)
+                .build())
+        }
+        Step::Done(result) => Err(result),
+    }
+}
+
+/// A number of pieces, which is far below the limit of the type.
+fn clamp(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+impl Backend for Uring {
+    fn submit(&mut self, token: Token, request: Arc<Request>) {
+        // In order, as far as one can tell: nobody overtakes who waits.
+        self.waiting.push_back((token, request));
+        self.fill();
+    }
+
+    fn flush_submissions(&mut self) {
+        self.enter();
+        self.ring_bell();
+    }
+
+    fn completed(&mut self) -> Vec<Completion> {
+        // Cleared first: what completes after this makes it readable again.
+        let _ = self.done.read();
+        self.harvest()
+    }
+
+    fn poll(&mut self) -> Vec<Completion> {
+        if self.finished.is_empty() && self.ring.completion().is_empty() {
+            return Vec::new();
+        }
+        self.harvest()
+    }
+
+    fn length(&self) -> u64 {
+        self.image.length()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.image.capabilities()
+    }
+
+    fn resize(&mut self, length: u64) -> Result<(), Errno> {
+        self.image.resize(length)
+    }
+
+    fn completion_event(&self) -> &EventFd {
+        &self.done
+    }
+}
+
+/// Waits for the kernel to be done with guest memory.
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // The kernel has not seen these, and will not.
+        for index in std::mem::take(&mut self.staged) {
+            self.slots[index] = None;
+        }
+        while self.slots.iter().any(Option::is_some) {
+            for (index, _) in self.reap() {
+                if let Some(slot) = self.slots.get_mut(index) {
+                    *slot = None;
+                }
+            }
+            if self.slots.iter().all(Option::is_none) {
+                return;
+            }
+            // SAFETY: nothing is submitted, and no argument is passed.
+            let waited = unsafe {
+                self.ring
+                    .submitter()
+                    .enter::<libc::sigset_t>(0, 1, GET_EVENTS, None)
+            };
+            if let Err(error) = waited {
+                let errno = Errno::of(&error);
+                if !matches!(errno, Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) {
+                    tracing::error!("io_uring: {errno}; memory of its requests is kept for ever");
+                    std::mem::forget(std::mem::take(&mut self.slots));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use io_uring::types::Fd;
+
+    use super::*;
+    use crate::block::host::image::ImageOptions;
+    use crate::block::tests::bench::file;
+
+    /// What becomes of something that the ring is asked for behind the disk's back.
+    fn ask(ring: &mut Uring, entry: &squeue::Entry) -> i32 {
+        // SAFETY: the entry points to what lives until its completion is there.
+        unsafe { ring.ring.submission().push(entry) }.unwrap();
+        ring.ring.submit_and_wait(1).unwrap();
+        ring.ring.completion().next().unwrap().result()
+    }
+
+    #[test]
+    fn a_ring_opens_no_file_makes_no_socket_and_reads_no_file_but_the_image() {
+        let image = file(4096);
+        let opened = Image::open(image.path(), ImageOptions::default()).unwrap();
+        let mut ring = Uring::new(Arc::new(opened)).unwrap();
+        let mut bytes = [0; 8];
+        let (start, length) = (bytes.as_mut_ptr(), 8);
+        // The image can be read, so that the refusals are about the rest.
+        let own = opcode::Read::new(IMAGE, start, length).build();
+        assert_eq!(ask(&mut ring, &own), 8);
+        let other = File::open("/dev/zero").unwrap();
+        let refused = [
+            opcode::OpenAt::new(Fd(libc::AT_FDCWD), c"/dev/zero".as_ptr()).build(),
+            opcode::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).build(),
+            opcode::Read::new(Fd(other.as_raw_fd()), start, length).build(),
+        ];
+        for entry in refused {
+            assert_eq!(ask(&mut ring, &entry), -libc::EACCES, "{entry:?}");
+        }
+        let registered = ring.ring.submitter().unregister_files();
+        assert_eq!(registered.unwrap_err().raw_os_error(), Some(libc::EACCES));
+    }
+}

@@ -1,0 +1,5 @@
+//! What an image's bytes mean: raw, qcow2, or a format that is probed for and refused.
+
+pub mod probe_guard;
+pub mod probing;
+pub mod qcow2;

@@ -1,0 +1,325 @@
+//! An image and the images under it: finding, opening and locking them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use imago::FormatAccess;
+use imago::qcow2::Qcow2;
+use imago::raw::Raw;
+
+use super::error::FormatError;
+use super::header::{Backing, Header};
+use super::layer::Layer;
+use crate::block::format::probing::{self, Guess};
+use crate::block::host::image::{Image, ImageOptions};
+use crate::block::host::open_error::{Contents, OpenError};
+use crate::block::model::access::Access;
+use crate::block::model::request::SECTOR_SIZE;
+
+/// Images under one another that are more than anybody has.
+const MAX_LAYERS: usize = 100;
+
+/// Clusters smaller than this share a page of the page cache with their neighbours.
+const PAGE_BITS: u32 = 12;
+
+/// Whether the image that another names as its backing file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackingFiles {
+    /// It is, and its backing file too.
+    #[default]
+    Follow,
+    /// An image that names one is refused: a name in an image of unknown origin can be that of any
+    /// file of the host.
+    Forbid,
+}
+
+impl FromStr for BackingFiles {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "on" => Ok(Self::Follow),
+            "off" => Ok(Self::Forbid),
+            _ => Err("expected on or off"),
+        }
+    }
+}
+
+/// The format of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// The disk's bytes as they are.
+    Raw,
+    /// qcow2.
+    Qcow2,
+}
+
+impl ImageFormat {
+    /// QEMU's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// What can be said of one image of a chain.
+#[derive(Debug)]
+pub struct LayerInfo {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: ImageFormat,
+    /// Bytes that can be read from it, when it was opened.
+    pub virtual_size: u64,
+    /// Bytes that its format allocates at a time.
+    pub cluster_size: Option<u64>,
+    /// The image under it, as it names it.
+    pub backing_name: Option<String>,
+    /// The path of that.
+    pub backing_path: Option<PathBuf>,
+    /// The format of the image under it, if it says that.
+    pub backing_format: Option<String>,
+    /// A second handle on it.
+    pub file: File,
+}
+
+/// Images that have been opened, the guest's first.
+pub(super) struct Chain {
+    pub access: FormatAccess<Layer>,
+    pub top: Layer,
+    pub header: Header,
+    pub layers: Vec<LayerInfo>,
+}
+
+/// One of them before they are put together.
+struct Opened {
+    layer: Layer,
+    header: Option<Header>,
+    info: LayerInfo,
+}
+
+impl Chain {
+    /// Opens a qcow2 image and all images under it.
+    pub(super) fn open(
+        path: &Path,
+        options: ImageOptions,
+        backing_files: BackingFiles,
+    ) -> Result<Self, OpenError> {
+        let mut identities = vec![identity(path)];
+        let mut opened = vec![open_qcow2(path, options)?];
+        while let Some(above) = opened.last_mut()
+            && let Some(backing) = above
+                .header
+                .as_ref()
+                .and_then(|header| header.backing.clone())
+        {
+            let wrong = |reason| OpenError::format(&above.info.path, reason);
+            if backing_files == BackingFiles::Forbid {
+                return Err(wrong(FormatError::BackingForbidden(backing.name)));
+            }
+            if identities.len() > MAX_LAYERS {
+                return Err(OpenError::format(path, FormatError::Depth(MAX_LAYERS)));
+            }
+            let below = resolve(&above.info.path, &backing.name).map_err(wrong)?;
+            let identity = identity(&below);
+            if identity.is_some() && identities.contains(&identity) {
+                return Err(OpenError::format(&below, FormatError::Loop));
+            }
+            identities.push(identity);
+            above.info.backing_path = Some(below.clone());
+            let of = above.info.path.clone();
+            let next = open_backing(&below, &backing, options).map_err(|source| match source {
+                // It names the image that has the backing file already.
+                OpenError::Format {
+                    reason: FormatError::BackingFormat(format),
+                    ..
+                } => OpenError::format(&of, FormatError::BackingFormat(format)),
+                source => OpenError::Backing {
+                    of,
+                    source: Box::new(source),
+                },
+            })?;
+            opened.push(next);
+        }
+        join(opened)
+    }
+}
+
+/// Puts a chain together from its other end.
+fn join(opened: Vec<Opened>) -> Result<Chain, OpenError> {
+    let mut below: Option<(FormatAccess<Layer>, Layer, Option<Header>)> = None;
+    let mut layers = Vec::new();
+    for Opened {
+        layer,
+        header,
+        info,
+    } in opened.into_iter().rev()
+    {
+        let wrong = |error| OpenError::format(&info.path, FormatError::Library(error));
+        let is_writable = layer.image().access() == Access::ReadWrite;
+        let access = match &header {
+            None => FormatAccess::new(Raw::open_image(layer.clone(), false).map_err(wrong)?),
+            Some(_) => {
+                let image = Qcow2::open_image(layer.clone(), is_writable);
+                let mut image: Qcow2<Layer> = image.map_err(wrong)?;
+                // Neither is to be opened by the library.
+                image.set_data_file(None);
+                image.set_backing(below.take().map(|(access, ..)| access));
+                FormatAccess::new(image)
+            }
+        };
+        layers.push(info);
+        below = Some((access, layer, header));
+    }
+    layers.reverse();
+    match below {
+        Some((access, top, Some(header))) => Ok(Chain {
+            access,
+            top,
+            header,
+            layers,
+        }),
+        // Not while the first is opened as qcow2.
+        _ => Err(OpenError::format(Path::new(""), FormatError::Magic)),
+    }
+}
+
+/// Opens an image under another: to be read only.
+fn open_backing(
+    path: &Path,
+    backing: &Backing,
+    options: ImageOptions,
+) -> Result<Opened, OpenError> {
+    let options = ImageOptions {
+        access: Access::ReadOnly,
+        ..options
+    };
+    let is_qcow2 = match backing.format.as_deref() {
+        Some("qcow2") => true,
+        Some("raw") => false,
+        Some(other) => {
+            let reason = FormatError::BackingFormat(other.to_owned());
+            return Err(OpenError::format(path, reason));
+        }
+        // As QEMU does, which warns when an image is made without one.
+        None => {
+            let guess =
+                probing::probe(path).map_err(|error| OpenError::Open(path.to_owned(), error))?;
+            let (is_qcow2, format) = match guess {
+                Guess::Raw => (false, "raw"),
+                Guess::Qcow2 => (true, "qcow2"),
+                Guess::Foreign(format) => return Err(OpenError::foreign(path, format)),
+            };
+            tracing::warn!(
+                "nothing says of what format the backing file '{}' is; it is used as {format}",
+                path.display()
+            );
+            is_qcow2
+        }
+    };
+    if is_qcow2 {
+        return open_qcow2(path, options);
+    }
+    let image = Image::open_as(path, options, Contents::Container)?;
+    let info = LayerInfo {
+        path: path.to_owned(),
+        format: ImageFormat::Raw,
+        virtual_size: image.length(),
+        cluster_size: None,
+        backing_name: None,
+        backing_path: None,
+        backing_format: None,
+        file: duplicate(&image, path)?,
+    };
+    Ok(Opened {
+        layer: Layer::raw(image),
+        header: None,
+        info,
+    })
+}
+
+fn open_qcow2(path: &Path, options: ImageOptions) -> Result<Opened, OpenError> {
+    let wrong = |reason| OpenError::format(path, reason);
+    let mut image = Image::open_as(path, options, Contents::Container)?;
+    let header = Header::read(image.cached_file(), image.length()).map_err(wrong)?;
+    if header.size % SECTOR_SIZE != 0 {
+        return Err(wrong(FormatError::Unaligned(header.size)));
+    }
+    if header.cluster_bits < PAGE_BITS {
+        // The library's writes, through the page cache, and the guest's past it would meet in one
+        // page, which the kernel does not keep consistent.
+        image = image.through_page_cache();
+    }
+    let backing = header.backing.as_ref();
+    let info = LayerInfo {
+        path: path.to_owned(),
+        format: ImageFormat::Qcow2,
+        virtual_size: header.size,
+        cluster_size: Some(1 << header.cluster_bits),
+        backing_name: backing.map(|backing| backing.name.clone()),
+        backing_path: None,
+        backing_format: backing.and_then(|backing| backing.format.clone()),
+        file: duplicate(&image, path)?,
+    };
+    Ok(Opened {
+        layer: Layer::qcow2(image, &header).map_err(wrong)?,
+        header: Some(header),
+        info,
+    })
+}
+
+fn duplicate(image: &Image, path: &Path) -> Result<File, OpenError> {
+    let file = image.cached_file().try_clone();
+    file.map_err(|error| OpenError::Open(path.to_owned(), error))
+}
+
+/// What distinguishes a file from all others, whatever its path; nothing if there is none.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// The path of a backing file, from the path and the words of the image above it, as QEMU finds it
+/// (`path_combine`, `path_has_protocol`).
+fn resolve(above: &Path, name: &str) -> Result<PathBuf, FormatError> {
+    if let Some(path) = name.strip_prefix("file:") {
+        return Ok(path.into());
+    }
+    let first = name.split('/').next().unwrap_or_default();
+    if first.contains(':') {
+        return Err(FormatError::Protocol(name.to_owned()));
+    }
+    let directory = above.parent().unwrap_or(Path::new(""));
+    Ok(directory.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backing_file_is_where_qemu_finds_it() {
+        let path = |above: &str, name: &str| {
+            let found = resolve(Path::new(above), name);
+            found.map(|path| path.display().to_string()).ok()
+        };
+        for (above, name, found) in [
+            ("top", "base", "base"),
+            ("dir/top", "base", "dir/base"),
+            ("/a/top", "../b/base", "/a/../b/base"),
+            ("/a/top", "/b/base", "/b/base"),
+            ("/a/top", "./x:y", "/a/./x:y"),
+            ("dir/top", "file:base", "base"),
+            ("dir/top", "file:/base", "/base"),
+        ] {
+            assert_eq!(path(above, name).as_deref(), Some(found), "{above}, {name}");
+        }
+        for protocol in ["nbd:host:10809", "json:{\"a\":1}", "https://x/y", "fat:."] {
+            assert_eq!(path("/a/top", protocol), None, "{protocol}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Opening a disk image: a file or a block device that can be a disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::direct_io::{self, Alignment, CacheMode};
+use super::discard_limits;
+use super::locking::{self, LockError, Locking};
+use super::open_error::{Contents, OpenError};
+use crate::block::model::access::Access;
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Capabilities, SECTOR_SIZE};
+
+/// How an image is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ImageOptions {
+    /// Whether the guest may write.
+    pub access: Access,
+    /// Whether others are kept from using it.
+    pub locking: Locking,
+    /// How the host's page cache is used.
+    pub cache: CacheMode,
+}
+
+/// An open raw image.
+#[derive(Debug)]
+pub struct Image {
+    file: File,
+    /// Holds the locks. Opened by itself: a ring holds the files that it knows for a while after
+    /// the program has ended, and whoever starts it again at once would find the image in use.
+    _lock: Option<File>,
+    direct: Option<Direct>,
+    cache: CacheMode,
+    path: PathBuf,
+    length: AtomicU64,
+    access: Access,
+    capabilities: Capabilities,
+    /// Why the page cache can no longer be trusted; see [`Image::may_flush`].
+    failed_flush: OnceLock<Errno>,
+}
+
+/// What an image past the page cache has beside its file.
+#[derive(Debug)]
+struct Direct {
+    alignment: Alignment,
+    /// The same image through the page cache, for what is not aligned.
+    cached: File,
+}
+
+impl Image {
+    /// Opens a raw file or block device, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] names the path and the reason.
+    pub fn open(path: &Path, options: ImageOptions) -> Result<Self, OpenError> {
+        Self::open_as(path, options, Contents::Disk)
+    }
+
+    /// Opens and locks a file or block device with such contents.
+    pub(in crate::block) fn open_as(
+        path: &Path,
+        options: ImageOptions,
+        contents: Contents,
+    ) -> Result<Self, OpenError> {
+        let ImageOptions {
+            access,
+            locking,
+            cache,
+        } = options;
+        let open_error = |error| OpenError::Open(path.to_owned(), error);
+        let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
+        // Looked at before it is opened: to open a pipe would wait for its other end.
+        let wrong = if kind.is_dir() {
+            Some("a directory")
+        } else if kind.is_char_device() {
+            Some("a character device")
+        } else if kind.is_fifo() {
+            Some("a pipe")
+        } else if kind.is_socket() {
+            Some("a socket")
+        } else {
+            None
+        };
+        if let Some(kind) = wrong {
+            let path = path.to_owned();
+            return Err(OpenError::Kind { path, kind });
+        }
+        let mut open = OpenOptions::new();
+        open.read(true).write(access == Access::ReadWrite);
+        let mut file = open.open(path).map_err(open_error)?;
+        if access == Access::ReadWrite
+            && discard_limits::is_read_only_device(&file).map_err(open_error)?
+        {
+            return Err(OpenError::ReadOnlyDevice(path.to_owned()));
+        }
+        let lock = lock(&file, path, access, locking)?;
+        // A block device has no length in its metadata; its end can be sought.
+        let length = file
+            .seek(SeekFrom::End(0))
+            .map_err(|error| OpenError::Size(path.to_owned(), error))?;
+        if contents == Contents::Disk && length % SECTOR_SIZE != 0 {
+            let path = path.to_owned();
+            return Err(OpenError::Unaligned { path, length });
+        }
+        let capabilities = match access {
+            Access::ReadWrite if contents == Contents::Disk => {
+                discard_limits::capabilities(&file, length)
+            }
+            _ => Capabilities::default(),
+        };
+        let mut direct = None;
+        if cache == CacheMode::None {
+            let cached = file;
+            file = open_direct(&mut open, &cached, path)?;
+            let alignment = direct_io::alignment(&file);
+            let alignment = alignment.ok_or_else(|| OpenError::NotDirect(path.to_owned()))?;
+            direct = Some(Direct { alignment, cached });
+        }
+        Ok(Self {
+            file,
+            _lock: lock,
+            direct,
+            cache,
+            path: path.to_owned(),
+            length: AtomicU64::new(length),
+            access,
+            capabilities,
+            failed_flush: OnceLock::new(),
+        })
+    }
+
+    /// An image whose file is this one, whatever it is.
+    #[cfg(test)]
+    pub(in crate::block) fn with_file(file: File, length: u64) -> Self {
+        Self {
+            file,
+            _lock: None,
+            direct: None,
+            cache: CacheMode::Writeback,
+            path: PathBuf::new(),
+            length: AtomicU64::new(length),
+            access: Access::ReadWrite,
+            capabilities: Capabilities::default(),
+            failed_flush: OnceLock::new(),
+        }
+    }
+
+    /// The same image, with all of it through the page cache. Its flushes are what they were.
+    pub(in crate::block) fn through_page_cache(self) -> Self {
+        match self.direct {
+            Some(Direct { cached, .. }) => Self {
+                file: cached,
+                direct: None,
+                ..self
+            },
+            None => self,
+        }
+    }
+
+    /// Makes the host ask for more than it does.
+    #[cfg(test)]
+    pub(in crate::block) fn align_to(&mut self, memory: usize, file: usize) {
+        if let Some(direct) = &mut self.direct {
+            direct.alignment = Alignment { memory, file };
+        }
+    }
+
+    /// The open file, past the page cache if that is how the image is used.
+    pub(in crate::block) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The open file through the page cache, where every place and length can be had.
+    pub fn cached_file(&self) -> &File {
+        self.direct
+            .as_ref()
+            .map_or(&self.file, |direct| &direct.cached)
+    }
+
+    /// What transfers to and from [`Image::file`] must be aligned to, if they must.
+    pub(in crate::block) fn alignment(&self) -> Option<Alignment> {
+        self.direct.as_ref().map(|direct| direct.alignment)
+    }
+
+    /// How the host's page cache is used.
+    pub fn cache(&self) -> CacheMode {
+        self.cache
+    }
+
+    /// Whether a flush may be tried.
+    ///
+    /// A flush that failed fails for ever, as in QEMU: the kernel tells of a write-back error
+    /// once, may drop the pages that it could not write, and calls the next `fdatasync` a success
+    /// though their data is nowhere.
+    pub(in crate::block) fn may_flush(&self) -> Result<(), Errno> {
+        self.failed_flush.get().map_or(Ok(()), |errno| Err(*errno))
+    }
+
+    /// Notes that a flush failed, and returns the errno of the first that did.
+    pub(in crate::block) fn flush_failed(&self, errno: Errno) -> Errno {
+        *self.failed_flush.get_or_init(|| errno)
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Length in bytes, when it was opened or as it was made since; a multiple of
+    /// [`SECTOR_SIZE`].
+    pub fn length(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// What the host can do with it beside reading and writing.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Makes a file that long. A block device has the length that it has: a shorter disk uses its
+    /// beginning, as in QEMU.
+    ///
+    /// # Errors
+    ///
+    /// What the host says; EINVAL for a length past the end of a block device.
+    pub(in crate::block) fn resize(&self, length: u64) -> Result<(), Errno> {
+        let mut file = self.cached_file();
+        let errno = |error: io::Error| Errno::of(&error);
+        if file
+            .metadata()
+            .map_err(errno)?
+            .file_type()
+            .is_block_device()
+        {
+            if length > file.seek(SeekFrom::End(0)).map_err(errno)? {
+                return Err(Errno(libc::EINVAL));
+            }
+        } else {
+            file.set_len(length).map_err(errno)?;
+        }
+        self.length.store(length, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether the guest may write.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+}
+
+/// Opens once more what is open, past the page cache.
+fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, OpenError> {
+    let direct = open.custom_flags(libc::O_DIRECT).open(path);
+    let direct = direct.map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => OpenError::NotDirect(path.to_owned()),
+        _ => OpenError::Open(path.to_owned(), error),
+    })?;
+    same_file(&direct, file, path)?;
+    Ok(direct)
+}
+
+/// Locks an open image as far as it is asked for and possible. The locks end with what is returned.
+fn lock(
+    file: &File,
+    path: &Path,
+    access: Access,
+    locking: Locking,
+) -> Result<Option<File>, OpenError> {
+    if locking == Locking::Off {
+        return Ok(None);
+    }
+    let holder = File::open(path).map_err(|error| OpenError::Lock(path.to_owned(), error))?;
+    same_file(&holder, file, path)?;
+    match locking::lock(&holder, access) {
+        Ok(()) => Ok(Some(holder)),
+        Err(LockError::InUse) => Err(OpenError::InUse(path.to_owned())),
+        Err(LockError::Unsupported(error)) if locking == Locking::Auto => {
+            tracing::warn!(
+                "'{}' cannot be locked, and nothing keeps others from writing it: {}",
+                path.display(),
+                Errno::of(&error)
+            );
+            Ok(None)
+        }
+        Err(LockError::Unsupported(error) | LockError::Refused(error)) => {
+            Err(OpenError::Lock(path.to_owned(), error))
+        }
+    }
+}
+
+/// Fails if a path that was opened once more has led to another file than before.
+fn same_file(again: &File, before: &File, path: &Path) -> Result<(), OpenError> {
+    let identity = |file: &File| {
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(|error| OpenError::Open(path.to_owned(), error))?;
+        Ok((metadata.dev(), metadata.ino()))
+    };
+    if identity(again)? == identity(before)? {
+        Ok(())
+    } else {
+        Err(OpenError::Replaced(path.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path, access: Access) -> Result<Image, OpenError> {
+        let options = ImageOptions {
+            access,
+            ..ImageOptions::default()
+        };
+        Image::open(path, options)
+    }
+
+    #[test]
+    fn what_cannot_be_a_disk_is_refused_by_name_and_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let message = |path: &Path| open(path, Access::ReadWrite).unwrap_err().to_string();
+        std::fs::write(path("odd"), [0; 700]).unwrap();
+        let missing = message(&path("missing"));
+        assert!(
+            missing.ends_with("missing': No such file or directory"),
+            "{missing}"
+        );
+        assert!(message(dir.path()).ends_with("is a directory, not a file or a block device"));
+        assert!(message(Path::new("/dev/null")).contains("is a character device"));
+        assert!(message(&path("odd")).ends_with("700 bytes, is not a multiple of 512"));
+    }
+
+    #[test]
+    fn a_read_only_image_needs_no_permission_to_write() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1024).unwrap();
+        let image = open(file.path(), Access::ReadOnly).unwrap();
+        assert_eq!((image.length(), image.access()), (1024, Access::ReadOnly));
+        assert!(io::Write::write(&mut image.file(), b"x").is_err());
+    }
+
+    #[test]
+    fn an_image_has_one_writer_unless_locking_is_off() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let first = open(file.path(), Access::ReadWrite).unwrap();
+        let refused = |access, locking| {
+            let options = ImageOptions {
+                access,
+                locking,
+                ..ImageOptions::default()
+            };
+            Image::open(file.path(), options).map_err(|error| error.to_string())
+        };
+        let in_use = format!(
+            "image '{}' is in use by another process or drive",
+            file.path().display()
+        );
+        for locking in [Locking::Auto, Locking::On] {
+            for access in [Access::ReadWrite, Access::ReadOnly] {
+                assert_eq!(refused(access, locking).unwrap_err(), in_use);
+            }
+        }
+        refused(Access::ReadWrite, Locking::Off).unwrap();
+        let _alone = crate::block::tests::bench::no_other_children();
+        drop(first);
+        let _reader = open(file.path(), Access::ReadOnly).unwrap();
+        refused(Access::ReadOnly, Locking::On).unwrap();
+        assert_eq!(refused(Access::ReadWrite, Locking::On).unwrap_err(), in_use);
+    }
+}

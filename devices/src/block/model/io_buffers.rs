@@ -1,0 +1,511 @@
+//! Guest memory as the host's scatter-gather system calls take it.
+//!
+//! This is the only place where guest memory becomes a raw pointer.
+#![expect(
+    unsafe_code,
+    reason = "preadv2 and pwritev2 on guest memory take raw pointers"
+)]
+
+use std::any::Any;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+
+use vm_memory::{
+    GuestAddress, GuestMemory, GuestMemoryMmap, Permissions, VolatileMemory, VolatileSlice,
+};
+
+use super::errno::Errno;
+use super::request::Range;
+
+/// The kernel takes at most this many pieces in one call (`UIO_MAXIOV`).
+const MAX_PIECES: usize = 1024;
+
+/// A piece of guest memory: its first address and its length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Guest physical address.
+    pub address: GuestAddress,
+    /// Length in bytes.
+    pub length: u32,
+}
+
+/// An address range that is not guest memory, or not all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{:#x}+{:#x} is not guest memory", .0.address.0, .0.length)]
+pub struct OutsideMemory(pub Segment);
+
+/// A sector of memory of our own, aligned so that most hosts need no copy of it for direct I/O.
+/// Its bytes may be written through a pointer, as a guest's.
+#[repr(align(512))]
+struct OwnSector(#[expect(dead_code, reason = "used by address")] [AtomicU8; SECTOR]);
+
+/// Bytes of one.
+const SECTOR: usize = 512;
+
+/// A page of a bounce buffer, aligned to what any host asks for at direct I/O. Its bytes may be
+/// written through a pointer, as a guest's.
+#[repr(align(4096))]
+struct OwnPage(#[expect(dead_code, reason = "used by address")] [AtomicU8; PAGE]);
+
+/// Bytes of one.
+const PAGE: usize = 4096;
+
+/// Bytes that are filled by one copy.
+const FILLED_AT_ONCE: usize = 4096;
+
+/// Memory that is kept for as long as something points into it. Nothing else is asked of it.
+type Memory = Arc<dyn Any + Send + Sync>;
+
+/// A list of pieces of guest memory that has been checked to lie inside it.
+#[derive(Clone)]
+pub struct GuestBuffers {
+    /// What `pieces` points into.
+    memory: Memory,
+    /// The same for memory of our own that the first piece may be in.
+    start: Option<Memory>,
+    /// None of them is empty.
+    pieces: Vec<libc::iovec>,
+    length: u64,
+}
+
+impl std::fmt::Debug for GuestBuffers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestBuffers")
+            .field("pieces", &self.pieces.len())
+            .field("length", &self.length)
+            .finish()
+    }
+}
+
+// SAFETY: the pointers stay valid for as long as `memory` and `start` are held, in every thread. No
+// reference is formed from them: the kernel and the guest access what is behind them, and this
+// program through volatile slices only, so that accesses of several threads at once bring other
+// bytes and nothing worse.
+unsafe impl Send for GuestBuffers {}
+// SAFETY: as for `Send`; a shared reference only allows reading the pointers.
+unsafe impl Sync for GuestBuffers {}
+
+impl GuestBuffers {
+    /// No memory at all, for a flush.
+    pub fn none(memory: &Arc<GuestMemoryMmap>) -> Self {
+        Self::nothing_of(memory.clone())
+    }
+
+    fn nothing_of(memory: Memory) -> Self {
+        Self {
+            memory,
+            start: None,
+            pieces: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// So many bytes of our own, zeroes, in one piece. They go with the last that has any of them.
+    pub(in crate::block) fn own(length: usize) -> Self {
+        let sector = |_| OwnSector([const { AtomicU8::new(0) }; SECTOR]);
+        Self::of_units((0..length.div_ceil(SECTOR)).map(sector).collect(), length)
+    }
+
+    /// The same, beginning at a page. It comes from the heap: to map and unmap memory for a request
+    /// costs more than many a request.
+    pub(in crate::block) fn own_pages(length: usize) -> Self {
+        let page = |_| OwnPage([const { AtomicU8::new(0) }; PAGE]);
+        Self::of_units((0..length.div_ceil(PAGE)).map(page).collect(), length)
+    }
+
+    /// The first bytes of what these units, which are zeroes that may be written, have at least.
+    fn of_units<U: Send + Sync + 'static>(units: Vec<U>, length: usize) -> Self {
+        let units = Arc::new(units);
+        let start = units.as_ptr().cast_mut();
+        let mut own = Self::nothing_of(units);
+        if length > 0 {
+            own.pieces.push(libc::iovec {
+                iov_base: start.cast(),
+                iov_len: length,
+            });
+            own.length = length as u64;
+        }
+        own
+    }
+
+    /// Checks the segments and turns them into host addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideMemory`] with the first segment that is not all guest memory.
+    pub fn new(
+        memory: &Arc<GuestMemoryMmap>,
+        segments: impl IntoIterator<Item = Segment>,
+    ) -> Result<Self, OutsideMemory> {
+        let mut buffers = Self::none(memory);
+        for segment in segments {
+            let slices = memory
+                .get_slices(
+                    segment.address,
+                    segment.length as usize,
+                    Permissions::ReadWrite,
+                )
+                .map_err(|_| OutsideMemory(segment))?;
+            for slice in slices {
+                let slice = slice.map_err(|_| OutsideMemory(segment))?;
+                if slice.is_empty() {
+                    continue;
+                }
+                buffers.pieces.push(libc::iovec {
+                    iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+                    iov_len: slice.len(),
+                });
+            }
+            buffers.length += u64::from(segment.length);
+        }
+        Ok(buffers)
+    }
+
+    /// Total length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The pieces that one system call takes: their address and their number, which is zero when
+    /// nothing is left. They stay where they are for as long as these buffers, moved or not.
+    pub(in crate::block) fn pieces(&self) -> (*const libc::iovec, usize) {
+        (self.pieces.as_ptr(), self.pieces.len().min(MAX_PIECES))
+    }
+
+    /// The only piece, for the calls that take no list, which the kernel need not copy then.
+    pub(in crate::block) fn single(&self) -> Option<(*mut u8, u32)> {
+        match self.pieces[..] {
+            [piece] => Some((piece.iov_base.cast(), u32::try_from(piece.iov_len).ok()?)),
+            _ => None,
+        }
+    }
+
+    /// What remains when the first `count` bytes are done with.
+    pub(crate) fn after(&self, mut count: usize) -> Self {
+        let mut rest = Self {
+            memory: self.memory.clone(),
+            start: self.start.clone(),
+            pieces: Vec::new(),
+            length: self.length.saturating_sub(count as u64),
+        };
+        for piece in &self.pieces {
+            let step = count.min(piece.iov_len);
+            count -= step;
+            if step < piece.iov_len {
+                rest.pieces.push(libc::iovec {
+                    iov_base: piece.iov_base.cast::<u8>().wrapping_add(step).cast(),
+                    iov_len: piece.iov_len - step,
+                });
+            }
+        }
+        rest
+    }
+
+    /// The first `count` bytes, or all if there are fewer.
+    pub(in crate::block) fn first(&self, count: u64) -> Self {
+        let mut left = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut first = Self {
+            start: self.start.clone(),
+            ..Self::nothing_of(self.memory.clone())
+        };
+        for piece in &self.pieces {
+            let step = left.min(piece.iov_len);
+            if step == 0 {
+                break;
+            }
+            left -= step;
+            first.length += step as u64;
+            first.pieces.push(libc::iovec {
+                iov_base: piece.iov_base,
+                iov_len: step,
+            });
+        }
+        first
+    }
+
+    /// `length` bytes from the one at `offset` on, or as many of them as there are.
+    pub(in crate::block) fn part(&self, offset: u64, length: u64) -> Self {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        self.after(offset).first(length)
+    }
+
+    /// Parts of it, each with the offset of its first byte. Ranges that do not begin behind the end
+    /// of the one before, or behind the last byte, are left out.
+    pub(in crate::block) fn parts(
+        &self,
+        ranges: impl IntoIterator<Item = Range>,
+    ) -> Vec<(u64, Self)> {
+        let in_memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut parts = Vec::new();
+        // The first piece that is not wholly behind us, where it begins, and what is done.
+        let (mut from, mut begin, mut done) = (0, 0, 0);
+        for range in ranges {
+            let start = in_memory(range.offset);
+            let end = in_memory(range.end().min(self.length));
+            if start < done || start >= end {
+                continue;
+            }
+            let mut part = Self {
+                start: self.start.clone(),
+                ..Self::nothing_of(self.memory.clone())
+            };
+            while let Some(piece) = self.pieces.get(from) {
+                let piece_end = begin + piece.iov_len;
+                let (first, last) = (begin.max(start), piece_end.min(end));
+                if first < last {
+                    let address = piece.iov_base.cast::<u8>().wrapping_add(first - begin);
+                    part.pieces.push(libc::iovec {
+                        iov_base: address.cast(),
+                        iov_len: last - first,
+                    });
+                    part.length += (last - first) as u64;
+                }
+                if piece_end > end {
+                    break;
+                }
+                (from, begin) = (from + 1, piece_end);
+            }
+            done = end;
+            parts.push((range.offset, part));
+        }
+        parts
+    }
+
+    /// A copy of the bytes in memory of our own.
+    pub(in crate::block) fn copy(&self) -> Self {
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let copy = Self::own(length);
+        self.copy_to(&copy, length);
+        copy
+    }
+
+    /// The same bytes, the first of which are copied to `start` and taken from there.
+    pub(in crate::block) fn with_start_in(&self, start: &Self) -> Self {
+        let count = usize::try_from(start.length.min(self.length)).unwrap_or(usize::MAX);
+        self.copy_to(start, count);
+        let mut whole = self.after(count);
+        let rest = std::mem::replace(&mut whole.pieces, start.first(count as u64).pieces);
+        whole.pieces.extend(rest);
+        whole.length = self.length;
+        whole.start = Some(start.memory.clone());
+        whole
+    }
+
+    /// The pieces as memory that the guest and the kernel may change at any time.
+    fn slices(&self) -> impl Iterator<Item = VolatileSlice<'_>> {
+        self.pieces.iter().map(|piece| {
+            // SAFETY: the piece is that long and lies in memory that is held for as long as `self`
+            // is borrowed. No Rust reference into it exists: all accesses are the kernel's, the
+            // guest's, or go through such slices.
+            unsafe { VolatileSlice::new(piece.iov_base.cast(), piece.iov_len) }
+        })
+    }
+
+    /// Copies as many of the first bytes as there is room for.
+    pub(in crate::block) fn copy_into(&self, mut bytes: &mut [u8]) {
+        for slice in self.slices() {
+            let copied = slice.copy_to(bytes);
+            bytes = bytes.split_at_mut(copied).1;
+        }
+    }
+
+    /// Makes all of it zeroes.
+    pub(in crate::block) fn fill_with_zeroes(&self) {
+        for slice in self.slices() {
+            let mut rest = Ok(slice);
+            while let Ok(slice) = rest
+                && !slice.is_empty()
+            {
+                let count = slice.len().min(FILLED_AT_ONCE);
+                slice.copy_from(&[0u8; FILLED_AT_ONCE]);
+                rest = slice.offset(count);
+            }
+        }
+    }
+
+    /// Overwrites all of it with these bytes, again and again; with nothing if there are none.
+    pub(in crate::block) fn fill_with(&self, bytes: &[u8]) {
+        let mut bytes = bytes.iter().copied().cycle();
+        for slice in self.slices() {
+            let mut rest = Ok(slice);
+            while let Ok(slice) = rest
+                && !slice.is_empty()
+            {
+                let mut next = [0; FILLED_AT_ONCE];
+                let count = slice.len().min(next.len());
+                let mut filled = 0;
+                for (byte, new) in next.iter_mut().zip(bytes.by_ref().take(count)) {
+                    *byte = new;
+                    filled += 1;
+                }
+                if filled == 0 {
+                    return;
+                }
+                let (now, _) = next.split_at(filled);
+                slice.copy_from(now);
+                rest = slice.offset(filled);
+            }
+        }
+    }
+
+    /// Inverts bits, of which those of the first byte have the numbers from 0 to 7. The numbers are
+    /// in growing order; what is not there is left out. What others write to such a byte at the same
+    /// time may be lost.
+    pub(in crate::block) fn invert(&self, bits: &[u64]) {
+        let place = |bit: u64| {
+            (
+                usize::try_from(bit / 8).unwrap_or(usize::MAX),
+                1 << (bit % 8),
+            )
+        };
+        let mut bits = bits.iter().copied().map(place).peekable();
+        let mut begin = 0;
+        for slice in self.slices() {
+            let end = begin + slice.len();
+            while let Some((at, mask)) = bits.next_if(|(at, _)| *at < end) {
+                let byte = at.checked_sub(begin).map(|at| slice.get_ref::<u8>(at));
+                if let Some(Ok(byte)) = byte {
+                    byte.store(byte.load() ^ mask);
+                }
+            }
+            begin = end;
+        }
+    }
+
+    /// Copies as many of the bytes as there is room for to the beginning.
+    pub(in crate::block) fn copy_from(&self, mut bytes: &[u8]) {
+        for slice in self.slices() {
+            let (now, later) = bytes.split_at(slice.len().min(bytes.len()));
+            slice.copy_from(now);
+            bytes = later;
+        }
+    }
+
+    /// Whether every piece begins and ends at a multiple of these.
+    pub(in crate::block) fn is_aligned(&self, address: usize, length: usize) -> bool {
+        self.pieces.iter().all(|piece| {
+            piece.iov_base.addr().is_multiple_of(address) && piece.iov_len.is_multiple_of(length)
+        })
+    }
+
+    /// Copies the first `count` bytes, or as many as both have room for, to the first of `to`. The two
+    /// may overlap only in one piece each.
+    pub(in crate::block) fn copy_to(&self, to: &Self, count: usize) {
+        let mut left = count;
+        let (mut sources, mut targets) = (self.slices(), to.slices());
+        let (mut source, mut target) = (sources.next(), targets.next());
+        while let (Some(a), Some(b), 1..) = (source, target, left) {
+            let step = a.len().min(b.len()).min(left);
+            if let (Ok(from), Ok(into)) = (a.subslice(0, step), b.subslice(0, step)) {
+                from.copy_to_volatile_slice(into);
+            }
+            left -= step;
+            let rest = |slice: VolatileSlice<'_>| slice.len() > step;
+            source = if rest(a) {
+                a.offset(step).ok()
+            } else {
+                sources.next()
+            };
+            target = if rest(b) {
+                b.offset(step).ok()
+            } else {
+                targets.next()
+            };
+        }
+    }
+
+    /// Fills the buffers from `file` at `offset`, in one call. Returns the bytes that it moved.
+    pub(crate) fn read_from(&self, file: &File, offset: i64) -> Result<usize, Errno> {
+        let (pieces, count) = self.pieces();
+        let count = libc::c_int::try_from(count).map_err(|_| Errno::EIO)?;
+        // SAFETY: the pieces lie in `self.memory`, which lives through the call, and the guest's
+        // memory may be written at any time by anyone.
+        Errno::check(unsafe { libc::preadv2(file.as_raw_fd(), pieces, count, offset, 0) })
+    }
+
+    /// Writes the buffers to `file` at `offset`, in one call. Returns the bytes that it moved.
+    pub(crate) fn write_to(&self, file: &File, offset: i64, flags: i32) -> Result<usize, Errno> {
+        let (pieces, count) = self.pieces();
+        let count = libc::c_int::try_from(count).map_err(|_| Errno::EIO)?;
+        // SAFETY: as in `read_from`; the kernel only reads the pieces.
+        Errno::check(unsafe { libc::pwritev2(file.as_raw_fd(), pieces, count, offset, flags) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vm_memory::Bytes;
+
+    use super::*;
+
+    fn memory() -> Arc<GuestMemoryMmap> {
+        let regions = [
+            (GuestAddress(0), 0x1_0000),
+            (GuestAddress(0x1_0000), 0x1_0000),
+            (GuestAddress(0x10_0000), 0x1_0000),
+        ];
+        Arc::new(GuestMemoryMmap::from_ranges(&regions).unwrap())
+    }
+
+    fn segment(address: u64, length: u32) -> Segment {
+        Segment {
+            address: GuestAddress(address),
+            length,
+        }
+    }
+
+    #[test]
+    fn data_crosses_segments_and_regions_in_order() {
+        let memory = memory();
+        let text: Vec<u8> = (0..=252u8).cycle().take(9000).collect();
+        memory
+            .write_slice(&text[..6000], GuestAddress(0x1_0000 - 3000))
+            .unwrap();
+        memory
+            .write_slice(&text[6000..], GuestAddress(0x10_0000))
+            .unwrap();
+        let buffers = GuestBuffers::new(
+            &memory,
+            [segment(0x1_0000 - 3000, 6000), segment(0x10_0000, 3000)],
+        )
+        .unwrap();
+        assert_eq!(buffers.length(), 9000);
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(buffers.write_to(&file, 512, libc::RWF_DSYNC), Ok(9000));
+        let one_byte = [segment(0x20, 1), segment(0x30, 0)];
+        let many = (0..3000u32).map(|i| segment(u64::from(i) * 3, 3));
+        let read = GuestBuffers::new(&memory, one_byte.into_iter().chain(many)).unwrap();
+        // One call takes so many pieces, and the rest remains.
+        assert_eq!(read.read_from(&file, 511), Ok(1 + 3 * (MAX_PIECES - 1)));
+        let mut rest = read.after(1 + 3 * (MAX_PIECES - 1) + 1);
+        assert_eq!(rest.length(), 9001 - 2 - 3 * (MAX_PIECES as u64 - 1));
+        let mut at = 512 + 3 * (i64::try_from(MAX_PIECES).unwrap() - 1) + 1;
+        while rest.length() > 0 {
+            let moved = rest.read_from(&file, at).unwrap();
+            at += i64::try_from(moved).unwrap();
+            rest = rest.after(moved);
+        }
+        assert_eq!(rest.pieces().1, 0);
+        let mut back = vec![0; 9000];
+        memory.read_slice(&mut back, GuestAddress(0)).unwrap();
+        // The byte that was skipped is the one that was not read again.
+        back[3 * (MAX_PIECES - 1)] = text[3 * (MAX_PIECES - 1)];
+        assert!(back == text);
+    }
+
+    #[test]
+    fn a_segment_outside_memory_is_refused_by_name() {
+        let memory = memory();
+        for outside in [
+            segment(0x2_0000, 1),
+            segment(0x1_ffff, 2),
+            segment(u64::MAX, 2),
+            segment(0, u32::MAX),
+        ] {
+            let refused = GuestBuffers::new(&memory, [segment(0, 1), outside]);
+            assert_eq!(refused.unwrap_err(), OutsideMemory(outside));
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What becomes of a failed request: QEMU's `werror` and `rerror`, and the disk's io-status.
+
+use std::str::FromStr;
+use std::sync::Mutex;
+
+use crate::block::model::errno::Errno;
+pub use crate::life_cycle::Run;
+use crate::sync::lock;
+
+/// What to do about a failed write or flush (QEMU `werror`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnWriteError {
+    /// The guest gets an error.
+    Report,
+    /// The guest is told that all is well.
+    Ignore,
+    /// [`Self::Stop`] when the host is out of space, otherwise [`Self::Report`].
+    #[default]
+    Enospc,
+    /// The request is held and the machine stops.
+    Stop,
+}
+
+/// What to do about a failed read (QEMU `rerror`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnReadError {
+    /// The guest gets an error.
+    #[default]
+    Report,
+    /// The guest is told that all is well, and finds in its buffer what was there before.
+    Ignore,
+    /// The request is held and the machine stops.
+    Stop,
+}
+
+/// A word that is not an error action.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not one of {expected}", expected = .1.join(", "))]
+pub struct UnknownAction(String, &'static [&'static str]);
+
+impl FromStr for OnWriteError {
+    type Err = UnknownAction;
+
+    fn from_str(word: &str) -> Result<Self, UnknownAction> {
+        match word {
+            "report" => Ok(Self::Report),
+            "ignore" => Ok(Self::Ignore),
+            "enospc" => Ok(Self::Enospc),
+            "stop" => Ok(Self::Stop),
+            _ => Err(UnknownAction(
+                word.to_owned(),
+                &["report", "ignore", "enospc", "stop"],
+            )),
+        }
+    }
+}
+
+impl FromStr for OnReadError {
+    type Err = UnknownAction;
+
+    fn from_str(word: &str) -> Result<Self, UnknownAction> {
+        match word {
+            "report" => Ok(Self::Report),
+            "ignore" => Ok(Self::Ignore),
+            "stop" => Ok(Self::Stop),
+            _ => Err(UnknownAction(
+                word.to_owned(),
+                &["report", "ignore", "stop"],
+            )),
+        }
+    }
+}
+
+/// What is done about one failure (QEMU `BlockErrorAction`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Complete with an error.
+    Report,
+    /// Complete as if nothing had happened.
+    Ignore,
+    /// Hold the request and stop the machine.
+    Stop,
+}
+
+/// One disk's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ErrorPolicy {
+    /// For writes and flushes.
+    pub on_write: OnWriteError,
+    /// For reads.
+    pub on_read: OnReadError,
+}
+
+impl ErrorPolicy {
+    /// The action for a failed read, or for a failed write or flush.
+    pub fn action(self, is_read: bool, errno: Errno) -> Action {
+        if is_read {
+            match self.on_read {
+                OnReadError::Report => Action::Report,
+                OnReadError::Ignore => Action::Ignore,
+                OnReadError::Stop => Action::Stop,
+            }
+        } else {
+            match self.on_write {
+                OnWriteError::Enospc if errno == Errno::ENOSPC => Action::Stop,
+                OnWriteError::Report | OnWriteError::Enospc => Action::Report,
+                OnWriteError::Ignore => Action::Ignore,
+                OnWriteError::Stop => Action::Stop,
+            }
+        }
+    }
+
+    /// Whether some error can stop the machine, so that the disk has an io-status (QEMU's
+    /// `query-block` shows one only then).
+    pub fn may_stop(self) -> bool {
+        matches!(self.on_write, OnWriteError::Enospc | OnWriteError::Stop)
+            || self.on_read == OnReadError::Stop
+    }
+}
+
+/// How the disk stands since the machine last ran (QEMU `BlockDeviceIoStatus`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IoStatus {
+    /// No error has stopped the machine.
+    #[default]
+    Ok,
+    /// An error other than [`IoStatus::NoSpace`] has.
+    Failed,
+    /// Lack of space on the host has.
+    NoSpace,
+}
+
+/// A disk's io-status, set by its thread and cleared by the machine when it continues.
+#[derive(Debug, Default)]
+pub struct IoStatusCell(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    run: Run,
+    status: IoStatus,
+    stops: bool,
+}
+
+impl IoStatusCell {
+    /// The status now.
+    pub fn get(&self) -> IoStatus {
+        lock(&self.0).status
+    }
+
+    /// Whether the disk has something that stops the machine in this run, be it that the machine has not heard of it yet.
+    pub fn stops(&self) -> bool {
+        lock(&self.0).stops
+    }
+
+    /// Notes that the machine is to stop without an error. What belongs to an earlier run is not noted.
+    pub fn set_stop(&self, run: Run) {
+        let mut state = lock(&self.0);
+        state.stops |= state.run <= run;
+    }
+
+    /// Notes an error that stops the machine. The first since `cont` decides, as in QEMU. An error
+    /// of an earlier run is not noted.
+    pub fn set(&self, run: Run, errno: Errno) {
+        let mut state = lock(&self.0);
+        if state.run > run {
+            return;
+        }
+        state.stops = true;
+        if state.status == IoStatus::Ok {
+            state.status = if errno == Errno::ENOSPC {
+                IoStatus::NoSpace
+            } else {
+                IoStatus::Failed
+            };
+        }
+    }
+
+    /// A new run begins: the disk is well until an error says otherwise.
+    pub fn begin(&self, run: Run) {
+        *lock(&self.0) = State {
+            run,
+            ..State::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_policy_decides_as_qemu_does() {
+        let action = |werror: &str, rerror: &str, is_read, errno| {
+            let policy = ErrorPolicy {
+                on_write: werror.parse().unwrap(),
+                on_read: rerror.parse().unwrap(),
+            };
+            policy.action(is_read, errno)
+        };
+        for errno in [Errno::EIO, Errno::ENOSPC] {
+            assert_eq!(action("report", "stop", false, errno), Action::Report);
+            assert_eq!(action("ignore", "stop", false, errno), Action::Ignore);
+            assert_eq!(action("stop", "report", false, errno), Action::Stop);
+            assert_eq!(action("stop", "report", true, errno), Action::Report);
+            assert_eq!(action("stop", "ignore", true, errno), Action::Ignore);
+            assert_eq!(action("report", "stop", true, errno), Action::Stop);
+        }
+        assert_eq!(
+            action("enospc", "report", false, Errno::EIO),
+            Action::Report
+        );
+        assert_eq!(
+            action("enospc", "report", false, Errno::ENOSPC),
+            Action::Stop
+        );
+    }
+
+    #[test]
+    fn the_defaults_are_enospc_for_writes_and_report_for_reads() {
+        let policy = ErrorPolicy::default();
+        assert_eq!(policy.action(false, Errno::ENOSPC), Action::Stop);
+        assert_eq!(policy.action(false, Errno::EFBIG), Action::Report);
+        assert_eq!(policy.action(true, Errno::ENOSPC), Action::Report);
+        assert!(policy.may_stop());
+    }
+
+    #[test]
+    fn enospc_is_no_policy_for_reads() {
+        let error = "enospc".parse::<OnReadError>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "'enospc' is not one of report, ignore, stop"
+        );
+    }
+
+    #[test]
+    fn the_first_error_since_cont_decides_the_status() {
+        let cell = IoStatusCell::default();
+        cell.set(Run(0), Errno::ENOSPC);
+        cell.set(Run(0), Errno::EIO);
+        assert_eq!(cell.get(), IoStatus::NoSpace);
+        cell.begin(Run(1));
+        assert_eq!(cell.get(), IoStatus::Ok);
+        cell.set(Run(1), Errno::EIO);
+        assert_eq!(cell.get(), IoStatus::Failed);
+    }
+
+    #[test]
+    fn an_error_that_cont_overtook_does_not_mark_the_disk() {
+        let cell = IoStatusCell::default();
+        cell.begin(Run(3));
+        cell.set(Run(2), Errno::EIO);
+        assert_eq!(cell.get(), IoStatus::Ok);
+    }
+
+    #[test]
+    fn a_stop_is_announced_until_the_machine_goes_on() {
+        let cell = IoStatusCell::default();
+        cell.begin(Run(1));
+        assert!(!cell.stops());
+        cell.set_stop(Run(1));
+        assert_eq!((cell.stops(), cell.get()), (true, IoStatus::Ok));
+        cell.begin(Run(2));
+        cell.set_stop(Run(1));
+        cell.set(Run(1), Errno::EIO);
+        assert!(!cell.stops());
+        cell.set(Run(2), Errno::EIO);
+        assert!(cell.stops());
+    }
+}

@@ -1,0 +1,197 @@
+//! What a disk has done, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::block::model::request::Operation;
+
+/// What requests are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Flushes.
+    Flush,
+    /// Discards.
+    Unmap,
+}
+
+impl Kind {
+    /// What an operation counts as. Writing zeroes is writing, as in QEMU.
+    pub fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::Read { .. } => Self::Read,
+            Operation::Write { .. } | Operation::WriteZeroes { .. } => Self::Write,
+            Operation::Flush => Self::Flush,
+            Operation::Discard { .. } => Self::Unmap,
+        }
+    }
+}
+
+/// One kind of request. A request is counted in one of `done`, `failed` and `invalid`, and before
+/// the guest is told of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Bytes that `done` have moved.
+    pub bytes: u64,
+    /// Requests whose guest was told that they were done.
+    pub done: u64,
+    /// Requests whose guest was told that they failed.
+    pub failed: u64,
+    /// Requests that no disk could carry out, and that none was asked to.
+    pub invalid: u64,
+    /// From the time that they were to be submitted, the last time, to the end, of `done` and
+    /// `failed` together, in nanoseconds. Waiting for the disk's limits is part of it, as in QEMU.
+    pub time_ns: u64,
+}
+
+/// A disk's statistics, counted by its thread and read by others. Each number is exact at some
+/// moment of the reading, and all of them when no request is on its way.
+#[derive(Debug)]
+pub struct Statistics {
+    kinds: [Cells; 4],
+    highest_written: AtomicU64,
+    /// Since `epoch`, in nanoseconds; zero for never.
+    last_access: AtomicU64,
+    epoch: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Cells {
+    bytes: AtomicU64,
+    done: AtomicU64,
+    failed: AtomicU64,
+    invalid: AtomicU64,
+    time_ns: AtomicU64,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        Self {
+            kinds: Default::default(),
+            highest_written: AtomicU64::new(0),
+            last_access: AtomicU64::new(0),
+            epoch: Instant::now(),
+        }
+    }
+}
+
+impl Statistics {
+    /// A request has ended, and the guest is about to be told that it is done.
+    pub fn done(&self, kind: Kind, bytes: u64, submitted: Instant) {
+        let cells = self.cells(kind);
+        add(&cells.bytes, bytes);
+        add(&cells.time_ns, self.access(submitted));
+        add(&cells.done, 1);
+    }
+
+    /// A request has ended, and the guest is about to be told that it failed.
+    pub fn failed(&self, kind: Kind, submitted: Instant) {
+        let cells = self.cells(kind);
+        add(&cells.time_ns, self.access(submitted));
+        add(&cells.failed, 1);
+    }
+
+    /// A request makes no sense.
+    pub fn invalid(&self, kind: Kind) {
+        self.access(Instant::now());
+        add(&self.cells(kind).invalid, 1);
+    }
+
+    /// The bytes before this offset may have been written.
+    pub fn written_to(&self, end: u64) {
+        self.highest_written.fetch_max(end, Ordering::Relaxed);
+    }
+
+    /// The numbers of one kind.
+    pub fn counts(&self, kind: Kind) -> Counts {
+        let cells = self.cells(kind);
+        let get = |cell: &AtomicU64| cell.load(Ordering::Acquire);
+        Counts {
+            bytes: get(&cells.bytes),
+            done: get(&cells.done),
+            failed: get(&cells.failed),
+            invalid: get(&cells.invalid),
+            time_ns: get(&cells.time_ns),
+        }
+    }
+
+    /// The end of the furthest write that the disk has carried out, as an offset in bytes.
+    pub fn highest_written(&self) -> u64 {
+        self.highest_written.load(Ordering::Acquire)
+    }
+
+    /// How long ago the last request ended, if any has.
+    pub fn idle_time(&self) -> Option<Duration> {
+        let last = Duration::from_nanos(self.last_access.load(Ordering::Acquire));
+        (!last.is_zero()).then(|| self.epoch.elapsed().saturating_sub(last))
+    }
+
+    /// Notes that something ends now, and returns how long it took, in nanoseconds.
+    fn access(&self, submitted: Instant) -> u64 {
+        let now = Instant::now();
+        let since_epoch = nanoseconds(now.saturating_duration_since(self.epoch));
+        self.last_access
+            .store(since_epoch.max(1), Ordering::Release);
+        nanoseconds(now.saturating_duration_since(submitted))
+    }
+
+    fn cells(&self, kind: Kind) -> &Cells {
+        match kind {
+            Kind::Read => &self.kinds[0],
+            Kind::Write => &self.kinds[1],
+            Kind::Flush => &self.kinds[2],
+            Kind::Unmap => &self.kinds[3],
+        }
+    }
+}
+
+fn add(cell: &AtomicU64, amount: u64) {
+    cell.fetch_add(amount, Ordering::AcqRel);
+}
+
+/// As a number: enough for 584 years.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_did_nothing_has_no_idle_time() {
+        let statistics = Statistics::default();
+        assert_eq!(statistics.idle_time(), None);
+        statistics.invalid(Kind::Write);
+        assert!(statistics.idle_time().is_some());
+    }
+
+    #[test]
+    fn each_kind_is_counted_by_itself_and_time_adds_up() {
+        let statistics = Statistics::default();
+        let second = Duration::from_secs(1);
+        let Some(before) = Instant::now().checked_sub(second) else {
+            panic!("the host has just booted");
+        };
+        statistics.done(Kind::Read, 512, before);
+        statistics.failed(Kind::Read, before);
+        statistics.done(Kind::Flush, 0, Instant::now());
+        let read = statistics.counts(Kind::Read);
+        assert_eq!((read.bytes, read.done, read.failed), (512, 1, 1));
+        assert!(read.time_ns >= 2_000_000_000);
+        assert_eq!(statistics.counts(Kind::Write), Counts::default());
+        assert_eq!(statistics.counts(Kind::Flush).done, 1);
+    }
+
+    #[test]
+    fn the_furthest_write_counts_and_not_the_last() {
+        let statistics = Statistics::default();
+        for end in [512, 8192, 1024] {
+            statistics.written_to(end);
+        }
+        assert_eq!(statistics.highest_written(), 8192);
+    }
+}
