@@ -3,16 +3,21 @@
 //! A walker that just ends at the first descriptor it does not like turns a broken chain into a
 //! shorter one, and a driver's bug into a write to the wrong place. This one says what is wrong.
 
+use std::sync::Arc;
+
 use virtio_bindings::bindings::virtio_ring::{
     VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE,
 };
 use virtio_queue::desc::split::Descriptor;
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileMemory,
+};
 
+use super::mapped_range::MappedRange;
 use crate::block::model::io_buffers::Segment;
 
 /// Size of a descriptor in a table (virtio 1.2 §2.7.5).
-const DESCRIPTOR_SIZE: u32 = 16;
+const DESCRIPTOR_SIZE: usize = 16;
 
 /// Why a chain cannot be used. After any of these the device cannot know what the driver meant,
 /// and needs a reset.
@@ -52,7 +57,7 @@ pub enum ChainError {
 }
 
 /// A chain, flattened: what the device reads, then what it writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
     /// Index of the first descriptor; names the chain in the used ring.
     pub head: u16,
@@ -62,61 +67,132 @@ pub struct Chain {
     pub writable: Vec<Segment>,
 }
 
-/// A descriptor table, the limits of a chain in it, and what was negotiated.
-#[derive(Debug, Clone, Copy)]
+/// A queue's descriptor table, translated once.
 pub struct Table {
-    /// Guest address of the queue's descriptor table.
-    pub address: GuestAddress,
+    memory: Arc<GuestMemoryMmap>,
+    /// Where it is.
+    address: GuestAddress,
+    descriptors: MappedRange,
     /// Its length, and the longest chain that the driver may build (virtio 1.2 §2.7.5.3.1).
-    pub length: u16,
+    length: u16,
     /// VIRTIO_F_INDIRECT_DESC.
-    pub indirect: bool,
+    indirect: Indirect,
+}
+
+/// Whether the driver may use indirect descriptors (VIRTIO_F_INDIRECT_DESC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Indirect {
+    /// The feature is negotiated.
+    Allowed,
+    /// It is not.
+    Forbidden,
 }
 
 impl Table {
-    /// Follows the chain that starts at `head`.
+    /// The table of `length` descriptors at `address`; none if not all of it is guest memory.
+    pub fn new(
+        memory: &Arc<GuestMemoryMmap>,
+        address: GuestAddress,
+        length: u16,
+        indirect: Indirect,
+    ) -> Option<Self> {
+        let bytes = DESCRIPTOR_SIZE * usize::from(length);
+        Some(Self {
+            memory: Arc::clone(memory),
+            address,
+            descriptors: MappedRange::new(memory, address, bytes)?,
+            length,
+            indirect,
+        })
+    }
+
+    /// Follows the chain that starts at `head`, into a chain whose room is used again.
     ///
     /// # Errors
     ///
     /// [`ChainError`] for everything that virtio 1.2 §2.7.5 forbids.
-    pub fn walk(self, memory: &GuestMemoryMmap, head: u16) -> Result<Chain, ChainError> {
-        let mut chain = Chain {
-            head,
-            readable: Vec::new(),
-            writable: Vec::new(),
-        };
-        let (mut table, mut length, mut index) = (self.address, self.length, head);
-        let mut in_indirect = false;
-        let mut descriptors = 0u16;
+    pub fn walk(&self, head: u16, chain: &mut Chain) -> Result<(), ChainError> {
+        chain.head = head;
+        chain.readable.clear();
+        chain.writable.clear();
+        let mut index = head;
         loop {
-            let descriptor = read(memory, table, length, index)?;
+            let descriptor = self.descriptor(index)?;
             let flags = u32::from(descriptor.flags());
             if flags & VRING_DESC_F_INDIRECT != 0 {
-                if in_indirect || flags & VRING_DESC_F_NEXT != 0 {
+                if flags & VRING_DESC_F_NEXT != 0 {
                     return Err(ChainError::Nested);
                 }
-                if !self.indirect {
+                if self.indirect == Indirect::Forbidden {
                     return Err(ChainError::NotNegotiated);
                 }
-                (table, length) = indirect_table(descriptor)?;
-                (index, in_indirect) = (0, true);
-                continue;
+                return self.walk_indirect(descriptor, chain);
             }
-            descriptors += 1;
-            if descriptors > self.length {
-                return Err(ChainError::TooLong(self.length));
-            }
-            chain.push(descriptor, flags)?;
+            chain.push(descriptor, flags, self.length)?;
             if flags & VRING_DESC_F_NEXT == 0 {
-                return Ok(chain);
+                return Ok(());
             }
             index = descriptor.next();
         }
     }
+
+    /// Follows the rest of a chain in the table that an indirect descriptor points to.
+    fn walk_indirect(&self, descriptor: Descriptor, chain: &mut Chain) -> Result<(), ChainError> {
+        let (table, length) = indirect_table(descriptor)?;
+        let bytes = DESCRIPTOR_SIZE * usize::from(length);
+        // None if it is not all memory, or in several regions: each access is translated then.
+        let slice = self.memory.get_slice(table, bytes).ok();
+        let read = |index: u16| {
+            let offset = DESCRIPTOR_SIZE * usize::from(index);
+            match &slice {
+                Some(slice) => Some(slice.get_ref::<Descriptor>(offset).ok()?.load()),
+                None => {
+                    let address = table.checked_add(offset as u64)?;
+                    self.memory.read_obj(address).ok()
+                }
+            }
+        };
+        let mut index = 0;
+        loop {
+            if index >= length {
+                return Err(ChainError::Index { index, length });
+            }
+            let descriptor = read(index).ok_or(ChainError::Unreadable {
+                table: table.0,
+                index,
+            })?;
+            let flags = u32::from(descriptor.flags());
+            if flags & VRING_DESC_F_INDIRECT != 0 {
+                return Err(ChainError::Nested);
+            }
+            chain.push(descriptor, flags, self.length)?;
+            if flags & VRING_DESC_F_NEXT == 0 {
+                return Ok(());
+            }
+            index = descriptor.next();
+        }
+    }
+
+    fn descriptor(&self, index: u16) -> Result<Descriptor, ChainError> {
+        let length = self.length;
+        if index >= length {
+            return Err(ChainError::Index { index, length });
+        }
+        self.descriptors
+            .read(DESCRIPTOR_SIZE * usize::from(index))
+            .map_err(|_| ChainError::Unreadable {
+                table: self.address.0,
+                index,
+            })
+    }
 }
 
 impl Chain {
-    fn push(&mut self, descriptor: Descriptor, flags: u32) -> Result<(), ChainError> {
+    /// Adds a descriptor to a chain of at most `limit`.
+    fn push(&mut self, descriptor: Descriptor, flags: u32, limit: u16) -> Result<(), ChainError> {
+        if self.readable.len() + self.writable.len() >= usize::from(limit) {
+            return Err(ChainError::TooLong(limit));
+        }
         let segment = Segment {
             address: descriptor.addr(),
             length: descriptor.len(),
@@ -132,34 +208,15 @@ impl Chain {
     }
 }
 
-fn read(
-    memory: &GuestMemoryMmap,
-    table: GuestAddress,
-    length: u16,
-    index: u16,
-) -> Result<Descriptor, ChainError> {
-    if index >= length {
-        return Err(ChainError::Index { index, length });
-    }
-    table
-        .checked_add(u64::from(index) * u64::from(DESCRIPTOR_SIZE))
-        .and_then(|address| memory.read_obj(address).ok())
-        .ok_or(ChainError::Unreadable {
-            table: table.0,
-            index,
-        })
-}
-
 /// The table that an indirect descriptor points to. Its length is limited by what an index can
 /// name; a chain in it is limited by the queue's size.
 fn indirect_table(descriptor: Descriptor) -> Result<(GuestAddress, u16), ChainError> {
-    let bytes = descriptor.len();
-    let length = bytes / DESCRIPTOR_SIZE;
-    match u16::try_from(length) {
+    let bytes = descriptor.len() as usize;
+    match u16::try_from(bytes / DESCRIPTOR_SIZE) {
         Ok(length) if length > 0 && bytes.is_multiple_of(DESCRIPTOR_SIZE) => {
             Ok((descriptor.addr(), length))
         }
-        _ => Err(ChainError::IndirectLength(bytes)),
+        _ => Err(ChainError::IndirectLength(descriptor.len())),
     }
 }
 
@@ -176,7 +233,7 @@ mod tests {
     fn memory(
         descriptors: &[(u64, u32, u16, u16)],
         indirect: &[(u64, u32, u16, u16)],
-    ) -> GuestMemoryMmap {
+    ) -> Arc<GuestMemoryMmap> {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x1_0000)]).unwrap();
         for (base, table) in [(TABLE, descriptors), (INDIRECT, indirect)] {
             for (i, (address, length, flags, next)) in table.iter().enumerate() {
@@ -186,16 +243,26 @@ mod tests {
                     .unwrap();
             }
         }
-        memory
+        Arc::new(memory)
     }
 
-    fn walk(memory: &GuestMemoryMmap, head: u16) -> Result<Chain, ChainError> {
-        let table = Table {
-            address: GuestAddress(TABLE),
-            length: 8,
-            indirect: true,
+    fn walk_with(
+        memory: &Arc<GuestMemoryMmap>,
+        head: u16,
+        indirect: Indirect,
+    ) -> Result<Chain, ChainError> {
+        let table = Table::new(memory, GuestAddress(TABLE), 8, indirect).unwrap();
+        // What a chain before has left is not in the next.
+        let mut chain = Chain {
+            head: 7,
+            readable: vec![segment(7, 7)],
+            writable: vec![segment(7, 7)],
         };
-        table.walk(memory, head)
+        table.walk(head, &mut chain).map(|()| chain)
+    }
+
+    fn walk(memory: &Arc<GuestMemoryMmap>, head: u16) -> Result<Chain, ChainError> {
+        walk_with(memory, head, Indirect::Allowed)
     }
 
     fn segment(address: u64, length: u32) -> Segment {
@@ -257,11 +324,7 @@ mod tests {
     #[test]
     fn an_indirect_descriptor_needs_the_feature() {
         let memory = memory(&[(INDIRECT, 16, IN_TABLE, 0)], &[(0, 1, 0, 0)]);
-        let table = Table {
-            address: GuestAddress(TABLE),
-            length: 8,
-            indirect: false,
-        };
-        assert_eq!(table.walk(&memory, 0), Err(ChainError::NotNegotiated));
+        let refused = walk_with(&memory, 0, Indirect::Forbidden);
+        assert_eq!(refused, Err(ChainError::NotNegotiated));
     }
 }

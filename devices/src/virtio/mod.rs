@@ -4,6 +4,7 @@ pub mod block;
 pub mod chain;
 mod complaints;
 mod interrupt;
+mod mapped_range;
 pub mod queue;
 pub mod transport;
 

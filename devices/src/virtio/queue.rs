@@ -1,15 +1,36 @@
-//! A split virtqueue in use (virtio 1.2 §2.7). The ring arithmetic is virtio-queue's.
+//! A split virtqueue in use (virtio 1.2 §2.7): where each ring has what, and who looks when.
 
+use std::num::Wrapping;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use virtio_bindings::bindings::virtio_ring::{
     VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VRING_AVAIL_F_NO_INTERRUPT,
+    VRING_USED_F_NO_NOTIFY,
 };
 use virtio_queue::{Queue, QueueT};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{GuestAddress, GuestMemoryError, GuestMemoryMmap, Le64};
 
-use super::chain::{Chain, ChainError, Table};
+use super::chain::{Chain, ChainError, Indirect, Table};
+use super::mapped_range::MappedRange;
+
+/// Offset of the flags in either ring (virtio 1.2 §2.7.6, §2.7.8).
+const FLAGS: usize = 0;
+
+/// Offset of the index in either ring.
+const INDEX: usize = 2;
+
+/// Offset of the entries in either ring.
+const ENTRIES: usize = 4;
+
+/// Length of an entry of the available ring, and of the `used_event` behind the last.
+const AVAILABLE_ENTRY: usize = 2;
+
+/// Length of an entry of the used ring.
+const USED_ENTRY: usize = 8;
+
+/// Length of what stands behind the entries of either ring: `used_event` or `avail_event`.
+const EVENT: usize = 2;
 
 /// What a driver wrote into the registers of a queue. Nothing about it has been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +65,38 @@ pub enum QueueError {
     Ring(#[from] virtio_queue::Error),
 }
 
+impl From<GuestMemoryError> for QueueError {
+    fn from(error: GuestMemoryError) -> Self {
+        Self::Ring(virtio_queue::Error::GuestMemory(error))
+    }
+}
+
+/// How driver and device ask each other for notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Suppression {
+    /// By an index in the ring (VIRTIO_F_EVENT_IDX).
+    EventIndex,
+    /// By a flag in the ring.
+    Flags,
+}
+
 /// A queue that a driver has set up.
 pub struct SplitQueue {
-    queue: Queue,
-    memory: Arc<GuestMemoryMmap>,
+    size: u16,
     table: Table,
-    /// Something was completed since the driver was last considered for an interrupt.
-    unannounced: bool,
+    available: MappedRange,
+    used: MappedRange,
+    suppression: Suppression,
+    /// The next entry of the available ring that the device takes.
+    next_available: Wrapping<u16>,
+    /// The next entry of the used ring that the device writes.
+    next_used: Wrapping<u16>,
+    /// Entries of the used ring since the driver was last considered for an interrupt.
+    unannounced: u16,
 }
 
 impl SplitQueue {
-    /// Checks what the driver configured.
+    /// Checks what the driver configured, and translates it.
     ///
     /// # Errors
     ///
@@ -63,77 +105,73 @@ impl SplitQueue {
         configuration: Configuration,
         max_size: u16,
         features: u64,
-        memory: Arc<GuestMemoryMmap>,
+        memory: &Arc<GuestMemoryMmap>,
     ) -> Result<Self, QueueError> {
-        let refused = QueueError::Size(configuration.size);
-        let size = u16::try_from(configuration.size).map_err(|_| refused)?;
-        let mut queue = Queue::new(max_size)?;
-        queue
-            .try_set_size(size)
-            .map_err(|_| QueueError::Size(configuration.size))?;
+        let size = checked_size(configuration, max_size, memory)?;
+        let entries = usize::from(size);
         let [table, available, used] = [
             configuration.descriptor_table,
             configuration.available_ring,
             configuration.used_ring,
         ]
         .map(GuestAddress);
-        queue
-            .try_set_desc_table_address(table)
-            .and_then(|()| queue.try_set_avail_ring_address(available))
-            .and_then(|()| queue.try_set_used_ring_address(used))
-            .map_err(|_| QueueError::Place(configuration))?;
-        queue.set_event_idx(features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0);
-        queue.set_ready(true);
-        if !queue.is_valid(&*memory) {
-            return Err(QueueError::Place(configuration));
-        }
+        let indirect = match features & (1 << VIRTIO_RING_F_INDIRECT_DESC) {
+            0 => Indirect::Forbidden,
+            _ => Indirect::Allowed,
+        };
+        let ring = |address, entry: usize| {
+            MappedRange::new(memory, address, ENTRIES + entry * entries + EVENT)
+        };
+        let outside = || QueueError::Place(configuration);
         Ok(Self {
-            queue,
-            memory,
-            table: Table {
-                address: table,
-                length: size,
-                indirect: features & (1 << VIRTIO_RING_F_INDIRECT_DESC) != 0,
+            size,
+            table: Table::new(memory, table, size, indirect).ok_or_else(outside)?,
+            available: ring(available, AVAILABLE_ENTRY).ok_or_else(outside)?,
+            used: ring(used, USED_ENTRY).ok_or_else(outside)?,
+            suppression: match features & (1 << VIRTIO_RING_F_EVENT_IDX) {
+                0 => Suppression::Flags,
+                _ => Suppression::EventIndex,
             },
-            unannounced: false,
+            next_available: Wrapping(0),
+            next_used: Wrapping(0),
+            unannounced: 0,
         })
     }
 
     /// Number of descriptors.
     pub fn size(&self) -> u16 {
-        self.queue.size()
+        self.size
     }
 
-    /// The next chain that the driver has made available.
+    /// Takes the next chain that the driver has made available. Returns whether there was one.
     ///
     /// # Errors
     ///
     /// What is wrong with the ring or the chain.
-    pub fn pop(&mut self) -> Result<Option<Chain>, QueueError> {
-        let next = self.queue.next_avail();
-        let available = self.queue.avail_idx(&*self.memory, Ordering::Acquire)?.0;
-        let waiting = available.wrapping_sub(next);
+    pub fn pop(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
+        let next = self.next_available;
+        let waiting = (self.available_index(Ordering::Acquire)? - next).0;
         if waiting == 0 {
-            return Ok(None);
+            return Ok(false);
         }
-        if waiting > self.queue.size() {
+        if waiting > self.size {
             return Err(QueueError::AvailableIndex(waiting));
         }
-        // Past flags and index (virtio 1.2 §2.7.6); the ring was checked to lie in memory.
-        let entry = self.queue.avail_ring() + 4 + 2 * u64::from(next % self.queue.size());
-        let head = self
-            .memory
-            .load(GuestAddress(entry), Ordering::Acquire)
-            .map(u16::from_le)
-            .map_err(virtio_queue::Error::GuestMemory)?;
-        self.queue.set_next_avail(next.wrapping_add(1));
-        Ok(Some(self.table.walk(&self.memory, head)?))
+        let entry = ENTRIES + AVAILABLE_ENTRY * usize::from(next.0 % self.size);
+        let head = self.available.load(entry, Ordering::Acquire)?;
+        self.next_available = next + Wrapping(1);
+        self.table.walk(head, chain)?;
+        Ok(true)
     }
 
     /// Whether the driver has made a chain available, or something is wrong with the ring.
     pub fn has_available(&self) -> bool {
-        let index = self.queue.avail_idx(&*self.memory, Ordering::Acquire);
-        index.map_or(true, |index| index.0 != self.queue.next_avail())
+        let index = self.available_index(Ordering::Acquire);
+        index.map_or(true, |index| index != self.next_available)
+    }
+
+    fn available_index(&self, order: Ordering) -> Result<Wrapping<u16>, GuestMemoryError> {
+        self.available.load(INDEX, order).map(Wrapping)
     }
 
     /// Puts a chain into the used ring, with the number of bytes that were written to it.
@@ -142,29 +180,46 @@ impl SplitQueue {
     ///
     /// When guest memory refuses the write.
     pub fn complete(&mut self, head: u16, written: u32) -> Result<(), QueueError> {
-        self.queue.add_used(&*self.memory, head, written)?;
-        self.unannounced = true;
+        if head >= self.size {
+            return Err(virtio_queue::Error::InvalidDescriptorIndex.into());
+        }
+        let entry = ENTRIES + USED_ENTRY * usize::from(self.next_used.0 % self.size);
+        // The head as 32 bits, and then the length (virtio 1.2 §2.7.8).
+        let element = u64::from(head) | u64::from(written) << 32;
+        self.used.write(Le64::from(element), entry)?;
+        self.next_used += 1;
+        self.unannounced = self.unannounced.saturating_add(1);
+        // Whoever sees the index sees the entry.
+        self.used
+            .store(self.next_used.0, INDEX, Ordering::Release)?;
         Ok(())
     }
 
-    /// Whether the driver wants an interrupt for what was completed since the last call.
+    /// Whether the driver wants an interrupt for what was completed since the last call
+    /// (virtio 1.2 §2.7.7).
     ///
     /// # Errors
     ///
     /// When guest memory refuses the read.
     pub fn wants_interrupt(&mut self) -> Result<bool, QueueError> {
-        if !std::mem::take(&mut self.unannounced) {
+        let completed = Wrapping(std::mem::take(&mut self.unannounced));
+        if completed.0 == 0 {
             return Ok(false);
         }
-        let wanted = self.queue.needs_notification(&*self.memory)?;
-        if self.queue.event_idx_enabled() {
-            return Ok(wanted);
-        }
-        let flags: u16 = self
-            .memory
-            .load(GuestAddress(self.queue.avail_ring()), Ordering::Acquire)
-            .map_err(virtio_queue::Error::GuestMemory)?;
-        Ok(u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+        // The driver, too, sets its event and then looks at the index: one of both sees the other.
+        fence(Ordering::SeqCst);
+        Ok(match self.suppression {
+            Suppression::EventIndex => {
+                let event = ENTRIES + AVAILABLE_ENTRY * usize::from(self.size);
+                let event = Wrapping(self.available.load(event, Ordering::Relaxed)?);
+                // Whether the index has passed the event since the last call.
+                self.next_used - event - Wrapping(1) < completed
+            }
+            Suppression::Flags => {
+                let flags = self.available.load(FLAGS, Ordering::Acquire)?;
+                u32::from(flags) & VRING_AVAIL_F_NO_INTERRUPT == 0
+            }
+        })
     }
 
     /// Asks the driver not to kick: the device is looking anyway.
@@ -173,17 +228,13 @@ impl SplitQueue {
     ///
     /// When guest memory refuses the write.
     pub fn disable_kicks(&mut self) -> Result<(), QueueError> {
-        if self.queue.event_idx_enabled() {
+        match self.suppression {
             // A place that the driver has passed, and comes to again when it has gone all the way
             // round (virtio 1.2 §2.7.10).
-            let passed = self.queue.next_avail().wrapping_sub(1);
-            let event = self.queue.used_ring() + 4 + 8 * u64::from(self.queue.size());
-            return Ok(self
-                .memory
-                .store(passed.to_le(), GuestAddress(event), Ordering::Relaxed)
-                .map_err(virtio_queue::Error::GuestMemory)?);
+            Suppression::EventIndex => self.ask_for_kick_at(self.next_available - Wrapping(1))?,
+            Suppression::Flags => self.set_used_flags(VRING_USED_F_NO_NOTIFY)?,
         }
-        Ok(self.queue.disable_notification(&*self.memory)?)
+        Ok(())
     }
 
     /// Asks the driver to kick from now on. True when something became available meanwhile.
@@ -192,6 +243,48 @@ impl SplitQueue {
     ///
     /// When guest memory refuses the access.
     pub fn enable_kicks(&mut self) -> Result<bool, QueueError> {
-        Ok(self.queue.enable_notification(&*self.memory)?)
+        match self.suppression {
+            Suppression::EventIndex => self.ask_for_kick_at(self.next_available)?,
+            Suppression::Flags => self.set_used_flags(0)?,
+        }
+        // The driver makes a chain available and then looks: one of both sees the other.
+        fence(Ordering::SeqCst);
+        Ok(self.available_index(Ordering::Relaxed)? != self.next_available)
     }
+
+    /// Writes `avail_event`.
+    fn ask_for_kick_at(&self, index: Wrapping<u16>) -> Result<(), GuestMemoryError> {
+        let event = ENTRIES + USED_ENTRY * usize::from(self.size);
+        self.used.store(index.0, event, Ordering::Relaxed)
+    }
+
+    fn set_used_flags(&self, flags: u32) -> Result<(), GuestMemoryError> {
+        // One of the flags, which the field has room for.
+        let flags = u16::try_from(flags).unwrap_or_default();
+        self.used.store(flags, FLAGS, Ordering::Relaxed)
+    }
+}
+
+/// The size of a queue whose size, alignment and place are as they may be.
+fn checked_size(
+    configuration: Configuration,
+    max_size: u16,
+    memory: &Arc<GuestMemoryMmap>,
+) -> Result<u16, QueueError> {
+    let refused = QueueError::Size(configuration.size);
+    let size = u16::try_from(configuration.size).map_err(|_| refused)?;
+    let mut queue = Queue::new(max_size)?;
+    queue
+        .try_set_size(size)
+        .map_err(|_| QueueError::Size(configuration.size))?;
+    queue
+        .try_set_desc_table_address(GuestAddress(configuration.descriptor_table))
+        .and_then(|()| queue.try_set_avail_ring_address(GuestAddress(configuration.available_ring)))
+        .and_then(|()| queue.try_set_used_ring_address(GuestAddress(configuration.used_ring)))
+        .map_err(|_| QueueError::Place(configuration))?;
+    queue.set_ready(true);
+    if !queue.is_valid(&**memory) {
+        return Err(QueueError::Place(configuration));
+    }
+    Ok(size)
 }

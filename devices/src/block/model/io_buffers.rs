@@ -31,6 +31,15 @@ pub struct Segment {
     pub length: u32,
 }
 
+impl Segment {
+    /// Leaves out its first bytes, which it has.
+    pub(crate) fn skip(&mut self, count: u32) {
+        let count = count.min(self.length);
+        self.address = GuestAddress(self.address.0.wrapping_add(u64::from(count)));
+        self.length -= count;
+    }
+}
+
 /// An address range that is not guest memory, or not all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{:#x}+{:#x} is not guest memory", .0.address.0, .0.length)]

@@ -58,7 +58,7 @@ impl Queues {
         } = activation;
         let queue = |ready: Option<Configuration>| {
             let size = configuration.queue_size;
-            let ring = ready.map(|ready| SplitQueue::new(ready, size, features, memory.clone()));
+            let ring = ready.map(|ready| SplitQueue::new(ready, size, features, memory));
             let unanswered = 0;
             Ok(ring.transpose()?.map(|ring| Queue { ring, unanswered }))
         };

@@ -8,7 +8,9 @@ use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
     VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 };
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+use vm_memory::{
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, Le32, Le64, VolatileMemory,
+};
 
 use super::ranges::{self, Listed};
 use super::space::{MAX_SEGMENTS, SIZE_MAX};
@@ -25,7 +27,7 @@ use crate::virtio::chain::Chain;
 const MAX_LENGTH: u64 = SIZE_MAX as u64 * MAX_SEGMENTS as u64;
 
 /// Length of a request's header: type, a reserved word, sector.
-const HEADER_LENGTH: usize = 16;
+const HEADER_LENGTH: u32 = 16;
 
 /// The byte that ends every request (virtio 1.2 §5.2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +108,7 @@ pub struct Disk<'a> {
     pub unmaps: bool,
 }
 
-/// Reads a chain as a virtio-blk request.
+/// Reads a chain as a virtio-blk request. Header and status are taken off it.
 ///
 /// # Errors
 ///
@@ -114,68 +116,60 @@ pub struct Disk<'a> {
 pub fn parse(
     memory: &Arc<GuestMemoryMmap>,
     queue: usize,
-    chain: Chain,
+    chain: &mut Chain,
     disk: Disk<'_>,
 ) -> Result<Parsed, RequestError> {
+    let header = take_header(memory, &mut chain.readable)?;
+    let status = take_status(memory, &mut chain.writable)?;
     let Chain {
         head,
-        mut readable,
-        mut writable,
-    } = chain;
-    let header = take_header(memory, &mut readable)?;
-    let status = take_status(memory, &mut writable)?;
+        readable,
+        writable,
+    } = &*chain;
     let answer = Answer {
         queue,
-        head,
+        head: *head,
         status,
         data_length: 0,
     };
     let done = |status| Ok(Parsed::Done(status, answer));
-    let [type_bytes, sector_bytes] = [&header[..4], &header[8..]];
-    match little_endian(type_bytes) {
-        kind if kind == u64::from(VIRTIO_BLK_T_IN) => {
-            if length(&readable) > 0 {
+    let Header { kind, sector } = header;
+    match kind {
+        VIRTIO_BLK_T_IN => {
+            if length(readable) > 0 {
                 return Ok(Parsed::Invalid(Kind::Read, answer));
             }
             let operation = |offset| Operation::Read { offset };
-            transfer(memory, disk, sector_bytes, &writable, operation, answer)
+            transfer(memory, disk, sector, writable, operation, answer)
         }
-        kind if kind == u64::from(VIRTIO_BLK_T_OUT) => {
-            if length(&writable) > 0 || disk.access == Access::ReadOnly {
+        VIRTIO_BLK_T_OUT => {
+            if length(writable) > 0 || disk.access == Access::ReadOnly {
                 return Ok(Parsed::Invalid(Kind::Write, answer));
             }
             let durability = disk.durability;
             let operation = |offset| Operation::Write { offset, durability };
-            transfer(memory, disk, sector_bytes, &readable, operation, answer)
+            transfer(memory, disk, sector, readable, operation, answer)
         }
-        kind if kind == u64::from(VIRTIO_BLK_T_FLUSH) => {
-            Ok(without_data(memory, Operation::Flush, answer))
-        }
-        kind if kind == u64::from(VIRTIO_BLK_T_GET_ID) => {
-            Ok(match write_serial(memory, &writable, disk.serial) {
-                Some(data_length) => Parsed::Done(
-                    Status::Ok,
-                    Answer {
-                        data_length,
-                        ..answer
-                    },
-                ),
-                None => Parsed::Done(Status::IoError, answer),
-            })
-        }
-        kind if kind == u64::from(VIRTIO_BLK_T_DISCARD)
-            && let Some(limits) = disk.discard =>
-        {
+        VIRTIO_BLK_T_FLUSH => Ok(without_data(memory, Operation::Flush, answer)),
+        VIRTIO_BLK_T_GET_ID => Ok(match write_serial(memory, writable, disk.serial) {
+            Some(data_length) => Parsed::Done(
+                Status::Ok,
+                Answer {
+                    data_length,
+                    ..answer
+                },
+            ),
+            None => Parsed::Done(Status::IoError, answer),
+        }),
+        VIRTIO_BLK_T_DISCARD if let Some(limits) = disk.discard => {
             let operation = |ranges, _| Operation::Discard { ranges };
             let rules = (limits, 0);
-            Ok(match length(&writable) {
-                0 => ranged(memory, disk, rules, &readable, operation, answer),
+            Ok(match length(writable) {
+                0 => ranged(memory, disk, rules, readable, operation, answer),
                 _ => Parsed::Invalid(Kind::Unmap, answer),
             })
         }
-        kind if kind == u64::from(VIRTIO_BLK_T_WRITE_ZEROES)
-            && let Some(limits) = disk.write_zeroes =>
-        {
+        VIRTIO_BLK_T_WRITE_ZEROES if let Some(limits) = disk.write_zeroes => {
             let durability = disk.durability;
             let operation = |ranges, zeroing| Operation::WriteZeroes {
                 ranges,
@@ -187,8 +181,8 @@ pub fn parse(
                 durability,
             };
             let rules = (limits, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
-            Ok(match length(&writable) {
-                0 => ranged(memory, disk, rules, &readable, operation, answer),
+            Ok(match length(writable) {
+                0 => ranged(memory, disk, rules, readable, operation, answer),
                 _ => Parsed::Invalid(Kind::Write, answer),
             })
         }
@@ -225,12 +219,12 @@ fn without_data(memory: &Arc<GuestMemoryMmap>, operation: Operation, answer: Ans
 fn transfer(
     memory: &Arc<GuestMemoryMmap>,
     disk: Disk<'_>,
-    sector: &[u8],
+    sector: u64,
     data: &[Segment],
     operation: impl FnOnce(u64) -> Operation,
     answer: Answer,
 ) -> Result<Parsed, RequestError> {
-    let (sector, bytes) = (little_endian(sector), length(data));
+    let bytes = length(data);
     let fits = bytes.is_multiple_of(SECTOR_SIZE)
         && bytes <= MAX_LENGTH
         && sector
@@ -254,26 +248,47 @@ fn transfer(
     Ok(Parsed::Submit(Request { operation, buffers }, answer))
 }
 
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Header {
+    kind: u32,
+    sector: u64,
+}
+
 /// Takes the header off the front of the readable parts, however it is split up among them
 /// (virtio 1.2 §2.7.4.1).
-fn take_header(
-    memory: &GuestMemoryMmap,
-    readable: &mut [Segment],
-) -> Result<[u8; HEADER_LENGTH], RequestError> {
-    let mut header = [0; HEADER_LENGTH];
-    let mut filled = 0;
+fn take_header(memory: &GuestMemoryMmap, readable: &mut [Segment]) -> Result<Header, RequestError> {
+    if let Some(first) = readable.first_mut()
+        && first.length >= HEADER_LENGTH
+        && let Ok(slice) = memory.get_slice(first.address, HEADER_LENGTH as usize)
+        && let (Ok(kind), Ok(sector)) = (slice.get_ref::<Le32>(0), slice.get_ref::<Le64>(8))
+    {
+        first.skip(HEADER_LENGTH);
+        return Ok(Header {
+            kind: kind.load().into(),
+            sector: sector.load().into(),
+        });
+    }
+    let mut header = [0; HEADER_LENGTH as usize];
+    let mut rest = &mut header[..];
     for segment in readable {
-        let count = (segment.length as usize).min(HEADER_LENGTH - filled);
+        // At most 16.
+        let count = u32::try_from(rest.len())
+            .unwrap_or_default()
+            .min(segment.length);
+        let (now, later) = rest.split_at_mut(count as usize);
         memory
-            .read_slice(&mut header[filled..filled + count], segment.address)
+            .read_slice(now, segment.address)
             .map_err(|_| RequestError::HeaderOutsideMemory)?;
-        filled += count;
-        // At most 16, so it fits, and the bytes before it have just been read from memory.
-        let step = u32::try_from(count).unwrap_or_default();
-        segment.address = GuestAddress(segment.address.0.wrapping_add(u64::from(step)));
-        segment.length -= step;
-        if filled == HEADER_LENGTH {
-            return Ok(header);
+        segment.skip(count);
+        rest = later;
+        if rest.is_empty() {
+            let [kind, sector] = [&header[..4], &header[8..]].map(little_endian);
+            return Ok(Header {
+                // Of four bytes.
+                kind: u32::try_from(kind).unwrap_or_default(),
+                sector,
+            });
         }
     }
     Err(RequestError::Header)
@@ -294,7 +309,7 @@ fn take_status(
         .address
         .checked_add(u64::from(last.length))
         .ok_or(RequestError::Status)?;
-    if memory.check_range(address, 1, Permissions::Write) {
+    if memory.check_address(address).is_some() {
         Ok(address)
     } else {
         Err(RequestError::Status)

@@ -119,6 +119,8 @@ pub(super) struct Worker {
     is_polling: bool,
     polling: Polling,
     complaints: Complaints,
+    /// The chain that is being taken: kept for its room.
+    chain: Chain,
 }
 
 impl Worker {
@@ -145,6 +147,7 @@ impl Worker {
             is_polling: false,
             polling: Polling::new(),
             complaints: Complaints::default(),
+            chain: Chain::default(),
         })
     }
 
@@ -328,13 +331,8 @@ impl Worker {
         }
     }
 
-    /// Submits or answers a request, and returns how many bytes it is to move.
-    fn take_request(
-        &mut self,
-        active: &mut Queues,
-        queue: usize,
-        chain: Chain,
-    ) -> Result<u64, Broken> {
+    /// Submits or answers the request in `chain`, and returns how many bytes it is to move.
+    fn take_request(&mut self, active: &mut Queues, queue: usize) -> Result<u64, Broken> {
         let space = &self.parts.space;
         let capabilities = space.capabilities();
         let features = active.features;
@@ -355,7 +353,7 @@ impl Worker {
                 .filter(|_| Feature::WriteZeroes.is_in(features)),
             unmaps: capabilities.unmaps,
         };
-        match request::parse(&self.parts.memory, queue, chain, disk)? {
+        match request::parse(&self.parts.memory, queue, &mut self.chain, disk)? {
             Parsed::Done(status, answer) => active.answer(answer, status).map(|()| 0),
             Parsed::Invalid(kind, answer) => {
                 self.parts.statistics.invalid(kind);

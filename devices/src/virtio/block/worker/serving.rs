@@ -86,9 +86,9 @@ impl Worker {
         ring.disable_kicks()?;
         loop {
             while let Some(ring) = active.ring(queue)
-                && let Some(chain) = ring.pop()?
+                && ring.pop(&mut self.chain)?
             {
-                let bytes = self.take_request(active, queue, chain)?;
+                let bytes = self.take_request(active, queue)?;
                 *left = left.saturating_sub(1);
                 batch.requests = batch.requests.saturating_sub(1);
                 batch.bytes = batch.bytes.saturating_sub(bytes);
