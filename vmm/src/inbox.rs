@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, Receiver};
 
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::block::model::power_cut::{PowerCut, Then};
-use faultvisor_devices::block::policy::error_policy::Run;
 use faultvisor_devices::legacy::GuestPanic;
+use faultvisor_devices::life_cycle::Run;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{MachineCommand, ShutdownCause};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};

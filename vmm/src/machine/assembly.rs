@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
 use faultvisor_devices::block::fault::replay::Replay;
-use faultvisor_devices::block::policy::error_policy::Run;
 use faultvisor_devices::bus::{Bus, RangeError};
 use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_devices::legacy::{
     COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, GuestPanic, KeyboardController, PowerControl,
     Pvpanic, Serial,
 };
+use faultvisor_devices::life_cycle::Run;
 use faultvisor_devices::virtio::transport::mmio;
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;

@@ -13,13 +13,15 @@ use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::block::model::power_cut::PowerCut;
 use faultvisor_devices::block::model::request::SECTOR_SIZE;
 use faultvisor_devices::block::open::AioError;
-use faultvisor_devices::block::policy::error_policy::{Action, IoStatus, Run};
+use faultvisor_devices::block::policy::error_policy::{ErrorAction, IoStatus};
 use faultvisor_devices::block::policy::write_threshold::Exceeded;
 use faultvisor_devices::block::throttle::group::Group;
 use faultvisor_devices::interrupt::InterruptLine;
+use faultvisor_devices::life_cycle::Run;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
-    Disk, DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release, longest_look,
+    Disk, DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release,
+    longest_poll_window,
 };
 use faultvisor_devices::virtio::transport::mmio::{self, Transport};
 use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
@@ -94,9 +96,9 @@ impl DiskObserver for Observer {
                 ErrorKind::Write => IoOperationType::Write,
             },
             action: match error.action {
-                Action::Report => BlockErrorAction::Report,
-                Action::Ignore => BlockErrorAction::Ignore,
-                Action::Stop => BlockErrorAction::Stop,
+                ErrorAction::Report => BlockErrorAction::Report,
+                ErrorAction::Ignore => BlockErrorAction::Ignore,
+                ErrorAction::Stop => BlockErrorAction::Stop,
             },
             nospace: Some(error.errno == Errno::ENOSPC),
             reason: error.errno.to_string(),
@@ -186,7 +188,7 @@ pub(super) struct Wiring {
 impl MachineDisk {
     /// Its thread, as `query-iothreads` shows it. It submits as much together as there is.
     pub(super) fn thread_info(&self) -> IOThreadInfo {
-        let longest = longest_look().as_nanos();
+        let longest = longest_poll_window().as_nanos();
         IOThreadInfo {
             id: self.disk.thread_name(),
             thread_id: self.disk.thread_id().into(),

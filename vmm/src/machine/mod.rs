@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-use faultvisor_devices::block::policy::error_policy::Run;
+use faultvisor_devices::life_cycle::Run;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
     Empty, Event, MachineCommand, MachineReturn, PanicAction, RunState, Shutdown, ShutdownAction,

@@ -7,7 +7,7 @@
 //! Each command is answered when it is done, after the event that tells of it. One that would overtake a reset, or another
 //! that waits, waits as well: whatever the sessions, there is one order, as in QEMU.
 
-use faultvisor_devices::block::policy::error_policy::Run;
+use faultvisor_devices::life_cycle::Run;
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{CommandError, Empty, Event, MachineReturn, RunState, ShutdownCause};
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 
 use crate::block::model::errno::Errno;
-pub use crate::life_cycle::Run;
+use crate::life_cycle::Run;
 use crate::sync::lock;
 
 /// What to do about a failed write or flush (QEMU `werror`).
@@ -73,7 +73,7 @@ impl FromStr for OnReadError {
 
 /// What is done about one failure (QEMU `BlockErrorAction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum ErrorAction {
     /// Complete with an error.
     Report,
     /// Complete as if nothing had happened.
@@ -93,19 +93,19 @@ pub struct ErrorPolicy {
 
 impl ErrorPolicy {
     /// The action for a failed read, or for a failed write or flush.
-    pub fn action(self, is_read: bool, errno: Errno) -> Action {
+    pub fn action(self, is_read: bool, errno: Errno) -> ErrorAction {
         if is_read {
             match self.on_read {
-                OnReadError::Report => Action::Report,
-                OnReadError::Ignore => Action::Ignore,
-                OnReadError::Stop => Action::Stop,
+                OnReadError::Report => ErrorAction::Report,
+                OnReadError::Ignore => ErrorAction::Ignore,
+                OnReadError::Stop => ErrorAction::Stop,
             }
         } else {
             match self.on_write {
-                OnWriteError::Enospc if errno == Errno::ENOSPC => Action::Stop,
-                OnWriteError::Report | OnWriteError::Enospc => Action::Report,
-                OnWriteError::Ignore => Action::Ignore,
-                OnWriteError::Stop => Action::Stop,
+                OnWriteError::Enospc if errno == Errno::ENOSPC => ErrorAction::Stop,
+                OnWriteError::Report | OnWriteError::Enospc => ErrorAction::Report,
+                OnWriteError::Ignore => ErrorAction::Ignore,
+                OnWriteError::Stop => ErrorAction::Stop,
             }
         }
     }
@@ -198,29 +198,29 @@ mod tests {
             policy.action(is_read, errno)
         };
         for errno in [Errno::EIO, Errno::ENOSPC] {
-            assert_eq!(action("report", "stop", false, errno), Action::Report);
-            assert_eq!(action("ignore", "stop", false, errno), Action::Ignore);
-            assert_eq!(action("stop", "report", false, errno), Action::Stop);
-            assert_eq!(action("stop", "report", true, errno), Action::Report);
-            assert_eq!(action("stop", "ignore", true, errno), Action::Ignore);
-            assert_eq!(action("report", "stop", true, errno), Action::Stop);
+            assert_eq!(action("report", "stop", false, errno), ErrorAction::Report);
+            assert_eq!(action("ignore", "stop", false, errno), ErrorAction::Ignore);
+            assert_eq!(action("stop", "report", false, errno), ErrorAction::Stop);
+            assert_eq!(action("stop", "report", true, errno), ErrorAction::Report);
+            assert_eq!(action("stop", "ignore", true, errno), ErrorAction::Ignore);
+            assert_eq!(action("report", "stop", true, errno), ErrorAction::Stop);
         }
         assert_eq!(
             action("enospc", "report", false, Errno::EIO),
-            Action::Report
+            ErrorAction::Report
         );
         assert_eq!(
             action("enospc", "report", false, Errno::ENOSPC),
-            Action::Stop
+            ErrorAction::Stop
         );
     }
 
     #[test]
     fn the_defaults_are_enospc_for_writes_and_report_for_reads() {
         let policy = ErrorPolicy::default();
-        assert_eq!(policy.action(false, Errno::ENOSPC), Action::Stop);
-        assert_eq!(policy.action(false, Errno::EFBIG), Action::Report);
-        assert_eq!(policy.action(true, Errno::ENOSPC), Action::Report);
+        assert_eq!(policy.action(false, Errno::ENOSPC), ErrorAction::Stop);
+        assert_eq!(policy.action(false, Errno::EFBIG), ErrorAction::Report);
+        assert_eq!(policy.action(true, Errno::ENOSPC), ErrorAction::Report);
         assert!(policy.may_stop());
     }
 

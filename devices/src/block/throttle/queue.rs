@@ -9,7 +9,7 @@ use super::{Both, Direction};
 
 /// The requests of one disk that wait, in the order of their arrival for each direction.
 #[derive(Debug)]
-pub struct Queue<T> {
+pub struct ThrottleQueue<T> {
     /// Without a group nothing waits.
     member: Option<Member>,
     waiting: Both<VecDeque<Waiting<T>>>,
@@ -23,7 +23,7 @@ struct Waiting<T> {
     request: T,
 }
 
-impl<T> Default for Queue<T> {
+impl<T> Default for ThrottleQueue<T> {
     fn default() -> Self {
         Self {
             member: None,
@@ -36,8 +36,8 @@ impl<T> Default for Queue<T> {
     }
 }
 
-impl<T> Queue<T> {
-    /// Moves the disk to another group, or to none. Ask with [`Queue::pop`] after it.
+impl<T> ThrottleQueue<T> {
+    /// Moves the disk to another group, or to none. Ask with [`ThrottleQueue::pop`] after it.
     pub fn set_member(&mut self, member: Option<Member>) {
         self.suspend();
         self.member = member;

@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::Direction;
 use super::group::{Group, Member};
 use super::limits::{Limit, Limits, Measure};
-use super::queue::Queue;
+use super::queue::ThrottleQueue;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,19 +40,19 @@ fn join(group: &Arc<Group>) -> (Member, Arc<EventFd>) {
 }
 
 /// A disk alone in its group. Its requests are numbers.
-fn alone(limits: Limits, now: Instant) -> (Queue<u64>, Arc<Group>) {
+fn alone(limits: Limits, now: Instant) -> (ThrottleQueue<u64>, Arc<Group>) {
     let group = group(limits, now);
-    let mut queue = Queue::default();
+    let mut queue = ThrottleQueue::default();
     queue.set_member(Some(join(&group).0));
     (queue, group)
 }
 
-fn pop_all(queue: &mut Queue<u64>, now: Instant) -> Vec<u64> {
+fn pop_all(queue: &mut ThrottleQueue<u64>, now: Instant) -> Vec<u64> {
     std::iter::from_fn(|| queue.pop(now)).collect()
 }
 
 /// Lets everything that waits go as soon as it may, and says when each did.
-fn finish(queue: &mut Queue<u64>, mut now: Instant) -> Vec<(u64, Instant)> {
+fn finish(queue: &mut ThrottleQueue<u64>, mut now: Instant) -> Vec<(u64, Instant)> {
     let mut gone = Vec::new();
     while !queue.is_empty() {
         let due = queue.due().expect("nobody else is in its way");
@@ -66,7 +66,7 @@ fn finish(queue: &mut Queue<u64>, mut now: Instant) -> Vec<(u64, Instant)> {
 
 #[test]
 fn without_a_group_everything_goes() {
-    let mut queue = Queue::default();
+    let mut queue = ThrottleQueue::default();
     let now = Instant::now();
     assert_eq!(queue.push(Direction::Write, u64::MAX, 1, now), Some(1));
     assert_eq!((queue.len(), queue.due()), (0, None));
@@ -141,7 +141,7 @@ fn disks_in_a_group_take_turns_and_each_wakes_the_next() {
     let now = Instant::now();
     let group = group(only(Measure::IopsTotal, 10, 0, 1), now);
     let [(first, first_wake), (second, second_wake)] = [join(&group), join(&group)];
-    let [mut one, mut two] = [Queue::default(), Queue::default()];
+    let [mut one, mut two] = [ThrottleQueue::default(), ThrottleQueue::default()];
     one.set_member(Some(first));
     two.set_member(Some(second));
     let mut at = now;
@@ -182,7 +182,7 @@ fn a_disk_that_leaves_the_line_lets_the_next_go() {
     let now = Instant::now();
     let group = group(only(Measure::BpsWrite, 1000, 0, 1), now);
     let [(first, _), (second, wake)] = [join(&group), join(&group)];
-    let [mut one, mut two] = [Queue::default(), Queue::default()];
+    let [mut one, mut two] = [ThrottleQueue::default(), ThrottleQueue::default()];
     one.set_member(Some(first));
     two.set_member(Some(second));
     one.push(Direction::Write, 200, 0, now);

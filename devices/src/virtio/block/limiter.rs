@@ -8,12 +8,12 @@ use std::time::Instant;
 use crate::block::model::request::{Request, Token};
 use crate::block::throttle::Direction;
 use crate::block::throttle::group::Member;
-use crate::block::throttle::queue::Queue;
+use crate::block::throttle::queue::ThrottleQueue;
 use crate::timer::Timer;
 
 /// Requests, with what else there is to know of them, that wait for a disk's limits.
 pub(super) struct Limiter<T> {
-    queue: Queue<(Token, T)>,
+    queue: ThrottleQueue<(Token, T)>,
     timer: Timer,
 }
 
@@ -21,7 +21,7 @@ impl<T> Limiter<T> {
     /// Without limits.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
-            queue: Queue::default(),
+            queue: ThrottleQueue::default(),
             timer: Timer::new()?,
         })
     }

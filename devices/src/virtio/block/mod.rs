@@ -27,7 +27,7 @@ use crate::block::model::backend::Backend;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::PowerCut;
 use crate::block::model::request::SECTOR_SIZE;
-use crate::block::policy::error_policy::{Action, ErrorPolicy, IoStatus, IoStatusCell};
+use crate::block::policy::error_policy::{ErrorAction, ErrorPolicy, IoStatus, IoStatusCell};
 use crate::block::policy::statistics::Statistics;
 use crate::block::policy::write_threshold::{Exceeded, WriteThreshold};
 use crate::block::throttle::group::{Group, Member};
@@ -40,7 +40,7 @@ use queues::Activation;
 pub use space::Feature;
 use space::Space;
 pub use worker::parked::{Hanging, Release};
-pub use worker::polling::longest_look;
+pub use worker::polling::longest_poll_window;
 pub use worker::power::PowerCutReport;
 use worker::{Message, Worker};
 
@@ -71,14 +71,14 @@ pub struct IoError {
     /// What failed.
     pub kind: ErrorKind,
     /// What the policy made of it.
-    pub action: Action,
+    pub action: ErrorAction,
     /// Why it failed.
     pub errno: Errno,
 }
 
 /// Who hears of a disk's errors, and of its mark for writes. Called on the disk's thread, which it must not hold up.
 pub trait DiskObserver: Send + Sync {
-    /// A request failed. With [`Action::Stop`], the disk's io-status says so already.
+    /// A request failed. With [`ErrorAction::Stop`], the disk's io-status says so already.
     fn io_error(&self, error: &IoError);
 
     /// A request is held because of an error in `run`: the machine must stop, unless it has been

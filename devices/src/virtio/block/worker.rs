@@ -31,10 +31,11 @@ use crate::block::model::backend::Backend;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::PowerCut;
 use crate::block::model::request::{Completion, Durability, Operation, Request, Token};
-use crate::block::policy::error_policy::{Action, IoStatusCell, Run};
+use crate::block::policy::error_policy::{ErrorAction, IoStatusCell};
 use crate::block::policy::statistics::{Kind, Statistics};
 use crate::block::policy::write_threshold::WriteThreshold;
 use crate::block::throttle::group::Member;
+use crate::life_cycle::Run;
 use crate::virtio::chain::Chain;
 use crate::virtio::complaints::Complaints;
 use faults::Faults;
@@ -455,7 +456,7 @@ impl Worker {
         let is_read = operation.is_read();
         let action = self.parts.configuration.policy.action(is_read, errno);
         self.log(operation, errno, action);
-        if action == Action::Stop {
+        if action == ErrorAction::Stop {
             self.parts.io_status.set(self.run, errno);
         }
         self.parts.observer.io_error(&IoError {
@@ -468,9 +469,9 @@ impl Worker {
             errno,
         });
         match action {
-            Action::Report => Some(Status::IoError),
-            Action::Ignore => Some(Status::Ok),
-            Action::Stop => None,
+            ErrorAction::Report => Some(Status::IoError),
+            ErrorAction::Ignore => Some(Status::Ok),
+            ErrorAction::Stop => None,
         }
     }
 
@@ -489,7 +490,7 @@ impl Worker {
         }
     }
 
-    fn log(&self, operation: &Operation, errno: Errno, action: Action) {
+    fn log(&self, operation: &Operation, errno: Errno, action: ErrorAction) {
         let id = &self.parts.configuration.id;
         let (name, offset) = match operation {
             Operation::Read { offset } => ("read", Some(*offset)),

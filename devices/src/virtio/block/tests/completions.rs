@@ -11,7 +11,7 @@ use super::fakes::Heard;
 use super::strategies::{config, end, kind, policy};
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Operation, Token};
-use crate::block::policy::error_policy::{Action, ErrorPolicy};
+use crate::block::policy::error_policy::{ErrorAction, ErrorPolicy};
 
 /// One step of a test that knows what must come of it.
 #[derive(Debug, Clone)]
@@ -121,9 +121,9 @@ impl Twin {
                 policy.action(asked.kind == IN, errno)
             });
             match action {
-                None | Some(Action::Ignore) => answers.push((asked, OK)),
-                Some(Action::Report) => answers.push((asked, IOERR)),
-                Some(Action::Stop) => drop(self.held.insert(token, asked)),
+                None | Some(ErrorAction::Ignore) => answers.push((asked, OK)),
+                Some(ErrorAction::Report) => answers.push((asked, IOERR)),
+                Some(ErrorAction::Stop) => drop(self.held.insert(token, asked)),
             }
         }
         self.machine.backend.end(batch.clone());
@@ -135,7 +135,7 @@ impl Twin {
         for errno in batch.iter().filter_map(|(_, end)| end.err()) {
             let (error, _) = self.machine.hear_error();
             assert_eq!(error.errno, errno);
-            if error.action == Action::Stop {
+            if error.action == ErrorAction::Stop {
                 let Heard::Stop { run, .. } = self.machine.hear() else {
                     panic!("no stop");
                 };

@@ -15,7 +15,7 @@ use crate::block::model::backend::Backend;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
 use crate::block::open::Aio;
-use crate::block::policy::error_policy::Action;
+use crate::block::policy::error_policy::ErrorAction;
 use crate::sync::lock;
 use crate::thread::ThreadStart;
 
@@ -173,9 +173,13 @@ impl Model {
         let policy = self.machine.setup.policy;
         let action = failure.map(|errno| policy.action(made.kind == IN, errno));
         let status = self.machine.status(made.slot);
-        assert_ne!(action, Some(Action::Stop), "answered though it is held");
+        assert_ne!(
+            action,
+            Some(ErrorAction::Stop),
+            "answered though it is held"
+        );
         if made.kind != FLUSH {
-            let expected = if action == Some(Action::Report) {
+            let expected = if action == Some(ErrorAction::Report) {
                 IOERR
             } else {
                 OK

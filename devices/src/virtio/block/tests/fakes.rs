@@ -14,8 +14,9 @@ use crate::block::fault::decision::Record;
 use crate::block::model::backend::Backend;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Capabilities, Completion, RangeLimits, Request, Token};
-use crate::block::policy::error_policy::{IoStatus, Run};
+use crate::block::policy::error_policy::IoStatus;
 use crate::block::policy::write_threshold::Exceeded;
+use crate::life_cycle::Run;
 use crate::sync::{lock, wait_timeout};
 
 /// Far longer than anything here takes, however busy the host is.

@@ -8,8 +8,9 @@ use super::super::ErrorKind;
 use super::driver::*;
 use super::fakes::DEADLINE;
 use crate::block::model::errno::Errno;
-use crate::block::policy::error_policy::{Action, IoStatus, Run};
+use crate::block::policy::error_policy::{ErrorAction, IoStatus};
 use crate::bus::BusDevice;
+use crate::life_cycle::Run;
 
 const EIO: Errno = Errno::EIO;
 
@@ -127,7 +128,7 @@ fn a_reset_while_paused_lets_the_next_driver_wait_for_the_resume() {
 
 #[test]
 fn an_error_is_heard_though_the_driver_that_asked_is_gone() {
-    for (policy, action) in [("report", Action::Report), ("stop", Action::Stop)] {
+    for (policy, action) in [("report", ErrorAction::Report), ("stop", ErrorAction::Stop)] {
         let mut machine = Setup::policy(policy, policy).start();
         let token = machine.submit(0, OUT, 0, 512).0;
         let (callback, reset) = done();
@@ -135,7 +136,7 @@ fn an_error_is_heard_though_the_driver_that_asked_is_gone() {
         machine.end(token, Err(EIO));
         let (error, io_status) = machine.hear_error();
         assert_eq!((error.kind, error.action), (ErrorKind::Write, action));
-        if action == Action::Stop {
+        if action == ErrorAction::Stop {
             assert_eq!(io_status, IoStatus::Failed);
             assert!(matches!(
                 machine.hear(),

@@ -5,7 +5,8 @@ use super::driver::*;
 use super::fakes::Heard;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::Token;
-use crate::block::policy::error_policy::{Action, IoStatus, Run};
+use crate::block::policy::error_policy::{ErrorAction, IoStatus};
+use crate::life_cycle::Run;
 
 const EIO: Errno = Errno::EIO;
 const ENOSPC: Errno = Errno::ENOSPC;
@@ -15,7 +16,7 @@ fn completes_with(
     (werror, rerror): (&str, &str),
     (kind, length): (u32, u32),
     errno: Errno,
-    (action, status): (Action, u8),
+    (action, status): (ErrorAction, u8),
 ) {
     let mut machine = Setup::policy(werror, rerror).start();
     let (token, _) = machine.submit(0, kind, 0, length);
@@ -64,7 +65,7 @@ fn stops_with(
         else {
             panic!("not an error, or the guest knew first");
         };
-        assert_eq!((error.action, error.errno), (Action::Stop, errno));
+        assert_eq!((error.action, error.errno), (ErrorAction::Stop, errno));
         assert_eq!(heard_status, io_status);
         assert_eq!(machine.hear(), Heard::Stop { run, used: 0 });
         machine.backend.barrier();
@@ -85,7 +86,7 @@ fn stops_with(
 
 #[test]
 fn a_reported_error_is_the_guests() {
-    let report = (Action::Report, IOERR);
+    let report = (ErrorAction::Report, IOERR);
     completes_with(("report", "stop"), (OUT, 512), ENOSPC, report);
     completes_with(("report", "stop"), (FLUSH, 0), EIO, report);
     completes_with(("stop", "report"), (IN, 512), EIO, report);
@@ -98,7 +99,7 @@ fn a_reported_error_is_the_guests() {
 
 #[test]
 fn an_ignored_error_is_known_to_the_observer_alone() {
-    let ignore = (Action::Ignore, OK);
+    let ignore = (ErrorAction::Ignore, OK);
     completes_with(("ignore", "stop"), (OUT, 512), ENOSPC, ignore);
     completes_with(("ignore", "stop"), (FLUSH, 0), EIO, ignore);
     completes_with(("stop", "ignore"), (IN, 512), EIO, ignore);
@@ -169,7 +170,7 @@ fn after_an_error_that_stops_nothing_new_is_taken_and_what_flies_may_land() {
     let (error, _) = machine.hear_error();
     assert_eq!(
         (error.kind, error.action),
-        (ErrorKind::Read, Action::Report)
+        (ErrorKind::Read, ErrorAction::Report)
     );
     assert_eq!(machine.wait_used(2), [(head_of(1), 513), (head_of(2), 513)]);
     machine.ask(3, GET_ID, 0, 20);

@@ -1,35 +1,34 @@
-//! Looking at the rings instead of sleeping, for as long as that has been worth it.
+//! Adaptive polling: the thread spins on the rings for a poll window before it sleeps.
 //!
-//! A driver that has just been answered often asks again within microseconds, and so does a quick
-//! host answer. To sleep, be told and wake up takes longer than that, and costs more, for the guest
-//! too. With many requests in flight something is always about to end, and sleeping until then is
-//! the cheaper way to find several ends at once.
+//! A driver often submits again within microseconds of a completion, and a fast host completes as
+//! soon. Sleeping and waking up takes longer, and costs the guest more. With many requests in
+//! flight one is always about to complete, and sleeping finds several completions at once.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::Worker;
 
-/// Longest time that a look may take, as in QEMU (`poll-max-ns` of its threads for I/O).
+/// Longest poll window, as in QEMU (`poll-max-ns` of an iothread).
 const LONGEST: Duration = Duration::from_micros(32);
 
-/// Shortest.
+/// Shortest poll window.
 const SHORTEST: Duration = Duration::from_micros(4);
 
-/// Whoever has slept cannot tell how soon there was something: the time to wake up is in all that
-/// can be measured. So it is tried again once in so many times.
+/// A closed window is opened again once in this many sleeps: a thread that slept cannot tell how
+/// soon it would have had a hit, because the time to wake up is in all that it measures.
 const TRY_AGAIN: u32 = 32;
 
-/// After so long, the thread sees what else there is to do.
+/// Longest time that the thread polls before it handles its other events.
 const TURN: Duration = Duration::from_millis(1);
 
-/// Requests in flight up to which their ends are looked for.
+/// Most requests in flight with which the thread polls.
 const FEW: usize = 2;
 
-/// How long a disk's thread looks at its rings at most before it sleeps; not at all on a host with one CPU, where
-/// whoever is waited for would need the CPU that waits.
-pub fn longest_look() -> Duration {
-    // Asked once: it takes files of the host to find out.
+/// Longest poll window of a disk's thread. Zero on a host with one CPU, which the driver needs to
+/// make progress.
+pub fn longest_poll_window() -> Duration {
+    // Computed once: it reads files of the host.
     static FOUND: OnceLock<Duration> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let cpus = std::thread::available_parallelism();
@@ -41,19 +40,19 @@ pub fn longest_look() -> Duration {
     })
 }
 
-/// For how long it is worth looking for one thing.
+/// How long to poll for one kind of event; follows from hits and misses.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
-    window: Duration,
-    /// Times that it was not looked at all.
+pub(super) struct PollWindow {
+    length: Duration,
+    /// Times that the thread slept without polling, since the last try.
     slept: u32,
 }
 
-impl Patience {
-    /// How long to look now.
-    fn window(&mut self) -> Duration {
-        if !self.window.is_zero() {
-            return self.window;
+impl PollWindow {
+    /// How long to poll now. Zero: not at all.
+    fn length(&mut self) -> Duration {
+        if !self.length.is_zero() {
+            return self.length;
         }
         self.slept += 1;
         if self.slept < TRY_AGAIN {
@@ -63,46 +62,46 @@ impl Patience {
         LONGEST
     }
 
-    /// It came after so long.
-    fn rewarded(&mut self, after: Duration) {
-        self.window = (4 * after).clamp(SHORTEST, LONGEST);
+    /// The event came after this long.
+    fn hit(&mut self, after: Duration) {
+        self.length = (4 * after).clamp(SHORTEST, LONGEST);
     }
 
-    /// It did not come.
-    fn disappointed(&mut self) {
-        self.window /= 2;
-        if self.window < SHORTEST {
-            self.window = Duration::ZERO;
+    /// The event did not come within the window.
+    fn miss(&mut self) {
+        self.length /= 2;
+        if self.length < SHORTEST {
+            self.length = Duration::ZERO;
         }
     }
 }
 
-/// What a thread with nothing to do waits for.
+/// The poll windows of a disk's thread.
 #[derive(Debug)]
 pub(super) struct Polling {
-    /// Never, where whoever is waited for would need the CPU that waits.
+    /// The host has one CPU: polling would keep it from the driver.
     is_alone: bool,
-    driver: Patience,
-    host: Patience,
+    driver: PollWindow,
+    host: PollWindow,
 }
 
 impl Polling {
     pub(super) fn new() -> Self {
         Self {
-            is_alone: longest_look().is_zero(),
-            driver: Patience::default(),
-            host: Patience::default(),
+            is_alone: longest_poll_window().is_zero(),
+            driver: PollWindow::default(),
+            host: PollWindow::default(),
         }
     }
 }
 
 impl Worker {
-    /// Serves driver and host until both have been quiet for a while.
+    /// Serves driver and host until both are quiet for a poll window.
     pub(super) fn poll(&mut self) {
         if !self.may_poll() {
             return;
         }
-        let mut window = self.patience().window();
+        let mut window = self.window().length();
         if window.is_zero() {
             return;
         }
@@ -116,17 +115,17 @@ impl Worker {
             let now = Instant::now();
             let quiet = now.saturating_duration_since(last);
             if progress {
-                self.patience_for(waited_for_driver).rewarded(quiet);
+                self.window_for(waited_for_driver).hit(quiet);
                 last = now;
                 if !self.may_poll() || now.saturating_duration_since(began) >= TURN {
                     break;
                 }
-                window = self.patience().window();
+                window = self.window().length();
                 if window.is_zero() {
                     break;
                 }
             } else if quiet >= window {
-                self.patience_for(waited_for_driver).disappointed();
+                self.window_for(waited_for_driver).miss();
                 break;
             }
             std::hint::spin_loop();
@@ -134,7 +133,7 @@ impl Worker {
         self.is_polling = false;
         self.set_kicks(true);
         if self.answered_at_once {
-            // Their event was raised, too, and is of no more use.
+            // Their event is raised, too: clears it.
             let completions = self.parts.backend.completed();
             let completions = self.translate(completions);
             self.complete(completions);
@@ -148,12 +147,12 @@ impl Worker {
         is_worth_it && self.running && self.active.is_some() && self.resizes.is_empty()
     }
 
-    /// For what there is to wait for now.
-    fn patience(&mut self) -> &mut Patience {
-        self.patience_for(self.in_flight.is_empty())
+    /// The window for the event that comes next: a kick, or a completion.
+    fn window(&mut self) -> &mut PollWindow {
+        self.window_for(self.in_flight.is_empty())
     }
 
-    fn patience_for(&mut self, driver: bool) -> &mut Patience {
+    fn window_for(&mut self, driver: bool) -> &mut PollWindow {
         if driver {
             &mut self.polling.driver
         } else {
@@ -161,7 +160,7 @@ impl Worker {
         }
     }
 
-    /// Does what there is to do, if there is anything.
+    /// Handles completions and available chains. Returns whether there were any.
     fn look(&mut self) -> bool {
         let completions = self.parts.backend.poll();
         let ended = !completions.is_empty();
@@ -185,7 +184,7 @@ impl Worker {
         served
     }
 
-    /// Asks the driver for kicks, or not to kick.
+    /// Enables or suppresses the driver's kicks.
     fn set_kicks(&mut self, wanted: bool) {
         let Some(mut active) = self.active.take() else {
             return;
@@ -215,19 +214,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patience_lasts_while_it_is_rewarded_and_goes_when_it_is_not() {
+    fn a_poll_window_grows_with_hits_and_halves_with_misses() {
         let us = Duration::from_micros;
-        let mut patience = Patience::default();
-        let tries: Vec<_> = (0..2 * TRY_AGAIN).map(|_| patience.window()).collect();
+        let mut window = PollWindow::default();
+        let tries: Vec<_> = (0..2 * TRY_AGAIN).map(|_| window.length()).collect();
         let tried = tries.iter().filter(|window| !window.is_zero()).count();
         assert_eq!((tried, tries[31], tries[63]), (2, LONGEST, LONGEST));
         for (after, expected) in [(0, 4), (3, 12), (8, 32), (1000, 32)] {
-            patience.rewarded(us(after));
-            assert_eq!(patience.window(), us(expected));
+            window.hit(us(after));
+            assert_eq!(window.length(), us(expected));
         }
         for expected in [16, 8, 4, 0, 0] {
-            patience.disappointed();
-            assert_eq!(patience.window(), us(expected));
+            window.miss();
+            assert_eq!(window.length(), us(expected));
         }
     }
 }

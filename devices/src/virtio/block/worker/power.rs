@@ -9,7 +9,7 @@ use crate::block::fault::rule::Kinds;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{Loss, PowerCut, Then};
 use crate::block::model::request::Token;
-use crate::block::policy::error_policy::Run;
+use crate::life_cycle::Run;
 use crate::virtio::block::Done;
 
 /// What the draw is for that decides whether a request is done that was on its way.
