@@ -14,7 +14,7 @@ pub trait BusDevice: Send + Sync {
 
     /// Puts every register back to its state after power-on. No vCPU accesses the device meanwhile, and what a virtio
     /// device has in flight has ended.
-    fn reset(&self);
+    fn reset(&self) {}
 }
 
 /// Two devices claim one address, or a range is empty or passes the end of the address space.

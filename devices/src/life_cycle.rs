@@ -163,6 +163,45 @@ pub trait LifeCycle: Send + Sync {
     fn describe(&self, _placement: &Placement, _dsdt: &mut dyn AmlSink) {}
 }
 
+/// What the tests of every part check.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::fmt::Debug;
+    use std::sync::mpsc;
+
+    use super::{LifeCycle, State};
+
+    /// Resets a part, and waits until it has been.
+    pub(crate) fn reset(part: &impl LifeCycle) {
+        let (done, is_done) = mpsc::channel();
+        part.reset(Box::new(move || done.send(()).unwrap()));
+        is_done.recv().unwrap();
+    }
+
+    /// Saves, resets and restores a part: `read` finds what it found, and so does a second save.
+    pub(crate) fn assert_survives_a_reset<P: LifeCycle, R: Debug + PartialEq>(
+        part: &P,
+        read: impl Fn(&P) -> R,
+    ) {
+        let saved = part.save().unwrap();
+        let before = read(part);
+        reset(part);
+        part.restore(&saved).unwrap();
+        assert_eq!(part.save().unwrap(), saved);
+        assert_eq!(read(part), before);
+    }
+
+    /// Offers states, each of which must be refused without a trace.
+    pub(crate) fn assert_refuses(part: &impl LifeCycle, damaged: &[&str]) {
+        let saved = part.save().unwrap();
+        for text in damaged {
+            let state: State = serde_json::from_str(text).unwrap();
+            assert!(part.restore(&state).is_err(), "{text}");
+            assert_eq!(part.save().unwrap(), saved, "{text}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use faultvisor_devices::life_cycle::LifeCycle;
 use faultvisor_devices::virtio::transport::mmio;
 use kvm_bindings::{
     CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config, kvm_userspace_memory_region,
@@ -127,6 +128,8 @@ pub struct Board {
     pub backing: Backing,
     /// The devices.
     pub buses: Arc<Buses>,
+    /// Those of them that a reset asks one by one; a disk is reset with its transport.
+    pub parts: Vec<Arc<dyn LifeCycle>>,
     /// Their interrupts.
     pub lines: Vec<Line>,
     /// Their kicks.

@@ -7,7 +7,10 @@
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::bus::BusDevice;
+use crate::life_cycle::{Done, LifeCycle, RestoreError, SaveError, State};
 use crate::sync::lock;
 
 /// The clock's registers that hold something here (MC146818A data sheet, table "Address Map").
@@ -74,9 +77,38 @@ impl BusDevice for Cmos {
             *lock(&self.index) = data[0] & INDEX_MASK;
         }
     }
+}
 
-    fn reset(&self) {
+/// The state: the time is the host's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    /// The selected register.
+    index: u8,
+}
+
+impl LifeCycle for Cmos {
+    fn reset(&self, done: Done) {
         *lock(&self.index) = 0;
+        done();
+    }
+
+    fn save(&self) -> Result<State, SaveError> {
+        let index = *lock(&self.index);
+        State::of(&Saved { index })
+    }
+
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        let Saved { index } = state.decode()?;
+        if index & !INDEX_MASK != 0 {
+            let value = index.into();
+            return Err(RestoreError::OutOfRange {
+                member: "index",
+                value,
+            });
+        }
+        *lock(&self.index) = index;
+        Ok(())
     }
 }
 
@@ -142,6 +174,7 @@ fn bcd(value: u64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life_cycle::testing::{assert_refuses, assert_survives_a_reset, reset};
 
     #[test]
     fn the_calendar_is_right_at_its_edges() {
@@ -176,12 +209,28 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_selects_the_first_register_again() {
+    fn a_reset_selects_the_first_register_again_and_a_restore_the_saved_one() {
         let cmos = Cmos::new();
         cmos.write(0, &[register::D]);
-        cmos.reset();
+        assert_survives_a_reset(&cmos, |cmos| {
+            let mut data = [0; 2];
+            cmos.read(0, &mut data[..1]);
+            cmos.read(1, &mut data[1..]);
+            data
+        });
+        reset(&cmos);
         let mut data = [0xff];
         cmos.read(0, &mut data);
         assert_eq!(data, [register::SECONDS]);
+    }
+
+    #[test]
+    fn a_damaged_state_is_refused() {
+        let cmos = Cmos::new();
+        cmos.write(0, &[register::D]);
+        assert_refuses(
+            &cmos,
+            &["{}", r#"{"index":128}"#, r#"{"index":0,"nmi":1}"#, "13"],
+        );
     }
 }

@@ -4,6 +4,7 @@
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::bus::BusDevice;
+use crate::life_cycle::{Done, LifeCycle, RestoreError, SaveError, State, Stateless};
 
 /// Offset of the status (read) and command (write) register from the data port.
 const STATUS_COMMAND: u64 = 4;
@@ -53,9 +54,22 @@ impl BusDevice for KeyboardController {
             let _ = self.reset.write(1);
         }
     }
+}
 
-    /// It has no register that keeps anything.
-    fn reset(&self) {}
+/// No register keeps what is written to it.
+impl LifeCycle for KeyboardController {
+    fn reset(&self, done: Done) {
+        done();
+    }
+
+    fn save(&self) -> Result<State, SaveError> {
+        State::of(&Stateless {})
+    }
+
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        let Stateless {} = state.decode()?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +77,7 @@ mod tests {
     use vmm_sys_util::eventfd::EFD_NONBLOCK;
 
     use super::*;
+    use crate::life_cycle::testing::{assert_refuses, assert_survives_a_reset};
 
     #[test]
     fn only_the_reset_command_pulses_the_reset_line() {
@@ -82,5 +97,18 @@ mod tests {
         device.read(STATUS_COMMAND, &mut status);
         assert_eq!(status[0] & 0x02, 0);
         assert_ne!(status[0] & OUTPUT_BUFFER_FULL, 0);
+    }
+
+    #[test]
+    fn a_controller_reads_the_same_after_reset_and_restore() {
+        let device = KeyboardController::new(EventFd::new(EFD_NONBLOCK).unwrap());
+        assert_survives_a_reset(&device, |device| {
+            let mut data = [0; 5];
+            (0..).zip(&mut data).for_each(|(offset, byte)| {
+                device.read(offset, std::slice::from_mut(byte));
+            });
+            data
+        });
+        assert_refuses(&device, &["null", "[]", r#"{"depth":1}"#]);
     }
 }

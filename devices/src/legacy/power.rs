@@ -4,6 +4,7 @@
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::bus::BusDevice;
+use crate::life_cycle::{Done, LifeCycle, RestoreError, SaveError, State, Stateless};
 
 /// Offset of the sleep control register from the first port.
 const CONTROL: u64 = 0;
@@ -48,9 +49,22 @@ impl BusDevice for PowerControl {
             let _ = self.power_off.write(1);
         }
     }
+}
 
-    /// What is written is acted on and not kept.
-    fn reset(&self) {}
+/// A write takes effect at once and is not kept.
+impl LifeCycle for PowerControl {
+    fn reset(&self, done: Done) {
+        done();
+    }
+
+    fn save(&self) -> Result<State, SaveError> {
+        State::of(&Stateless {})
+    }
+
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        let Stateless {} = state.decode()?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +72,7 @@ mod tests {
     use vmm_sys_util::eventfd::EFD_NONBLOCK;
 
     use super::*;
+    use crate::life_cycle::testing::{assert_refuses, assert_survives_a_reset};
 
     #[test]
     fn only_s5_switches_the_machine_off() {
@@ -81,5 +96,17 @@ mod tests {
         let mut data = [0xff; 2];
         device.read(CONTROL, &mut data);
         assert_eq!(data, [0, 0]);
+    }
+
+    #[test]
+    fn the_registers_read_the_same_after_reset_and_restore() {
+        let device = PowerControl::new(EventFd::new(EFD_NONBLOCK).unwrap());
+        device.write(CONTROL, &[3 << 2]);
+        assert_survives_a_reset(&device, |device| {
+            let mut data = [0xff; 2];
+            device.read(CONTROL, &mut data);
+            data
+        });
+        assert_refuses(&device, &["null", r#"{"sleep_type":5}"#]);
     }
 }

@@ -1,6 +1,7 @@
 //! pvpanic: the port by which a guest says that it cannot go on (QEMU `docs/specs/pvpanic.rst`).
 
 use crate::bus::BusDevice;
+use crate::life_cycle::{Done, LifeCycle, RestoreError, SaveError, State, Stateless};
 
 /// What a guest says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +54,22 @@ impl BusDevice for Pvpanic {
             (self.listener)(GuestPanic::CrashLoaded);
         }
     }
+}
 
-    /// What is written is told and not kept.
-    fn reset(&self) {}
+/// A write is reported, not kept.
+impl LifeCycle for Pvpanic {
+    fn reset(&self, done: Done) {
+        done();
+    }
+
+    fn save(&self) -> Result<State, SaveError> {
+        State::of(&Stateless {})
+    }
+
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        let Stateless {} = state.decode()?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +77,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::life_cycle::testing::{assert_refuses, assert_survives_a_reset};
 
     #[test]
     fn each_write_says_one_thing_or_nothing() {
@@ -84,5 +99,16 @@ mod tests {
         let mut data = [0xff; 4];
         device.read(0, &mut data);
         assert_eq!(data, [3, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_port_reads_the_same_after_reset_and_restore() {
+        let device = Pvpanic::new(Box::new(|_| ()));
+        assert_survives_a_reset(&device, |device| {
+            let mut data = [0xff];
+            device.read(0, &mut data);
+            data
+        });
+        assert_refuses(&device, &["null", r#"{"events":3}"#]);
     }
 }

@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
 use vm_superio::serial::NoEvents;
-use vm_superio::{Serial as Uart, Trigger};
+use vm_superio::{Serial as Uart, SerialState, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::bus::BusDevice;
 use crate::console::ConsoleOutput;
 use crate::interrupt::InterruptLine;
+use crate::life_cycle::{self, Done, LifeCycle, RestoreError, SaveError};
 use crate::sync::lock;
 
 /// First I/O port of COM1.
@@ -33,14 +35,21 @@ const LINE_STATUS: u8 = 5;
 
 /// In the interrupt enable register: received data interrupts.
 const ENABLE_RECEIVED_DATA: u8 = 1;
+/// In the interrupt enable register: every interrupt of a 16550A.
+const ENABLE_ALL: u8 = 0x0f;
 /// In the interrupt identification register: nothing is pending.
 const NOTHING_PENDING: u8 = 1;
+/// In the interrupt identification register: the transmitter is empty.
+const TRANSMITTER_EMPTY: u8 = 1 << 1;
 /// In the interrupt identification register: there is received data.
 const RECEIVED_DATA: u8 = 1 << 2;
 /// In the line control register: the first registers are the divisor's.
 const DIVISOR_LATCH: u8 = 1 << 7;
 /// In the line status register: there is received data.
 const DATA_READY: u8 = 1;
+
+/// Bytes of the UART's FIFO (vm-superio keeps more than a 16550A's 16).
+const FIFO_SIZE: usize = 64;
 
 /// Input that is kept for the guest beyond the UART's FIFO. More is not read from the host until
 /// the guest has taken some.
@@ -169,14 +178,111 @@ impl BusDevice for Serial {
             }
         }
     }
+}
 
-    /// Input that the guest has not read is gone.
-    fn reset(&self) {
+/// The state of the UART. The line and modem status registers follow from it, and output is the console's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    divisor_low: u8,
+    divisor_high: u8,
+    interrupt_enable: u8,
+    interrupt_identification: u8,
+    line_control: u8,
+    modem_control: u8,
+    scratch: u8,
+    /// Received bytes, the oldest first.
+    fifo: Vec<u8>,
+    /// Input behind the FIFO.
+    waiting: Vec<u8>,
+}
+
+impl Saved {
+    fn of(state: &State) -> Self {
+        let uart = state.uart.state();
+        Self {
+            divisor_low: uart.baud_divisor_low,
+            divisor_high: uart.baud_divisor_high,
+            interrupt_enable: uart.interrupt_enable,
+            interrupt_identification: uart.interrupt_identification,
+            line_control: uart.line_control,
+            modem_control: uart.modem_control,
+            scratch: uart.scratch,
+            fifo: uart.in_buffer,
+            waiting: state.waiting.iter().copied().collect(),
+        }
+    }
+
+    /// Refuses what a UART never has.
+    fn check(&self) -> Result<(), RestoreError> {
+        let refused = |member, value| Err(RestoreError::OutOfRange { member, value });
+        let pending = self.interrupt_identification;
+        if self.interrupt_enable & !ENABLE_ALL != 0 {
+            return refused("interrupt_enable", self.interrupt_enable.into());
+        }
+        if pending != NOTHING_PENDING
+            && (pending == 0 || pending & !(TRANSMITTER_EMPTY | RECEIVED_DATA) != 0)
+        {
+            return refused("interrupt_identification", pending.into());
+        }
+        if self.fifo.len() > FIFO_SIZE {
+            return refused("fifo", self.fifo.len() as u64);
+        }
+        if self.waiting.len() > INPUT_CAPACITY {
+            return refused("waiting", self.waiting.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn registers(&self) -> SerialState {
+        let initial = SerialState::default();
+        let data_ready = match self.fifo.is_empty() {
+            true => 0,
+            false => DATA_READY,
+        };
+        SerialState {
+            baud_divisor_low: self.divisor_low,
+            baud_divisor_high: self.divisor_high,
+            interrupt_enable: self.interrupt_enable,
+            interrupt_identification: self.interrupt_identification,
+            line_control: self.line_control,
+            line_status: initial.line_status | data_ready,
+            modem_control: self.modem_control,
+            modem_status: initial.modem_status,
+            scratch: self.scratch,
+            in_buffer: self.fifo.clone(),
+        }
+    }
+}
+
+impl LifeCycle for Serial {
+    /// Drops input that the guest has not read.
+    fn reset(&self, done: Done) {
         let mut state = lock(&self.state);
         let output = state.uart.writer().clone();
         state.uart = Uart::new(Line(self.line.clone()), output);
         state.waiting.clear();
         let _ = self.room.write(1);
+        drop(state);
+        done();
+    }
+
+    fn save(&self) -> Result<life_cycle::State, SaveError> {
+        life_cycle::State::of(&Saved::of(&lock(&self.state)))
+    }
+
+    /// Raises the line where an interrupt is pending and enabled: an edge that came before is not part of the state.
+    fn restore(&self, state: &life_cycle::State) -> Result<(), RestoreError> {
+        let saved: Saved = state.decode()?;
+        saved.check()?;
+        let mut state = lock(&self.state);
+        let output = state.uart.writer().clone();
+        let line = Line(self.line.clone());
+        state.uart = Uart::from_state(&saved.registers(), line, NoEvents, output)
+            .map_err(|error| RestoreError::Host(io::Error::other(error.to_string())))?;
+        state.waiting = saved.waiting.into();
+        let _ = self.room.write(1);
+        Ok(())
     }
 }
 
@@ -185,6 +291,7 @@ mod tests {
     use vmm_sys_util::eventfd::EFD_NONBLOCK;
 
     use super::*;
+    use crate::life_cycle::testing::{assert_refuses, assert_survives_a_reset, reset};
 
     const LINE_STATUS: u64 = super::LINE_STATUS as u64;
     const INTERRUPT_ENABLE: u64 = super::INTERRUPT_ENABLE as u64;
@@ -261,8 +368,74 @@ mod tests {
         let (serial, _line, _room) = serial();
         serial.write(7, &[0x5a]);
         serial.receive(b"typed before the reset");
-        serial.reset();
+        reset(&serial);
         assert_eq!(read(&serial, 7), 0);
         assert_eq!(read(&serial, LINE_STATUS) & DATA_READY, 0);
+    }
+
+    /// A UART whose registers are all different from those after power-on, with input in and behind its FIFO.
+    fn serial_in_use() -> Serial {
+        let (serial, _line, _room) = serial();
+        serial.write(3, &[DIVISOR_LATCH]);
+        serial.write(0, &[0x12]);
+        serial.write(1, &[0x34]);
+        serial.write(3, &[0x1b]);
+        serial.write(INTERRUPT_ENABLE, &[3]);
+        serial.write(7, &[0x5a]);
+        let input: Vec<u8> = (0..200).collect();
+        assert_eq!(serial.receive(&input), input.len());
+        // In loop-back mode, from now on.
+        serial.write(4, &[0x13]);
+        serial
+    }
+
+    #[test]
+    fn registers_and_input_read_the_same_after_reset_and_restore() {
+        assert_survives_a_reset(&serial_in_use(), |serial| {
+            let mut all: Vec<u8> = (1..8).map(|offset| read(serial, offset)).collect();
+            let line_control = read(serial, 3);
+            serial.write(3, &[line_control | DIVISOR_LATCH]);
+            all.extend([read(serial, 0), read(serial, 1)]);
+            serial.write(3, &[line_control]);
+            serial.write(4, &[0]);
+            while read(serial, LINE_STATUS) & DATA_READY != 0 {
+                all.push(read(serial, 0));
+            }
+            all
+        });
+    }
+
+    #[test]
+    fn a_restore_raises_the_line_for_input_that_is_pending() {
+        let saved = serial_in_use().save().unwrap();
+        let (serial, line, room) = serial();
+        serial.restore(&saved).unwrap();
+        assert!(line.read().is_ok());
+        assert!(room.read().is_ok());
+    }
+
+    #[test]
+    fn a_damaged_state_is_refused() {
+        let saved = serde_json::to_value(serial_in_use().save().unwrap()).unwrap();
+        let damaged = |member: &str, value: serde_json::Value| {
+            let mut damaged = saved.clone();
+            damaged[member] = value;
+            damaged.to_string()
+        };
+        let (serial, _line, _room) = serial();
+        assert_refuses(
+            &serial,
+            &[
+                "{}",
+                &damaged("interrupt_enable", 0x10.into()),
+                &damaged("interrupt_identification", 0.into()),
+                &damaged("interrupt_identification", 3.into()),
+                &damaged("interrupt_identification", 0xc1.into()),
+                &damaged("line_control", 256.into()),
+                &damaged("fifo", vec![0; FIFO_SIZE + 1].into()),
+                &damaged("waiting", vec![0; INPUT_CAPACITY + 1].into()),
+                &damaged("line_status", 0x61.into()),
+            ],
+        );
     }
 }

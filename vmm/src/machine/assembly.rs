@@ -14,7 +14,7 @@ use faultvisor_devices::legacy::{
     COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, GuestPanic, KeyboardController, PowerControl,
     Pvpanic, Serial,
 };
-use faultvisor_devices::life_cycle::Run;
+use faultvisor_devices::life_cycle::{LifeCycle, Run};
 use faultvisor_devices::virtio::transport::mmio;
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
@@ -25,7 +25,7 @@ use super::faults::Rules;
 use super::reset::StartError;
 use super::resize::Resizing;
 use super::view::View;
-use super::{LifeCycle, Machine, limits};
+use super::{Machine, RunPolicy, limits};
 use crate::boot::{BootError, Guest, Images, Loading, POWER_BUTTON_INTERRUPT};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
@@ -143,22 +143,24 @@ impl Machine {
         ));
 
         let mut pio = Bus::new();
-        let keyboard = KeyboardController::new(reset_line.try_clone()?);
-        let power = PowerControl::new(power_off.try_clone()?);
+        let keyboard = Arc::new(KeyboardController::new(reset_line.try_clone()?));
+        let power = Arc::new(PowerControl::new(power_off.try_clone()?));
+        let cmos = Arc::new(Cmos::new());
+        let pvpanic = Arc::new(Pvpanic::new(panic_listener(sender.clone())));
         pio.insert(COM1_BASE, COM_PORTS, serial.clone())?;
         pio.insert(
             KeyboardController::BASE,
             KeyboardController::PORTS,
-            Arc::new(keyboard),
+            keyboard.clone(),
         )?;
-        pio.insert(Cmos::BASE, Cmos::PORTS, Arc::new(Cmos::new()))?;
+        pio.insert(Cmos::BASE, Cmos::PORTS, cmos.clone())?;
         pio.insert(
             PowerControl::SLEEP_CONTROL.into(),
             PowerControl::PORTS,
-            Arc::new(power),
+            power.clone(),
         )?;
-        let pvpanic = Pvpanic::new(panic_listener(sender.clone()));
-        pio.insert(Pvpanic::PORT.into(), Pvpanic::PORTS, Arc::new(pvpanic))?;
+        pio.insert(Pvpanic::PORT.into(), Pvpanic::PORTS, pvpanic.clone())?;
+        let parts: Vec<Arc<dyn LifeCycle>> = vec![serial.clone(), keyboard, cmos, power, pvpanic];
 
         let fault_log = match &configuration.fault_log {
             Some(path) => Some(Arc::new(FaultLog::create(path)?)),
@@ -215,6 +217,7 @@ impl Machine {
             memory,
             backing,
             buses: Arc::new(Buses { pio, mmio }),
+            parts,
             lines,
             kicks,
             features,
@@ -223,7 +226,7 @@ impl Machine {
         };
         let mut machine = Self {
             view: view.clone(),
-            life_cycle: LifeCycle {
+            policy: RunPolicy {
                 start_stopped: configuration.start_stopped,
                 actions: configuration.actions,
                 has_monitor,

@@ -135,7 +135,7 @@ impl MachineCommands for Machine {
     }
 
     fn set_action(&mut self, arguments: SetActionArguments) -> Result<(), CommandError> {
-        let actions = &mut self.life_cycle.actions;
+        let actions = &mut self.policy.actions;
         actions.reboot = arguments.reboot.unwrap_or(actions.reboot);
         actions.shutdown = arguments.shutdown.unwrap_or(actions.shutdown);
         actions.panic = arguments.panic.unwrap_or(actions.panic);

@@ -134,7 +134,7 @@ impl Machine {
         mut given: BlockFaultRule,
     ) -> Result<(BlockFaultRule, Rule), CommandError> {
         let target = self.disk(&given.device)?;
-        let target = target.target(self.life_cycle.has_monitor);
+        let target = target.target(self.policy.has_monitor);
         if let Some(id) = &given.id
             && self.rules.has(id)
         {

@@ -55,9 +55,9 @@ pub use view::View;
 /// guest was never told that they are safe. What was answered is waited for, however long that takes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the machine does at the ends of its guest's life.
+/// What the machine does when its guest starts, resets, panics or switches itself off.
 #[derive(Debug, Clone, Copy)]
-pub struct LifeCycle {
+pub struct RunPolicy {
     /// `-S`.
     pub start_stopped: bool,
     /// `--action` and its like, and `set-action`.
@@ -90,7 +90,7 @@ impl Ending {
 /// The machine.
 pub struct Machine {
     view: View,
-    life_cycle: LifeCycle,
+    policy: RunPolicy,
     kvm: Kvm,
     board: Board,
     images: Arc<Images>,
@@ -148,7 +148,7 @@ impl Machine {
     /// The guest cannot go on. A client may look at it; without one, the program ends.
     fn fail(&mut self) {
         self.halt(RunState::InternalError);
-        if !self.life_cycle.has_monitor {
+        if !self.policy.has_monitor {
             self.ending.set(Some(Ending::Failed));
         }
     }
@@ -173,7 +173,7 @@ impl Machine {
         self.tell_of_untaken_disks();
         self.signals
             .raise(Event::Shutdown(Shutdown { guest, reason }));
-        let actions = self.life_cycle.actions;
+        let actions = self.policy.actions;
         if actions.shutdown == ShutdownAction::Pause {
             self.halt(RunState::Shutdown);
         } else if reason == ShutdownCause::GuestPanic && actions.panic == PanicAction::ExitFailure {

@@ -26,7 +26,7 @@ impl Machine {
     }
 
     fn act_on_panic(&mut self) {
-        let actions = self.life_cycle.actions;
+        let actions = self.policy.actions;
         let action = match (actions.panic, actions.shutdown) {
             (PanicAction::None, _) => GuestPanicAction::Run,
             (PanicAction::Pause, _) | (PanicAction::Shutdown, ShutdownAction::Pause) => {

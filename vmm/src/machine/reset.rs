@@ -55,7 +55,7 @@ impl Machine {
         if guest {
             self.tell_of_untaken_disks();
         }
-        if self.life_cycle.actions.reboot == RebootAction::Shutdown {
+        if self.policy.actions.reboot == RebootAction::Shutdown {
             self.shut_down(reason, guest);
             return reply.map_or((), done);
         }
@@ -120,7 +120,9 @@ impl Machine {
         if let Some(vm) = self.vm.take() {
             vm.close();
         }
-        self.board.buses.pio.reset();
+        for part in &self.board.parts {
+            part.reset(Box::new(|| ()));
+        }
         self.board.buses.mmio.reset();
         // Pulses of the old machine mean nothing to the new one.
         let _ = self.reset_line.read();

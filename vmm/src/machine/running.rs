@@ -33,7 +33,7 @@ impl Machine {
 
     /// Starts the guest, or leaves it before its first instruction (`-S`). A client may have started it already.
     pub(super) fn power_on(&mut self) {
-        if !self.life_cycle.start_stopped && self.state == RunState::Prelaunch {
+        if !self.policy.start_stopped && self.state == RunState::Prelaunch {
             self.start();
         }
     }
