@@ -1,8 +1,8 @@
-//! What a thread of each kind may call.
+//! The system calls that a thread of each kind may make.
 //!
-//! Not in any list, and so refused to all: opening files, making sockets and connecting them, programs, processes,
-//! debugging, mounting, namespaces, loading code, memory that can be executed, rings of io_uring and changes to those
-//! that there are.
+//! No list has these, so that no thread may make them: opening files, creating and connecting sockets, executing
+//! programs, creating processes, debugging, mounting, namespaces, loading code, executable memory, creating and
+//! changing rings of io_uring.
 
 use seccompiler::BackendError;
 
@@ -12,10 +12,10 @@ use super::landlock::Removable;
 use super::rules::Calls;
 use super::rules::Check::{Int, IntBits, WordBits};
 
-/// `PR_SET_VMA`: the C library names its memory, if it is told to.
+/// `PR_SET_VMA`: the C library names its memory if it is configured to.
 const PR_SET_VMA: i32 = 0x5356_4d41;
 
-/// Everybody's: computing, waiting, memory, what is open, and the end, also by a panic or a fatal signal.
+/// Every thread's: computing, waiting, memory, I/O on what is open, and the end, also by a panic or a fatal signal.
 const COMMON: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -31,7 +31,7 @@ const COMMON: &[i64] = &[
     libc::SYS_sched_yield,
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
-    // Where the source of the time cannot be read without the kernel.
+    // Where the clock source cannot be read without the kernel.
     libc::SYS_clock_gettime,
     libc::SYS_gettimeofday,
     libc::SYS_getrandom,
@@ -40,18 +40,18 @@ const COMMON: &[i64] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_restart_syscall,
-    // A kick, the handler of a signal that is fatal, abort(3).
+    // A kick of a vCPU, the handler of a fatal signal, abort(3).
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
-    // A thread's first steps, which it takes under the filter of who started it.
+    // A thread's first calls, under the filter of its starter.
     libc::SYS_rseq,
     libc::SYS_set_robust_list,
     libc::SYS_sched_getaffinity,
 ];
 
-/// What is done with a file that is open.
+/// I/O on an open file.
 const FILES: &[i64] = &[
     libc::SYS_lseek,
     libc::SYS_fstat,
@@ -67,7 +67,7 @@ const FILES: &[i64] = &[
     libc::SYS_ftruncate,
 ];
 
-/// A loop that waits for descriptors, which a thread makes for itself, with its timers.
+/// An epoll loop, which a thread makes for itself, with its timers.
 const LOOP: &[i64] = &[
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
@@ -77,7 +77,7 @@ const LOOP: &[i64] = &[
     libc::SYS_timerfd_settime,
 ];
 
-/// How standard input and output are copied: by the kernel where it can.
+/// Copying of standard input and output, in the kernel where it can.
 const COPYING: &[i64] = &[
     libc::SYS_splice,
     libc::SYS_sendfile,
@@ -87,11 +87,11 @@ const COPYING: &[i64] = &[
     libc::SYS_shutdown,
 ];
 
-/// What a client's socket needs beside the loop.
+/// A client's socket, beside the loop.
 const CLIENTS: &[i64] = &[libc::SYS_accept4, libc::SYS_shutdown];
 
-/// The end of a socket's file, which is removed if it is still the one that was made. Where the kernel has Landlock, only
-/// in the directory of one that was given.
+/// Removing a socket's file if it is still the one that was made. Where the kernel has Landlock, only in the
+/// directories of those on the command line.
 const REMOVING: &[i64] = &[
     libc::SYS_unlink,
     libc::SYS_unlinkat,
@@ -100,7 +100,7 @@ const REMOVING: &[i64] = &[
     libc::SYS_statx,
 ];
 
-/// Requests on block devices that have the form of a disk's: its size, discards, zeroes.
+/// Requests on block devices: size, block size, discard, zero.
 const BLOCK_DEVICES: [u64; 4] = [
     0x8008_1272, // BLKGETSIZE64
     0x1268,      // BLKSSZGET
@@ -108,11 +108,11 @@ const BLOCK_DEVICES: [u64; 4] = [
     0x127f,      // BLKZEROOUT
 ];
 
-/// What a thread of that kind may call.
+/// The calls of a kind of thread.
 pub(super) fn of(kind: Kind, removable: &Removable) -> Result<Calls, BackendError> {
     let mut calls = Calls::default();
     if matches!(kind, Kind::Vcpu | Kind::Main) {
-        // First of its requests, so that entering the guest is what a filter finds first.
+        // First of the ioctls, so that the filter finds KVM_RUN first.
         vcpu(&mut calls)?;
     }
     common(&mut calls)?;
@@ -137,13 +137,13 @@ pub(super) fn of(kind: Kind, removable: &Removable) -> Result<Calls, BackendErro
         }
         Kind::Disk => {
             calls.allow(LOOP);
-            // The ring takes what it was restricted to when it was made, and nothing else.
+            // The ring accepts only what it was restricted to at its creation.
             calls.allow(&[libc::SYS_io_uring_enter]);
             disk_io(&mut calls)?;
             starting_threads(&mut calls)?;
         }
         Kind::DiskIo => disk_io(&mut calls)?,
-        // Descriptors that others have made non-blocking are waited for.
+        // Waits for descriptors that others have made non-blocking.
         Kind::Console | Kind::Log => calls.allow(&[libc::SYS_poll, libc::SYS_ppoll]),
         Kind::Vcpu => {}
     }
@@ -157,11 +157,11 @@ fn common(calls: &mut Calls) -> Result<(), BackendError> {
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         calls.allow_if(call, &[WordBits(2, executable, 0)])?;
     }
-    // To threads of this program: kicks of vCPUs, and raise(3).
+    // To threads of this process: kicks of vCPUs, raise(3).
     calls.allow_if(libc::SYS_tgkill, &[Int(0, std::process::id().into())])?;
-    // A signal's handler writes to a socket that is connected; nobody else is sent anything.
+    // A signal handler writes to a connected socket; no call names a destination.
     calls.allow_if(libc::SYS_sendto, &[WordBits(4, u64::MAX, 0)])?;
-    // The end by a refused call waits only so long for who reads standard error.
+    // The end after a refused call limits the wait for a reader of standard error.
     calls.allow_if(libc::SYS_setitimer, &[int(0, libc::ITIMER_REAL)])?;
     for option in [
         libc::PR_SET_NAME,
@@ -182,7 +182,7 @@ fn common(calls: &mut Calls) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// A terminal is put back as it was by whoever meets the end.
+/// Restores the terminal, in whichever thread ends the program.
 fn terminal(calls: &mut Calls) -> Result<(), BackendError> {
     for request in [libc::TCSETS, libc::TCSETS2, libc::TCGETS, libc::TCGETS2] {
         calls.allow_if(libc::SYS_ioctl, &[Int(1, request)])?;
@@ -190,7 +190,7 @@ fn terminal(calls: &mut Calls) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// The metadata of what is open, in the two forms that also take a path: these are told that there is none.
+/// The metadata of an open file, by the two calls that also take a path, with an empty path.
 fn metadata(calls: &mut Calls) -> Result<(), BackendError> {
     let empty = u64::from(libc::AT_EMPTY_PATH.cast_unsigned());
     calls.allow_if(libc::SYS_statx, &[IntBits(2, empty, empty)])?;
@@ -209,7 +209,7 @@ fn main(calls: &mut Calls) -> Result<(), BackendError> {
         calls.allow_if(libc::SYS_ioctl, &[IntBits(1, 0xffff, request)])?;
     }
     calls.allow(LOOP);
-    // A kernel and an initial RAM disk are read again for a reset.
+    // A reset reads the kernel and the initrd again.
     calls.allow(FILES);
     clients(calls)?;
     metadata(calls)?;
@@ -235,7 +235,7 @@ fn disk_io(calls: &mut Calls) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Threads, and neither processes nor namespaces; and what a new one does to confine itself further.
+/// Starting threads, not processes or namespaces; and the calls by which a new thread confines itself.
 fn starting_threads(calls: &mut Calls) -> Result<(), BackendError> {
     let thread = libc::CLONE_VM
         | libc::CLONE_FS
@@ -254,7 +254,7 @@ fn starting_threads(calls: &mut Calls) -> Result<(), BackendError> {
         libc::SYS_clone,
         &[WordBits(0, bits(thread | namespaces), bits(thread))],
     )?;
-    // The C library asks for it first, and is told that it is not there.
+    // The C library tries it first, and receives ENOSYS.
     calls.allow(&[libc::SYS_clone3, libc::SYS_landlock_restrict_self]);
     let no_flags = WordBits(1, u64::MAX, 0);
     let set_filter = Int(0, libc::SECCOMP_SET_MODE_FILTER.into());
@@ -281,7 +281,7 @@ mod tests {
     fn who_starts_a_thread_may_do_what_the_thread_may() {
         assert!(calls(Kind::Vcpu).beyond(&calls(Kind::Main)).is_empty());
         assert!(calls(Kind::DiskIo).beyond(&calls(Kind::Disk)).is_empty());
-        // And so the comparison can tell.
+        // The comparison can tell a difference.
         assert!(!calls(Kind::Main).beyond(&calls(Kind::Vcpu)).is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! Descriptors that no program inherits which this one would become.
+//! Descriptors are not inherited by a program that this process might execute.
 #![expect(
     unsafe_code,
     reason = "descriptors that others own are marked by their numbers"
@@ -9,17 +9,17 @@ use std::{fs, io};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// The first descriptor that is not one of the standard three.
+/// The first descriptor after the standard three.
 const FIRST: RawFd = 3;
 
-/// Marks every open descriptor but the standard ones to be closed by execve(2): those that the program was started with,
-/// and those that libraries have made without the mark. What is opened later has it from the start.
+/// Sets close-on-exec on every open descriptor but the standard three: those inherited, and those that libraries have
+/// opened without it. Descriptors opened later have it from the start.
 ///
 /// # Errors
 ///
-/// What the host says: before Linux 5.11, which has no call for it, where there is no /proc.
+/// The host's error: before Linux 5.11, which lacks the call, on a host without /proc.
 pub fn close_on_exec() -> io::Result<()> {
-    // SAFETY: the call sets a flag of what is open, and closes nothing.
+    // SAFETY: the call sets a flag of open descriptors, and closes none.
     let result = unsafe {
         libc::close_range(
             FIRST.cast_unsigned(),
@@ -33,7 +33,7 @@ pub fn close_on_exec() -> io::Result<()> {
     one_by_one()
 }
 
-/// The same by the list of what is open.
+/// The same for each entry of the list of open descriptors.
 fn one_by_one() -> io::Result<()> {
     for entry in fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
@@ -41,8 +41,8 @@ fn one_by_one() -> io::Result<()> {
         let Some(number) = number.filter(|number| *number >= FIRST) else {
             continue;
         };
-        // SAFETY: the number is only used to set a flag of whatever is open under it; if that has been closed since,
-        // the kernel says so.
+        // SAFETY: the number is only used to set a flag of whatever is open under it; if it has been closed since, the
+        // kernel returns an error.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         // Another thread may have closed it.
         let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);

@@ -1,4 +1,4 @@
-//! Filters for system calls, made from what each kind of thread may do.
+//! Filters for system calls, compiled from the lists of each kind of thread.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::rules::ARCHITECTURE;
 pub(super) struct Filters(BTreeMap<Kind, BpfProgram>);
 
 impl Filters {
-    /// Makes all of them, so that none can fail once a guest runs.
+    /// Compiles all of them, so that no compilation can fail once a guest runs.
     pub(super) fn new(removable: &Removable) -> Result<Self, SandboxError> {
         let compile = |kind| {
             let calls = super::calls::of(kind, removable)?;
@@ -33,8 +33,8 @@ pub(super) fn apply(filter: &BpfProgram) -> Result<(), SandboxError> {
     Ok(seccompiler::apply_filter(filter)?)
 }
 
-/// A filter under which the kernel seems not to have clone3(2), whose arguments no filter can see. The C library then
-/// uses clone(2), which the filters of the kinds allow for threads only.
+/// A filter that makes clone3(2) fail with ENOSYS, as no filter can see its arguments. The C library then uses
+/// clone(2), which the filters of the kinds allow for threads only.
 pub(super) fn without_clone3() -> Result<BpfProgram, SandboxError> {
     let no_such_call = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let rules = [(libc::SYS_clone3, Vec::new())].into();

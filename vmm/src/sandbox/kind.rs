@@ -1,29 +1,29 @@
 //! The kinds of threads.
 
-/// What a thread is for, and so what it may do.
+/// A thread's purpose, which determines what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// The run state, commands, console input. It makes the vCPUs of a machine that is reset, whose threads therefore
-    /// may do nothing that it may not.
+    /// The run state, commands, console input. It starts the vCPUs' threads again at a reset, which therefore may do
+    /// nothing that it may not.
     Main,
     /// The monitor's clients.
     Monitor,
-    /// Moving standard input and output to and from the monitor.
+    /// Copies between standard input or output and the monitor.
     Stdio,
     /// One vCPU.
     Vcpu,
-    /// One disk's requests. It starts the threads for its I/O.
+    /// One disk's requests. It starts the threads for the disk's blocking I/O.
     Disk,
     /// A disk's blocking I/O.
     DiskIo,
-    /// Writing the console's output.
+    /// Writes console output.
     Console,
-    /// Writing the log.
+    /// Writes the log.
     Log,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::Main,
         Self::Monitor,

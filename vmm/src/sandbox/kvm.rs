@@ -1,7 +1,7 @@
-//! The requests of KVM (KVM API §4), by the low half of their ioctl(2) number: what is above it is the size of the
-//! argument, which the kernel checks.
+//! KVM's requests (KVM API §4), by the low half of their ioctl(2) number; the upper half is the argument's size, which
+//! the kernel checks.
 
-/// `KVMIO`, the type of all of KVM's requests.
+/// `KVMIO`, the type of KVM's requests.
 const KVMIO: u64 = 0xae;
 
 /// A request's type and number.
@@ -9,8 +9,7 @@ const fn request(number: u64) -> u64 {
     KVMIO << 8 | number
 }
 
-/// What is asked of a vCPU by its own thread, and by main before there is one. The first is what a vCPU does more often
-/// than anything else.
+/// Requests to a vCPU by its own thread, and by main before that thread exists. The first is the most frequent.
 pub(super) const OF_VCPU: [u64; 30] = [
     request(0x80), // KVM_RUN
     request(0x7b), // KVM_SET_CLOCK
@@ -44,7 +43,7 @@ pub(super) const OF_VCPU: [u64; 30] = [
     request(0xcf), // KVM_GET_XSAVE2
 ];
 
-/// What main asks of KVM and of a virtual machine: a reset makes a new one.
+/// Main's requests to KVM and to a virtual machine: a reset makes a new one.
 pub(super) const OF_MACHINE: [u64; 18] = [
     request(0x01), // KVM_CREATE_VM
     request(0x03), // KVM_CHECK_EXTENSION

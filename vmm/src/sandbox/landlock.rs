@@ -1,6 +1,6 @@
-//! Landlock: the kernel's own rules for files, sockets and TCP, by what a call reaches and not by its form.
+//! Landlock: the kernel's own restriction of files, sockets and TCP, by what a call reaches and not by its form.
 //!
-//! What is open stays usable. Everything else is denied, but for the removal of files that the program has made itself.
+//! Open descriptors stay usable. Everything else is denied, except the removal of files that the program has created.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,10 +17,10 @@ use libc::O_PATH;
 
 use super::kind::Kind;
 
-/// The newest version of Landlock whose rights are taken away here; older kernels know some of them.
+/// The newest version of Landlock whose rights are handled here; older kernels have some of them.
 const NEWEST: ABI = ABI::V6;
 
-/// Files that the program makes and removes at its end, by who removes them.
+/// Files that the program creates and removes at its end, by the thread that removes them.
 #[derive(Debug, Default)]
 pub(super) struct Removable {
     /// The file for the process ID, and the serial port's socket.
@@ -32,23 +32,23 @@ pub(super) struct Removable {
 /// Why a host's Landlock cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LandlockError {
-    /// It refuses rules that it knows.
+    /// The host refuses rules that it supports.
     #[error("{0}")]
     Rules(#[from] RulesetError),
-    /// It refuses to apply them, or a descriptor of them.
+    /// The host refuses to apply them, or has no descriptor for them.
     #[error("{0}")]
     Host(#[source] io::Error),
-    /// The directory of a file that is to be removed at the end.
+    /// The directory of a file to be removed cannot be opened.
     #[error("cannot open '{}': {source}", path.display())]
     Open {
         /// Its path.
         path: PathBuf,
-        /// What the host says.
+        /// The host's error.
         source: io::Error,
     },
 }
 
-/// A set of rules for each kind of thread; none on a host without Landlock.
+/// A ruleset for each kind of thread; none on a host without Landlock.
 pub(super) struct Rulesets {
     /// Used once, before the guest runs.
     main: RulesetCreated,
@@ -57,11 +57,11 @@ pub(super) struct Rulesets {
 }
 
 impl Rulesets {
-    /// Makes them, while the directories can still be opened.
+    /// Creates them, while the directories can still be opened.
     ///
     /// # Errors
     ///
-    /// What the host says. That it has no Landlock, or an old one, is none.
+    /// The host's error. A host without Landlock, or with an old one, is no error.
     pub(super) fn new(removable: &Removable) -> Result<Self, LandlockError> {
         Ok(Self {
             main: ruleset(&removable.main)?,
@@ -70,11 +70,12 @@ impl Rulesets {
         })
     }
 
-    /// Restricts this thread, and all that it starts, as far as the host can. Says how far once, for the main thread.
+    /// Restricts this thread, and all that it starts, as far as the host supports it. For the main thread, logs how
+    /// far.
     ///
     /// # Errors
     ///
-    /// What the host says of a restriction that it knows.
+    /// The host's error for a restriction that it supports.
     pub(super) fn restrict(&self, kind: Kind) -> Result<(), LandlockError> {
         let ruleset = match kind {
             Kind::Main => {
@@ -92,11 +93,11 @@ impl Rulesets {
     }
 }
 
-/// Restricts this thread. The library would need a descriptor more for that, and threads begin while the host may have none
-/// left. That this thread gets no new privileges was settled before it was started.
+/// Restricts this thread. The library would need another descriptor for this, and a thread may start when the host has
+/// none left. no_new_privs was set before the thread was started.
 #[expect(unsafe_code, reason = "the library's own call consumes the rules")]
 fn restrict_self(ruleset: &OwnedFd) -> io::Result<()> {
-    // SAFETY: the call takes two numbers, of which the first is an open descriptor.
+    // SAFETY: the call takes two numbers, the first of which is an open descriptor.
     let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
     if result == 0 {
         Ok(())
@@ -117,13 +118,13 @@ fn say(status: &RulesetStatus) {
     }
 }
 
-/// Denies everything but to remove what lies beside these files.
+/// Denies everything but the removal of files in the directories of these.
 fn ruleset(files: &[PathBuf]) -> Result<RulesetCreated, LandlockError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
-        // Signals are a matter of the filters: threads that have confined themselves one by one kick one another.
+        // Signals are left to the filters: threads that are confined one by one send kicks to each other.
         .scope(Scope::AbstractUnixSocket)?
         .create()?;
     let remove: BitFlags<AccessFs> = AccessFs::RemoveFile.into();
@@ -131,7 +132,7 @@ fn ruleset(files: &[PathBuf]) -> Result<RulesetCreated, LandlockError> {
         let path = directory(file);
         match File::options().read(true).custom_flags(O_PATH).open(path) {
             Ok(directory) => ruleset = ruleset.add_rule(PathBeneath::new(directory, remove))?,
-            // There will be no such file, and who makes it says so.
+            // The file will not exist, and its creation reports the error.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -164,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// Restricts a thread of its own, and does something there.
+    /// Performs an action in a thread of its own that is restricted.
     fn confined<T: Send>(removable: &Removable, kind: Kind, act: impl FnOnce() -> T + Send) -> T {
         let rulesets = Rulesets::new(removable).unwrap();
         thread::scope(|scope| {
@@ -187,7 +188,7 @@ mod tests {
         }
     }
 
-    /// Whether something was done, or refused as Landlock refuses it.
+    /// Whether it succeeded, or failed with Landlock's error.
     fn is_done<T>(result: io::Result<T>) -> bool {
         match result {
             Ok(_) => true,
@@ -208,7 +209,7 @@ mod tests {
             main: vec![directory.path().join("pid")],
             ..Removable::default()
         };
-        // A host without Landlock refuses nothing.
+        // A host without Landlock denies nothing.
         let expected = abi() == ABI::Unsupported;
         for kind in Kind::ALL {
             let done = confined(&removable, kind, || {
@@ -253,7 +254,7 @@ mod tests {
             [bound, is_done(TcpStream::connect(address))]
         };
         let done = confined(&Removable::default(), Kind::Monitor, act);
-        // Older versions do not know of TCP.
+        // Older versions do not restrict TCP.
         assert_eq!(done, [abi() < ABI::V4; 2]);
         assert!(TcpStream::connect(address).is_ok());
     }

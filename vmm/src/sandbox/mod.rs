@@ -1,9 +1,8 @@
-//! The sandbox: what each thread loses once everything is open.
+//! The sandbox: each thread drops what it does not need once everything is open.
 //!
-//! A thread may use the system calls that a thread of its kind needs ([`filter`]), and may open, make and connect to
-//! nothing ([`landlock`] for the kernel's own view of that, where a system call could be read in two ways). A call that
-//! is refused ends the program with a line that names it ([`violation`]). Whoever takes over a thread by a bug finds
-//! the descriptors that are open, and nothing else.
+//! A thread keeps the system calls that its kind needs ([`filter`]), and may not open, create or connect anything
+//! ([`landlock`] enforces the same by what a call reaches). A refused call ends the program with a line that names it
+//! ([`violation`]). An attacker who takes over a thread finds the open descriptors, and nothing else.
 
 mod calls;
 mod descriptors;
@@ -28,26 +27,26 @@ use filter::Filters;
 pub use kind::Kind;
 use landlock::{LandlockError, Removable, Rulesets};
 
-/// Why the program cannot be confined.
+/// The program cannot be confined.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The host has no filters for system calls, or refuses this one.
+    /// The host has no seccomp, or refuses this filter.
     #[error(
         "--sandbox: the host takes no filter for system calls: {0}; --sandbox off does without"
     )]
     Filter(#[from] seccompiler::Error),
-    /// A filter cannot be made.
+    /// A filter cannot be compiled.
     #[error("--sandbox: {0}")]
     Compile(#[from] seccompiler::BackendError),
-    /// The host has Landlock, and it cannot be used.
+    /// The host's Landlock cannot be used.
     #[error("--sandbox: Landlock: {0}; --sandbox off does without")]
     Landlock(#[from] LandlockError),
-    /// The handler of the signal that tells of a refused call.
+    /// The handler for refused calls cannot be installed.
     #[error("--sandbox: cannot handle SIGSYS: {0}")]
     Handler(vmm_sys_util::errno::Error),
 }
 
-/// What confines threads, each in its kind. Clones are the same.
+/// Confines threads, each in its kind. Clones share everything.
 #[derive(Clone)]
 pub struct Sandbox(Option<Arc<Confinement>>);
 
@@ -63,12 +62,12 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// Prepares what `--sandbox` asks for, before any other thread is there. From now on neither this process nor its
-    /// children get more rights than it has.
+    /// Prepares what `--sandbox` asks for, before another thread exists. Afterwards neither this process nor its
+    /// children gain rights.
     ///
     /// # Errors
     ///
-    /// [`SandboxError`] when the host has no seccomp. A host without Landlock is none: the filters stand alone.
+    /// [`SandboxError`] if the host has no seccomp. A host without Landlock is no error: the filters stand alone.
     pub fn prepare(configuration: &Configuration) -> Result<Self, SandboxError> {
         if !configuration.sandbox {
             return Ok(Self(None));
@@ -96,11 +95,11 @@ impl Sandbox {
         }))))
     }
 
-    /// Confines this thread for good.
+    /// Confines this thread, irrevocably.
     ///
     /// # Errors
     ///
-    /// [`SandboxError`] when the host refuses the filter.
+    /// [`SandboxError`] if the host refuses the filter.
     pub fn confine(&self, kind: Kind) -> Result<(), SandboxError> {
         let Some(confinement) = &self.0 else {
             return Ok(());
@@ -109,7 +108,7 @@ impl Sandbox {
         filter::apply(confinement.filters.of(kind))
     }
 
-    /// The same for a thread that has just been started, and that must not run otherwise.
+    /// The same for a new thread, which must not run unconfined.
     pub fn begin(&self, kind: Kind) {
         if let Err(error) = self.confine(kind) {
             logging::fail(&format_args!("a thread cannot be confined: {error}"));
@@ -119,13 +118,13 @@ impl Sandbox {
         }
     }
 
-    /// What the devices' threads do first.
+    /// The first call of each of the devices' threads.
     pub fn device_threads(&self) -> ThreadStart {
         let sandbox = self.clone();
         ThreadStart::new(move |kind| sandbox.begin(kind.into()))
     }
 
-    /// What the monitor's threads do first.
+    /// The first call of each of the monitor's threads.
     pub fn monitor_threads(
         &self,
     ) -> impl Fn(faultvisor_monitor::ThreadKind) + Send + Sync + 'static {

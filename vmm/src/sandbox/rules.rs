@@ -1,4 +1,4 @@
-//! A set of system calls, each with what its arguments must be.
+//! A set of system calls with conditions on their arguments.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// The only architecture there is.
+/// The only architecture supported.
 pub(super) const ARCHITECTURE: TargetArch = TargetArch::x86_64;
 
-/// What an argument must be. The number is the argument's place.
+/// A condition on an argument. The number is the argument's position.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Check {
-    /// An `int` of this value: the kernel does not look at what is above it.
+    /// An `int` of this value: the kernel ignores the upper half.
     Int(u8, u64),
-    /// An `int` in which the bits of the mask are these.
+    /// An `int` whose bits in the mask have this value.
     IntBits(u8, u64, u64),
-    /// A whole register in which the bits of the mask are these.
+    /// A whole register whose bits in the mask have this value.
     WordBits(u8, u64, u64),
 }
 
@@ -37,20 +37,20 @@ impl Check {
     }
 }
 
-/// System calls that are allowed.
+/// Permitted system calls.
 #[derive(Debug, Default)]
 pub(super) struct Calls(BTreeMap<i64, Vec<SeccompRule>>);
 
 impl Calls {
-    /// Allows calls whatever their arguments are.
+    /// Permits calls with any arguments.
     pub(super) fn allow(&mut self, calls: &[i64]) {
         for call in calls {
-            // No rule is one that everything fulfils.
+            // No condition means that any arguments are permitted.
             self.0.insert(*call, Vec::new());
         }
     }
 
-    /// Allows a call whose arguments pass all checks, beside what is allowed of it already.
+    /// Permits a call whose arguments meet all conditions, beside those permitted already.
     pub(super) fn allow_if(&mut self, call: i64, checks: &[Check]) -> Result<(), BackendError> {
         let conditions = checks.iter().map(|check| check.condition());
         let rule = SeccompRule::new(conditions.collect::<Result<_, _>>()?)?;
@@ -62,13 +62,13 @@ impl Calls {
         Ok(())
     }
 
-    /// A filter that raises SIGSYS for everything else.
+    /// A filter that raises SIGSYS for every other call.
     pub(super) fn compile(self) -> Result<BpfProgram, BackendError> {
         let (refuse, allow) = (SeccompAction::Trap, SeccompAction::Allow);
         SeccompFilter::new(self.0, refuse, allow, ARCHITECTURE)?.try_into()
     }
 
-    /// What is allowed here and not there.
+    /// The calls that are permitted here and not there.
     #[cfg(test)]
     pub(super) fn beyond(&self, other: &Self) -> Vec<i64> {
         let covered = |(call, rules): &(&i64, &Vec<SeccompRule>)| {
@@ -81,7 +81,7 @@ impl Calls {
         all.map(|(call, _)| *call).collect()
     }
 
-    /// Whether a call is allowed with some arguments.
+    /// Whether a call is permitted with some arguments.
     #[cfg(test)]
     pub(super) fn has(&self, call: i64) -> bool {
         self.0.contains_key(&call)

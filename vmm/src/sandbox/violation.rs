@@ -1,7 +1,7 @@
-//! What happens when a filter refuses a call: a line on standard error that names it, and the end of the program.
+//! The response to a refused call: a line on standard error that names it, and the end of the program.
 //!
-//! The handler runs in the thread that made the call, wherever that was. It allocates nothing, takes no lock, and calls
-//! only what every filter allows.
+//! The handler runs in the thread that made the call, at any point. It allocates nothing, takes no lock, and makes only
+//! calls that every filter permits.
 #![expect(
     unsafe_code,
     reason = "a signal's handler reads what the kernel hands it by raw pointers"
@@ -15,31 +15,31 @@ use vmm_sys_util::signal::register_signal_handler;
 
 use crate::terminal;
 
-/// The program's status when it was ended for a call: what a shell says of a process that SIGSYS has ended.
+/// The exit status after a refused call: a shell's for a process that SIGSYS has ended.
 const STATUS: c_int = 128 + libc::SIGSYS;
 
-/// `SYS_SECCOMP` of siginfo.h: the signal comes from a filter.
+/// `SYS_SECCOMP` of siginfo.h: a filter sent the signal.
 const FROM_FILTER: c_int = 1;
 
-/// How long the line may take to be written: nobody may be reading.
+/// The limit for writing the line, which may have no reader.
 const PATIENCE: libc::timeval = libc::timeval {
     tv_sec: 1,
     tv_usec: 0,
 };
 
-/// How many arenas the C library's allocator may have: as many as it makes without asking how many CPUs there are.
+/// The number of arenas of the C library's allocator: as many as it makes without counting CPUs.
 #[cfg(target_env = "gnu")]
 const ARENAS: c_int = 8;
 
-/// What the C library opens when it likes, and does without when it cannot. It is told so, and nobody else.
+/// Files that the C library opens if it can. The open fails without ending the program.
 const DISPENSABLE: [&CStr; 2] = [
-    // malloc(3), before it gives memory of a thread's arena back for the first time.
+    // malloc(3), before it trims a thread's arena for the first time.
     c"/proc/sys/vm/overcommit_memory",
-    // Where it counts CPUs.
+    // Counting CPUs.
     c"/sys/devices/system/cpu/online",
 ];
 
-/// The part of `siginfo_t` that SIGSYS has, which libc does not name.
+/// The members of `siginfo_t` for SIGSYS, which libc does not name.
 #[repr(C)]
 struct Refusal {
     signal: c_int,
@@ -51,34 +51,34 @@ struct Refusal {
     architecture: u32,
 }
 
-/// Catches the signal of refused calls.
+/// Installs the handler for refused calls.
 pub(super) fn catch() -> Result<(), vmm_sys_util::errno::Error> {
     register_signal_handler(libc::SIGSYS, on_refusal)
 }
 
-/// Keeps the allocator from reading files about CPUs in the middle of a run.
+/// Keeps the allocator from reading files about CPUs at run time.
 pub(super) fn settle_allocator() {
-    // SAFETY: it sets a number, and only this thread is there. Where it is not understood, nothing changes.
+    // SAFETY: it sets a number, and this is the only thread. An unknown option changes nothing.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
 }
 
-/// Keeps a panic, or an allocation that fails, from being taken for a refused call: their call stacks are found in files,
-/// and looking for these would be the end, before the program's own.
+/// Disables stack traces, which need files: opening these would be a refused call, and hide the panic or the failed
+/// allocation.
 pub(super) fn settle_backtraces() {
     const VARIABLE: &str = "RUST_BACKTRACE";
     if std::env::var_os(VARIABLE).is_none_or(|value| value == "0") {
         return;
     }
     tracing::info!("{VARIABLE} is of no use in the sandbox: call stacks need --sandbox off");
-    // SAFETY: nothing else in this program touches the environment but through the standard library, which locks it.
+    // SAFETY: everything else in this program accesses the environment through the standard library, which locks it.
     unsafe { std::env::set_var(VARIABLE, "0") };
 }
 
 extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel hands a handler with SA_SIGINFO both, for as long as it runs, and SIGSYS has these members.
+    // SAFETY: the kernel passes both to a handler with SA_SIGINFO, valid while it runs, and SIGSYS has these members.
     let (refusal, context) = unsafe {
         (
             &*info.cast::<Refusal>(),
@@ -93,7 +93,7 @@ extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, context: *mut c_v
     }
     terminal::restore();
     let mut line = Line::default();
-    // A line that is too long ends early.
+    // A line that is too long is cut.
     let _ = describe(&mut line, call, registers);
     line.end();
     end_in_time();
@@ -129,31 +129,31 @@ extern "C" fn on_late(_: c_int) {
     unsafe { libc::_exit(STATUS) }
 }
 
-/// Whether an openat(2) with these registers is of a file that the C library does without.
+/// Whether this openat(2) is for a file that the C library can do without.
 fn is_dispensable(registers: &[i64; 23]) -> bool {
     let Ok(address) = usize::try_from(registers[REGISTERS[1]].cast_unsigned()) else {
         return false;
     };
     let path = std::ptr::with_exposed_provenance(address);
-    // SAFETY: it is what the thread was about to hand to the kernel as a path. Where it is none, the worst that can
-    // happen is the end by another signal, of a program that is to end.
+    // SAFETY: the thread was about to pass this to the kernel as a path. If it is not one, the worst outcome is another
+    // signal, in a program that is ending.
     let path = unsafe { CStr::from_ptr(path) };
     DISPENSABLE.contains(&path)
 }
 
-/// Where a call's arguments are.
+/// The argument registers of a call.
 const REGISTERS: [usize; 3] = [
     libc::REG_RDI as usize,
     libc::REG_RSI as usize,
     libc::REG_RDX as usize,
 ];
 
-/// Where its result goes.
+/// The register of its result.
 const RESULT: usize = libc::REG_RAX as usize;
 
 fn describe(line: &mut Line, call: Option<c_int>, registers: &[i64; 23]) -> fmt::Result {
     let mut name = [0; 16];
-    // SAFETY: the kernel writes at most 16 bytes, with a zero at the end.
+    // SAFETY: the kernel writes at most 16 bytes, with a terminating zero.
     let name = unsafe {
         libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
         CStr::from_bytes_until_nul(&name)
@@ -179,7 +179,7 @@ fn describe(line: &mut Line, call: Option<c_int>, registers: &[i64; 23]) -> fmt:
     )
 }
 
-/// A line of limited length, made without allocating.
+/// A line of bounded length, built without allocation.
 struct Line {
     bytes: [u8; 320],
     length: usize,
@@ -195,7 +195,7 @@ impl Default for Line {
 }
 
 impl Line {
-    /// Ends it, with the last byte if there is no other left.
+    /// Ends it, overwriting the last byte if there is no room.
     fn end(&mut self) {
         self.length = self.length.min(self.bytes.len() - 1);
         self.bytes[self.length] = b'\n';
