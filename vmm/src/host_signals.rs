@@ -1,4 +1,4 @@
-//! Signals of the host: which end the machine, and which must not end the program.
+//! The host's signals: those that end the machine, and those that must not end the program.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -11,18 +11,18 @@ use signal_hook::low_level::pipe;
 /// Signals that ask for an orderly end.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// Catches the host's signals. The stream becomes readable when one asks for the end.
+/// Handles the host's signals. The stream becomes readable when one asks for the end.
 ///
 /// # Errors
 ///
-/// When the host refuses a descriptor or a handler.
+/// If the host refuses a descriptor or a handler.
 pub fn catch() -> io::Result<UnixStream> {
     let (arrived, arrives) = UnixStream::pair()?;
     arrived.set_nonblocking(true)?;
     for signal in ENDING {
         pipe::register(signal, arrives.try_clone()?)?;
     }
-    // A write past the limit on file sizes is an error of the disk (EFBIG) and no reason to die.
+    // A write beyond the file size limit is an error of the disk (EFBIG), and must not end the program.
     signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     Ok(arrived)
 }

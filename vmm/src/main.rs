@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use cli::Invocation;
 use machine::Ending;
 
-/// The exit status of a machine that ended well, with a rule that never fired (`--fault-unfired fail`).
+/// The exit status of a machine that ended in order with a rule that never fired (`--fault-unfired fail`).
 const UNFIRED: u8 = 3;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Files that the program writes, opened without waiting for anybody.
+//! Output files, opened without blocking.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,19 +7,19 @@ use std::path::Path;
 
 use faultvisor_devices::block::model::errno::Errno;
 
-/// Why a file cannot be written.
+/// A file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputFileError {
-    /// A FIFO is written only while somebody reads it, and to open it would wait for that.
+    /// A FIFO without a reader: opening it would block.
     #[error("it is a FIFO that nobody reads")]
     NoReader,
-    /// The host does not let it be opened.
+    /// The host refuses to open it.
     #[error("{}", Errno::of(_0))]
     Host(#[from] io::Error),
 }
 
-/// Makes a file, or empties the one that is there. Writes to a FIFO or a device do not wait
-/// ([`faultvisor_devices::blocking::Blocking`] does).
+/// Creates a file, or truncates it. Writes to a FIFO or a device do not block
+/// ([`faultvisor_devices::blocking::Blocking`] waits).
 ///
 /// # Errors
 ///

@@ -1,12 +1,12 @@
-//! What a panic does to the program.
+//! The effect of a panic on the program.
 
 use std::panic;
 use std::process;
 
-/// Has a panic of any thread end the program, by SIGABRT, when it has been told on standard error: a machine cannot do
-/// without any of its threads.
+/// Makes a panic of any thread end the program by SIGABRT, once it has been reported on standard error: the machine
+/// needs all of its threads.
 ///
-/// It is no matter of the profile, so that the libraries of this workspace can be built to catch panics.
+/// This does not depend on the profile, so that this workspace's libraries can be built to catch panics.
 pub fn end_the_program() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |what| {
@@ -30,7 +30,7 @@ mod tests {
     fn a_panic_of_any_thread_ends_the_program_and_is_told() {
         if env::var_os(IS_THE_PROGRAM).is_some() {
             end_the_program();
-            // Nobody hears of it by this.
+            // Nobody receives it this way.
             let _ = thread::spawn(|| panic!("a mistake, on purpose")).join();
             return;
         }

@@ -1,4 +1,4 @@
-//! Work on memory that is done by several threads, because one CPU alone does not fill it fast enough.
+//! Work on memory by several threads, as one CPU does not saturate it.
 
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -12,15 +12,15 @@ use rustix::thread::sched_getaffinity;
 const MOST_THREADS: usize = 16;
 const STACK: usize = 64 << 10;
 
-/// How many threads share a piece of work.
+/// The number of threads that share the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threads(NonZero<usize>);
 
 impl Threads {
-    /// As many as this process may use CPUs, up to `most`.
+    /// The number of CPUs that this process may use, up to `most`.
     pub fn up_to(most: usize) -> Self {
-        // Not the standard library's count: that reads a dozen files for control groups, to say how much of these CPUs
-        // the process may use over a time much longer than this work takes.
+        // Not the standard library's count: it reads a dozen files of control groups for a quota over periods much
+        // longer than this work.
         let processors = sched_getaffinity(None).map_or(1, |set| set.count());
         let processors = usize::try_from(processors).unwrap_or(1);
         let count = processors.min(MOST_THREADS).min(most);
@@ -28,11 +28,11 @@ impl Threads {
     }
 }
 
-/// Does `work` for each number below `pieces`, in threads that take the next piece when they are done with one.
+/// Calls `work` for each number below `pieces`, in threads that take the next number when they are done with one.
 ///
 /// # Errors
 ///
-/// The first of the work's errors. What is being done by then is done to its end, and nothing more.
+/// The first error of the work. Pieces in progress are completed, and no others begun.
 pub fn for_each<E: Send>(
     threads: Threads,
     pieces: usize,
@@ -56,7 +56,7 @@ pub fn for_each<E: Send>(
     thread::scope(|scope| {
         for _ in 1..threads.0.get().min(pieces) {
             let builder = thread::Builder::new().name("memory".to_owned());
-            // Those that there are do the work of one that cannot be started.
+            // If a thread cannot be started, the others do its work.
             let _ = builder.stack_size(STACK).spawn_scoped(scope, share);
         }
         share();

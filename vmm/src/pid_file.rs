@@ -1,7 +1,7 @@
 //! `--pidfile`.
 //!
-//! As in QEMU, the file is locked (fcntl(2), `F_SETLK`) for as long as the machine runs, so that each machine has one of
-//! its own, also beside QEMU's.
+//! As in QEMU, the file is locked (fcntl(2), `F_SETLK`) while the machine runs, so that no two machines share one, also
+//! with QEMU.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -11,27 +11,27 @@ use std::path::{Path, PathBuf};
 use faultvisor_devices::block::model::errno::Errno;
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-/// Who may read and write it.
+/// The file's mode.
 const MODE: u32 = 0o600;
 
-/// How often a file may be replaced between its opening and its locking. Others that end remove theirs.
+/// How often a file may be replaced between opening and locking: machines that end remove theirs.
 const ATTEMPTS: u32 = 100;
 
-/// How often the host is asked what a file is, if it does not say.
+/// How often fstat(2) is tried if it fails.
 const ANSWERS: u32 = 3;
 
-/// Why there is no file.
+/// There is no file.
 #[derive(Debug, thiserror::Error)]
 pub enum PidFileError {
-    /// The host does not let it be made, locked or written.
+    /// The host refuses to create, lock or write it.
     #[error("--pidfile: cannot write '{}': {}", path.display(), Errno::of(source))]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the host says.
+        /// The host's error.
         source: io::Error,
     },
-    /// What has its name is something else, which is left as it is.
+    /// The path is that of something else, which is left alone.
     #[error("--pidfile: '{}' is {what}, and no file of this machine's own", path.display())]
     Other {
         /// The file.
@@ -39,7 +39,7 @@ pub enum PidFileError {
         /// What it is.
         what: &'static str,
     },
-    /// Another program has locked it.
+    /// Another process has locked it.
     #[error("--pidfile: '{}' is in use by another machine", path.display())]
     InUse {
         /// The file.
@@ -47,27 +47,27 @@ pub enum PidFileError {
     },
 }
 
-/// A file with the program's process ID, locked, which goes when the program does.
+/// A locked file with the process ID, removed at the program's end.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    /// Closed after the file has been removed: that ends the lock.
+    /// Closed after the file is removed, which releases the lock.
     file: File,
 }
 
-/// What became of one attempt to have a file.
+/// The result of an attempt.
 enum Attempt {
     Locked(File),
-    /// It has another name by now, or none.
+    /// The file has been renamed or removed.
     Replaced,
 }
 
 impl PidFile {
-    /// Makes the file, or takes over one that nobody holds any more, and writes it.
+    /// Creates the file, or takes over one that no process holds, and writes it.
     ///
     /// # Errors
     ///
-    /// [`PidFileError`]. There is no new file then.
+    /// [`PidFileError`]. No file is left then.
     pub fn write(path: &Path) -> Result<Self, PidFileError> {
         let failed = |source| PidFileError::Write {
             path: path.to_owned(),
@@ -88,7 +88,7 @@ impl PidFile {
     }
 
     fn fill(&self) -> io::Result<()> {
-        // What the umask takes away is ours too, and what others once left to everybody is not theirs.
+        // Independent of the umask, and of the mode of an earlier file.
         self.file.set_permissions(Permissions::from_mode(MODE))?;
         self.file.set_len(0)?;
         let text = format!("{}\n", std::process::id());
@@ -104,7 +104,7 @@ impl Drop for PidFile {
     }
 }
 
-/// Opens and locks what has that name, or makes it.
+/// Opens and locks the file of this path, or creates it.
 fn lock(path: &Path) -> Result<Attempt, PidFileError> {
     let failed = |source| PidFileError::Write {
         path: path.to_owned(),
@@ -114,7 +114,7 @@ fn lock(path: &Path) -> Result<Attempt, PidFileError> {
         path: path.to_owned(),
         what,
     };
-    // Looked at before it is opened: to open a device may do something.
+    // Examined before it is opened: opening a device may have an effect.
     match fs::symlink_metadata(path) {
         Ok(found) => check(&found).map_err(refuse)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -126,7 +126,7 @@ fn lock(path: &Path) -> Result<Attempt, PidFileError> {
     let (file, is_new) = match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             match options.create_new(true).open(path) {
-                // Somebody else was quicker.
+                // Another process was faster.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     return Ok(Attempt::Replaced);
                 }
@@ -137,7 +137,7 @@ fn lock(path: &Path) -> Result<Attempt, PidFileError> {
     };
     let attempt = check_and_lock(file, path);
     if is_new && matches!(attempt, Err(PidFileError::Write { .. })) {
-        // It was made here, a moment ago, and is of no use.
+        // It was created here a moment ago, and is useless.
         let _ = fs::remove_file(path);
     }
     attempt
@@ -179,15 +179,15 @@ fn check(found: &Metadata) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a file belongs to this user, or to whoever root takes it from.
+/// Whether a file belongs to this user, or to a user whose file root may take.
 fn is_own(found: &Metadata) -> bool {
     let user = rustix::process::geteuid();
     user.is_root() || found.uid() == user.as_raw()
 }
 
-/// Whether an open file is the one that has that name.
+/// Whether an open file is the one of this path.
 fn is_at(file: &File, path: &Path) -> bool {
-    // A host that has no memory for the answer may have it the next time.
+    // A host without memory may have some at the next attempt.
     (0..ANSWERS).any(|_| {
         let (Ok(open), Ok(found)) = (file.metadata(), fs::symlink_metadata(path)) else {
             return false;
@@ -212,7 +212,7 @@ mod tests {
     fn it_holds_the_process_and_is_removed_in_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
-        // Longer than what is written, and everybody's.
+        // Longer than what is written, and readable by everybody.
         fs::write(&path, "123456789012345\n").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
         let file = PidFile::write(&path).unwrap();
@@ -255,7 +255,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
         fs::write(&path, "").unwrap();
-        // To a descriptor that can only be read.
+        // With a descriptor that is open read-only.
         let file = File::open(&path).unwrap();
         let ours = PidFile {
             path: path.clone(),

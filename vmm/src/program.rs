@@ -1,4 +1,4 @@
-//! The program's life: everything is opened, the machine runs, everything is put away.
+//! The program's life: open everything, run the machine, close everything.
 
 use std::io;
 use std::time::Duration;
@@ -22,16 +22,16 @@ use crate::sandbox::{self, Kind, Sandbox, SandboxError};
 /// How long the end of the program waits for clients and the console to take what is left.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long it waits for a console that takes what is left slowly.
+/// How long it waits for a slow console.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Why the program did not run, or could not go on.
+/// The program did not run, or could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// The command line.
     #[error(transparent)]
     Usage(#[from] UsageError),
-    /// How much is to be logged.
+    /// The log's level.
     #[error(transparent)]
     Level(#[from] LevelError),
     /// The serial port.
@@ -43,7 +43,7 @@ pub enum ProgramError {
     /// The monitor.
     #[error(transparent)]
     Monitor(#[from] faultvisor_monitor::StartError),
-    /// The log whose decisions are repeated.
+    /// The fault log to replay.
     #[error(transparent)]
     FaultReplay(#[from] LogError),
     /// The machine.
@@ -66,7 +66,7 @@ pub enum ProgramError {
     Setup(#[from] io::Error),
 }
 
-/// What the monitor's thread knows of the machine.
+/// The monitor's access to the machine.
 struct Link {
     inbox: Sender,
     view: View,
@@ -94,7 +94,7 @@ impl faultvisor_monitor::Machine for Link {
 ///
 /// # Errors
 ///
-/// [`ProgramError`], before the guest runs, in one line that names what is wrong.
+/// [`ProgramError`], before the guest runs, as one line that names what is wrong.
 pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     logging::install()?;
     let sandbox = Sandbox::prepare(configuration)?;
@@ -112,7 +112,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         .signals(&signals)
         .on_thread_start(sandbox.monitor_threads())
         .bind(&configuration.qmp)?;
-    // Before files are emptied that another machine may be writing.
+    // Before files are truncated that another machine may be writing.
     let _pid_file = configuration
         .pidfile
         .as_deref()
@@ -130,10 +130,10 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
         sandbox: sandbox.clone(),
         replay,
     };
-    // Its guest is being loaded until it is finished, and the rest is done meanwhile.
+    // The guest is loaded in the background until it is finished.
     let (machine, connections) = Machine::assemble(plan)?;
     let console = console.connect(connections.serial, connections.room, sender.clone())?;
-    // The first notice of all, unless clients are to come before it.
+    // The first notice of all, unless it waits for clients.
     let switch = sender.clone();
     monitor.when_clients_came(move || switch.send(Notice::PowerOn));
     let monitor = monitor.start(Box::new(Link {
@@ -162,7 +162,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
             break Err(ProgramError::Loop(error));
         }
     };
-    // The loop's share in the machine ends first, so that it can be taken apart.
+    // The loop drops its reference to the machine first, so that the machine can be taken apart.
     drop(main_loop);
     let mut outcome = outcome;
     if let Some(machine) = std::rc::Rc::into_inner(machine) {
@@ -180,7 +180,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     outcome
 }
 
-/// Gives who reads the console and who reads the monitor the same time to take what is left.
+/// Gives the readers of the console and the monitor's clients the same time to take what is left.
 fn say_farewell(output: &ConsoleOutput, mut monitor: MonitorHandle) {
     monitor.begin_shutdown(FAREWELL);
     output.drain(FAREWELL, LIMIT);

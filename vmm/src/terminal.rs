@@ -1,4 +1,4 @@
-//! The user's terminal: raw while the guest has it, and put back on every way out.
+//! The user's terminal: raw while the guest has it, restored on every way out.
 #![expect(
     unsafe_code,
     reason = "only a signal handler can put the terminal back after a fatal signal"
@@ -10,14 +10,14 @@ use std::sync::OnceLock;
 
 use rustix::termios::{OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr};
 
-/// How the terminal was before it was made raw.
+/// The terminal's state before it was made raw.
 static BEFORE: OnceLock<Termios> = OnceLock::new();
 
-/// What was to happen at each of [`FATAL`]: at some of them Rust tells of a stack that has overflowed.
+/// The previous actions of [`FATAL`]: Rust reports stack overflows by some of them.
 static PREVIOUS: OnceLock<[libc::sigaction; FATAL.len()]> = OnceLock::new();
 
-/// Signals that end the process with no chance to clean up. Those that can be waited for (SIGINT,
-/// SIGTERM, SIGHUP) end the machine in an orderly way instead, and SIGSYS is the sandbox's.
+/// Signals that end the process without cleanup. Those that can be waited for (SIGINT, SIGTERM, SIGHUP) end the machine
+/// in order instead, and SIGSYS is the sandbox's.
 const FATAL: [libc::c_int; 6] = [
     libc::SIGSEGV,
     libc::SIGBUS,
@@ -32,12 +32,12 @@ const FATAL: [libc::c_int; 6] = [
 pub struct RawTerminal(());
 
 impl RawTerminal {
-    /// Makes standard input raw, if it is a terminal. Output is still processed, so that lines of
-    /// the program's own begin on the left.
+    /// Makes standard input raw if it is a terminal. Output is still processed, so that the program's own lines begin
+    /// in the first column.
     ///
     /// # Errors
     ///
-    /// When the terminal refuses.
+    /// If the terminal refuses.
     pub fn enter() -> std::io::Result<Option<Self>> {
         let stdin = std::io::stdin();
         if !isatty(&stdin) {
@@ -66,21 +66,20 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Puts the terminal back as it was before it was made raw. Only makes system calls, so that a
-/// signal handler may call it.
+/// Restores the terminal. Makes only system calls, so that a signal handler may call it.
 pub fn restore() {
     if let Some(before) = BEFORE.get() {
-        // In the background this would stop the program, which is about to end.
+        // In the background SIGTTOU would stop the program, which is about to end.
         without_sigttou(|| {
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
         });
     }
 }
 
-/// Does something with SIGTTOU blocked in this thread.
+/// Performs an action with SIGTTOU blocked in this thread.
 fn without_sigttou(act: impl FnOnce()) {
-    // SAFETY: the sets are this function's own, sigemptyset initialises the one before it is read, pthread_sigmask the
-    // other, and all calls are async-signal-safe.
+    // SAFETY: the sets are this function's own; sigemptyset initialises the one before it is read, pthread_sigmask the
+    // other; all calls are async-signal-safe.
     unsafe {
         let mut blocked: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();
@@ -92,22 +91,22 @@ fn without_sigttou(act: impl FnOnce()) {
     }
 }
 
-/// Signals that a thread's own instruction causes, and causes again when its handler returns.
+/// Signals that an instruction raises, and raises again when the handler returns.
 const OF_INSTRUCTIONS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
 extern "C" fn on_fatal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     restore();
-    // SAFETY: the kernel hands a handler with SA_SIGINFO a valid `info`.
+    // SAFETY: the kernel passes a valid `info` to a handler with SA_SIGINFO.
     let code = unsafe { (*info).si_code };
-    // Codes above 0 come from the kernel. One of them tells of memory that nobody has touched yet.
+    // Codes above 0 come from the kernel. BUS_MCEERR_AO reports a memory error that no access has hit yet.
     let by_instruction = OF_INSTRUCTIONS.contains(&signal)
         && code > 0
         && !(signal == libc::SIGBUS && code == libc::BUS_MCEERR_AO);
     let place = FATAL.iter().position(|fatal| *fatal == signal);
     let previous = PREVIOUS.get().zip(place);
-    // SAFETY: all functions are async-signal-safe (POSIX.1-2017 §2.4.3), and the action is one that the kernel has given
-    // out. The signal is blocked until this handler returns: what is raised arrives then, and has its default action,
-    // which ends the process.
+    // SAFETY: all functions are async-signal-safe (POSIX.1-2017 §2.4.3), and the action is one that the kernel
+    // returned. The signal is blocked until this handler returns: what is raised is delivered then, with its default
+    // action, which ends the process.
     unsafe {
         match previous {
             Some((actions, place)) if by_instruction => {
@@ -121,11 +120,11 @@ extern "C" fn on_fatal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
     }
 }
 
-/// Puts the handler in front of what there is, on the stack that Rust gives each thread for a time when its own has
-/// overflowed.
+/// Installs the handler in front of the existing one, on the alternate stack that Rust gives each thread for stack
+/// overflows.
 fn catch_fatal_signals() {
-    // SAFETY: an action of zeroes is the default one, with no flags and no signals blocked. The kernel copies actions
-    // from and to memory of this function. The handler only calls functions that are async-signal-safe.
+    // SAFETY: an action of zeroes is the default one, without flags and blocked signals. The kernel copies actions from
+    // and to memory of this function. The handler calls only functions that are async-signal-safe.
     unsafe {
         let mut previous: [libc::sigaction; FATAL.len()] = std::mem::zeroed();
         for (signal, previous) in FATAL.into_iter().zip(&mut previous) {

@@ -1,26 +1,25 @@
-//! The keys that are for the monitor and not for the guest: Ctrl-A and one more.
+//! Escape keys: Ctrl-A and one more key are for the program and not for the guest.
 
 /// Ctrl-A.
 const ESCAPE: u8 = 0x01;
 
-/// Takes the escape sequences out of what the user types.
+/// Removes the escape sequences from the user's input.
 #[derive(Debug, Default)]
 pub(super) struct EscapeFilter {
     escaped: bool,
 }
 
-/// What a piece of input comes to.
+/// The result of a piece of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Filtered {
-    /// For the guest.
+    /// Input for the guest.
     pub bytes: Vec<u8>,
-    /// Ctrl-A X was among it; nothing after it counts.
+    /// Ctrl-A X occurred; what follows is ignored.
     pub quit: bool,
 }
 
 impl EscapeFilter {
-    /// Ctrl-A X quits, Ctrl-A Ctrl-A is one Ctrl-A, Ctrl-A C is reserved and does nothing, as
-    /// does Ctrl-A with any other key.
+    /// Ctrl-A X quits. Ctrl-A Ctrl-A is one Ctrl-A. Ctrl-A with any other key does nothing; Ctrl-A C is reserved.
     pub(super) fn filter(&mut self, input: &[u8]) -> Filtered {
         let mut bytes = Vec::with_capacity(input.len());
         for &byte in input {

@@ -22,23 +22,23 @@ pub(super) struct StandardInput {
     room: EventFd,
     inbox: Sender,
     escape: EscapeFilter,
-    /// Read and not taken by the UART yet.
+    /// Read, and not yet taken by the UART.
     pending: Vec<u8>,
     /// Whether the loop watches standard input. A file cannot be watched, and is always ready.
     is_watched: bool,
-    /// After an error that passes.
+    /// The pause after a transient error.
     retry: Retry,
-    /// What that error was, so that it is told of once.
+    /// That error, so that it is logged once.
     trouble: Option<ErrorKind>,
     has_ended: bool,
 }
 
-/// What a read came to.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Bytes, or the end: it can be asked again.
+    /// Bytes or the end: another read may follow.
     Done,
-    /// Nothing for the moment.
+    /// Nothing at the moment.
     Nothing,
 }
 
@@ -63,7 +63,7 @@ impl StandardInput {
         })
     }
 
-    /// Reads once; the loop said that this does not wait.
+    /// Reads once; the loop has reported readiness, so that this does not block.
     fn read(&mut self) -> Outcome {
         let mut buffer = [0; 1024];
         let count = match self.stdin.read(&mut buffer) {
@@ -85,9 +85,9 @@ impl StandardInput {
 
     fn failed(&mut self, error: &io::Error) -> Outcome {
         match error.raw_os_error() {
-            // Somebody else who has it open was quicker.
+            // Another process with the same open file was faster.
             Some(libc::EAGAIN | libc::EINTR) => {}
-            // A terminal says EIO to a program in the background that does not stop for it.
+            // A terminal returns EIO to a background program that ignores SIGTTIN.
             Some(libc::EIO | libc::ENOMEM | libc::ENOBUFS) => {
                 if self.trouble.replace(error.kind()) != Some(error.kind()) {
                     tracing::warn!(%error, "standard input, which is tried again every second");
@@ -102,7 +102,7 @@ impl StandardInput {
         Outcome::Nothing
     }
 
-    /// Gives the UART what it takes. True when it took everything.
+    /// Passes input to the UART. True if it took everything.
     fn deliver(&mut self) -> bool {
         let taken = self.serial.receive(&self.pending);
         self.pending.drain(..taken);
@@ -120,7 +120,7 @@ impl StandardInput {
         match result {
             Ok(()) => self.is_watched = is_wanted,
             Err(_) if !is_wanted => {}
-            // A regular file, or /dev/null: reading it never waits.
+            // A regular file, or /dev/null: reads never block.
             Err(event_manager::Error::Epoll(error)) if error == Errno::new(libc::EPERM) => {
                 while !self.has_ended && self.deliver() && self.read() == Outcome::Done {}
             }

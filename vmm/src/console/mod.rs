@@ -24,26 +24,26 @@ use crate::output_file::{self, OutputFileError};
 use crate::terminal::RawTerminal;
 use faultvisor_monitor::unix_socket::{self, SocketFile, UnixSocketError};
 
-/// Why the console cannot be set up.
+/// The console cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    /// The output file.
+    /// The output file cannot be opened.
     #[error("--serial: cannot open '{}': {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         source: OutputFileError,
     },
-    /// The socket.
+    /// The socket cannot be made.
     #[error("--serial: {0}")]
     Socket(#[from] UnixSocketError),
-    /// The terminal, a thread or a descriptor.
+    /// A terminal, a thread or a descriptor fails.
     #[error("--serial: {0}")]
     Setup(#[from] io::Error),
 }
 
-/// The console, open, before there is a UART to connect it to.
+/// The open console, before there is a UART to connect it to.
 pub struct Console {
     output: ConsoleOutput,
     input: Input,
@@ -52,9 +52,9 @@ pub struct Console {
 
 /// A console in use.
 pub struct ConnectedConsole {
-    /// Its input, to be run on the main loop.
+    /// Its input, for the main loop.
     pub subscriber: Option<Box<dyn MutEventSubscriber>>,
-    /// The raw terminal, to be kept until the end.
+    /// The raw terminal, held until the end.
     pub terminal: Option<RawTerminal>,
 }
 
@@ -65,11 +65,11 @@ enum Input {
 }
 
 impl Console {
-    /// Opens what the command line names. The thread that writes begins with `threads`.
+    /// Opens what the command line names. The writing thread first calls `threads`.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError`] names it.
+    /// [`ConsoleError`] names what fails.
     pub fn open(port: &SerialPort, threads: &ThreadStart) -> Result<Self, ConsoleError> {
         let mut terminal = None;
         let (output, input) = match port {
@@ -77,7 +77,7 @@ impl Console {
             SerialPort::Stdio => {
                 terminal = RawTerminal::enter()?;
                 let output = ConsoleOutput::new(threads.clone())?;
-                // Not `std::io::stdout`, which would keep back what follows the last newline.
+                // Not `std::io::stdout`, which buffers what follows the last newline.
                 let stdout = rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?;
                 output.attach(Box::new(Blocking(File::from(stdout))), OnFailure::Retry);
                 (output, Input::Stdin)
@@ -106,16 +106,16 @@ impl Console {
         })
     }
 
-    /// Where the UART writes to.
+    /// The UART's sink.
     pub fn output(&self) -> &ConsoleOutput {
         &self.output
     }
 
-    /// Connects the input to the UART. `room` is the event that the UART announces room with.
+    /// Connects the input to the UART, which signals `room` when it can take more.
     ///
     /// # Errors
     ///
-    /// When the host has no descriptor left.
+    /// If the host has no descriptor left.
     pub fn connect(
         self,
         serial: Arc<Serial>,

@@ -1,4 +1,4 @@
-//! What could not be done for the moment, and is done again after a while.
+//! A pause before an operation is retried that failed transiently.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use event_manager::{EventOps, EventSet, Events};
 use vmm_sys_util::timerfd::TimerFd;
 
-/// How long nothing is tried. Nobody says when the host has descriptors or memory again, or when a terminal's owner has
-/// put the program into the foreground.
+/// The length of a pause. Nothing signals that the host has descriptors or memory again, or that the program is in the
+/// terminal's foreground again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A timer that ends a pause.
@@ -19,7 +19,7 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// A timer that is off. Made in advance, since want of descriptors is what it is for.
+    /// A disarmed timer. It is created in advance, as it is needed when the host has no descriptor.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             timer: TimerFd::new()?,
@@ -27,7 +27,7 @@ impl Retry {
         })
     }
 
-    /// Has the loop watch it.
+    /// Registers it with the loop.
     pub(super) fn watch(&self, ops: &mut EventOps<'_>) {
         if let Err(error) = ops.add(Events::new(&self.timer, EventSet::IN)) {
             tracing::error!(%error, "console timer");
@@ -46,11 +46,11 @@ impl Retry {
         self.is_pausing
     }
 
-    /// Ends the pause, if these events are the timer's. True if they are.
+    /// Ends the pause if these events are the timer's. True if they are.
     pub(super) fn has_ended(&mut self, events: &Events) -> bool {
         let is_ours = events.fd() == self.timer.as_raw_fd();
         if is_ours {
-            // Ready, and so this does not wait.
+            // It is ready, so that this does not block.
             let _ = self.timer.wait();
             self.is_pausing = false;
         }

@@ -1,4 +1,4 @@
-//! A unix socket as the guest's terminal, for one client after the other.
+//! A unix socket as the guest's terminal, for one client at a time.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -15,8 +15,8 @@ use faultvisor_monitor::unix_socket::SocketFile;
 
 use super::retry::Retry;
 
-/// Accepts a client when there is none, and moves its input to the UART. The UART's output goes to
-/// it through the console's own thread.
+/// Accepts a client if there is none, and passes its input to the UART. The console's own thread sends it the UART's
+/// output.
 pub(super) struct SocketConsole {
     listener: UnixListener,
     /// Removes the socket's file at the end.
@@ -26,11 +26,11 @@ pub(super) struct SocketConsole {
     room: EventFd,
     client: Option<Arc<UnixStream>>,
     pending: Vec<u8>,
-    /// After a client that could not be accepted. It stays in the backlog meanwhile.
+    /// The pause after a failed accept. The client stays in the backlog meanwhile.
     retry: Retry,
 }
 
-/// The console's end of a client, which needs no descriptor of its own.
+/// The console's handle of a client, which needs no descriptor of its own.
 struct ClientOutput(Arc<UnixStream>);
 
 impl Write for ClientOutput {
@@ -79,7 +79,7 @@ impl SocketConsole {
                 self.watch(ops, &Events::new(&self.listener, EventSet::IN), false);
                 self.client = Some(client);
             }
-            // It is gone already.
+            // It has disconnected already.
             Err(error) if is_nothing(&error) || error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "a client of the console waits");
@@ -89,7 +89,7 @@ impl SocketConsole {
         }
     }
 
-    /// Reads once from the client; without one, or when it is gone, waits for the next.
+    /// Reads once from the client; without one, or after its end, waits for the next.
     fn read(&mut self, ops: &mut EventOps<'_>) {
         let Some(client) = &self.client else {
             return;
@@ -104,14 +104,14 @@ impl SocketConsole {
             Ok(_) | Err(_) => {}
         }
         let events = Events::new(&**client, EventSet::IN);
-        // Wakes the console's thread from a write that nobody would take.
+        // Wakes the console's thread from a write that the client would never take.
         let _ = client.shutdown(std::net::Shutdown::Both);
         self.watch(ops, &events, false);
         self.watch(ops, &Events::new(&self.listener, EventSet::IN), true);
         self.client = None;
     }
 
-    /// Gives the UART what it takes, and reads no more from the client until it took everything.
+    /// Passes input to the UART, and reads no more from the client until it took everything.
     fn deliver(&mut self, ops: &mut EventOps<'_>) {
         let was_waiting = !self.pending.is_empty();
         let taken = self.serial.receive(&self.pending);
@@ -143,7 +143,7 @@ impl SocketConsole {
     }
 }
 
-/// Whether a call came to nothing this time, and is to be made again.
+/// Whether a call failed transiently, and is to be retried.
 fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
 }

@@ -1,4 +1,4 @@
-//! `FAULTVISOR_LOG`: how much is logged.
+//! `FAULTVISOR_LOG`: the log's level.
 
 use std::env;
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 /// The variable's name.
 const VARIABLE: &str = "FAULTVISOR_LOG";
 
-/// What it may say.
+/// Its values.
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("error", LevelFilter::ERROR),
     ("warn", LevelFilter::WARN),
@@ -18,18 +18,18 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
 ];
 
-/// A level that is none.
+/// An unknown level.
 #[derive(Debug, thiserror::Error)]
 #[error("{VARIABLE}: '{given}' is not one of error, warn, info, debug, trace, off")]
 pub struct LevelError {
     given: String,
 }
 
-/// What the environment asks for; warnings and errors without it, or when it is empty.
+/// The level in the environment; warnings and errors by default, or if it is empty.
 ///
 /// # Errors
 ///
-/// [`LevelError`], when it is no level.
+/// [`LevelError`] if it is unknown.
 pub(super) fn from_environment() -> Result<LevelFilter, LevelError> {
     parse(env::var_os(VARIABLE).as_deref())
 }

@@ -1,7 +1,7 @@
-//! How many lines a source may write.
+//! The rate limit of a source of lines.
 //!
-//! A client or a guest decides how often a line is written, by what it sends. A source is a line of the program's text
-//! in one thread, so that a disk that complains does not hide what another has to say.
+//! A client or a guest can cause any number of lines. A source is a place in the code and a thread, so that the
+//! complaints of one disk do not hide those of another.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -18,36 +18,36 @@ use tracing_subscriber::layer::Context;
 use super::queue::{Queue, Weight};
 use super::timed;
 
-/// How long lines of one source are counted together.
+/// The length of a source's window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// How many warnings or errors a source may write in that time.
+/// The number of warnings or errors of a source in a window.
 const BURST: u64 = 10;
 
-/// How many other lines: who asks for them wants to see them.
+/// The number of other lines: who enables them wants to see them.
 const DETAILED_BURST: u64 = 1000;
 
-/// How much of a line stands in the notice about those like it, in characters.
+/// The length of the line quoted in a notice about suppressed lines, in characters.
 const EXCERPT: usize = 160;
 
-/// Where lines come from.
+/// A source of lines.
 type Source = (Identifier, Option<String>);
 
-/// Lets through what each source may write, counts the rest, and tells of it when its time is over.
+/// Passes each source's lines within its limit, counts the rest, and reports the count when the window ends.
 pub(super) struct Limiter {
     queue: Arc<Queue>,
     windows: Mutex<HashMap<Source, Window>>,
 }
 
-/// What a source has written since `begun`.
+/// A source's window.
 #[derive(Debug)]
 struct Window {
     begun: Instant,
-    /// How many lines it may write.
+    /// The limit of lines.
     burst: u64,
-    /// All of its lines, written or not.
+    /// All lines, written or suppressed.
     lines: u64,
-    /// The first that was left out.
+    /// The first suppressed line.
     example: String,
 }
 
@@ -65,7 +65,7 @@ impl Window {
         now.saturating_duration_since(self.begun) >= WINDOW
     }
 
-    /// What is to be said of the lines that were left out, if any.
+    /// The notice about suppressed lines, if there are any.
     fn notice(&self) -> Option<String> {
         let left_out = self.lines.saturating_sub(self.burst);
         (left_out > 0).then(|| {
@@ -84,7 +84,7 @@ impl Limiter {
         Self { queue, windows }
     }
 
-    /// Whether a line may be written, of a source that may write `burst`.
+    /// Whether a line may be written, of a source with a limit of `burst`.
     fn admit(
         &self,
         source: Source,
@@ -110,7 +110,7 @@ impl Limiter {
         window.lines <= burst
     }
 
-    /// Tells of what was left out in windows that are over, and forgets those. Asks to be called again for others.
+    /// Reports what was suppressed in windows that have ended, and forgets these. Asks to be called again for others.
     pub(super) fn tell(&self, now: Instant) {
         lock(&self.windows).retain(|_, window| {
             if !window.is_over(now) {
@@ -126,7 +126,7 @@ impl Limiter {
         });
     }
 
-    /// Tells of everything that was left out, at the end.
+    /// Reports everything that was suppressed, at the end.
     pub(super) fn tell_all(&self) {
         for window in std::mem::take(&mut *lock(&self.windows)).values() {
             if let Some(notice) = window.notice() {
@@ -136,7 +136,7 @@ impl Limiter {
     }
 }
 
-/// The limiter in a subscriber.
+/// The limiter as a layer of a subscriber.
 pub(super) struct Limited(pub Arc<Limiter>);
 
 impl<S: Subscriber> Layer<S> for Limited {
@@ -164,7 +164,7 @@ struct Excerpt(String);
 impl Visit for Excerpt {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            // What does not fit is left out.
+            // What does not fit is dropped.
             let _ = write!(self, "{value:?}");
         }
     }
@@ -199,7 +199,7 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    /// A subscriber that counts what the limiter lets through.
+    /// A subscriber that counts the lines that pass the limiter.
     struct Counter(Arc<Mutex<Vec<String>>>);
 
     impl<S: Subscriber> Layer<S> for Counter {
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(admitted("disk-a", now), 10);
         assert_eq!(admitted("disk-b", now), 10);
         assert_eq!(admitted("disk-a", now + WINDOW), 10);
-        // The window that was over has been told of, before the lines that came after it.
+        // The window that has ended is reported before the lines that follow it.
         assert!(said(&queue).ends_with("10 more like this within 10 s: disk-a\n"));
         limiter.tell_all();
         assert_eq!(said(&queue).lines().count(), 2);

@@ -1,12 +1,11 @@
-//! The log: lines on standard error, for which no thread but one of the log's own waits.
+//! The log: lines on standard error. Only a thread of the log's own waits for it.
 //!
-//! A line passes the level that was asked for ([`level`]) and the limit of its source ([`limiter`]), and joins a queue
-//! of limited size ([`queue`]). The thread `log` ([`writer`]) writes it. Whoever reads standard error slowly or not at
-//! all holds up that thread and nobody else; what does not fit is counted, and the count stands in the log where the
-//! lines would have stood.
+//! A line passes the level ([`level`]) and the rate limit of its source ([`limiter`]) and enters a bounded queue
+//! ([`queue`]). The thread `log` ([`writer`]) writes it. A slow or absent reader of standard error delays only that
+//! thread. Lines that do not fit are counted, and the count is written in their place.
 //!
-//! A channel of tracing-appender's would do the same up to its ends: its thread cannot confine itself first, its losses
-//! are not in the log, and nothing can be written ahead of a full queue, which the reason for the program's end must be.
+//! tracing-appender's channel is not used: its thread cannot confine itself first, it does not log its losses, and
+//! nothing can be written ahead of a full queue, as the reason for the program's end must be.
 
 mod level;
 mod limiter;
@@ -37,7 +36,7 @@ use queue::{Queue, Weight};
 /// How long the end of the program waits for a reader of standard error that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long it waits for one that takes something now and then.
+/// How long it waits for a reader that takes something now and then.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// The process's log.
@@ -46,12 +45,12 @@ static LOG: OnceLock<Log> = OnceLock::new();
 struct Log {
     queue: Arc<Queue>,
     limiter: Arc<Limiter>,
-    /// Who writes, once it has been started.
+    /// The writing thread, once it has been started.
     writer: OnceLock<ThreadId>,
 }
 
 impl Log {
-    /// Waits until what has been said is written, as far as somebody reads it. Without the thread, writes it.
+    /// Waits until the queue is written, as far as it is read. Without the thread, writes it.
     fn drain(&self) {
         match self.writer.get() {
             Some(writer) if *writer != thread::current().id() => {
@@ -59,7 +58,7 @@ impl Log {
             }
             _ => {
                 while let Some(piece) = self.queue.try_next() {
-                    // There is nobody to tell of it.
+                    // There is nobody to report it to.
                     let _ = io::stderr().write_all(&piece);
                     self.queue.written(piece.len());
                 }
@@ -68,21 +67,21 @@ impl Log {
     }
 }
 
-/// Begins to log. Lines are kept until [`start_thread`], or until the program's end.
+/// Begins to log. Lines are queued until [`start_thread`], or until the program's end.
 ///
 /// # Errors
 ///
-/// [`LevelError`], when `FAULTVISOR_LOG` is no level.
+/// [`LevelError`] if `FAULTVISOR_LOG` is not a level.
 pub fn install() -> Result<(), LevelError> {
     let level = level::from_environment()?;
     let queue = Arc::new(Queue::default());
     let limiter = Arc::new(Limiter::new(queue.clone()));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(Lines(queue.clone()))
-        // Colours are for people.
+        // Colours on terminals only.
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    // Refused only when there is a logger already.
+    // Fails only if there is a logger already.
     let _ = tracing_subscriber::registry()
         .with(level)
         .with(Limited(limiter.clone()))
@@ -100,11 +99,11 @@ pub fn install() -> Result<(), LevelError> {
     Ok(())
 }
 
-/// Starts the thread that writes, which calls `first` before anything else.
+/// Starts the writing thread, which first calls `first`.
 ///
 /// # Errors
 ///
-/// When the host refuses a thread or a descriptor.
+/// If the host refuses a thread or a descriptor.
 pub fn start_thread(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let Some(log) = LOG.get() else { return Ok(()) };
     let sink = File::from(rustix::io::dup(rustix::stdio::stderr())?);
@@ -119,7 +118,7 @@ pub fn start_thread(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Says why the program ends. [`finish`] is to follow.
+/// Logs why the program ends. [`finish`] follows.
 pub fn fail(error: &dyn Display) {
     let line = format!("faultvisor: {error}\n");
     match LOG.get() {
@@ -130,7 +129,7 @@ pub fn fail(error: &dyn Display) {
     }
 }
 
-/// Waits until what has been said is written, as far as somebody reads it, and for a short time only.
+/// Waits until the queue is written, as far as it is read, for a short time only.
 pub fn finish() {
     if let Some(log) = LOG.get() {
         log.limiter.tell_all();
@@ -138,7 +137,7 @@ pub fn finish() {
     }
 }
 
-/// Has panics told of like everything else, and end the program then: the thread that panics waits for nobody for long.
+/// Makes a panic log its message and end the program, without waiting long for a reader.
 fn report_panics() {
     let direct = panic::take_hook();
     panic::set_hook(Box::new(move |panic| match LOG.get() {
@@ -148,7 +147,7 @@ fn report_panics() {
             let line = format!("thread '{name}' {panic}\n");
             log.queue.push(line.as_bytes(), Weight::Last);
             log.drain();
-            // The sandbox may refuse what that takes, and so it comes last.
+            // Last, as the sandbox may refuse what it needs.
             let trace = Backtrace::capture();
             if trace.status() == BacktraceStatus::Captured {
                 log.queue
@@ -161,11 +160,11 @@ fn report_panics() {
     }));
 }
 
-/// A line that the log writes about itself, in the form of all others.
+/// A line of the log's own, in the format of all others.
 fn timed(message: &str) -> String {
     let mut line = String::new();
     let mut writer = Writer::new(&mut line);
-    // A clock that cannot be read leaves the time out.
+    // Without a readable clock the time is left out.
     let _ = SystemTime.format_time(&mut writer);
     format!("{line}  WARN {message}\n")
 }
@@ -181,7 +180,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Takes one line, which arrives as a whole.
+/// Takes one whole line.
 struct Line<'a>(&'a Queue);
 
 impl Write for Line<'_> {
@@ -209,7 +208,7 @@ mod tests {
     /// Set for the process that panics.
     const CHILD: &str = "FAULTVISOR_TEST_PANICS";
 
-    /// This test once more, in a process that panics with the log in use.
+    /// Runs this test again, in a process that panics while the log is in use.
     fn panicking(messages: impl Into<Stdio>) -> Child {
         let name = "logging::tests::a_panic_is_told_of_in_its_order_and_waits_for_nobody_for_long";
         Command::new(env::current_exe().unwrap())
@@ -228,7 +227,7 @@ mod tests {
             install().unwrap();
             start_thread(|| ()).unwrap();
             tracing::warn!("before");
-            // Nobody hears of it by this.
+            // Nobody receives it this way.
             let _ = thread::spawn(|| panic!("the reason")).join();
             return;
         }

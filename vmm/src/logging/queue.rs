@@ -1,4 +1,4 @@
-//! What is to be written on standard error: whole lines, in their order, and no more than fit.
+//! The lines to be written on standard error: whole, in order, and bounded.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -8,67 +8,67 @@ use faultvisor_devices::sync::{lock, wait, wait_timeout};
 
 use super::timed;
 
-/// How much is kept for a reader that is slow, in bytes.
+/// The size of the queue in bytes.
 const CAPACITY: usize = 256 << 10;
 
-/// What a line costs beside its bytes.
+/// The cost of a line beside its bytes.
 const OVERHEAD: usize = 64;
 
-/// The longest line, in bytes. The rest of a longer one is cut off.
+/// The longest line in bytes. A longer one is cut.
 const LONGEST: usize = 16 << 10;
 
-/// As much as a pipe takes in one piece (`PIPE_BUF`), so that lines of others do not stand inside.
+/// A pipe's atomic write (`PIPE_BUF`), so that other processes' lines do not interleave.
 const PIECE: usize = 4096;
 
-/// Whether a line may be lost.
+/// Whether a line may be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weight {
-    /// When there is no room, it is counted instead.
+    /// Without room it is counted instead.
     Ordinary,
-    /// Why the program ends: there is always room for it.
+    /// The reason for the program's end: there is always room for it.
     Last,
 }
 
-/// The queue between every thread and the one that writes.
+/// The queue between all threads and the writer.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Signalled when the writer has something to do.
+    /// Signalled when the writer has work.
     work: Condvar,
-    /// Signalled when the writer got on, or failed.
+    /// Signalled when the writer has made progress, or failed.
     progress: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<Vec<u8>>,
-    /// What the lines cost.
+    /// The cost of the lines.
     size: usize,
-    /// Lines that did not fit, and have not been told of.
+    /// Lines that did not fit and have not been reported.
     lost: u64,
-    /// Bytes that the writer has taken and not written yet.
+    /// Bytes that the writer has taken and not yet written.
     writing: usize,
-    /// When somebody wants the writer to look at what he has to say.
+    /// When the writer is to run the alarm.
     alarm: Option<Instant>,
     /// The last write has failed.
     is_failing: bool,
-    /// Somebody waits for what there is to be written.
+    /// A thread waits for the queue to be written.
     is_urgent: bool,
-    /// Grows whenever the writer got on.
+    /// Incremented with each progress of the writer.
     progress: u64,
 }
 
-/// What the writer is to do.
+/// The writer's next action.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// To write these bytes, whole lines.
+    /// Write these bytes, whole lines.
     Write(Vec<u8>),
-    /// The alarm that somebody has set.
+    /// Run the alarm.
     Alarm,
 }
 
 impl Queue {
-    /// Takes a line, with its end, or counts it. Waits for nobody.
+    /// Queues a line, with its end, or counts it. Does not block.
     pub(super) fn push(&self, line: &[u8], weight: Weight) {
         let mut state = lock(&self.state);
         if weight == Weight::Ordinary && !state.has_room(line.len()) {
@@ -89,7 +89,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits for something to do, and takes it.
+    /// Waits for work, and takes it.
     pub(super) fn next(&self) -> Work {
         let mut state = lock(&self.state);
         loop {
@@ -110,12 +110,12 @@ impl Queue {
         }
     }
 
-    /// What there is, without waiting.
+    /// Takes work without waiting.
     pub(super) fn try_next(&self) -> Option<Vec<u8>> {
         lock(&self.state).take()
     }
 
-    /// The writer has written that many bytes of what it took.
+    /// The writer has written this many bytes of what it took.
     pub(super) fn written(&self, count: usize) {
         let mut state = lock(&self.state);
         state.writing = state.writing.saturating_sub(count);
@@ -124,7 +124,7 @@ impl Queue {
         self.progress.notify_all();
     }
 
-    /// The writer could not write; it tries again after `pause`, or when somebody is in a hurry.
+    /// A write has failed; the writer retries after `pause`, or when a thread waits for it.
     pub(super) fn failed(&self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut state = lock(&self.state);
@@ -140,7 +140,8 @@ impl Queue {
         }
     }
 
-    /// Waits until everything is written, nothing has been for `patience`, `limit` is over, or a write has failed anew.
+    /// Waits until everything is written, there was no progress for `patience`, `limit` has passed, or a write has
+    /// failed again.
     pub(super) fn drain(&self, patience: Duration, limit: Duration) {
         let end = Instant::now() + limit;
         let mut state = lock(&self.state);
@@ -184,7 +185,7 @@ impl State {
         self.lines.push_back(kept);
     }
 
-    /// Puts a line where the lost ones would have stood.
+    /// Inserts a line in the place of the dropped ones.
     fn tell_of_losses(&mut self) {
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
@@ -197,7 +198,7 @@ impl State {
         }
     }
 
-    /// As many lines as make a piece, at least one if there is any.
+    /// The lines that make a piece, at least one if there is any.
     fn take(&mut self) -> Option<Vec<u8>> {
         if self.lines.is_empty() {
             self.tell_of_losses();

@@ -1,4 +1,4 @@
-//! The one thread that writes on standard error, and waits for whoever reads it.
+//! The only thread that writes on standard error, and waits for its reader.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::limiter::Limiter;
 use super::queue::{Queue, Work};
 
-/// How long the writer waits after a write that failed, at first. Each time it waits twice as long.
+/// The first pause after a failed write. Each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest that it waits: a full disk may have room again, a FIFO another reader.
+/// The longest pause: a full disk may have room again, a FIFO another reader.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Writes what is queued, for ever.
@@ -22,7 +22,7 @@ pub(super) fn run(queue: &Queue, limiter: &Limiter, sink: &mut impl Write) -> ! 
     }
 }
 
-/// Writes a piece, however often it takes. No error of standard error is final.
+/// Writes a piece, in as many writes as it takes. No error of standard error is final.
 fn write(queue: &Queue, mut piece: &[u8], sink: &mut impl Write) {
     let mut pause = PAUSE;
     while !piece.is_empty() {
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use crate::logging::queue::Weight;
 
-    /// A disk that is full now and then, and takes little at a time.
+    /// A disk that is full at times, and takes little at a time.
     struct Full {
         turn: u32,
         taken: Vec<u8>,
