@@ -7,15 +7,12 @@
 
 pub mod artifact;
 pub mod bare;
-pub mod boot_time;
+pub mod build;
 pub mod client;
-pub mod cpu_time;
 pub mod debian;
 pub mod guest;
-pub mod guest_fio;
 pub mod guest_shell;
 pub mod host;
-pub mod idle_cost;
 pub mod initramfs;
 pub mod kernel;
 pub mod lab;
@@ -23,6 +20,7 @@ pub mod microvm;
 pub mod packages;
 pub mod qemu_schema;
 pub mod readme;
+pub mod resident;
 pub mod stock_kernel;
 pub mod suite;
 pub mod threads;

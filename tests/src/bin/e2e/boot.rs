@@ -5,10 +5,10 @@ use std::path::Path;
 
 use faultvisor_tests::guest_shell::GuestShell;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
-use faultvisor_tests::{check, check_eq, guest_shell, packages, tests};
+use faultvisor_tests::{check, check_eq, guest_shell, packages, resident, tests};
 use serde_json::json;
 
-use crate::{linux, resident, wrong_use};
+use crate::{linux, wrong_use};
 
 pub const TESTS: &[Test] = tests![
     Needs::Linux;

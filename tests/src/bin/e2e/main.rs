@@ -21,7 +21,6 @@ mod place;
 mod qemu_schema;
 mod read_error;
 mod readme;
-mod resident;
 mod space;
 mod storm;
 mod write_error;
@@ -29,18 +28,13 @@ mod wrong_use;
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use faultvisor_tests::boot_time;
 use faultvisor_tests::guest::GuestImages;
-use faultvisor_tests::guest_fio;
 use faultvisor_tests::host::Kvm;
-use faultvisor_tests::idle_cost;
 use faultvisor_tests::suite::{self, DebianPlace, Failure, Needs, Part, Place, Selection, Size};
 
 use demo::Shortage;
@@ -90,36 +84,6 @@ enum Action {
         /// Why the disk's image has less space than the disk.
         #[arg(long, value_enum)]
         shortage: Shortage,
-    },
-    /// Measure how fast guests' disks are, by fio in the guests.
-    GuestFio {
-        /// A file with the contenders as JSON.
-        #[arg(long)]
-        contenders: PathBuf,
-        #[arg(long)]
-        runs: usize,
-    },
-    /// Measure what idle guests cost.
-    IdleCost {
-        /// A file with the VMMs as JSON.
-        #[arg(long)]
-        contenders: PathBuf,
-        #[arg(long)]
-        runs: usize,
-        /// For how long each is watched.
-        #[arg(long)]
-        seconds: u64,
-    },
-    /// Measure how long VMMs take to a guest's init.
-    BootTime {
-        /// A file with the contenders as JSON.
-        #[arg(long)]
-        contenders: PathBuf,
-        #[arg(long)]
-        runs: usize,
-        /// What each contender gives its guest.
-        #[arg(long)]
-        guest_memory_mib: u64,
     },
 }
 
@@ -306,28 +270,5 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
             Ok(()) => Ok(0),
             Err(Failure::Failed(why) | Failure::Skipped(why)) => Err(why.into()),
         },
-        Action::GuestFio { contenders, runs } => {
-            let contenders = boot_time::from_json(&fs::read_to_string(contenders)?)?;
-            guest_fio::measure(&contenders, runs, stdout)?;
-            Ok(0)
-        }
-        Action::IdleCost {
-            contenders,
-            runs,
-            seconds,
-        } => {
-            let idlers = idle_cost::from_json(&fs::read_to_string(contenders)?)?;
-            idle_cost::measure(&idlers, runs, Duration::from_secs(seconds), stdout)?;
-            Ok(0)
-        }
-        Action::BootTime {
-            contenders,
-            runs,
-            guest_memory_mib,
-        } => {
-            let contenders = boot_time::from_json(&fs::read_to_string(contenders)?)?;
-            boot_time::measure(&contenders, runs, guest_memory_mib, stdout)?;
-            Ok(0)
-        }
     }
 }

@@ -5,12 +5,11 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use faultvisor_tests::boot_time;
 use faultvisor_tests::client::Event;
 use faultvisor_tests::guest::Tools;
 use faultvisor_tests::guest_shell::{self, GuestShell, PATIENCE};
 use faultvisor_tests::suite::{Context, Failure, Needs, Size, Test};
-use faultvisor_tests::{check, check_eq, threads};
+use faultvisor_tests::{check, check_eq, resident, threads};
 
 use libqmp::QueryBlockstatsArguments;
 
@@ -82,7 +81,7 @@ impl Usage {
         Ok(Self {
             descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count(),
             threads,
-            resident_kib: boot_time::resident_beside(&mappings, MEMORY_KIB),
+            resident_kib: resident::beside_guest(&mappings, MEMORY_KIB),
         })
     }
 }

@@ -3,18 +3,15 @@
 //! There are two sets of flags, so that little is compiled twice. Everything that runs in tests has the profile of the
 //! unit tests, whose checks of arithmetic and of assertions it has too. The other is the release's.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::Command;
 
-use faultvisor_tests::tool::{self, ToolError};
+use faultvisor_tests::build::{self, Progress};
+use faultvisor_tests::tool::ToolError;
 use faultvisor_tests::workspace::Workspace;
 use serde_json::Value;
 
-use crate::{cargo, console, progress};
-
-/// Where the bare-metal guest's own configuration has it built.
-const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+use crate::{console, progress};
 
 /// What tests run.
 #[derive(Debug, Clone)]
@@ -38,7 +35,7 @@ pub struct Binaries {
 /// Builds it.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the programs and the end-to-end tests");
-    let mut cargo = cargo::command();
+    let mut cargo = build::cargo();
     cargo.args([
         "build",
         "--lib",
@@ -64,37 +61,7 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
         c_library: directory.join("libqmp.a"),
         example: test_program(&built, "disk_error")?,
         power_cut_example: test_program(&built, "power_cut")?,
-        bare_guest: build_bare_guest(workspace)?,
-    })
-}
-
-/// What is measured, and what measures it.
-pub struct Benchmark {
-    /// The program, as it is shipped.
-    pub faultvisor: PathBuf,
-    /// The benchmark of the monitor.
-    pub qmp: PathBuf,
-    /// What measures guests.
-    pub e2e: PathBuf,
-    /// The bare-metal guest.
-    pub bare_guest: PathBuf,
-}
-
-/// Builds it.
-pub fn build_benchmark(workspace: &Workspace) -> Result<Benchmark, ToolError> {
-    console::note(
-        "building the program and its benchmarks, which takes some minutes the first time",
-    );
-    let mut cargo = cargo::command();
-    cargo.args(["build", "--release"]);
-    let names = ["faultvisor", "bench-qmp", "e2e"];
-    run(workspace, programs(&mut cargo, &names))?;
-    let directory = workspace.target().join("release");
-    Ok(Benchmark {
-        faultvisor: directory.join("faultvisor"),
-        qmp: directory.join("bench-qmp"),
-        e2e: directory.join("e2e"),
-        bare_guest: build_bare_guest(workspace)?,
+        bare_guest: build::bare_guest(workspace)?,
     })
 }
 
@@ -129,17 +96,14 @@ fn programs<'a>(cargo: &'a mut Command, names: &[&str]) -> &'a mut Command {
     cargo
 }
 
-/// Runs a `cargo build`, and returns what it says of what it has built. Its progress is shown on a terminal.
+/// Runs a `cargo build`; its progress is shown where nothing else writes over it.
 fn run(workspace: &Workspace, cargo: &mut Command) -> Result<Vec<u8>, ToolError> {
-    cargo.arg("--message-format=json-render-diagnostics");
-    cargo.current_dir(workspace.root());
-    if io::stderr().is_terminal() && !progress::is_drawn() {
-        cargo.stderr(std::process::Stdio::inherit());
-        cargo.env("CARGO_TERM_COLOR", "auto");
+    let progress = if progress::is_drawn() {
+        Progress::Hidden
     } else {
-        cargo.arg("--quiet");
-    }
-    tool::output(cargo)
+        Progress::OnTerminal
+    };
+    build::run(workspace, cargo, progress)
 }
 
 /// Where the program of an integration test is, by what cargo has said.
@@ -150,32 +114,4 @@ fn test_program(said: &[u8], test: &str) -> Result<PathBuf, ToolError> {
         .filter(|message| message["target"]["name"] == test)
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
     built.ok_or_else(|| ToolError::Missing(test.to_owned()))
-}
-
-/// A cargo command for the bare-metal guest, which is no member of the workspace.
-pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
-    let directory = workspace.root().join("resources/guests/bare");
-    let mut cargo = cargo::command();
-    // Its own flags only: these make it a kernel.
-    cargo
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET");
-    cargo.arg(subcommand).args(["--quiet", "--release"]);
-    cargo
-        .arg("--config")
-        .arg(directory.join(".cargo/config.toml"));
-    cargo
-        .arg("--manifest-path")
-        .arg(directory.join("Cargo.toml"));
-    cargo
-        .arg("--target-dir")
-        .arg(workspace.target().join("guests"));
-    cargo
-}
-
-fn build_bare_guest(workspace: &Workspace) -> Result<PathBuf, ToolError> {
-    let mut cargo = bare_guest_command(workspace, "build");
-    tool::run(cargo.current_dir(workspace.root()))?;
-    let built = workspace.target().join("guests").join(GUEST_TARGET);
-    Ok(built.join("release/bare-guest"))
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use faultvisor_harness::child::Guarded;
 use faultvisor_harness::transcript::Transcript;
+use faultvisor_tests::build;
 use faultvisor_tests::suite::{Outcome, TestResult};
 use faultvisor_tests::workspace::Workspace;
 
@@ -110,22 +111,9 @@ fn killed(limit: Duration) -> String {
     format!("killed after its limit of {limit:?}")
 }
 
-/// The cargo that this was started by.
-pub fn command() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.env("CARGO_TERM_COLOR", "never");
-    // What `cargo run` has set for this program is about this program.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
-            cargo.env_remove(name);
-        }
-    }
-    cargo
-}
-
-/// The same, which lets guests go first: a test of a guest has its time measured, a build has not.
+/// [`build::cargo`], which lets guests go first: a test of a guest has its time measured, a build has not.
 pub fn beside_guests() -> Command {
-    let cargo = command();
+    let cargo = build::cargo();
     let mut nice = Command::new("nice");
     nice.args(["-n", "10"]).arg(cargo.get_program());
     for (name, value) in cargo.get_envs() {

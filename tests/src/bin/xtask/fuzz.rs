@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use faultvisor_tests::build;
 use faultvisor_tests::workspace::Workspace;
 
 use crate::cargo::{self, Ran};
@@ -42,7 +43,7 @@ pub fn targets(workspace: &Workspace) -> io::Result<Vec<String>> {
 
 /// Checks how the targets are formatted.
 pub fn formatting(workspace: &Workspace) -> Command {
-    let mut cargo = cargo::command();
+    let mut cargo = build::cargo();
     cargo.args(["fmt", "--manifest-path"]);
     cargo.arg(workspace.root().join("fuzz/Cargo.toml"));
     cargo.args(["--", "--check"]);

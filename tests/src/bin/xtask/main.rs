@@ -8,7 +8,6 @@ mod debian;
 mod demo;
 mod e2e;
 mod examples;
-mod first_entry;
 mod fuzz;
 mod guest;
 mod install;
@@ -45,8 +44,7 @@ enum Task {
     /// Check the formatting, the lints and the documentation, and run every test.
     Test(test::Options),
     /// Measure.
-    #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -66,7 +64,7 @@ fn perform(task: Task) -> Result<ExitCode, Box<dyn Error>> {
         Task::Install(options) => install::perform(&workspace, &options),
         Task::Guest => guest::perform(&workspace),
         Task::Test(options) => test::perform(&workspace, &options),
-        Task::Bench(bench) => bench::perform(&workspace, &bench),
+        Task::Bench(options) => bench::perform(&workspace, &options),
     }
 }
 

@@ -4,9 +4,9 @@ use std::fs;
 
 use faultvisor_tests::bare::Plan;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
-use faultvisor_tests::{check, tests};
+use faultvisor_tests::{check, resident, tests};
 
-use crate::{resident, wrong_use};
+use crate::wrong_use;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;

@@ -9,9 +9,10 @@ use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use faultvisor_tests::build;
 use faultvisor_tests::workspace::Workspace;
 
-use crate::{binaries, cargo, console};
+use crate::{binaries, console};
 use place::Place;
 
 /// The programs' names.
@@ -36,7 +37,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     let prefix = path::absolute(&options.prefix)?;
     let place = Place::new(&prefix, options.destdir.as_deref())?;
     console::note("building the programs and the C library");
-    let built = binaries::build_shipped(workspace, &options.profile, cargo::command())?;
+    let built = binaries::build_shipped(workspace, &options.profile, build::cargo())?;
     for program in PROGRAMS {
         place.program(&built.join(program), &format!("bin/{program}"))?;
     }

@@ -2,15 +2,16 @@
 
 use std::process::Command;
 
+use faultvisor_tests::build;
 use faultvisor_tests::workspace::Workspace;
 
-use crate::{binaries, cargo, fuzz};
+use crate::{cargo, fuzz};
 
 /// How the sources are formatted.
 pub fn formatting(workspace: &Workspace) -> [(&'static str, Command); 3] {
-    let mut all = cargo::command();
+    let mut all = build::cargo();
     all.args(["fmt", "--all", "--", "--check"]);
-    let mut guest = cargo::command();
+    let mut guest = build::cargo();
     guest.args(["fmt", "--manifest-path"]);
     guest.args(["resources/guests/bare/Cargo.toml", "--", "--check"]);
     [
@@ -31,7 +32,7 @@ pub fn by_cargo(workspace: &Workspace) -> [(&'static str, Command); 3] {
     let mut documentation = cargo::beside_guests();
     documentation.args(["doc", "--quiet", "--workspace", "--no-deps"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
-    let mut guest_clippy = binaries::bare_guest_command(workspace, "clippy");
+    let mut guest_clippy = build::bare_guest_command(workspace, "clippy");
     guest_clippy.args(["--", "-D", "warnings"]);
     [
         ("clippy", clippy),

@@ -9,13 +9,14 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::artifact::ArtifactError;
-use crate::boot_time::Contender;
-use crate::cpu_time::Snapshot;
-use crate::guest::{EXIT_MARKER, Ending, GuestImages, Script, Tools};
-use crate::packages;
-use crate::tool::{self, ToolError};
 use faultvisor_harness::{Error, Process, command_line};
+use faultvisor_tests::artifact::ArtifactError;
+use faultvisor_tests::guest::{EXIT_MARKER, Ending, GuestImages, Script, Tools};
+use faultvisor_tests::tool::{self, ToolError};
+use faultvisor_tests::{microvm, packages};
+
+use crate::contender::Contender;
+use crate::cpu_time::Snapshot;
 
 /// What the guest says before a job, and before fio's result.
 const JOB_MARKER: &str = "FV-JOB ";
@@ -24,7 +25,7 @@ const RESULT_MARKER: &str = "FV-RESULT ";
 const ANY_MARKER: &str = "FV-";
 const PREFIX: &str = "FV-FIO ";
 /// The threads that run guests, in Faultvisor and in QEMU.
-const VCPU_THREADS: [&str; 2] = ["vcpu0", crate::microvm::VCPU_THREAD];
+const VCPU_THREADS: [&str; 2] = ["vcpu0", microvm::VCPU_THREAD];
 /// Longer than a guest takes to boot in the lab, and than a job takes.
 const LIMIT: Duration = Duration::from_secs(240);
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use faultvisor_tests::cpu_time;
+use faultvisor_bench::cpu_time;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::packages;
 use faultvisor_tests::workspace::Workspace;
@@ -28,8 +28,7 @@ use self::job::{Job, Sample};
 use self::medium::{Cache, Medium};
 use self::table::{Entry, Group, Table};
 use self::vmm::{Guests, Vmm};
-use super::{qemu, side_by_side};
-use crate::{binaries, console};
+use crate::{console, programs, qemu};
 
 /// How to measure disks.
 #[derive(Args)]
@@ -109,18 +108,18 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         return Err(format!("no guest can be measured here: {why}").into());
     }
     packages::ensure_installed(&[packages::QEMU, packages::FIO], &console::note)?;
-    let binaries = binaries::build_benchmark(workspace)?;
+    let programs = programs::build(workspace)?;
     let own_directory = workspace.target().join("bench");
     let directory = options.directory.as_ref().unwrap_or(&own_directory);
     let medium = Medium::prepare(directory, options.size, options.cache, &console::note)?;
     let scratch = tempfile::tempdir()?;
     let time = Duration::from_millis(options.milliseconds);
     let bench = Bench {
-        faultvisor: Vmm::Faultvisor(binaries.faultvisor),
+        faultvisor: Vmm::Faultvisor(programs.faultvisor),
         baseline: options.baseline.clone().map(Vmm::Faultvisor),
         microvm: Vmm::Microvm(qemu()?),
         guests: Guests {
-            kernel: binaries.bare_guest,
+            kernel: programs.bare_guest,
             script: scratch.path().join("script"),
             cycles_per_second: f64::from(tsc_khz()?) * 1000.0,
             time,

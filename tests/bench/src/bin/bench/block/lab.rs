@@ -4,23 +4,23 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use faultvisor_tests::boot_time::{self, Contender};
+use faultvisor_bench::contender::{self, Contender};
+use faultvisor_bench::guest_fio::{self, Sample};
 use faultvisor_tests::guest;
-use faultvisor_tests::guest_fio::{self, Sample};
 use faultvisor_tests::lab::{self, Payload, Settings};
 use faultvisor_tests::packages;
 use faultvisor_tests::workspace::Workspace;
 
+use super::Options;
 use super::fio;
 use super::job::{self, Job};
 use super::medium::Cache;
 use super::table::{Entry, FAULTVISOR, Group, MICROVM, Table};
-use super::{Options, qemu, side_by_side};
-use crate::{binaries, console};
+use crate::{console, programs, qemu, side_by_side};
 
 /// What is in the lab.
 const PROGRAM: &str = "/payload/faultvisor";
-const TESTS: &str = "/payload/e2e";
+const MEASURES: &str = "/payload/bench-guests";
 const INITRAMFS: &str = "/payload/fio.cpio";
 const LIST: &str = "/payload/contenders.json";
 const IMAGE: &str = "/tmp/disk.img";
@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Measures in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU, packages::FIO], &console::note)?;
-    let binaries = binaries::build_benchmark(workspace)?;
+    let programs = programs::build(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
     guest::build_tools(workspace, &guest, &console::note)?;
     let lab = lab::build(workspace, &console::note)?;
@@ -45,8 +45,8 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
 
     let qemu = qemu()?;
     let mut payload = Payload::new(&lab)?;
-    payload.built(PROGRAM, &binaries.faultvisor)?;
-    payload.built(TESTS, &binaries.e2e)?;
+    payload.built(PROGRAM, &programs.faultvisor)?;
+    payload.built(MEASURES, &programs.guests)?;
     payload.copy(INITRAMFS, &initramfs)?;
     payload.program(&qemu)?;
     for file in side_by_side::firmware(&qemu)? {
@@ -55,13 +55,13 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     let inside = payload.guest(&guest)?;
     let kernel = inside.vmlinux().display().to_string();
     let contenders = contenders(options, &kernel, &qemu.display().to_string());
-    let list = boot_time::to_json(&contenders);
+    let list = contender::to_json(&contenders);
     payload.file(LIST, 0o644, list.as_bytes())?;
 
     console::note("measuring in the lab");
     let script = format!(
         "dd if=/dev/zero of={IMAGE} bs=1M count={IMAGE_MIB} 2> /dev/null\n\
-         {TESTS} guest-fio --contenders {LIST} --runs {}",
+         {MEASURES} guest-fio --contenders {LIST} --runs {}",
         options.runs
     );
     let mut samples = Vec::new();

@@ -8,7 +8,7 @@ use faultvisor_tests::host::Kvm;
 use faultvisor_tests::packages;
 use faultvisor_tests::workspace::Workspace;
 
-use crate::{binaries, console};
+use crate::{console, programs, qemu};
 
 /// How to measure the monitor.
 #[derive(Args)]
@@ -24,8 +24,8 @@ pub struct Options {
 /// Measures, on this machine. Faultvisor needs a KVM even to wait; what does without is measured everywhere.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
-    let binaries = binaries::build_benchmark(workspace)?;
-    let mut command = Command::new(&binaries.qmp);
+    let programs = programs::build(workspace)?;
+    let mut command = Command::new(&programs.qmp);
     command
         .arg("measure")
         .args(["--runs", &options.runs.to_string()]);
@@ -35,11 +35,11 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     match Kvm::probe() {
         Kvm::NoKvm { why } => console::note(&format!("Faultvisor's requests are left out: {why}")),
         _ => {
-            command.arg("--faultvisor").arg(&binaries.faultvisor);
-            command.arg("--bare-guest").arg(&binaries.bare_guest);
+            command.arg("--faultvisor").arg(&programs.faultvisor);
+            command.arg("--bare-guest").arg(&programs.bare_guest);
         }
     }
-    command.arg("--qemu").arg(super::qemu()?);
+    command.arg("--qemu").arg(qemu()?);
     console::note("measuring");
     Ok(if command.status()?.success() {
         ExitCode::SUCCESS

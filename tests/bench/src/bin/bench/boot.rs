@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use faultvisor_tests::boot_time::{self, Contender, Sample};
+use faultvisor_bench::boot_time::{self, Sample};
+use faultvisor_bench::contender::{self, Contender};
 use faultvisor_tests::guest;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::packages;
 use faultvisor_tests::workspace::Workspace;
 
-use super::side_by_side::{Measurement, Place, words};
-use crate::{binaries, console, first_entry};
+use crate::side_by_side::{Measurement, Place, words};
+use crate::{console, first_entry, programs};
 
 /// How to measure booting.
 #[derive(Args)]
@@ -66,7 +67,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
-    let binaries = binaries::build_benchmark(workspace)?;
+    let programs = programs::build(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
     let kvm = Kvm::probe();
     if options.vmms.is_empty() || options.vmms.contains(&Vmm::Faultvisor) {
@@ -75,7 +76,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
             _ => {
                 let builds = options.beside.iter();
                 let builds = builds.map(|other| (other.name.as_str(), other.path.as_path()));
-                let own = std::iter::once(("faultvisor", binaries.faultvisor.as_path()));
+                let own = std::iter::once(("faultvisor", programs.faultvisor.as_path()));
                 for (name, program) in own.chain(builds) {
                     first_entry::measure(name, program, &guest, ENTRIES, options.memory)?;
                 }
@@ -101,11 +102,11 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         .collect();
     let measurement = Measurement {
         arguments: words(&["boot-time", "--runs", &runs, "--guest-memory-mib", &memory]),
-        contenders: &|place| boot_time::to_json(&contenders(options, place)),
+        contenders: &|place| contender::to_json(&contenders(options, place)),
         files: &files,
         limit: LIMIT,
     };
-    let succeeded = measurement.perform(workspace, &binaries, &guest, &mut take)?;
+    let succeeded = measurement.perform(workspace, &programs, &guest, &mut take)?;
     console::line(boot_time::summary(&samples).trim_end());
     Ok(if succeeded {
         ExitCode::SUCCESS

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use faultvisor_tests::cpu_time;
+use faultvisor_bench::cpu_time;
 use faultvisor_tests::packages;
 use faultvisor_tests::tool;
 use serde_json::Value;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use faultvisor_bench::cpu_time::Snapshot;
 use faultvisor_harness::Process;
 use faultvisor_tests::bare::Report;
-use faultvisor_tests::cpu_time::Snapshot;
 use faultvisor_tests::microvm;
 
 use super::job::{Job, Kind, Order, Sample};

@@ -9,11 +9,12 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use crate::cpu_time::Shares;
-use crate::guest::INIT_MARKER;
 use faultvisor_harness::{Error, Process};
+use faultvisor_tests::guest::INIT_MARKER;
+use faultvisor_tests::resident;
+
+use crate::contender::Contender;
+use crate::cpu_time::Shares;
 
 /// Longer than any VMM worth measuring takes in the lab.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -30,24 +31,9 @@ pub enum BootTimeError {
         /// Why.
         source: Error,
     },
-    /// The list of contenders cannot be read.
-    #[error("not a list of contenders: {0}")]
-    NotAList(#[from] serde_json::Error),
-    /// A contender lacks a member.
-    #[error("a contender without its '{0}'")]
-    Lacks(&'static str),
     /// Results could not be written.
     #[error("cannot write the results")]
     Write(#[from] io::Error),
-}
-
-/// A VMM and how it boots the guest, with the serial console on stdio.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contender {
-    /// One word.
-    pub name: String,
-    /// The program and its arguments.
-    pub command: Vec<String>,
 }
 
 /// A contender's single boot.
@@ -99,39 +85,6 @@ impl FromStr for Sample {
     }
 }
 
-/// Contenders as a text, to be passed to another process.
-pub fn to_json(contenders: &[Contender]) -> String {
-    let list = contenders
-        .iter()
-        .map(|contender| json!({ "name": contender.name, "command": contender.command }));
-    Value::Array(list.collect()).to_string()
-}
-
-/// Contenders as [`to_json`] wrote them.
-pub fn from_json(text: &str) -> Result<Vec<Contender>, BootTimeError> {
-    let list: Vec<Value> = serde_json::from_str(text)?;
-    list.iter().map(contender).collect()
-}
-
-pub(crate) fn contender(value: &Value) -> Result<Contender, BootTimeError> {
-    let name = value["name"].as_str().ok_or(BootTimeError::Lacks("name"))?;
-    let words = value["command"]
-        .as_array()
-        .ok_or(BootTimeError::Lacks("command"))?;
-    let command: Vec<String> = words
-        .iter()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
-    if command.is_empty() {
-        return Err(BootTimeError::Lacks("command"));
-    }
-    Ok(Contender {
-        name: name.to_owned(),
-        command,
-    })
-}
-
 /// Boots each contender `runs` times, taking turns, and writes a line for each boot. `guest_memory_mib` is what each
 /// gives its guest.
 pub fn measure(
@@ -165,29 +118,9 @@ fn boot(contender: &Contender, guest_memory_mib: u64) -> Result<Sample, BootTime
     Ok(Sample {
         name: contender.name.clone(),
         seconds: (line.at - machine.started()).as_secs_f64(),
-        overhead_kib: resident_beside(&mappings, guest_memory_mib * 1024),
+        overhead_kib: resident::beside_guest(&mappings, guest_memory_mib * 1024),
         cpu,
     })
-}
-
-/// The resident KiB in /proc/…/smaps of all mappings that are smaller than the guest's memory.
-pub fn resident_beside(smaps: &str, guest_memory_kib: u64) -> u64 {
-    let number = |rest: &str| {
-        rest.trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .unwrap_or(0)
-    };
-    let mut is_guest_memory = false;
-    let mut resident = 0;
-    for line in smaps.lines() {
-        if let Some(size) = line.strip_prefix("Size:") {
-            is_guest_memory = number(size) >= guest_memory_kib;
-        } else if let Some(rss) = line.strip_prefix("Rss:") {
-            resident += if is_guest_memory { 0 } else { number(rss) };
-        }
-    }
-    resident
 }
 
 /// The medians of samples, one line a contender, in the order in which they first appear.
@@ -232,27 +165,6 @@ pub fn summary(samples: &[Sample]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn contenders_read_back_as_written() {
-        let contenders = vec![Contender {
-            name: "microvm".to_owned(),
-            command: ["qemu", "-append", "it's \"quoted\""]
-                .map(str::to_owned)
-                .to_vec(),
-        }];
-        assert_eq!(from_json(&to_json(&contenders)).unwrap(), contenders);
-        assert!(matches!(
-            from_json(r#"[{"name": "x", "command": []}]"#),
-            Err(BootTimeError::Lacks("command"))
-        ));
-    }
-
-    #[test]
-    fn the_guests_memory_is_not_counted() {
-        let smaps = "7f00-7f01 rw-p\nSize:  262144 kB\nRss:  80000 kB\n55-56 r-xp\nSize:  100 kB\nRss:   64 kB\nPss: 1 kB\n";
-        assert_eq!(resident_beside(smaps, 256 * 1024), 64);
-    }
 
     #[test]
     fn the_summary_tells_the_median() {

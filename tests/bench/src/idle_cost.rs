@@ -12,14 +12,15 @@ use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use faultvisor_harness::{Error, Process};
+use faultvisor_tests::artifact::ArtifactError;
+use faultvisor_tests::guest::{EXIT_MARKER, Ending, GuestImages, Script};
+use faultvisor_tests::microvm;
 use libqmp::Session;
 use serde_json::{Value, json};
 
-use crate::artifact::ArtifactError;
-use crate::boot_time::{BootTimeError, Contender};
+use crate::contender::{Contender, ListError};
 use crate::cpu_time::{self, Snapshot};
-use crate::guest::{EXIT_MARKER, Ending, GuestImages, Script};
-use faultvisor_harness::{Error, Process};
 
 /// Ends with 0 as soon as two seconds have passed in which the guest's CPU was busy for less than four ticks of 10 ms,
 /// and with 1 if that does not come. The shell alone looks: a program would be work.
@@ -38,7 +39,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// How long the rest of the machine may take to settle.
 const QUIET: Duration = Duration::from_secs(20);
 /// The threads that run guests, in Faultvisor and in QEMU.
-const VCPU_THREADS: [&str; 2] = ["vcpu0", crate::microvm::VCPU_THREAD];
+const VCPU_THREADS: [&str; 2] = ["vcpu0", microvm::VCPU_THREAD];
 /// Where KVM counts what each machine does, if it is mounted (Linux `Documentation/virt/kvm/api.rst`, "debugfs").
 const KVM_STATISTICS: &str = "/sys/kernel/debug/kvm";
 
@@ -69,7 +70,7 @@ pub enum IdleCostError {
     NoVcpu(String),
     /// The list of contenders cannot be read.
     #[error(transparent)]
-    NotAList(#[from] BootTimeError),
+    NotAList(#[from] ListError),
     /// The guest's initramfs could not be made.
     #[error(transparent)]
     Initramfs(#[from] ArtifactError),
@@ -98,10 +99,10 @@ pub fn to_json(idlers: &[Idler]) -> String {
 
 /// Idlers as [`to_json`] wrote them.
 pub fn from_json(text: &str) -> Result<Vec<Idler>, IdleCostError> {
-    let list: Vec<Value> = serde_json::from_str(text).map_err(BootTimeError::from)?;
+    let list: Vec<Value> = serde_json::from_str(text).map_err(ListError::from)?;
     let idler = |value: &Value| {
         Ok(Idler {
-            contender: crate::boot_time::contender(value)?,
+            contender: Contender::from_value(value)?,
             monitor: value["monitor"].as_str().map(str::to_owned),
         })
     };
@@ -188,9 +189,7 @@ pub fn measure(
 
 fn watch(idler: &Idler, watched: Duration) -> Result<Sample, IdleCostError> {
     let Contender { name, command } = &idler.contender;
-    let (program, arguments) = command
-        .split_first()
-        .ok_or(BootTimeError::Lacks("command"))?;
+    let (program, arguments) = command.split_first().ok_or(ListError::Lacks("command"))?;
     let failed = |source| IdleCostError::NotUp {
         name: name.clone(),
         source,

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use faultvisor_tests::boot_time::Contender;
+use faultvisor_bench::contender::Contender;
+use faultvisor_bench::idle_cost::{self, Idler, Sample};
 use faultvisor_tests::guest;
-use faultvisor_tests::idle_cost::{self, Idler, Sample};
 use faultvisor_tests::packages;
 use faultvisor_tests::workspace::Workspace;
 
-use super::side_by_side::{Measurement, Place, words};
-use crate::{binaries, console};
+use crate::side_by_side::{Measurement, Place, words};
+use crate::{console, programs};
 
 /// How to measure idling.
 #[derive(Args)]
@@ -53,7 +53,7 @@ const AROUND: u64 = 120;
 /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
-    let binaries = binaries::build_benchmark(workspace)?;
+    let programs = programs::build(workspace)?;
     let guest = guest::build(workspace, &console::note)?;
     let directory = tempfile::tempdir()?;
     let initramfs = directory.path().join("idle.cpio");
@@ -71,7 +71,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
         limit: Duration::from_secs(watched * (options.seconds + AROUND)),
     };
     let mut samples = Vec::new();
-    let succeeded = measurement.perform(workspace, &binaries, &guest, &mut |line| match line
+    let succeeded = measurement.perform(workspace, &programs, &guest, &mut |line| match line
         .parse::<Sample>()
     {
         Ok(sample) => {

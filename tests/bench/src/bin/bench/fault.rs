@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use faultvisor_tests::build;
 use faultvisor_tests::workspace::Workspace;
-
-use crate::cargo;
 
 const BENCHMARK: [&str; 5] = [
     "bench",
@@ -17,7 +16,7 @@ const BENCHMARK: [&str; 5] = [
 
 /// Runs the benchmark, which says itself what it has measured.
 pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
-    let mut command = cargo::command();
+    let mut command = build::cargo();
     command.current_dir(workspace.root()).args(BENCHMARK);
     let status = command.status()?;
     Ok(if status.success() {

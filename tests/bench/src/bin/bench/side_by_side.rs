@@ -12,9 +12,8 @@ use faultvisor_tests::lab::{self, Payload, Settings};
 use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
-use super::qemu;
-use crate::binaries::Benchmark;
-use crate::console;
+use crate::programs::Programs;
+use crate::{console, qemu};
 
 const KERNEL_COMMAND_LINE: &str = "console=ttyS0 reboot=t panic=-1 quiet";
 /// What QEMU's microvm loads beside the kernel.
@@ -100,7 +99,7 @@ fn shown(path: &Path) -> String {
 
 /// What is measured.
 pub struct Measurement<'a> {
-    /// The command of the end-to-end tests' program that measures, and its arguments but `--contenders`.
+    /// The command of `bench-guests`, and its arguments but `--contenders`.
     pub arguments: Vec<String>,
     /// The contenders as JSON.
     pub contenders: &'a dyn Fn(&Place) -> String,
@@ -116,35 +115,35 @@ impl Measurement<'_> {
     pub fn perform(
         &self,
         workspace: &Workspace,
-        binaries: &Benchmark,
+        programs: &Programs,
         guest: &GuestImages,
         take: &mut dyn FnMut(&str),
     ) -> Result<bool, Box<dyn Error>> {
         let kvm = Kvm::probe();
         if kvm.runs_linux() {
             console::note("measuring on this machine");
-            return self.here(binaries, guest, take);
+            return self.here(programs, guest, take);
         }
         console::note(&format!("measuring in the lab, for {kvm}"));
         let lab = lab::build(workspace, &console::note)?;
-        self.in_lab(&lab, binaries, guest, take)
+        self.in_lab(&lab, programs, guest, take)
     }
 
     fn here(
         &self,
-        binaries: &Benchmark,
+        programs: &Programs,
         guest: &GuestImages,
         take: &mut dyn FnMut(&str),
     ) -> Result<bool, Box<dyn Error>> {
         let place = Place {
-            faultvisor: binaries.faultvisor.clone(),
+            faultvisor: programs.faultvisor.clone(),
             qemu: qemu()?,
             guest: guest.clone(),
             files: Vec::new(),
         };
         let list = tempfile::NamedTempFile::new()?;
         fs::write(&list, (self.contenders)(&place))?;
-        let mut command = Command::new(&binaries.e2e);
+        let mut command = Command::new(&programs.guests);
         command.args(&self.arguments).arg("--contenders");
         let output = command.arg(list.path()).output()?;
         let said = [output.stdout, output.stderr].concat();
@@ -155,7 +154,7 @@ impl Measurement<'_> {
     fn in_lab(
         &self,
         lab: &lab::Images,
-        binaries: &Benchmark,
+        programs: &Programs,
         guest: &GuestImages,
         take: &mut dyn FnMut(&str),
     ) -> Result<bool, Box<dyn Error>> {
@@ -171,8 +170,8 @@ impl Measurement<'_> {
             guest: payload.guest(guest)?,
             files: files.collect(),
         };
-        payload.built(&shown(&place.faultvisor), &binaries.faultvisor)?;
-        payload.built("/payload/e2e", &binaries.e2e)?;
+        payload.built(&shown(&place.faultvisor), &programs.faultvisor)?;
+        payload.built("/payload/bench-guests", &programs.guests)?;
         payload.program(&place.qemu)?;
         for file in firmware(&place.qemu)? {
             payload.copy(&shown(&file), &file)?;
@@ -183,7 +182,7 @@ impl Measurement<'_> {
         payload.file(LIST, 0o644, (self.contenders)(&place).as_bytes())?;
         // KVM's statistics are there.
         let script = format!(
-            "mount -t debugfs debug /sys/kernel/debug\n/payload/e2e {} --contenders {LIST}",
+            "mount -t debugfs debug /sys/kernel/debug\n/payload/bench-guests {} --contenders {LIST}",
             self.arguments.join(" ")
         );
         let outcome = lab.run(payload, &script, &Settings::with_limit(self.limit), take)?;
