@@ -89,6 +89,16 @@ fn every_event_is_described_and_every_signal_is_one() {
 }
 
 #[test]
+fn how_events_are_delivered_is_not_described() {
+    for entity in introspection() {
+        let text = serde_json::to_string(entity).unwrap();
+        for feature in ["rate-limited", "\"replayed\"", "ends-replay"] {
+            assert!(!text.contains(feature), "{text}");
+        }
+    }
+}
+
+#[test]
 fn every_type_that_is_named_is_described_once_and_none_is_described_for_nobody() {
     let names: BTreeSet<&str> = introspection().iter().map(|e| e.name.as_str()).collect();
     assert_eq!(names.len(), introspection().len(), "a name is there twice");

@@ -1,13 +1,15 @@
-//! The rate limit of default events: one in each interval for each key, the last one within it at its end.
+//! The rate limit of default events: one in each interval for each subject, the last one within it at its end.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Where each key is in its interval.
+use faultvisor_schema::SignalName;
+
+/// Where each subject of each signal is in its interval.
 #[derive(Debug)]
 pub(crate) struct Throttle<T> {
     interval: Duration,
-    windows: HashMap<String, Window<T>>,
+    windows: HashMap<SignalName, HashMap<String, Window<T>>>,
 }
 
 #[derive(Debug)]
@@ -25,8 +27,15 @@ impl<T> Throttle<T> {
     }
 
     /// Lets a value through, or keeps it in place of the one that was kept.
-    pub(crate) fn admit(&mut self, key: &str, value: T, now: Instant) -> Option<T> {
-        if let Some(window) = self.windows.get_mut(key).filter(|window| now < window.ends) {
+    pub(crate) fn admit(
+        &mut self,
+        signal: SignalName,
+        subject: &str,
+        value: T,
+        now: Instant,
+    ) -> Option<T> {
+        let windows = self.windows.entry(signal).or_default();
+        if let Some(window) = windows.get_mut(subject).filter(|window| now < window.ends) {
             window.waiting = Some(value);
             return None;
         }
@@ -34,7 +43,7 @@ impl<T> Throttle<T> {
             ends: later(now, self.interval),
             waiting: None,
         };
-        self.windows.insert(key.to_owned(), window);
+        windows.insert(subject.to_owned(), window);
         Some(value)
     }
 
@@ -42,19 +51,21 @@ impl<T> Throttle<T> {
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<T> {
         let interval = self.interval;
         let mut due: Vec<(Instant, T)> = Vec::new();
-        self.windows.retain(|_, window| {
-            if now < window.ends {
-                return true;
-            }
-            match window.waiting.take() {
-                Some(value) => {
-                    due.push((window.ends, value));
-                    window.ends = later(now, interval);
-                    true
+        for windows in self.windows.values_mut() {
+            windows.retain(|_, window| {
+                if now < window.ends {
+                    return true;
                 }
-                None => false,
-            }
-        });
+                match window.waiting.take() {
+                    Some(value) => {
+                        due.push((window.ends, value));
+                        window.ends = later(now, interval);
+                        true
+                    }
+                    None => false,
+                }
+            });
+        }
         due.sort_by_key(|(ends, _)| *ends);
         due.into_iter().map(|(_, value)| value).collect()
     }
@@ -64,6 +75,7 @@ impl<T> Throttle<T> {
         let mut waiting: Vec<(Instant, T)> = self
             .windows
             .drain()
+            .flat_map(|(_, windows)| windows)
             .filter_map(|(_, window)| Some((window.ends, window.waiting?)))
             .collect();
         waiting.sort_by_key(|(ends, _)| *ends);
@@ -74,8 +86,9 @@ impl<T> Throttle<T> {
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.windows
             .values()
-            .filter(|w| w.waiting.is_some())
-            .map(|w| w.ends)
+            .flat_map(HashMap::values)
+            .filter(|window| window.waiting.is_some())
+            .map(|window| window.ends)
             .min()
     }
 }
@@ -93,32 +106,44 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const ERROR: SignalName = SignalName::BlockIoError;
 
     #[test]
     fn the_first_passes_and_the_last_within_the_second_comes_at_its_end() {
         let start = Instant::now();
         let mut throttle = Throttle::new(SECOND);
-        assert_eq!(throttle.admit("a", 1, start), Some(1));
+        assert_eq!(throttle.admit(ERROR, "a", 1, start), Some(1));
         assert_eq!(throttle.next_due(), None);
-        assert_eq!(throttle.admit("a", 2, start), None);
-        assert_eq!(throttle.admit("a", 3, start + SECOND / 2), None);
+        assert_eq!(throttle.admit(ERROR, "a", 2, start), None);
+        assert_eq!(throttle.admit(ERROR, "a", 3, start + SECOND / 2), None);
         assert_eq!(throttle.next_due(), Some(start + SECOND));
         assert!(throttle.expire(start + SECOND / 2).is_empty());
         assert_eq!(throttle.expire(start + SECOND), [3]);
         // What came late is the first of the next second.
-        assert_eq!(throttle.admit("a", 4, start + SECOND), None);
+        assert_eq!(throttle.admit(ERROR, "a", 4, start + SECOND), None);
         assert_eq!(throttle.expire(start + 2 * SECOND), [4]);
         assert!(throttle.expire(start + 3 * SECOND).is_empty());
-        assert_eq!(throttle.admit("a", 5, start + 3 * SECOND), Some(5));
+        assert_eq!(throttle.admit(ERROR, "a", 5, start + 3 * SECOND), Some(5));
     }
 
     #[test]
-    fn each_key_has_a_limit_of_its_own() {
+    fn each_subject_has_a_limit_of_its_own() {
         let start = Instant::now();
         let mut throttle = Throttle::new(SECOND);
-        assert_eq!(throttle.admit("a", 1, start), Some(1));
-        assert_eq!(throttle.admit("b", 2, start), Some(2));
-        assert_eq!(throttle.admit("b", 3, start), None);
+        assert_eq!(throttle.admit(ERROR, "a", 1, start), Some(1));
+        assert_eq!(throttle.admit(ERROR, "b", 2, start), Some(2));
+        assert_eq!(throttle.admit(ERROR, "b", 3, start), None);
         assert_eq!(throttle.expire(start + SECOND), [3]);
+    }
+
+    #[test]
+    fn each_signal_has_a_limit_of_its_own() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(SECOND);
+        assert_eq!(throttle.admit(ERROR, "a", 1, start), Some(1));
+        let other = SignalName::BlockWriteThreshold;
+        assert_eq!(throttle.admit(other, "a", 2, start), Some(2));
+        assert_eq!(throttle.admit(other, "a", 3, start), None);
+        assert_eq!(throttle.drain(), [3]);
     }
 }

@@ -210,12 +210,13 @@ impl Server {
             signal: event.signal(),
             event: Rc::clone(encoded),
         };
-        let Some(key) = rate_key(event).filter(|_| !self.settings.default_event_interval.is_zero())
-        else {
+        let is_limited = !self.settings.default_event_interval.is_zero();
+        let Some(subject) = event.rate_limit().filter(|_| is_limited) else {
             return self.send_default(&delayed);
         };
         self.send_delayed(now);
-        if let Some(admitted) = self.throttle.admit(key, delayed, now) {
+        let signal = event.signal();
+        if let Some(admitted) = self.throttle.admit(signal, subject, delayed, now) {
             self.send_default(&admitted);
         }
     }
@@ -344,23 +345,5 @@ impl Server {
         self.closing.map_or(Duration::ZERO, |closing| {
             closing.ends.saturating_duration_since(now)
         })
-    }
-}
-
-/// By what default events of a kind are limited to one a second; most are not.
-fn rate_key(event: &Event) -> Option<&str> {
-    match event {
-        Event::BlockIoError(error) => Some(&error.qom_path),
-        Event::BlockWriteThreshold(_)
-        | Event::Stop
-        | Event::Resume
-        | Event::Shutdown(_)
-        | Event::Reset(_)
-        | Event::Powerdown
-        | Event::GuestPanicked(_)
-        | Event::GuestCrashloaded(_)
-        | Event::BlockImageCorrupted(_)
-        | Event::BlockFaultInjected(_)
-        | Event::BlockPowerCut(_) => None,
     }
 }

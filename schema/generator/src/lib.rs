@@ -36,6 +36,21 @@ use load::Origin;
 /// The feature that marks an event as a notice in a session's stream: no signal, and so without an accessor.
 pub const NOTICE_FEATURE: &str = "notice";
 
+/// The feature of an event whose rate is limited as a default event.
+pub const RATE_LIMITED_FEATURE: &str = "rate-limited";
+
+/// The feature of an event that tells of a state, and is replayed to late subscribers. Where a member's enum has values with
+/// this feature, the event is replayed with those only.
+pub const REPLAYED_FEATURE: &str = "replayed";
+
+/// The feature of an event that ends the states that replayed events told of.
+pub const ENDS_REPLAY_FEATURE: &str = "ends-replay";
+
+/// The features that say how the monitor delivers events. As `coroutine` does of a command, they speak to who implements
+/// the schema: `query-qmp-schema` does not show them.
+pub const DELIVERY_FEATURES: [&str; 3] =
+    [RATE_LIMITED_FEATURE, REPLAYED_FEATURE, ENDS_REPLAY_FEATURE];
+
 /// Reads the schema that starts in `path`, with everything that it includes, and checks it.
 ///
 /// # Errors

@@ -47,6 +47,33 @@ fn a_notice_has_no_accessor() {
 }
 
 #[test]
+fn how_an_event_is_delivered_follows_from_its_features() {
+    let rust = rust(
+        "{ 'enum': 'Act', 'data': [ { 'name': 'halt', 'features': [ 'replayed' ] }, 'go' ] }
+         { 'event': 'LEAK', 'data': { 'qom-path': 'str', 'device': 'str', 'act': 'Act' },
+           'features': [ 'rate-limited', 'replayed' ] }
+         { 'event': 'DRIP', 'data': { '*device': 'str', '*act': 'Act' }, 'features': [ 'rate-limited', 'replayed' ] }
+         { 'event': 'DRY', 'data': { 'since': 'int' }, 'features': [ 'rate-limited', 'replayed' ] }
+         { 'event': 'RAIN', 'features': [ 'ends-replay' ] }
+         { 'event': 'WIND', 'data': { 'act': 'Act' } }",
+    );
+    for part in [
+        "Self::Leak(data) => Some(&data.qom_path),",
+        "Self::Drip(data) => Some(data.device.as_deref().unwrap_or_default()),",
+        "Self::Dry(_) => Some(\"\"),",
+        "Self::Leak(data) => matches!(data.act, Act::Halt),",
+        "Self::Drip(data) => matches!(data.act, Some(Act::Halt)),",
+        "Self::Dry(_) => true,",
+        "Self::Rain => true,",
+    ] {
+        assert!(rust.contains(part), "{part} is missing in:\n{rust}");
+    }
+    assert!(!rust.contains("Self::Wind(data) => matches!"));
+    // It is nothing that a client sees.
+    assert!(!rust.contains("\"rate-limited\"") && !rust.contains("\"replayed\""));
+}
+
+#[test]
 fn who_executes_a_command_follows_from_its_file() {
     let directory = TempDir::new().unwrap();
     write(
@@ -337,6 +364,32 @@ fn types_must_be_there_and_be_types() {
         (
             "{ 'struct': 'As', 'data': {}, 'features': [ 'notice' ] }",
             "only an event can have the feature 'notice'",
+        ),
+        (
+            "{ 'struct': 'As', 'data': { 'a': { 'type': 'int', 'features': [ 'rate-limited' ] } } }",
+            "only an event can have the feature 'rate-limited'",
+        ),
+        (
+            "{ 'enum': 'As', 'data': [ { 'name': 'a', 'features': [ 'ends-replay' ] } ] }",
+            "only an event can have the feature 'ends-replay'",
+        ),
+        (
+            "{ 'command': 'a', 'features': [ 'replayed' ] }",
+            "only an event or a value of an enum can have the feature 'replayed'",
+        ),
+        (
+            "{ 'event': 'A', 'features': [ 'notice', 'replayed' ] }",
+            "the features 'notice' and 'replayed' exclude each other",
+        ),
+        (
+            "{ 'enum': 'Es', 'data': [ { 'name': 'a', 'features': [ 'replayed' ] } ] }
+             { 'event': 'A', 'data': { 'one': 'Es', 'two': 'Es' }, 'features': [ 'replayed' ] }",
+            "'one' and 'two' cannot both decide a replay",
+        ),
+        (
+            "{ 'enum': 'Es', 'data': [ { 'name': 'a', 'features': [ 'replayed' ] } ] }
+             { 'event': 'A', 'data': { 'all': [ 'Es' ] }, 'features': [ 'replayed' ] }",
+            "'all' is a list, and no list decides a replay",
         ),
     ] {
         assert_eq!(refusal(schema), message, "{schema}");

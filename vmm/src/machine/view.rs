@@ -42,7 +42,7 @@ impl View {
         self.shared.disks.contains_key(name)
     }
 
-    /// Whether what an event told of is still so, as far as can be seen from here.
+    /// Whether the state that a replayed event tells of holds, as far as can be seen from here.
     pub fn is_current(&self, event: &Event) -> bool {
         match event {
             Event::Stop => self.state() != Some(RunState::Running),
@@ -52,16 +52,7 @@ impl View {
                 .disks
                 .get(&error.device)
                 .is_some_and(|disk| disk.io_status() != IoStatus::Ok),
-            // Nothing makes a corrupt image whole while the machine has it.
-            Event::BlockWriteThreshold(_)
-            | Event::Resume
-            | Event::Shutdown(_)
-            | Event::Reset(_)
-            | Event::Powerdown
-            | Event::GuestCrashloaded(_)
-            | Event::BlockImageCorrupted(_)
-            | Event::BlockFaultInjected(_)
-            | Event::BlockPowerCut(_) => true,
+            _ => true,
         }
     }
 

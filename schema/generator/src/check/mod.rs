@@ -1,9 +1,11 @@
 //! What a schema must not say: names that break the rules, types that are not there, and what nobody documented.
 
 //!
-//! A file of this folder for each part of what is checked: the types, the branches of some of them, the documentation.
+//! A file of this folder for each part of what is checked: the types, the branches of some of them, how events are delivered, the
+//! documentation.
 
 mod branches;
+mod delivery;
 mod documentation;
 mod types;
 
@@ -11,7 +13,6 @@ pub(crate) use branches::{JsonKind, json_kind};
 
 use std::collections::HashMap;
 
-use crate::NOTICE_FEATURE;
 use crate::definition::{Definition, EnumValue, Kind};
 use crate::error::SchemaError;
 use crate::name;
@@ -68,10 +69,7 @@ impl Checker<'_> {
             }
             Kind::Event(data) => self.data(definition, data)?,
         }
-        if definition.has_feature(NOTICE_FEATURE) && !matches!(definition.kind, Kind::Event(_)) {
-            let message = format!("only an event can have the feature '{NOTICE_FEATURE}'");
-            return Err(definition.location.error(message));
-        }
+        self.delivery(definition)?;
         self.documentation(definition)
     }
 

@@ -10,7 +10,7 @@ use super::{Schema, accessor, is_built_in};
 use crate::definition::{
     Branch, Command, Data, Definition, EnumValue, Feature, Kind, Member, Type, Union,
 };
-use crate::name;
+use crate::{DELIVERY_FEATURES, name};
 
 /// The object type of whatever has no members.
 const EMPTY: &str = "q_empty";
@@ -263,8 +263,10 @@ fn enum_members(values: &[EnumValue]) -> String {
 }
 
 fn features(features: &[Feature]) -> String {
+    let is_shown = |feature: &&Feature| !DELIVERY_FEATURES.contains(&feature.name.as_str());
     let names: Vec<_> = features
         .iter()
+        .filter(is_shown)
         .map(|feature| format!("\"{}\"", feature.name))
         .collect();
     format!("&[{}]", names.join(", "))

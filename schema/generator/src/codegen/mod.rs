@@ -1,7 +1,7 @@
 //! Writes the Rust of a schema, and its reference manual.
 //!
 //! A file of this folder for each part of what comes out: the types (with a file for those that are one of several),
-//! the events and their accessors, the commands, the decoding of answers and events, what the schema says of itself on the wire and what it says to people.
+//! the events, how they are delivered and their accessors, the commands, the decoding of answers and events, what the schema says of itself on the wire and what it says to people.
 
 mod accessor;
 mod alternates;
@@ -9,6 +9,7 @@ mod c;
 mod client;
 mod commands;
 mod decoding;
+mod delivery;
 mod documentation;
 mod events;
 mod introspection;
@@ -41,6 +42,7 @@ pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<St
     let mut out = String::new();
     types::write(&schema, &mut out)?;
     events::write(&schema, &mut out);
+    delivery::write(&schema, &mut out);
     commands::write(&schema, owners, &mut out);
     decoding::write(&schema, owners, &mut out);
     introspection::write(&schema, &mut out);

@@ -4,6 +4,7 @@
 
 mod reading;
 
+use crate::REPLAYED_FEATURE;
 use crate::doc::Doc;
 use crate::error::Location;
 
@@ -145,6 +146,19 @@ impl Definition {
     #[must_use]
     pub fn has_feature(&self, name: &str) -> bool {
         self.features.iter().any(|feature| feature.name == name)
+    }
+
+    /// The values of an enum with which an event is replayed.
+    pub(crate) fn replayed_values(&self) -> impl Iterator<Item = &EnumValue> {
+        let values = match &self.kind {
+            Kind::Enum(values) => values.as_slice(),
+            _ => &[],
+        };
+        let is_replayed = |value: &&EnumValue| {
+            let mut features = value.features.iter();
+            features.any(|feature| feature.name == REPLAYED_FEATURE)
+        };
+        values.iter().filter(is_replayed)
     }
 
     /// The members that are stated in it.
