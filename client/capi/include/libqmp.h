@@ -602,6 +602,8 @@ const char *libqmp_watchdog_action_name(QmpWatchdogAction value);
 /**
  * What the machine did when the guest said that it could not go on.
  *
+ * Feature `replayed`: An event with this action is replayed to late subscribers.
+ *
  * Since 0.1.
  */
 typedef enum QmpGuestPanicAction {
@@ -695,6 +697,8 @@ const char *libqmp_io_operation_type_name(QmpIoOperationType value);
 
 /**
  * What became of a request that failed.
+ *
+ * Feature `replayed`: An event with this action is replayed to late subscribers.
  *
  * Since 0.1.
  */
@@ -2595,6 +2599,9 @@ struct QmpSetActionArguments {
 /**
  * The data of GUEST_PANICKED.
  *
+ * Feature `replayed`: One with action pause is replayed to late subscribers until the machine runs
+ * again.
+ *
  * Since 0.1.
  */
 struct QmpGuestPanicked {
@@ -2655,6 +2662,12 @@ struct QmpBlockResizeArguments {
 
 /**
  * The data of BLOCK_IO_ERROR.
+ *
+ * Feature `rate-limited`: As a default event it comes at most once a second for each `qom-path`,
+ * the last one within the second at its end.  On a connection every one comes.
+ *
+ * Feature `replayed`: The last one of each disk with action stop is replayed to late subscribers
+ * until the machine runs again, as long as the disk's io-status is not ok.
  *
  * Since 0.1.
  */
@@ -2878,6 +2891,8 @@ typedef struct QmpStopOccurrence {
 /**
  * The machine has stopped: by libqmp_stop(), or by the error policy of a disk.
  *
+ * Feature `replayed`: It is replayed to late subscribers until the machine runs again.
+ *
  * Since 0.1.
  *
  * The object is the connection to the event: from libqmp_get_stop_event() to
@@ -2947,6 +2962,8 @@ typedef struct QmpResumeOccurrence {
 
 /**
  * The machine runs again.
+ *
+ * Feature `ends-replay`: What events before it told of is over, and is not replayed any more.
  *
  * Since 0.1.
  *
@@ -3235,6 +3252,9 @@ typedef struct QmpGuestPanickedOccurrence {
 /**
  * The guest has said, through its pvpanic device, that it cannot go on.
  *
+ * Feature `replayed`: One with action pause is replayed to late subscribers until the machine runs
+ * again.
+ *
  * Since 0.1.
  *
  * The object is the connection to the event: from libqmp_get_guest_panicked_event() to
@@ -3380,8 +3400,11 @@ typedef struct QmpBlockIoErrorOccurrence {
 /**
  * A request of a disk failed.
  *
- * As a default event it comes at most once a second for each `qom-path`, the last one within the
- * second at its end.  On a connection every one comes.
+ * Feature `rate-limited`: As a default event it comes at most once a second for each `qom-path`,
+ * the last one within the second at its end.  On a connection every one comes.
+ *
+ * Feature `replayed`: The last one of each disk with action stop is replayed to late subscribers
+ * until the machine runs again, as long as the disk's io-status is not ok.
  *
  * Since 0.1.
  *
