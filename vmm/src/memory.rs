@@ -1,4 +1,4 @@
-//! Guest memory: where it lies in the guest's address space, and what it is on the host.
+//! Guest memory: its place in the guest's address space, and its pages on the host.
 #![expect(
     unsafe_code,
     reason = "guest memory is mapped, and advised on, by raw pointers"
@@ -25,8 +25,8 @@ pub const LOW_MEMORY_END: u64 = 0xc000_0000;
 /// Memory that does not fit below [`LOW_MEMORY_END`] goes on here.
 pub const HIGH_MEMORY_START: u64 = 1 << 32;
 
-/// The host's huge pages. KVM maps the guest's with them only where guest and host addresses lie alike
-/// in theirs, so that host memory must begin on such a boundary as guest memory does.
+/// The host's huge pages. KVM maps guest memory with them only where guest and host addresses have the same offset in
+/// theirs, so that host memory must begin on such a boundary as guest memory does.
 pub const HUGE_PAGE: usize = 2 << 20;
 
 /// An amount of memory in bytes, for people.
@@ -50,14 +50,14 @@ pub struct MemoryError {
     reason: String,
 }
 
-/// The host's pages that guest memory is made of.
+/// The host's pages that back guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pages {
-    /// Huge pages where the host has them to spare, which make loading a kernel and booting it two to three times as
-    /// fast, and small ones elsewhere.
+    /// Huge pages where the host has some, which make loading and booting a kernel two to three times as fast; small
+    /// ones elsewhere.
     #[default]
     Transparent,
-    /// Huge pages of 2 MiB from the host's pool (hugetlbfs), all of them reserved from the start on.
+    /// Huge pages of 2 MiB from the host's pool (hugetlbfs), all of them reserved at the start.
     Pool,
 }
 
@@ -67,26 +67,26 @@ pub enum Presence {
     /// When the guest touches it.
     #[default]
     OnTouch,
-    /// From the start on.
+    /// At the start.
     Always,
 }
 
-/// What guest memory is on the host.
+/// The backing of guest memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Backing {
-    /// What it is made of.
+    /// Its pages.
     pub pages: Pages,
-    /// When it is there.
+    /// When they become resident.
     pub presence: Presence,
-    /// Who works on it where all of it is to be written to.
+    /// The threads that write to all of it.
     pub threads: Threads,
 }
 
-/// Allocates guest memory. The host must be able to hold it, as far as its own rules on overcommitment go.
+/// Allocates guest memory, within the host's own rules on overcommitment.
 ///
 /// # Errors
 ///
-/// [`MemoryError`] when the host refuses the mapping, or has not what is to be there from the start on.
+/// [`MemoryError`] if the host refuses the mapping, or lacks what is to be resident at the start.
 pub fn allocate(size: u64, backing: &Backing) -> Result<Arc<GuestMemoryMmap>, MemoryError> {
     let error = |reason: &dyn ToString| MemoryError {
         size,
@@ -113,7 +113,7 @@ pub fn allocate(size: u64, backing: &Backing) -> Result<Arc<GuestMemoryMmap>, Me
     if backing.pages == Pages::Transparent {
         advise(&memory, Advice::LinuxHugepage);
     }
-    // What is the guest's is nobody's to read in a crash report. It holds for good, also when pages are given back.
+    // Core dumps leave out guest memory. The advice is permanent, also for pages that are freed.
     advise(&memory, Advice::LinuxDontDump);
     if backing.presence == Presence::Always {
         presence::populate(&memory, backing.threads).map_err(|reason| error(&reason))?;
@@ -121,8 +121,8 @@ pub fn allocate(size: u64, backing: &Backing) -> Result<Arc<GuestMemoryMmap>, Me
     Ok(Arc::new(memory))
 }
 
-/// Refuses memory that is to be resident where the host cannot make it so: it would rather end processes, this one
-/// perhaps, than refuse a page.
+/// Refuses memory that is to be resident and that the host cannot provide: the OOM killer would end processes, this one
+/// perhaps, before a page is refused.
 fn check_available(size: u64, available: Option<u64>) -> Result<(), String> {
     match available {
         Some(available) if available < size => Err(format!(
@@ -133,7 +133,7 @@ fn check_available(size: u64, available: Option<u64>) -> Result<(), String> {
     }
 }
 
-/// Why there are no huge pages.
+/// There are no huge pages.
 fn pool(size: u64, error: &io::Error) -> String {
     let needed = size.div_ceil(HUGE_PAGE as u64);
     match presence::free_huge_pages() {
@@ -145,8 +145,8 @@ fn pool(size: u64, error: &io::Error) -> String {
     }
 }
 
-/// Maps huge pages of the host's pool, which are reserved: what is mapped can be touched. The mapping stays for the
-/// life of the process.
+/// Maps reserved huge pages of the host's pool: every access to the mapping succeeds. It lasts for the life of the
+/// process.
 fn map_from_pool(length: usize) -> io::Result<MmapRegion> {
     let (protection, flags) = (
         ProtFlags::READ | ProtFlags::WRITE,
@@ -158,11 +158,10 @@ fn map_from_pool(length: usize) -> io::Result<MmapRegion> {
     unsafe { region_at(start.cast(), length) }
 }
 
-/// Maps anonymous memory on a huge page's boundary. The mapping stays for the life of the process, as
-/// a machine's memory does.
+/// Maps anonymous memory on a huge page's boundary, for the life of the process, as a machine's memory lasts.
 ///
-/// What is left over before and after it cannot be accessed. If it could, the kernel would join it with a mapping beside
-/// it, a thread's stack for one, and make a huge page of both where all anonymous memory may lie on such.
+/// The remainders before and after it are inaccessible. If they were not, the kernel might merge them with a
+/// neighbouring mapping, a thread's stack for one, into a huge page of both.
 fn map(length: usize) -> io::Result<MmapRegion> {
     let too_long = || io::Error::from(io::ErrorKind::OutOfMemory);
     let reserved = length.checked_add(HUGE_PAGE).ok_or_else(too_long)?;
@@ -171,9 +170,9 @@ fn map(length: usize) -> io::Result<MmapRegion> {
     let start = unsafe { mmap_anonymous(std::ptr::null_mut(), reserved, nothing, flags) }?;
     let aligned = start.wrapping_byte_add(start.align_offset(HUGE_PAGE));
     // SAFETY: `aligned` is less than a huge page past the start of a mapping that is a huge page longer than `length`,
-    // and that nobody else knows.
+    // and that nothing else refers to.
     unsafe { mprotect(aligned, length, MprotectFlags::READ | MprotectFlags::WRITE) }?;
-    // SAFETY: that is what has just been made, and nothing unmaps it.
+    // SAFETY: it is the mapping just made, and nothing unmaps it.
     unsafe { region_at(aligned.cast(), length) }
 }
 
@@ -181,7 +180,7 @@ fn map(length: usize) -> io::Result<MmapRegion> {
 ///
 /// # Safety
 ///
-/// It must be, readable and writable.
+/// It must be such memory, readable and writable.
 unsafe fn region_at(start: *mut u8, length: usize) -> io::Result<MmapRegion> {
     let (protection, flags) = (
         libc::PROT_READ | libc::PROT_WRITE,
@@ -191,17 +190,17 @@ unsafe fn region_at(start: *mut u8, length: usize) -> io::Result<MmapRegion> {
     unsafe { MmapRegion::build_raw(start, length, protection, flags) }.map_err(io::Error::other)
 }
 
-/// How much guest memory there is, in bytes.
+/// The size of guest memory in bytes.
 pub fn size(memory: &GuestMemoryMmap) -> u64 {
     memory.iter().map(GuestMemoryRegion::len).sum()
 }
 
-/// Makes all of memory zeros, so that the guest starts again on them.
+/// Zeroes all of memory for the guest's next start.
 ///
-/// Pages that the guest may have back at any time go back to the host. Those that are to stay are written to, as are those
-/// of the host's pool: what has been given back to it, another could take.
+/// Pages that need not stay resident are returned to the host. The others are written to, as are those of the host's
+/// pool, which another process could take once they are returned.
 ///
-/// Nothing but the host and devices that are at rest may be using the memory: no vCPU runs.
+/// Only the host and quiesced devices may use the memory: no vCPU runs.
 pub fn clear(memory: &GuestMemoryMmap, backing: &Backing) {
     let gives_back = backing.presence == Presence::OnTouch && backing.pages == Pages::Transparent;
     if !gives_back || !advise(memory, Advice::LinuxDontNeed) {
@@ -209,7 +208,7 @@ pub fn clear(memory: &GuestMemoryMmap, backing: &Backing) {
     }
 }
 
-/// Advises the host of all of guest memory. False if it did not take the advice.
+/// Advises the host about all of guest memory. False if it did not take the advice.
 fn advise(memory: &GuestMemoryMmap, advice: Advice) -> bool {
     let mut taken = true;
     for region in memory.iter() {

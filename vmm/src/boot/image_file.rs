@@ -1,20 +1,20 @@
-//! An image on the host: a kernel or an initrd, which every start of the machine reads again.
+//! An image on the host, a kernel or an initrd, which every start of the machine reads again.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// A regular file that is open for as long as the machine may start again from it.
+/// A regular file, open for as long as the machine may start again from it.
 #[derive(Debug)]
 pub(super) struct ImageFile {
     file: File,
 }
 
 impl ImageFile {
-    /// Opens a file. What is no regular file is refused: it could not be read a second time.
+    /// Opens a file. One that is not regular is refused: it could not be read a second time.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        // A FIFO that nobody writes to would otherwise be waited for.
+        // Opening a FIFO without a writer would block.
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -29,22 +29,22 @@ impl ImageFile {
         Ok(Self { file })
     }
 
-    /// The file, to be read at places of the caller's choice.
+    /// The file, for positioned reads.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Its size in bytes, now.
+    /// Its current size in bytes.
     pub(super) fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Its first bytes, as many as there are up to `limit`.
+    /// Its first bytes, up to `limit`.
     pub(super) fn head(&self, limit: usize) -> io::Result<Vec<u8>> {
         self.range(0, limit)
     }
 
-    /// Bytes from `offset` on, as many as there are up to `limit`.
+    /// Bytes from `offset` on, up to `limit`.
     pub(super) fn range(&self, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; limit];
         let mut length = 0;

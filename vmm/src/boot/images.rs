@@ -1,4 +1,4 @@
-//! The images of a guest: they are loaded while the rest of the machine is made.
+//! A guest's images, which are loaded while the rest of the machine is made.
 
 use std::panic;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::parallel::Threads;
 
 const STACK: usize = 256 << 10;
 
-/// Kernel and initrd, open, so that every start of the machine finds the same.
+/// Kernel and initrd, kept open, so that every start of the machine uses the same files.
 #[derive(Debug)]
 pub struct Images {
     kernel: Kernel,
     initrd: Option<Initrd>,
 }
 
-/// Where they are in guest memory.
+/// Their places in guest memory.
 #[derive(Debug)]
 pub struct Placed {
     /// The kernel.
@@ -45,7 +45,7 @@ impl Images {
         Ok(Self { kernel, initrd })
     }
 
-    /// What is to be said of images that may not be what was meant.
+    /// Warnings about images that may not be the intended ones.
     pub fn notes(&self, configuration: &Configuration) -> Vec<String> {
         if !self.kernel.is_linux() {
             return Vec::new();
@@ -69,11 +69,11 @@ impl Images {
         notes
     }
 
-    /// Finds their places in memory, which must be all zeros, and begins to copy them there, in threads of their own.
+    /// Finds their places in memory, which must be all zeroes, and begins to copy them there, in threads of their own.
     ///
     /// # Errors
     ///
-    /// [`BootError`] when something does not fit, or a file is of no use any more.
+    /// [`BootError`] if something does not fit, or a file is no longer usable.
     pub fn load(
         self: &Arc<Self>,
         memory: &Arc<GuestMemoryMmap>,
@@ -99,7 +99,7 @@ impl Images {
             made.map_err(|failed| images.unreadable(failed))
         };
         let builder = thread::Builder::new().name("loader".to_owned());
-        // Not the usual two megabytes, which may become a huge page that the C library then keeps.
+        // Not the usual two megabytes, which may become a huge page that the C library keeps.
         let thread = builder.stack_size(STACK).spawn(copy);
         let thread = thread.map_err(BootError::Thread)?;
         Ok((Placed { kernel, initrd }, Loading { thread }))
@@ -114,18 +114,18 @@ impl Images {
     }
 }
 
-/// Images that are on their way into memory.
+/// Images that are being copied into memory.
 #[derive(Debug)]
 pub struct Loading {
     thread: JoinHandle<Result<(), BootError>>,
 }
 
 impl Loading {
-    /// Waits until they are there.
+    /// Waits until they are in memory.
     ///
     /// # Errors
     ///
-    /// [`BootError`] when an image cannot be read.
+    /// [`BootError`] if an image cannot be read.
     pub fn finish(self) -> Result<(), BootError> {
         let joined = self.thread.join();
         joined.unwrap_or_else(|panic| panic::resume_unwind(panic))

@@ -13,11 +13,11 @@ use super::transfers::Transfers;
 
 /// x86 page size.
 const PAGE: u64 = 4096;
-/// What lies below, a kernel finds that maps no more than the first GiB for a start. ELF files have no field to say how far
-/// they see.
+/// Every kernel can reach an initrd below this, as its first page tables map the first GiB. ELF files have no field for
+/// a kernel's reach.
 const REACH: u64 = 0x3800_0000;
 
-/// Why there is no initrd in memory.
+/// There is no initrd in memory.
 #[derive(Debug, thiserror::Error)]
 pub enum InitrdError {
     /// The host refused to open or read it.
@@ -25,10 +25,10 @@ pub enum InitrdError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
-    /// Nothing is in it: whoever made it failed.
+    /// It is empty: its creation failed.
     #[error("initrd '{}' is empty", .0.display())]
     Empty(PathBuf),
     /// Kernel and initrd together are too large.
@@ -41,17 +41,17 @@ pub enum InitrdError {
         path: PathBuf,
         /// Its size in bytes.
         size: u64,
-        /// MiB of memory, as far up as the kernel finds an initrd.
+        /// MiB of memory within the kernel's reach.
         memory: u64,
     },
 }
 
-/// An initrd, open.
+/// An open initrd.
 #[derive(Debug)]
 pub(super) struct Initrd {
     file: Arc<ImageFile>,
     path: PathBuf,
-    /// Whether it begins as something that Linux unpacks or mounts.
+    /// Whether it begins in a format that Linux unpacks or mounts.
     is_recognised: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Placed {
 }
 
 impl Initrd {
-    /// Opens it. What is in it is the guest's business.
+    /// Opens it. Its content is up to the guest.
     pub(super) fn open(path: &Path) -> Result<Self, InitrdError> {
         let read_error = |source| InitrdError::Read {
             path: path.to_owned(),
@@ -86,7 +86,7 @@ impl Initrd {
         })
     }
 
-    /// What is to be said of an initrd that a Linux kernel makes nothing of.
+    /// A warning about an initrd that a Linux kernel cannot use.
     pub(super) fn note(&self) -> Option<String> {
         (!self.is_recognised).then(|| {
             format!(
@@ -116,7 +116,7 @@ impl Initrd {
         Ok((Placed { start, size }, transfers))
     }
 
-    /// What became of a read of its file.
+    /// Examines the result of reading its file.
     pub(super) fn unreadable(&self, source: io::Error) -> InitrdError {
         InitrdError::Read {
             path: self.path.clone(),
@@ -125,7 +125,7 @@ impl Initrd {
     }
 }
 
-/// Where in `room` an initrd goes: within reach of every kernel if there is place for it, or else as high as may be.
+/// The place of an initrd in `room`: within every kernel's reach if it fits there, otherwise as high as possible.
 fn highest_within_reach(size: u64, room: &Range<u64>) -> Option<u64> {
     let near = room.start..room.end.min(REACH);
     highest(size, &near).or_else(|| highest(size, room))

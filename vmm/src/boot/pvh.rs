@@ -1,4 +1,4 @@
-//! What a guest that starts by PVH finds in memory (Xen `include/public/arch-x86/hvm/start_info.h`).
+//! The start information in memory for a guest that starts by PVH (Xen `include/public/arch-x86/hvm/start_info.h`).
 
 use linux_loader::loader::elf::start_info::{
     XEN_HVM_START_MAGIC_VALUE, hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info,
@@ -11,7 +11,7 @@ use super::{MapEntry, layout};
 /// The version that has the memory map.
 const VERSION: u32 = 1;
 
-/// Writes the start information, which points to the command line and the ACPI `tables` where they are.
+/// Writes the start information, which refers to the command line and to the ACPI `tables`.
 pub(super) fn write_start_info(
     memory: &GuestMemoryMmap,
     map: &[MapEntry],

@@ -1,8 +1,7 @@
-//! Images on their way into guest memory: first it is noted what goes where, then all of it is copied at once, by
-//! several threads.
+//! Transfers of images into guest memory: they are recorded first, and then performed together, by several threads.
 //!
-//! Most of the time that a machine takes to start goes into making memory resident and copying into it, which every CPU
-//! of the host can do a part of. The transfers go into memory that is all zeros: what is zero in a file is left as it is.
+//! Most of a machine's start is spent making memory resident and copying into it, which all CPUs of the host can share.
+//! Memory is zeroed before: zeroes in a file are not copied.
 #![expect(
     unsafe_code,
     reason = "the host writes into guest memory, which is known by its address"
@@ -25,23 +24,23 @@ use super::image_file::ImageFile;
 use crate::memory::HUGE_PAGE;
 use crate::parallel::{self, Threads};
 
-/// What a thread transfers at a time: a huge page of the host's, so that no two threads touch the same.
+/// A thread's unit of work: a huge page of the host, so that no two threads touch the same one.
 const PIECE: usize = HUGE_PAGE;
 
-/// What is copied, or left out for being zeros, as a whole: no more than stays in a CPU's cache.
+/// A unit that is copied, or skipped if it is all zeroes: small enough for a CPU's cache.
 const BLOCK: usize = 64 << 10;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// Most blocks that are not zeros show it in their first bytes.
+/// Most blocks that are not zeroes differ in their first bytes.
 const PROBE: usize = 512;
 
-/// Reads an image for the loader of its format. What that reads into guest memory is noted, to be copied later; what it
-/// reads elsewhere, headers for one, it gets at once.
+/// Reads an image for the loader of its format. Reads into guest memory are recorded, to be performed later; reads
+/// elsewhere, headers for one, are performed at once.
 #[derive(Debug)]
 pub(super) struct Transfers {
     image: Arc<ImageFile>,
     position: u64,
-    /// Held, so that every noted transfer goes to memory that is there.
+    /// Held, so that every recorded transfer has memory as its destination.
     memory: Arc<GuestMemoryMmap>,
     noted: Vec<Transfer>,
 }
@@ -49,9 +48,9 @@ pub(super) struct Transfers {
 /// A transfer that failed.
 #[derive(Debug)]
 pub(super) struct Failed {
-    /// Which of the images could not be read.
+    /// The image that could not be read.
     pub image: usize,
-    /// What the host said.
+    /// The host's error.
     pub source: io::Error,
 }
 
@@ -66,7 +65,7 @@ impl Transfers {
         }
     }
 
-    /// Makes all transfers of some images. No two of them may go to the same place.
+    /// Performs all transfers of some images. No two of them may have the same destination.
     pub(super) fn make(images: &[Self], threads: Threads) -> Result<(), Failed> {
         let pieces: Vec<_> = (0..)
             .zip(images)
@@ -79,7 +78,7 @@ impl Transfers {
             let Some((image, file, piece)) = pieces.get(index) else {
                 return Ok(());
             };
-            // SAFETY: what is noted is guest memory, which `images` hold.
+            // SAFETY: destinations are guest memory, which `images` hold.
             unsafe { piece.fill(file) }.map_err(|source| Failed {
                 image: *image,
                 source,
@@ -87,7 +86,7 @@ impl Transfers {
         })
     }
 
-    /// Whether a part of this process's memory is guest memory.
+    /// Whether a range of this process's memory is guest memory.
     fn is_guest_memory(&self, part: &Range<usize>) -> bool {
         self.memory.iter().any(|region| {
             let Ok(start) = region.get_host_address(MemoryRegionAddress(0)) else {
@@ -156,7 +155,7 @@ impl ReadVolatile for Transfers {
     }
 }
 
-/// A transfer, or a part of one: where it goes in this process, and where it is in the file.
+/// A transfer, or a part of one: its address in this process, and its offset in the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Transfer {
     address: usize,
@@ -165,7 +164,7 @@ struct Transfer {
 }
 
 impl Transfer {
-    /// Its parts, cut where huge pages begin.
+    /// Its parts, cut at huge page boundaries.
     fn pieces(&self) -> impl Iterator<Item = Self> {
         let lead = self.address % PIECE;
         let count = match self.length {
@@ -186,7 +185,7 @@ impl Transfer {
         }
     }
 
-    /// Transfers what is not zero.
+    /// Copies what is not zero.
     ///
     /// # Safety
     ///
@@ -196,14 +195,14 @@ impl Transfer {
         for start in (0..self.length).step_by(BLOCK) {
             let block = self.part(start, (start + BLOCK).min(self.length));
             if !block.is_zero(file, &mut buffer)? {
-                // SAFETY: a part of what this function's contract is about.
+                // SAFETY: a part of the range that this function's contract covers.
                 unsafe { block.read(file) }?;
             }
         }
         Ok(())
     }
 
-    /// Whether there are only zeros in the file. Memory has them already; a third of a kernel is such.
+    /// Whether this part of the file is all zeroes. Memory has them already; they are a third of a kernel.
     fn is_zero(&self, file: &File, buffer: &mut [u8]) -> io::Result<bool> {
         let bytes = &mut buffer[..self.length];
         let (probe, rest) = bytes.split_at_mut(PROBE.min(self.length));
@@ -335,12 +334,12 @@ mod tests {
     #[test]
     fn zeros_are_taken_to_be_in_memory_already() {
         let (file, mut bytes) = file(PIECE);
-        // A block of zeros, and one that only begins with them.
+        // A block of zeroes, and one that only begins with them.
         bytes[BLOCK..2 * BLOCK].fill(0);
         bytes[3 * BLOCK..4 * BLOCK - 1].fill(0);
         file.as_file().write_all_at(&bytes, 0).unwrap();
         let (memory, image) = (memory(), open(&file));
-        // So that blocks of the file are blocks of a huge page.
+        // Aligned, so that blocks of the file are blocks of a huge page.
         let start = memory.get_host_address(GuestAddress(0)).unwrap().addr();
         let to = GuestAddress((start.next_multiple_of(PIECE) - start) as u64);
         let marks = [1, 3].map(|block: u64| GuestAddress(to.0 + block * BLOCK as u64));

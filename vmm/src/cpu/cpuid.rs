@@ -1,16 +1,16 @@
-//! CPUID: what KVM supports, with this vCPU's place in the machine and the clock's frequency.
+//! CPUID: KVM's supported features, with this vCPU's topology and the clock's frequency.
 
 use kvm_bindings::{CpuId, kvm_cpuid_entry2};
 
 /// Leaf 1: features.
 const FEATURES: u32 = 0x1;
-/// Leaf 1 ECX: the local APIC's timer can count to a TSC value, and so needs no calibration.
+/// Leaf 1 ECX: the local APIC's timer has a TSC deadline mode, and needs no calibration.
 const TSC_DEADLINE: u32 = 1 << 24;
-/// Leaf 1 ECX: a hypervisor is there.
+/// Leaf 1 ECX: a hypervisor is present.
 const HYPERVISOR: u32 = 1 << 31;
-/// Leaf 1 EDX: EBX says how many logical processors there are.
+/// Leaf 1 EDX: EBX holds the number of logical processors.
 const HYPER_THREADING: u32 = 1 << 28;
-/// Leaf 4 and AMD's like of it: cache topology.
+/// Leaf 4 and AMD's equivalent: cache topology.
 const CACHES: u32 = 0x4;
 const CACHES_AMD: u32 = 0x8000_001d;
 /// Leaves 0xb and 0x1f: topology by x2APIC ID.
@@ -18,13 +18,13 @@ const TOPOLOGY: u32 = 0xb;
 const TOPOLOGY_V2: u32 = 0x1f;
 /// EAX: width of addresses, in bits. On AMD, ECX: number of cores, APIC ID size.
 const ADDRESSES: u32 = 0x8000_0008;
-/// Width of a physical address where [`ADDRESSES`] is not there (AMD APM, volume 3, appendix E).
+/// Width of a physical address without [`ADDRESSES`] (AMD APM, volume 3, appendix E).
 const DEFAULT_ADDRESS_BITS: u32 = 36;
 /// AMD: this core's IDs.
 const CORE_ID_AMD: u32 = 0x8000_001e;
-/// The hypervisor's leaves begin here, with the number of the last.
+/// The first of the hypervisor's leaves, which holds the number of the last.
 const HYPERVISOR_LEAVES: u32 = 0x4000_0000;
-/// The frequencies of TSC (EAX) and local APIC bus (EBX) in kHz, as VMware defined the leaf.
+/// The frequencies of TSC (EAX) and local APIC bus (EBX) in kHz, in VMware's format.
 const TIMING: u32 = 0x4000_0010;
 /// KVM's local APIC timer counts nanoseconds.
 const APIC_BUS_KHZ: u32 = 1_000_000;
@@ -33,20 +33,20 @@ const APIC_BUS_KHZ: u32 = 1_000_000;
 const LEVEL_THREAD: u32 = 1;
 const LEVEL_CORE: u32 = 2;
 
-/// The CPUID of one vCPU. Each vCPU is a core of one package, with one thread.
+/// The CPUID of one vCPU: a core with one thread, in one package with the others.
 pub(super) fn for_cpu(features: &CpuId, cpu: u8, cpus: u8, tsc_khz: Option<u32>) -> CpuId {
     let mut entries = features.as_slice().to_vec();
     let id = u32::from(cpu);
     let count = u32::from(cpus);
-    // Bits of an APIC ID that tell the cores apart.
+    // Bits of an APIC ID that distinguish the cores.
     let core_bits = count.next_power_of_two().trailing_zeros();
     entries.retain(|entry| !matches!(entry.function, TOPOLOGY | TOPOLOGY_V2));
     for entry in &mut entries {
         match entry.function {
             FEATURES => {
                 entry.ebx = entry.ebx & 0x0000_ffff | id << 24 | count << 16;
-                // Offered by every KVM with an in-kernel local APIC, though its list of supported
-                // features leaves it out (KVM API §4.46).
+                // Supported by every KVM with an in-kernel local APIC, although its list of supported features leaves
+                // it out (KVM API §4.46).
                 entry.ecx |= HYPERVISOR | TSC_DEADLINE;
                 if cpus > 1 {
                     entry.edx |= HYPER_THREADING;
@@ -87,11 +87,11 @@ pub(super) fn for_cpu(features: &CpuId, cpu: u8, cpus: u8, tsc_khz: Option<u32>)
             ..Default::default()
         });
     }
-    // More than KVM takes could only come from KVM's own list; then its list serves as it is.
+    // Only KVM's own list could exceed what KVM accepts; then the list is used unchanged.
     CpuId::from_entries(&entries).unwrap_or_else(|_| features.clone())
 }
 
-/// Bits of the vCPUs' physical addresses.
+/// Width of the vCPUs' physical addresses in bits.
 pub(super) fn physical_address_bits(features: &CpuId) -> u32 {
     let mut entries = features.as_slice().iter();
     let leaf = entries.find(|entry| entry.function == ADDRESSES);

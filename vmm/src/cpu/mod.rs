@@ -1,4 +1,4 @@
-//! The state that a vCPU starts in.
+//! A vCPU's initial state.
 
 mod cpuid;
 mod msr;
@@ -21,12 +21,12 @@ pub enum CpuError {
     Kvm {
         /// Which vCPU.
         cpu: u8,
-        /// Which part of the state.
+        /// The part of the state.
         what: &'static str,
-        /// What KVM said.
+        /// KVM's error.
         source: kvm_ioctls::Error,
     },
-    /// KVM refused an MSR without which no guest runs.
+    /// KVM refused an MSR that guests need.
     #[error("vCPU {cpu}: KVM refuses MSR {index:#x}, which every guest needs")]
     Msr {
         /// Which vCPU.
@@ -34,12 +34,12 @@ pub enum CpuError {
         /// The MSR.
         index: u32,
     },
-    /// More memory than the vCPUs' addresses reach.
+    /// More memory than the vCPUs can address.
     #[error(
         "-m: memory up to guest address {end:#x} is out of reach: this KVM's vCPUs have {bits} bits of address"
     )]
     OutOfReach {
-        /// One past the last address.
+        /// The end of memory.
         end: u64,
         /// Width of a physical address.
         bits: u32,
@@ -55,30 +55,30 @@ impl CpuError {
     }
 }
 
-/// The features that every vCPU of a machine gets.
+/// The features of every vCPU of a machine.
 ///
 /// # Errors
 ///
-/// What KVM said.
+/// KVM's error.
 pub fn supported_features(kvm: &Kvm) -> Result<CpuId, CpuError> {
     kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)
         .map_err(CpuError::kvm(0, "list of CPU features"))
 }
 
-/// Checks that every vCPU can address as much memory.
+/// Checks that the vCPUs can address this much memory.
 ///
 /// # Errors
 ///
-/// [`CpuError::OutOfReach`], or what KVM said.
+/// [`CpuError::OutOfReach`], or KVM's error.
 pub fn check_memory(kvm: &Kvm, bytes: u64) -> Result<(), CpuError> {
     match bytes.checked_sub(memory::LOW_MEMORY_END) {
-        // Every vCPU does. KVM takes its time for the answer.
+        // Every vCPU does, and KVM's answer takes long.
         None | Some(0) => Ok(()),
         Some(high) => check_high_memory(&supported_features(kvm)?, high),
     }
 }
 
-/// The same for so many bytes from [`memory::HIGH_MEMORY_START`] on.
+/// The same for this many bytes from [`memory::HIGH_MEMORY_START`] on.
 fn check_high_memory(features: &CpuId, bytes: u64) -> Result<(), CpuError> {
     let end = memory::HIGH_MEMORY_START.saturating_add(bytes);
     let bits = cpuid::physical_address_bits(features);
@@ -89,7 +89,7 @@ fn check_high_memory(features: &CpuId, bytes: u64) -> Result<(), CpuError> {
     }
 }
 
-/// Writes the tables that the first vCPU's registers point to.
+/// Writes the tables that the first vCPU's registers refer to.
 ///
 /// # Errors
 ///
@@ -98,11 +98,11 @@ pub fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
     registers::write_tables(memory)
 }
 
-/// Sets a vCPU up. The first starts at `entry`; the others wait to be started by it.
+/// Sets a vCPU up. The first starts at `entry`; the others wait for its INIT and SIPI.
 ///
 /// # Errors
 ///
-/// [`CpuError`] when KVM refuses what a guest cannot do without.
+/// [`CpuError`] if KVM refuses a part that guests need.
 pub fn configure(
     vcpu: &VcpuFd,
     cpu: u8,

@@ -1,8 +1,8 @@
-//! Registers and tables that a guest starts with.
+//! Initial registers and tables of a guest.
 //!
-//! By the 64-bit Linux boot protocol (Linux `Documentation/arch/x86/boot.rst`, "64-bit boot protocol"): long mode,
-//! memory mapped one to one, flat segments, RSI at the boot parameters, interrupts off. By PVH (Xen
-//! `docs/misc/pvh.pandoc`): protected mode without paging, flat segments of 32 bits, EBX at the start information.
+//! By the 64-bit Linux boot protocol (Linux `Documentation/arch/x86/boot.rst`, "64-bit boot protocol"): long mode, an
+//! identity mapping, flat segments, RSI at the boot parameters, interrupts disabled. By PVH (Xen
+//! `docs/misc/pvh.pandoc`): protected mode without paging, flat 32-bit segments, EBX at the start information.
 
 use kvm_bindings::{kvm_fpu, kvm_lapic_state, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
@@ -27,10 +27,10 @@ const PRESENT_WRITABLE: u64 = 0b11;
 const LARGE_PAGE: u64 = 1 << 7;
 const LARGE_PAGE_SIZE: u64 = 2 << 20;
 const PAGE: u64 = 4096;
-/// What is mapped.
+/// The size of the mapping.
 const GIGABYTES: u64 = 4;
 
-/// Selectors, as the boot protocol names them.
+/// Selectors, as in the boot protocol.
 const CODE: u16 = 0x10;
 const DATA: u16 = 0x18;
 const TASK: u16 = 0x20;
@@ -38,8 +38,8 @@ const TASK: u16 = 0x20;
 const CODE_32: u16 = 0x28;
 const TASK_32: u16 = 0x30;
 
-/// The descriptors behind those selectors: flat 64-bit code, flat data, a task state; for PVH, flat 32-bit code, and a
-/// task state of the length that it asks for.
+/// The descriptors of those selectors: flat 64-bit code, flat data, a task state; for PVH, flat 32-bit code, and a task
+/// state of the length that it requires.
 const DESCRIPTORS: [u64; 7] = [
     0,
     0,
@@ -50,13 +50,13 @@ const DESCRIPTORS: [u64; 7] = [
     0x0000_8b00_0000_0067,
 ];
 
-/// The last byte of the table of them.
+/// The table's limit.
 const GDT_LIMIT: u16 = 7 * 8 - 1;
 
 /// Local APIC registers, by byte offset (Intel SDM, volume 3, §11.4).
 const LVT_LINT0: usize = 0x350;
 const LVT_LINT1: usize = 0x360;
-/// Delivery modes: from the 8259, and as a non-maskable interrupt.
+/// Delivery modes: from the 8259, and as an NMI.
 const DELIVER_EXTERNAL: u32 = 7 << 8;
 const DELIVER_NMI: u32 = 4 << 8;
 const DELIVERY_AND_MASK: u32 = 7 << 8 | 1 << 16;
@@ -75,7 +75,7 @@ pub(super) fn write_tables(memory: &GuestMemoryMmap) -> Result<(), CpuError> {
             GuestAddress(pointers + index * 8),
         )?;
     }
-    // Wherever below 4 GiB a kernel lies, it finds itself and what it was given.
+    // A kernel anywhere below 4 GiB can access itself and its parameters.
     let entry = |index: u64| (index * LARGE_PAGE_SIZE) | LARGE_PAGE | PRESENT_WRITABLE;
     let entries: Vec<u8> = (0..GIGABYTES * 512)
         .flat_map(|index| entry(index).to_le_bytes())
@@ -92,7 +92,7 @@ fn segment(selector: u16) -> kvm_segment {
     let limit = u32::try_from(descriptor & 0xffff).unwrap_or_default();
     kvm_segment {
         base: 0,
-        // In pages, all of them flat; or in bytes.
+        // The limit is in pages for flat segments, and in bytes otherwise.
         limit: if bit(55) == 1 { u32::MAX } else { limit },
         selector,
         type_: bits(40, 0xf),
@@ -179,7 +179,7 @@ fn general(entry: Entry) -> kvm_regs {
     }
 }
 
-/// Wires the 8259 to LINT0 and the NMI to LINT1, as on a PC.
+/// Connects the 8259 to LINT0 and the NMI to LINT1, as on a PC.
 pub(super) fn configure_local_apic(vcpu: &VcpuFd, cpu: u8) -> Result<(), CpuError> {
     let mut state = vcpu.get_lapic().map_err(CpuError::kvm(cpu, "local APIC"))?;
     set_delivery(&mut state, LVT_LINT0, DELIVER_EXTERNAL);

@@ -1,4 +1,4 @@
-//! What a vCPU was doing when KVM gave up on it, for the log.
+//! A vCPU's state when KVM cannot continue it, for the log.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-/// Bytes of code that are shown, from the instruction on: the longest has 15.
+/// Bytes of code to show from the instruction on: the longest has 15.
 const CODE: usize = 16;
 
-/// The registers of a vCPU and the instruction that it is at, as far as KVM tells them: one line for each group.
+/// The registers of a vCPU and its current instruction, as far as KVM returns them: one line for each group.
 pub fn describe(vcpu: &VcpuFd, memory: &GuestMemoryMmap) -> String {
     let mut text = String::new();
     match vcpu.get_regs() {
@@ -17,7 +17,7 @@ pub fn describe(vcpu: &VcpuFd, memory: &GuestMemoryMmap) -> String {
             describe_general(&mut text, &general);
             describe_code(&mut text, vcpu, memory, general.rip);
         }
-        // Writing to a string cannot fail, here as below.
+        // Writing to a string cannot fail, here and below.
         Err(error) => drop(write!(text, "\n  no registers: {error}")),
     }
     match vcpu.get_sregs() {
@@ -91,7 +91,7 @@ fn describe_special(text: &mut String, registers: &kvm_sregs) {
     );
 }
 
-/// The bytes at `address`, where the guest's page tables lead to memory.
+/// The bytes at `address`, if the guest's page tables map it to memory.
 fn describe_code(text: &mut String, vcpu: &VcpuFd, memory: &GuestMemoryMmap, address: u64) {
     let mut code = [0; CODE];
     let place = vcpu.translate_gva(address).ok();

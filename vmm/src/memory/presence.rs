@@ -1,4 +1,4 @@
-//! Making guest memory resident before the guest asks for it, and zero again.
+//! Makes guest memory resident in advance, and zeroes it.
 #![expect(unsafe_code, reason = "guest memory is known by its address")]
 
 use std::fs;
@@ -10,7 +10,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRe
 
 use crate::parallel::{self, Threads};
 
-/// What a thread does at a time: many huge pages, and so few system calls.
+/// A thread's unit of work: many huge pages, for few system calls.
 const PIECE: usize = 64 << 20;
 /// The smallest page there is.
 const PAGE: usize = 4096;
@@ -44,7 +44,7 @@ fn pieces(memory: &GuestMemoryMmap) -> Vec<Piece> {
     pieces
 }
 
-/// Makes every page resident. What is in it stays.
+/// Makes every page resident, without changing its content.
 pub(super) fn populate(memory: &GuestMemoryMmap, threads: Threads) -> io::Result<()> {
     let pieces = pieces(memory);
     parallel::for_each(threads, pieces.len(), |index| {
@@ -69,7 +69,7 @@ pub(super) fn populate(memory: &GuestMemoryMmap, threads: Threads) -> io::Result
     })
 }
 
-/// Writes to each page of memory that is all zeros.
+/// Writes to each page of memory that is all zeroes.
 fn touch(piece: Piece) {
     for offset in (0..piece.length).step_by(PAGE) {
         // SAFETY: `offset` is inside of the piece, a part of guest memory, into which no Rust reference exists.
@@ -77,12 +77,12 @@ fn touch(piece: Piece) {
     }
 }
 
-/// Writes zeros to all of memory, which stays resident as it is. No guest may run.
+/// Writes zeroes to all of memory, which stays resident. No guest may run.
 pub(super) fn zero(memory: &GuestMemoryMmap, threads: Threads) {
     let pieces = pieces(memory);
     let zeroed = parallel::for_each(threads, pieces.len(), |index| -> Result<(), Never> {
         let piece = pieces[index];
-        // SAFETY: as in `touch`; no device and no vCPU uses the memory, by the caller's word.
+        // SAFETY: as in `touch`; the caller guarantees that no device and no vCPU uses the memory.
         unsafe { piece.start().write_bytes(0, piece.length) };
         Ok(())
     });
@@ -94,13 +94,13 @@ pub(super) fn zero(memory: &GuestMemoryMmap, threads: Threads) {
 
 enum Never {}
 
-/// Bytes that the host could make resident now, swap included; `None` where it does not say.
+/// Bytes that the host could make resident now, swap included; `None` if it does not say.
 pub(super) fn available() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     Some(field(&text, "MemAvailable:")? + field(&text, "SwapFree:").unwrap_or(0))
 }
 
-/// Huge pages of 2 MiB that are neither in use nor promised to anybody; `None` where the host has no such.
+/// Huge pages of 2 MiB that are neither in use nor reserved; `None` if the host has none.
 pub(super) fn free_huge_pages() -> Option<u64> {
     let read = |name: &str| {
         let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}");

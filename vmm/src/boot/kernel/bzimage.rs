@@ -1,12 +1,12 @@
-//! What a bzImage's setup header says (Linux `Documentation/arch/x86/boot.rst`), checked before it is loaded.
+//! The setup header of a bzImage (Linux `Documentation/arch/x86/boot.rst`), checked before it is loaded.
 
 use super::Refusal;
 use super::elf::{u16_at, u32_at, u64_at};
 use crate::boot::layout;
 
-/// "HdrS", and where.
+/// "HdrS", and its offset.
 pub(super) const MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
-/// The 64-bit entry point is this far into the loaded kernel.
+/// Offset of the 64-bit entry point in the loaded kernel.
 pub(super) const ENTRY_64: u64 = 0x200;
 
 /// Offsets of fields.
@@ -30,20 +30,20 @@ const LOADED_HIGH: u8 = 1;
 /// [`EXTENDED_LOAD_FLAGS`]: there is a 64-bit entry point.
 const KERNEL_64: u16 = 1;
 const SECTOR: u64 = 512;
-/// What [`PROTECTED_SIZE`] counts.
+/// The unit of [`PROTECTED_SIZE`].
 const PARAGRAPH: u64 = 16;
 
 /// A file that can be loaded.
 #[derive(Debug)]
 pub(super) struct BzImage {
-    /// The end of the memory that it takes until it knows how much there is.
+    /// The end of the memory that it uses before it knows the memory map.
     pub end: u64,
-    /// The last byte of an initrd may be here.
+    /// The highest address of an initrd's last byte.
     pub initrd_max: u64,
 }
 
 impl BzImage {
-    /// Looks at the header of a file of `size` bytes that begins with `head`.
+    /// Checks the header of a file of `size` bytes that begins with `head`.
     pub(super) fn examine(head: &[u8], size: u64) -> Result<Self, Refusal> {
         let cut_short = |expected| Refusal::CutShort { size, expected };
         if head.len() < HEADER_END {

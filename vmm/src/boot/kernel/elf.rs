@@ -1,11 +1,11 @@
-//! What an ELF file says of itself, checked before anything of it is loaded.
+//! The headers of an ELF file, checked before it is loaded.
 
 use super::Refusal;
 use crate::boot::image_file::ImageFile;
 use crate::boot::layout;
 use crate::memory::LOW_MEMORY_END;
 
-/// What every ELF file begins with.
+/// The magic number of every ELF file.
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
 /// Size of an ELF64 header, and of one of its program headers.
 pub(super) const HEADER: usize = 64;
@@ -18,7 +18,7 @@ const MACHINE: usize = 18;
 const PROGRAM_HEADERS: usize = 32;
 const PROGRAM_HEADER_SIZE: usize = 54;
 const PROGRAM_HEADER_COUNT: usize = 56;
-/// And what is there.
+/// Their values.
 const CLASS_32: u8 = 1;
 const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
@@ -37,26 +37,26 @@ const LOAD: u32 = 1;
 const INTERPRETER: u32 = 3;
 const NOTE: u32 = 4;
 
-/// Kernels have five program headers and some hundred bytes of notes. What has more than this is looked at no further.
+/// Kernels have five program headers and some hundred bytes of notes. Anything beyond this is ignored.
 const MOST_PROGRAM_HEADERS: u16 = 128;
 const MOST_NOTES: u64 = 64 << 10;
 
 /// A file that can be loaded.
 #[derive(Debug)]
 pub(super) struct Elf {
-    /// Where it is loaded, in rising order.
+    /// Where it is loaded, in ascending order.
     segments: Vec<(u64, u64)>,
-    /// It can lie anywhere, and so begins where a loader that knows how to relocate it says.
+    /// It is position-independent: it is a kernel only if a note of Xen's names its entry point.
     is_position_independent: bool,
-    /// One of its notes is Linux's own.
+    /// It has one of Linux's own notes.
     is_linux: bool,
 }
 
-/// The owner of Linux's notes (its `include/linux/elfnote.h`), as a note has it.
+/// The owner of Linux's notes (its `include/linux/elfnote.h`), as in a note.
 const LINUX: &[u8] = b"Linux\0";
 
 impl Elf {
-    /// Looks at the headers of a file of `size` bytes that begins with `head`.
+    /// Checks the headers of a file of `size` bytes that begins with `head`.
     pub(super) fn examine(file: &ImageFile, head: &[u8], size: u64) -> Result<Self, Refusal> {
         let header = head.first_chunk::<HEADER>().ok_or(Refusal::CutShort {
             size,
@@ -99,17 +99,17 @@ impl Elf {
         })
     }
 
-    /// Whether it says that it is Linux.
+    /// Whether it is Linux, by its notes.
     pub(super) fn is_linux(&self) -> bool {
         self.is_linux
     }
 
-    /// The end of the memory that it takes.
+    /// The end of the memory that it uses.
     pub(super) fn end(&self) -> u64 {
         self.segments.last().map_or(0, |(_, end)| *end)
     }
 
-    /// Checks where it wants to be started: a note of Xen's says so, or only the ELF header.
+    /// Checks its entry point, which is in a note of Xen's or in the ELF header.
     pub(super) fn check_entry(&self, address: u64, by_note: bool) -> Result<(), Refusal> {
         if self.is_position_independent && !by_note {
             return Err(Refusal::Program);
@@ -125,7 +125,7 @@ impl Elf {
     }
 }
 
-/// The segments of notes, which have been found to be small, as far as they can be read.
+/// The segments of notes, which are known to be small, as far as they can be read.
 fn notes(file: &ImageFile, table: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let headers = table.chunks_exact(PROGRAM_HEADER.into());
     let of_notes = headers.filter(|header| u32_at(header, 0) == NOTE);
@@ -136,13 +136,13 @@ fn notes(file: &ImageFile, table: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Whether one of these notes is Linux's: three words are before its owner's name.
+/// Whether one of these notes is Linux's: three words precede its owner's name.
 fn is_linux(notes: &[u8]) -> bool {
     let mut words = notes.chunks_exact(4).enumerate();
     words.any(|(index, _)| index >= 3 && notes[index * 4..].starts_with(LINUX))
 }
 
-/// Refuses what is for another machine, or no kernel by its type, which is returned.
+/// Refuses files for other machines and of types that are not kernels; returns the type.
 fn identify(header: &[u8; HEADER]) -> Result<u16, Refusal> {
     if header[ENCODING] != LITTLE_ENDIAN {
         return Err(Refusal::OtherMachine("a big-endian machine"));
@@ -167,7 +167,7 @@ fn identify(header: &[u8; HEADER]) -> Result<u16, Refusal> {
     }
 }
 
-/// The machines that kernels are built for (`EM_*`).
+/// Machines that kernels are built for (`EM_*`).
 fn other_machine(number: u16) -> Option<&'static str> {
     Some(match number {
         8 => "MIPS",
@@ -224,7 +224,7 @@ fn check_within(size: u64, offset: u64, length: u64) -> Result<(), Refusal> {
     }
 }
 
-/// Fields, which the caller knows to be inside; zero where they are not.
+/// Fields, which the caller knows to be in bounds; zero if they are not.
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let chunk = bytes.get(at..).and_then(<[u8]>::first_chunk);
     chunk.copied().unwrap_or([0; N])

@@ -1,4 +1,4 @@
-//! Why a file is not booted, in words that say what it is instead and what to do with it.
+//! Why a file is not booted: what it is instead, and what to do with it.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use linux_loader::loader;
 
 use crate::memory::Amount;
 
-/// Why an image cannot be booted.
+/// An image cannot be booted.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The host refused to open or read it.
@@ -15,10 +15,10 @@ pub enum KernelError {
     Read {
         /// The image.
         path: PathBuf,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
-    /// It is no kernel that can be booted.
+    /// It is not a bootable kernel.
     #[error("kernel '{}' {refusal}", path.display())]
     Refused {
         /// The image.
@@ -26,7 +26,7 @@ pub enum KernelError {
         /// Why.
         refusal: Refusal,
     },
-    /// It would end past the end of memory.
+    /// It would end beyond memory.
     #[error(
         "{memory} of memory are too small for kernel '{}', which needs {needed} MiB",
         path.display()
@@ -49,13 +49,13 @@ pub enum KernelError {
     },
 }
 
-/// What is wrong with an image. Each text goes on after the image's name.
+/// What is wrong with an image. Each text continues after the image's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nothing is in it.
+    /// It is empty.
     #[error("is empty")]
     Empty,
-    /// Nothing that is known.
+    /// It has no known format.
     #[error("is neither a bzImage nor an x86-64 ELF vmlinux")]
     Unknown,
     /// A whole file that was compressed.
@@ -66,7 +66,7 @@ pub enum Refusal {
         /// The command that unpacks it to standard output.
         tool: &'static str,
     },
-    /// A PE file that is no bzImage.
+    /// A PE file that is not a bzImage.
     #[error(
         "is an EFI program: if it is a unified kernel image, its kernel is the section .linux, which objcopy takes out"
     )]
@@ -83,10 +83,10 @@ pub enum Refusal {
     /// A relocatable ELF file.
     #[error("is an object file or a kernel module, not a linked kernel")]
     ObjectFile,
-    /// An ELF file for a process.
+    /// An ELF executable of a process.
     #[error("is an ordinary program or a shared library, not a kernel")]
     Program,
-    /// What a process has left.
+    /// A core dump.
     #[error("is a core dump, not a kernel")]
     CoreDump,
     /// A cpio archive.
@@ -95,24 +95,24 @@ pub enum Refusal {
     /// A file system, a partition table or an image format.
     #[error("is a disk ({0}): give it with --drive")]
     Disk(&'static str),
-    /// Something that may have a kernel in it.
+    /// An archive or package that may contain a kernel.
     #[error("is {0}: boot the kernel that is in it")]
     Container(&'static str),
     /// It begins with "#!".
     #[error("is a script")]
     Script,
-    /// Readable all over.
+    /// A text file.
     #[error("is a text file")]
     Text,
-    /// Less than its own header says.
+    /// Shorter than its own header says.
     #[error("is cut short: it has {size} bytes, and its header speaks of {expected}")]
     CutShort {
-        /// Bytes that there are.
+        /// Its size.
         size: u64,
-        /// Bytes that there should be.
+        /// The size by its header.
         expected: u64,
     },
-    /// From before the 64-bit protocol.
+    /// A bzImage older than the 64-bit protocol.
     #[error(
         "speaks boot protocol {}.{}, and only 2.12 and later (Linux 3.8) start in 64-bit mode", .0 >> 8, .0 & 0xff
     )]
@@ -120,16 +120,16 @@ pub enum Refusal {
     /// Not loaded high.
     #[error("is a zImage, and only a bzImage lies above 1 MiB")]
     ZImage,
-    /// A bzImage that cannot start in 64-bit mode.
+    /// A bzImage without a 64-bit entry point.
     #[error("has no 64-bit entry point: it is a 32-bit kernel")]
     No64BitEntry,
-    /// It would lie where the boot parameters and tables are.
+    /// It would overlap the boot parameters and tables.
     #[error("is linked to lie below 1 MiB")]
     TooLow,
-    /// It would lie where no memory is.
+    /// It would be outside of memory.
     #[error("is linked to end at {0:#x}, above all memory that there can be below 4 GiB")]
     TooHigh(u64),
-    /// Headers that contradict themselves.
+    /// Its headers are inconsistent.
     #[error("is damaged: {0}")]
     Damaged(&'static str),
 }

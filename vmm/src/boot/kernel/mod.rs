@@ -1,4 +1,4 @@
-//! Kernel images: telling them apart, and loading them.
+//! Kernel images: recognition and loading.
 
 mod bzimage;
 mod elf;
@@ -25,7 +25,7 @@ pub use error::{KernelError, Refusal};
 pub(super) use recognition::{HEAD, is_initrd};
 use recognition::{has, recognise};
 
-/// The two formats that are booted.
+/// The two bootable formats.
 #[derive(Debug)]
 enum Format {
     BzImage(BzImage),
@@ -33,8 +33,8 @@ enum Format {
 }
 
 impl Format {
-    /// Finds out what a file is. This is all that is believed of it: it is asked anew before each start, in case the
-    /// file has changed.
+    /// Recognises a file's format. Nothing else is kept of it: it is examined again before each start, in case the file
+    /// has changed.
     fn examine(file: &ImageFile) -> Result<Self, Examined> {
         let size = file.size().map_err(Examined::Unreadable)?;
         let head = file.head(HEAD).map_err(Examined::Unreadable)?;
@@ -47,7 +47,7 @@ impl Format {
         }
     }
 
-    /// Whether it says that it is Linux.
+    /// Whether it is Linux, by its own headers.
     fn is_linux(&self) -> bool {
         match self {
             Self::BzImage(_) => true,
@@ -55,7 +55,7 @@ impl Format {
         }
     }
 
-    /// The end of the memory that the kernel takes.
+    /// The end of the memory that the kernel uses.
     fn end(&self) -> u64 {
         match self {
             Self::BzImage(image) => image.end,
@@ -77,7 +77,7 @@ impl Format {
         }
     }
 
-    /// Where and how what has been loaded starts.
+    /// The entry of the loaded kernel.
     fn entry(&self, loaded: &KernelLoaderResult) -> Result<Entry, Refusal> {
         let elf = match self {
             Self::BzImage(_) => {
@@ -95,7 +95,7 @@ impl Format {
     }
 }
 
-/// Why a file is of no format.
+/// Why a file has neither format.
 enum Examined {
     Unreadable(std::io::Error),
     Refused(Refusal),
@@ -117,7 +117,7 @@ impl Examined {
     }
 }
 
-/// The first instruction, and the protocol by which it learns of its machine.
+/// The first instruction, and the protocol by which the kernel learns about its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
     /// Linux's, in 64-bit mode (Linux `Documentation/arch/x86/boot.rst`, "64-bit boot protocol").
@@ -135,7 +135,7 @@ impl Entry {
     }
 }
 
-/// A kernel image, open and recognised.
+/// An open kernel image of a known format.
 #[derive(Debug)]
 pub struct Kernel {
     file: Arc<ImageFile>,
@@ -146,22 +146,22 @@ pub struct Kernel {
 /// A kernel's place in guest memory.
 #[derive(Debug)]
 pub struct Placed {
-    /// Where and how the vCPU starts.
+    /// The vCPU's entry.
     pub entry: Entry,
-    /// The end of the memory that the kernel takes.
+    /// The end of the memory that the kernel uses.
     pub end: u64,
-    /// An initrd must end at or below this address.
+    /// The end of an initrd is at or below this address.
     pub initrd_limit: u64,
     /// The setup header of a bzImage.
     pub header: Option<setup_header>,
 }
 
 impl Kernel {
-    /// Opens an image and finds out what it is.
+    /// Opens an image and recognises it.
     ///
     /// # Errors
     ///
-    /// [`KernelError`] when it cannot be read or is no kernel.
+    /// [`KernelError`] if it cannot be read or is not a kernel.
     pub fn open(path: &Path) -> Result<Self, KernelError> {
         let file = ImageFile::open(path).map_err(|error| Examined::Unreadable(error).of(path))?;
         let format = Format::examine(&file).map_err(|examined| examined.of(path))?;
@@ -172,7 +172,7 @@ impl Kernel {
         })
     }
 
-    /// Whether it says of itself that it is Linux, which old ones in ELF do not.
+    /// Whether it is Linux by its own headers, which old ELF kernels do not say.
     pub fn is_linux(&self) -> bool {
         self.is_linux
     }
@@ -181,7 +181,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// [`KernelError::MemoryTooSmall`], or what is wrong with the image by now.
+    /// [`KernelError::MemoryTooSmall`], or what is wrong with the image now.
     pub(super) fn place(
         &self,
         memory: &Arc<GuestMemoryMmap>,
@@ -218,13 +218,13 @@ impl Kernel {
         Ok((placed, transfers))
     }
 
-    /// What became of a read of its file.
+    /// Examines the result of reading its file.
     pub(super) fn unreadable(&self, error: std::io::Error) -> KernelError {
         Examined::Unreadable(error).of(&self.path)
     }
 }
 
-/// Whether a file that begins so is a kernel, and so no initrd.
+/// Whether a file that begins like this is a kernel, and so not an initrd.
 pub(super) fn is_kernel(head: &[u8]) -> bool {
     has(head, bzimage::MAGIC) || has(head, (0, elf::MAGIC))
 }

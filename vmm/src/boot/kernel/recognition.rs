@@ -1,11 +1,11 @@
-//! What a file is that is no kernel, by its first bytes: people give files to the wrong option, or still packed.
+//! What a file is that is not a kernel, by its first bytes: a file for another option, or one that is still compressed.
 
 use super::Refusal;
 
-/// As many bytes as the farthest magic number ends at.
+/// The end of the farthest magic number.
 pub(in crate::boot) const HEAD: usize = 0x8006;
 
-/// Magic numbers: where, what, and what it means. The first that fits is it.
+/// Magic numbers: offset, bytes, meaning. The first match decides.
 const MAGIC_NUMBERS: [(usize, &[u8], Refusal); 33] = [
     (0, b"\x1f\x8b", compressed("gzip", "gzip -dc")),
     (0, b"\xfd7zXZ\0", compressed("xz", "xz -dc")),
@@ -64,7 +64,7 @@ pub(super) fn has(head: &[u8], (offset, bytes): (usize, &[u8])) -> bool {
         .is_some_and(|rest| rest.starts_with(bytes))
 }
 
-/// What a file is that begins with `head` and is no kernel.
+/// What a file is that begins with `head` and is not a kernel.
 pub(super) fn recognise(head: &[u8]) -> Refusal {
     if head.is_empty() {
         return Refusal::Empty;
@@ -83,8 +83,8 @@ pub(super) fn recognise(head: &[u8]) -> Refusal {
     }
 }
 
-/// What Linux takes for an initial RAM disk, beside the compressed and cpio's text forms of [`MAGIC_NUMBERS`]: cpio's binary
-/// form, and the file systems that it mounts as one (`init/do_mounts_rd.c`).
+/// Further formats of initial RAM disks, beside the compressed and text forms in [`MAGIC_NUMBERS`]: cpio's binary form,
+/// and the file systems that Linux mounts as one (`init/do_mounts_rd.c`).
 const INITRDS: [(usize, &[u8]); 7] = [
     (0, b"\xc7\x71"),
     (0, b"hsqs"),
@@ -95,7 +95,7 @@ const INITRDS: [(usize, &[u8]); 7] = [
     (0x410, b"\x8f\x13"),
 ];
 
-/// Whether a file that begins with `head` is one that Linux takes for an initial RAM disk.
+/// Whether a file that begins with `head` is an initial RAM disk for Linux.
 pub(in crate::boot) fn is_initrd(head: &[u8]) -> bool {
     let is_packed = matches!(
         recognise(head),
