@@ -1,4 +1,4 @@
-//! What a machine is made of.
+//! The description of a machine to start.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,19 +15,19 @@ use crate::error::Error;
 use crate::machine::{Machine, socket};
 use crate::process::Process;
 
-/// The program, if nothing else is said.
+/// The default program.
 const PROGRAM: &str = "faultvisor";
-/// Names the program instead.
+/// The environment variable that names another program.
 const PROGRAM_VARIABLE: &str = "FAULTVISOR";
-/// How long a machine may take for anything that is no matter of the guest.
+/// The time limit for whatever does not depend on the guest.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two attempts to connect to a monitor that may not listen yet.
+/// The pause between two attempts to connect to a monitor that may not listen yet.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A machine to be started: its kernel, and what else it has.
+/// A machine to be started: its kernel and its options.
 ///
-/// The program is `faultvisor` from `PATH`, or the one that the environment variable `FAULTVISOR` names, or the one that
-/// [`program`](Self::program) says.
+/// The program is what [`program`](Self::program) sets, or else the environment variable `FAULTVISOR`, or else
+/// `faultvisor` from `PATH`.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Builder {
@@ -55,54 +55,54 @@ impl Builder {
         }
     }
 
-    /// The program that runs the machine.
+    /// Sets the program that runs the machine.
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = Some(program.into());
         self
     }
 
-    /// The guest's initramfs.
+    /// Sets the guest's initramfs.
     pub fn initrd(mut self, path: impl Into<PathBuf>) -> Self {
         self.initrd = Some(path.into());
         self
     }
 
-    /// The kernel's command line.
+    /// Sets the kernel's command line.
     pub fn append(mut self, text: impl Into<String>) -> Self {
         self.append = Some(text.into());
         self
     }
 
-    /// The guest's memory, as `-m` takes it: `256M`.
+    /// Sets the size of guest memory, as for `-m`: `256M`.
     pub fn memory(mut self, size: impl Into<String>) -> Self {
         self.memory = Some(size.into());
         self
     }
 
-    /// One more disk.
+    /// Adds a disk.
     pub fn disk(mut self, disk: impl Into<Disk>) -> Self {
         self.disks.push(disk.into());
         self
     }
 
-    /// The guest does not begin before `cont` is executed, so that rules hold from its first request on.
+    /// Starts the guest only at `cont`, so that rules are in force from its first request on.
     pub fn paused(self) -> Self {
         self.arg("-S")
     }
 
-    /// One more argument of the program.
+    /// Adds an argument of the program.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
         self
     }
 
-    /// How long the program may take to start, to answer a command, and to end: 30 seconds, if nothing is said.
+    /// Sets the time limit for the program to start, to answer a command, and to end: 30 seconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Lets `FAULTVISOR_KERNEL`, `FAULTVISOR_INITRD` and `FAULTVISOR_APPEND` decide where they are set, so that the same
+    /// Lets `FAULTVISOR_KERNEL`, `FAULTVISOR_INITRD` and `FAULTVISOR_APPEND` override these settings, so that the same
     /// test runs with other guests elsewhere.
     pub fn from_environment(self) -> Self {
         self.overridden_by(|name| env::var_os(name))
@@ -159,7 +159,7 @@ impl Builder {
         command
     }
 
-    /// Connects as soon as the program listens. One that ends before is not waited for.
+    /// Connects as soon as the program listens. A program that ends before is an error at once.
     fn connect(&self, process: &mut Process, directory: &TempDir) -> Result<Session, Error> {
         let address = format!("unix:{}", socket(directory.path()).display());
         let by = deadline(self.timeout);
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use tempfile::tempdir;
 
-    /// A program that is a script. No file of this process's is it ever, which a process that starts at the same time
-    /// could hold open.
+    /// A program that is a script. It is never open in this process, as a process that is started at the same time
+    /// could inherit the descriptor and keep it busy.
     fn program(directory: &Path, script: &str) -> PathBuf {
         let path = directory.join("program");
         let mut command = Command::new("sh");

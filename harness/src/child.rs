@@ -1,4 +1,4 @@
-//! Child processes that never outlive who started them, and that are waited for with a deadline.
+//! Child processes that never outlive their parent, and that are waited for with a deadline.
 
 #![expect(
     unsafe_code,
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal};
 
-/// A process that is killed, by its own id, when this is dropped or when the thread that started it ends.
+/// A process that is killed, by its own ID, when this is dropped or when the thread that started it ends.
 #[derive(Debug)]
 pub struct Guarded {
     child: Child,
@@ -38,12 +38,12 @@ impl Guarded {
         &mut self.child
     }
 
-    /// Its id.
+    /// Its ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, waited for until `deadline`; none if it is still running then.
+    /// Its exit status, waited for until `deadline`; `None` if it is still running then.
     pub fn wait_until(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;
@@ -71,7 +71,7 @@ impl Guarded {
         }
     }
 
-    /// Kills it, if it still runs, and says how it ended.
+    /// Kills it, if it still runs, and returns its exit status.
     pub fn kill(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.ended {
             return Ok(status);

@@ -1,4 +1,4 @@
-//! Commands as one would type them.
+//! Commands as typed in a shell.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ pub fn typed(command: &Command) -> String {
     line
 }
 
-/// A word as a shell would need it quoted.
+/// A word, quoted for a shell if necessary.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! A machine's serial console: what the guest says is waited for, and what it shall read is typed.
+//! A machine's serial console: waiting for output, and typing input.
 
 use std::io::{self, Write};
 use std::process::ChildStdin;
@@ -15,24 +15,24 @@ use crate::transcript::{Line, NoLine, Position, Transcript};
 /// How long a machine may take to read what is typed.
 const TYPING: Duration = Duration::from_secs(30);
 
-/// A serial console. All that was ever said on it is in [`transcript`](Self::transcript), whatever is waited for.
+/// A serial console. [`transcript`](Self::transcript) has all of its output, whatever has been waited for.
 #[derive(Debug)]
 pub struct Console {
     input: Option<ChildStdin>,
     output: Transcript,
     stderr: Transcript,
-    /// What is before has been waited for.
+    /// Output before this position has been waited for.
     position: Position,
 }
 
 impl Console {
-    /// The console of a program that reads from `input`, and whose other messages errors are to show.
+    /// The console of a program that reads from `input`, and whose messages on stderr errors show.
     pub(crate) fn new(
         input: ChildStdin,
         output: Transcript,
         stderr: Transcript,
     ) -> io::Result<Self> {
-        // Its pipe may be full for ever.
+        // Its pipe may stay full.
         fcntl_setfl(&input, fcntl_getfl(&input)? | OFlags::NONBLOCK)?;
         Ok(Self {
             input: Some(input),
@@ -42,8 +42,8 @@ impl Console {
         })
     }
 
-    /// Waits for a text, in a line or in a prompt that has no end of line, and returns what there is of its line. The
-    /// next wait looks behind that text.
+    /// Waits for a text, in a line or in a prompt without an end of line, and returns its line as far as it is there.
+    /// The next wait starts behind the text.
     pub fn wait_for(&mut self, wanted: &str, within: Duration) -> Result<Line, Error> {
         let deadline = deadline(within);
         let found = self.output.find_text(self.position, deadline, wanted);
@@ -52,7 +52,7 @@ impl Console {
         Ok(line)
     }
 
-    /// Waits for the next whole line that holds `wanted`. The next wait looks behind that line.
+    /// Waits for the next whole line that contains `wanted`. The next wait starts behind that line.
     pub fn wait_for_line(&mut self, wanted: &str, within: Duration) -> Result<Line, Error> {
         let deadline = deadline(within);
         let found = self.output.find_line(self.position, deadline, wanted);
@@ -64,12 +64,12 @@ impl Console {
         Ok(line)
     }
 
-    /// The next wait looks behind all that was said until now.
+    /// Makes the next wait start behind all output until now.
     pub fn skip(&mut self) {
         self.position = self.output.end();
     }
 
-    /// All lines from the last one waited for to the next that holds `wanted`, which is the last of them.
+    /// All lines from the last one waited for up to the next that contains `wanted`, which is included.
     pub fn read_until(&mut self, wanted: &str, within: Duration) -> Result<Vec<Line>, Error> {
         let from = self.position.line;
         self.wait_for_line(wanted, within)?;
@@ -96,17 +96,17 @@ impl Console {
         self.type_text(&format!("{text}\n"))
     }
 
-    /// Ends what can be typed.
+    /// Closes the console's input.
     pub fn close_input(&mut self) {
         self.input = None;
     }
 
-    /// All that was said until now.
+    /// All output until now.
     pub fn transcript(&self) -> &Transcript {
         &self.output
     }
 
-    /// The last of what was said here and on stderr.
+    /// The last lines of the output here and on stderr.
     pub(crate) fn said(&self) -> Said {
         Said::until_now(&self.output, &self.stderr)
     }
@@ -121,7 +121,7 @@ impl Console {
     }
 }
 
-/// The end of a time that may be longer than a clock can say.
+/// The end of a time limit, which may be beyond the clock's range.
 pub(crate) fn deadline(within: Duration) -> Instant {
     const DAY: Duration = Duration::from_secs(60 * 60 * 24);
     let now = Instant::now();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// A disk of a machine, as `--drive` describes it.
+/// A disk of a machine, as described by `--drive`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     image: Image,
@@ -16,18 +16,18 @@ pub struct Disk {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Image {
-    /// To be made, of so many bytes.
+    /// To be created with this size in bytes.
     Scratch(u64),
     At(PathBuf),
 }
 
 impl Disk {
-    /// An empty disk of so many bytes, whose image takes only the space that is written to, and goes with the machine.
+    /// An empty disk of this size in bytes. Its image is sparse, and is removed with the machine.
     pub fn scratch(bytes: u64) -> Self {
         Self::new(Image::Scratch(bytes))
     }
 
-    /// A disk with an image that is there, and stays. It is raw, if nothing else is said.
+    /// A disk on an existing image, which stays. It is raw by default.
     pub fn image(path: impl Into<PathBuf>) -> Self {
         Self::new(Image::At(path.into()))
     }
@@ -41,36 +41,36 @@ impl Disk {
         }
     }
 
-    /// The disk's name in commands and events; `disk0` for the first, `disk1` for the second, if this is not said.
+    /// Sets the disk's name in commands and events; `disk0` for the first, `disk1` for the second by default.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// The image's format: `raw` or `qcow2`.
+    /// Sets the image's format: `raw` or `qcow2`.
     #[must_use]
     pub fn format(mut self, format: impl Into<String>) -> Self {
         self.format = format.into();
         self
     }
 
-    /// One more key of `--drive`, as `werror` and `stop`.
+    /// Adds a key of `--drive`, such as `werror` with `stop`.
     #[must_use]
     pub fn option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.push((key.into(), value.into()));
         self
     }
 
-    /// A disk with this name and a write cache that a power cut empties (`volatile-cache=on`): what
-    /// [`power_cut`](crate::fault::power_cut) needs.
+    /// A disk with this name and a write cache that a power cut empties (`volatile-cache=on`), as needed for
+    /// [`power_cut`](crate::fault::power_cut).
     pub fn volatile(self, id: impl Into<String>) -> VolatileDisk {
         let id = id.into();
         let disk = self.id(id.clone()).option("volatile-cache", "on");
         VolatileDisk { disk, id }
     }
 
-    /// Makes what is to be made in `directory`. The disk is the machine's `index`-th.
+    /// Creates in `directory` what has to be created. The disk is the machine's `index`-th.
     pub(crate) fn attach(&self, directory: &Path, index: usize) -> Result<Attached, Error> {
         let image = match &self.image {
             Image::Scratch(bytes) => scratch(directory.join(format!("disk{index}.img")), *bytes)?,
@@ -90,7 +90,7 @@ impl Disk {
     }
 }
 
-/// A disk that loses at a power cut what was not flushed, made by [`Disk::volatile`].
+/// A disk that loses unflushed writes at a power cut, made by [`Disk::volatile`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolatileDisk {
     disk: Disk,
@@ -110,12 +110,12 @@ impl From<VolatileDisk> for Disk {
     }
 }
 
-/// A disk of a machine that is there.
+/// A disk of a running machine.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) id: String,
     pub(crate) image: PathBuf,
-    /// What is behind `--drive`.
+    /// The value of `--drive`.
     pub(crate) drive: String,
 }
 
@@ -127,7 +127,7 @@ fn scratch(path: PathBuf, bytes: u64) -> Result<PathBuf, Error> {
     }
 }
 
-/// A value as QEMU's syntax wants it: a comma in it is doubled.
+/// A value in QEMU's syntax: a comma in it is doubled.
 fn value(text: &str) -> String {
     text.replace(',', ",,")
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a machine, with what a person needs to see of it.
+//! Failures of a machine, with the output that a person needs to understand them.
 
 use std::fmt;
 use std::io;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use crate::transcript::{NoLine, Transcript};
 
-/// How much of an output an error shows.
+/// How many lines of an output an error shows.
 const LINES: usize = 10;
 /// How much of a line.
 const CHARACTERS: usize = 160;
 
-/// Why a machine did not do what a test waited for.
+/// A machine did not do what a test waited for.
 ///
-/// A test that returns one is shown it by [`Debug`], which is therefore as readable as [`Display`](fmt::Display): the
-/// message, the errors under it, and the last lines of what the machine said.
+/// A test that returns one shows it by [`Debug`], which is therefore as readable as [`Display`](fmt::Display): the
+/// message, the errors below it, and the last lines of the machine's output.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,55 +25,55 @@ pub enum Error {
     Start {
         /// Its command line.
         command: String,
-        /// What the kernel said.
+        /// The host's error.
         #[source]
         source: io::Error,
     },
-    /// A text did not come.
+    /// A text did not appear.
     #[error("no '{wanted}' on the serial console within {within:?}: {why}{said}")]
     NoText {
         /// What was waited for.
         wanted: String,
-        /// How long.
+        /// For how long.
         within: Duration,
-        /// Whether the output ended or the time.
+        /// Whether the output ended, or the time.
         why: NoLine,
-        /// What came instead.
+        /// The output instead.
         said: Said,
     },
-    /// What was typed did not reach the machine.
+    /// The machine did not read what was typed.
     #[error("cannot type on the serial console{said}")]
     Type {
-        /// What the kernel said.
+        /// The host's error.
         #[source]
         source: io::Error,
-        /// What the machine said until then.
+        /// Its output until then.
         said: Said,
     },
     /// It did not end.
     #[error("the machine still runs after {within:?}{said}")]
     StillRuns {
-        /// How long was waited.
+        /// How long it was waited for.
         within: Duration,
-        /// What it said.
+        /// Its output.
         said: Said,
     },
     /// It ended otherwise than expected.
     #[error("the machine ended with {status}, not {expected}{said}")]
     Status {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// The expected exit status.
         expected: i32,
-        /// What it said.
+        /// Its output.
         said: Said,
     },
     /// It ended before its monitor answered.
     #[error("the machine ended with {status} before its monitor answered{said}")]
     EndedEarly {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it said.
+        /// Its output.
         said: Said,
     },
     /// Its process could not be waited for or killed.
@@ -81,20 +81,20 @@ pub enum Error {
     Process {
         /// The verb.
         what: &'static str,
-        /// What the kernel said.
+        /// The host's error.
         #[source]
         source: io::Error,
     },
-    /// Something in the machine's own directory could not be made.
+    /// Something in the machine's own directory could not be created.
     #[error("cannot make '{path}'")]
     Make {
         /// What.
         path: PathBuf,
-        /// What the kernel said.
+        /// The host's error.
         #[source]
         source: io::Error,
     },
-    /// Its monitor did not do what it should.
+    /// Its monitor failed.
     #[error(transparent)]
     Qmp(#[from] libqmp::Error),
 }
@@ -105,7 +105,7 @@ impl fmt::Debug for Error {
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
             let under = error.to_string();
-            // Some say themselves what is under them.
+            // Some messages contain the error below already.
             if !text.contains(&under) {
                 text.push_str(": ");
                 text.push_str(&under);
@@ -116,17 +116,17 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The last lines of what a machine said, each on a line of its own.
+/// The last lines of a machine's output, each on a line of its own.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Said {
-    /// On its serial console.
+    /// Of its serial console.
     pub console: String,
-    /// On stderr.
+    /// Of stderr.
     pub stderr: String,
 }
 
 impl Said {
-    /// What was said until now.
+    /// The output until now.
     pub fn until_now(console: &Transcript, stderr: &Transcript) -> Self {
         Self {
             console: last_lines(&console.tail(LINES)),
@@ -135,7 +135,7 @@ impl Said {
     }
 }
 
-/// Lines that say something, the start of each.
+/// The lines that are not empty, each cut to its beginning.
 fn last_lines(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let starts = lines.map(|line| match line.char_indices().nth(CHARACTERS) {

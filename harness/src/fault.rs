@@ -1,4 +1,4 @@
-//! The commonest rules for faults. What else a rule can say is set in the value:
+//! The most common fault rules. Whatever else a rule can have is set in the value:
 //!
 //! ```
 //! use faultvisor_harness::fault;
@@ -28,7 +28,7 @@ pub fn error(device: impl Into<String>, errno: BlockFaultErrnoName) -> BlockFaul
     BlockFaultRule::new(device.into(), BlockFaultRuleBranch::Error(error))
 }
 
-/// Every request of a disk takes so much longer, at most an hour.
+/// Every request of a disk takes this much longer, at most an hour.
 pub fn delay(device: impl Into<String>, by: Duration) -> BlockFaultRule {
     let delay = BlockFaultDelay {
         microseconds: Some(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)),
@@ -37,21 +37,21 @@ pub fn delay(device: impl Into<String>, by: Duration) -> BlockFaultRule {
     BlockFaultRule::new(device.into(), BlockFaultRuleBranch::Delay(delay))
 }
 
-/// No request of a disk is performed until `block-fault-release` says what is to become of it.
+/// Every request of a disk hangs until `block-fault-release`.
 pub fn hang(device: impl Into<String>) -> BlockFaultRule {
     BlockFaultRule::new(device.into(), BlockFaultRuleBranch::Hang)
 }
 
-/// Writes, flushes and discards of a disk are reported as done, and are not. A flush that was not done is missed by nobody
-/// before the power fails, on a [volatile](crate::Disk::volatile) disk.
+/// Writes, flushes and discards of a disk are reported as complete and are not performed. A lost flush has an effect
+/// only at a power cut, on a [volatile](crate::Disk::volatile) disk.
 pub fn drop(device: impl Into<String>) -> BlockFaultRule {
     BlockFaultRule::new(device.into(), BlockFaultRuleBranch::Drop)
 }
 
-/// The power fails before a request of a disk is performed, and what no flush has made durable is lost: all of it, unless
-/// [`survive`](PowerCut::survive) says otherwise. It takes a disk that can lose something, which only
-/// [`Disk::volatile`](crate::Disk::volatile) makes: without a volatile cache (`volatile-cache=on` of `--drive`) every write is
-/// in the image when the guest is told of it, and a power cut finds nothing to lose.
+/// The power is cut before a request of a disk, and what was not flushed is lost: all of it, unless
+/// [`survive`](PowerCut::survive) says otherwise. The disk must be able to lose something, as
+/// [`Disk::volatile`](crate::Disk::volatile) can: without a volatile cache (`volatile-cache=on` of `--drive`) every
+/// write is in the image when the guest is told that it is complete, and a power cut loses nothing.
 ///
 /// ```
 /// use faultvisor_harness::libqmp::{BlockFaultOperation, BlockPowerCutSurvive, BlockPowerCutThen};
@@ -79,7 +79,7 @@ pub fn power_cut(disk: &VolatileDisk) -> PowerCut {
     }
 }
 
-/// A power cut that is being described. It happens once.
+/// The description of a power cut, which happens once.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PowerCut {
@@ -88,37 +88,37 @@ pub struct PowerCut {
 }
 
 impl PowerCut {
-    /// Before requests of this kind, and not of any.
+    /// Only before requests with this operation.
     pub fn before(mut self, operation: BlockFaultOperation) -> Self {
         self.rule.operations = Some(vec![operation]);
         self
     }
 
-    /// So many of the requests come first.
+    /// Skips this many requests.
     pub fn skip(mut self, requests: u64) -> Self {
         self.rule.skip = Some(requests);
         self
     }
 
-    /// What is left of what was not flushed.
+    /// Sets what is kept of the unflushed writes.
     pub fn survive(mut self, survive: BlockPowerCutSurvive) -> Self {
         self.cut.survive = Some(survive);
         self
     }
 
-    /// What chance follows from: the same seed loses the same.
+    /// Sets the seed of the random choices: the same seed loses the same.
     pub fn seed(mut self, seed: u64) -> Self {
         self.rule.seed = Some(seed);
         self
     }
 
-    /// What the machine does then: it begins again, unless something else is said.
+    /// Sets what the machine does afterwards: by default, it is reset.
     pub fn then(mut self, then: BlockPowerCutThen) -> Self {
         self.cut.then = Some(then);
         self
     }
 
-    /// The rule, as `block-fault-add` takes it.
+    /// The rule, for `block-fault-add`.
     pub fn rule(self) -> BlockFaultRule {
         BlockFaultRule {
             action: BlockFaultRuleBranch::PowerCut(self.cut),

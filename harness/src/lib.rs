@@ -1,8 +1,8 @@
 //! A guest under Faultvisor, for a test.
 //!
-//! A [`Machine`] is started with a kernel, disks and whatever options the program has. Its [`Console`] is waited for and
-//! typed on; its monitor is a session of [libqmp](libqmp::Session), where each command is a typed function and each
-//! event an object. [`fault`] has the commonest rules for what shall go wrong.
+//! A [`Machine`] is started with a kernel, disks and any options of the program. Its [`Console`] waits for output and
+//! types input. Its monitor is a session of [libqmp](libqmp::Session), where each command is a typed function and each
+//! event an object. [`fault`] has the most common fault rules.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -26,13 +26,13 @@
 //! # }
 //! ```
 //!
-//! A test of what is left after a power cut needs a disk that can lose something: [`Disk::volatile`], which is what
-//! [`fault::power_cut`] takes. The example `resources/examples/cargo-test/tests/power_cut.rs` has a whole one.
+//! A test of a power cut needs a disk that can lose something: [`Disk::volatile`], which [`fault::power_cut`] takes.
+//! `resources/examples/cargo-test/tests/power_cut.rs` is a complete example.
 //!
 //! A package depends on the harness by the git URL of the project's repository, as in
-//! `faultvisor-harness = { git = "URL" }`; nothing of it is on a registry.
+//! `faultvisor-harness = { git = "URL" }`; it is not on a registry.
 //!
-//! Nothing here waits for ever, and whatever a machine does not do is an [`Error`] that shows the last that it said.
+//! Every wait has a limit, and whatever a machine does not do in time is an [`Error`] that shows the end of its output.
 
 mod builder;
 pub mod child;

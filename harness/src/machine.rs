@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::process::Process;
 use crate::transcript::Transcript;
 
-/// A running machine, with its serial console and a session of its monitor. Dropping it kills it.
+/// A running machine, with its serial console and a session with its monitor. Dropping it kills it.
 #[derive(Debug)]
 pub struct Machine {
     qmp: Session,
@@ -46,7 +46,7 @@ impl Machine {
         }
     }
 
-    /// The session with its monitor. Clones of it may be used on other threads.
+    /// The session with its monitor. Clones of it can be used on other threads.
     pub fn qmp(&self) -> &Session {
         &self.qmp
     }
@@ -56,12 +56,12 @@ impl Machine {
         self.process.console()
     }
 
-    /// What the program wrote to stderr until now.
+    /// The program's stderr until now.
     pub fn messages(&self) -> &Transcript {
         self.process.messages()
     }
 
-    /// Where its monitor listens, for other clients.
+    /// The address of its monitor, for other clients.
     pub fn socket(&self) -> PathBuf {
         socket(self.directory.path())
     }
@@ -72,12 +72,12 @@ impl Machine {
         disk.map(|disk| disk.image.as_path())
     }
 
-    /// A directory that goes with the machine.
+    /// A directory that is removed with the machine.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The id of its process.
+    /// The ID of its process.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
@@ -87,15 +87,15 @@ impl Machine {
         self.process.wait_for_exit(within)
     }
 
-    /// Waits until the program ends, and checks its exit status: 0 if the guest has switched itself off.
+    /// Waits until the program ends, and checks its exit status, which is 0 if the guest has shut down.
     pub fn expect_exit(&mut self, status: i32, within: Duration) -> Result<(), Error> {
         self.process.expect_exit(status, within)
     }
 
-    /// Ends the machine by `quit`, and checks that it ends well.
+    /// Ends the machine by `quit`, and checks its exit status.
     pub fn quit(mut self) -> Result<(), Error> {
         match self.qmp.quit() {
-            // The program may be faster than its answer.
+            // The program may end before its answer is read.
             Ok(()) | Err(libqmp::Error::Closed { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -103,7 +103,7 @@ impl Machine {
     }
 }
 
-/// Where a machine's monitor listens.
+/// The address of a machine's monitor.
 pub(crate) fn socket(directory: &Path) -> PathBuf {
     directory.join("qmp")
 }

@@ -1,4 +1,4 @@
-//! One VMM process under test: its serial console, its messages, and its end.
+//! A VMM's process under test: its serial console, its messages, and its end.
 
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};
@@ -11,10 +11,10 @@ use crate::error::{Error, Said};
 use crate::spawner;
 use crate::transcript::Transcript;
 
-/// How long its last messages may come after its end: a pipe ends with the last process that holds it.
+/// How long after its end its last messages may arrive: a pipe ends with the last process that holds it.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
-/// A running VMM, with its serial console on stdout. Dropping it kills it; so does the end of this process.
+/// A running VMM with its serial console on stdout. It is killed when this is dropped or when this process ends.
 #[derive(Debug)]
 pub struct Process {
     guarded: Guarded,
@@ -24,7 +24,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a VMM by its command line, which has to put the serial console on stdio.
+    /// Starts a VMM by its command line, which must put the serial console on stdio.
     pub fn spawn(command: &mut Command) -> Result<Self, Error> {
         command
             .stdin(Stdio::piped())
@@ -59,7 +59,7 @@ impl Process {
         &mut self.console
     }
 
-    /// How it ended, waited for until `deadline`; none if it is still running then.
+    /// Its exit status, waited for until `deadline`; `None` if it is still running then.
     pub fn ended_by(&mut self, deadline: Instant) -> Result<Option<ExitStatus>, Error> {
         let waited = self.guarded.wait_until(deadline);
         waited.map_err(|source| Error::Process {
@@ -90,7 +90,7 @@ impl Process {
         })
     }
 
-    /// The error of a process that has ended before it was of any use.
+    /// The error of a process that ended too early.
     pub(crate) fn ended_early(&self, status: ExitStatus) -> Error {
         Error::EndedEarly {
             status,
@@ -98,19 +98,19 @@ impl Process {
         }
     }
 
-    /// The last of what it said, of a process that has ended.
+    /// The last output of a process that has ended.
     fn last_said(&self) -> Said {
-        // Whatever has come by then is shown.
+        // Whatever has arrived by then is shown.
         let _ = self.messages.wait_for_end(deadline(LAST_MESSAGES));
         self.console.said()
     }
 
-    /// The serial console's output, all of it until now.
+    /// The serial console's output until now.
     pub fn serial(&self) -> &Transcript {
         self.console.transcript()
     }
 
-    /// What the VMM wrote to stderr until now.
+    /// The VMM's stderr until now.
     pub fn messages(&self) -> &Transcript {
         &self.messages
     }
@@ -120,7 +120,7 @@ impl Process {
         self.started
     }
 
-    /// The process's id.
+    /// The process's ID.
     pub fn id(&self) -> u32 {
         self.guarded.id()
     }
@@ -160,7 +160,7 @@ mod tests {
         ));
         console.type_line("typed").unwrap();
         console.wait_for_line("typed", SOON).unwrap();
-        // What a wait has passed is not told again.
+        // Output that a wait has passed is not returned again.
         assert!(console.read_until("typed", Duration::ZERO).is_err());
         process.expect_exit(3, SOON).unwrap();
     }

@@ -1,7 +1,7 @@
 //! Starts processes on a thread that lives as long as this process does.
 //!
-//! What kills an orphan is bound to the thread that started it, and tests come and go on threads of their own: a machine
-//! that one test starts and others use, as from a `LazyLock`, must not end with the first of them.
+//! An orphan is killed when the thread that started it ends, and tests run on threads of their own: a machine that
+//! several tests share, as by a `LazyLock`, must not end with the first of them.
 
 use std::io;
 use std::mem;
@@ -12,7 +12,7 @@ use std::thread;
 
 use crate::child::Guarded;
 
-/// A command to start, and where to send it back with what became of it.
+/// A command to start, and where to send the result.
 type Order = (Command, Sender<(Command, io::Result<Guarded>)>);
 
 /// Starts `command`. The process is killed when the guard is dropped, or when this process ends.
@@ -37,11 +37,11 @@ fn orders() -> io::Result<Sender<Order>> {
         .spawn(move || {
             for (mut command, answer) in incoming {
                 let started = Guarded::spawn(&mut command);
-                // Whoever has gone meanwhile takes the process with them.
+                // If the caller has gone meanwhile, the process is killed.
                 let _ = answer.send((command, started));
             }
         })?;
-    // Of two that are first at once, one thread ends at once again, for want of orders.
+    // Of two threads started at once, one ends immediately, as it has no orders.
     Ok(ORDERS.get_or_init(|| orders).clone())
 }
 

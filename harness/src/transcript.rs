@@ -1,7 +1,7 @@
-//! What a program says, line by line, as it says it: to wait for, and to show when a test fails.
+//! A program's output, line by line: to wait for, and to show when a test fails.
 //!
-//! Whatever the program does, a record stays of a bounded size: it forgets the oldest lines beyond [`KEPT_BYTES`], and
-//! takes a line that does not end in pieces of [`LINE_BYTES`].
+//! The record is bounded, whatever the program does: it drops the oldest lines beyond [`KEPT_BYTES`], and splits a line
+//! that is longer than [`LINE_BYTES`].
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -10,38 +10,38 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much memory the lines of an output may take; the oldest go first.
+/// The memory for an output's lines; the oldest are dropped first.
 pub const KEPT_BYTES: usize = 64 << 20;
-/// The longest line, in bytes. One that is longer becomes several.
+/// The longest line in bytes. A longer one becomes several.
 pub const LINE_BYTES: usize = 256 << 10;
 
 /// One line, without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What it says; bytes that are not UTF-8 are replaced.
+    /// Its text; bytes that are not UTF-8 are replaced.
     pub text: String,
     /// When its end arrived.
     pub at: Instant,
 }
 
 impl Line {
-    /// What it takes, empty or not.
+    /// The cost of a line beside its text.
     fn size(&self) -> usize {
         self.text.len() + mem::size_of::<Self>()
     }
 }
 
-/// A place between two characters of an output: what has been waited for ends there.
+/// A position between two characters of an output, up to which it has been waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
     /// The line's index.
     pub line: usize,
-    /// How much of its text is before it, in bytes.
+    /// The number of bytes of its text before it.
     pub offset: usize,
 }
 
 impl Position {
-    /// Where a text that begins behind this place in its line ends, if it does.
+    /// The end of a text that begins behind this position in its line, if there is one.
     fn behind(self, index: usize, line: &str, wanted: &str) -> Option<Self> {
         let start = if index == self.line { self.offset } else { 0 };
         let found = line.get(start..)?.find(wanted)?;
@@ -52,25 +52,25 @@ impl Position {
     }
 }
 
-/// What counts of the line that is still being written.
+/// How a line counts that has not ended yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastLine {
-    /// Nothing before its end.
+    /// Not before its end.
     Whole,
-    /// Whatever has come of it.
+    /// With whatever has arrived of it.
     AnyPart,
 }
 
-/// Why there is no such line.
+/// There is no such line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoLine {
-    /// The program closed its output without it.
+    /// The program closed its output first.
     #[error("the output ended")]
     Ended,
-    /// It did not come in time.
+    /// It did not appear in time.
     #[error("the time ran out")]
     TimedOut,
-    /// It came, and was dropped for what came after it.
+    /// It appeared, and was dropped for later lines.
     #[error("the line is too long ago")]
     Forgotten,
 }
@@ -78,23 +78,23 @@ pub enum NoLine {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<Line>,
-    /// How many lines there were before those.
+    /// The number of lines dropped.
     forgotten: usize,
-    /// What the lines take.
+    /// The cost of the lines.
     kept_bytes: usize,
     /// A line whose end has not arrived, such as a prompt.
     partial: Vec<u8>,
     ended: bool,
 }
 
-/// A growing record of an output, shared by who reads it.
+/// A growing record of an output, shared by its readers.
 #[derive(Debug, Clone, Default)]
 pub struct Transcript {
     shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 impl Transcript {
-    /// Records `output` to its end, on a thread of its own: the writer never waits for whoever looks here.
+    /// Records `output` to its end, on a thread of its own: the writer never waits for a reader of the record.
     pub fn record(output: impl Read + Send + 'static) -> io::Result<Self> {
         let transcript = Self::default();
         let recorder = transcript.clone();
@@ -114,8 +114,8 @@ impl Transcript {
         })?
     }
 
-    /// The first line from the `from`-th on that is `wanted`, with its index, waited for until `deadline`. Lines that are
-    /// forgotten already are not looked at.
+    /// The first line from the `from`-th on that is `wanted`, with its index, waited for until `deadline`. Dropped
+    /// lines are not examined.
     pub fn find(
         &self,
         from: usize,
@@ -126,7 +126,7 @@ impl Transcript {
         self.search(from, deadline, LastLine::Whole, look)
     }
 
-    /// The first line that holds `wanted` behind `from`, with the place where that text ends in it, waited for until
+    /// The first line that contains `wanted` behind `from`, with the end of that text in it, waited for until
     /// `deadline`.
     pub fn find_line(
         &self,
@@ -138,7 +138,7 @@ impl Transcript {
         self.search(from.line, deadline, LastLine::Whole, look)
     }
 
-    /// As [`find_line`](Self::find_line), but the line may lack its end, as a prompt does: it is what has come of it.
+    /// As [`find_line`](Self::find_line), but the line may be one that has not ended, such as a prompt.
     pub fn find_text(
         &self,
         from: Position,
@@ -172,7 +172,7 @@ impl Transcript {
         })
     }
 
-    /// Waits until the line that has no end yet ends in `prompt`.
+    /// Waits until the line that has not ended ends in `prompt`.
     pub fn wait_for_prompt(&self, prompt: &str, deadline: Instant) -> Result<(), NoLine> {
         self.wait(deadline, |state| {
             state.partial.ends_with(prompt.as_bytes()).then_some(())
@@ -187,7 +187,7 @@ impl Transcript {
         }
     }
 
-    /// Everything until now that is kept.
+    /// All kept output until now.
     pub fn text(&self) -> String {
         let state = self.lock();
         let mut text = String::new();
@@ -199,12 +199,12 @@ impl Transcript {
         text
     }
 
-    /// How many lines there are until now.
+    /// The number of lines until now.
     pub fn len(&self) -> usize {
         self.lock().count()
     }
 
-    /// Where it ends now.
+    /// Its end now.
     pub fn end(&self) -> Position {
         let state = self.lock();
         Position {
@@ -218,7 +218,7 @@ impl Transcript {
         self.len() == 0
     }
 
-    /// The last `count` lines until now, the one without an end among them.
+    /// The last `count` lines until now, including one that has not ended.
     pub fn tail(&self, count: usize) -> String {
         let state = self.lock();
         let partial = state.unfinished().text;
@@ -264,7 +264,7 @@ impl Transcript {
                 Ok(0) => break,
                 Ok(length) => self.append(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A pty or a socket that is torn down ends like this.
+                // Reads of a pty or a socket that is torn down fail like this.
                 Err(_) => break,
             }
         }
@@ -299,7 +299,7 @@ impl Transcript {
 }
 
 impl State {
-    /// What there is of the line that has no end yet.
+    /// The part of the line that has not ended.
     fn unfinished(&self) -> Line {
         Line {
             text: String::from_utf8_lossy(&self.partial).into_owned(),
@@ -326,7 +326,7 @@ impl State {
         }
     }
 
-    /// How many lines there have been.
+    /// The number of lines that there have been.
     fn count(&self) -> usize {
         self.forgotten + self.lines.len()
     }
