@@ -25,7 +25,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// The cost of a line beside its text.
+    /// The memory that it takes, whatever its length.
     fn size(&self) -> usize {
         self.text.len() + mem::size_of::<Self>()
     }
