@@ -1,4 +1,4 @@
-//! Where a server is.
+//! Addresses of servers.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use crate::Error;
 use crate::socket::Patience;
 
-/// An address, as a person writes it.
+/// An address, as a user writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     /// `unix:PATH`, or a path.
@@ -44,7 +44,7 @@ impl Address {
         if text.is_empty() {
             return Err(refused("it is none of unix:PATH, tcp:HOST:PORT and a path"));
         }
-        // A file may be called so, too, and then is told by its directory.
+        // A file may have such a name, and is then given with its directory.
         if is_host_and_port(text) {
             return Err(refused(&format!(
                 "a host and a port stand behind 'tcp:', as in tcp:{text}; a file of this name is ./{text}"
@@ -53,8 +53,8 @@ impl Address {
         Ok(Self::Unix(PathBuf::from(text)))
     }
 
-    /// Connects; if nobody listens yet, again for as long as `within` says. Nothing tells when somebody does. `limit`: how
-    /// long who listens may take to accept.
+    /// Connects; if there is no listener yet, retries for as long as `within` says, as nothing signals its start.
+    /// `limit` is how long a listener may take to accept.
     pub(crate) fn connect(
         &self,
         text: &str,
@@ -62,9 +62,9 @@ impl Address {
         limit: Duration,
     ) -> Result<OwnedFd, Error> {
         const PAUSE: Duration = Duration::from_millis(5);
-        // Nobody has said that it may be tried again.
+        // There is no permission to retry.
         let patience = within.map_or(Patience::None, |within| Patience::of(Some(within)));
-        // Who listens and has too many in its queue may come to it, though, as for its greeting.
+        // A listener with a full backlog may still accept, within the limit of its greeting.
         let in_queue = Patience::of(Some(limit));
         loop {
             let source = match self.attempt(in_queue) {
@@ -90,7 +90,7 @@ impl Address {
     fn attempt(&self, patience: Patience) -> io::Result<OwnedFd> {
         match self {
             Self::Unix(path) => {
-                // Where the queue is full, one that blocks would wait for as long as that is so.
+                // With a full backlog a blocking connect would wait for as long as it is full.
                 let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
                 let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
                 connect(&socket, &SocketAddrUnix::new(path)?)?;
@@ -99,10 +99,10 @@ impl Address {
                 Ok(stream.into())
             }
             Self::Tcp(place) => {
-                // An IPv6 address stands in brackets, as in a URL.
+                // An IPv6 address is in brackets, as in a URL.
                 let places = place.to_socket_addrs()?.collect::<Vec<_>>();
                 let stream = connect_to_one(&places, patience)?;
-                // A request is small, and waited for.
+                // Requests are small, and their answers are waited for.
                 stream.set_nodelay(true)?;
                 Ok(stream.into())
             }
@@ -110,18 +110,18 @@ impl Address {
     }
 }
 
-/// Whether a text is a host and a port, and neither a path nor anything that is for this library to know.
+/// Whether a text is a host and a port, and neither a path nor in another scheme.
 fn is_host_and_port(text: &str) -> bool {
     let parts = text.rsplit_once(':');
     parts.is_some_and(|(_, port)| !text.contains('/') && port.parse::<u16>().is_ok())
 }
 
-/// Connects to the first that can be connected to, as [`TcpStream::connect`], but only so long.
+/// Connects to the first address that accepts, like [`TcpStream::connect`], within a limit.
 fn connect_to_one(places: &[SocketAddr], patience: Patience) -> io::Result<TcpStream> {
     let mut failed = io::ErrorKind::NotFound.into();
     for place in places {
         let left = patience.left().unwrap_or(Duration::MAX);
-        // None at all is refused, and the first attempt is always made.
+        // Without an address it is refused; the first attempt is always made.
         match TcpStream::connect_timeout(place, left.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = error,

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and its server.
+//! Errors of a client.
 
 use std::fmt;
 use std::io;
@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// What kind of failure a server says it is.
+/// The class of a server's error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorClass {
-    /// Any failure that needs no kind of its own.
+    /// Any failure without a class of its own.
     GenericError,
-    /// There is no such command, or not now.
+    /// There is no such command, or not in this state.
     CommandNotFound,
     /// There is no such device.
     DeviceNotFound,
-    /// The device is there, but not in use.
+    /// The device is not in use.
     DeviceNotActive,
-    /// The host's KVM cannot do what this needs.
+    /// The host's KVM cannot do it.
     KVMMissingCap,
-    /// A parameter is of the right type, and names nothing that is there.
+    /// A value of the right type that names nothing.
     InvalidParameterValue,
-    /// One that is not known here.
+    /// A class that is unknown here.
     Other(String),
 }
 
@@ -62,24 +62,24 @@ impl fmt::Display for ErrorClass {
     }
 }
 
-/// Why a call failed. What is shown of what a server said is cut, and without control characters.
+/// A call failed. What an error shows of a server's output is cut, and has no control characters.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An address is none that can be connected to.
+    /// The address is malformed.
     #[error("'{address}' is no address of a server: {why}")]
     Address {
-        /// As it was given.
+        /// The address.
         address: String,
         /// What is wrong with it.
         why: String,
     },
-    /// Nobody could be connected to.
+    /// No connection could be made.
     #[error("cannot connect to '{address}': {source}{}", hint(source.kind()))]
     Connect {
-        /// As it was given.
+        /// The address.
         address: String,
-        /// What the system said last.
+        /// The host's last error.
         source: Arc<io::Error>,
     },
     /// A program could not be started.
@@ -87,33 +87,33 @@ pub enum Error {
     Spawn {
         /// Its name.
         program: String,
-        /// What the system said.
+        /// The host's error.
         source: Arc<io::Error>,
     },
-    /// Who was connected to says what no server of this protocol says first.
+    /// The peer is not a QMP server.
     #[error("'{address}' is no QMP server: it said '{said}' instead of a greeting")]
     NotQmp {
-        /// As it was given.
+        /// The address.
         address: String,
-        /// The start of what it said.
+        /// The beginning of its output.
         said: String,
     },
-    /// The server hung up before it had said who it is, or while it was agreed on how to go on.
+    /// The server closed the connection before its greeting, or during the negotiation.
     #[error("'{address}' hung up {moment}{}", hung_up(*.moment))]
     HungUp {
-        /// As it was given.
+        /// The address.
         address: String,
-        /// When.
+        /// When it did.
         moment: Moment,
     },
-    /// Nothing was said for too long by who was connected to.
+    /// The peer sent nothing for too long.
     #[error(
         "'{address}' sent no greeting within {within:?}; a monitor that speaks QMP, and not JSON-RPC, does, unless it serves another client (QEMU has one at a time)"
     )]
     NoGreeting {
-        /// As it was given.
+        /// The address.
         address: String,
-        /// How long was waited.
+        /// The limit.
         within: Duration,
     },
     /// The command failed.
@@ -121,33 +121,33 @@ pub enum Error {
     Command {
         /// Its name.
         command: String,
-        /// What kind of failure it is.
+        /// The class of the error.
         class: ErrorClass,
-        /// What the server says of it.
+        /// The server's description.
         desc: String,
     },
-    /// A command's arguments cannot be JSON.
+    /// A command's arguments cannot be converted to JSON.
     #[error("the arguments of '{command}' cannot be sent: {why}")]
     Arguments {
         /// The command.
         command: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// The answer is not what the schema says that the command returns.
+    /// The answer does not match the command's type in the schema.
     #[error("the answer to '{command}' does not fit its type: {why}")]
     Reply {
         /// The command.
         command: String,
-        /// What does not fit, and where.
+        /// What does not match, and where.
         why: String,
     },
-    /// An event is not what the schema says that it carries.
+    /// An event's data do not match its type in the schema.
     #[error("the data of an event {event} do not fit their type: {why}")]
     Event {
         /// Its name.
         event: String,
-        /// What does not fit, and where.
+        /// What does not match, and where.
         why: String,
     },
     /// The server has no event of that name.
@@ -156,38 +156,38 @@ pub enum Error {
         /// The name.
         event: String,
     },
-    /// What was waited for did not come in time.
+    /// The wait exceeded its limit.
     #[error("no {awaited} within {within:?}")]
     TimedOut {
-        /// What should have come.
+        /// What was waited for.
         awaited: String,
-        /// How long was waited.
+        /// The limit.
         within: Duration,
     },
-    /// The connection is at its end.
+    /// The connection has ended.
     #[error("the connection to '{address}' is closed: {why}")]
     Closed {
-        /// As it was given.
+        /// The address.
         address: String,
-        /// Who closed it, or what went wrong.
+        /// Who closed it, or what failed.
         why: Closing,
     },
     /// The session's process could not be waited for.
     #[error("cannot wait for the process: {source}")]
     Process {
-        /// What the system said.
+        /// The host's error.
         source: Arc<io::Error>,
     },
 }
 
-/// When a server hung up.
+/// When a server closed the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// It has said nothing at all.
+    /// Before it sent anything.
     BeforeTheGreeting,
-    /// Its greeting ended in the middle.
+    /// Within its greeting.
     InTheGreeting,
-    /// It has sent its greeting, and not answered yet.
+    /// After its greeting, before it answered.
     InNegotiation,
 }
 
@@ -201,22 +201,22 @@ impl fmt::Display for Moment {
     }
 }
 
-/// Why a connection is closed.
+/// Why a connection has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Closing {
     /// The server closed it.
     ByServer,
-    /// This side closed it.
+    /// The client closed it.
     ByClient,
     /// Reading or writing failed.
     Failed(Arc<io::Error>),
-    /// The server broke the protocol.
+    /// The server violated the protocol.
     Protocol(String),
 }
 
 impl Closing {
-    /// What it means that writing failed.
+    /// The error of a failed write.
     pub(crate) fn of_writing(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::ByServer,
@@ -246,7 +246,7 @@ impl Error {
         }
     }
 
-    /// What the server said of it, if it refused a command.
+    /// The server's description, if it refused a command.
     #[must_use]
     pub fn desc(&self) -> Option<&str> {
         match self {
@@ -255,7 +255,7 @@ impl Error {
         }
     }
 
-    /// What the member `error` of an answer says.
+    /// An answer's member `error`.
     pub(crate) fn refused(command: &str, error: &Value) -> Self {
         let member = |name| error.get(name).and_then(Value::as_str);
         match (member("class"), member("desc")) {
@@ -272,7 +272,7 @@ impl Error {
     }
 }
 
-/// What may be shown of what somebody else has sent.
+/// A peer's output, made safe to show.
 pub(crate) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 200;
     let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
@@ -284,7 +284,7 @@ pub(crate) fn excerpt(text: &str) -> String {
     excerpt
 }
 
-/// What a person can do about it.
+/// Advice about an error, for people.
 fn hint(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::NotFound => " (does the machine run, and with this --qmp?)",

@@ -1,4 +1,4 @@
-//! Events as objects: having one is being connected to a signal.
+//! Events as objects, each a connection to a signal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,13 +21,13 @@ use crate::said::Data;
 use crate::socket::Patience;
 use crate::{Error, Session};
 
-/// When a server says that something happened, by its clock.
+/// When an event was raised, by the server's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(default)]
 pub struct Timestamp {
     /// Seconds since 1970.
     pub seconds: i64,
-    /// The rest of them.
+    /// Microseconds beyond these.
     pub microseconds: i64,
 }
 
@@ -35,25 +35,25 @@ pub struct Timestamp {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RawEvent {
-    /// Its name, as `BLOCK_IO_ERROR`.
+    /// Its name, such as `BLOCK_IO_ERROR`.
     pub name: String,
     /// Its data.
     pub data: Map<String, Value>,
-    /// What the client has called the connection that it arrived on, if it has (`listen-event`).
+    /// The client's name for the connection that it arrived on, if it has one (`listen-event`).
     pub id: Option<Value>,
 }
 
-/// An event that has happened.
+/// An event that has occurred.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Occurrence<T> {
-    /// What it says.
+    /// Its data.
     pub data: T,
     /// When it was raised.
     pub timestamp: Timestamp,
-    /// Whether it only says what is so already.
+    /// Whether it replays the current state.
     pub initial: bool,
-    /// How many events of this object were lost before this one: because they were not fetched in time, here or at
-    /// the server, or because they did not fit their type and could not be handed to a handler.
+    /// The number of events of this object that were lost before this one: they were not received in time, here or at
+    /// the server, or they did not match their type and could not be passed to a handler.
     pub lost: u64,
 }
 
@@ -65,7 +65,7 @@ impl<T> Deref for Occurrence<T> {
     }
 }
 
-/// An event as it came.
+/// The event as received.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unread {
     pub(crate) name: String,
@@ -73,13 +73,13 @@ pub struct Unread {
     pub(crate) id: Option<Value>,
 }
 
-/// What an event's data can be read as.
+/// A type that an event's data can be decoded to.
 pub trait EventData: Sized + Send + 'static {
-    /// Reads them.
+    /// Decodes them.
     ///
     /// # Errors
     ///
-    /// They do not fit.
+    /// They do not match.
     fn read(event: Unread) -> Result<Self, Error>;
 }
 
@@ -118,27 +118,27 @@ impl<T: EventData> Occurrence<T> {
     }
 }
 
-/// Which handler of an object.
+/// Identifies a handler of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandlerId(u64);
 
-/// A connection to a signal: as long as this lives, its events arrive here, in their order and complete.
+/// A connection to a signal: while this lives it receives the signal's events, complete and in order.
 ///
-/// They wait here until somebody fetches them ([`recv`](Self::recv) and its kin, or by iterating), or go to handlers
-/// ([`connect`](Self::connect)) as long as there are any. An object keeps 65,536 events, of 64 MiB
-/// together, for who does not come; how many were lost beyond that, or at the server, the next one says.
+/// Events are queued until they are received ([`recv`](Self::recv) and the like, or iteration), or are passed to
+/// handlers ([`connect`](Self::connect)) while there are any. An object queues 65,536 events of 64 MiB together; the
+/// next event says how many were lost beyond that, or at the server.
 ///
-/// Dropping it disconnects (`put-event`), and no handler of it runs afterwards: the drop waits for one that is running
-/// in another thread. A handler may drop its own object; that does not wait for itself. As with any waiting, a handler
-/// must not need what the dropping thread holds.
+/// Dropping it disconnects (`put-event`). No handler of it runs afterwards: the drop waits for one that is running in
+/// another thread. A handler may drop its own object, which does not wait for itself. A handler must not need what the
+/// dropping thread holds.
 ///
-/// Where the server has no accessors, as QEMU, the object rests on the events that arrive by default. QEMU thins
-/// those of `BLOCK_IO_ERROR` to one in a second for a device.
+/// If the server has no accessors, like QEMU, the object uses the events that arrive by default. QEMU limits
+/// `BLOCK_IO_ERROR` to one a second for a device.
 #[must_use = "dropping it disconnects"]
 pub struct Events<T> {
     session: Session,
     object: ObjectId,
-    /// What is waited for, for whoever waits in vain.
+    /// What is waited for, for an error's message.
     name: String,
     handlers: Arc<Handlers<T>>,
     _of: PhantomData<fn() -> T>,
@@ -151,12 +151,12 @@ struct Handlers<T> {
     signal: Signal<Occurrence<T>>,
     connections: Mutex<BTreeMap<u64, Connection>>,
     next: AtomicU64,
-    /// Events that did not fit their type since the last that did.
+    /// Events that did not match their type since the last one that did.
     unreadable: AtomicU64,
 }
 
 impl<T> Events<T> {
-    /// Connects to the events of those names.
+    /// Connects to the events of these names.
     pub(crate) fn connect_to(
         session: &Session,
         name: &str,
@@ -166,7 +166,7 @@ impl<T> Events<T> {
         Self::perform(session, connecting, name)
     }
 
-    /// Connects to every event there is.
+    /// Connects to every event.
     pub(crate) fn connect_to_all(session: &Session) -> Result<Self, Error> {
         let connecting = Connecting::to_all(session.has_accessors());
         Self::perform(session, connecting, "event")
@@ -181,7 +181,7 @@ impl<T> Events<T> {
             handlers: Arc::default(),
             _of: PhantomData,
         };
-        // What fails leaves an object behind that puts back what it got.
+        // On failure the object is dropped, and puts its handles back.
         loop {
             let known = lock(&core.known_events).clone();
             match connecting.next(known.as_ref())? {
@@ -209,16 +209,16 @@ impl<T: EventData> Events<T> {
     ///
     /// # Errors
     ///
-    /// The event does not fit its type; the next may. Or the connection is at its end, and no event is left.
+    /// The event does not match its type; the next one may. Or the connection has ended, and no event is left.
     pub fn recv(&self) -> Result<Occurrence<T>, Error> {
         match self.wait(Patience::Endless)? {
             Some(occurrence) => Ok(occurrence),
-            // What waits for ever does not end without either.
+            // A wait without a limit ends with an event or an error.
             None => self.recv(),
         }
     }
 
-    /// Waits for the next event, but only so long.
+    /// Waits for the next event for a limited time.
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl<T: EventData> Events<T> {
         })
     }
 
-    /// The next event, if it is there; reads what the server has sent, and does not wait for it.
+    /// Returns the next event if there is one; reads what the server has sent, without waiting.
     ///
     /// # Errors
     ///
@@ -248,21 +248,21 @@ impl<T: EventData> Events<T> {
                 let lost = raw.lost;
                 let read = Occurrence::read(raw);
                 if read.is_err() && lost > 0 {
-                    // The error does not tell of those.
+                    // The error does not count these.
                     core.with_routes(|routes| routes.lose(self.object, lost));
                 }
                 read.map(Some)
             }
             Some(Err(error)) => Err(error),
             None => {
-                // Who asks again and again without an event in between leaves nothing behind.
+                // Repeated calls without an event in between leave nothing behind.
                 core.with_routes(|routes| routes.leave(self.object, &own_waker()));
                 Ok(None)
             }
         }
     }
 
-    /// The events, one after the other. After an error that is the connection's end there are no more.
+    /// Iterates over the events, up to the error that is the connection's end.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter {
             events: self,
@@ -270,16 +270,16 @@ impl<T: EventData> Events<T> {
         }
     }
 
-    /// Has `handler` called with every event from now on, beginning with those that wait to be fetched; as long as
-    /// there are handlers, nothing is fetched otherwise.
+    /// Calls `handler` with every event, beginning with those that are queued; while there are handlers, no event can
+    /// be received otherwise.
     ///
     /// Handlers run in a thread of the session, one at a time, and may use the session; with
-    /// [`Options::manual_dispatch`](crate::Options::manual_dispatch) in whichever thread dispatches. One that panics is
-    /// called again with the next event; where threads dispatch by hand, the panic is theirs.
+    /// [`Options::manual_dispatch`](crate::Options::manual_dispatch) they run in the thread that dispatches. A handler
+    /// that panics is called again with the next event; in a thread that dispatches the panic propagates.
     ///
     /// # Errors
     ///
-    /// There can be no more threads.
+    /// The host refuses a thread.
     pub fn connect(
         &self,
         handler: impl FnMut(&Occurrence<T>) + Send + 'static,
@@ -287,21 +287,22 @@ impl<T: EventData> Events<T> {
         self.session.start_handlers()?;
         let handler = Mutex::new(handler);
         let connection = self.handlers.signal.connect(move |occurrence| {
-            // Handlers run one at a time: it is free.
+            // Handlers run one at a time, so that it is free.
             (lock(&handler))(occurrence);
         });
         let id = self.handlers.next.fetch_add(1, Ordering::Relaxed);
         let handlers = Arc::clone(&self.handlers);
         let deliver: Deliver = Arc::new(move |raw| handlers.deliver(raw));
-        // Held until events are handed on: else who disconnects the last handler meanwhile would stop that.
+        // Held until events are dispatched: otherwise a thread that disconnects the last handler meanwhile would stop
+        // that.
         let mut connections = lock(&self.handlers.connections);
         connections.insert(id, connection);
         self.session.core.deliver(self.object, Some(deliver));
         Ok(HandlerId(id))
     }
 
-    /// Has a handler not called any more; false if there is no such handler. It does not run when this returns, unless
-    /// this is called by it.
+    /// Disconnects a handler; false if there is no such handler. It does not run when this returns, unless it is the
+    /// caller.
     pub fn disconnect(&self, handler: HandlerId) -> bool {
         let mut connections = lock(&self.handlers.connections);
         let connection = connections.remove(&handler.0);
@@ -309,13 +310,13 @@ impl<T: EventData> Events<T> {
         if was_there && connections.is_empty() {
             self.session.core.deliver(self.object, None);
         }
-        // What waits for a handler keeps nobody else.
+        // Events that wait for a handler do not block others.
         drop(connections);
         drop(connection);
         was_there
     }
 
-    /// Disconnects as dropping does, and waits for the server to say so.
+    /// Disconnects, as dropping does, and waits for the server's answer.
     ///
     /// # Errors
     ///
@@ -328,14 +329,14 @@ impl<T: EventData> Events<T> {
                 .execute_raw("put-event", Some(arguments))
                 .map(drop)
         });
-        // Those behind one that failed are given back all the same.
+        // The handles behind one that failed are put all the same.
         tags.for_each(|tag| self.session.core.put(tag));
         put
     }
 }
 
 impl<T> Events<T> {
-    /// Ends it here; what is left to be done is to give these handles back.
+    /// Ends it on this side; these handles remain to be put.
     fn end(&self) -> Vec<i64> {
         let core = &self.session.core;
         let tags = core.with_routes(|routes| routes.remove(self.object));
@@ -390,7 +391,7 @@ impl<T> fmt::Debug for Events<T> {
     }
 }
 
-/// The events of an object, as they are waited for.
+/// The events of an object, as they are received.
 #[derive(Debug)]
 pub struct Iter<'a, T> {
     events: &'a Events<T>,

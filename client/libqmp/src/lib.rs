@@ -1,8 +1,8 @@
 //! libqmp: the typed client of Faultvisor's monitor, and of QEMU's.
 //!
-//! A [`Session`] has a method for every command of the schema, and one for every event: that returns an object
-//! ([`Events`]), and having the object is being connected to the signal behind the event. Getting it executes the
-//! accessor, as `get-block-io-error-event`; dropping it executes `put-event`.
+//! A [`Session`] has a method for every command of the schema, and one for every event, which returns an object
+//! ([`Events`]). The object is a connection to the event's signal: creating it executes the accessor, such as
+//! `get-block-io-error-event`; dropping it executes `put-event`.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -16,9 +16,9 @@
 //! # Ok::<(), libqmp::Error>(())
 //! ```
 //!
-//! With the feature `tokio` there is the same to be awaited, and events as streams, in `asynchronous`. Commands and
-//! events that the schema does not know are reached by [`Session::execute_raw`], [`Session::get_event`] and
-//! [`Session::any_event`]. Against QEMU, which has no accessors, objects rest on the events that it sends by default.
+//! The feature `tokio` adds `asynchronous`, with the same as async functions and with events as streams.
+//! [`Session::execute_raw`], [`Session::get_event`] and [`Session::any_event`] reach commands and events that the
+//! schema does not have. QEMU has no accessors: there, objects use the events that it sends by default.
 
 mod address;
 #[cfg(feature = "tokio")]
@@ -54,7 +54,7 @@ pub use options::Options;
 pub use process::Process;
 pub use session::Session;
 
-/// Who has said a line.
+/// The sender of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// This client.
@@ -63,5 +63,5 @@ pub enum Direction {
     Received,
 }
 
-/// Is shown each line of a session.
+/// Observes each line of a session.
 pub(crate) type Observer = std::sync::Arc<dyn Fn(Direction, &str) + Send + Sync>;

@@ -1,4 +1,4 @@
-//! How a session is made.
+//! Options of a session.
 
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -10,10 +10,10 @@ use crate::process::Process;
 use crate::socket::{Patience, Socket};
 use crate::{Direction, Error, Observer, Session};
 
-/// How long a server may take to say who it is, if nothing else is said.
+/// The default limit for a server's greeting.
 const GREETING: Duration = Duration::from_secs(10);
 
-/// How to make a [`Session`].
+/// Options of a [`Session`].
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -36,70 +36,69 @@ pub struct Options {
 }
 
 impl Options {
-    /// How long each call may take; for ever if this is not said. An answer that comes later is left alone. The greeting
-    /// and the negotiation may take as long, unless [`within`](Self::within) says otherwise.
+    /// Limits the wait for each call; by default there is no limit. A later answer is ignored. The greeting and the
+    /// negotiation have the same limit, unless [`within`](Self::within) sets another.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Tries to connect for so long, for a server that may have to start first, and lets the greeting and the
-    /// negotiation take as long. If this is not said there is one attempt, and for the rest the time that each call may
-    /// take, or ten seconds.
+    /// Retries to connect for this long, for a server that has yet to start, and limits the greeting and the
+    /// negotiation to the same. By default there is one attempt, and the limit is that of a call, or ten seconds.
     pub fn within(mut self, within: Duration) -> Self {
         self.within = Some(within);
         self
     }
 
-    /// Leaves it to [`Session::dispatch`] to run handlers: the session has no thread, ever.
+    /// Leaves running handlers to [`Session::dispatch`]: the session never has a thread.
     pub fn manual_dispatch(mut self) -> Self {
         self.dispatches_by_hand = true;
         self
     }
 
-    /// Shows each line that is sent and received to `observer`, which must not use the session itself.
+    /// Shows each line sent and received to `observer`, which must not use the session.
     pub fn observe(mut self, observer: impl Fn(Direction, &str) + Send + Sync + 'static) -> Self {
         self.observer = Some(std::sync::Arc::new(observer));
         self
     }
 
-    /// Connects to `unix:PATH`, `tcp:HOST:PORT`, or a path, which may be the plain name of a file.
+    /// Connects to `unix:PATH`, `tcp:HOST:PORT`, or a path, which may be a plain file name.
     ///
     /// # Errors
     ///
-    /// Nobody is there, or it is no QMP server.
+    /// There is no server, or it is not a QMP server.
     pub fn connect(self, address: &str) -> Result<Session, Error> {
         let socket = self.reach(address)?;
         Session::start(self, address, socket, None)
     }
 
-    /// Connects, and says nothing yet.
+    /// Connects, without negotiating yet.
     pub(crate) fn reach(&self, address: &str) -> Result<Socket, Error> {
         let fd = Address::parse(address)?.connect(address, self.within, self.greeting())?;
         Ok(Socket::new(fd))
     }
 
-    /// How long a server may take to accept, to say who it is, and to negotiate.
+    /// The limit for a server to accept, to send its greeting, and to negotiate.
     fn greeting(&self) -> Duration {
         self.within.or(self.timeout).unwrap_or(GREETING)
     }
 
-    /// Makes a session of a stream socket that is connected to a server.
+    /// Makes a session on a stream socket that is connected to a server.
     ///
     /// # Errors
     ///
-    /// Whoever is at its other end is no QMP server.
+    /// The peer is not a QMP server.
     pub fn from_fd(self, socket: OwnedFd) -> Result<Session, Error> {
         let address = format!("fd:{}", std::os::fd::AsRawFd::as_raw_fd(&socket));
         Session::start(self, &address, Socket::new(socket), None)
     }
 
-    /// Starts a program with a monitor of its own for this session, by the option `--qmp fd:N`, as Faultvisor has it.
-    /// The program lives no longer than the session.
+    /// Starts a program with a monitor for this session, by Faultvisor's option `--qmp fd:N`. The program ends with the
+    /// session.
     ///
     /// # Errors
     ///
-    /// It cannot be started, or ends before it has sent a greeting; what it said is on its standard error.
+    /// It cannot be started, or ends before it has sent a greeting; its messages are on its standard error.
     pub fn spawn(self, command: Command) -> Result<Session, Error> {
         let address = command.get_program().to_string_lossy().into_owned();
         let (socket, process) = Process::spawn(command)?;

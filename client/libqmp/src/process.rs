@@ -15,7 +15,7 @@ use crate::Error;
 use crate::core::lock;
 use crate::socket::{Patience, Socket};
 
-/// A program that [`Options::spawn`](crate::Options::spawn) has started. It is killed when its session ends.
+/// A program started by [`Options::spawn`](crate::Options::spawn). It is killed when its session ends.
 #[derive(Debug)]
 pub struct Process {
     child: Mutex<Child>,
@@ -25,8 +25,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it with one end of a socket; the other is for the session. The command holds that end as well, so that
-    /// the program's end can be noticed only without it.
+    /// Starts it with one end of a socket; the session has the other. The command holds the program's end as well, and
+    /// must be dropped for the program's end to be noticed.
     pub(crate) fn spawn(mut command: Command) -> Result<(Socket, Self), Error> {
         let program = command.get_program().to_string_lossy().into_owned();
         let spawned = start(&mut command).map_err(|source| Error::Spawn {
@@ -36,17 +36,17 @@ impl Process {
         Ok(spawned)
     }
 
-    /// The process's id.
+    /// The process's ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Waits so long for its end; nothing if it still runs.
+    /// Waits this long for its end; `None` if it still runs.
     ///
     /// # Errors
     ///
-    /// The system cannot tell.
+    /// The host's error.
     pub fn wait(&self, within: Duration) -> Result<Option<ExitStatus>, Error> {
         let mut fds = [PollFd::new(&self.end, PollFlags::IN)];
         let patience = Patience::of(Some(within));
@@ -65,7 +65,7 @@ impl Process {
     /// Ends it, if it still runs.
     pub(crate) fn kill(&self) {
         let mut child = lock(&self.child);
-        // Either fails only for a process that has ended and was waited for.
+        // Both fail only for a process that has been waited for.
         let _ = child.kill();
         let _ = child.wait();
     }

@@ -1,4 +1,4 @@
-//! A session whose calls block, as its users have it.
+//! A session with blocking calls.
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
@@ -17,14 +17,13 @@ use crate::said::Said;
 use crate::socket::Socket;
 use crate::{AnyEvent, Error, EventData, Events, Greeting};
 
-/// A connection to a server. Clones are the same connection, which ends with the last of them and of the objects that
-/// it has made.
+/// A connection to a server. Clones share it; it ends with the last of them and of the objects made by it.
 ///
 /// Every method can be called from any thread at any time; calls of several threads are in flight together.
 #[derive(Clone)]
 pub struct Session {
     pub(crate) core: Arc<Core>,
-    /// Ends the connection when nobody has it any more.
+    /// Ends the connection with the last handle.
     holder: Arc<Holder>,
 }
 
@@ -39,17 +38,17 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Nobody is there, or it is no QMP server.
+    /// There is no server, or it is not a QMP server.
     pub fn connect(address: &str) -> Result<Self, Error> {
         Self::options().connect(address)
     }
 
-    /// How to connect otherwise than with [`connect`](Self::connect).
+    /// Further options of [`connect`](Self::connect).
     pub fn options() -> Options {
         Options::default()
     }
 
-    /// Makes a session of a socket that is connected.
+    /// Makes a session on a connected socket.
     pub(crate) fn start(
         options: Options,
         address: &str,
@@ -66,24 +65,24 @@ impl Session {
         })
     }
 
-    /// What the server has said of itself.
+    /// The server's greeting.
     #[must_use]
     pub fn greeting(&self) -> &Greeting {
         self.core.greeting()
     }
 
-    /// Whether the server has commands that connect to signals. Where it has none, as QEMU, objects of events rest on
-    /// the events that it sends by default.
+    /// Whether the server has accessors. If it has none, like QEMU, event objects use the events that it sends by
+    /// default.
     #[must_use]
     pub fn has_accessors(&self) -> bool {
         self.core.has_accessors()
     }
 
-    /// Executes any command, whether the schema knows it or not.
+    /// Executes any command, whether or not the schema has it.
     ///
     /// # Errors
     ///
-    /// [`Error::Command`] is the server's; the others tell of the connection.
+    /// [`Error::Command`] is the server's; the others concern the connection.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "arguments are mostly written in place"
@@ -95,7 +94,7 @@ impl Session {
         raw(command, &answer)
     }
 
-    /// The same out of band: before commands that came earlier. The server has to allow it for that command.
+    /// The same out of band, ahead of earlier commands. The server must permit it for the command.
     ///
     /// # Errors
     ///
@@ -134,8 +133,8 @@ impl Session {
         Events::connect_to(self, name, arguments)
     }
 
-    /// Connects to every event that the server has, those that the schema does not know included. What the session
-    /// has asked for by `listen-event` arrives here, too.
+    /// Connects to every event of the server, including those that the schema does not have. Events of the session's
+    /// own `listen-event` are received here, too.
     ///
     /// # Errors
     ///
@@ -144,7 +143,7 @@ impl Session {
         Events::connect_to_all(self)
     }
 
-    /// Connects to an event by its name, as `BLOCK_IO_ERROR`.
+    /// Connects to an event by its name, such as `BLOCK_IO_ERROR`.
     ///
     /// # Errors
     ///
@@ -153,38 +152,37 @@ impl Session {
         self.event(name, arguments)
     }
 
-    /// Reads what is there without waiting, and runs the handlers of the events that are there, in this thread.
-    /// Returns how many events that were. For sessions with [`Options::manual_dispatch`].
+    /// Reads what has arrived, without waiting, and runs the handlers of its events in this thread. Returns the number
+    /// of events. For sessions with [`Options::manual_dispatch`].
     ///
-    /// Called from within a handler, while another thread is at it, or for other sessions, it does nothing.
+    /// Called from a handler, while another thread dispatches, or for other sessions, it does nothing.
     ///
     /// # Errors
     ///
-    /// The connection is at its end, and every event that came before has been handed on.
+    /// The connection has ended, and every event before its end has been dispatched.
     pub fn dispatch(&self) -> Result<usize, Error> {
         self.core.dispatch()
     }
 
-    /// Readable whenever [`dispatch`](Self::dispatch) has something to do: not only when the server has sent
-    /// something, but also when a call has read an event on its way. For sessions with [`Options::manual_dispatch`];
-    /// for others the socket itself.
+    /// Readable whenever [`dispatch`](Self::dispatch) has something to do, also if a call has read an event while it
+    /// waited. For sessions with [`Options::manual_dispatch`]; for others it is the socket itself.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.as_fd()
     }
 
-    /// Ends the connection: every call that waits, and every later one, fails with [`Error::Closed`].
+    /// Ends the connection: every waiting and every later call fails with [`Error::Closed`].
     pub fn close(&self) {
         self.core.close();
     }
 
-    /// The process that [`Options::spawn`] has started.
+    /// The process started by [`Options::spawn`].
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
         self.core.process()
     }
 
-    /// Has handlers run from now on, if that is the session's business.
+    /// Starts to run handlers, if the session does so itself.
     pub(crate) fn start_handlers(&self) -> Result<(), Error> {
         if let Some(thread) = Core::start_handlers(&self.core)? {
             *lock(&self.holder.thread) = Some(thread);
@@ -206,7 +204,7 @@ impl Drop for Holder {
     }
 }
 
-/// Makes an answer of what a command returned.
+/// Converts a command's return value into its type.
 pub(crate) fn decode<T: Decode + DeserializeOwned>(
     command: &str,
     answer: &Said,
@@ -214,7 +212,7 @@ pub(crate) fn decode<T: Decode + DeserializeOwned>(
     answer.read().map_err(|why| misfit(command, why))
 }
 
-/// The same where nobody knows of which type.
+/// The same for a type that is unknown here.
 pub(crate) fn raw(command: &str, answer: &Said) -> Result<Value, Error> {
     answer.value().map_err(|why| misfit(command, why))
 }

@@ -18,8 +18,8 @@ use crate::routes::ObjectId;
 use crate::session::decode;
 use crate::{Error, EventData, Occurrence, RawEvent};
 
-/// A connection to a signal, as [`crate::Events`] is one: as long as this lives, its events arrive here, in their order
-/// and complete. It is a stream, which ends after the error that is the connection's end.
+/// A connection to a signal, like [`crate::Events`]: while this lives it receives the signal's events, complete and in
+/// order. It is a stream, which ends after the error that is the connection's end.
 #[must_use = "dropping it disconnects"]
 pub struct Events<T> {
     session: Session,
@@ -61,7 +61,7 @@ impl<T> Events<T> {
             is_over: false,
             _of: PhantomData,
         };
-        // What fails or is dropped leaves an object behind that puts back what it got.
+        // On failure or cancellation the object is dropped, and puts its handles back.
         loop {
             match connecting.next(core.known_events().as_ref())? {
                 Step::Done => return Ok(events),
@@ -83,16 +83,16 @@ impl<T> Events<T> {
 }
 
 impl<T: EventData> Events<T> {
-    /// Awaits the next event.
+    /// Receives the next event.
     ///
     /// # Errors
     ///
-    /// The event does not fit its type; the next may. Or the connection is at its end, and no event is left.
+    /// The event does not match its type; the next one may. Or the connection has ended, and no event is left.
     pub async fn recv(&self) -> Result<Occurrence<T>, Error> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// Awaits the next event, but only so long.
+    /// Receives the next event within a limit.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl<T: EventData> Events<T> {
         })
     }
 
-    /// Disconnects as dropping does, and awaits that the server says so.
+    /// Disconnects, as dropping does, and waits for the server's answer.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl<T: EventData> Events<T> {
                 let lost = raw.lost;
                 let read = Occurrence::read(raw);
                 if read.is_err() && lost > 0 {
-                    // The error does not tell of those.
+                    // The error does not count these.
                     shared.with_routes(|routes| routes.lose(self.object, lost));
                 }
                 Poll::Ready(read)
@@ -165,7 +165,7 @@ impl<T: EventData> Stream for Events<T> {
     }
 }
 
-/// Handles that are given back one by one; the rest of them at once when one fails, or nobody awaits it any more.
+/// Handles that are put one by one; all that are left at once if one fails, or if the future is dropped.
 struct Left<'a> {
     core: &'a Core,
     tags: Vec<i64>,

@@ -1,7 +1,7 @@
-//! The same to be awaited: commands are async functions, and events are streams.
+//! The asynchronous client: commands are async functions, and events are streams.
 //!
-//! A session has a task on tokio's runtime that reads and writes. Whatever is dropped before it is done leaves nothing
-//! behind: the answer of a call that nobody awaits any more is thrown away, and a handle that it brings is put back.
+//! A session has a task on tokio's runtime that reads and writes. A future that is dropped leaves nothing behind: the
+//! answer of its call is discarded, and a handle in it is put.
 
 mod connection;
 mod descriptor;
@@ -33,8 +33,7 @@ pub use events::{AnyEvent, Events};
 
 use connection::{Request, Shared};
 
-/// A connection to a server. Clones are the same connection, which ends with the last of them and of the objects that
-/// it has made.
+/// A connection to a server. Clones share it; it ends with the last of them and of the objects made by it.
 #[derive(Clone)]
 pub struct Session {
     core: Arc<Core>,
@@ -45,7 +44,7 @@ struct Core {
     has_accessors: bool,
     timeout: Option<Duration>,
     shared: Arc<Shared>,
-    /// The connection ends when nobody can request anything any more.
+    /// The connection ends when no handle is left.
     requests: UnboundedSender<Request>,
     known_events: Mutex<Option<Arc<[String]>>>,
     process: Option<Process>,
@@ -56,12 +55,12 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Nobody is there, or it is no QMP server.
+    /// There is no server, or it is not a QMP server.
     pub async fn connect(address: &str) -> Result<Self, Error> {
         Self::connect_with(address, Options::default()).await
     }
 
-    /// The same, with options. [`Options::manual_dispatch`] means nothing here.
+    /// The same, with options. [`Options::manual_dispatch`] has no effect here.
     ///
     /// # Errors
     ///
@@ -75,11 +74,11 @@ impl Session {
         .await
     }
 
-    /// Makes a session of a stream socket that is connected to a server.
+    /// Makes a session on a stream socket that is connected to a server.
     ///
     /// # Errors
     ///
-    /// Whoever is at its other end is no QMP server.
+    /// The peer is not a QMP server.
     pub async fn from_fd(socket: std::os::fd::OwnedFd, options: Options) -> Result<Self, Error> {
         Self::start(options, move |_| {
             let number = std::os::fd::AsRawFd::as_raw_fd(&socket);
@@ -88,7 +87,7 @@ impl Session {
         .await
     }
 
-    /// Starts a program with a monitor of its own for this session, as [`Options::spawn`] does.
+    /// Starts a program with a monitor for this session, as [`Options::spawn`] does.
     ///
     /// # Errors
     ///
@@ -102,14 +101,14 @@ impl Session {
         .await
     }
 
-    /// Makes a session of what `connect` connects to.
+    /// Makes a session on what `connect` connects to.
     async fn start(
         options: Options,
         connect: impl FnOnce(&Options) -> Result<(String, Socket, Option<Process>), Error>
         + Send
         + 'static,
     ) -> Result<Self, Error> {
-        // It may wait for a server to start: that is for a thread that may wait.
+        // It may wait for a server to start, and so needs a thread that may block.
         let connected = spawn_blocking(move || {
             let (address, socket, process) = connect(&options)?;
             let agreement = options.negotiate(&address, &socket)?;
@@ -117,7 +116,7 @@ impl Session {
         });
         let (options, address, socket, process, agreement) = match connected.await {
             Ok(result) => result?,
-            // The runtime is at its end.
+            // The runtime has ended.
             Err(error) => return Err(connection::stopped("the runtime", error.into())),
         };
         let (greeting, has_accessors) = (agreement.greeting, agreement.has_accessors);
@@ -136,36 +135,36 @@ impl Session {
         })
     }
 
-    /// What the server has said of itself.
+    /// The server's greeting.
     #[must_use]
     pub fn greeting(&self) -> &Greeting {
         &self.core.greeting
     }
 
-    /// Whether the server has commands that connect to signals.
+    /// Whether the server has accessors.
     #[must_use]
     pub fn has_accessors(&self) -> bool {
         self.core.has_accessors
     }
 
-    /// The process that [`spawn`](Self::spawn) has started.
+    /// The process started by [`spawn`](Self::spawn).
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
         self.core.process.as_ref()
     }
 
-    /// Ends the connection: every call that is awaited, and every later one, fails with [`Error::Closed`].
+    /// Ends the connection: every pending and every later call fails with [`Error::Closed`].
     pub fn close(&self) {
         self.core.shared.end(crate::Closing::ByClient);
-        // The task may have ended before.
+        // The task may have ended already.
         let _ = self.core.requests.send(Request::Close);
     }
 
-    /// Executes any command, whether the schema knows it or not.
+    /// Executes any command, whether or not the schema has it.
     ///
     /// # Errors
     ///
-    /// [`Error::Command`] is the server's; the others tell of the connection.
+    /// [`Error::Command`] is the server's; the others concern the connection.
     pub async fn execute_raw(
         &self,
         command: &str,
@@ -175,7 +174,7 @@ impl Session {
         raw(command, &answer.await?)
     }
 
-    /// The same out of band: before commands that came earlier.
+    /// The same out of band, ahead of earlier commands.
     ///
     /// # Errors
     ///
@@ -189,7 +188,7 @@ impl Session {
         raw(command, &answer.await?)
     }
 
-    /// Connects to every event that the server has.
+    /// Connects to every event of the server.
     ///
     /// # Errors
     ///
@@ -198,7 +197,7 @@ impl Session {
         Events::connect_to_all(self).await
     }
 
-    /// Connects to an event by its name, as `BLOCK_IO_ERROR`.
+    /// Connects to an event by its name, such as `BLOCK_IO_ERROR`.
     ///
     /// # Errors
     ///
@@ -240,7 +239,7 @@ impl Session {
             why: error.to_string(),
         })?;
         let call = self.core.shared.call(accessor)?;
-        // Without its task the connection has ended, which the call says.
+        // Without its task the connection has ended, which the call reports.
         let _ = self
             .core
             .requests
@@ -262,7 +261,7 @@ impl Session {
 }
 
 impl Core {
-    /// Gives a handle back, without waiting for the answer.
+    /// Puts a handle, without waiting for the answer.
     fn put(&self, tag: i64) {
         if let Some(line) = self.shared.put(tag) {
             let _ = self.requests.send(Request::Line(line));
