@@ -1,4 +1,4 @@
-//! What has to be said to a server to hear of an event, whoever says it.
+//! What to send to a server to receive an event.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use crate::routes::Filter;
 use crate::{Error, ErrorClass};
 
-/// The way to a connection, a step at a time.
+/// The steps to a connection.
 pub(crate) struct Connecting {
     filter: Filter,
-    /// The accessors that have to be executed.
+    /// The accessors that remain to be executed.
     accessors: VecDeque<String>,
     arguments: Map<String, Value>,
     asks: Ask,
@@ -22,17 +22,17 @@ pub(crate) struct Connecting {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ask {
     Nothing,
-    /// Which accessors there are.
+    /// Which accessors exist.
     Accessors,
-    /// Whether there is an event of that name, which arrives by default.
+    /// Whether an event of this name exists, which then arrives by default.
     Events,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     Done,
-    /// Execute this, and [tell](Connecting::told) what it returned.
+    /// Execute this, and [pass](Connecting::told) its return value.
     Ask {
         command: &'static str,
     },
@@ -87,12 +87,12 @@ impl Connecting {
         }
     }
 
-    /// What the object hears of by itself.
+    /// The object receives default events.
     pub(crate) fn filter(&self) -> Filter {
         self.filter.clone()
     }
 
-    /// The next step. `known_events`: the names of the server's events, if they are known.
+    /// The next step. `known_events` has the names of the server's events, if they are known.
     pub(crate) fn next(&mut self, known_events: Option<&Arc<[String]>>) -> Result<Step, Error> {
         match (self.asks, &self.filter, known_events) {
             (Ask::Accessors, ..) => {
@@ -121,7 +121,7 @@ impl Connecting {
         })
     }
 
-    /// Takes an answer that was asked for. Returns the names of the server's events, if that says them.
+    /// Takes the answer to a step. Returns the names of the server's events, if the answer has them.
     pub(crate) fn told(&mut self, answer: Value) -> Option<Arc<[String]>> {
         let entries = match answer {
             Value::Array(entries) => entries,
@@ -140,7 +140,7 @@ impl Connecting {
     }
 }
 
-/// What it means that an accessor failed: without the accessor there is no such event.
+/// The meaning of a failed accessor: if it does not exist, the event does not either.
 pub(crate) fn refused(event: &str, error: Error) -> Error {
     match error.class() {
         Some(ErrorClass::CommandNotFound) => Error::EventNotFound {

@@ -1,39 +1,39 @@
-//! Lines of a stream that comes in pieces.
+//! Lines of a stream.
 
 use memchr::memchr;
 
-/// How long a line may be. QEMU's longest answer, to `query-qmp-schema`, has a quarter of a mebibyte.
+/// The longest line. QEMU's longest answer, to `query-qmp-schema`, has a quarter of a mebibyte.
 pub(crate) const LONGEST_LINE: usize = 64 << 20;
 
-/// What has come and was not taken as lines yet.
+/// Bytes received and not yet taken as lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     bytes: Vec<u8>,
-    /// Where the first line that was not taken starts.
+    /// The start of the first line that is not taken.
     start: usize,
-    /// Up to here there is no end of a line.
+    /// There is no end of a line up to here.
     searched: usize,
 }
 
-/// A line has no end in sight.
+/// A line exceeds the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
 impl Lines {
-    /// Adds what came.
+    /// Adds received bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         self.bytes.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
         self.bytes.extend_from_slice(bytes);
-        // All lines were taken before: what is left and what has come have an end, or are one line.
+        // All lines were taken before: what is left and what is added has line ends, or is one line.
         if self.bytes.len() > LONGEST_LINE && !bytes.contains(&b'\n') {
             return Err(TooLong);
         }
         Ok(())
     }
 
-    /// The next line, without its end; lines without anything in them are passed over.
+    /// The next line, without its end; empty lines are skipped.
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
         loop {
             let found = memchr(b'\n', &self.bytes[self.searched..]);
@@ -50,7 +50,7 @@ impl Lines {
         }
     }
 
-    /// What there is of a line that has not ended.
+    /// The part of a line that has not ended.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.bytes[self.start..]
     }

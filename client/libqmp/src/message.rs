@@ -1,4 +1,4 @@
-//! What a server says, told apart; and how a request is spelled.
+//! A server's messages, and the encoding of requests.
 
 use std::fmt::Write as _;
 
@@ -13,35 +13,35 @@ use crate::{Direction, Observer, Timestamp};
 /// A message of a server after its greeting.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
-    /// A command's return, or its failure.
+    /// A command's return value, or its error.
     Answer {
-        /// The request's id; none if the request could not even be read.
+        /// The request's ID; `None` if the server could not read the request.
         id: Option<u64>,
-        /// What is under `return` or `error`.
+        /// The value of `return` or `error`.
         result: Result<Said, Value>,
     },
     /// An event.
     Event(RawMessage),
 }
 
-/// An event as it is on the wire.
+/// An event, undecoded.
 #[derive(Debug, PartialEq)]
 pub(crate) struct RawMessage {
     /// Its name.
     pub(crate) name: String,
-    /// Its data, an object without members if there are none.
+    /// Its data, or an empty object.
     pub(crate) data: Data,
     pub(crate) timestamp: Timestamp,
     pub(crate) initial: bool,
-    /// The connection that it arrives on.
+    /// The connection's handle.
     pub(crate) tag: Option<i64>,
-    /// What the client called its connection.
+    /// The client's name for its connection.
     pub(crate) id: Option<Value>,
-    /// How long its line was.
+    /// The length of its line.
     pub(crate) length: usize,
 }
 
-/// The members of any message. With class hints an event is a signal of an object, and its data its arguments.
+/// The members of any message. With class hints an event is a signal of an object, and its data are arguments.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Members {
@@ -60,7 +60,7 @@ struct Members {
     id: Option<Value>,
 }
 
-/// A member that is there, also if it is `null`.
+/// A member that is present, also if it is `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -68,7 +68,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 impl Message {
-    /// Reads a line. The error says what it is instead of a message.
+    /// Parses a line. The error says what it is instead of a message.
     pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
         let members: Members = serde_json::from_slice(line)
             .map_err(|error| format!("a line that is no message: {error}"))?;
@@ -96,7 +96,7 @@ impl Message {
         }
     }
 
-    /// What the lines say that have come, and how that breaks the protocol if it does. Behind that nothing is read.
+    /// The received messages, and the violation of the protocol behind which nothing is read, if there is one.
     pub(crate) fn parse_all(
         lines: &mut Lines,
         observer: Option<&Observer>,
@@ -118,14 +118,14 @@ impl Message {
     }
 }
 
-/// Whether a request may overtake others.
+/// Whether a request is out of band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Band {
     In,
     OutOf,
 }
 
-/// The members of a request behind its first, in the order of the protocol's documents: what an id is put behind.
+/// The members of a request behind its first, in the order of the protocol's documents; the ID follows them.
 pub(crate) fn request(
     band: Band,
     command: &str,
@@ -137,7 +137,7 @@ pub(crate) fn request(
     };
     let mut request = format!("{{\"{execute}\": {}", serde_json::to_string(command)?);
     if let Some(arguments) = arguments {
-        // Nothing can fail that writes to a string.
+        // Writing to a string cannot fail.
         let _ = write!(
             request,
             ", \"arguments\": {}",
@@ -147,7 +147,7 @@ pub(crate) fn request(
     Ok(request)
 }
 
-/// Puts its id behind a request, and ends it.
+/// Appends the ID to a request, and ends it.
 pub(crate) fn with_id(mut request: String, id: u64) -> String {
     let _ = write!(request, ", \"id\": {id}}}\r\n");
     request

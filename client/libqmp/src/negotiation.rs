@@ -1,4 +1,4 @@
-//! The first words: who the server is, and how both go on.
+//! The negotiation: the server's greeting, and the client's response.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -12,15 +12,16 @@ use crate::lines::{Lines, TooLong};
 use crate::socket::{Patience, Read, Socket};
 use crate::{Direction, Error, Observer};
 
-/// How long a greeting may be.
+/// The longest greeting.
 const LONGEST_GREETING: usize = 64 * 1024;
 
-/// What a server says of itself first.
+/// A server's greeting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Greeting {
-    /// Which version it is. For Faultvisor the triple is QEMU's whose schema it follows, and the package its own.
+    /// The version. For Faultvisor the triple is that of the QEMU whose schema it follows, and the package its own
+    /// version.
     pub version: VersionInfo,
-    /// What it can do if it is asked to: `oob`, `subscribe`, `class-hints`.
+    /// The capabilities that it offers: `oob`, `subscribe`, `class-hints`.
     pub capabilities: Vec<String>,
 }
 
@@ -29,7 +30,7 @@ impl Greeting {
         let mut greeting: Value = serde_json::from_slice(line).ok()?;
         let mut greeting = greeting.get_mut("QMP")?.take();
         let version = greeting.get_mut("version")?.take();
-        // A capability that is no string is one that nobody here knows.
+        // A capability that is not a string is unknown here.
         let capabilities = greeting.get("capabilities").and_then(Value::as_array);
         let names = capabilities.into_iter().flatten().filter_map(Value::as_str);
         Some(Self {
@@ -38,7 +39,7 @@ impl Greeting {
         })
     }
 
-    /// Whether it can do that.
+    /// Whether it offers this capability.
     #[must_use]
     pub fn has_capability(&self, name: &str) -> bool {
         self.capabilities
@@ -47,16 +48,16 @@ impl Greeting {
     }
 }
 
-/// What the negotiation came to.
+/// The result of the negotiation.
 pub(crate) struct Agreement {
     pub(crate) greeting: Greeting,
-    /// Whether there are commands to connect to signals; otherwise every event arrives by default.
+    /// Whether the server has accessors; otherwise every event arrives by default.
     pub(crate) has_accessors: bool,
-    /// What came behind it.
+    /// What arrived behind it.
     pub(crate) lines: Lines,
 }
 
-/// The side that speaks: what an exchange before the session needs.
+/// The client's side of the exchange before the session.
 pub(crate) struct Negotiation<'a> {
     pub(crate) address: &'a str,
     pub(crate) socket: &'a Socket,
@@ -66,7 +67,7 @@ pub(crate) struct Negotiation<'a> {
 }
 
 impl Negotiation<'_> {
-    /// Reads the greeting, switches the default events off where the server knows how, and leaves the negotiation.
+    /// Reads the greeting, disables default events if the server can, and completes the negotiation.
     pub(crate) fn perform(&self) -> Result<Agreement, Error> {
         let mut lines = Lines::default();
         let greeting = self.line(&mut lines, Moment::BeforeTheGreeting)?;
@@ -113,7 +114,7 @@ impl Negotiation<'_> {
             match (answer.get("return"), answer.get("error")) {
                 (Some(value), _) => return Ok(Ok(value.clone())),
                 (None, Some(error)) => return Ok(Err(error.clone())),
-                // QEMU sends events from the end of the negotiation on, and may before it says that this is the end.
+                // QEMU sends events from the end of the negotiation on, possibly before its answer.
                 (None, None) if answer.get("event").is_some() => {}
                 (None, None) => return Err(self.not_qmp(&line)),
             }
@@ -130,7 +131,7 @@ impl Negotiation<'_> {
                 }
                 return Ok(line);
             }
-            // Also when more comes all the time.
+            // Also if more arrives all the time.
             if self.patience.is_over() && !is_foreign(lines.rest()) {
                 return Err(self.timed_out(moment));
             }
@@ -195,7 +196,7 @@ impl Negotiation<'_> {
     }
 }
 
-/// Whether the start of a line cannot be that of a message.
+/// Whether the beginning of a line cannot be that of a message.
 fn is_foreign(start: &[u8]) -> bool {
     let start = start.trim_ascii_start();
     !start.is_empty() && !start.starts_with(b"{")

@@ -1,4 +1,4 @@
-//! Descriptors that say that there is something to do.
+//! Descriptors that signal work.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,12 +21,12 @@ impl Flag {
     }
 
     pub(crate) fn set(&self) {
-        // It fails only when it has been set more often than anything can count.
+        // It fails only if it has been set 2^64 times.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
     pub(crate) fn clear(&self) {
-        // It fails only when it is not set.
+        // It fails only if it is not set.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
@@ -45,7 +45,7 @@ impl Wake for Flag {
     }
 }
 
-/// Readable when the socket is, or when there are events that were read from it and not handed on.
+/// Readable when the socket is, or when there are events that were read from it and not dispatched.
 #[derive(Debug)]
 pub(crate) struct Readiness {
     epoll: OwnedFd,

@@ -1,7 +1,6 @@
-//! Where what a server says belongs: each answer to its call, each event to the objects that it is for.
+//! Routing of a server's messages: each answer to its call, each event to its objects.
 //!
-//! Nothing here reads, writes or waits; whoever does calls in here for each message, and wakes those of whom it is told
-//! that what they wait for is there.
+//! Nothing here reads, writes or waits: the caller passes each message, and wakes the wakers that it is given.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,65 +12,65 @@ use crate::message::{Message, RawMessage};
 use crate::said::Said;
 use crate::{Error, Timestamp, Unread};
 
-/// How many events an object keeps for who does not fetch them. More are counted, and told as lost.
+/// The number of events that an object queues. Further ones are counted, and reported as lost.
 pub(crate) const LONGEST_QUEUE: usize = 65_536;
 
-/// How long the lines of those events may be together. A server that sends little at a time never comes near.
+/// The length of their lines together. A slow server never reaches it.
 pub(crate) const LARGEST_QUEUE: usize = 64 << 20;
 
-/// An event's name that only says that others were lost.
+/// The event that reports lost events.
 const EVENTS_LOST: &str = "EVENTS_LOST";
 
-/// A call, until its answer is fetched.
+/// A call, until its answer is taken.
 pub(crate) type CallId = u64;
 
-/// An event's object.
+/// An event object.
 pub(crate) type ObjectId = u64;
 
-/// Handed the events of an object one by one.
+/// Receives an object's events one by one.
 pub(crate) type Deliver = Arc<dyn Fn(RawOccurrence) + Send + Sync>;
 
-/// An event at one object.
+/// An event in an object's queue.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RawOccurrence {
     pub(crate) event: Unread,
     pub(crate) timestamp: Timestamp,
     pub(crate) initial: bool,
     pub(crate) lost: u64,
-    /// How long its line was.
+    /// The length of its line.
     pub(crate) length: usize,
 }
 
-/// What an object hears of where there are no accessors, or beside them.
+/// What an object receives without accessors, or beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Filter {
-    /// Only what carries one of its handles.
+    /// Only events with one of its handles.
     Handles,
     /// Events without a handle, of a name and perhaps of a device.
     Default {
         name: String,
         device: Option<String>,
     },
-    /// Every event that carries no handle of another object's.
+    /// Every event without a handle of another object.
     Everything,
 }
 
-/// A message that has to be sent because of one that came.
+/// A message that has to be sent in response to one received.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Consequence {
-    /// This handle belongs to nobody any more.
+    /// No object holds this handle any more.
     Put(i64),
 }
 
 #[derive(Debug)]
 enum Call {
-    /// `accessor`: its answer is a handle of that object's.
+    /// `accessor`: its answer is a handle of that object.
     Waiting {
         waker: Option<Waker>,
         accessor: Option<ObjectId>,
     },
     Answered(Result<Said, Value>),
-    /// Nobody waits any more; `accessor`: what it returns has to be put back.
+    /// No caller waits any more; `accessor`: its answer has to be put.
     Abandoned {
         accessor: bool,
     },
@@ -81,29 +80,29 @@ struct Object {
     filter: Filter,
     tags: Vec<i64>,
     queue: VecDeque<RawOccurrence>,
-    /// How long the lines of what is queued were.
+    /// The length of the queued lines.
     queued: usize,
-    /// How many were lost behind the last that is queued.
+    /// The number of events lost behind the last queued one.
     lost: u64,
-    /// Who waits for its next event.
+    /// The waker for its next event.
     wakers: Vec<Waker>,
-    /// Who is handed its events, instead of whoever asks.
+    /// Its handlers, which receive its events instead of callers.
     deliver: Option<Deliver>,
 }
 
-/// All calls and all objects of a session.
+/// All calls and objects of a session.
 #[derive(Default)]
 pub(crate) struct Routes {
     calls: HashMap<CallId, Call>,
     objects: BTreeMap<ObjectId, Object>,
     by_tag: HashMap<i64, ObjectId>,
-    /// The objects whose events have to be handed on, one entry for each event, in the events' order.
+    /// The objects whose events have to be dispatched, one entry for each event, in the events' order.
     due: VecDeque<ObjectId>,
-    /// Who hands them on.
+    /// The waker of the thread that dispatches.
     due_waker: Option<Waker>,
     next: u64,
     ended: Option<Error>,
-    /// Who is to be woken, once nobody else is kept from the routes by that.
+    /// Wakers to be woken once the routes are unlocked.
     woken: Vec<Waker>,
 }
 
@@ -124,7 +123,7 @@ impl Routes {
         Ok(id)
     }
 
-    /// Begins a call whose answer nobody wants.
+    /// Begins a call whose answer is not wanted.
     pub(crate) fn call_and_forget(&mut self) -> Option<CallId> {
         if self.ended.is_some() {
             return None;
@@ -139,7 +138,7 @@ impl Routes {
         self.next
     }
 
-    /// Takes a call's answer, or has `waker` woken when it is there.
+    /// Takes a call's answer, or registers `waker` for it.
     pub(crate) fn answer(
         &mut self,
         id: CallId,
@@ -163,18 +162,18 @@ impl Routes {
         }
     }
 
-    /// Nobody waits for a call any more. What it has led to already is to be undone.
+    /// Abandons a call. What it has caused is undone.
     pub(crate) fn abandon(&mut self, id: CallId) {
         if let Some(Call::Waiting { accessor, .. }) = self.calls.get(&id) {
             let accessor = accessor.is_some();
             self.calls.insert(id, Call::Abandoned { accessor });
         } else {
-            // An answered accessor's handle is its object's, which puts it back.
+            // The handle of an answered accessor is its object's, which puts it.
             self.calls.remove(&id);
         }
     }
 
-    /// Makes an object of events.
+    /// Makes an event object.
     pub(crate) fn object(&mut self, filter: Filter) -> ObjectId {
         let id = self.number();
         self.objects.insert(
@@ -192,13 +191,13 @@ impl Routes {
         id
     }
 
-    /// Ends an object: nothing arrives at it any more. Returns the handles that it had.
+    /// Ends an object: nothing is routed to it any more. Returns its handles.
     pub(crate) fn remove(&mut self, id: ObjectId) -> Vec<i64> {
         let Some(object) = self.objects.remove(&id) else {
             return Vec::new();
         };
         for tag in &object.tags {
-            // A server that gives the same twice has given it to who got it last.
+            // A handle that a server returns twice belongs to the last object that got it.
             if self.by_tag.get(tag) == Some(&id) {
                 self.by_tag.remove(tag);
             }
@@ -212,7 +211,7 @@ impl Routes {
         object.tags
     }
 
-    /// Takes an object's next event, or has `waker` woken when there is one. At the connection's end, that error.
+    /// Takes an object's next event, or registers `waker` for it. At the connection's end, returns that error.
     pub(crate) fn event(
         &mut self,
         id: ObjectId,
@@ -233,14 +232,14 @@ impl Routes {
         None
     }
 
-    /// Does not wait for an object's event any longer.
+    /// Removes an object's waker.
     pub(crate) fn leave(&mut self, id: ObjectId, waker: &Waker) {
         if let Some(object) = self.objects.get_mut(&id) {
             object.wakers.retain(|known| !known.will_wake(waker));
         }
     }
 
-    /// Has an object's next event say that so many more were lost before it.
+    /// Adds to the number of lost events that an object's next event reports.
     pub(crate) fn lose(&mut self, id: ObjectId, count: u64) {
         if let Some(object) = self.objects.get_mut(&id) {
             let next = object.queue.front_mut();
@@ -249,7 +248,7 @@ impl Routes {
         }
     }
 
-    /// Has an object's events handed on from now on, those that wait for somebody to fetch them first; or no more.
+    /// Starts to dispatch an object's events, beginning with the queued ones; or stops.
     pub(crate) fn deliver(&mut self, id: ObjectId, deliver: Option<Deliver>) {
         let Some(object) = self.objects.get_mut(&id) else {
             return;
@@ -270,7 +269,7 @@ impl Routes {
         }
     }
 
-    /// Takes the next event that has to be handed on, and to whom.
+    /// Takes the next event to be dispatched, with its handlers.
     pub(crate) fn due(&mut self) -> Option<(Deliver, RawOccurrence)> {
         while let Some(id) = self.due.pop_front() {
             let Some(object) = self.objects.get_mut(&id) else {
@@ -285,12 +284,12 @@ impl Routes {
         None
     }
 
-    /// How many events have to be handed on, at most.
+    /// An upper bound of the events to be dispatched.
     pub(crate) fn due_count(&self) -> usize {
         self.due.len()
     }
 
-    /// Has `waker` woken whenever there is an event to hand on, and at the end.
+    /// Registers `waker` for events to be dispatched, and for the end.
     pub(crate) fn on_due(&mut self, waker: &Waker) {
         self.due_waker = Some(waker.clone());
     }
@@ -298,14 +297,14 @@ impl Routes {
     fn wake_for_due(&mut self) {
         if !self.due.is_empty()
             && let Some(waker) = &self.due_waker
-            // Once for all that has come together.
+            // Once for all that arrived together.
             && !self.woken.iter().any(|woken| woken.will_wake(waker))
         {
             self.woken.push(waker.clone());
         }
     }
 
-    /// Brings a message where it belongs.
+    /// Routes a message.
     pub(crate) fn receive(&mut self, message: Message) -> Option<Consequence> {
         match message {
             Message::Answer { id, result } => {
@@ -320,7 +319,7 @@ impl Routes {
         }
     }
 
-    /// The call that waits longest: what a server could not read it refuses without an id, and in its turn.
+    /// The oldest call: a server refuses what it could not read without an ID, and in its turn.
     fn oldest(&self) -> Option<CallId> {
         let waiting = |(_, call): &(&CallId, &Call)| matches!(call, Call::Waiting { .. });
         self.calls.iter().filter(waiting).map(|(id, _)| *id).min()
@@ -347,7 +346,7 @@ impl Routes {
                 self.calls.remove(&id);
                 tag.map(Consequence::Put)
             }
-            // An id is answered once; a server that answers twice is not heard.
+            // An ID is answered once; a second answer is ignored.
             Call::Answered(_) => None,
         }
     }
@@ -384,7 +383,7 @@ impl Routes {
             return;
         };
         let is_full = object.queued.saturating_add(occurrence.length) > LARGEST_QUEUE;
-        // One that fills it alone still gets in.
+        // A single event that exceeds the limit is still queued.
         if object.queue.len() >= LONGEST_QUEUE || is_full && !object.queue.is_empty() {
             object.lost = object.lost.saturating_add(1);
             return;
@@ -398,7 +397,7 @@ impl Routes {
         }
     }
 
-    /// Ends everything: who waits, and who will, hears why.
+    /// Ends everything: present and future callers receive the reason.
     pub(crate) fn end(&mut self, error: Error) {
         if self.ended.is_some() {
             return;
@@ -419,12 +418,12 @@ impl Routes {
         self.woken.extend(self.due_waker.take());
     }
 
-    /// Who is to be woken because of what was done here, as soon as that can be looked at.
+    /// Wakers to be woken after the unlock.
     pub(crate) fn woken(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.woken)
     }
 
-    /// Why everything has ended, if it has.
+    /// The reason for the end, if there was one.
     pub(crate) fn ended(&self) -> Option<&Error> {
         self.ended.as_ref()
     }
@@ -438,12 +437,12 @@ impl Object {
         Some(next)
     }
 
-    /// Whether it hears of an event that carries no handle.
+    /// Whether it receives an event without a handle.
     fn hears(&self, message: &RawMessage) -> bool {
         match &self.filter {
             Filter::Handles => false,
             Filter::Everything => true,
-            // What the client gave another name is for who did.
+            // An event with a name of the client's own belongs to that connection.
             Filter::Default { .. } if message.id.is_some() => false,
             Filter::Default { name, device } => {
                 let of = |member: &str| message.data.member(member);
@@ -479,7 +478,7 @@ fn handle(said: &Said) -> Option<i64> {
     said.read().ok()
 }
 
-/// How many events a message says that were lost, if it does.
+/// The number of events that a message reports as lost.
 fn lost(message: &RawMessage) -> Option<u64> {
     let count = || {
         message

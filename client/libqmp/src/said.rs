@@ -1,4 +1,4 @@
-//! What a server says, as it says it: most of it is read once, and by who knows its type.
+//! Values from a server, kept as text: most are decoded once, by code that knows their type.
 
 use faultvisor_schema::{Decode, Path};
 use serde::de::DeserializeOwned;
@@ -16,12 +16,12 @@ impl Said {
         self.0.get()
     }
 
-    /// What it is, of whatever type.
+    /// Decodes it as any type.
     pub(crate) fn value(&self) -> Result<Value, String> {
         serde_json::from_str(self.text()).map_err(|error| error.to_string())
     }
 
-    /// What it is, of that type; or what of it is not.
+    /// Decodes it as this type; or says what does not match.
     pub(crate) fn read<T: Decode + DeserializeOwned>(&self) -> Result<T, String> {
         read(self.text())
     }
@@ -39,12 +39,12 @@ impl<'de> Deserialize<'de> for Said {
     }
 }
 
-/// An object, which is one without members where nothing is said.
+/// An object, without members if there is none.
 #[derive(Clone, Debug)]
 pub(crate) struct Data(Option<Said>);
 
 impl Data {
-    /// Nothing if it is no object.
+    /// `None` if it is not an object.
     pub(crate) fn of(said: Option<Said>) -> Option<Self> {
         let is_object = |said: &Said| said.text().starts_with('{');
         said.as_ref().is_none_or(is_object).then_some(Self(said))
@@ -65,7 +65,7 @@ impl Data {
         self.members().ok()?.remove(name)
     }
 
-    /// What it is, of that type; or what of it is not.
+    /// Decodes it as this type; or says what does not match.
     pub(crate) fn read<T: Decode + DeserializeOwned>(&self) -> Result<T, String> {
         read(self.text())
     }
@@ -81,7 +81,7 @@ fn read<T: Decode + DeserializeOwned>(text: &str) -> Result<T, String> {
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
     }
-    // What does not fit is looked at once more, by who can say what it is.
+    // A value that does not match is decoded again, by code that can say why.
     let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     T::decode(value, &Path::ANSWER).map_err(|error| error.desc)
 }

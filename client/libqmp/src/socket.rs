@@ -10,32 +10,32 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use crate::readiness::Flag;
 
-/// How much is read at once.
+/// The size of a read.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// How often it is read by who does not want to wait.
+/// The number of reads of a caller that does not wait.
 pub(crate) const MOST_READS: usize = 16;
 
-/// How long something may be waited for.
+/// The limit of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// Not at all.
+    /// No wait.
     None,
     /// Until then.
     Until(Instant),
-    /// For ever.
+    /// No limit.
     Endless,
 }
 
 impl Patience {
-    /// So long, from now on; for ever if nothing is said.
+    /// This long from now; without a limit if none is given.
     pub(crate) fn of(within: Option<Duration>) -> Self {
-        // What lies beyond all time is never.
+        // A time beyond the clock's range never comes.
         let deadline = within.map(|within| Instant::now().checked_add(within));
         deadline.flatten().map_or(Self::Endless, Self::Until)
     }
 
-    /// What is left of it; none if it has no end.
+    /// The time left; `None` without a limit.
     pub(crate) fn left(self) -> Option<Duration> {
         match self {
             Self::None => Some(Duration::ZERO),
@@ -44,26 +44,26 @@ impl Patience {
         }
     }
 
-    /// Whether it is at its end.
+    /// Whether it has passed.
     pub(crate) fn is_over(self) -> bool {
         self.left() == Some(Duration::ZERO)
     }
 }
 
-/// What a reading came to.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// This came, behind what was there.
+    /// Bytes were appended.
     Bytes(usize),
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     Nothing,
-    /// There is something else to look after.
+    /// There is other work.
     Interrupted,
     /// The other side has closed.
     End,
 }
 
-/// What a waiting came to.
+/// The result of a wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waited {
     Ready,
@@ -71,7 +71,7 @@ enum Waited {
     Interrupted,
 }
 
-/// A socket that bytes stream through.
+/// A stream socket.
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
 
@@ -84,7 +84,7 @@ impl Socket {
         self.0.as_fd()
     }
 
-    /// Reads what comes first, unless it is interrupted.
+    /// Reads the next bytes, unless it is interrupted.
     pub(crate) fn read(
         &self,
         buffer: &mut [u8; CHUNK],
@@ -94,7 +94,7 @@ impl Socket {
         loop {
             let flags = match patience {
                 Patience::Endless if interrupt.is_none() => RecvFlags::empty(),
-                // What is there is read before any clock is looked at.
+                // Available bytes are read without looking at a clock.
                 _ => RecvFlags::DONTWAIT,
             };
             match recv(&self.0, &mut buffer[..], flags) {
@@ -107,14 +107,14 @@ impl Socket {
                     Waited::InVain => return Ok(Read::Nothing),
                     Waited::Interrupted => return Ok(Read::Interrupted),
                 },
-                // As the end of what came before.
+                // At the end, after what came before.
                 Err(Errno::CONNRESET) => return Ok(Read::End),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Writes as much as it can in that time; returns how much.
+    /// Writes as much as possible within the limit; returns how much.
     pub(crate) fn write(&self, bytes: &[u8], patience: Patience) -> io::Result<usize> {
         let flags = match patience {
             Patience::Endless => SendFlags::NOSIGNAL,
@@ -143,7 +143,7 @@ impl Socket {
         patience: Patience,
         interrupt: Option<&Flag>,
     ) -> io::Result<Waited> {
-        // A time that is too long for the kernel is longer than anybody waits.
+        // A limit beyond the kernel's range is no limit.
         let left = patience.left().map(|left| Timespec::try_from(left).ok());
         let socket = PollFd::new(&self.0, what);
         let flag = interrupt.map(Flag::as_fd);
@@ -168,7 +168,7 @@ impl Socket {
         }
     }
 
-    /// Waits until it takes or has bytes. Returns whether it has, or is at its end.
+    /// Waits until it is ready. Returns whether it is, or has ended.
     pub(crate) fn wait_for_either(&self, patience: Patience) -> io::Result<bool> {
         let left = patience.left().map(|left| Timespec::try_from(left).ok());
         let mut socket = [PollFd::new(&self.0, PollFlags::IN | PollFlags::OUT)];
@@ -184,30 +184,30 @@ impl Socket {
         self.wait(PollFlags::OUT, patience, None).map(drop)
     }
 
-    /// Ends both directions; who reads or writes in another thread notices.
+    /// Shuts down both directions; threads that read or write notice.
     pub(crate) fn shut_down(&self) {
-        // Fails only where it is at its end already.
+        // It fails only if it has ended already.
         let _ = shutdown(&self.0, Shutdown::Both);
     }
 
-    /// A buffer to read into.
+    /// A buffer for reads.
     pub(crate) fn buffer() -> Box<[u8; CHUNK]> {
         Box::new([0; CHUNK])
     }
 }
 
-/// What has to be sent, in its order, also when it does not go out at once.
+/// Requests to be sent, in order, also if they cannot be sent at once.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     unsent: Vec<u8>,
-    /// So much of it is sent all the same.
+    /// The part of the first that has been sent.
     sent: usize,
 }
 
 impl Outbox {
-    /// Sends bytes behind what is not sent yet, as far as that goes without waiting. The rest goes before the next.
+    /// Appends bytes, and sends what can be sent without waiting. The rest is sent before the next.
     ///
-    /// A request is never sent by half and then forgotten: the server could not read anything behind it.
+    /// A request is never left half sent: the server could not read what follows it.
     pub(crate) fn send(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<()> {
         self.flush(socket)?;
         let mut written = 0;
@@ -218,7 +218,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends what is not sent yet, as far as that goes without waiting.
+    /// Sends what can be sent without waiting.
     pub(crate) fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         if !self.is_empty() {
             self.sent += socket.write(&self.unsent[self.sent..], Patience::None)?;

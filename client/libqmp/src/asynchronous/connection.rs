@@ -1,4 +1,4 @@
-//! The task that reads and writes, and what it shares with those who await.
+//! The task that reads and writes, and the state that it shares with its callers.
 
 use std::future::Future;
 use std::io;
@@ -21,7 +21,7 @@ use crate::{Direction, Error, Observer};
 
 use super::descriptor::Watched;
 
-/// What the task is asked to do.
+/// An order to the task.
 pub(super) enum Request {
     /// Send this.
     Line(String),
@@ -29,7 +29,7 @@ pub(super) enum Request {
     Close,
 }
 
-/// What those who await and the task have in common.
+/// The state shared by the task and its callers.
 pub(super) struct Shared {
     address: String,
     observer: Option<Observer>,
@@ -49,7 +49,7 @@ impl Shared {
         &self.address
     }
 
-    /// Does something with the routes.
+    /// Calls a function with the routes.
     pub(super) fn with_routes<T>(&self, what: impl FnOnce(&mut Routes) -> T) -> T {
         let mut routes = lock(&self.routes);
         let result = what(&mut routes);
@@ -66,7 +66,7 @@ impl Shared {
         Ok(Call { shared, id })
     }
 
-    /// A request that gives a handle back.
+    /// A request that puts a handle.
     pub(super) fn put(&self, tag: i64) -> Option<String> {
         let request = request(Band::In, "put-event", Some(&json!({ "tag": tag }))).ok()?;
         let id = self.with_routes(Routes::call_and_forget)?;
@@ -78,7 +78,7 @@ impl Shared {
         self.with_routes(|routes| routes.end(Error::Closed { address, why }));
     }
 
-    /// Brings what has come where it belongs. Returns what has to be sent because of it.
+    /// Routes the received messages. Returns what has to be sent in response.
     fn route(&self, lines: &mut Lines) -> Vec<String> {
         let (messages, broken) = Message::parse_all(lines, self.observer.as_ref());
         let consequences: Vec<_> = self.with_routes(|routes| {
@@ -97,7 +97,7 @@ impl Shared {
     }
 }
 
-/// A call, until its answer is there or nobody awaits it.
+/// A call, until it is answered or dropped.
 pub(super) struct Call {
     shared: Arc<Shared>,
     id: CallId,
@@ -126,7 +126,7 @@ impl Drop for Call {
     }
 }
 
-/// Starts the task. It ends with the connection, or when nobody can request anything any more.
+/// Starts the task. It ends with the connection, or when no caller is left.
 pub(super) fn start(
     shared: Arc<Shared>,
     socket: Socket,
@@ -135,7 +135,7 @@ pub(super) fn start(
     let (sender, requests) = unbounded_channel();
     let socket = Watched::new(socket).map_err(|error| stopped(shared.address(), error))?;
     tokio::spawn(async move {
-        // Also when the runtime stops, or an observer panics, nobody is left waiting.
+        // No caller is left waiting when the runtime stops or an observer panics.
         let _end = End(Arc::clone(&shared));
         let task = Task {
             shared,
@@ -174,8 +174,8 @@ impl Task {
                     Some(Request::Line(line)) => self.add([line]),
                     Some(Request::Close) => break,
                     None => {
-                        // Nobody can request anything any more. What was requested is sent, as far as the server
-                        // takes it: one that does not would keep this here for ever.
+                        // No caller is left. Pending requests are sent as far as the server takes them: one that takes
+                        // nothing would keep the task for ever.
                         let _ = self.socket.get_ref().socket().write(&self.unsent, Patience::None);
                         break;
                     }
@@ -209,7 +209,7 @@ impl Task {
         }
     }
 
-    /// Takes what a reading came to. Returns whether that was something, and there may be more.
+    /// Takes the result of a read. Returns whether it was something, and more may follow.
     fn take(&mut self, read: io::Result<Read>, buffer: &[u8], lines: &mut Lines) -> bool {
         match read {
             Ok(Read::Bytes(length)) => {
@@ -228,7 +228,7 @@ impl Task {
         false
     }
 
-    /// What the server has said before it would not hear any more. One that never stops does not keep anybody here.
+    /// Reads what the server sent before it closed its input; one that never stops is cut off.
     fn read_what_is_left(&mut self, buffer: &mut [u8; CHUNK], lines: &mut Lines) {
         for _ in 0..MOST_READS {
             let socket = self.socket.get_ref().socket();
@@ -249,7 +249,7 @@ impl Task {
     }
 }
 
-/// What failed of the system, and with it the connection.
+/// An error of the host, which ends the connection.
 pub(super) fn stopped(address: &str, error: io::Error) -> Error {
     Error::Closed {
         address: address.to_owned(),

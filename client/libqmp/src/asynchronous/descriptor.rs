@@ -1,4 +1,4 @@
-//! A socket that tokio's runtime watches.
+//! A socket registered with tokio's runtime.
 
 #![allow(
     unsafe_code,
@@ -12,14 +12,14 @@ use tokio::io::unix::AsyncFd;
 
 use crate::socket::Socket;
 
-/// A socket, for as long as it is watched.
+/// A socket, for as long as it is registered.
 pub(super) struct Watched(Socket);
 
 impl Watched {
-    /// Has the runtime of this thread watch a socket.
+    /// Registers a socket with this thread's runtime.
     pub(super) fn new(socket: Socket) -> io::Result<AsyncFd<Self>> {
-        // SAFETY: a `Socket` owns its descriptor, and neither it nor this gives it away or takes another before it is
-        // dropped, so that `as_raw_fd` returns the same open descriptor as long as the `AsyncFd` lives.
+        // SAFETY: a `Socket` owns its descriptor, and neither it nor this type gives it away or replaces it before it
+        // is dropped, so that `as_raw_fd` returns the same open descriptor as long as the `AsyncFd` lives.
         Ok(unsafe { AsyncFd::register(Self(socket)) }?)
     }
 

@@ -1,4 +1,4 @@
-//! Handlers: who runs them, and when.
+//! Running handlers: in which thread, and when.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::routes::{Deliver, RawOccurrence};
 use crate::socket::Patience;
 
 impl Core {
-    /// Has handlers run from now on, in a thread that is returned if it is a new one.
+    /// Starts to run handlers, in a thread that is returned if it is new.
     pub(crate) fn start_handlers(core: &Arc<Self>) -> Result<Option<JoinHandle<()>>, Error> {
         let mut state = core.lock();
         if core.interrupt.get().is_none() {
             let flag = Flag::new().map_err(|error| closed(&core.address, error))?;
-            // Nobody else sets it while the state is locked.
+            // Only this sets it, while the state is locked.
             let _ = core.interrupt.set(flag);
         }
         if core.readiness.is_some() || state.has_thread {
@@ -31,9 +31,9 @@ impl Core {
         Ok(Some(thread))
     }
 
-    /// Runs the handlers of what is there.
+    /// Runs the handlers of the queued events.
     pub(crate) fn dispatch(&self) -> Result<usize, Error> {
-        // Where there is a thread for handlers, that is its business.
+        // If there is a thread for handlers, it runs them.
         let Some(readiness) = &self.readiness else {
             return Ok(0);
         };
@@ -42,7 +42,7 @@ impl Core {
         };
         self.read_what_is_there();
         readiness.clear();
-        // What handlers lead to is for the next time.
+        // Events caused by handlers are left for the next call.
         let most = self.lock().routes.due_count();
         let mut handed_on = 0;
         while handed_on < most
@@ -65,30 +65,30 @@ impl Core {
         self.lock().routes.due()
     }
 
-    /// The life of the thread that handlers run in.
+    /// The thread that runs handlers.
     fn run_handlers(&self) {
         let Some(_turn) = Turn::take(self) else {
             return;
         };
-        // At the connection's end, what came before it is handed on all the same.
+        // At the connection's end, events from before it are still dispatched.
         while let Ok(Some((deliver, occurrence))) = self.wait(Patience::Endless, |routes, waker| {
             routes.on_due(waker);
             routes.due()
         }) {
-            // Its message is shown by who shows them all. The handlers of other objects have to do with none of it.
+            // The panic hook shows its message. Handlers of other objects are not affected.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| deliver(occurrence)));
         }
     }
 }
 
-/// The right to run handlers, which one thread has at a time.
+/// The right to run handlers, which one thread holds at a time.
 struct Turn<'a>(&'a Core);
 
 impl<'a> Turn<'a> {
     fn take(core: &'a Core) -> Option<Self> {
         let mut state = core.lock();
         let is_free = !std::mem::replace(&mut state.dispatches, true);
-        // Made only where it is right: dropping it gives the right back.
+        // Constructed only where it is held, as dropping it releases it.
         is_free.then(|| Self(core))
     }
 }
@@ -97,7 +97,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.dispatches = false;
-        // What is left, also by a handler that panicked, is for the next turn; the end is still to be told.
+        // What is left, also after a panic of a handler, is for the next turn; the end is still to be reported.
         let is_left = state.routes.due_count() > 0 || state.routes.ended().is_some();
         if is_left && let Some(readiness) = &self.0.readiness {
             readiness.set();

@@ -1,9 +1,9 @@
-//! What a session does, for whoever has a handle of it: who waits reads for all who wait.
+//! A session's state, shared by its handles: the thread that waits reads for all that wait.
 //!
-//! There is no thread that reads. Of the threads that wait for something one leads: it reads the socket, and brings what
-//! comes to whoever it is for (`reading`). When it has what it waits for itself, it hands the lead to another that still
-//! waits. A call from one thread so costs a write and a read, and no switch between threads. What is sent goes through
-//! one outbox, which nobody waits for who wants no answer (`sending`); handlers run in one thread at a time (`handlers`).
+//! There is no reader thread. Of the threads that wait for something one leads: it reads the socket and routes what it
+//! reads (`reading`). When it has what it waits for, it hands the lead to another one that waits. A call from one
+//! thread thus costs a write and a read, and no thread switch. Requests go through one outbox, which no caller waits
+//! for that needs no answer (`sending`). Handlers run in one thread at a time (`handlers`).
 
 mod handlers;
 mod reading;
@@ -34,7 +34,7 @@ use reading::Reader;
 
 pub(crate) use reading::own_waker;
 
-/// What handlers' thread and every handle share.
+/// The state shared by the handlers' thread and every handle.
 pub(crate) struct Core {
     address: String,
     greeting: Greeting,
@@ -43,15 +43,15 @@ pub(crate) struct Core {
     observer: Option<Observer>,
     socket: Socket,
     outbox: Mutex<Outbox>,
-    /// Requests that nobody waits for, until the outbox is free.
+    /// Requests without a waiting caller, until the outbox is free.
     later: Mutex<Vec<String>>,
     reader: Mutex<Reader>,
     state: Mutex<State>,
     readiness: Option<Readiness>,
-    /// Has who leads look around, once there are reasons to that do not come over the socket.
+    /// Interrupts the leader's read for work that does not arrive on the socket.
     interrupt: OnceLock<Flag>,
     process: Option<Process>,
-    /// The names of the server's events, once somebody had to know.
+    /// The names of the server's events, once they were needed.
     pub(crate) known_events: Mutex<Option<Arc<[String]>>>,
 }
 
@@ -59,18 +59,18 @@ pub(crate) struct Core {
 struct State {
     routes: Routes,
     leads: bool,
-    /// Those that wait for the lead as well as for what they wait for.
+    /// Threads that wait for the lead, beside what they wait for.
     waiting: Vec<Thread>,
-    /// Which of them is to lead next.
+    /// The one that leads next.
     next: Option<Thread>,
-    /// Whether a thread hands events on to handlers.
+    /// Whether a thread dispatches events to handlers.
     dispatches: bool,
     /// Whether there is a thread for handlers.
     has_thread: bool,
 }
 
 impl Core {
-    /// Begins with a socket that is connected.
+    /// Begins on a connected socket.
     pub(crate) fn start(
         options: Options,
         address: &str,
@@ -101,17 +101,17 @@ impl Core {
         if let Some(readiness) = &core.readiness {
             core.lock().routes.on_due(&readiness.waker());
         }
-        // What came with the last word of the negotiation is not announced by the socket.
+        // What arrived with the end of the negotiation does not make the socket readable again.
         core.route_lines();
         Ok(core)
     }
 
-    /// As it was given.
+    /// The address, as given.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// What the server has said of itself.
+    /// The server's greeting.
     pub(crate) fn greeting(&self) -> &Greeting {
         &self.greeting
     }
@@ -126,7 +126,7 @@ impl Core {
         self.process.as_ref()
     }
 
-    /// Readable when there is something to do.
+    /// Readable when there is work.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.readiness {
             Some(readiness) => readiness.as_fd(),
@@ -171,7 +171,7 @@ impl Core {
         }
     }
 
-    /// Executes a command whose answer nobody waits for. Does not wait for the server to read it either.
+    /// Executes a command without waiting for its answer, or for the server to read it.
     pub(crate) fn execute_and_forget(&self, command: &str, arguments: &Value) {
         let Ok(request) = request(Band::In, command, Some(arguments)) else {
             return;
@@ -183,7 +183,7 @@ impl Core {
         }
     }
 
-    /// Gives a handle back.
+    /// Puts a handle.
     pub(crate) fn put(&self, tag: i64) {
         self.execute_and_forget("put-event", &serde_json::json!({ "tag": tag }));
     }
@@ -192,11 +192,11 @@ impl Core {
     fn end(&self, why: Closing) {
         let address = self.address.clone();
         self.lock().routes.end(Error::Closed { address, why });
-        // Who reads in another thread, or waits for the socket to be readable, notices.
+        // A thread that reads, or waits for readiness, notices.
         self.socket.shut_down();
     }
 
-    /// Ends the connection, and with it the process.
+    /// Ends the connection, and the process with it.
     pub(crate) fn close(&self) {
         self.end(Closing::ByClient);
         if let Some(process) = &self.process {
@@ -204,12 +204,12 @@ impl Core {
         }
     }
 
-    /// Does something with the routes.
+    /// Calls a function with the routes.
     pub(crate) fn with_routes<T>(&self, what: impl FnOnce(&mut Routes) -> T) -> T {
         what(&mut self.lock().routes)
     }
 
-    /// Has an object's events handed on from now on, or no more.
+    /// Starts or stops dispatching an object's events.
     pub(crate) fn deliver(&self, id: ObjectId, deliver: Option<Deliver>) {
         let mut state = self.lock();
         state.routes.deliver(id, deliver);
@@ -227,7 +227,7 @@ impl Core {
 }
 
 impl State {
-    /// Lets another thread lead, now that this one has what it waited for.
+    /// Hands over the lead, as this thread has what it waited for.
     fn hand_on(&mut self) {
         if !self.leads {
             self.next = self.waiting.first().cloned();
@@ -235,15 +235,14 @@ impl State {
     }
 }
 
-/// The state, for one thread at a time. Who is woken by what was done to it is woken when it is free again, and does not
-/// fall asleep over it at once.
+/// The state, locked. Threads that a change wakes are woken after the unlock, so that they do not block on it at once.
 struct Locked<'a> {
-    // The order of the fields is that of their drops.
+    // Fields are dropped in this order.
     state: MutexGuard<'a, State>,
     after: After,
 }
 
-/// Who is to be woken.
+/// Threads to be woken.
 #[derive(Default)]
 struct After {
     woken: Vec<Waker>,
@@ -282,7 +281,7 @@ impl Drop for After {
     }
 }
 
-/// Locks what no panic can leave in disorder.
+/// Locks a state that no panic can leave inconsistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

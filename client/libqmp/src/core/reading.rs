@@ -13,14 +13,14 @@ use crate::message::Message;
 use crate::routes::{Consequence, Routes};
 use crate::socket::{CHUNK, MOST_READS, Patience, Read, Socket};
 
-/// What only the thread that leads has to do with.
+/// State of the leader only.
 pub(super) struct Reader {
     lines: Lines,
     buffer: Box<[u8; CHUNK]>,
 }
 
 impl Reader {
-    /// With what has come already.
+    /// With bytes that were received already.
     pub(super) fn new(lines: Lines) -> Self {
         Self {
             lines,
@@ -38,7 +38,7 @@ impl Wake for Unpark {
 }
 
 impl Core {
-    /// Waits until `ready` finds what it looks for in the routes; nothing if time is up.
+    /// Waits until `ready` finds its result in the routes; `None` if the limit has passed.
     pub(crate) fn wait<T>(
         &self,
         patience: Patience,
@@ -73,18 +73,18 @@ impl Core {
                 drop(state);
                 let came = self.lead(patience);
                 reads += 1;
-                // A server that never stops does not keep anybody here for longer.
+                // A server that never stops sending cannot hold this thread for longer.
                 let is_late = match patience {
                     Patience::None => reads == MOST_READS,
                     _ => patience.is_over(),
                 };
-                // Once more behind the last look at the socket.
+                // Once more after the last read.
                 is_last = came == Came::Nothing || is_late;
             }
         }
     }
 
-    /// Reads once, for everybody.
+    /// Reads once, for all.
     fn lead(&self, patience: Patience) -> Came {
         let _lead = Lead(self);
         let mut reader = lock(&self.reader);
@@ -110,7 +110,7 @@ impl Core {
         }
     }
 
-    /// Brings what has come already where it belongs.
+    /// Routes what was received already.
     pub(super) fn route_lines(&self) {
         let mut reader = lock(&self.reader);
         self.route(&mut reader.lines);
@@ -131,7 +131,7 @@ impl Core {
         }
     }
 
-    /// Reads once without waiting, for everybody; false if another thread reads anyway.
+    /// Reads once without waiting, for all; false if another thread reads.
     pub(super) fn read_once(&self) -> bool {
         let mut state = self.lock();
         if state.leads {
@@ -140,14 +140,14 @@ impl Core {
         state.leads = true;
         drop(state);
         self.lead(Patience::None);
-        // Who came meanwhile has left the lead to this thread.
+        // A thread that arrived meanwhile has left the lead to this one.
         self.lock().hand_on();
         true
     }
 
-    /// What is there without waiting is read, unless another thread reads anyway.
+    /// Reads what is available without waiting, unless another thread reads.
     pub(super) fn read_what_is_there(&self) {
-        // A server that never stops does not keep anybody here.
+        // A server that never stops sending cannot hold this thread.
         for _ in 0..MOST_READS {
             let mut state = self.lock();
             if state.leads || state.routes.ended().is_some() {
@@ -159,19 +159,19 @@ impl Core {
                 break;
             }
         }
-        // Who came meanwhile has left the lead to this thread.
+        // A thread that arrived meanwhile has left the lead to this one.
         self.lock().hand_on();
     }
 }
 
-/// What came of leading once.
+/// The result of leading once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Came {
     Something,
     Nothing,
 }
 
-/// The lead, given up also by a thread that panics.
+/// The lead, released also by a thread that panics.
 struct Lead<'a>(&'a Core);
 
 impl Drop for Lead<'_> {
@@ -179,7 +179,7 @@ impl Drop for Lead<'_> {
         let mut state = self.0.lock();
         state.leads = false;
         if thread::panicking() {
-            // Of what it has read, nobody knows what was brought to whom.
+            // It is unknown which of the received messages were routed.
             state.hand_on();
             drop(state);
             let why = io::Error::other("an observer of its lines panicked");
@@ -192,9 +192,9 @@ thread_local! {
     static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
 }
 
-/// What wakes this thread: always the same, so that it is known again where it is registered already.
+/// This thread's waker: always the same, so that it is recognised where it is registered.
 pub(crate) fn own_waker() -> Waker {
-    // At the thread's very end there is none to keep.
+    // At the thread's end there is none to keep.
     let kept = WAKER.try_with(Waker::clone);
     kept.unwrap_or_else(|_| Waker::from(Arc::new(Unpark(thread::current()))))
 }

@@ -1,4 +1,4 @@
-//! Sending, in one order, and without waiting for what nobody waits for.
+//! Sending, in order, and without waiting for requests that need no answer.
 
 use std::io;
 use std::sync::TryLockError;
@@ -9,7 +9,7 @@ use crate::error::Closing;
 use crate::socket::{Outbox, Patience};
 use crate::{Direction, Error};
 
-/// How long who writes leaves it to another thread to read, before it looks again.
+/// How long a writer leaves reading to another thread before it checks again.
 const A_MOMENT: Duration = Duration::from_millis(1);
 
 impl Core {
@@ -33,7 +33,7 @@ impl Core {
         }
         outbox.send(&self.socket, request.as_bytes())?;
         while !outbox.is_empty() && !patience.is_over() {
-            // A server that wants to be heard before it hears more is heard, by this thread if no other reads.
+            // A server that sends before it reads on is read, by this thread if no other reads.
             if self.socket.wait_for_either(patience)? && !self.read_once() {
                 let moment = Patience::of(Some(A_MOMENT));
                 self.socket.wait_to_write(moment)?;
@@ -43,9 +43,10 @@ impl Core {
         Ok(())
     }
 
-    /// Sends what nobody waits for, as far as the server takes it, or leaves it to who is at the outbox.
+    /// Sends requests that no caller waits for, as far as the server takes them, or leaves them to the thread that
+    /// holds the outbox.
     pub(super) fn send_later(&self) {
-        // Who has left something behind the last look did not get the outbox, so that there is another look behind that.
+        // A thread that queued something after the last check did not get the outbox, so that another check follows.
         while !lock(&self.later).is_empty() {
             let mut outbox = match self.outbox.try_lock() {
                 Ok(outbox) => outbox,
@@ -65,7 +66,7 @@ impl Core {
     }
 
     fn failed_to_send(&self, error: io::Error) {
-        // A server that hangs up may have said something before.
+        // A server that closes may have sent something before.
         self.read_what_is_there();
         self.end(Closing::of_writing(error));
     }
