@@ -11,9 +11,9 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use faultvisor_devices::block::fault::engine::{Board, Counts, Engine};
 use faultvisor_devices::block::fault::rule::{Action, Delay, Kinds, Match, Percentile, Rule};
 use faultvisor_devices::block::model::errno::Errno;
-use faultvisor_devices::block::model::io_buffers::{GuestBuffers, Segment};
 use faultvisor_devices::block::model::request::{Operation, Request};
-use vm_memory::{GuestAddress, GuestMemoryMmap};
+use faultvisor_devices::block::model::segment::Segment;
+use vm_memory::GuestAddress;
 
 /// Sectors of a request of 4 KiB.
 const SECTORS: u64 = 8;
@@ -22,7 +22,6 @@ const SECTORS: u64 = 8;
 const STRIDE: u64 = 64;
 
 fn request(sector: u64) -> Request {
-    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
     let segment = Segment {
         address: GuestAddress(0x1000),
         length: 4096,
@@ -31,7 +30,7 @@ fn request(sector: u64) -> Request {
         operation: Operation::Read {
             offset: sector * 512,
         },
-        buffers: GuestBuffers::new(&Arc::new(memory), [segment]).unwrap(),
+        segments: [segment].into_iter().collect(),
     }
 }
 

@@ -9,10 +9,10 @@ use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create}
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::block::model::access::Access;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{
-    Capabilities, Completion, Operation, Range, RangeLimits, Request, SECTOR_SIZE, Token,
+    Capabilities, Completion, Operation, Range, RangeLimits, SECTOR_SIZE, Token,
 };
 use crate::sync::{lock, wait_timeout};
 
@@ -94,8 +94,8 @@ impl Medium {
     }
 
     /// What the device makes sure of before it asks for anything.
-    fn check(&self, request: &Request, length: u64) {
-        let Request { operation, buffers } = request;
+    fn check(&self, request: &HostRequest, length: u64) {
+        let HostRequest { operation, buffers } = request;
         assert!(
             self.access == Access::ReadWrite
                 || matches!(operation, Operation::Read { .. } | Operation::Flush),
@@ -116,8 +116,8 @@ impl Medium {
         }
     }
 
-    fn carry_out(&self, request: &Request) {
-        let Request { operation, buffers } = request;
+    fn carry_out(&self, request: &HostRequest) {
+        let HostRequest { operation, buffers } = request;
         match operation {
             Operation::Read { offset } | Operation::Write { offset, .. } => {
                 let (mut at, mut rest) = (i64::try_from(*offset).unwrap(), buffers.clone());
@@ -150,7 +150,7 @@ impl Medium {
 }
 
 impl Backend for Medium {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         let mut state = lock(&self.shared.state);
         assert!(state.in_flight.insert(token), "{token:?} is in flight");
         state.requests += 1;

@@ -14,7 +14,7 @@ use vm_memory::{
 };
 
 use super::mapped_range::MappedRange;
-use crate::block::model::io_buffers::Segment;
+use crate::block::model::segment::Segment;
 
 /// Size of a descriptor in a table (virtio 1.2 §2.7.5).
 const DESCRIPTOR_SIZE: usize = 16;

@@ -1,16 +1,14 @@
 //! Carrying out one request on a raw image, blocking.
 
-use std::sync::Arc;
-
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::step::{Allocation, Progress, Step, Transfer, Way};
 use crate::block::host::image::Image;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::request::Request;
 
 /// Does what the request says, to the end or to the first error.
-pub(in crate::block) fn execute(image: &Image, request: Arc<Request>) -> Result<(), Errno> {
+pub(in crate::block) fn execute(image: &Image, request: HostRequest) -> Result<(), Errno> {
     let file = |way| match way {
         Way::Plain => image.file(),
         Way::Cached => image.cached_file(),

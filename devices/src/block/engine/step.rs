@@ -3,13 +3,12 @@
 //! The host may do less than it was asked to, may be interrupted, and may refuse. What is made of
 //! that is decided here, once, for every backend.
 
-use std::sync::Arc;
-
 use crate::block::host::direct_io::CacheMode;
 use crate::block::host::image::Image;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::GuestBuffers;
-use crate::block::model::request::{Durability, Operation, Range, Request, Zeroing};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 
 /// How often one call is made again after the host had no means for it.
 const MAX_ATTEMPTS: u32 = 16;
@@ -30,7 +29,7 @@ pub(in crate::block) enum Way {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::block) struct Transfer<'a> {
     pub way: Way,
-    pub buffers: &'a GuestBuffers,
+    pub buffers: &'a IoBuffers,
     /// Offset in the file, in bytes.
     pub place: i64,
 }
@@ -92,7 +91,7 @@ enum Asked {
 /// and must be kept until a step that was begun has ended.
 #[derive(Debug)]
 pub(in crate::block) struct Progress {
-    request: Arc<Request>,
+    request: HostRequest,
     asked: Asked,
     /// Ranges that are done.
     ranges: usize,
@@ -101,16 +100,16 @@ pub(in crate::block) struct Progress {
     /// Bytes that are done, of the request or of the present range.
     done: u64,
     /// What remains of the buffers, once something is done.
-    rest: Option<GuestBuffers>,
+    rest: Option<IoBuffers>,
     /// Aligned memory of our own that stands for the guest's in the present step, or has the zeroes
     /// that are to be written.
-    bounce: Option<GuestBuffers>,
+    bounce: Option<IoBuffers>,
     attempts: u32,
     end: Option<Result<(), Errno>>,
 }
 
 impl Progress {
-    pub(in crate::block) fn new(request: Arc<Request>) -> Self {
+    pub(in crate::block) fn new(request: HostRequest) -> Self {
         let method = match request.operation {
             Operation::WriteZeroes {
                 zeroing: Zeroing::KeepSpace,
@@ -323,7 +322,7 @@ impl Progress {
     }
 
     /// A part of the buffers has been moved.
-    fn moved(&mut self, moved: usize, bounce: Option<GuestBuffers>) {
+    fn moved(&mut self, moved: usize, bounce: Option<IoBuffers>) {
         let before = self.rest.as_ref().unwrap_or(&self.request.buffers);
         if let Some(bounce) = bounce
             && self.request.operation.is_read()
@@ -364,6 +363,6 @@ impl Progress {
 }
 
 /// A bounce buffer for that many bytes, or as many as go through it at a time.
-pub(in crate::block) fn bounce_buffer(length: u64) -> GuestBuffers {
-    GuestBuffers::own_pages(usize::try_from(length).unwrap_or(BOUNCE).min(BOUNCE))
+pub(in crate::block) fn bounce_buffer(length: u64) -> IoBuffers {
+    IoBuffers::own_pages(usize::try_from(length).unwrap_or(BOUNCE).min(BOUNCE))
 }

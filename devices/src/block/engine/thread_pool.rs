@@ -9,9 +9,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::blocking;
 use crate::block::host::image::Image;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::request::{Capabilities, Completion, Request, Token};
+use crate::block::model::request::{Capabilities, Completion, Token};
 use crate::sync::{lock, wait};
 use crate::thread::{ThreadKind, ThreadStart};
 
@@ -30,7 +30,7 @@ pub trait Medium: Send + Sync {
     /// # Errors
     ///
     /// What the host says.
-    fn execute(&self, request: Arc<Request>) -> Result<(), Errno>;
+    fn execute(&self, request: HostRequest) -> Result<(), Errno>;
 
     /// As for [`Backend::length`].
     fn length(&self) -> u64;
@@ -60,7 +60,7 @@ pub trait Medium: Send + Sync {
 
 /// Blocking I/O on a raw image.
 impl Medium for Image {
-    fn execute(&self, request: Arc<Request>) -> Result<(), Errno> {
+    fn execute(&self, request: HostRequest) -> Result<(), Errno> {
         blocking::execute(self, request)
     }
 
@@ -96,7 +96,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(Token, Arc<Request>)>,
+    waiting: VecDeque<(Token, HostRequest)>,
     completed: Vec<Completion>,
     idle: usize,
     closing: bool,
@@ -145,7 +145,7 @@ impl ThreadPool {
 }
 
 impl Backend for ThreadPool {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         let mut state = lock(&self.shared.state);
         state.waiting.push_back((token, request));
         let enough = state.idle >= state.waiting.len() || self.threads.len() >= MAX_THREADS;

@@ -20,9 +20,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::step::{Allocation, Progress, Step, Way};
 use crate::block::host::image::Image;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::request::{Capabilities, Completion, Request, Token};
+use crate::block::model::request::{Capabilities, Completion, Token};
 
 /// Requests that one disk has with the kernel at the same time. What is submitted beyond that waits
 /// in a queue, whose length the submitter limits: a disk's queue has 256 places.
@@ -58,7 +58,7 @@ pub struct Uring {
     free: Vec<usize>,
     /// Slots that are in the submission queue and that the kernel has not taken from it yet.
     staged: VecDeque<usize>,
-    waiting: VecDeque<(Token, Arc<Request>)>,
+    waiting: VecDeque<(Token, HostRequest)>,
     finished: Vec<Completion>,
     /// Why the kernel takes nothing more.
     broken: Option<Errno>,
@@ -107,7 +107,7 @@ impl Uring {
     }
 
     /// Puts a request that has no slot yet into one, or ends it at once.
-    fn begin(&mut self, index: usize, token: Token, request: Arc<Request>) {
+    fn begin(&mut self, index: usize, token: Token, request: HostRequest) {
         let progress = Progress::new(request);
         self.slots[index] = Some(Slot { token, progress });
         self.stage(index);
@@ -125,10 +125,10 @@ impl Uring {
         let result = match entry(&step) {
             Ok(entry) => {
                 let entry = entry.user_data(index as u64);
-                // SAFETY: the entry points to guest memory that this slot's progress holds, or to
-                // its list of pieces of such memory, and the progress neither moves the list nor
-                // gives anything up before the kernel has said that the step has ended. The image's file
-                // is registered with the ring.
+                // SAFETY: the entry points to memory that this slot's progress holds, or to the
+                // progress' list of iovecs. The slot does not move, as `slots` never grows, and
+                // its progress neither changes the list nor gives anything up before the kernel
+                // has said that the step has ended. The image's file is registered with the ring.
                 if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                     self.staged.push_back(index);
                     return;
@@ -290,7 +290,7 @@ fn clamp(count: usize) -> u32 {
 }
 
 impl Backend for Uring {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         // In order, as far as one can tell: nobody overtakes who waits.
         self.waiting.push_back((token, request));
         self.fill();

@@ -2,14 +2,13 @@
 //! whose ends make the end of the one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::decision::{Change, Run};
 use super::judgement::Alteration;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::GuestBuffers;
-use crate::block::model::request::{Completion, Operation, Range, Request, SECTOR_SIZE, Token};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Completion, Operation, Range, SECTOR_SIZE, Token};
 
 /// Tokens of requests that the driver did not send have this bit, and those that it sent do not:
 /// they are counted from zero.
@@ -24,7 +23,7 @@ struct Whole {
     /// What it fails with when all its parts are done.
     errno: Option<Errno>,
     /// How the data is changed that it has read.
-    change: Option<(Change, Arc<Request>)>,
+    change: Option<(Change, IoBuffers)>,
 }
 
 /// Altered requests that are on their way.
@@ -42,7 +41,7 @@ impl Alterations {
         &mut self,
         backend: &mut dyn Backend,
         token: Token,
-        request: &Arc<Request>,
+        request: HostRequest,
         alteration: Alteration,
     ) -> Option<Completion> {
         let mut whole = Whole {
@@ -54,20 +53,20 @@ impl Alterations {
         let parts = match alteration {
             Alteration::FailAfter(errno) => {
                 whole.errno = Some(errno);
-                Ok(vec![request.clone()])
+                Ok(vec![request])
             }
             Alteration::Torn(runs, errno) => {
                 whole.errno = errno;
-                Ok(torn(request, &runs))
+                Ok(torn(&request, &runs))
             }
             Alteration::Misdirect(sector) => {
                 moved(request, sector, backend.length()).map(|moved| vec![moved])
             }
             Alteration::Corrupt(change) if request.operation.is_read() => {
-                whole.change = Some((change, request.clone()));
-                Ok(vec![request.clone()])
+                whole.change = Some((change, request.buffers.clone()));
+                Ok(vec![request])
             }
-            Alteration::Corrupt(change) => Ok(vec![corrupted(request, &change)]),
+            Alteration::Corrupt(change) => Ok(vec![corrupted(&request, &change)]),
         };
         let parts = match parts {
             Ok(parts) => parts,
@@ -126,15 +125,15 @@ impl Whole {
     /// one.
     fn end(self) -> Result<(), Errno> {
         self.result?;
-        if let Some((change, request)) = self.change {
-            change.apply(&request.buffers);
+        if let Some((change, buffers)) = self.change {
+            change.apply(&buffers);
         }
         self.errno.map_or(Ok(()), Err)
     }
 }
 
 /// Some sectors of a write, as writes of their own.
-fn torn(request: &Request, runs: &[Run]) -> Vec<Arc<Request>> {
+fn torn(request: &HostRequest, runs: &[Run]) -> Vec<HostRequest> {
     let Operation::Write { offset, durability } = request.operation else {
         return Vec::new();
     };
@@ -146,35 +145,34 @@ fn torn(request: &Request, runs: &[Run]) -> Vec<Arc<Request>> {
     let part = |(start, buffers)| {
         let offset = offset.saturating_add(start);
         let operation = Operation::Write { offset, durability };
-        Arc::new(Request { operation, buffers })
+        HostRequest { operation, buffers }
     };
     parts.map(part).collect()
 }
 
 /// The same request at another place.
-fn moved(request: &Request, sector: u64, length: u64) -> Result<Arc<Request>, Errno> {
-    let mut moved = request.clone();
+fn moved(mut request: HostRequest, sector: u64, length: u64) -> Result<HostRequest, Errno> {
     let to = sector.checked_mul(SECTOR_SIZE).ok_or(Errno::EIO)?;
-    if let Operation::Read { offset } | Operation::Write { offset, .. } = &mut moved.operation {
+    if let Operation::Read { offset } | Operation::Write { offset, .. } = &mut request.operation {
         *offset = to;
     }
-    if moved.end() > length {
+    if request.end() > length {
         return Err(Errno::EIO);
     }
-    Ok(Arc::new(moved))
+    Ok(request)
 }
 
 /// A write of other data: the guest's own stays as it is.
-fn corrupted(request: &Request, change: &Change) -> Arc<Request> {
+fn corrupted(request: &HostRequest, change: &Change) -> HostRequest {
     let buffers = request.buffers.copy();
     change.apply(&buffers);
     let operation = request.operation.clone();
-    Arc::new(Request { operation, buffers })
+    HostRequest { operation, buffers }
 }
 
 impl Change {
     /// Changes data. What it says of bytes that are not there is left out.
-    fn apply(&self, data: &GuestBuffers) {
+    fn apply(&self, data: &IoBuffers) {
         match self {
             Self::Flip(bits) => {
                 // A log may have them in any order.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{PowerCut, Survival, Then};
-use crate::block::model::request::{Operation, Request, SECTOR_SIZE};
+use crate::block::model::request::{Operation, SECTOR_SIZE};
 
 /// Sectors that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,20 +207,6 @@ pub struct Record {
     /// What became of the request.
     #[serde(flatten)]
     pub decision: Decision,
-}
-
-impl Request {
-    /// The first sector that it is about; zero for a flush.
-    pub fn sector(&self) -> u64 {
-        let offset = match &self.operation {
-            Operation::Read { offset } | Operation::Write { offset, .. } => *offset,
-            Operation::Flush => 0,
-            Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => {
-                ranges.first().map_or(0, |range| range.offset)
-            }
-        };
-        offset / SECTOR_SIZE
-    }
 }
 
 /// What a torn write ends at a multiple of: what else a log says cannot be done.

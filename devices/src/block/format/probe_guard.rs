@@ -4,16 +4,14 @@
 //! backing file of its choice, and then read any file of the host. So, as in QEMU, such a disk
 //! does not let itself be made to look like another format: the write fails with EPERM.
 
-use std::sync::Arc;
-
 use vmm_sys_util::eventfd::EventFd;
 
 use super::probing::{self, Guess, LOOKED_AT};
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::power_cut::{Loss, PowerCut};
-use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
+use crate::block::model::request::{Capabilities, Completion, Operation, Token};
 
 /// A backend on such an image, or on what stands in front of it.
 pub struct Probed {
@@ -32,13 +30,13 @@ impl Probed {
 }
 
 /// The request, as it may be carried out.
-fn checked(request: Arc<Request>) -> Result<Arc<Request>, Errno> {
+fn checked(request: HostRequest) -> Result<HostRequest, Errno> {
     let is_at_start = matches!(request.operation, Operation::Write { offset: 0, .. });
     if !is_at_start || request.buffers.length() == 0 {
         return Ok(request);
     }
     // A copy, so that the guest cannot change it after it has been looked at.
-    let start = GuestBuffers::own(LOOKED_AT);
+    let start = IoBuffers::own(LOOKED_AT);
     let start = start.first(request.buffers.length());
     let buffers = request.buffers.with_start_in(&start);
     let mut bytes = [0; LOOKED_AT];
@@ -46,14 +44,14 @@ fn checked(request: Arc<Request>) -> Result<Arc<Request>, Errno> {
     if probing::guess(&bytes) != Guess::Raw {
         return Err(Errno(libc::EPERM));
     }
-    Ok(Arc::new(Request {
+    Ok(HostRequest {
         operation: request.operation.clone(),
         buffers,
-    }))
+    })
 }
 
 impl Backend for Probed {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         match checked(request) {
             Ok(request) => self.backend.submit(token, request),
             Err(errno) => {
@@ -115,6 +113,8 @@ impl Backend for Probed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::block::host::image::{Image, ImageOptions};
     use crate::block::tests::bench::{Bench, Kind, file, read, write};

@@ -1,18 +1,47 @@
 //! What a backend is: submit now, complete later.
 
-use std::sync::Arc;
-
 use vmm_sys_util::eventfd::EventFd;
 
 use super::errno::Errno;
+use super::io_buffers::IoBuffers;
 use super::power_cut::{Loss, PowerCut};
-use super::request::{Capabilities, Completion, Request, Token};
+use super::request::{Capabilities, Completion, Operation, Token};
+
+/// A request with its data at host addresses, on its way to a backend: made of a
+/// [`Request`](super::request::Request) when that is submitted, or of memory of our own.
+#[derive(Debug, Clone)]
+pub struct HostRequest {
+    /// What to do.
+    pub operation: Operation,
+    /// The memory to move; empty for a flush, a discard and zeroes.
+    pub buffers: IoBuffers,
+}
+
+impl HostRequest {
+    /// A request that moves no data.
+    pub fn without_data(operation: Operation) -> Self {
+        Self {
+            operation,
+            buffers: IoBuffers::none(),
+        }
+    }
+
+    /// Bytes of the disk that it is about.
+    pub fn length(&self) -> u64 {
+        self.operation.length(self.buffers.length())
+    }
+
+    /// The first byte behind all that it is about; zero for a flush.
+    pub fn end(&self) -> u64 {
+        self.operation.end(self.buffers.length())
+    }
+}
 
 /// Where a disk's bytes are. Owned by one disk thread.
 pub trait Backend: Send {
     /// Takes a request. Never waits for the medium. Every submitted token comes back once
     /// through [`Backend::completed`], in any order. Its guest memory is held until then.
-    fn submit(&mut self, token: Token, request: Arc<Request>);
+    fn submit(&mut self, token: Token, request: HostRequest);
 
     /// Starts what was submitted since the last call, if it has not started by itself: a batch of
     /// requests goes to the host at once.

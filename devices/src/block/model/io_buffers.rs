@@ -1,6 +1,7 @@
-//! Guest memory as the host's scatter-gather system calls take it.
+//! Memory as the host's scatter-gather system calls take it: iovecs of guest memory, or of our own.
 //!
-//! This is the only place where guest memory becomes a raw pointer.
+//! Guest memory becomes a raw pointer here, when a request is submitted. Who completes a read marks
+//! its segments as written ([`mark_written`](super::segment::mark_written)): nothing here does.
 #![expect(
     unsafe_code,
     reason = "preadv2 and pwritev2 on guest memory take raw pointers"
@@ -12,33 +13,15 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
-use vm_memory::{
-    GuestAddress, GuestMemory, GuestMemoryMmap, Permissions, VolatileMemory, VolatileSlice,
-};
+use smallvec::SmallVec;
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, VolatileMemory, VolatileSlice};
 
 use super::errno::Errno;
 use super::request::Range;
+use super::segment::Segment;
 
 /// The kernel takes at most this many pieces in one call (`UIO_MAXIOV`).
 const MAX_PIECES: usize = 1024;
-
-/// A piece of guest memory: its first address and its length in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    /// Guest physical address.
-    pub address: GuestAddress,
-    /// Length in bytes.
-    pub length: u32,
-}
-
-impl Segment {
-    /// Leaves out its first bytes, which it has.
-    pub(crate) fn skip(&mut self, count: u32) {
-        let count = count.min(self.length);
-        self.address = GuestAddress(self.address.0.wrapping_add(u64::from(count)));
-        self.length -= count;
-    }
-}
 
 /// An address range that is not guest memory, or not all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,21 +50,21 @@ const FILLED_AT_ONCE: usize = 4096;
 /// Memory that is kept for as long as something points into it. Nothing else is asked of it.
 type Memory = Arc<dyn Any + Send + Sync>;
 
-/// A list of pieces of guest memory that has been checked to lie inside it.
+/// A list of iovecs, each of which has been checked to lie in guest memory or in memory of our own.
 #[derive(Clone)]
-pub struct GuestBuffers {
+pub struct IoBuffers {
     /// What `pieces` points into.
-    memory: Memory,
+    memory: Option<Memory>,
     /// The same for memory of our own that the first piece may be in.
     start: Option<Memory>,
-    /// None of them is empty.
-    pieces: Vec<libc::iovec>,
+    /// None of them is empty. Most requests have one, which needs no allocation.
+    pieces: SmallVec<[libc::iovec; 1]>,
     length: u64,
 }
 
-impl std::fmt::Debug for GuestBuffers {
+impl std::fmt::Debug for IoBuffers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuestBuffers")
+        f.debug_struct("IoBuffers")
             .field("pieces", &self.pieces.len())
             .field("length", &self.length)
             .finish()
@@ -92,21 +75,21 @@ impl std::fmt::Debug for GuestBuffers {
 // reference is formed from them: the kernel and the guest access what is behind them, and this
 // program through volatile slices only, so that accesses of several threads at once bring other
 // bytes and nothing worse.
-unsafe impl Send for GuestBuffers {}
+unsafe impl Send for IoBuffers {}
 // SAFETY: as for `Send`; a shared reference only allows reading the pointers.
-unsafe impl Sync for GuestBuffers {}
+unsafe impl Sync for IoBuffers {}
 
-impl GuestBuffers {
+impl IoBuffers {
     /// No memory at all, for a flush.
-    pub fn none(memory: &Arc<GuestMemoryMmap>) -> Self {
-        Self::nothing_of(memory.clone())
+    pub fn none() -> Self {
+        Self::nothing_of(None)
     }
 
-    fn nothing_of(memory: Memory) -> Self {
+    fn nothing_of(memory: Option<Memory>) -> Self {
         Self {
             memory,
             start: None,
-            pieces: Vec::new(),
+            pieces: SmallVec::new(),
             length: 0,
         }
     }
@@ -128,7 +111,7 @@ impl GuestBuffers {
     fn of_units<U: Send + Sync + 'static>(units: Vec<U>, length: usize) -> Self {
         let units = Arc::new(units);
         let start = units.as_ptr().cast_mut();
-        let mut own = Self::nothing_of(units);
+        let mut own = Self::nothing_of(Some(units));
         if length > 0 {
             own.pieces.push(libc::iovec {
                 iov_base: start.cast(),
@@ -139,7 +122,7 @@ impl GuestBuffers {
         own
     }
 
-    /// Checks the segments and turns them into host addresses.
+    /// Checks the segments and translates them to host addresses.
     ///
     /// # Errors
     ///
@@ -148,28 +131,30 @@ impl GuestBuffers {
         memory: &Arc<GuestMemoryMmap>,
         segments: impl IntoIterator<Item = Segment>,
     ) -> Result<Self, OutsideMemory> {
-        let mut buffers = Self::none(memory);
+        let mut buffers = Self::nothing_of(Some(memory.clone()));
         for segment in segments {
-            let slices = memory
-                .get_slices(
-                    segment.address,
-                    segment.length as usize,
-                    Permissions::ReadWrite,
-                )
-                .map_err(|_| OutsideMemory(segment))?;
-            for slice in slices {
-                let slice = slice.map_err(|_| OutsideMemory(segment))?;
-                if slice.is_empty() {
-                    continue;
-                }
-                buffers.pieces.push(libc::iovec {
-                    iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-                    iov_len: slice.len(),
-                });
+            let (address, length) = (segment.address, segment.length as usize);
+            if length == 0 {
+                continue;
             }
             buffers.length += u64::from(segment.length);
+            if let Ok(slice) = memory.get_slice(address, length) {
+                buffers.add(&slice);
+                continue;
+            }
+            // It may lie in several regions.
+            for slice in memory.get_slices(address, length) {
+                buffers.add(&slice.map_err(|_| OutsideMemory(segment))?);
+            }
         }
         Ok(buffers)
+    }
+
+    fn add(&mut self, slice: &VolatileSlice<'_>) {
+        self.pieces.push(libc::iovec {
+            iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+            iov_len: slice.len(),
+        });
     }
 
     /// Total length in bytes.
@@ -178,7 +163,7 @@ impl GuestBuffers {
     }
 
     /// The pieces that one system call takes: their address and their number, which is zero when
-    /// nothing is left. They stay where they are for as long as these buffers, moved or not.
+    /// nothing is left. They stay where they are until these buffers are moved or changed.
     pub(in crate::block) fn pieces(&self) -> (*const libc::iovec, usize) {
         (self.pieces.as_ptr(), self.pieces.len().min(MAX_PIECES))
     }
@@ -196,7 +181,7 @@ impl GuestBuffers {
         let mut rest = Self {
             memory: self.memory.clone(),
             start: self.start.clone(),
-            pieces: Vec::new(),
+            pieces: SmallVec::new(),
             length: self.length.saturating_sub(count as u64),
         };
         for piece in &self.pieces {
@@ -298,7 +283,7 @@ impl GuestBuffers {
         let rest = std::mem::replace(&mut whole.pieces, start.first(count as u64).pieces);
         whole.pieces.extend(rest);
         whole.length = self.length;
-        whole.start = Some(start.memory.clone());
+        whole.start.clone_from(&start.memory);
         whole
     }
 
@@ -445,7 +430,7 @@ impl GuestBuffers {
 
 #[cfg(test)]
 mod tests {
-    use vm_memory::Bytes;
+    use vm_memory::{Bytes, GuestAddress};
 
     use super::*;
 
@@ -475,7 +460,7 @@ mod tests {
         memory
             .write_slice(&text[6000..], GuestAddress(0x10_0000))
             .unwrap();
-        let buffers = GuestBuffers::new(
+        let buffers = IoBuffers::new(
             &memory,
             [segment(0x1_0000 - 3000, 6000), segment(0x10_0000, 3000)],
         )
@@ -485,7 +470,7 @@ mod tests {
         assert_eq!(buffers.write_to(&file, 512, libc::RWF_DSYNC), Ok(9000));
         let one_byte = [segment(0x20, 1), segment(0x30, 0)];
         let many = (0..3000u32).map(|i| segment(u64::from(i) * 3, 3));
-        let read = GuestBuffers::new(&memory, one_byte.into_iter().chain(many)).unwrap();
+        let read = IoBuffers::new(&memory, one_byte.into_iter().chain(many)).unwrap();
         // One call takes so many pieces, and the rest remains.
         assert_eq!(read.read_from(&file, 511), Ok(1 + 3 * (MAX_PIECES - 1)));
         let mut rest = read.after(1 + 3 * (MAX_PIECES - 1) + 1);
@@ -513,7 +498,7 @@ mod tests {
             segment(u64::MAX, 2),
             segment(0, u32::MAX),
         ] {
-            let refused = GuestBuffers::new(&memory, [segment(0, 1), outside]);
+            let refused = IoBuffers::new(&memory, [segment(0, 1), outside]);
             assert_eq!(refused.unwrap_err(), OutsideMemory(outside));
         }
     }

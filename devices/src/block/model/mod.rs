@@ -6,3 +6,4 @@ pub mod errno;
 pub mod io_buffers;
 pub mod power_cut;
 pub mod request;
+pub mod segment;

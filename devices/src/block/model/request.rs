@@ -1,7 +1,9 @@
 //! What a disk is asked for, and how that ends.
 
+use serde::{Deserialize, Serialize};
+
 use super::errno::Errno;
-use super::io_buffers::GuestBuffers;
+use super::segment::{self, Segments};
 
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).
 pub const SECTOR_SIZE: u64 = 512;
@@ -11,7 +13,8 @@ pub const SECTOR_SIZE: u64 = 512;
 pub struct Token(pub u64);
 
 /// When a write may be called complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// When the host has taken it; a flush makes it durable.
     Cached,
@@ -20,7 +23,8 @@ pub enum Durability {
 }
 
 /// A part of the disk, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Range {
     /// First byte.
     pub offset: u64,
@@ -36,7 +40,8 @@ impl Range {
 }
 
 /// Whether a part of the disk that is to read as zeroes may lose its space on the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Zeroing {
     /// It keeps its space: a later write there does not run out of it.
     KeepSpace,
@@ -45,7 +50,8 @@ pub enum Zeroing {
 }
 
 /// What to do, and where on the disk. Offsets and lengths are in bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Operation {
     /// Fill the buffers from the disk.
     Read {
@@ -82,15 +88,53 @@ impl Operation {
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Read { .. })
     }
+
+    /// The first sector that it is about; zero for a flush.
+    pub fn sector(&self) -> u64 {
+        let offset = match self {
+            Self::Read { offset } | Self::Write { offset, .. } => *offset,
+            Self::Flush => 0,
+            Self::Discard { ranges } | Self::WriteZeroes { ranges, .. } => {
+                ranges.first().map_or(0, |range| range.offset)
+            }
+        };
+        offset / SECTOR_SIZE
+    }
+
+    /// Bytes of the disk that it is about, if it moves `data_length` bytes.
+    pub fn length(&self, data_length: u64) -> u64 {
+        match self {
+            Self::Read { .. } | Self::Write { .. } => data_length,
+            Self::Flush => 0,
+            Self::Discard { ranges } | Self::WriteZeroes { ranges, .. } => ranges
+                .iter()
+                .fold(0, |sum, range| range.length.saturating_add(sum)),
+        }
+    }
+
+    /// The first byte behind all that it is about, if it moves `data_length` bytes; zero for a
+    /// flush.
+    pub fn end(&self, data_length: u64) -> u64 {
+        match self {
+            Self::Read { offset } | Self::Write { offset, .. } => {
+                offset.saturating_add(data_length)
+            }
+            Self::Flush => 0,
+            Self::Discard { ranges } | Self::WriteZeroes { ranges, .. } => {
+                ranges.iter().map(|range| range.end()).max().unwrap_or(0)
+            }
+        }
+    }
 }
 
-/// One request to a disk.
-#[derive(Debug, Clone)]
+/// One request to a disk, as its driver sent it: plain data, which can be held, delayed and saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     /// What to do.
     pub operation: Operation,
-    /// The guest memory to move; empty for a flush.
-    pub buffers: GuestBuffers,
+    /// The guest memory to move; empty for a flush, a discard and zeroes.
+    pub segments: Segments,
 }
 
 /// The end of one request.
@@ -105,26 +149,22 @@ pub struct Completion {
 impl Request {
     /// Bytes of the disk that it is about.
     pub fn length(&self) -> u64 {
-        match &self.operation {
-            Operation::Read { .. } | Operation::Write { .. } => self.buffers.length(),
-            Operation::Flush => 0,
-            Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => ranges
-                .iter()
-                .fold(0, |sum, range| range.length.saturating_add(sum)),
-        }
+        self.operation.length(self.data_length())
     }
 
     /// The first byte behind all that it is about; zero for a flush.
     pub fn end(&self) -> u64 {
-        match &self.operation {
-            Operation::Read { offset } | Operation::Write { offset, .. } => {
-                offset.saturating_add(self.buffers.length())
-            }
-            Operation::Flush => 0,
-            Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. } => {
-                ranges.iter().map(|range| range.end()).max().unwrap_or(0)
-            }
-        }
+        self.operation.end(self.data_length())
+    }
+
+    /// The first sector that it is about; zero for a flush.
+    pub fn sector(&self) -> u64 {
+        self.operation.sector()
+    }
+
+    /// Bytes of guest memory that it moves.
+    pub fn data_length(&self) -> u64 {
+        segment::length(&self.segments)
     }
 }
 

@@ -54,18 +54,14 @@ impl WriteThreshold {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use vm_memory::GuestMemoryMmap;
-
     use super::*;
-    use crate::block::model::io_buffers::GuestBuffers;
     use crate::block::model::request::{Durability, Range, Zeroing};
+    use crate::block::model::segment::Segments;
 
     fn request(operation: Operation) -> Request {
         Request {
             operation,
-            buffers: GuestBuffers::none(&Arc::new(GuestMemoryMmap::new())),
+            segments: Segments::new(),
         }
     }
 

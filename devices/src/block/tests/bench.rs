@@ -12,10 +12,11 @@ use vmm_sys_util::poll::{PollContext, PollToken};
 use crate::block::engine::thread_pool::ThreadPool;
 use crate::block::engine::uring::Uring;
 use crate::block::host::image::{Image, ImageOptions};
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::{GuestBuffers, Segment};
-use crate::block::model::request::{Durability, Operation, Request, Token};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Durability, Operation, Token};
+use crate::block::model::segment::Segment;
 use crate::sync::lock;
 use crate::thread::ThreadStart;
 
@@ -75,11 +76,11 @@ impl<I> Bench<I> {
             address: GuestAddress(*address),
             length: *length,
         });
-        let request = Request {
+        let request = HostRequest {
             operation,
-            buffers: GuestBuffers::new(&self.memory, segments).unwrap(),
+            buffers: IoBuffers::new(&self.memory, segments).unwrap(),
         };
-        self.backend.submit(Token(token), Arc::new(request));
+        self.backend.submit(Token(token), request);
     }
 
     /// Starts what was submitted and waits until so many requests have ended.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::bench::file;
 use crate::block::engine::uring::Uring;
 use crate::block::host::image::{Image, ImageOptions};
-use crate::block::model::io_buffers::GuestBuffers;
-use crate::block::model::request::{Operation, Request, Token};
+use crate::block::model::backend::HostRequest;
+use crate::block::model::request::{Operation, Token};
 use crate::block::open::Aio;
 use crate::thread::ThreadStart;
 
@@ -28,14 +28,8 @@ fn without_io_uring_threads_do_the_work() {
         let mut backend = aio
             .start_with(image, "test", &ThreadStart::default(), no_ring)
             .unwrap();
-        let memory = Arc::new(
-            vm_memory::GuestMemoryMmap::from_ranges(&[(vm_memory::GuestAddress(0), 4096)]).unwrap(),
-        );
-        let request = Request {
-            operation: Operation::Flush,
-            buffers: GuestBuffers::none(&memory),
-        };
-        backend.submit(Token(1), Arc::new(request));
+        let request = HostRequest::without_data(Operation::Flush);
+        backend.submit(Token(1), request);
         backend.flush_submissions();
         let mut completed = Vec::new();
         while completed.is_empty() {

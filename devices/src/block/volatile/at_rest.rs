@@ -1,16 +1,14 @@
 //! What is done while nothing is in flight, and may wait for the medium.
 
-use std::sync::Arc;
-
 use vmm_sys_util::epoll::EpollEvent;
 
 use super::VolatileCache;
 use super::cut::Torn;
 use super::log::Change;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::GuestBuffers;
-use crate::block::model::request::{Operation, Request, SECTOR_SIZE, Token};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Operation, SECTOR_SIZE, Token};
 
 impl VolatileCache {
     /// Waits until the medium has nothing more to do, and nothing waits for it.
@@ -25,11 +23,11 @@ impl VolatileCache {
     }
 
     /// Carries out a request of our own, and waits for its end and for that of everything else.
-    fn perform(&mut self, operation: Operation, buffers: GuestBuffers) -> Result<(), Errno> {
+    fn perform(&mut self, operation: Operation, buffers: IoBuffers) -> Result<(), Errno> {
         self.settle();
         let before = std::mem::take(&mut self.ended);
-        let request = Request { operation, buffers };
-        self.submit(Token(0), Arc::new(request));
+        let request = HostRequest { operation, buffers };
+        self.submit(Token(0), request);
         self.settle();
         let ended = std::mem::replace(&mut self.ended, before);
         self.ring_bell();
@@ -37,13 +35,13 @@ impl VolatileCache {
     }
 
     pub(super) fn flush_now(&mut self) -> Result<(), Errno> {
-        self.perform(Operation::Flush, GuestBuffers::own(0))
+        self.perform(Operation::Flush, IoBuffers::none())
     }
 
     /// Puts the beginning of a sector on the disk without the rest of it.
     pub(super) fn tear(&mut self, torn: &Torn) -> Result<(), Errno> {
         let offset = torn.offset / SECTOR_SIZE * SECTOR_SIZE;
-        let sector = GuestBuffers::own(512);
+        let sector = IoBuffers::own(512);
         self.perform(Operation::Read { offset }, sector.clone())?;
         let begin = usize::try_from(torn.offset - offset).unwrap_or_default();
         torn.bytes.copy_to(&sector.after(begin), 512);

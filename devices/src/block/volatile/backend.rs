@@ -1,22 +1,20 @@
 //! The cache as a backend.
 
-use std::sync::Arc;
-
 use vmm_sys_util::eventfd::EventFd;
 
-use super::{VolatileCache, cut, place_of};
-use crate::block::model::backend::Backend;
+use super::{VolatileCache, cut};
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{Loss, PowerCut};
-use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
+use crate::block::model::request::{Capabilities, Completion, Operation, Token};
 
 impl Backend for VolatileCache {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         if i64::try_from(request.end()).is_err() {
             return self.end(token, Err(Errno::EFBIG));
         }
         if let Operation::Read { .. } = request.operation {
-            return self.read(token, place_of(&request), request);
+            return self.read(token, request);
         }
         self.queue.push_back((token, request));
         if self.queue.len() == 1 {

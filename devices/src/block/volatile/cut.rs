@@ -7,7 +7,7 @@
 
 use super::log::{Change, Content};
 use crate::block::fault::rng::Chance;
-use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::power_cut::{Loss, PowerCut, Survival};
 use crate::block::model::request::{Range, SECTOR_SIZE};
 
@@ -41,7 +41,7 @@ pub(super) struct Remains {
 pub(super) struct Torn {
     pub offset: u64,
     /// No more than to the end of the sector.
-    pub bytes: GuestBuffers,
+    pub bytes: IoBuffers,
 }
 
 /// Decides what survives of these changes, which are in the order of their completion.
@@ -191,7 +191,7 @@ impl Torn {
         let bytes = match change.part(vec![range]).content {
             Content::Data(data) => data,
             // Less than a sector.
-            _ => GuestBuffers::own(usize::try_from(range.length).unwrap_or_default()),
+            _ => IoBuffers::own(usize::try_from(range.length).unwrap_or_default()),
         };
         Self {
             offset: range.offset,

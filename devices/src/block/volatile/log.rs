@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::owners::Owners;
-use crate::block::model::io_buffers::GuestBuffers;
-use crate::block::model::request::{Durability, Operation, Range, Request, Zeroing};
+use crate::block::model::backend::HostRequest;
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 
 /// What a change costs beside its data, in bytes: its places in the log, in the index and among what
 /// is written back, generously.
@@ -25,14 +26,14 @@ pub(super) struct Change {
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     /// These bytes, in memory of our own.
-    Data(GuestBuffers),
+    Data(IoBuffers),
     Zeroes(Zeroing),
     /// Anything. Until the medium hears of it, what was there before.
     Discarded,
 }
 
 impl Change {
-    pub(super) fn write(offset: u64, data: GuestBuffers) -> Self {
+    pub(super) fn write(offset: u64, data: IoBuffers) -> Self {
         let length = data.length();
         Self {
             ranges: vec![Range { offset, length }],
@@ -57,7 +58,7 @@ impl Change {
     }
 
     /// What puts it on the medium.
-    pub(super) fn request(&self) -> Request {
+    pub(super) fn request(&self) -> HostRequest {
         let ranges = || self.ranges.clone();
         let operation = match &self.content {
             Content::Data(_) => Operation::Write {
@@ -73,9 +74,9 @@ impl Change {
         };
         let buffers = match &self.content {
             Content::Data(data) => data.clone(),
-            _ => GuestBuffers::own(0),
+            _ => IoBuffers::none(),
         };
-        Request { operation, buffers }
+        HostRequest { operation, buffers }
     }
 }
 
@@ -159,7 +160,7 @@ impl Log {
     }
 
     /// Puts what there is of a range over what is in these buffers, which are as long.
-    pub(super) fn read(&self, range: Range, buffers: &GuestBuffers) {
+    pub(super) fn read(&self, range: Range, buffers: &IoBuffers) {
         // No more than the buffers' length, which is memory.
         let size = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
         let mut at = range.offset;
@@ -181,7 +182,7 @@ impl Log {
 }
 
 /// What a request changes, or nothing when it only reads or flushes. The guest's data is copied.
-pub(super) fn change_of(request: &Request) -> Option<Change> {
+pub(super) fn change_of(request: &HostRequest) -> Option<Change> {
     match &request.operation {
         Operation::Read { .. } | Operation::Flush => None,
         Operation::Write { offset, .. } => Some(Change::write(*offset, request.buffers.copy())),
@@ -199,7 +200,7 @@ pub(super) fn change_of(request: &Request) -> Option<Change> {
 }
 
 /// The memory that a request's change takes.
-pub(super) fn cost_of(request: &Request) -> u64 {
+pub(super) fn cost_of(request: &HostRequest) -> u64 {
     match &request.operation {
         Operation::Read { .. } | Operation::Flush => 0,
         Operation::Write { .. } => Change::cost_of(request.buffers.length(), 1),

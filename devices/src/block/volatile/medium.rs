@@ -1,17 +1,16 @@
 //! What the medium is asked for, and what becomes of it.
 
-use std::sync::Arc;
-
 use super::write_back::Next;
-use super::{Flush, VolatileCache, place_of};
+use super::{Flush, VolatileCache};
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::GuestBuffers;
-use crate::block::model::request::{Completion, Operation, Request, Token};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Completion, Operation, Range, Token};
 
 /// What the medium was asked for.
 pub(super) enum Work {
-    /// A read, and whether something in the log lies over it.
-    Read(Token, Arc<Request>, Overlaid),
+    /// A read. What the log has of it goes over what the medium has.
+    Read(Token, Option<Overlay>),
     /// To write a change back.
     WriteBack(u64),
     /// A flush, or the end of a request that is to be durable.
@@ -20,17 +19,17 @@ pub(super) enum Work {
     Through(Token),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Overlaid {
-    Yes,
-    No,
+/// A read that the log has something of.
+pub(super) struct Overlay {
+    pub range: Range,
+    pub buffers: IoBuffers,
 }
 
 impl VolatileCache {
-    pub(super) fn ask_medium(&mut self, work: Work, request: Arc<Request>) {
+    pub(super) fn ask_medium(&mut self, work: Work, request: HostRequest) {
         let number = self.next_work;
         self.next_work += 1;
-        if matches!(work, Work::Read(_, _, Overlaid::Yes)) {
+        if matches!(work, Work::Read(_, Some(_))) {
             self.overlaid.insert(number);
         }
         self.work.insert(number, work);
@@ -43,7 +42,7 @@ impl VolatileCache {
                 Next::Failed(ordinal, errno) => self.not_written(ordinal, errno),
                 Next::Start(ordinal) => {
                     if let Some(change) = self.log.get(ordinal) {
-                        let request = Arc::new(change.request());
+                        let request = change.request();
                         self.ask_medium(Work::WriteBack(ordinal), request);
                     }
                 }
@@ -71,11 +70,8 @@ impl VolatileCache {
         while self.flushes.front().is_some_and(is_ready)
             && let Some(flush) = self.flushes.pop_front()
         {
-            let request = Request {
-                operation: Operation::Flush,
-                buffers: GuestBuffers::own(0),
-            };
-            self.ask_medium(Work::Flush(flush.token), Arc::new(request));
+            let request = HostRequest::without_data(Operation::Flush);
+            self.ask_medium(Work::Flush(flush.token), request);
         }
     }
 
@@ -98,10 +94,10 @@ impl VolatileCache {
         }
         for Completion { token, result } in completions {
             match self.work.remove(&token.0) {
-                Some(Work::Read(read, request, overlaid)) => {
+                Some(Work::Read(read, overlay)) => {
                     self.overlaid.remove(&token.0);
-                    if let (Ok(()), Overlaid::Yes) = (result, overlaid) {
-                        self.log.read(place_of(&request), &request.buffers);
+                    if let (Ok(()), Some(Overlay { range, buffers })) = (result, overlay) {
+                        self.log.read(range, &buffers);
                     }
                     self.end(read, result);
                 }

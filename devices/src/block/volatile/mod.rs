@@ -28,15 +28,14 @@ mod write_back;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
-use super::model::backend::Backend;
+use super::model::backend::{Backend, HostRequest};
 use super::model::errno::Errno;
-use super::model::request::{Completion, Durability, Operation, Range, Request, Token};
+use super::model::request::{Completion, Durability, Operation, Range, Token};
 use log::Log;
-use medium::{Overlaid, Work};
+use medium::{Overlay, Work};
 use write_back::WriteBack;
 
 /// What ends when everything up to a change is durable.
@@ -59,7 +58,7 @@ pub struct VolatileCache {
     /// by then: an earlier one may have found the medium without it.
     written: VecDeque<(u64, u64)>,
     /// Everything but reads, until it has its place in the log, in the order of its arrival.
-    queue: VecDeque<(Token, Arc<Request>)>,
+    queue: VecDeque<(Token, HostRequest)>,
     /// The first of the queue has had what was refused tried again.
     insisted: bool,
     /// A request that is too large for the cache is with the medium.
@@ -110,17 +109,18 @@ impl VolatileCache {
         self.ended.push(Completion { token, result });
     }
 
-    fn read(&mut self, token: Token, range: Range, request: Arc<Request>) {
+    fn read(&mut self, token: Token, request: HostRequest) {
+        let range = place_of(&request);
         let covered = self.log.covered(range);
         if covered == range.length {
             self.log.read(range, &request.buffers);
             return self.end(token, Ok(()));
         }
-        let overlaid = match covered {
-            0 => Overlaid::No,
-            _ => Overlaid::Yes,
-        };
-        self.ask_medium(Work::Read(token, Arc::clone(&request), overlaid), request);
+        let overlay = (covered > 0).then(|| Overlay {
+            range,
+            buffers: request.buffers.clone(),
+        });
+        self.ask_medium(Work::Read(token, overlay), request);
     }
 
     /// Goes on with the queue as far as there is room, and with what follows from that.
@@ -129,7 +129,7 @@ impl VolatileCache {
         while !self.through
             && let Some((token, request)) = self.queue.pop_front()
         {
-            if !self.take(token, &request) {
+            if let Some(request) = self.take(token, request) {
                 self.queue.push_front((token, request));
                 break;
             }
@@ -138,12 +138,12 @@ impl VolatileCache {
         self.flush_medium();
     }
 
-    /// Takes a request from the queue, unless it has to wait there.
-    fn take(&mut self, token: Token, request: &Arc<Request>) -> bool {
+    /// Takes a request from the queue, or gives it back if it has to wait there.
+    fn take(&mut self, token: Token, request: HostRequest) -> Option<HostRequest> {
         let durability = match request.operation {
             Operation::Flush => {
                 self.flush(token);
-                return true;
+                return None;
             }
             Operation::Write { durability, .. } | Operation::WriteZeroes { durability, .. } => {
                 durability
@@ -152,31 +152,31 @@ impl VolatileCache {
         };
         if request.length() == 0 {
             self.end(token, Ok(()));
-            return true;
+            return None;
         }
-        let cost = log::cost_of(request);
+        let cost = log::cost_of(&request);
         if !self.has_room(cost) {
             if self.make_room(cost) {
-                return false;
+                return Some(request);
             }
             if !self.has_room(cost) {
                 self.end(token, Err(self.write_back.last_error()));
-                return true;
+                return None;
             }
         }
         if cost > self.capacity {
             self.through = true;
-            self.ask_medium(Work::Through(token), Arc::clone(request));
-            return true;
+            self.ask_medium(Work::Through(token), request);
+            return None;
         }
-        if let Some(change) = log::change_of(request) {
+        if let Some(change) = log::change_of(&request) {
             self.log.append(change);
         }
         match durability {
             Durability::Cached => self.end(token, Ok(())),
             Durability::Durable => self.flush(token),
         }
-        true
+        None
     }
 
     fn has_room(&self, cost: u64) -> bool {
@@ -226,7 +226,7 @@ impl VolatileCache {
 }
 
 /// Where a read or a write is.
-fn place_of(request: &Request) -> Range {
+fn place_of(request: &HostRequest) -> Range {
     let offset = match request.operation {
         Operation::Read { offset } | Operation::Write { offset, .. } => offset,
         _ => 0,

@@ -7,9 +7,11 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use super::{Examination, SECTOR, Stamp};
 use crate::block::engine::thread_pool::Medium;
 use crate::block::format::qcow2::disk::Qcow2Image;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::{GuestBuffers, Segment};
-use crate::block::model::request::{Durability, Operation, Range, Request, Zeroing};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Durability, Operation, Range, Zeroing};
+use crate::block::model::segment::Segment;
 
 /// A guest's request, or the host's to change the size. Places are in sectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,8 +276,8 @@ pub fn perform(
     memory.write_slice(&data, address).unwrap();
     let length = u32::try_from(data.len()).unwrap();
     let segments = (length > 0).then_some(Segment { address, length });
-    let buffers = GuestBuffers::new(&memory, segments).unwrap();
-    image.execute(Arc::new(Request { operation, buffers }))?;
+    let buffers = IoBuffers::new(&memory, segments).unwrap();
+    image.execute(HostRequest { operation, buffers })?;
     if let Ask::Read(..) = ask {
         memory.read_slice(&mut data, address).unwrap();
         read.append(&mut data);

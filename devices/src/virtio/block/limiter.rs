@@ -11,6 +11,17 @@ use crate::block::throttle::group::Member;
 use crate::block::throttle::queue::ThrottleQueue;
 use crate::timer::Timer;
 
+/// What a request asks of a disk's limits: a direction and a number of bytes, or nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Demand(Option<(Direction, u64)>);
+
+impl Demand {
+    pub(super) fn of(request: &Request) -> Self {
+        let direction = Direction::of(&request.operation);
+        Self(direction.map(|direction| (direction, request.length())))
+    }
+}
+
 /// Requests, with what else there is to know of them, that wait for a disk's limits.
 pub(super) struct Limiter<T> {
     queue: ThrottleQueue<(Token, T)>,
@@ -40,19 +51,19 @@ impl<T> Limiter<T> {
         self.queue.set_member(member);
     }
 
-    /// Takes a request, and gives it back if it may be submitted at once.
+    /// Takes a request of that demand, and gives it back if it may be submitted at once.
     pub(super) fn push(
         &mut self,
         token: Token,
-        request: &Request,
+        demand: Demand,
         with: T,
         now: Instant,
     ) -> Option<T> {
-        let Some(direction) = Direction::of(&request.operation) else {
+        let Demand(Some((direction, bytes))) = demand else {
             return Some(with);
         };
         self.queue
-            .push(direction, request.length(), (token, with), now)
+            .push(direction, bytes, (token, with), now)
             .map(|(_, with)| with)
     }
 

@@ -5,8 +5,8 @@ use vm_memory::{Bytes, GuestMemoryMmap};
 
 use super::request::little_endian;
 use super::space::max_sectors;
-use crate::block::model::io_buffers::Segment;
 use crate::block::model::request::{Range, RangeLimits, SECTOR_SIZE, Zeroing};
+use crate::block::model::segment::Segment;
 
 /// Most ranges of one request.
 pub(super) const MAX_RANGES: u32 = 32;

@@ -1,8 +1,6 @@
 //! From a descriptor chain to a request, or to the status that its defect deserves
 //! (virtio 1.2 §5.2.6).
 
-use std::sync::Arc;
-
 use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID,
     VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
@@ -15,10 +13,10 @@ use vm_memory::{
 use super::ranges::{self, Listed};
 use super::space::{MAX_SEGMENTS, SIZE_MAX};
 use crate::block::model::access::Access;
-use crate::block::model::io_buffers::{GuestBuffers, Segment};
 use crate::block::model::request::{
     Durability, Operation, Range, RangeLimits, Request, SECTOR_SIZE, Zeroing,
 };
+use crate::block::model::segment::{Segment, Segments, length};
 use crate::block::policy::statistics::Kind;
 use crate::virtio::chain::Chain;
 
@@ -114,7 +112,7 @@ pub struct Disk<'a> {
 ///
 /// [`RequestError`] when the chain has no room for a header or a status.
 pub fn parse(
-    memory: &Arc<GuestMemoryMmap>,
+    memory: &GuestMemoryMmap,
     queue: usize,
     chain: &mut Chain,
     disk: Disk<'_>,
@@ -150,7 +148,7 @@ pub fn parse(
             let operation = |offset| Operation::Write { offset, durability };
             transfer(memory, disk, sector, readable, operation, answer)
         }
-        VIRTIO_BLK_T_FLUSH => Ok(without_data(memory, Operation::Flush, answer)),
+        VIRTIO_BLK_T_FLUSH => Ok(without_data(Operation::Flush, answer)),
         VIRTIO_BLK_T_GET_ID => Ok(match write_serial(memory, writable, disk.serial) {
             Some(data_length) => Parsed::Done(
                 Status::Ok,
@@ -192,7 +190,7 @@ pub fn parse(
 
 /// A request about ranges of the disk, once they are known to exist.
 fn ranged(
-    memory: &Arc<GuestMemoryMmap>,
+    memory: &GuestMemoryMmap,
     disk: Disk<'_>,
     (limits, flags): (RangeLimits, u32),
     list: &[Segment],
@@ -200,7 +198,7 @@ fn ranged(
     answer: Answer,
 ) -> Parsed {
     match ranges::read(memory, list, limits, disk.sectors, flags) {
-        Listed::Ranges(ranges, zeroing) => without_data(memory, operation(ranges, zeroing), answer),
+        Listed::Ranges(ranges, zeroing) => without_data(operation(ranges, zeroing), answer),
         Listed::Invalid => {
             let kind = Kind::of(&operation(Vec::new(), Zeroing::KeepSpace));
             Parsed::Invalid(kind, answer)
@@ -210,14 +208,20 @@ fn ranged(
 }
 
 /// A request that moves no data.
-fn without_data(memory: &Arc<GuestMemoryMmap>, operation: Operation, answer: Answer) -> Parsed {
-    let buffers = GuestBuffers::none(memory);
-    Parsed::Submit(Request { operation, buffers }, answer)
+fn without_data(operation: Operation, answer: Answer) -> Parsed {
+    let segments = Segments::new();
+    Parsed::Submit(
+        Request {
+            operation,
+            segments,
+        },
+        answer,
+    )
 }
 
 /// A read or write, once its place on the disk and in memory is known to exist.
 fn transfer(
-    memory: &Arc<GuestMemoryMmap>,
+    memory: &GuestMemoryMmap,
     disk: Disk<'_>,
     sector: u64,
     data: &[Segment],
@@ -225,16 +229,16 @@ fn transfer(
     answer: Answer,
 ) -> Result<Parsed, RequestError> {
     let bytes = length(data);
-    let fits = bytes.is_multiple_of(SECTOR_SIZE)
+    let is_possible = bytes.is_multiple_of(SECTOR_SIZE)
         && bytes <= MAX_LENGTH
         && sector
             .checked_add(bytes / SECTOR_SIZE)
-            .is_some_and(|end| end <= disk.sectors);
-    let buffers = GuestBuffers::new(memory, data.iter().copied());
+            .is_some_and(|end| end <= disk.sectors)
+        && data.iter().all(|segment| segment.is_in(memory));
     let operation = operation(sector.saturating_mul(SECTOR_SIZE));
-    let (true, Ok(buffers)) = (fits, buffers) else {
+    if !is_possible {
         return Ok(Parsed::Invalid(Kind::of(&operation), answer));
-    };
+    }
     let data_length = if operation.is_read() {
         // Below 4 GiB, as it is within the limit.
         u32::try_from(bytes).unwrap_or(u32::MAX - 1)
@@ -245,7 +249,15 @@ fn transfer(
         data_length,
         ..answer
     };
-    Ok(Parsed::Submit(Request { operation, buffers }, answer))
+    let data = data.iter().filter(|segment| segment.length > 0);
+    let segments = data.copied().collect();
+    Ok(Parsed::Submit(
+        Request {
+            operation,
+            segments,
+        },
+        answer,
+    ))
 }
 
 /// What a header says.
@@ -330,13 +342,6 @@ fn write_serial(memory: &GuestMemoryMmap, writable: &[Segment], serial: &str) ->
         rest = later;
     }
     u32::try_from(id.len() - rest.len()).ok()
-}
-
-fn length(segments: &[Segment]) -> u64 {
-    segments
-        .iter()
-        .map(|segment| u64::from(segment.length))
-        .sum()
 }
 
 /// Up to eight bytes as a number.

@@ -21,7 +21,7 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::limiter::Limiter;
+use super::limiter::{Demand, Limiter};
 use super::queues::{Activation, Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
 use super::space::{Feature, Space};
@@ -31,6 +31,7 @@ use crate::block::model::backend::Backend;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::PowerCut;
 use crate::block::model::request::{Completion, Durability, Operation, Request, Token};
+use crate::block::model::segment::mark_written;
 use crate::block::policy::error_policy::{ErrorAction, IoStatusCell};
 use crate::block::policy::statistics::{Kind, Statistics};
 use crate::block::policy::write_threshold::WriteThreshold;
@@ -76,7 +77,7 @@ pub(super) struct Parts {
 
 /// A request that the guest waits for.
 struct Pending {
-    request: Arc<Request>,
+    request: Request,
     /// When it was to be submitted, the last time. It may have had to wait for that.
     submitted: Instant,
     answer: Answer,
@@ -281,8 +282,8 @@ impl Worker {
         again.extend(self.limiter.drain());
         let mut ready = Vec::new();
         for (token, pending) in again {
-            let request = Arc::clone(&pending.request);
-            let passed = self.limiter.push(token, &request, pending, now);
+            let demand = Demand::of(&pending.request);
+            let passed = self.limiter.push(token, demand, pending, now);
             ready.extend(passed.map(|pending| (token, pending)));
         }
         self.fail_cut_off();
@@ -364,17 +365,17 @@ impl Worker {
                 active.admit(queue)?;
                 let token = Token(self.next_token);
                 self.next_token += 1;
-                let bytes = request.buffers.length();
-                let request = Arc::new(request);
+                let bytes = request.data_length();
+                let demand = Demand::of(&request);
                 let now = Instant::now();
                 let pending = Pending {
-                    request: Arc::clone(&request),
+                    request,
                     submitted: now,
                     answer,
                     attempt: 0,
                     is_judged: false,
                 };
-                if let Some(pending) = self.limiter.push(token, &request, pending, now) {
+                if let Some(pending) = self.limiter.push(token, demand, pending, now) {
                     self.submit(token, pending);
                 }
                 Ok(bytes)
@@ -417,6 +418,9 @@ impl Worker {
                 );
                 continue;
             };
+            if pending.request.operation.is_read() {
+                mark_written(&self.parts.memory, &pending.request.segments);
+            }
             if self.faults.power.is_failing() {
                 if active.is_some() {
                     self.faults.power.cut_off(token, pending);
@@ -478,7 +482,7 @@ impl Worker {
     /// Counts a request that has ended, as what its guest is to be told. One that is held has not.
     fn count(&self, pending: &Pending, end: Result<(), Errno>, status: Option<Status>) {
         let statistics = &self.parts.statistics;
-        let request = &*pending.request;
+        let request = &pending.request;
         let kind = Kind::of(&request.operation);
         match status {
             Some(Status::Ok) => statistics.done(kind, request.length(), pending.submitted),

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use faultvisor_devices::block::fault::engine::{Board, Engine};
 use faultvisor_devices::block::fault::judgement::Fate;
-use faultvisor_devices::block::model::io_buffers::GuestBuffers;
 use faultvisor_devices::block::model::request::{Durability, Operation, Request};
+use faultvisor_devices::block::model::segment::Segments;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 use super::*;
 use crate::faults::{complete, rule};
@@ -142,7 +141,6 @@ fn fates(text: &str, requests: &str) -> Vec<i32> {
         complete(&mut given, String::new, || 1);
         engine.add(rule(&given, 128).unwrap(), Arc::default());
     }
-    let memory = Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 4096)]).unwrap());
     let fate = |(ordinal, kind)| {
         let operation = match kind {
             'w' => Operation::Write {
@@ -151,9 +149,16 @@ fn fates(text: &str, requests: &str) -> Vec<i32> {
             },
             _ => Operation::Flush,
         };
-        let buffers = GuestBuffers::none(&memory);
+        let segments = Segments::new();
         match engine
-            .judge(ordinal, 0, &Request { operation, buffers })
+            .judge(
+                ordinal,
+                0,
+                &Request {
+                    operation,
+                    segments,
+                },
+            )
             .fate
         {
             Fate::Perform => 0,

@@ -6,8 +6,9 @@ use crate::block::engine::step::{Allocation, Progress, Step};
 use crate::block::host::direct_io::CacheMode;
 use crate::block::host::image::{Image, ImageOptions};
 use crate::block::model::access::Access;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::request::{Durability, Operation, Range, Request, Zeroing};
+use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 use crate::block::tests::bench::{Bench, Kind, file};
 
 const KIB: u64 = 1024;
@@ -150,12 +151,12 @@ fn where_the_host_has_no_other_way_zeroes_are_written() {
     let file = file(0);
     std::fs::write(file.path(), [0xaa; 600 << 10]).unwrap();
     let image = Image::open(file.path(), ImageOptions::default()).unwrap();
-    let memory = vm_memory::GuestMemoryMmap::from_ranges(&[(vm_memory::GuestAddress(0), 4096)]);
     let all = range(512, (600 << 10) - 1024);
-    let mut progress = Progress::new(std::sync::Arc::new(Request {
-        operation: zeroes(&[all], Zeroing::MayUnmap, Durability::Durable),
-        buffers: crate::block::model::io_buffers::GuestBuffers::none(&memory.unwrap().into()),
-    }));
+    let mut progress = Progress::new(HostRequest::without_data(zeroes(
+        &[all],
+        Zeroing::MayUnmap,
+        Durability::Durable,
+    )));
     let (mut modes, mut written, mut synced) = (Vec::new(), 0, 0);
     loop {
         let result = match progress.step(&image) {

@@ -9,16 +9,18 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::block::engine::step::{Progress, Step, Transfer};
 use crate::block::host::image::Image;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::{GuestBuffers, Segment};
-use crate::block::model::request::{Durability, Operation, Request};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Durability, Operation};
+use crate::block::model::segment::Segment;
 
 fn image() -> Image {
     Image::with_file(tempfile::tempfile().unwrap(), 1 << 20)
 }
 
 /// A request for memory in pieces of these lengths, one behind the other.
-fn request(operation: Operation, lengths: &[u32]) -> (Arc<Request>, Arc<GuestMemoryMmap>) {
+fn request(operation: Operation, lengths: &[u32]) -> (HostRequest, Arc<GuestMemoryMmap>) {
     let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
     let memory = Arc::new(memory);
     let mut address = 0;
@@ -30,8 +32,8 @@ fn request(operation: Operation, lengths: &[u32]) -> (Arc<Request>, Arc<GuestMem
         address += u64::from(*length);
         segment
     });
-    let buffers = GuestBuffers::new(&memory, segments).unwrap();
-    (Arc::new(Request { operation, buffers }), memory)
+    let buffers = IoBuffers::new(&memory, segments).unwrap();
+    (HostRequest { operation, buffers }, memory)
 }
 
 const FLUSH: Operation = Operation::Flush;

@@ -9,6 +9,7 @@ use crate::block::fault::alterations::Alterations;
 use crate::block::fault::decision::{Change, Run};
 use crate::block::fault::judgement::Alteration;
 use crate::block::model::backend::Backend;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::request::{Completion, Token};
 
 /// Bytes of a request: eight sectors, in pieces of memory that no sector begins with.
@@ -62,7 +63,7 @@ impl Guest {
     }
 
     /// The request with this number, which has its own memory and its own place on the disk.
-    fn request(&self, number: usize, is_read: bool) -> Arc<Request> {
+    fn request(&self, number: usize, is_read: bool) -> HostRequest {
         let mut address = (number * LENGTH) as u64;
         let segments = PIECES.map(|length| {
             let segment = Segment {
@@ -79,11 +80,11 @@ impl Guest {
         } else {
             Operation::Write { offset, durability }
         };
-        let buffers = GuestBuffers::new(&self.memory, segments).unwrap();
-        Arc::new(Request { operation, buffers })
+        let buffers = IoBuffers::new(&self.memory, segments).unwrap();
+        HostRequest { operation, buffers }
     }
 
-    fn submit(&mut self, number: usize, request: &Arc<Request>, how: Option<Alteration>) {
+    fn submit(&mut self, number: usize, request: &HostRequest, how: Option<Alteration>) {
         let token = Token(number as u64);
         match how {
             None => self.disk.submit(token, request.clone()),
@@ -91,7 +92,7 @@ impl Guest {
                 let Self {
                     disk, alterations, ..
                 } = self;
-                let end = alterations.submit(disk, token, request, alteration);
+                let end = alterations.submit(disk, token, request.clone(), alteration);
                 self.ends.extend(end);
             }
         }
@@ -105,7 +106,7 @@ impl Guest {
     }
 
     /// What the only request comes to when all that is done for it ends well.
-    fn result(&mut self, request: &Arc<Request>, alteration: Alteration) -> Result<(), Errno> {
+    fn result(&mut self, request: &HostRequest, alteration: Alteration) -> Result<(), Errno> {
         self.submit(0, request, Some(alteration));
         while !self.disk.pending.is_empty() {
             assert_eq!(self.ends, []);
@@ -133,7 +134,7 @@ fn what_fails_afterwards_has_been_done() {
     let result = guest.result(&write, Alteration::FailAfter(Errno::ENOSPC));
     assert_eq!(result, Err(Errno::ENOSPC));
     assert!(guest.disk.bytes[..LENGTH] == memory);
-    let flush = Arc::new(flush());
+    let flush = HostRequest::without_data(Operation::Flush);
     let result = guest.result(&flush, Alteration::FailAfter(Errno::EIO));
     assert_eq!(result, Err(Errno::EIO));
 }

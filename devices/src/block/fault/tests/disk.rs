@@ -1,18 +1,16 @@
 //! A disk in memory, whose requests end when the test says.
 
-use std::sync::Arc;
-
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
+use crate::block::model::request::{Capabilities, Completion, Operation, Token};
 
 /// A backend that keeps what is written to it.
 pub struct MemoryDisk {
     pub bytes: Vec<u8>,
     /// Requests that have not ended, in the order in which they came.
-    pub pending: Vec<(Token, Arc<Request>)>,
+    pub pending: Vec<(Token, HostRequest)>,
     finished: Vec<Completion>,
     event: EventFd,
 }
@@ -36,7 +34,7 @@ impl MemoryDisk {
         self.finished.push(Completion { token, result });
     }
 
-    fn perform(&mut self, request: &Request) {
+    fn perform(&mut self, request: &HostRequest) {
         let length = usize::try_from(request.length()).unwrap();
         match request.operation {
             Operation::Read { offset } => {
@@ -55,7 +53,7 @@ impl MemoryDisk {
 }
 
 impl Backend for MemoryDisk {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         let is_free = |(other, _): &(Token, _)| *other != token;
         assert!(self.pending.iter().all(is_free), "{token:?} is in flight");
         self.pending.push((token, request));

@@ -18,8 +18,9 @@ use super::engine::{Board, Counts, Engine};
 use super::judgement::{Fate, Judgement};
 use super::rule::{Action, Kinds, Match, Rule};
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::{GuestBuffers, Segment};
+use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Durability, Operation, Range, Request, SECTOR_SIZE, Zeroing};
+use crate::block::model::segment::Segment;
 
 /// Fails with EIO.
 const FAIL: Action = Action::Error {
@@ -29,7 +30,6 @@ const FAIL: Action = Action::Error {
 
 /// A request whose data is at the beginning of 64 KiB of memory, as often as it needs.
 fn request(operation: Operation, sectors: u64) -> Request {
-    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 64 << 10)]).unwrap();
     let mut left = sectors * SECTOR_SIZE;
     let segments = std::iter::from_fn(|| {
         let length = left.min(64 << 10);
@@ -40,8 +40,10 @@ fn request(operation: Operation, sectors: u64) -> Request {
         };
         (length > 0).then_some(segment)
     });
-    let buffers = GuestBuffers::new(&Arc::new(memory), segments).unwrap();
-    Request { operation, buffers }
+    Request {
+        segments: segments.collect(),
+        operation,
+    }
 }
 
 fn read(sector: u64, sectors: u64) -> Request {

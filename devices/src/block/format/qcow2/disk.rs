@@ -18,9 +18,10 @@ use crate::block::host::direct_io::CacheMode;
 use crate::block::host::image::ImageOptions;
 use crate::block::host::open_error::OpenError;
 use crate::block::model::access::Access;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::GuestBuffers;
-use crate::block::model::request::{Capabilities, Durability, Operation, RangeLimits, Request};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{Capabilities, Durability, Operation, RangeLimits};
 use crate::sync::lock;
 
 /// Longest range that is discarded or zeroed at a time: nothing else is done meanwhile.
@@ -212,7 +213,7 @@ impl Qcow2Image {
         self.observer.image_corrupted(corruption);
     }
 
-    fn read(&self, mut offset: u64, buffers: &GuestBuffers) -> Result<(), Errno> {
+    fn read(&self, mut offset: u64, buffers: &IoBuffers) -> Result<(), Errno> {
         let access = self.shared();
         let mut rest = buffers.clone();
         while rest.length() > 0 {
@@ -246,7 +247,7 @@ impl Qcow2Image {
         &self,
         access: &FormatAccess<Layer>,
         mut offset: u64,
-        mut rest: GuestBuffers,
+        mut rest: IoBuffers,
     ) -> Result<(), Errno> {
         let mut unpacked = Vec::new();
         while rest.length() > 0 {
@@ -267,7 +268,7 @@ impl Qcow2Image {
         &self,
         access: &FormatAccess<Layer>,
         mut offset: u64,
-        buffers: &GuestBuffers,
+        buffers: &IoBuffers,
     ) -> Result<(), Errno> {
         let mut rest = buffers.clone();
         while rest.length() > 0 {
@@ -317,7 +318,7 @@ impl Qcow2Image {
 }
 
 impl Medium for Qcow2Image {
-    fn execute(&self, request: Arc<Request>) -> Result<(), Errno> {
+    fn execute(&self, request: HostRequest) -> Result<(), Errno> {
         if self.broken.load(Ordering::Acquire) {
             // As in QEMU, whose node has no driver then.
             return Err(Errno(libc::ENOMEDIUM));
@@ -399,12 +400,12 @@ pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Moves bytes between a file and the guest's memory, as for a raw image.
-fn transfer(layer: &Layer, operation: Operation, buffers: GuestBuffers) -> Result<(), Errno> {
-    let request = Request { operation, buffers };
-    blocking::execute(layer.image(), Arc::new(request))
+fn transfer(layer: &Layer, operation: Operation, buffers: IoBuffers) -> Result<(), Errno> {
+    let request = HostRequest { operation, buffers };
+    blocking::execute(layer.image(), request)
 }
 
-fn read_data(layer: &Layer, offset: u64, buffers: &GuestBuffers) -> Result<(), Errno> {
+fn read_data(layer: &Layer, offset: u64, buffers: &IoBuffers) -> Result<(), Errno> {
     let read = |buffers| transfer(layer, Operation::Read { offset }, buffers);
     match read(buffers.clone()) {
         Err(Errno::EIO) => {}

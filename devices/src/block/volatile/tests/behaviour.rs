@@ -316,19 +316,15 @@ fn memory_is_bounded_whatever_the_medium_does() {
             1 if turn % 4 == 1 => 0,
             _ => u32::try_from(turn % 48 * 512).unwrap(),
         };
-        let segment = crate::block::model::io_buffers::Segment {
+        let segment = crate::block::model::segment::Segment {
             address: vm_memory::GuestAddress(0),
             length,
         };
-        let request = crate::block::model::request::Request {
+        let request = crate::block::model::backend::HostRequest {
             operation,
-            buffers: crate::block::model::io_buffers::GuestBuffers::new(&memory, [segment])
-                .unwrap(),
+            buffers: crate::block::model::io_buffers::IoBuffers::new(&memory, [segment]).unwrap(),
         };
-        cache.submit(
-            crate::block::model::request::Token(turn),
-            std::sync::Arc::new(request),
-        );
+        cache.submit(crate::block::model::request::Token(turn), request);
         cache.flush_submissions();
         cache.completed();
         assert!(cache.log.cost() <= CAPACITY);

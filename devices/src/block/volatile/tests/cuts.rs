@@ -1,6 +1,6 @@
 //! What a seed means.
 
-use crate::block::model::io_buffers::GuestBuffers;
+use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::power_cut::{Loss, PowerCut, Survival};
 use crate::block::model::request::{Range, Zeroing};
 use crate::block::volatile::cut::{Remains, remains};
@@ -14,7 +14,7 @@ fn range(sector: u64, sectors: u64) -> Range {
 }
 
 fn write(sector: u64, sectors: usize) -> Change {
-    Change::write(sector * 512, GuestBuffers::own(sectors * 512))
+    Change::write(sector * 512, IoBuffers::own(sectors * 512))
 }
 
 fn zeroes(ranges: &[Range]) -> Change {

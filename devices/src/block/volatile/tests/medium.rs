@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::block::fault::rng::Chance;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{
-    Capabilities, Completion, Durability, Operation, Range, RangeLimits, Request, Token,
+    Capabilities, Completion, Durability, Operation, Range, RangeLimits, Token,
 };
 use crate::sync::lock;
 
@@ -28,10 +28,10 @@ pub struct State {
     /// The bytes at the last flush.
     pub durable: Vec<u8>,
     chance: Chance,
-    staged: Vec<(Token, Arc<Request>)>,
-    started: Vec<(Token, Arc<Request>)>,
+    staged: Vec<(Token, HostRequest)>,
+    started: Vec<(Token, HostRequest)>,
     /// Carried out, and nobody knows yet.
-    done: Vec<(Completion, Arc<Request>)>,
+    done: Vec<(Completion, HostRequest)>,
     /// Of reads, nobody is told.
     pub hold_reads: bool,
     /// Of so many requests, one fails; none for zero.
@@ -75,7 +75,7 @@ impl Control {
     }
 }
 
-fn written_by(request: &Request) -> Vec<Range> {
+fn written_by(request: &HostRequest) -> Vec<Range> {
     match &request.operation {
         Operation::Read { .. } | Operation::Flush => Vec::new(),
         Operation::Write { offset, .. } => vec![Range {
@@ -138,7 +138,7 @@ impl State {
         usize::try_from(self.chance.below(count as u64)).unwrap()
     }
 
-    fn execute(&mut self, request: &Request) -> Result<(), Errno> {
+    fn execute(&mut self, request: &HostRequest) -> Result<(), Errno> {
         let written = written_by(request);
         let is_bad = |bad: Range| written.iter().any(|range| overlap(*range, bad));
         let unlucky = self.one_fails_of > 0 && self.chance.below(self.one_fails_of) == 0;
@@ -156,7 +156,7 @@ impl State {
         Ok(())
     }
 
-    fn execute_well(&mut self, request: &Request, written: &[Range]) -> Result<(), Errno> {
+    fn execute_well(&mut self, request: &HostRequest, written: &[Range]) -> Result<(), Errno> {
         match &request.operation {
             Operation::Read { offset } => {
                 let length = request.buffers.length();
@@ -184,7 +184,7 @@ impl State {
 }
 
 impl Backend for MemoryMedium {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         let mut state = lock(&self.state);
         for range in written_by(&request) {
             let done = state.done.iter().map(|(_, request)| request);

@@ -11,9 +11,9 @@ use super::driver::*;
 use super::fakes::{Heard, fake_backend};
 use super::strategies::{config, errno, kind, policy};
 use crate::block::host::image::{Image, ImageOptions};
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::request::{Capabilities, Completion, Operation, Request, Token};
+use crate::block::model::request::{Capabilities, Completion, Operation, Token};
 use crate::block::open::Aio;
 use crate::block::policy::error_policy::ErrorAction;
 use crate::sync::lock;
@@ -31,7 +31,7 @@ struct Flaky {
 }
 
 impl Backend for Flaky {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         let failure = self.script.pop().flatten();
         lock(&self.log).push((request.operation.clone(), failure));
         match failure {

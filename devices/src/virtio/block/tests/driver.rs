@@ -13,9 +13,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::super::{Disk, DiskConfiguration, IoError};
 use super::fakes::{DEADLINE, FakeControl, Heard, Recorder, fake_backend};
 use crate::block::model::access::Access;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::request::{Request, Token};
+use crate::block::model::request::Token;
 use crate::block::policy::error_policy::{ErrorPolicy, IoStatus};
 use crate::bus::BusDevice;
 use crate::life_cycle::Run;
@@ -460,7 +460,7 @@ impl Machine {
         kind: u32,
         sector: u64,
         length: u32,
-    ) -> (Token, Arc<Request>) {
+    ) -> (Token, HostRequest) {
         self.ask(slot, kind, sector, length);
         self.backend.next()
     }

@@ -11,9 +11,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::super::{Disk, DiskObserver, IoError, PowerCutReport};
 use super::driver::USED;
 use crate::block::fault::decision::Record;
-use crate::block::model::backend::Backend;
+use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
-use crate::block::model::request::{Capabilities, Completion, RangeLimits, Request, Token};
+use crate::block::model::request::{Capabilities, Completion, RangeLimits, Token};
 use crate::block::policy::error_policy::IoStatus;
 use crate::block::policy::write_threshold::Exceeded;
 use crate::life_cycle::Run;
@@ -25,14 +25,14 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// A backend whose requests end when, how, and in which order the test says.
 pub struct FakeBackend {
     shared: Arc<Shared>,
-    submitted: Sender<(Token, Arc<Request>)>,
+    submitted: Sender<(Token, HostRequest)>,
 }
 
 /// The test's hold on a [`FakeBackend`]. When it goes, whatever is in flight ends well, so that a
 /// test that failed does not wait for it.
 pub struct FakeControl {
     shared: Arc<Shared>,
-    submitted: Receiver<(Token, Arc<Request>)>,
+    submitted: Receiver<(Token, HostRequest)>,
 }
 
 struct Shared {
@@ -79,7 +79,7 @@ pub fn fake_backend(length: u64) -> (FakeBackend, FakeControl) {
 }
 
 impl Backend for FakeBackend {
-    fn submit(&mut self, token: Token, request: Arc<Request>) {
+    fn submit(&mut self, token: Token, request: HostRequest) {
         let mut state = lock(&self.shared.state);
         assert!(!state.in_flight.contains(&token), "{token:?} is in flight");
         if let Some(result) = state.at_once {
@@ -144,14 +144,14 @@ impl Backend for FakeBackend {
 
 impl FakeControl {
     /// Waits for the next request that reaches the backend.
-    pub fn next(&self) -> (Token, Arc<Request>) {
+    pub fn next(&self) -> (Token, HostRequest) {
         self.submitted
             .recv_timeout(DEADLINE)
             .expect("no request reached the backend")
     }
 
     /// Requests that have reached the backend and that nobody has taken from here yet.
-    pub fn arrived(&self) -> Vec<(Token, Arc<Request>)> {
+    pub fn arrived(&self) -> Vec<(Token, HostRequest)> {
         self.submitted.try_iter().collect()
     }
 

@@ -74,7 +74,7 @@ impl Machine {
     fn written(&self, count: usize) -> Vec<(Token, u64)> {
         let written = |_| match self.backend.next() {
             (token, request) if matches!(request.operation, Operation::Write { .. }) => {
-                (token, request.sector())
+                (token, request.operation.sector())
             }
             other => panic!("{other:?}"),
         };

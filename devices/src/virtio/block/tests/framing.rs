@@ -6,7 +6,7 @@ use crate::block::model::request::{Durability, Operation};
 use crate::virtio::VirtioDevice;
 
 /// The segments of a request are not public; what they hold is.
-fn contents(request: &crate::block::model::request::Request) -> Vec<u8> {
+fn contents(request: &crate::block::model::backend::HostRequest) -> Vec<u8> {
     let file = tempfile::tempfile().unwrap();
     let length = usize::try_from(request.buffers.length()).unwrap();
     assert_eq!(request.buffers.write_to(&file, 0, 0), Ok(length));

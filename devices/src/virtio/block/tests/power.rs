@@ -98,7 +98,7 @@ fn a_rule_cuts_the_power_before_its_request_and_all_that_come_after_it() {
     }
     machine.kick();
     let (token, request) = machine.backend.next();
-    assert_eq!(request.sector(), 0);
+    assert_eq!(request.operation.sector(), 0);
     assert!(matches!(machine.hear(), Heard::Fault(record) if record.ordinal == 2));
     machine.end(token, Ok(()));
     let report = machine.hear_power_cut();
@@ -127,7 +127,7 @@ fn a_machine_that_is_continued_while_the_power_fails_goes_on_when_it_is_back() {
     machine.hear_power_cut();
     is_done.recv_timeout(DEADLINE).unwrap();
     again.recv_timeout(DEADLINE).unwrap();
-    assert_eq!(machine.backend.next().1.sector(), 2);
+    assert_eq!(machine.backend.next().1.operation.sector(), 2);
     machine.wait_used(1);
     assert_eq!(machine.status(0), IOERR);
 }
@@ -182,7 +182,7 @@ fn what_waits_is_done_or_lost_as_the_seed_says() {
         let arrived = machine.backend.arrived();
         let sectors: Vec<_> = arrived
             .iter()
-            .map(|(_, request)| request.sector())
+            .map(|(_, request)| request.operation.sector())
             .collect();
         assert_eq!((machine.used_index(), arrived.len()), (0, sectors.len()));
         sectors

@@ -111,12 +111,16 @@ impl Worker {
             Fate::Perform => self.start(token, pending),
             Fate::Alter(alteration) => {
                 self.check_threshold(&pending.request);
-                let backend = &mut *self.parts.backend;
-                let request = &pending.request;
-                let alterations = &mut self.faults.alterations;
-                let end = alterations.submit(backend, token, request, alteration);
-                self.faults.ended.extend(end);
-                self.in_flight.insert(token, pending);
+                match self.translate_addresses(&pending.request) {
+                    Ok(request) => {
+                        let backend = &mut *self.parts.backend;
+                        let alterations = &mut self.faults.alterations;
+                        let end = alterations.submit(backend, token, request, alteration);
+                        self.faults.ended.extend(end);
+                        self.in_flight.insert(token, pending);
+                    }
+                    Err(errno) => self.end(token, pending, Err(errno)),
+                }
             }
             Fate::Fail(errno) => self.end(token, pending, Err(errno)),
             Fate::Drop => self.end(token, pending, Ok(())),

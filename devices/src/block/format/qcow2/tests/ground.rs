@@ -20,9 +20,11 @@ use crate::block::host::image::ImageOptions;
 use crate::block::host::locking::Locking;
 use crate::block::host::open_error::OpenError;
 use crate::block::model::access::Access;
+use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::{GuestBuffers, Segment};
-use crate::block::model::request::{Operation, Request};
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::Operation;
+use crate::block::model::segment::Segment;
 use crate::block::tests::bench::{Bench, no_other_children};
 use crate::sync::lock;
 use crate::thread::ThreadStart;
@@ -99,8 +101,8 @@ pub fn perform(
     let bytes = vec![fill; length as usize];
     memory.write_slice(&bytes, GuestAddress(0)).unwrap();
     let address = GuestAddress(0);
-    let buffers = GuestBuffers::new(&memory, [Segment { address, length }]).unwrap();
-    image.execute(Arc::new(Request { operation, buffers }))
+    let buffers = IoBuffers::new(&memory, [Segment { address, length }]).unwrap();
+    image.execute(HostRequest { operation, buffers })
 }
 
 /// All that the first so many bytes of a disk read as.
@@ -117,8 +119,8 @@ pub fn read_back(image: &Qcow2Image, length: usize) -> Vec<u8> {
         let operation = Operation::Read {
             offset: content.len() as u64,
         };
-        let buffers = GuestBuffers::new(&memory, [segment]).unwrap();
-        let request = Arc::new(Request { operation, buffers });
+        let buffers = IoBuffers::new(&memory, [segment]).unwrap();
+        let request = HostRequest { operation, buffers };
         assert_eq!(image.execute(request), Ok(()));
         let mut bytes = vec![0; count];
         memory.read_slice(&mut bytes, address).unwrap();

@@ -1,0 +1,75 @@
+//! Where a request's data is in guest memory.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use vm_memory::bitmap::Bitmap;
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+
+/// A range of guest memory: its first address and its length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// Guest physical address.
+    #[serde(with = "address")]
+    pub address: GuestAddress,
+    /// Length in bytes.
+    pub length: u32,
+}
+
+/// A request's scatter-gather list, in the order of the data. Most requests have one segment.
+pub type Segments = SmallVec<[Segment; 2]>;
+
+impl Segment {
+    /// Leaves out its first bytes, which it has.
+    pub(crate) fn skip(&mut self, count: u32) {
+        let count = count.min(self.length);
+        self.address = GuestAddress(self.address.0.wrapping_add(u64::from(count)));
+        self.length -= count;
+    }
+
+    /// Whether all of it is guest memory.
+    pub(crate) fn is_in(self, memory: &GuestMemoryMmap) -> bool {
+        self.length == 0 || memory.check_range(self.address, self.length as usize)
+    }
+}
+
+/// Sum of their lengths, in bytes.
+pub fn length(segments: &[Segment]) -> u64 {
+    segments
+        .iter()
+        .map(|segment| u64::from(segment.length))
+        .sum()
+}
+
+/// Marks guest memory as written, for dirty tracking: what the host's system calls and copies
+/// through host addresses put there is not seen by guest memory itself.
+pub(crate) fn mark_written(memory: &GuestMemoryMmap, segments: &[Segment]) {
+    for segment in segments {
+        // What is not guest memory has not been written.
+        for slice in memory
+            .get_slices(segment.address, segment.length as usize)
+            .flatten()
+        {
+            slice.bitmap().mark_dirty(0, slice.len());
+        }
+    }
+}
+
+/// A guest address as its number.
+mod address {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use vm_memory::GuestAddress;
+
+    pub(super) fn serialize<S: Serializer>(
+        address: &GuestAddress,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(address.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<GuestAddress, D::Error> {
+        u64::deserialize(from).map(GuestAddress)
+    }
+}
