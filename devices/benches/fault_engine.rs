@@ -2,7 +2,6 @@
 //!
 //! `cargo xtask bench fault`, or `cargo bench -p faultvisor-devices --bench fault_engine`. With 1,000
 //! ranges set on a disk it should be a microsecond at most.
-#![expect(clippy::unwrap_used, reason = "a benchmark may end in a panic")]
 
 use std::hint::black_box;
 use std::sync::Arc;
