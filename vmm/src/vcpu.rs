@@ -56,20 +56,13 @@ enum Order {
     End,
 }
 
-/// How a vCPU came to enter the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Entry {
-    Straight,
-    AfterPause,
-}
-
 /// The gate: each vCPU looks at it before it enters the guest.
 struct Gate {
     order: Mutex<Order>,
     changed: Condvar,
     /// Copy of `order` that is read on the way into the guest.
     open: AtomicU32,
-    /// vCPUs inside the guest.
+    /// vCPUs in KVM_RUN.
     inside: AtomicU32,
     left: Condvar,
 }
@@ -95,25 +88,29 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits until the vCPU may enter the guest, and counts it in; none when it must end.
-    fn enter(&self) -> Option<Entry> {
-        let mut entry = Entry::Straight;
-        loop {
-            // First inside, then look: whoever closes the gate sees one or the other.
-            self.inside.fetch_add(1, Ordering::SeqCst);
-            if self.open.load(Ordering::SeqCst) != 0 {
-                return Some(entry);
-            }
-            self.leave();
-            entry = Entry::AfterPause;
-            let mut order = lock(&self.order);
-            while *order == Order::Pause {
-                order = wait(&self.changed, order);
-            }
-            if *order == Order::End {
-                return None;
-            }
+    /// Counts a vCPU into the guest while the gate is open.
+    fn try_enter(&self) -> bool {
+        // Counted before the look: whoever closes the gate sees the count, or the vCPU sees the gate closed.
+        self.count_in();
+        if self.open.load(Ordering::SeqCst) != 0 {
+            return true;
         }
+        self.leave();
+        false
+    }
+
+    /// Counts a vCPU into KVM_RUN, whether or not the gate is open.
+    fn count_in(&self) {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Waits while the order is to pause, and returns the next.
+    fn wait_for_order(&self) -> Order {
+        let mut order = lock(&self.order);
+        while *order == Order::Pause {
+            order = wait(&self.changed, order);
+        }
+        *order
     }
 
     fn leave(&self) {
@@ -196,6 +193,7 @@ impl Vcpus {
             let vcpu = Vcpu {
                 index,
                 fd,
+                is_exit_pending: false,
                 buses: buses.clone(),
                 memory: memory.clone(),
                 gate: started.gate.clone(),
@@ -277,9 +275,19 @@ impl Vcpus {
     }
 }
 
+/// How a vCPU comes to enter the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    First,
+    Straight,
+    AfterPause,
+}
+
 struct Vcpu {
     index: usize,
     fd: VcpuFd,
+    /// Whether the last exit is one that KVM completes at the next KVM_RUN.
+    is_exit_pending: bool,
     buses: Arc<Buses>,
     memory: Arc<GuestMemoryMmap>,
     gate: Arc<Gate>,
@@ -289,23 +297,52 @@ struct Vcpu {
 
 impl Vcpu {
     fn run(mut self) {
-        let mut entered = false;
-        while let Some(entry) = self.gate.enter() {
-            if !std::mem::replace(&mut entered, true) {
+        self.run_to_the_end();
+        let (inbox, generation) = (self.inbox, self.generation);
+        // Closed before it is reported: the virtual machine can be let go of then.
+        drop(self.fd);
+        inbox.send(Notice::Vcpu(generation, VcpuExit::Ended));
+    }
+
+    /// Runs the guest whenever the gate is open, until the order is to end.
+    fn run_to_the_end(&mut self) {
+        let mut pace = Pace::First;
+        loop {
+            if !self.gate.try_enter() {
+                self.complete_exit();
+                if self.gate.wait_for_order() == Order::End {
+                    return;
+                }
+                if pace == Pace::Straight {
+                    pace = Pace::AfterPause;
+                }
+                continue;
+            }
+            match std::mem::replace(&mut pace, Pace::Straight) {
                 // `cargo xtask bench boot` times the program's start by this line.
-                tracing::debug!("vcpu{}: {FIRST_ENTRY}", self.index);
-            } else if entry == Entry::AfterPause {
-                self.tell_of_pause();
+                Pace::First => tracing::debug!("vcpu{}: {FIRST_ENTRY}", self.index),
+                Pace::AfterPause => self.tell_of_pause(),
+                Pace::Straight => {}
             }
             if let Some(exit) = self.enter_guest() {
                 self.inbox.send(Notice::Vcpu(self.generation, exit));
                 self.gate.wait_for_end();
             }
         }
-        let (inbox, generation) = (self.inbox, self.generation);
-        // Closed before it is reported: the virtual machine can be let go of then.
-        drop(self.fd);
-        inbox.send(Notice::Vcpu(generation, VcpuExit::Ended));
+    }
+
+    /// Has KVM complete the instruction of an exit that has been answered, without running the guest: until then the vCPU's
+    /// registers are those from before it (KVM API §5, `immediate_exit`).
+    fn complete_exit(&mut self) {
+        // One instruction may exit again, as an access across two pages does.
+        while self.is_exit_pending {
+            self.fd.set_kvm_immediate_exit(1);
+            self.gate.count_in();
+            if let Some(exit) = self.enter_guest() {
+                self.inbox.send(Notice::Vcpu(self.generation, exit));
+            }
+            self.fd.set_kvm_immediate_exit(0);
+        }
     }
 
     /// Lets the guest's watchdog know that it was the guest that stood still, not this vCPU (KVM API §4.71). Refused
@@ -314,12 +351,16 @@ impl Vcpu {
         let _ = self.fd.kvmclock_ctrl();
     }
 
-    /// Runs the guest to its next exit, and handles it.
+    /// Runs the guest, into which the vCPU has been counted, to its next exit, and handles it.
     fn enter_guest(&mut self) -> Option<VcpuExit> {
         use kvm_ioctls::VcpuExit as Exit;
 
         let result = self.fd.run();
         self.gate.leave();
+        self.is_exit_pending = matches!(
+            result,
+            Ok(Exit::IoOut(..) | Exit::IoIn(..) | Exit::MmioWrite(..) | Exit::MmioRead(..))
+        );
         match result {
             Ok(Exit::IoOut(port, data)) => self.buses.pio.write(port.into(), data),
             Ok(Exit::IoIn(port, data)) => self.buses.pio.read(port.into(), data),
@@ -382,7 +423,13 @@ fn internal_error(vcpu: &mut VcpuFd) -> String {
 
 #[cfg(test)]
 mod tests {
+    use faultvisor_devices::bus::BusDevice;
+    use kvm_bindings::kvm_regs;
+    use kvm_ioctls::VmFd;
+    use vm_memory::{Bytes, GuestAddress};
+
     use super::*;
+    use crate::inbox::Inbox;
 
     #[test]
     fn a_closed_gate_holds_and_an_ended_one_never_opens_again() {
@@ -390,12 +437,11 @@ mod tests {
         let vcpu = {
             let gate = gate.clone();
             thread::spawn(move || {
-                let mut entries = 0;
-                while gate.enter().is_some() {
-                    entries += 1;
-                    gate.leave();
+                while gate.wait_for_order() == Order::Run {
+                    if gate.try_enter() {
+                        gate.leave();
+                    }
                 }
-                entries
             })
         };
         gate.set(Order::Run);
@@ -409,6 +455,71 @@ mod tests {
         gate.set(Order::End);
         gate.set(Order::Run);
         vcpu.join().unwrap();
-        assert_eq!(gate.enter(), None);
+        assert_eq!(gate.wait_for_order(), Order::End);
+        assert!(!gate.try_enter());
+    }
+
+    /// Answers reads with 0x5a, and ends the vCPU that reads.
+    struct Ends(Arc<Gate>);
+
+    impl BusDevice for Ends {
+        fn read(&self, _: u64, data: &mut [u8]) {
+            self.0.set(Order::End);
+            data.fill(0x5a);
+        }
+
+        fn write(&self, _: u64, _: &[u8]) {}
+    }
+
+    /// A vCPU in real mode, on a page of memory that holds `code`, beside a device at port 0x10 and address 0x2_0000.
+    fn vcpu(code: &[u8]) -> (VmFd, Vcpu, u64) {
+        const CODE: u64 = 0x800;
+        let kvm = crate::vm::open_kvm().unwrap();
+        let vm = kvm.create_vm().unwrap();
+        let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
+        memory.write_slice(code, GuestAddress(CODE)).unwrap();
+        let memory = Arc::new(memory);
+        crate::vm::map_memory(&vm, &memory).unwrap();
+        let fd = vm.create_vcpu(0).unwrap();
+        let mut segments = fd.get_sregs().unwrap();
+        (segments.cs.base, segments.cs.selector) = (0, 0);
+        (segments.ds.base, segments.ds.selector) = (0x2_0000, 0x2000);
+        fd.set_sregs(&segments).unwrap();
+        let registers = kvm_regs {
+            rip: CODE,
+            rflags: 2,
+            ..Default::default()
+        };
+        fd.set_regs(&registers).unwrap();
+        let gate = Arc::new(Gate::new());
+        gate.set(Order::Run);
+        let device = Arc::new(Ends(gate.clone()));
+        let (mut pio, mut mmio) = (Bus::new(), Bus::new());
+        pio.insert(0x10, 1, device.clone()).unwrap();
+        mmio.insert(0x2_0000, 8, device).unwrap();
+        let vcpu = Vcpu {
+            index: 0,
+            fd,
+            is_exit_pending: false,
+            buses: Arc::new(Buses { pio, mmio }),
+            memory,
+            gate,
+            generation: Generation(1),
+            inbox: Inbox::new().unwrap().1,
+        };
+        (vm, vcpu, CODE + code.len() as u64)
+    }
+
+    #[test]
+    #[ignore = "needs /dev/kvm"]
+    fn a_vcpu_that_pauses_in_an_exit_completes_its_instruction_first() {
+        let in_al_0x10 = &[0xe4, 0x10];
+        let mov_al_ds_0 = &[0xa0, 0, 0];
+        for code in [&in_al_0x10[..], mov_al_ds_0] {
+            let (_vm, mut vcpu, after) = vcpu(code);
+            vcpu.run_to_the_end();
+            let registers = vcpu.fd.get_regs().unwrap();
+            assert_eq!((registers.rip, registers.rax), (after, 0x5a), "{code:x?}");
+        }
     }
 }

@@ -239,8 +239,12 @@ impl Vm {
 }
 
 /// Gives KVM the guest's memory.
+///
+/// # Errors
+///
+/// [`VmError`] with the region that KVM refuses.
 #[expect(unsafe_code, reason = "KVM takes guest memory by its host address")]
-fn map_memory(fd: &VmFd, memory: &GuestMemoryMmap) -> Result<(), VmError> {
+pub fn map_memory(fd: &VmFd, memory: &GuestMemoryMmap) -> Result<(), VmError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let host = region
             .get_host_address(MemoryRegionAddress(0))
