@@ -304,7 +304,7 @@ impl<'a> Plan<'a> {
         let programs = self.unit.get().into_iter().flatten();
         for program in programs.filter(|program| wanted(program)) {
             let started = Instant::now();
-            let ran = program.run()?;
+            let ran = program.run(&self.kvm)?;
             let name = format!("unit tests of {}", program.name);
             self.tally.took(&name, started.elapsed().as_secs_f64());
             self.tally.add(&name, ran, Shown::NotPassed);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use faultvisor_tests::host::Kvm;
 use faultvisor_tests::workspace::Workspace;
 use serde_json::Value;
 
@@ -26,11 +27,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// Runs it.
-    pub fn run(&self) -> std::io::Result<Ran> {
+    /// Runs it, with its tests that need `/dev/kvm` (and are marked as ignored for that) where there is one.
+    pub fn run(&self, kvm: &Kvm) -> std::io::Result<Ran> {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.package);
         command.env("CARGO_MANIFEST_DIR", &self.package);
+        if kvm.is_there() {
+            command.arg("--include-ignored");
+        }
         let name = format!("unit tests of {}", self.name);
         cargo::test(&name, &self.name, &mut command, LIMIT)
     }
