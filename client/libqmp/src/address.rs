@@ -10,7 +10,7 @@ use std::{io, thread};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::Error;
-use crate::socket::Patience;
+use crate::socket::Deadline;
 
 /// An address, as a user writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,16 +63,16 @@ impl Address {
     ) -> Result<OwnedFd, Error> {
         const PAUSE: Duration = Duration::from_millis(5);
         // There is no permission to retry.
-        let patience = within.map_or(Patience::None, |within| Patience::of(Some(within)));
+        let deadline = within.map_or(Deadline::Now, |within| Deadline::of(Some(within)));
         // A listener with a full backlog may still accept, within the limit of its greeting.
-        let in_queue = Patience::of(Some(limit));
+        let in_queue = Deadline::of(Some(limit));
         loop {
             let source = match self.attempt(in_queue) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
             let is_over = match source.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => patience.is_over(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => deadline.is_over(),
                 io::ErrorKind::WouldBlock => in_queue.is_over(),
                 io::ErrorKind::Interrupted => false,
                 _ => true,
@@ -87,7 +87,7 @@ impl Address {
         }
     }
 
-    fn attempt(&self, patience: Patience) -> io::Result<OwnedFd> {
+    fn attempt(&self, deadline: Deadline) -> io::Result<OwnedFd> {
         match self {
             Self::Unix(path) => {
                 // With a full backlog a blocking connect would wait for as long as it is full.
@@ -101,7 +101,7 @@ impl Address {
             Self::Tcp(place) => {
                 // An IPv6 address is in brackets, as in a URL.
                 let places = place.to_socket_addrs()?.collect::<Vec<_>>();
-                let stream = connect_to_one(&places, patience)?;
+                let stream = connect_to_one(&places, deadline)?;
                 // Requests are small, and their answers are waited for.
                 stream.set_nodelay(true)?;
                 Ok(stream.into())
@@ -117,10 +117,10 @@ fn is_host_and_port(text: &str) -> bool {
 }
 
 /// Connects to the first address that accepts, like [`TcpStream::connect`], within a limit.
-fn connect_to_one(places: &[SocketAddr], patience: Patience) -> io::Result<TcpStream> {
+fn connect_to_one(places: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
     let mut failed = io::ErrorKind::NotFound.into();
     for place in places {
-        let left = patience.left().unwrap_or(Duration::MAX);
+        let left = deadline.left().unwrap_or(Duration::MAX);
         // Without an address it is refused; the first attempt is always made.
         match TcpStream::connect_timeout(place, left.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),

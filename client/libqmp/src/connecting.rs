@@ -30,7 +30,7 @@ enum Ask {
 
 /// The next step.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Step {
+pub(crate) enum Instruction {
     Done,
     /// Execute this, and [pass](Connecting::told) its return value.
     Ask {
@@ -93,15 +93,18 @@ impl Connecting {
     }
 
     /// The next step. `known_events` has the names of the server's events, if they are known.
-    pub(crate) fn next(&mut self, known_events: Option<&Arc<[String]>>) -> Result<Step, Error> {
+    pub(crate) fn next(
+        &mut self,
+        known_events: Option<&Arc<[String]>>,
+    ) -> Result<Instruction, Error> {
         match (self.asks, &self.filter, known_events) {
             (Ask::Accessors, ..) => {
-                return Ok(Step::Ask {
+                return Ok(Instruction::Ask {
                     command: "query-commands",
                 });
             }
             (Ask::Events, _, None) => {
-                return Ok(Step::Ask {
+                return Ok(Instruction::Ask {
                     command: "query-qmp-schema",
                 });
             }
@@ -113,11 +116,11 @@ impl Connecting {
             _ => {}
         }
         Ok(match self.accessors.pop_front() {
-            Some(command) => Step::Connect {
+            Some(command) => Instruction::Connect {
                 command,
                 arguments: Value::Object(self.arguments.clone()),
             },
-            None => Step::Done,
+            None => Instruction::Done,
         })
     }
 
@@ -168,12 +171,12 @@ mod tests {
         };
         let mut connecting = Connecting::to("BLOCK_IO_ERROR", &arguments, true);
         assert_eq!(connecting.filter(), Filter::Handles);
-        let expected = Step::Connect {
+        let expected = Instruction::Connect {
             command: "get-block-io-error-event".to_owned(),
             arguments: json!({"device": "d", "initial": true}),
         };
         assert_eq!(connecting.next(None).unwrap(), expected);
-        assert_eq!(connecting.next(None).unwrap(), Step::Done);
+        assert_eq!(connecting.next(None).unwrap(), Instruction::Done);
     }
 
     #[test]
@@ -181,7 +184,7 @@ mod tests {
         let mut connecting = Connecting::to("STOP", &AccessorArguments::default(), false);
         assert_eq!(
             connecting.next(None).unwrap(),
-            Step::Ask {
+            Instruction::Ask {
                 command: "query-qmp-schema"
             }
         );
@@ -189,7 +192,7 @@ mod tests {
             {"name": "STOP", "meta-type": "event", "arg-type": "0"},
             {"name": "RESUME", "meta-type": "command"},
         ]));
-        assert_eq!(connecting.next(known.as_ref()).unwrap(), Step::Done);
+        assert_eq!(connecting.next(known.as_ref()).unwrap(), Instruction::Done);
         let mut other = Connecting::to("RESUME", &AccessorArguments::default(), false);
         assert!(matches!(
             other.next(known.as_ref()),
@@ -202,19 +205,22 @@ mod tests {
         let mut connecting = Connecting::to_all(true);
         assert_eq!(
             connecting.next(None).unwrap(),
-            Step::Ask {
+            Instruction::Ask {
                 command: "query-commands"
             }
         );
         connecting
             .told(json!([{"name": "get-stop-event"}, {"name": "stop"}, {"name": "get-new-event"}]));
         for expected in ["get-stop-event", "get-new-event"] {
-            let Step::Connect { command, .. } = connecting.next(None).unwrap() else {
+            let Instruction::Connect { command, .. } = connecting.next(None).unwrap() else {
                 panic!("no accessor")
             };
             assert_eq!(command, expected);
         }
-        assert_eq!(connecting.next(None).unwrap(), Step::Done);
-        assert_eq!(Connecting::to_all(false).next(None).unwrap(), Step::Done);
+        assert_eq!(connecting.next(None).unwrap(), Instruction::Done);
+        assert_eq!(
+            Connecting::to_all(false).next(None).unwrap(),
+            Instruction::Done
+        );
     }
 }

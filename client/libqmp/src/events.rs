@@ -13,12 +13,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::connecting::{Connecting, Step, refused};
+use crate::connecting::{Connecting, Instruction, refused};
 use crate::core::{lock, own_waker};
 use crate::message::Band;
 use crate::routes::{Deliver, ObjectId, RawOccurrence};
 use crate::said::Data;
-use crate::socket::Patience;
+use crate::socket::Deadline;
 use crate::{Error, Session};
 
 /// When an event was raised, by the server's clock.
@@ -185,14 +185,14 @@ impl<T> Events<T> {
         loop {
             let known = lock(&core.known_events).clone();
             match connecting.next(known.as_ref())? {
-                Step::Done => return Ok(events),
-                Step::Ask { command } => {
+                Instruction::Done => return Ok(events),
+                Instruction::Ask { command } => {
                     let answer = session.execute_raw(command, None)?;
                     if let Some(names) = connecting.told(answer) {
                         *lock(&core.known_events) = Some(names);
                     }
                 }
-                Step::Connect { command, arguments } => {
+                Instruction::Connect { command, arguments } => {
                     let object = Some(events.object);
                     let answer = core
                         .execute(Band::In, &command, Some(&arguments), object)
@@ -211,7 +211,7 @@ impl<T: EventData> Events<T> {
     ///
     /// The event does not match its type; the next one may. Or the connection has ended, and no event is left.
     pub fn recv(&self) -> Result<Occurrence<T>, Error> {
-        match self.wait(Patience::Endless)? {
+        match self.wait(Deadline::Never)? {
             Some(occurrence) => Ok(occurrence),
             // A wait without a limit ends with an event or an error.
             None => self.recv(),
@@ -224,7 +224,7 @@ impl<T: EventData> Events<T> {
     ///
     /// As those of [`recv`](Self::recv), and [`Error::TimedOut`].
     pub fn recv_timeout(&self, within: Duration) -> Result<Occurrence<T>, Error> {
-        let found = self.wait(Patience::of(Some(within)))?;
+        let found = self.wait(Deadline::of(Some(within)))?;
         found.ok_or_else(|| Error::TimedOut {
             awaited: self.name.clone(),
             within,
@@ -237,12 +237,12 @@ impl<T: EventData> Events<T> {
     ///
     /// As those of [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<Option<Occurrence<T>>, Error> {
-        self.wait(Patience::None)
+        self.wait(Deadline::Now)
     }
 
-    fn wait(&self, patience: Patience) -> Result<Option<Occurrence<T>>, Error> {
+    fn wait(&self, deadline: Deadline) -> Result<Option<Occurrence<T>>, Error> {
         let core = &self.session.core;
-        let found = core.wait(patience, |routes, waker| routes.event(self.object, waker));
+        let found = core.wait(deadline, |routes, waker| routes.event(self.object, waker));
         match found? {
             Some(Ok(raw)) => {
                 let lost = raw.lost;

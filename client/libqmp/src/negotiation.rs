@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Closing, Moment, excerpt};
 use crate::lines::{Lines, TooLong};
-use crate::socket::{Patience, Read, Socket};
+use crate::socket::{Deadline, Read, Socket};
 use crate::{Direction, Error, Observer};
 
 /// The longest greeting.
@@ -62,7 +62,7 @@ pub(crate) struct Negotiation<'a> {
     pub(crate) address: &'a str,
     pub(crate) socket: &'a Socket,
     pub(crate) observer: Option<&'a Observer>,
-    pub(crate) patience: Patience,
+    pub(crate) deadline: Deadline,
     pub(crate) within: Duration,
 }
 
@@ -96,7 +96,7 @@ impl Negotiation<'_> {
             observer(Direction::Sent, &request);
         }
         request.push_str("\r\n");
-        match self.socket.write(request.as_bytes(), self.patience) {
+        match self.socket.write(request.as_bytes(), self.deadline) {
             Ok(written) if written == request.len() => Ok(()),
             Ok(_) => Err(self.timed_out(Moment::InNegotiation)),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Error::HungUp {
@@ -132,10 +132,10 @@ impl Negotiation<'_> {
                 return Ok(line);
             }
             // Also if more arrives all the time.
-            if self.patience.is_over() && !is_foreign(lines.rest()) {
+            if self.deadline.is_over() && !is_foreign(lines.rest()) {
                 return Err(self.timed_out(moment));
             }
-            match self.socket.read(&mut buffer, self.patience, None) {
+            match self.socket.read(&mut buffer, self.deadline, None) {
                 Ok(Read::Bytes(length)) => {
                     let kept = lines.push(&buffer[..length]);
                     let rest = lines.rest();

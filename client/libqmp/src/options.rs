@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::negotiation::{Agreement, Negotiation};
 use crate::process::Process;
-use crate::socket::{Patience, Socket};
+use crate::socket::{Deadline, Socket};
 use crate::{Direction, Error, Observer, Session};
 
 /// The default limit for a server's greeting.
@@ -111,7 +111,7 @@ impl Options {
             address,
             socket,
             observer: self.observer.as_ref(),
-            patience: Patience::of(Some(within)),
+            deadline: Deadline::of(Some(within)),
             within,
         };
         negotiation.perform()

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::Error;
 use crate::core::lock;
-use crate::socket::{Patience, Socket};
+use crate::socket::{Deadline, Socket};
 
 /// A program started by [`Options::spawn`](crate::Options::spawn). It is killed when its session ends.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ impl Process {
     /// The host's error.
     pub fn wait(&self, within: Duration) -> Result<Option<ExitStatus>, Error> {
         let mut fds = [PollFd::new(&self.end, PollFlags::IN)];
-        let patience = Patience::of(Some(within));
+        let deadline = Deadline::of(Some(within));
         loop {
-            let left = patience.left().map(|left| Timespec::try_from(left).ok());
+            let left = deadline.left().map(|left| Timespec::try_from(left).ok());
             match poll(&mut fds, left.flatten().as_ref()) {
                 Ok(0) => return Ok(None),
                 Ok(_) => break,

@@ -18,29 +18,29 @@ pub(crate) const MOST_READS: usize = 16;
 
 /// The limit of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum Deadline {
     /// No wait.
-    None,
+    Now,
     /// Until then.
-    Until(Instant),
+    At(Instant),
     /// No limit.
-    Endless,
+    Never,
 }
 
-impl Patience {
+impl Deadline {
     /// This long from now; without a limit if none is given.
     pub(crate) fn of(within: Option<Duration>) -> Self {
         // A time beyond the clock's range never comes.
         let deadline = within.map(|within| Instant::now().checked_add(within));
-        deadline.flatten().map_or(Self::Endless, Self::Until)
+        deadline.flatten().map_or(Self::Never, Self::At)
     }
 
     /// The time left; `None` without a limit.
     pub(crate) fn left(self) -> Option<Duration> {
         match self {
-            Self::None => Some(Duration::ZERO),
-            Self::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
-            Self::Endless => None,
+            Self::Now => Some(Duration::ZERO),
+            Self::At(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+            Self::Never => None,
         }
     }
 
@@ -88,12 +88,12 @@ impl Socket {
     pub(crate) fn read(
         &self,
         buffer: &mut [u8; CHUNK],
-        patience: Patience,
+        deadline: Deadline,
         interrupt: Option<&Flag>,
     ) -> io::Result<Read> {
         loop {
-            let flags = match patience {
-                Patience::Endless if interrupt.is_none() => RecvFlags::empty(),
+            let flags = match deadline {
+                Deadline::Never if interrupt.is_none() => RecvFlags::empty(),
                 // Available bytes are read without looking at a clock.
                 _ => RecvFlags::DONTWAIT,
             };
@@ -101,8 +101,8 @@ impl Socket {
                 Ok((_, 0)) => return Ok(Read::End),
                 Ok((_, length)) => return Ok(Read::Bytes(length)),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if patience.is_over() => return Ok(Read::Nothing),
-                Err(Errno::AGAIN) => match self.wait(PollFlags::IN, patience, interrupt)? {
+                Err(Errno::AGAIN) if deadline.is_over() => return Ok(Read::Nothing),
+                Err(Errno::AGAIN) => match self.wait(PollFlags::IN, deadline, interrupt)? {
                     Waited::Ready => {}
                     Waited::InVain => return Ok(Read::Nothing),
                     Waited::Interrupted => return Ok(Read::Interrupted),
@@ -115,9 +115,9 @@ impl Socket {
     }
 
     /// Writes as much as possible within the limit; returns how much.
-    pub(crate) fn write(&self, bytes: &[u8], patience: Patience) -> io::Result<usize> {
-        let flags = match patience {
-            Patience::Endless => SendFlags::NOSIGNAL,
+    pub(crate) fn write(&self, bytes: &[u8], deadline: Deadline) -> io::Result<usize> {
+        let flags = match deadline {
+            Deadline::Never => SendFlags::NOSIGNAL,
             _ => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
         };
         let mut written = 0;
@@ -126,8 +126,8 @@ impl Socket {
                 Ok(length) => written += length,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    let is_over = patience.is_over();
-                    if is_over || self.wait(PollFlags::OUT, patience, None)? == Waited::InVain {
+                    let is_over = deadline.is_over();
+                    if is_over || self.wait(PollFlags::OUT, deadline, None)? == Waited::InVain {
                         break;
                     }
                 }
@@ -140,11 +140,11 @@ impl Socket {
     fn wait(
         &self,
         what: PollFlags,
-        patience: Patience,
+        deadline: Deadline,
         interrupt: Option<&Flag>,
     ) -> io::Result<Waited> {
         // A limit beyond the kernel's range is no limit.
-        let left = patience.left().map(|left| Timespec::try_from(left).ok());
+        let left = deadline.left().map(|left| Timespec::try_from(left).ok());
         let socket = PollFd::new(&self.0, what);
         let flag = interrupt.map(Flag::as_fd);
         let ready = match &flag {
@@ -169,8 +169,8 @@ impl Socket {
     }
 
     /// Waits until it is ready. Returns whether it is, or has ended.
-    pub(crate) fn wait_for_either(&self, patience: Patience) -> io::Result<bool> {
-        let left = patience.left().map(|left| Timespec::try_from(left).ok());
+    pub(crate) fn wait_for_either(&self, deadline: Deadline) -> io::Result<bool> {
+        let left = deadline.left().map(|left| Timespec::try_from(left).ok());
         let mut socket = [PollFd::new(&self.0, PollFlags::IN | PollFlags::OUT)];
         match poll(&mut socket, left.flatten().as_ref()) {
             Ok(_) => Ok(!socket[0].revents().difference(PollFlags::OUT).is_empty()),
@@ -180,8 +180,8 @@ impl Socket {
     }
 
     /// Waits until it takes bytes.
-    pub(crate) fn wait_to_write(&self, patience: Patience) -> io::Result<()> {
-        self.wait(PollFlags::OUT, patience, None).map(drop)
+    pub(crate) fn wait_to_write(&self, deadline: Deadline) -> io::Result<()> {
+        self.wait(PollFlags::OUT, deadline, None).map(drop)
     }
 
     /// Shuts down both directions; threads that read or write notice.
@@ -212,7 +212,7 @@ impl Outbox {
         self.flush(socket)?;
         let mut written = 0;
         if self.is_empty() {
-            written = socket.write(bytes, Patience::None)?;
+            written = socket.write(bytes, Deadline::Now)?;
         }
         self.unsent.extend_from_slice(&bytes[written..]);
         Ok(())
@@ -221,7 +221,7 @@ impl Outbox {
     /// Sends what can be sent without waiting.
     pub(crate) fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         if !self.is_empty() {
-            self.sent += socket.write(&self.unsent[self.sent..], Patience::None)?;
+            self.sent += socket.write(&self.unsent[self.sent..], Deadline::Now)?;
         }
         if self.is_empty() {
             self.unsent.clear();

@@ -30,7 +30,7 @@ use clap::{CommandFactory, Parser};
 
 use client::{Band, Client};
 use failure::Failure;
-use options::{Action, Options};
+use options::{Mode, Options};
 use request::Request;
 use shell::Ending;
 
@@ -64,7 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn perform(options: &Options) -> Result<Ending, Failure> {
     let (connection, output) = (&options.connection, options.form.output());
-    match &options.action {
+    match &options.mode {
         None => {
             if let Some(mut request) = Request::from_words(&options.words)? {
                 if options.oob {
@@ -82,14 +82,14 @@ fn perform(options: &Options) -> Result<Ending, Failure> {
             let answer = Client::connect(connection)?.execute(command, words, band)?;
             output::write(&output.answer(&answer))?;
         }
-        Some(Action::Watch(watch)) => watch::run(watch, connection, &output)?,
-        Some(Action::Complete { line }) => {
+        Some(Mode::Watch(watch)) => watch::run(watch, connection, &output)?,
+        Some(Mode::Complete { line }) => {
             let candidates = command_line::candidates(line, connection);
             let lines = candidates.iter().map(|candidate| format!("{candidate}\n"));
             output::write(&lines.collect::<String>())?;
         }
-        Some(Action::Shell) => return shell::run(connection, output),
-        Some(Action::Help { name }) => {
+        Some(Mode::Shell) => return shell::run(connection, output),
+        Some(Mode::Help { name }) => {
             let client = Client::connect(connection)?;
             let introspection = client.introspection()?;
             output::write(&match name {

@@ -61,7 +61,7 @@ pub struct Options {
     pub oob: bool,
     /// What to do instead of executing a command.
     #[command(subcommand)]
-    pub action: Option<Action>,
+    pub mode: Option<Mode>,
     /// A command of the server, and its arguments.
     #[arg(value_name = "COMMAND", required = true)]
     pub words: Vec<String>,
@@ -109,7 +109,7 @@ impl FormOptions {
 
 /// What there is to do beside executing a command.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub enum Mode {
     /// Show events as they come, until a signal ends it.
     ///
     /// Connects to each event by its accessor, and disconnects at the end; where the server has no accessors, as QEMU,
@@ -183,7 +183,7 @@ mod tests {
             let options = parse(&words).unwrap();
             assert_eq!(options.words, ["query-block", "a=1"]);
             assert_eq!(options.connection.socket.as_deref(), Some("/s"));
-            assert!(options.form.json && options.action.is_none());
+            assert!(options.form.json && options.mode.is_none());
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
     fn an_argument_called_like_a_subcommand_is_an_argument() {
         let options = parse(&["query-block", "watch", "shell"]).unwrap();
         assert_eq!(options.words, ["query-block", "watch", "shell"]);
-        assert!(options.action.is_none());
+        assert!(options.mode.is_none());
         assert_eq!(
             parse(&["x", "-", "a=-1"]).unwrap().words,
             ["x", "-", "a=-1"]
@@ -213,7 +213,7 @@ mod tests {
             "/s",
         ];
         let options = parse(&words).unwrap();
-        let Some(Action::Watch(watch)) = options.action else {
+        let Some(Mode::Watch(watch)) = options.mode else {
             panic!("{options:?}");
         };
         assert_eq!(watch.words, ["STOP", "device=d"]);

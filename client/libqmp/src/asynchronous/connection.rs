@@ -16,7 +16,7 @@ use crate::lines::Lines;
 use crate::message::{Band, Message, request, with_id};
 use crate::routes::{CallId, Consequence, ObjectId, Routes};
 use crate::said::Said;
-use crate::socket::{CHUNK, MOST_READS, Patience, Read, Socket};
+use crate::socket::{CHUNK, Deadline, MOST_READS, Read, Socket};
 use crate::{Direction, Error, Observer};
 
 use super::descriptor::Watched;
@@ -176,13 +176,13 @@ impl Task {
                     None => {
                         // No caller is left. Pending requests are sent as far as the server takes them: one that takes
                         // nothing would keep the task for ever.
-                        let _ = self.socket.get_ref().socket().write(&self.unsent, Patience::None);
+                        let _ = self.socket.get_ref().socket().write(&self.unsent, Deadline::Now);
                         break;
                     }
                 },
                 guard = self.socket.writable(), if !self.unsent.is_empty() => {
                     let Ok(mut guard) = guard else { break };
-                    match guard.get_inner().socket().write(&self.unsent, Patience::None) {
+                    match guard.get_inner().socket().write(&self.unsent, Deadline::Now) {
                         Ok(written) => {
                             self.unsent.drain(..written);
                             if !self.unsent.is_empty() {
@@ -198,7 +198,7 @@ impl Task {
                 },
                 guard = self.socket.readable() => {
                     let Ok(mut guard) = guard else { break };
-                    let read = guard.get_inner().socket().read(&mut buffer, Patience::None, None);
+                    let read = guard.get_inner().socket().read(&mut buffer, Deadline::Now, None);
                     if matches!(read, Ok(Read::Nothing | Read::Interrupted)) {
                         guard.clear_ready();
                     }
@@ -232,7 +232,7 @@ impl Task {
     fn read_what_is_left(&mut self, buffer: &mut [u8; CHUNK], lines: &mut Lines) {
         for _ in 0..MOST_READS {
             let socket = self.socket.get_ref().socket();
-            let read = socket.read(buffer, Patience::None, None);
+            let read = socket.read(buffer, Deadline::Now, None);
             if !self.take(read, &buffer[..], lines) {
                 break;
             }

@@ -11,7 +11,7 @@ use faultvisor_schema::AccessorArguments;
 use futures_core::Stream;
 
 use super::{Core, Session};
-use crate::connecting::{Connecting, Step, refused};
+use crate::connecting::{Connecting, Instruction, refused};
 use crate::core::lock;
 use crate::message::Band;
 use crate::routes::ObjectId;
@@ -64,14 +64,14 @@ impl<T> Events<T> {
         // On failure or cancellation the object is dropped, and puts its handles back.
         loop {
             match connecting.next(core.known_events().as_ref())? {
-                Step::Done => return Ok(events),
-                Step::Ask { command } => {
+                Instruction::Done => return Ok(events),
+                Instruction::Ask { command } => {
                     let answer = session.execute_raw(command, None).await?;
                     if let Some(names) = connecting.told(answer) {
                         *lock(&core.known_events) = Some(names);
                     }
                 }
-                Step::Connect { command, arguments } => {
+                Instruction::Connect { command, arguments } => {
                     let object = Some(events.object);
                     let answer = session.execute(Band::In, &command, Some(&arguments), object);
                     let answer = answer.await.map_err(|error| refused(name, error))?;

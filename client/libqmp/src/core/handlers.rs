@@ -8,7 +8,7 @@ use super::{Core, closed};
 use crate::Error;
 use crate::readiness::Flag;
 use crate::routes::{Deliver, RawOccurrence};
-use crate::socket::Patience;
+use crate::socket::Deadline;
 
 impl Core {
     /// Starts to run handlers, in a thread that is returned if it is new.
@@ -71,7 +71,7 @@ impl Core {
             return;
         };
         // At the connection's end, events from before it are still dispatched.
-        while let Ok(Some((deliver, occurrence))) = self.wait(Patience::Endless, |routes, waker| {
+        while let Ok(Some((deliver, occurrence))) = self.wait(Deadline::Never, |routes, waker| {
             routes.on_due(waker);
             routes.due()
         }) {

@@ -27,7 +27,7 @@ use crate::process::Process;
 use crate::readiness::{Flag, Readiness};
 use crate::routes::{Deliver, Filter, ObjectId, Routes};
 use crate::said::Said;
-use crate::socket::{Outbox, Patience, Socket};
+use crate::socket::{Deadline, Outbox, Socket};
 use crate::{Error, Greeting, Observer};
 
 use reading::Reader;
@@ -153,10 +153,10 @@ impl Core {
             command: command.to_owned(),
             why: error.to_string(),
         })?;
-        let patience = Patience::of(self.timeout);
+        let deadline = Deadline::of(self.timeout);
         let id = self.lock().routes.call(accessor)?;
-        self.send(&with_id(request, id), patience)?;
-        let answer = self.wait(patience, |routes, waker| routes.answer(id, waker));
+        self.send(&with_id(request, id), deadline)?;
+        let answer = self.wait(deadline, |routes, waker| routes.answer(id, waker));
         match answer {
             Ok(Some(Ok(Ok(value)))) => Ok(value),
             Ok(Some(Ok(Err(error)))) => Err(Error::refused(command, &error)),

@@ -11,7 +11,7 @@ use crate::error::Closing;
 use crate::lines::Lines;
 use crate::message::Message;
 use crate::routes::{Consequence, Routes};
-use crate::socket::{CHUNK, MOST_READS, Patience, Read, Socket};
+use crate::socket::{CHUNK, Deadline, MOST_READS, Read, Socket};
 
 /// State of the leader only.
 pub(super) struct Reader {
@@ -41,7 +41,7 @@ impl Core {
     /// Waits until `ready` finds its result in the routes; `None` if the limit has passed.
     pub(crate) fn wait<T>(
         &self,
-        patience: Patience,
+        deadline: Deadline,
         mut ready: impl FnMut(&mut Routes, &Waker) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let me = thread::current();
@@ -61,22 +61,22 @@ impl Core {
                 return Err(error);
             }
             if state.leads {
-                is_last = patience.is_over();
+                is_last = deadline.is_over();
                 state.waiting.push(me.clone());
                 drop(state);
-                match patience.left() {
+                match deadline.left() {
                     Some(left) => thread::park_timeout(left),
                     None => thread::park(),
                 }
             } else {
                 state.leads = true;
                 drop(state);
-                let came = self.lead(patience);
+                let came = self.lead(deadline);
                 reads += 1;
                 // A server that never stops sending cannot hold this thread for longer.
-                let is_late = match patience {
-                    Patience::None => reads == MOST_READS,
-                    _ => patience.is_over(),
+                let is_late = match deadline {
+                    Deadline::Now => reads == MOST_READS,
+                    _ => deadline.is_over(),
                 };
                 // Once more after the last read.
                 is_last = came == Came::Nothing || is_late;
@@ -85,11 +85,11 @@ impl Core {
     }
 
     /// Reads once, for all.
-    fn lead(&self, patience: Patience) -> Came {
+    fn lead(&self, deadline: Deadline) -> Came {
         let _lead = Lead(self);
         let mut reader = lock(&self.reader);
         let Reader { lines, buffer } = &mut *reader;
-        match self.socket.read(buffer, patience, self.interrupt.get()) {
+        match self.socket.read(buffer, deadline, self.interrupt.get()) {
             Ok(Read::Interrupted) => Came::Something,
             Ok(Read::Bytes(length)) => {
                 if lines.push(&buffer[..length]).is_err() {
@@ -139,7 +139,7 @@ impl Core {
         }
         state.leads = true;
         drop(state);
-        self.lead(Patience::None);
+        self.lead(Deadline::Now);
         // A thread that arrived meanwhile has left the lead to this one.
         self.lock().hand_on();
         true
@@ -155,7 +155,7 @@ impl Core {
             }
             state.leads = true;
             drop(state);
-            if self.lead(Patience::None) == Came::Nothing {
+            if self.lead(Deadline::Now) == Came::Nothing {
                 break;
             }
         }

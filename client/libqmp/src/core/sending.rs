@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Core, lock};
 use crate::error::Closing;
-use crate::socket::{Outbox, Patience};
+use crate::socket::{Deadline, Outbox};
 use crate::{Direction, Error};
 
 /// How long a writer leaves reading to another thread before it checks again.
@@ -14,9 +14,9 @@ const A_MOMENT: Duration = Duration::from_millis(1);
 
 impl Core {
     /// Sends a request.
-    pub(super) fn send(&self, request: &str, patience: Patience) -> Result<(), Error> {
+    pub(super) fn send(&self, request: &str, deadline: Deadline) -> Result<(), Error> {
         let mut outbox = lock(&self.outbox);
-        let sent = self.write(&mut outbox, request, patience);
+        let sent = self.write(&mut outbox, request, deadline);
         drop(outbox);
         self.send_later();
         let Err(error) = sent else { return Ok(()) };
@@ -27,15 +27,15 @@ impl Core {
         }
     }
 
-    fn write(&self, outbox: &mut Outbox, request: &str, patience: Patience) -> io::Result<()> {
+    fn write(&self, outbox: &mut Outbox, request: &str, deadline: Deadline) -> io::Result<()> {
         if let Some(observer) = &self.observer {
             observer(Direction::Sent, request.trim_ascii_end());
         }
         outbox.send(&self.socket, request.as_bytes())?;
-        while !outbox.is_empty() && !patience.is_over() {
+        while !outbox.is_empty() && !deadline.is_over() {
             // A server that sends before it reads on is read, by this thread if no other reads.
-            if self.socket.wait_for_either(patience)? && !self.read_once() {
-                let moment = Patience::of(Some(A_MOMENT));
+            if self.socket.wait_for_either(deadline)? && !self.read_once() {
+                let moment = Deadline::of(Some(A_MOMENT));
                 self.socket.wait_to_write(moment)?;
             }
             outbox.flush(&self.socket)?;
@@ -56,7 +56,7 @@ impl Core {
             let requests = std::mem::take(&mut *lock(&self.later));
             let mut sent = requests
                 .iter()
-                .map(|request| self.write(&mut outbox, request, Patience::None));
+                .map(|request| self.write(&mut outbox, request, Deadline::Now));
             let sent = sent.find_map(Result::err);
             drop(outbox);
             if let Some(error) = sent {

@@ -43,11 +43,11 @@ use demo::Shortage;
 #[command(about = "Faultvisor's end-to-end tests")]
 struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    invocation: Invocation,
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum Invocation {
     /// Run tests, each in a process of its own, and write their results as FV-… lines.
     Run {
         #[command(flatten)]
@@ -223,7 +223,7 @@ fn parse_needs(word: &str) -> Result<Needs, String> {
 }
 
 fn main() -> ExitCode {
-    match perform(Arguments::parse().action) {
+    match perform(Arguments::parse().invocation) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             // The lab's console is stdout and stderr; there is no better place if this fails too.
@@ -233,10 +233,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
+fn perform(invocation: Invocation) -> Result<u8, Box<dyn Error>> {
     let stdout = &mut io::stdout();
-    match action {
-        Action::Run { place, selection } => {
+    match invocation {
+        Invocation::Run { place, selection } => {
             let mut one = vec![OsString::from("one")];
             one.extend(place.as_arguments());
             let mut selection = Selection::from(selection);
@@ -245,17 +245,17 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
                 suite::run_all(catalogue::TESTS, &selection, &Kvm::probe(), &one, stdout)?;
             Ok(u8::from(!all_well))
         }
-        Action::One { place, name } => Ok(suite::run_one(
+        Invocation::One { place, name } => Ok(suite::run_one(
             catalogue::TESTS,
             &name,
             place.into(),
             stdout,
         )?),
-        Action::Tree { directory, files } => {
+        Invocation::Tree { directory, files } => {
             block::tree::make(&directory, files)?;
             Ok(0)
         }
-        Action::List {
+        Invocation::List {
             selection,
             full_size,
         } => {
@@ -266,7 +266,7 @@ fn perform(action: Action) -> Result<u8, Box<dyn Error>> {
             }
             Ok(0)
         }
-        Action::Demo { place, shortage } => match demo::perform(&place.into(), shortage) {
+        Invocation::Demo { place, shortage } => match demo::perform(&place.into(), shortage) {
             Ok(()) => Ok(0),
             Err(Failure::Failed(why) | Failure::Skipped(why)) => Err(why.into()),
         },

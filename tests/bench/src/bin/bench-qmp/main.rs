@@ -32,11 +32,11 @@ type Measured<T = ()> = Result<T, Box<dyn Error>>;
 #[command(about = "Measures Faultvisor's monitor")]
 struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    role: Role,
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum Role {
     /// Measure, and print a table.
     Measure(Options),
     /// Send back what comes, on a unix socket.
@@ -85,7 +85,7 @@ enum Measure {
 }
 
 fn main() -> ExitCode {
-    match perform(Arguments::parse().action) {
+    match perform(Arguments::parse().role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // There is no better place if this fails too.
@@ -95,11 +95,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(action: Action) -> Measured {
-    match action {
-        Action::Echo { socket } => echo::serve(&socket),
-        Action::Host { socket } => host::serve(&socket),
-        Action::Measure(options) => {
+fn perform(role: Role) -> Measured {
+    match role {
+        Role::Echo { socket } => echo::serve(&socket),
+        Role::Host { socket } => host::serve(&socket),
+        Role::Measure(options) => {
             let table = measure(&options)?;
             write!(io::stdout(), "{table}")?;
             Ok(())

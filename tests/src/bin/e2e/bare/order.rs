@@ -34,7 +34,7 @@ pub const BESIDE_QEMU: &[Test] = tests![
 
 /// One command of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum ScriptCommand {
     Stop,
     Cont,
     Reset,
@@ -44,9 +44,14 @@ enum Step {
 }
 
 /// Those that a machine survives.
-const SURVIVED: [Step; 4] = [Step::Stop, Step::Cont, Step::Reset, Step::Resize];
+const SURVIVED: [ScriptCommand; 4] = [
+    ScriptCommand::Stop,
+    ScriptCommand::Cont,
+    ScriptCommand::Reset,
+    ScriptCommand::Resize,
+];
 
-impl Step {
+impl ScriptCommand {
     fn name(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -70,7 +75,7 @@ impl Step {
 }
 
 /// All in one write, as a client sends them that does not wait for answers.
-fn send(client: &mut WireClient, script: &[Step]) -> Result<(), Failure> {
+fn send(client: &mut WireClient, script: &[ScriptCommand]) -> Result<(), Failure> {
     let commands = script.iter().enumerate();
     let text: String = commands
         .map(|(place, step)| step.command(place).to_string())
@@ -79,7 +84,7 @@ fn send(client: &mut WireClient, script: &[Step]) -> Result<(), Failure> {
 }
 
 /// An answer or an event without what differs from run to run.
-fn line(script: &[Step], message: &Value) -> String {
+fn line(script: &[ScriptCommand], message: &Value) -> String {
     if let Some(event) = message["event"].as_str() {
         return format!("{event} {}", message["data"]);
     }
@@ -100,9 +105,9 @@ fn line(script: &[Step], message: &Value) -> String {
 }
 
 /// What comes until the last command is answered, or the end where that ends the machine.
-fn transcript(client: &mut WireClient, script: &[Step]) -> Result<Vec<String>, Failure> {
+fn transcript(client: &mut WireClient, script: &[ScriptCommand]) -> Result<Vec<String>, Failure> {
     let last = script.len().checked_sub(1);
-    let is_to_end = script.last() == Some(&Step::Quit);
+    let is_to_end = script.last() == Some(&ScriptCommand::Quit);
     let mut lines = Vec::new();
     loop {
         match client.next_message("answer", SOON) {
@@ -124,7 +129,7 @@ fn transcript(client: &mut WireClient, script: &[Step]) -> Result<Vec<String>, F
     }
 }
 
-fn play(client: &mut WireClient, script: &[Step]) -> Result<Vec<String>, Failure> {
+fn play(client: &mut WireClient, script: &[ScriptCommand]) -> Result<Vec<String>, Failure> {
     send(client, script)?;
     transcript(client, script)
 }
@@ -151,7 +156,7 @@ const SHUTDOWN: &str = r#"SHUTDOWN {"guest":false,"reason":"host-qmp-quit"}"#;
 fn an_answer_comes_after_the_event_that_tells_of_its_effect(
     context: &Context,
 ) -> Result<(), Failure> {
-    use Step::{Cont, Quit, Reset, Status, Stop};
+    use ScriptCommand::{Cont, Quit, Reset, Status, Stop};
     let (mut machine, mut client) = working(context, &["-S"])?;
     // Often: what is wrong may be right by chance.
     for turn in 0..20 {
@@ -186,14 +191,14 @@ fn with_no_reboot_a_system_reset_is_answered_after_the_shutdown(
     context: &Context,
 ) -> Result<(), Failure> {
     let (mut machine, mut client) = working(context, &["--no-reboot"])?;
-    send(&mut client, &[Step::Reset])?;
+    send(&mut client, &[ScriptCommand::Reset])?;
     let shutdown = client.next_message("SHUTDOWN", SOON)?;
     check_eq!(
         line(&[], &shutdown),
         SHUTDOWN.replace("quit", "system-reset")
     );
     let answer = client.next_message("answer", SOON)?;
-    check_eq!(line(&[Step::Reset], &answer), "system_reset: {}");
+    check_eq!(line(&[ScriptCommand::Reset], &answer), "system_reset: {}");
     machine.ends_well()
 }
 
@@ -204,7 +209,11 @@ fn resets_of_two_sessions_are_both_done_and_both_answered(
     let mut second = machine.wire_client()?;
     second.negotiate(SOON)?;
     for turn in 0..20 {
-        let script = [Step::Reset, Step::Stop, Step::Cont];
+        let script = [
+            ScriptCommand::Reset,
+            ScriptCommand::Stop,
+            ScriptCommand::Cont,
+        ];
         for client in [&mut first, &mut second] {
             send(client, &script)?;
         }
@@ -223,10 +232,10 @@ fn resets_of_two_sessions_are_both_done_and_both_answered(
         }
         // What came after the last of the two answers.
         for client in [&mut first, &mut second] {
-            play(client, &[Step::Status])?;
+            play(client, &[ScriptCommand::Status])?;
         }
     }
-    play(&mut first, &[Step::Quit])?;
+    play(&mut first, &[ScriptCommand::Quit])?;
     machine.ends_well()
 }
 
@@ -234,12 +243,16 @@ fn a_command_is_answered_once_though_another_session_ends_the_machine(
     context: &Context,
 ) -> Result<(), Failure> {
     for turn in 0..15 {
-        let step = [Step::Reset, Step::Stop, Step::Resize][turn % 3];
+        let step = [
+            ScriptCommand::Reset,
+            ScriptCommand::Stop,
+            ScriptCommand::Resize,
+        ][turn % 3];
         let (mut machine, mut first) = working(context, &[])?;
         let mut second = machine.wire_client()?;
         second.negotiate(SOON)?;
         send(&mut first, &[step])?;
-        send(&mut second, &[Step::Quit])?;
+        send(&mut second, &[ScriptCommand::Quit])?;
         let mut answers = 0;
         loop {
             match first.next_message("answer", SOON) {
@@ -250,7 +263,7 @@ fn a_command_is_answered_once_though_another_session_ends_the_machine(
         }
         // One that came when the machine had ended already is nobody's.
         check!(answers <= 1, "{step:?}: {answers} answers");
-        let lines = transcript(&mut second, &[Step::Quit])?;
+        let lines = transcript(&mut second, &[ScriptCommand::Quit])?;
         check_eq!(lines[lines.len() - 2..], [SHUTDOWN, "quit: {}"]);
         machine.ends_well()?;
     }
@@ -308,7 +321,7 @@ fn hear(client: &mut WireClient, event: &str, already: Option<String>) -> Result
 /// Answers an event with `cont`, as fast as it can. What it tells of may come once more before the answer; then it is returned.
 fn answer_with_cont(client: &mut WireClient, event: &str) -> Result<Option<String>, Failure> {
     let is_it = |text: &str| text.starts_with(event);
-    let mut played = play(client, &[Step::Cont])?;
+    let mut played = play(client, &[ScriptCommand::Cont])?;
     let again = (played.len() == 4).then(|| played.remove(2));
     check!(
         played == [STOP, RESUME, "cont: {}"] && again.as_deref().is_none_or(is_it),
@@ -398,9 +411,9 @@ fn qemu(context: &Context) -> Result<(Process, WireClient), Failure> {
 }
 
 /// Every script of that length.
-fn scripts(length: usize) -> Vec<Vec<Step>> {
+fn scripts(length: usize) -> Vec<Vec<ScriptCommand>> {
     (0..length).fold(vec![Vec::new()], |shorter, _| {
-        let longer = |script: &Vec<Step>| {
+        let longer = |script: &Vec<ScriptCommand>| {
             let script = script.clone();
             SURVIVED.map(|step| [&script[..], &[step]].concat())
         };
@@ -416,7 +429,12 @@ fn answers_and_events_come_in_the_order_of_qemu(context: &Context) -> Result<(),
     let mut count = 0;
     for script in scripts(4) {
         // From a machine that runs, and with the state that it leaves it in.
-        let script = [&[Step::Cont], &script[..], &[Step::Status]].concat();
+        let script = [
+            &[ScriptCommand::Cont],
+            &script[..],
+            &[ScriptCommand::Status],
+        ]
+        .concat();
         let expected = play(&mut theirs, &script)?;
         let played = play(&mut ours, &script)?;
         check!(
@@ -426,13 +444,13 @@ fn answers_and_events_come_in_the_order_of_qemu(context: &Context) -> Result<(),
         count += 1;
     }
     for client in [&mut theirs, &mut ours] {
-        play(client, &[Step::Quit])?;
+        play(client, &[ScriptCommand::Quit])?;
     }
     their_process.expect_exit(0, SOON)?;
     machine.ends_well()?;
     for length in 0..=context.size().choose(2, 3) {
         for mut script in scripts(length) {
-            script.push(Step::Quit);
+            script.push(ScriptCommand::Quit);
             let (mut their_process, mut theirs) = qemu(context)?;
             let expected = play(&mut theirs, &script)?;
             their_process.expect_exit(0, SOON)?;

@@ -22,9 +22,9 @@ pub const TESTS: &[Test] = tests![
 
 const SECTORS: usize = 2048;
 
-/// What a run came to.
+/// What guest and host saw of a run.
 #[derive(Debug, PartialEq)]
-struct Run {
+struct Observations {
     log: Vec<u8>,
     /// What the guest was told and has read.
     reports: Vec<[u64; 3]>,
@@ -40,7 +40,7 @@ fn run(
     steps: &[&str],
     rules: &[Value],
     options: &[&str],
-) -> Result<Run, Failure> {
+) -> Result<Observations, Failure> {
     let (image, log) = (image(context, "disk", 1, SECTORS)?, context.path("log"));
     let plan = Plan::new(context, &step_by_step(steps))?;
     let plan = plan.disk(&image, "id=d0,werror=stop,rerror=report");
@@ -65,7 +65,7 @@ fn run(
     rig.machine.report("choose")?;
     rig.go()?;
     rig.ends_well()?;
-    Ok(Run {
+    Ok(Observations {
         log: fs::read(log)?,
         reports,
         stops,
@@ -188,7 +188,11 @@ fn the_same_seeds_are_the_same_run_and_another_seed_is_another(
 }
 
 /// Does a run's log again, without rules and without what made them.
-fn repeat(context: &Context, steps: &[&str], first: &Run) -> Result<Run, Failure> {
+fn repeat(
+    context: &Context,
+    steps: &[&str],
+    first: &Observations,
+) -> Result<Observations, Failure> {
     let log = context.path("first log");
     fs::write(&log, &first.log)?;
     run(

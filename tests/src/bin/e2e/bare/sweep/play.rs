@@ -102,7 +102,7 @@ impl Stage {
 }
 
 /// A run that is going on.
-struct Run<'a> {
+struct TracedRun<'a> {
     stage: &'a Stage,
     traced: Traced,
     progress: Progress,
@@ -123,7 +123,7 @@ enum Reached {
     Nothing,
 }
 
-impl<'a> Run<'a> {
+impl<'a> TracedRun<'a> {
     fn start(stage: &'a Stage, fault: Option<Fault>) -> Result<Self, Failure> {
         let progress = Progress::default();
         let mut traced = tracer::start(&stage.command, &progress, fault)?;
@@ -234,7 +234,7 @@ fn has_told(messages: &str) -> bool {
 /// The calls of a run in which nothing fails.
 pub fn record(context: &Context) -> Result<Vec<Observed>, Failure> {
     let stage = Stage::new(context, "record")?;
-    let mut run = Run::start(&stage, None)?;
+    let mut run = TracedRun::start(&stage, None)?;
     let reached = run.drive();
     let (ended, _, serial, messages) = run.end()?;
     check!(
@@ -248,7 +248,7 @@ pub fn record(context: &Context) -> Result<Vec<Observed>, Failure> {
 /// Plays a case.
 pub fn play(context: &Context, name: &str, fault: &Fault) -> Result<Outcome, Failure> {
     let stage = Stage::new(context, name)?;
-    let mut run = Run::start(&stage, Some(fault.clone()))?;
+    let mut run = TracedRun::start(&stage, Some(fault.clone()))?;
     let reached = run.drive();
     let (ended, in_time, _, messages) = run.end()?;
     if !ended.was_struck {

@@ -124,7 +124,7 @@ pub enum Course {
 
 /// A column of the matrix.
 #[derive(Debug, Clone)]
-pub struct Action {
+pub struct Column {
     pub name: &'static str,
     /// The rule's members that are the action.
     pub members: Value,
@@ -133,7 +133,7 @@ pub struct Action {
     pub error: Option<Error>,
 }
 
-impl Action {
+impl Column {
     fn new(name: &'static str, members: Value, effect: Effect) -> Self {
         Self {
             name,
@@ -167,8 +167,8 @@ impl Action {
 }
 
 /// The columns; `first` is the request's first sector.
-pub fn actions(first: u64) -> Vec<Action> {
-    let action = Action::new;
+pub fn actions(first: u64) -> Vec<Column> {
+    let action = Column::new;
     let error = |errno: &str| json!({ "action": "error", "errno": errno });
     let after = |errno: &str| json!({ "action": "error", "errno": errno, "after": true });
     let hang = || json!({ "action": "hang" });

@@ -15,7 +15,7 @@ use faultvisor_tests::{check, check_eq, tests, tool};
 
 use super::{Rig, step_by_step};
 use crate::bare::qcow2::check_whole;
-use cells::{Action, OPERATIONS, Operation, Policy, REGION};
+use cells::{Column, OPERATIONS, Operation, Policy, REGION};
 use data::Model;
 use play::Player;
 
@@ -62,7 +62,7 @@ enum Backend {
 /// One cell of a page.
 struct Cell {
     operation: Operation,
-    action: Action,
+    action: Column,
     /// The first sector of its own.
     first: u64,
 }

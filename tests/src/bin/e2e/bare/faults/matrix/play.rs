@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::Rig;
 use super::Cell;
-use super::cells::{Action, Course, DELAY, Effect, Error, LENGTH, Operation, Policy, REGION};
+use super::cells::{Column, Course, DELAY, Effect, Error, LENGTH, Operation, Policy, REGION};
 use super::data::{self, Model};
 use crate::bare::statistics::{check_numbers, statistics};
 use crate::bare::{check_event, check_state};
@@ -222,7 +222,7 @@ impl Player {
         ];
         let fits = expected.iter().all(|(key, value)| record[key] == *value);
         check!(fits, "the log says {record}");
-        let Action { effect, .. } = cell.action;
+        let Column { effect, .. } = cell.action;
         check!(data::is_sound(effect, &record), "the log says {record}");
         Ok(record)
     }
