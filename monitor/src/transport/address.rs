@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::option_syntax::{nearest, split, suggestion};
+use crate::option_syntax::{self, OptionError, Part, parts};
 use crate::transport::unix_socket::PATH_LIMIT;
 use crate::wire::protocol::Protocol;
 
@@ -185,11 +185,8 @@ pub enum AddressError {
     #[error("'{0}' is no port: expected a number from 0 to 65535")]
     BadPort(String),
     /// A key that is not known.
-    #[error("unknown key '{key}'{}", suggestion(nearest(.key, KEYS)))]
-    UnknownKey {
-        /// The key.
-        key: String,
-    },
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// A key without a value that needs one, or with one that it does not take.
     #[error("'{key}' does not take '{value}': expected {expected}")]
     BadValue {
@@ -218,8 +215,9 @@ impl ListenAddress {
         }
     }
 
-    fn option(&mut self, option: &str) -> Result<(), AddressError> {
-        let (key, value) = match option.split_once('=') {
+    fn option(&mut self, part: &Part) -> Result<(), AddressError> {
+        let option = part.text();
+        let (key, value) = match part.pair() {
             Some((key, value)) => (key, Some(value)),
             None => bare(option),
         };
@@ -280,9 +278,7 @@ impl ListenAddress {
             "max-output" => self.max_output = Some(number(key, value)?),
             "protocol" => self.protocol = protocol(value)?,
             _ => {
-                return Err(AddressError::UnknownKey {
-                    key: key.to_owned(),
-                });
+                return Err(OptionError::unknown(key, KEYS).into());
             }
         }
         Ok(())
@@ -363,13 +359,12 @@ fn port(text: &str) -> Result<u16, AddressError> {
         .map_err(|_| AddressError::BadPort(text.to_owned()))
 }
 
-/// A key that is on or off; the bare key is on. The words are QEMU's.
+/// A key that is on or off; the bare key is on.
 fn switch(key: &str, value: Option<&str>) -> Result<bool, AddressError> {
-    match value {
-        None | Some("on" | "yes" | "true" | "y") => Ok(true),
-        Some("off" | "no" | "false" | "n") => Ok(false),
-        Some(value) => Err(bad_value(key, value, "on or off")),
-    }
+    let Some(value) = value else {
+        return Ok(true);
+    };
+    option_syntax::switch(value).map_err(|_| bad_value(key, value, "on or off"))
 }
 
 /// A key that takes a number from 1 on.
@@ -403,22 +398,21 @@ impl FromStr for ListenAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let mut parts = split(text).into_iter();
+        let mut parts = parts(text).into_iter();
         let address = parts.next().unwrap_or_default();
         // As in QEMU, the path stands first or under its name.
-        let first = match address
-            .strip_prefix("unix:")
-            .and_then(|word| Some((word, word.split_once('=')?.0)))
+        let first = address.without_prefix("unix:");
+        let first = first.filter(|word| word.pair().is_some());
+        if let Some(word) = &first
+            && let Some((key, _)) = word.pair()
+            && key.contains('/')
         {
-            Some((word, key)) if key.contains('/') => {
-                return Err(AddressError::PathLikeKey(word.to_owned()));
-            }
-            first => first.map(|(word, _)| word),
-        };
+            return Err(AddressError::PathLikeKey(word.text().to_owned()));
+        }
         let mut parsed = Self {
-            endpoint: match first {
+            endpoint: match &first {
                 Some(_) => Endpoint::Unix(PathBuf::new()),
-                None => endpoint(&address)?,
+                None => endpoint(address.text())?,
             },
             protocol: Protocol::default(),
             wait: Wait::No,
@@ -429,10 +423,8 @@ impl FromStr for ListenAddress {
             max_clients: None,
             max_output: None,
         };
-        first
-            .into_iter()
-            .try_for_each(|option| parsed.option(option))?;
-        parts.try_for_each(|option| parsed.option(&option))?;
+        let mut options = first.into_iter().chain(parts);
+        options.try_for_each(|part| parsed.option(&part))?;
         parsed.check()
     }
 }

@@ -2,7 +2,7 @@
 
 use faultvisor_schema::{PanicAction, RebootAction, ShutdownAction};
 
-use super::key_value::{KeyError, KeyValues};
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError};
 
 /// What the machine does when its guest resets itself, shuts down, or cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Default for Actions {
 
 impl Actions {
     /// Takes over what an option's text names, and leaves the rest as it is.
-    pub(super) fn set(&mut self, text: &str) -> Result<(), KeyError> {
+    pub(super) fn set(&mut self, text: &str) -> Result<(), OptionError> {
         let mut keys = KeyValues::parse(text, &["reboot", "shutdown", "panic"])?;
         let take = &mut keys;
         set_to(
@@ -62,7 +62,7 @@ fn set_to<T: Copy>(
     key: &'static str,
     all: &[T],
     name: impl Fn(T) -> &'static str,
-) -> Result<(), KeyError> {
+) -> Result<(), OptionError> {
     let parse = |word: &str| {
         let found = all.iter().copied().find(|&action| name(action) == word);
         let expected = || {

@@ -1,17 +1,17 @@
 //! `--sandbox`.
 
-use super::key_value::{KeyError, KeyValues, switch};
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
 /// What QEMU's sandbox can be told to refuse, and this one always does.
 const REFUSED: [&str; 4] = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
 
 /// Reads QEMU's `[enable=]on|off` and what it has behind it, which has to be what is so.
-pub(super) fn parse(text: &str) -> Result<bool, KeyError> {
+pub(super) fn parse(text: &str) -> Result<bool, OptionError> {
     let known = [["enable"].as_slice(), &REFUSED].concat();
     let mut keys = KeyValues::parse_implying("enable", text, &known, &[])?;
     let enabled = keys
         .take_with("enable", switch)?
-        .ok_or(KeyError::Missing("enable"))?;
+        .ok_or(OptionError::Missing("enable"))?;
     for key in REFUSED {
         keys.take_with(key, |word| match (word, enabled) {
             ("deny", true) => Ok(()),

@@ -3,8 +3,8 @@
 
 use faultvisor_devices::virtio::block::{DiskConfiguration, Feature, MAX_QUEUE_SIZE, MAX_QUEUES};
 
-use super::key_value::{KeyError, KeyValues, switch};
 use super::size::parse_size;
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
 /// Smallest and largest block of a disk, as in QEMU, in bytes.
 const BLOCK_SIZES: (u32, u32) = (512, 2 << 20);
@@ -23,7 +23,7 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 /// Reads them into a disk that is otherwise described.
-pub(super) fn take(keys: &mut KeyValues, disk: &mut DiskConfiguration) -> Result<(), KeyError> {
+pub(super) fn take(keys: &mut KeyValues, disk: &mut DiskConfiguration) -> Result<(), OptionError> {
     if let Some(queues) = keys.take_with("num-queues", number_of_queues)? {
         disk.queues = queues;
     }

@@ -11,9 +11,9 @@ use faultvisor_devices::block::open::Aio;
 use faultvisor_devices::block::policy::error_policy::ErrorPolicy;
 use faultvisor_devices::virtio::block::DiskConfiguration;
 
-use super::key_value::{KeyError, KeyValues, switch};
 use super::throttling::{self, Throttling};
 use super::{device, volatile_cache};
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
 /// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
 const SERIAL_LENGTH: usize = 20;
@@ -91,11 +91,11 @@ pub(super) fn keys() -> Vec<&'static str> {
 }
 
 /// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
-pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
+pub(super) fn parse(text: &str, index: usize) -> Result<Drive, OptionError> {
     let mut keys = KeyValues::parse(text, &self::keys())?;
     let (blkdebug, file) = keys
         .take_with("file", image)?
-        .ok_or(KeyError::Missing("file"))?;
+        .ok_or(OptionError::Missing("file"))?;
     let format = keys
         .take_with("format", str::parse)?
         .unwrap_or(Format::Probe);
@@ -150,7 +150,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, KeyError> {
 }
 
 /// Takes the keys of QEMU's that say what a drive is in any case.
-fn take_what_is_so(keys: &mut KeyValues, index: usize) -> Result<(), KeyError> {
+fn take_what_is_so(keys: &mut KeyValues, index: usize) -> Result<(), OptionError> {
     keys.take_with("if", |word| match word {
         "virtio" => Ok(()),
         "none" => Err("expected virtio: a drive is a disk by itself, without a -device"),

@@ -5,7 +5,6 @@ mod confinement;
 mod definition;
 mod device;
 mod drive;
-mod key_value;
 mod name;
 mod processors;
 mod qemu;
@@ -21,7 +20,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use faultvisor_monitor::{ListenAddress, option_syntax};
+use faultvisor_monitor::ListenAddress;
+use faultvisor_monitor::option_syntax::{self, KeyValues, OptionError, nearest};
 use faultvisor_schema::{RebootAction, ShutdownAction};
 
 pub use action::Actions;
@@ -30,8 +30,6 @@ pub use serial::SerialPort;
 pub use throttling::Throttling;
 
 use definition::{SWITCHES, WITH_VALUE, command, topics};
-pub use key_value::switch;
-use key_value::{KeyError, KeyValues, nearest};
 use size::parse_size;
 use words::{Spoken, Words};
 
@@ -322,10 +320,11 @@ fn faults(words: &Words, drives: &[Drive]) -> Result<Vec<GivenRule>, FaultsError
 
 /// Reads QEMU's `[size=]SIZE[,slots=0][,maxmem=SIZE]` of `-m`: memory of a machine to which none can be added.
 fn memory(text: &str, pages: Pages) -> Result<u64, UsageError> {
-    let size = || -> Result<(String, u64), KeyError> {
+    let size = || -> Result<(String, u64), OptionError> {
         let mut keys = KeyValues::parse_implying("size", text, &["size", "slots", "maxmem"], &[])?;
-        let word = keys.take("size").ok_or(KeyError::Missing("size"))?;
-        let bytes = parse_size(&word, 'M').map_err(|error| KeyError::Other(error.to_string()))?;
+        let word = keys.take("size").ok_or(OptionError::Missing("size"))?;
+        let bytes =
+            parse_size(&word, 'M').map_err(|error| OptionError::Other(error.to_string()))?;
         keys.take_with("slots", |word| match word.parse() {
             Ok(0) => Ok(()),
             Ok::<u64, _>(_) | Err(_) => Err("memory cannot be added; expected 0"),

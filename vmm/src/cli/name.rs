@@ -1,9 +1,9 @@
 //! `--name`.
 
-use super::key_value::{KeyError, KeyValues, switch};
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
 /// Reads QEMU's `[guest=]NAME[,debug-threads=on]`. Without a name there is none.
-pub(super) fn parse(text: &str) -> Result<Option<String>, KeyError> {
+pub(super) fn parse(text: &str) -> Result<Option<String>, OptionError> {
     let mut keys =
         KeyValues::parse_implying("guest", text, &["guest", "process", "debug-threads"], &[])?;
     keys.take_with("process", |_| -> Result<(), _> {

@@ -1,6 +1,6 @@
 //! `--smp`.
 
-use super::key_value::{KeyError, KeyValues};
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError};
 
 /// As many as fit the APIC IDs that the machine's tables can hold without x2APIC.
 const MAX_CPUS: u64 = 64;
@@ -12,7 +12,7 @@ const PARTS: [&str; 8] = [
 
 /// Reads QEMU's `[cpus=]N` and the topology behind it, which has to be what there is: cores of one package, each with one
 /// thread.
-pub(super) fn parse(text: &str) -> Result<u8, KeyError> {
+pub(super) fn parse(text: &str) -> Result<u8, OptionError> {
     let known = [["cpus", "cores"].as_slice(), &PARTS].concat();
     let mut keys = KeyValues::parse_implying("cpus", text, &known, &[])?;
     let cpus = keys.take_with("cpus", count)?;
@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<u8, KeyError> {
     let cpus = match (cpus, cores) {
         (Some(cpus), _) => cpus,
         (None, Some(cores)) => cores,
-        (None, None) => return Err(KeyError::Missing("cpus")),
+        (None, None) => return Err(OptionError::Missing("cpus")),
     };
     let only = |expected: u8| {
         move |word: &str| match word.parse::<u64>() {
@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str) -> Result<u8, KeyError> {
     };
     if let Some(cores) = cores {
         let word = cores.to_string();
-        only(cpus)(&word).map_err(|reason| KeyError::Value {
+        only(cpus)(&word).map_err(|reason| OptionError::Value {
             key: "cores",
             value: word.clone(),
             reason,

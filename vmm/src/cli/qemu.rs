@@ -1,6 +1,8 @@
 //! QEMU's other options: those that ask for nothing but what is so here anyway are accepted, and the rest is refused with
 //! what does the same.
 
+use faultvisor_monitor::option_syntax::parts;
+
 /// What becomes of an option of QEMU's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -243,8 +245,11 @@ pub(super) fn answer(name: &str, value: Option<&str>) -> Option<Answer> {
 
 /// What does the same as a `-device`.
 fn device(value: &str) -> String {
-    let kind = value.split(',').next().unwrap_or_default();
-    let kind = kind.strip_prefix("driver=").unwrap_or(kind);
+    let first = parts(value).into_iter().next().unwrap_or_default();
+    let kind = match first.pair() {
+        Some(("driver", kind)) => kind,
+        _ => first.text(),
+    };
     if ["virtio-blk", "scsi-hd", "ide-hd", "nvme", "usb-storage"]
         .iter()
         .any(|disk| kind.starts_with(disk))

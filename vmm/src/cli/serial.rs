@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::key_value::{KeyError, KeyValues, switch};
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
 /// Where the guest's first serial port goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum SerialError {
     NoPort,
     /// What follows a path.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] OptionError),
 }
 
 pub(super) fn parse(text: &str) -> Result<SerialPort, SerialError> {
@@ -51,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<SerialPort, SerialError> {
 
 /// The path of a socket, and QEMU's `server=on,wait=off` behind it, which is what happens anyway; the opposites are not to
 /// be had.
-fn socket(text: &str) -> Result<PathBuf, KeyError> {
+fn socket(text: &str) -> Result<PathBuf, OptionError> {
     let mut keys = KeyValues::parse_implying(
         "path",
         text,
@@ -67,7 +67,7 @@ fn socket(text: &str) -> Result<PathBuf, KeyError> {
         true => Err("only wait=off is supported"),
     })?;
     if server.is_some() && wait.is_none() {
-        return Err(KeyError::Value {
+        return Err(OptionError::Value {
             key: "server",
             value: "on".to_owned(),
             reason: "QEMU would wait for a client, which is not supported: add wait=off".to_owned(),
@@ -77,7 +77,7 @@ fn socket(text: &str) -> Result<PathBuf, KeyError> {
         "" => Err("expected a path"),
         path => Ok(PathBuf::from(path)),
     })?;
-    path.ok_or(KeyError::Missing("path"))
+    path.ok_or(OptionError::Missing("path"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use faultvisor_devices::block::throttle::limits::{Limit, Limits, Measure};
 
-use super::key_value::{KeyError, KeyValues};
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError};
 
 /// What a disk may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) fn keys() -> Vec<&'static str> {
 }
 
 /// Reads them, for the disk of that name.
-pub(super) fn take(keys: &mut KeyValues, id: &str) -> Result<Option<Throttling>, KeyError> {
+pub(super) fn take(keys: &mut KeyValues, id: &str) -> Result<Option<Throttling>, OptionError> {
     let mut read = Vec::new();
     for names in NAMES {
         let limit = Limit {
@@ -92,7 +92,7 @@ pub(super) fn take(keys: &mut KeyValues, id: &str) -> Result<Option<Throttling>,
         found.map_or_else(Limit::default, |(_, limit)| *limit)
     };
     let size = number(keys, SIZE)?.unwrap_or_default();
-    let limits = Limits::new(limit, size)?;
+    let limits = Limits::new(limit, size).map_err(|error| OptionError::Other(error.to_string()))?;
     let limited = !limits.are_none();
     let name = |word: &str| match word {
         "" => Err("a group needs a name"),
@@ -103,7 +103,7 @@ pub(super) fn take(keys: &mut KeyValues, id: &str) -> Result<Option<Throttling>,
     Ok(limited.then_some(Throttling { group, limits }))
 }
 
-fn number(keys: &mut KeyValues, names: [&'static str; 2]) -> Result<Option<u64>, KeyError> {
+fn number(keys: &mut KeyValues, names: [&'static str; 2]) -> Result<Option<u64>, OptionError> {
     either(keys, names, parse)
 }
 
@@ -116,10 +116,10 @@ fn either<T, E: ToString>(
     keys: &mut KeyValues,
     [long, short]: [&'static str; 2],
     parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<Option<T>, KeyError> {
+) -> Result<Option<T>, OptionError> {
     let value = keys.take_with(long, &parse)?;
     match keys.take_with(short, &parse)? {
-        Some(_) if value.is_some() => Err(KeyError::Twice(long.to_owned())),
+        Some(_) if value.is_some() => Err(OptionError::Twice(long.to_owned())),
         by_short => Ok(value.or(by_short)),
     }
 }

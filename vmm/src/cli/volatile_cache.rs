@@ -1,7 +1,7 @@
 //! The part of `--drive` that puts a volatile write cache in front of the image.
 
-use super::key_value::{KeyError, KeyValues, switch};
 use super::size::parse_size;
+use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
 /// The keys.
 pub(super) const KEYS: &[&str] = &[CACHE, SIZE];
@@ -21,7 +21,7 @@ const LEAST: u64 = 64 << 10;
 pub(super) fn take(
     keys: &mut KeyValues,
     possible: Result<(), &'static str>,
-) -> Result<Option<u64>, KeyError> {
+) -> Result<Option<u64>, OptionError> {
     let on = |word: &str| match switch(word) {
         Ok(true) => possible.map(|()| true),
         other => other,

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 
 use super::UsageError;
 use super::definition::{REPEATABLE, SWITCHES, WITH_VALUE};
-use super::key_value::nearest;
 use super::qemu::{self, Answer};
+use faultvisor_monitor::option_syntax::nearest;
 
 /// How much of a word an error shows, in characters.
 const SHOWN: usize = 60;

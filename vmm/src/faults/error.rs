@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
-use faultvisor_monitor::option_syntax::{nearest, suggestion};
+use faultvisor_monitor::option_syntax::{OptionError, nearest, suggestion};
 use faultvisor_schema::CommandError;
 
 /// How much of a text an error shows.
@@ -12,9 +12,6 @@ const SHOWN: usize = 40;
 
 /// How long an error can be, in bytes.
 const MAX_LINE: usize = 2000;
-
-/// Longest key for which another one is looked for that it may stand for.
-const MAX_MISSPELT: usize = 64;
 
 /// Why a rule cannot be one, in a sentence that names the member and its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -233,12 +230,9 @@ pub enum Problem {
     /// What is not TOML, not JSON, or not of blkdebug's form.
     #[error("{0}")]
     Syntax(String),
-    /// A part of an option without `=`.
-    #[error("'{0}' is not of the form key=value")]
-    NoValue(String),
-    /// A key that is there more than once.
-    #[error("key '{0}' is given twice")]
-    Twice(String),
+    /// A part without `=`, or a key that is unknown or there twice.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// A list of which an element is missing.
     #[error("key '{key}' is given without '{missing}'")]
     Gap {
@@ -246,14 +240,6 @@ pub enum Problem {
         key: String,
         /// The first one that is not.
         missing: String,
-    },
-    /// A key that there is not.
-    #[error("unknown key '{key}'{}", suggestion(nearest.as_deref()))]
-    UnknownKey {
-        /// As it was given.
-        key: String,
-        /// The known key that looks most like it.
-        nearest: Option<String>,
     },
     /// A key that only rules with another action have.
     #[error("key '{key}' does not go with the action '{action}'")]
@@ -315,10 +301,7 @@ impl Problem {
         known: Vec<&'static str>,
         or_number: bool,
     ) -> Self {
-        let is_word = text.len() <= MAX_MISSPELT;
-        let nearest = is_word
-            .then(|| nearest(text, known.iter().copied()))
-            .flatten();
+        let nearest = nearest(text, known.iter().copied());
         Self::Word(Box::new(NoWord {
             key: key.to_owned(),
             text: text.to_owned(),
@@ -328,14 +311,9 @@ impl Problem {
         }))
     }
 
-    /// [`Problem::UnknownKey`], with the nearest of the known ones.
+    /// A key that there is not, with the nearest of the known ones.
     pub(super) fn unknown_key<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        let is_word = key.len() <= MAX_MISSPELT;
-        let nearest = is_word.then(|| nearest(key, known)).flatten();
-        Self::UnknownKey {
-            key: key.to_owned(),
-            nearest: nearest.map(str::to_owned),
-        }
+        OptionError::unknown(key, known).into()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use faultvisor_monitor::Strict;
-use faultvisor_monitor::option_syntax::split;
+use faultvisor_monitor::option_syntax::{self, OptionError, parts};
 use faultvisor_schema::{BlockFaultRule, JSONType, SchemaInfoBranch};
 use serde_json::{Map, Number, Value};
 
@@ -32,15 +32,17 @@ pub(super) fn parse(text: &str) -> Result<BlockFaultRule, Problem> {
     } else {
         let mut rule = BTreeMap::new();
         let mut list = None;
-        for part in split(text) {
-            match (part.split_once('='), &list) {
+        for part in parts(text) {
+            match (part.pair(), &list) {
                 (Some((key, value)), _) => {
                     insert(&mut rule, key, value)?;
                     list = is_list(key).then(|| key.to_owned());
                 }
                 // One more element of the list before it.
-                (None, Some(key)) if !part.is_empty() => insert(&mut rule, key, &part)?,
-                (None, _) => return Err(Problem::NoValue(part)),
+                (None, Some(key)) if !part.text().is_empty() => {
+                    insert(&mut rule, key, part.text())?;
+                }
+                (None, _) => return Err(OptionError::NoValue(part.text().to_owned()).into()),
             }
         }
         let rule = Node::Keys(rule);
@@ -72,7 +74,7 @@ fn insert(rule: &mut BTreeMap<String, Node>, key: &str, value: &str) -> Result<(
     if key.split('.').count() > MAX_NAMES {
         return Err(Problem::unknown_key(key, []));
     }
-    let twice = || Problem::Twice(key.to_owned());
+    let twice = || Problem::from(OptionError::Twice(key.to_owned()));
     let (keys, last) = match key.rsplit_once('.') {
         Some((keys, last)) => (keys.split('.').collect(), last),
         None => (Vec::new(), key),
@@ -233,7 +235,7 @@ fn number(text: &str) -> Option<Value> {
 }
 
 fn switch(text: &str) -> Option<Value> {
-    crate::cli::switch(text).ok().map(Value::Bool)
+    option_syntax::switch(text).ok().map(Value::Bool)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The form of the files, which is that of QEMU's `-readconfig`: sections with lines `key = "value"`.
 
+use faultvisor_monitor::option_syntax::OptionError;
+
 use crate::faults::error::Mistake;
 use crate::faults::error::Problem;
 
@@ -87,7 +89,7 @@ pub(super) fn sections(text: &str) -> Result<Vec<Section<'_>>, Mistake> {
             return Err(Mistake { line, problem });
         }
         if section.entries.iter().any(|(name, ..)| *name == key) {
-            let problem = Problem::Twice(key.to_owned());
+            let problem = OptionError::Twice(key.to_owned()).into();
             return Err(Mistake { line, problem });
         }
         section.entries.push((key, value, line));

@@ -9,6 +9,7 @@ mod file;
 use std::path::Path;
 
 use faultvisor_devices::block::fault::rule::MAX_DELAY;
+use faultvisor_monitor::option_syntax::switch;
 use faultvisor_schema::{
     BlockFaultDelay, BlockFaultErrno, BlockFaultError, BlockFaultOperation, BlockFaultRule,
     BlockFaultRuleBranch, BlockFaultSetState,
@@ -18,7 +19,6 @@ use super::error::{FaultsError, Mistake, Origin};
 use super::file::read;
 use super::given::{GivenRule, IfFutile};
 use super::key_value::unsigned;
-use crate::cli::switch;
 use file::{Kind, Section, sections};
 
 /// What a rule that says nothing else fails a request with.

@@ -1,22 +1,26 @@
-//! QEMU's syntax of options, as far as the monitor's addresses and the rest of a command line share it.
+//! The words of options: switches, and the nearest of the known ones.
 
-/// Splits at commas; two in a row are one that belongs to the text.
-#[must_use]
-pub fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character == ',' && characters.next_if_eq(&',').is_none() {
-            parts.push(String::new());
-        } else if let Some(last) = parts.last_mut() {
-            last.push(character);
-        }
+/// Longest word, in bytes, for which a known one is looked for that it may stand for.
+const LONGEST_MISSPELT: usize = 64;
+
+/// QEMU's words for a switch.
+///
+/// # Errors
+///
+/// What is expected instead.
+pub fn switch(word: &str) -> Result<bool, &'static str> {
+    match word {
+        "on" | "yes" | "true" | "y" => Ok(true),
+        "off" | "no" | "false" | "n" => Ok(false),
+        _ => Err("expected on or off"),
     }
-    parts
 }
 
 /// The known word that a misspelt one most likely stands for.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_MISSPELT {
+        return None;
+    }
     known
         .into_iter()
         .map(|known| (strsim::damerau_levenshtein(word, known), known))
@@ -38,14 +42,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_double_comma_is_a_comma_in_the_text() {
-        assert_eq!(split("a,,b,c,,,"), ["a,b", "c,", ""]);
-        assert_eq!(split(""), [""]);
-    }
-
-    #[test]
     fn a_word_that_is_like_none_has_no_nearest() {
         assert_eq!(nearest("werorr", ["rerror", "werror"]), Some("werror"));
         assert_eq!(nearest("zzzzzz", ["rerror", "werror"]), None);
+    }
+
+    #[test]
+    fn a_switch_has_qemus_words() {
+        for word in ["on", "yes", "true", "y"] {
+            assert_eq!(switch(word), Ok(true));
+        }
+        for word in ["off", "no", "false", "n"] {
+            assert_eq!(switch(word), Ok(false));
+        }
+        assert_eq!(switch("ON"), Err("expected on or off"));
     }
 }
