@@ -9,7 +9,8 @@
 //! | --- | --- |
 //! | `identity`, `budget`, `thread`, [`option_syntax`] | names, memory limits, threads and option syntax; import nothing of this crate |
 //! | `wire` | bytes to requests, answers and events to bytes |
-//! | `inbox`, `machine` | the one way in from other threads; the [`Machine`] and its [`Reply`] |
+//! | `inbox` | the one way in from other threads |
+//! | `machine` | the [`Machine`], which executes what the monitor cannot |
 //! | `transport` | addresses, listening sockets, streams |
 //! | `delivery` | connections, rendering, a session's output, rate limit, late subscribers |
 //! | `session` | one client: its opening, its requests in order and out of band, the commands that the monitor answers |
