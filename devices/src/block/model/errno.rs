@@ -2,9 +2,24 @@
 
 use std::{fmt, io};
 
-/// An errno of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// An errno of the host. Serialised as its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Errno(pub i32);
+
+impl<'de> Deserialize<'de> for Errno {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = i32::deserialize(from)?;
+        // What a system call can return.
+        if (1..=4095).contains(&number) {
+            return Ok(Self(number));
+        }
+        Err(D::Error::custom(format!("{number} is no errno")))
+    }
+}
 
 impl Errno {
     /// Input/output error: the medium failed, or the image ends before the disk does.
@@ -42,6 +57,19 @@ impl fmt::Display for Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_errno_is_saved_as_its_number_and_only_one_that_there_is_is_restored() {
+        let saved = serde_json::to_string(&Errno::ENOSPC).unwrap();
+        assert_eq!(saved, libc::ENOSPC.to_string());
+        assert_eq!(
+            serde_json::from_str::<Errno>(&saved).unwrap(),
+            Errno::ENOSPC
+        );
+        for number in ["0", "-5", "4096", "null"] {
+            assert!(serde_json::from_str::<Errno>(number).is_err(), "{number}");
+        }
+    }
 
     #[test]
     fn an_errno_reads_as_strerror_says_it() {

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 /// Which of the writes in a volatile cache survive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Survival {
     /// None: the disk is as the last flush left it.
     None,
@@ -18,7 +19,8 @@ pub enum Survival {
 }
 
 /// A power cut, as one disk sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PowerCut {
     /// What survives.
     pub survival: Survival,

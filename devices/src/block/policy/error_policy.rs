@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
+
 use crate::block::model::errno::Errno;
 use crate::life_cycle::Run;
 use crate::sync::lock;
@@ -119,7 +121,8 @@ impl ErrorPolicy {
 }
 
 /// How the disk stands since the machine last ran (QEMU `BlockDeviceIoStatus`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum IoStatus {
     /// No error has stopped the machine.
     #[default]
@@ -132,12 +135,16 @@ pub enum IoStatus {
 
 /// A disk's io-status, set by its thread and cleared by the machine when it continues.
 #[derive(Debug, Default)]
-pub struct IoStatusCell(Mutex<State>);
+pub struct IoStatusCell(Mutex<IoStatusState>);
 
-#[derive(Debug, Default)]
-struct State {
+/// A disk's io-status as plain data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IoStatusState {
+    /// The run that it is of.
     run: Run,
     status: IoStatus,
+    /// Something in this run stops the machine.
     stops: bool,
 }
 
@@ -175,11 +182,21 @@ impl IoStatusCell {
         }
     }
 
+    /// The status, as plain data.
+    pub fn save(&self) -> IoStatusState {
+        *lock(&self.0)
+    }
+
+    /// Continues from what was saved.
+    pub fn restore(&self, state: IoStatusState) {
+        *lock(&self.0) = state;
+    }
+
     /// A new run begins: the disk is well until an error says otherwise.
     pub fn begin(&self, run: Run) {
-        *lock(&self.0) = State {
+        *lock(&self.0) = IoStatusState {
             run,
-            ..State::default()
+            ..IoStatusState::default()
         };
     }
 }
@@ -251,6 +268,20 @@ mod tests {
         cell.begin(Run(3));
         cell.set(Run(2), Errno::EIO);
         assert_eq!(cell.get(), IoStatus::Ok);
+    }
+
+    #[test]
+    fn a_restored_status_is_the_one_that_was_saved_until_the_next_run() {
+        let cell = IoStatusCell::default();
+        cell.begin(Run(3));
+        cell.set(Run(3), Errno::ENOSPC);
+        let text = serde_json::to_string(&cell.save()).unwrap();
+        let other = IoStatusCell::default();
+        other.restore(serde_json::from_str(&text).unwrap());
+        assert_eq!((other.get(), other.stops()), (IoStatus::NoSpace, true));
+        other.set(Run(2), Errno::EIO);
+        other.begin(Run(4));
+        assert_eq!((other.get(), other.stops()), (IoStatus::Ok, false));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::block::model::request::Operation;
 
 /// What requests are counted by.
@@ -32,7 +34,8 @@ impl Kind {
 
 /// One kind of request. A request is counted in one of `done`, `failed` and `invalid`, and before
 /// the guest is told of its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Bytes that `done` have moved.
     pub bytes: u64,
@@ -45,6 +48,19 @@ pub struct Counts {
     /// From the time that they were to be submitted, the last time, to the end, of `done` and
     /// `failed` together, in nanoseconds. Waiting for the disk's limits is part of it, as in QEMU.
     pub time_ns: u64,
+}
+
+/// A disk's statistics as plain data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatisticsState {
+    read: Counts,
+    write: Counts,
+    flush: Counts,
+    unmap: Counts,
+    highest_written: u64,
+    /// How long ago the last request ended, if any has, in nanoseconds.
+    idle_ns: Option<u64>,
 }
 
 /// A disk's statistics, counted by its thread and read by others. Each number is exact at some
@@ -129,6 +145,33 @@ impl Statistics {
         (!last.is_zero()).then(|| self.epoch.elapsed().saturating_sub(last))
     }
 
+    /// What has been counted, as plain data.
+    pub fn save(&self) -> StatisticsState {
+        StatisticsState {
+            read: self.counts(Kind::Read),
+            write: self.counts(Kind::Write),
+            flush: self.counts(Kind::Flush),
+            unmap: self.counts(Kind::Unmap),
+            highest_written: self.highest_written(),
+            idle_ns: self.idle_time().map(nanoseconds),
+        }
+    }
+
+    /// Continues from what was saved. No request is in flight.
+    pub fn restore(&self, state: &StatisticsState) {
+        let kinds = [state.read, state.write, state.flush, state.unmap];
+        for (cells, counts) in self.kinds.iter().zip(kinds) {
+            cells.set(counts);
+        }
+        self.highest_written
+            .store(state.highest_written, Ordering::Release);
+        // As long ago as this clock reaches: at least a nanosecond after it began.
+        let now = nanoseconds(self.epoch.elapsed());
+        let last = |idle: u64| now.saturating_sub(idle).max(1);
+        self.last_access
+            .store(state.idle_ns.map_or(0, last), Ordering::Release);
+    }
+
     /// Notes that something ends now, and returns how long it took, in nanoseconds.
     fn access(&self, submitted: Instant) -> u64 {
         let now = Instant::now();
@@ -144,6 +187,28 @@ impl Statistics {
             Kind::Write => &self.kinds[1],
             Kind::Flush => &self.kinds[2],
             Kind::Unmap => &self.kinds[3],
+        }
+    }
+}
+
+impl Cells {
+    fn set(&self, counts: Counts) {
+        let Counts {
+            bytes,
+            done,
+            failed,
+            invalid,
+            time_ns,
+        } = counts;
+        let values = [
+            (&self.bytes, bytes),
+            (&self.done, done),
+            (&self.failed, failed),
+            (&self.invalid, invalid),
+            (&self.time_ns, time_ns),
+        ];
+        for (cell, value) in values {
+            cell.store(value, Ordering::Release);
         }
     }
 }
@@ -184,6 +249,28 @@ mod tests {
         assert!(read.time_ns >= 2_000_000_000);
         assert_eq!(statistics.counts(Kind::Write), Counts::default());
         assert_eq!(statistics.counts(Kind::Flush).done, 1);
+    }
+
+    #[test]
+    fn restored_statistics_are_those_that_were_saved_and_go_on_from_there() {
+        let statistics = Statistics::default();
+        statistics.done(Kind::Read, 512, Instant::now());
+        statistics.failed(Kind::Unmap, Instant::now());
+        statistics.invalid(Kind::Write);
+        statistics.written_to(8192);
+        let text = serde_json::to_string(&statistics.save()).unwrap();
+        let other = Statistics::default();
+        other.restore(&serde_json::from_str(&text).unwrap());
+        for kind in [Kind::Read, Kind::Write, Kind::Flush, Kind::Unmap] {
+            assert_eq!(other.counts(kind), statistics.counts(kind), "{kind:?}");
+        }
+        assert_eq!(other.highest_written(), 8192);
+        assert!(other.idle_time().is_some());
+        other.done(Kind::Read, 512, Instant::now());
+        assert_eq!(other.counts(Kind::Read).bytes, 1024);
+        let unused = Statistics::default();
+        unused.restore(&Statistics::default().save());
+        assert_eq!(unused.idle_time(), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::limits::Limit;
 
 /// Levels are in billionths of a byte or a request, because that is what a rate in whole ones a
@@ -18,7 +20,51 @@ pub(super) struct Bucket {
     burst_level: u128,
 }
 
+/// How full a bucket is, in [`UNIT`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fill {
+    /// Above the average.
+    level: Wide,
+    /// Above the rate of a burst.
+    burst_level: Wide,
+}
+
+/// A number of 128 bits as its upper and its lower half: formats like JSON have 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Wide(u64, u64);
+
+impl From<u128> for Wide {
+    fn from(number: u128) -> Self {
+        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
+        Self(half(number >> 64), half(number))
+    }
+}
+
+impl From<Wide> for u128 {
+    fn from(Wide(upper, lower): Wide) -> Self {
+        Self::from(upper) << 64 | Self::from(lower)
+    }
+}
+
 impl Bucket {
+    /// A bucket that is as full as it was.
+    pub(super) fn restored(limit: Limit, fill: Fill) -> Self {
+        Self {
+            limit,
+            level: fill.level.into(),
+            burst_level: fill.burst_level.into(),
+        }
+    }
+
+    /// How full it is.
+    pub(super) fn save(&self) -> Fill {
+        Fill {
+            level: self.level.into(),
+            burst_level: self.burst_level.into(),
+        }
+    }
+
     pub(super) fn new(limit: Limit) -> Self {
         Self {
             limit,

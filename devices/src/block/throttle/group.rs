@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Direction;
 use super::limits::Limits;
-use super::schedule::{Admission, MemberId, Schedule};
+use super::schedule::{Admission, MemberId, Schedule, ScheduleState};
 use crate::sync::lock;
 
 /// Limits under a name, and the disks that they are for.
@@ -16,6 +17,15 @@ use crate::sync::lock;
 pub struct Group {
     name: String,
     shared: Mutex<Shared>,
+}
+
+/// A group as plain data. Its disks join it again by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupState {
+    /// What it is called.
+    pub name: String,
+    schedule: ScheduleState,
 }
 
 #[derive(Debug)]
@@ -65,6 +75,22 @@ impl Group {
         for member in shared.members.keys() {
             shared.wake(Some(*member));
         }
+    }
+
+    /// Its limits, and how much of them is used up at this moment.
+    pub fn save(&self, now: Instant) -> GroupState {
+        GroupState {
+            name: self.name.clone(),
+            schedule: self.shared().schedule.save(now),
+        }
+    }
+
+    /// A group without disks, as it was saved, as if no time had passed.
+    pub fn restored(state: GroupState, now: Instant) -> Self {
+        let GroupState { name, schedule } = state;
+        let group = Self::new(name, Limits::default(), now);
+        group.shared().schedule.restore(&schedule, now);
+        group
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -1,5 +1,7 @@
 //! What a disk may do in a second, and which limits go together.
 
+use serde::{Deserialize, Serialize};
+
 use super::Direction;
 
 /// The largest rate (QEMU `THROTTLE_VALUE_MAX`): a petabyte, or as many requests, a second.
@@ -49,7 +51,8 @@ impl Measure {
 }
 
 /// One limit, in bytes or requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limit {
     /// A second, in the long run. Zero for no limit.
     pub average: u64,
@@ -99,10 +102,27 @@ pub enum LimitsError {
 }
 
 /// Limits that go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Limits {
     each: [Limit; 6],
     iops_size: u64,
+}
+
+/// [`Limits`] that need not go together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    each: [Limit; 6],
+    iops_size: u64,
+}
+
+impl TryFrom<Unchecked> for Limits {
+    type Error = LimitsError;
+
+    fn try_from(limits: Unchecked) -> Result<Self, LimitsError> {
+        Self::new(|measure| limits.each[index(measure)], limits.iops_size)
+    }
 }
 
 impl Limits {
@@ -234,6 +254,17 @@ mod tests {
         let sized = limits(&[(Measure::BpsTotal, 10, 0, 1)], 4096);
         assert_eq!(sized.unwrap_err(), LimitsError::SizeWithoutIops);
         limits(&[(Measure::IopsWrite, 10, 0, 1)], 4096).unwrap();
+    }
+
+    #[test]
+    fn only_limits_that_go_together_are_restored() {
+        let good = limits(&[(Measure::BpsTotal, 10, 20, 3)], 0).unwrap();
+        let text = serde_json::to_string(&good).unwrap();
+        assert_eq!(serde_json::from_str::<Limits>(&text).unwrap(), good);
+        let bad = text.replace("\"maximum\":20", "\"maximum\":5");
+        let error = serde_json::from_str::<Limits>(&bad).unwrap_err();
+        let expected = LimitsError::MaximumBelowAverage.to_string();
+        assert!(error.to_string().starts_with(&expected), "{error}");
     }
 
     #[test]

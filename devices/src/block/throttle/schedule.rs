@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::bucket::{Bucket, UNIT};
+use serde::{Deserialize, Serialize};
+
+use super::bucket::{Bucket, Fill, UNIT};
 use super::limits::{Limits, Measure};
 use super::{Both, Direction};
 
@@ -31,6 +33,16 @@ pub(super) struct Schedule {
     gates: Both<Gate>,
 }
 
+/// A schedule as plain data. Who waits is not part of it: a disk that is paused has withdrawn, and
+/// asks again when it is resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScheduleState {
+    limits: Limits,
+    /// In the order of [`Measure::ALL`].
+    buckets: [Fill; 6],
+}
+
 /// Where the requests of a direction wait.
 #[derive(Debug, Default)]
 struct Gate {
@@ -48,6 +60,27 @@ impl Schedule {
             buckets: Measure::ALL.map(|measure| Bucket::new(limits.of(measure))),
             leaked: now,
             gates: Both::default(),
+        }
+    }
+
+    /// The limits, and how much of each is used up at this moment.
+    pub(super) fn save(&mut self, now: Instant) -> ScheduleState {
+        self.leak(now);
+        ScheduleState {
+            limits: self.limits,
+            buckets: self.buckets.map(|bucket| bucket.save()),
+        }
+    }
+
+    /// Continues from what was saved, as if no time had passed.
+    pub(super) fn restore(&mut self, state: &ScheduleState, now: Instant) {
+        self.set_limits(state.limits, now);
+        for ((measure, bucket), fill) in Measure::ALL
+            .into_iter()
+            .zip(&mut self.buckets)
+            .zip(state.buckets)
+        {
+            *bucket = Bucket::restored(state.limits.of(measure), fill);
         }
     }
 

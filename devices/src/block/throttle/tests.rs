@@ -9,8 +9,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::Direction;
 use super::group::{Group, Member};
-use super::limits::{Limit, Limits, Measure};
+use super::limits::{Limit, Limits, Measure, VALUE_MAX};
 use super::queue::ThrottleQueue;
+use super::schedule::Admission;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -134,6 +135,29 @@ fn other_limits_are_for_what_waits_too() {
     assert_eq!(queue.len(), 1);
     queue.set_member(None);
     assert_eq!(pop_all(&mut queue, first), [4]);
+}
+
+#[test]
+fn a_restored_group_has_used_up_as_much_as_it_had_when_it_was_saved() {
+    let now = Instant::now();
+    let limits = only(Measure::BpsTotal, VALUE_MAX, VALUE_MAX, 1);
+    let before = group(limits, now);
+    let (member, _) = join(&before);
+    // A level of more than 64 bits.
+    member.admit(Direction::Write, u64::MAX, now);
+    let text = serde_json::to_string(&before.save(now)).unwrap();
+    // Later than the clock of the other host, and no time has passed for the group.
+    let later = now + 100 * SECOND;
+    let after = Arc::new(Group::restored(serde_json::from_str(&text).unwrap(), later));
+    assert_eq!((after.name(), after.limits()), ("group", limits));
+    let admission = |group: &Arc<Group>, now: Instant| {
+        let (member, _) = join(group);
+        match member.admit(Direction::Read, 1, now) {
+            Admission::At(due) => due - now,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(admission(&after, later), admission(&before, now));
 }
 
 #[test]
