@@ -141,7 +141,7 @@ fn the_monitors_commands_are_said_to_be_its_own() {
     };
     let manual = reference(&load_text(SCHEMA).unwrap(), &owners);
     assert!(
-        manual.contains("The monitor answers it itself, and"),
+        manual.contains("The monitor executes it, and"),
         "{manual}"
     );
 }

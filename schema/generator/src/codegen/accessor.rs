@@ -24,12 +24,12 @@ pub(super) fn arguments<'a>(
     let device = schema.device(event, data).map(|_| Argument {
         name: "device",
         of: "str",
-        about: "the only device to hear of",
+        about: "only events about this device",
     });
     let initial = Argument {
         name: "initial",
         of: "bool",
-        about: "whether the present state, where there is one, comes first as an event of its own",
+        about: "whether the current state, if there is one, is replayed first",
     };
     device.into_iter().chain([initial]).collect()
 }

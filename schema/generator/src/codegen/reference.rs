@@ -16,8 +16,8 @@ const PREFACE: &str = "\
 
 # The QMP reference
 
-Every command, event and type that this program knows, by topic. In an example, `->` is what the client says and `<-`
-what the server answers. What is not marked optional is always there.
+Every command, event and type, by topic. The [protocol](protocol.md) carries them. In an example, `->` is what the client
+sends and `<-` what the server sends. A member that is not marked optional is always present.
 ";
 
 /// Writes the manual.
@@ -147,7 +147,7 @@ impl<'a> Manual<'a> {
             let _ = writeln!(out, "\n**Returns** {}: {about}", self.type_name(returns));
         }
         let who = if self.owners.monitor.contains(&definition.module) {
-            "The monitor answers it itself"
+            "The monitor executes it"
         } else {
             "The machine executes it"
         };

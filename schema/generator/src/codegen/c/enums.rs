@@ -53,7 +53,7 @@ impl Writer<'_> {
         self.scope.give(&function, definition)?;
         self.declare(
             &[&format!(
-                "The name of a value of {of} on the wire. It is the library's and lives as long as the program. NULL for what is no value."
+                "The name of a value of {of} on the wire. It is the library's and lives as long as the program. NULL if there is no such value."
             )],
             &format!("const char *{function}({of} value);"),
         );

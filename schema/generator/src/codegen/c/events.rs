@@ -110,7 +110,7 @@ typedef struct {of} {{
         ));
         self.declare(
             &[
-                "Is called by libqmp_session_dispatch() for each occurrence.",
+                "Called by libqmp_session_dispatch() for each occurrence.",
                 &format!("`occurrence` is the library's and valid until the handler returns; `opaque` is what {functions}_connect() was called with."),
             ],
             &format!("typedef void (*{handler})(const {occurrence} *occurrence, void *opaque);"),
@@ -127,17 +127,20 @@ typedef struct {of} {{
         } = names;
         self.declare(
             &[&format!(
-                "Connects to {name}. The caller owns the object and frees it with {functions}_free(). NULL and `*error` where that fails."
+                "Connects to {name}. The caller owns the object and frees it with {functions}_free(). NULL and `*error` on failure."
             )],
             &format!("{object} *{get}(QmpSession *session, QmpError **error);"),
         );
         let mut about = vec![format!("As {get}(), with arguments.")];
         let mut parameter = "";
         if self.schema.device(event, data).is_some() {
-            about.push("`device`: the only device to hear of, or NULL for every one.".to_owned());
+            about.push("`device`: only events about this device, or NULL for all.".to_owned());
             parameter = "const char *device, ";
         }
-        about.push("`initial`: whether the present state, where there is one, comes first as an occurrence of its own.".to_owned());
+        about.push(
+            "`initial`: whether the current state, if there is one, is the first occurrence."
+                .to_owned(),
+        );
         let about: Vec<&str> = about.iter().map(String::as_str).collect();
         self.declare(
             &about,
@@ -158,29 +161,29 @@ typedef struct {of} {{
         } = names;
         self.declare(
             &[&format!(
-                "Adds a handler, and returns its number for {functions}_disconnect(). 0 where `event` or `handler` is NULL."
+                "Adds a handler, and returns its number for {functions}_disconnect(). 0 if `event` or `handler` is NULL."
             )],
             &format!("uint64_t {functions}_connect({object} *event, {handler} handler, void *opaque);"),
         );
         self.declare(
-            &["Removes a handler, which does not run afterwards. False where there is none of that number."],
+            &["Removes a handler, which does not run afterwards. False if there is none of that number."],
             &format!("bool {functions}_disconnect({object} *event, uint64_t handler);"),
         );
         self.declare(
             &[
-                "Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a negative number waits for ever. While the object has handlers, occurrences are theirs and nobody else's.",
-                &format!("The caller owns what is returned, and frees it with {free_occurrence}(). NULL and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over."),
+                "Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number waits without a limit. While the object has handlers, they receive all occurrences.",
+                &format!("The caller owns the occurrence and frees it with {free_occurrence}(). NULL and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed."),
             ],
             &format!("{occurrence} *{functions}_recv({object} *event, int64_t timeout_ms, QmpError **error);"),
         );
         self.declare(
             &[&format!(
-                "Frees what {functions}_recv() returned; NULL is nothing to free."
+                "Frees what {functions}_recv() returned. `occurrence` may be NULL."
             )],
             &format!("void {free_occurrence}({occurrence} *occurrence);"),
         );
         self.declare(
-            &["Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one that runs in another thread is waited for. A handler may free the object that it was called for."],
+            &["Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs in another thread. A handler may free the object that it was called for. `event` may be NULL."],
             &format!("void {functions}_free({object} *event);"),
         );
     }

@@ -142,16 +142,16 @@ impl Writer<'_> {
             None => {}
         }
         comment.add(&match gives {
-            Gives::Nothing => "True if it was done; false and `*error` if it was not.".to_owned(),
+            Gives::Nothing => "True on success; false and `*error` on failure.".to_owned(),
             Gives::Scalar { .. } => {
-                "True and `*value` if it was done; false and `*error` if it was not. `value` must not be NULL.".to_owned()
+                "True and `*value` on success; false and `*error` on failure. `value` must not be NULL.".to_owned()
             }
             Gives::Text { is_json } => {
                 let json = if *is_json { ", JSON," } else { "" };
-                format!("The caller owns the text{json} and frees it with libqmp_string_free(). NULL and `*error` where it fails.")
+                format!("The caller owns the text{json} and frees it with libqmp_string_free(). NULL and `*error` on failure.")
             }
             Gives::Object { free, .. } => {
-                format!("The caller owns what is returned, and frees it with {free}(). NULL and `*error` where it fails.")
+                format!("The caller owns what is returned, and frees it with {free}(). NULL and `*error` on failure.")
             }
         });
         comment.close(self.schema, doc);
@@ -207,7 +207,7 @@ pub extern \"C\" fn {name}(session: Handle<QmpSession>, {parameter}{value}error:
         self.scope.give(&free, definition)?;
         self.declare(
             &[&format!(
-                "Frees a {of} that a function of this library returned, with all that it points to; NULL is nothing to free."
+                "Frees a {of} that a function of this library returned, with all that it points to. The argument may be NULL."
             )],
             &format!("void {free}({of} *value);"),
         );
