@@ -11,68 +11,66 @@
  *
  * Link with `pkg-config --cflags --libs libqmp`.
  *
- * The first part of this header is the library's own: errors, sessions, events by name. The rest is made of the
- * schema, in these forms:
+ * The first part of this header is the library's own: errors, sessions, events by name. The rest is generated from the
+ * schema:
  *
  *   - A command `query-block` is a function libqmp_query_block(). Its arguments, if it has any, are one structure.
  *   - A type `BlockInfo` is a structure QmpBlockInfo; an array of them is a QmpBlockInfoList. An enumeration
- *     `RunState` is QmpRunState, with constants as QMP_RUN_STATE_IO_ERROR, and libqmp_run_state_name() knows what
- *     they are on the wire.
- *   - A member `node-name` is `node_name`. One that is a word of C's or C++'s, or a macro of the C library's, has an
- *     underscore behind it: `errno_`, `class_`.
- *   - How it is said that a member is absent depends on what it is: numbers, truth values and enumerations have a
- *     `has_...` before them; strings, structures and lists are NULL. A structure that would hold itself is behind a
- *     pointer as well.
- *   - A type with branches has them in a union `u`, and the member before it says which one is there; a type that is
- *     one of several has a `kind` for that.
- *   - Where the schema allows any value it is a string of JSON.
+ *     `RunState` is QmpRunState, with constants such as QMP_RUN_STATE_IO_ERROR; libqmp_run_state_name() returns
+ *     their names on the wire.
+ *   - A member `node-name` is `node_name`. A name that is a keyword of C or C++, or a macro of the C library, has an
+ *     underscore appended: `errno_`, `class_`.
+ *   - An absent number, truth value or enumeration has a preceding member `has_...` that is false; an absent string,
+ *     structure or list is NULL. A structure that would contain itself is a pointer as well.
+ *   - A type with branches has them in a union `u`, which the member before it selects; an alternate has a `kind` for
+ *     that.
+ *   - A value of any type is a string of JSON.
  *   - An event `BLOCK_IO_ERROR` is an object QmpBlockIoErrorEvent, which libqmp_get_block_io_error_event() makes, and
- *     which hands out structures QmpBlockIoErrorOccurrence, to handlers or to who waits for them.
+ *     which passes structures QmpBlockIoErrorOccurrence to handlers or to a caller that waits for them.
  *
- * Who owns what
+ * Ownership
  *
- *   - What a function takes is the caller's: it is read during the call, not kept, and not changed. What a function
- *     takes away is said with it: all of those are called ..._free(), but for libqmp_session_new_fd().
- *   - What a function returns is the caller's, who frees it with the function that its documentation names, and
- *     once. A structure is freed as a whole, with all that it points to; none of the pointers in it is freed alone.
- *     Its contents are there as long as it is, and do not depend on the session.
- *   - What a handler is called with is the library's, and gone when the handler returns.
- *   - Strings end with a zero byte and are UTF-8. What a server says may have a character U+0000 in it; U+FFFD
- *     stands in its place (in JSON, which escapes it, it stands as it is).
+ *   - Arguments are the caller's: they are read during the call, not kept, and not changed. The functions that take
+ *     ownership are all called ..._free(), except libqmp_session_new_fd().
+ *   - A returned object is the caller's, who frees it once, with the function that the documentation names. A
+ *     structure is freed as a whole, with everything that it points to; no pointer in it is freed alone. Its contents
+ *     are valid until then, and do not depend on the session.
+ *   - A handler's argument is the library's, and valid until the handler returns.
+ *   - Strings end with a zero byte and are UTF-8. A character U+0000 in a server's string is replaced by U+FFFD; in
+ *     JSON, which escapes it, it is left alone.
  *
  * Arguments
  *
  *   - A pointer may be NULL where its documentation says so, and a member of a structure where it says "absent".
  *     NULL in any other place, a string that is not UTF-8, a number that is no value of its enumeration, or a text
- *     that should be JSON and is none: the function does nothing, and fails with QMP_ERROR_KIND_INVALID_ARGUMENT and
- *     a message that names the parameter or the member. Nothing can check that a pointer points to what it should,
- *     that a list is as long as it says, or that a structure does not contain itself; the caller answers for that.
+ *     that should be JSON and is not: the function does nothing, and fails with QMP_ERROR_KIND_INVALID_ARGUMENT and a
+ *     message that names the parameter or the member. The caller must ensure that a pointer is valid, that a list has
+ *     its stated length, and that a structure does not contain itself.
  *   - A structure is best made with an initializer that names members (`= { .device = "disk0" }`; in C++, `= {}` and
- *     members set one by one): what is not named is zero, and what is optional is then absent.
+ *     members set one by one): members that are not named are zero, and optional ones then absent.
  *
  * Errors
  *
- *   - A function that can fail has `QmpError **error` for its last parameter. It may be NULL, for who does not want
- *     to know why. Otherwise `*error` is written in any case, whatever was in it: NULL where nothing went wrong, or
- *     else an error that the caller frees with libqmp_error_free().
+ *   - A function that can fail has `QmpError **error` for its last parameter. It may be NULL.
+ *     Otherwise `*error` is always written, whatever its value was: NULL on success, or an error that the caller frees
+ *     with libqmp_error_free().
  *
  * Threads
  *
- *   - Every function can be called from any thread, and calls of several threads on one session, or one object, are
- *     in flight together, as long as none of them frees what another one uses. The library starts no thread.
+ *   - Every function can be called from any thread. Calls of several threads on one session or object are in flight
+ *     together, as long as none of them frees what another one uses. The library starts no thread.
  *   - Handlers run within libqmp_session_dispatch(), in the thread that calls it, and one at a time; never within
  *     another function. A handler may call any function of this header, may disconnect itself or others, and may
  *     free the object that it was called for, the session, and both. It must return: longjmp() and C++ exceptions
  *     must not leave it.
- *   - After fork() only the process that has made a session may use it.
+ *   - After fork() only the process that made a session may use it.
  *
  * Lifetimes
  *
- *   - A session can be freed while objects of events are alive. They hold the connection, which ends with the last
- *     of them: libqmp_..._event_recv() goes on; handlers run no more, for there is nothing left to dispatch with.
- *   - When the connection is lost, every call that waits fails at once, as does every later one, with
- *     QMP_ERROR_KIND_CLOSED; occurrences that came before are still handed out. Everything has to be freed all the
- *     same.
+ *   - A session can be freed before its event objects. They hold the connection, which ends with the last of them:
+ *     libqmp_..._event_recv() keeps working; handlers no longer run, as there is no session to dispatch with.
+ *   - When the connection is lost, every waiting and every later call fails at once with QMP_ERROR_KIND_CLOSED;
+ *     occurrences received before can still be taken. Everything has to be freed all the same.
  */
 #ifndef LIBQMP_H
 #define LIBQMP_H
@@ -92,23 +90,23 @@ extern "C" {
 /** Why a function failed. */
 typedef struct QmpError QmpError;
 
-/** What kind of failure it is. */
+/** The kind of a failure. */
 typedef enum QmpErrorKind {
-    /** None: what was asked about was NULL. */
+    /** None: the error was NULL. */
     QMP_ERROR_KIND_NONE = 0,
-    /** The function was called with something that its documentation does not allow. */
+    /** An argument is one that the documentation does not allow. */
     QMP_ERROR_KIND_INVALID_ARGUMENT = 1,
-    /** Nobody could be connected to, or the program could not be started. */
+    /** No connection could be made, or the program could not be started. */
     QMP_ERROR_KIND_CONNECT = 2,
-    /** Who was connected to is no QMP server, or hung up before it was known. */
+    /** The peer is not a QMP server, or closed the connection before this was known. */
     QMP_ERROR_KIND_NOT_QMP = 3,
     /** The server refused the command; libqmp_error_class() and libqmp_error_description() say why. */
     QMP_ERROR_KIND_COMMAND = 4,
-    /** What the server sent does not fit the type that the schema has for it. */
+    /** The server's answer or event does not match its type in the schema. */
     QMP_ERROR_KIND_REPLY = 5,
-    /** It did not come in time. */
+    /** A wait exceeded its limit. */
     QMP_ERROR_KIND_TIMED_OUT = 6,
-    /** The connection is at its end. */
+    /** The connection has ended. */
     QMP_ERROR_KIND_CLOSED = 7,
     /** The server has no such event. */
     QMP_ERROR_KIND_EVENT_NOT_FOUND = 8,
@@ -116,43 +114,43 @@ typedef enum QmpErrorKind {
     QMP_ERROR_KIND_INTERNAL = 9
 } QmpErrorKind;
 
-/** What kind of failure the server says it is. */
+/** The class of a server's error. */
 typedef enum QmpErrorClass {
-    /** The server has not said so: it did not refuse a command. */
+    /** None: the server did not refuse a command. */
     QMP_ERROR_CLASS_NONE = 0,
-    /** Any failure that needs no kind of its own. */
+    /** Any failure without a class of its own. */
     QMP_ERROR_CLASS_GENERIC_ERROR = 1,
-    /** There is no such command, or not now. */
+    /** There is no such command, or not in this state. */
     QMP_ERROR_CLASS_COMMAND_NOT_FOUND = 2,
     /** There is no such device. */
     QMP_ERROR_CLASS_DEVICE_NOT_FOUND = 3,
-    /** The device is there, but not in use. */
+    /** The device is not in use. */
     QMP_ERROR_CLASS_DEVICE_NOT_ACTIVE = 4,
-    /** The host's KVM cannot do what this needs. */
+    /** The host's KVM cannot do it. */
     QMP_ERROR_CLASS_KVM_MISSING_CAP = 5,
-    /** A parameter is of the right type, and names nothing that is there. */
+    /** A value of the right type that names nothing. */
     QMP_ERROR_CLASS_INVALID_PARAMETER_VALUE = 6,
-    /** One that this library does not know; libqmp_error_class_name() does. */
+    /** A class that this library does not know; libqmp_error_class_name() returns its name. */
     QMP_ERROR_CLASS_OTHER = 7
 } QmpErrorClass;
 
-/** What kind of failure it is. `error` may be NULL. */
+/** The kind of failure. `error` may be NULL. */
 QmpErrorKind libqmp_error_kind(const QmpError *error);
 
-/** The class that the server gave it. `error` may be NULL. */
+/** The server's class. `error` may be NULL. */
 QmpErrorClass libqmp_error_class(const QmpError *error);
 
-/** The class as it is on the wire, or NULL where there is none. It is the error's. `error` may be NULL. */
+/** The class as it is on the wire, or NULL if there is none. It is the error's. `error` may be NULL. */
 const char *libqmp_error_class_name(const QmpError *error);
 
-/** What went wrong, for people, in a line. It is the error's. NULL for NULL. */
+/** The failure in a line, for people. It is the error's. NULL for NULL. */
 const char *libqmp_error_message(const QmpError *error);
 
-/** What the server said of it, without the class; where it is not the server's, the message. It is the error's. NULL for
- * NULL. */
+/** The server's description, without the class; if the failure is not the server's, the message. It is the error's. NULL
+ * for NULL. */
 const char *libqmp_error_description(const QmpError *error);
 
-/** Frees an error; NULL is nothing to free. */
+/** Frees an error. `error` may be NULL. */
 void libqmp_error_free(QmpError *error);
 
 /* -----------------------------------------------------------------------------
@@ -162,63 +160,62 @@ void libqmp_error_free(QmpError *error);
 /** A connection to a server. */
 typedef struct QmpSession QmpSession;
 
-/** How a session is made. Initialize it with QMP_SESSION_OPTIONS_INIT and set what should be otherwise. */
+/** Options of a session. Initialize them with QMP_SESSION_OPTIONS_INIT and set what differs. */
 typedef struct QmpSessionOptions {
-    /** The size of this structure, so that a later one can have more in it. */
+    /** The size of this structure, which later versions may extend. */
     size_t size;
     /**
-     * How many milliseconds each call may take, and without `within_ms` the connecting and the greeting, too; 0: for
-     * ever. An answer that comes later is left alone.
+     * The limit for each call in milliseconds, and without `within_ms` for connecting and the greeting, too; 0 for none.
+     * A later answer is ignored.
      */
     uint64_t timeout_ms;
     /**
-     * For how many milliseconds it is tried to connect, for a server that may have to start first, and how long the
-     * server may take to greet; 0: one attempt, and for the greeting `timeout_ms`, or ten seconds.
+     * For how many milliseconds to retry connecting, to a server that has yet to start, and the limit for its greeting;
+     * 0 for one attempt, and for the greeting `timeout_ms`, or ten seconds.
      */
     uint64_t within_ms;
 } QmpSessionOptions;
 
-/** Options that nobody has set. */
+/** The default options. */
 #define QMP_SESSION_OPTIONS_INIT { sizeof(QmpSessionOptions), 0, 0 }
 
 /**
  * Connects to the unix socket of a server, and negotiates with it.
  *
- * The caller owns the session and frees it with libqmp_session_free(). NULL and `*error` where that fails.
+ * The caller owns the session and frees it with libqmp_session_free(). NULL and `*error` on failure.
  */
 QmpSession *libqmp_session_new_unix(const char *path, QmpError **error);
 
 /**
- * Connects to `unix:PATH`, to `tcp:HOST:PORT`, or to a path: anything that does not begin as one of the two. `options` may be NULL.
+ * Connects to `unix:PATH`, to `tcp:HOST:PORT`, or to a path: anything that begins like
+ * neither. `options` may be NULL.
  *
- * The caller owns the session and frees it with libqmp_session_free(). NULL and `*error` where that fails.
+ * The caller owns the session and frees it with libqmp_session_free(). NULL and `*error` on failure.
  */
 QmpSession *libqmp_session_new(const char *address, const QmpSessionOptions *options, QmpError **error);
 
 /**
  * Makes a session of a stream socket that is connected to a server. `options` may be NULL.
  *
- * The descriptor is taken: from now on it is the library's, which closes it, also where this fails. One that is not
- * open is refused.
+ * The library takes the descriptor and closes it, also on failure. A descriptor that is not open is refused.
  *
- * The caller owns the session and frees it with libqmp_session_free(). NULL and `*error` where that fails.
+ * The caller owns the session and frees it with libqmp_session_free(). NULL and `*error` on failure.
  */
 QmpSession *libqmp_session_new_fd(int fd, const QmpSessionOptions *options, QmpError **error);
 
 /**
- * Starts a program that serves this session alone, on a socket that it inherits and that `--qmp fd:N` at the end of its
- * arguments says, as Faultvisor has it. `argv` is the program, its arguments, and NULL; a program without a slash is
- * looked up in PATH. `options` may be NULL.
+ * Starts a program that serves only this session, on an inherited socket that `--qmp fd:N`, appended to its arguments,
+ * names, as for Faultvisor. `argv` is the program, its arguments, and NULL; a program without a slash is looked up in
+ * PATH. `options` may be NULL.
  *
  * The program ends with the connection. The caller owns the session and frees it with libqmp_session_free(). NULL and
- * `*error` where that fails.
+ * `*error` on failure.
  */
 QmpSession *libqmp_session_new_spawn(char *const argv[], const QmpSessionOptions *options, QmpError **error);
 
 /*
- * No session is made by a program whose compiler was told to make enumerations smaller than the library has them
- * (-fshort-enums): it does not compile. A macro, so that what remains of this header after preprocessing are declarations
- * that other languages can read.
+ * A program whose enumerations are smaller than the library's (-fshort-enums) does not compile. This is a macro, so that
+ * the preprocessed header consists of declarations that other languages can read.
  */
 #define LIBQMP_ENUMERATIONS_ARE_INTS ((void)sizeof(char[sizeof(QmpErrorKind) == sizeof(int) ? 1 : -1]))
 #define libqmp_session_new_unix(...) (LIBQMP_ENUMERATIONS_ARE_INTS, libqmp_session_new_unix(__VA_ARGS__))
@@ -226,83 +223,83 @@ QmpSession *libqmp_session_new_spawn(char *const argv[], const QmpSessionOptions
 #define libqmp_session_new_fd(...) (LIBQMP_ENUMERATIONS_ARE_INTS, libqmp_session_new_fd(__VA_ARGS__))
 #define libqmp_session_new_spawn(...) (LIBQMP_ENUMERATIONS_ARE_INTS, libqmp_session_new_spawn(__VA_ARGS__))
 
-/** Whether the server has commands that connect to events. Where it has none, as QEMU, objects of events rest on the
- * events that it sends by default. False for NULL. */
+/** Whether the server has accessors of events. If it has none, like QEMU, event objects use the events that it sends by
+ * default. False for NULL. */
 bool libqmp_session_has_accessors(const QmpSession *session);
 
 /**
  * A descriptor to poll() for POLLIN: readable whenever libqmp_session_dispatch() has something to do, and when the
- * connection is at its end. It is the session's, and nothing is to be done with it but wait. -1 for NULL.
+ * connection has ended. It is the session's, and must only be waited for. -1 for NULL.
  */
 int libqmp_session_fd(const QmpSession *session);
 
 /**
- * Takes what the server has sent, without waiting, and runs the handlers of the occurrences that are there, in this
- * thread. Called from within a handler, or while another thread is at it, it does nothing.
+ * Reads what the server has sent, without waiting, and runs the handlers of the occurrences, in this thread. Called from
+ * a handler, or while another thread dispatches, it does nothing.
  *
- * Returns how many occurrences were handed to handlers; -1 and `*error`, of kind QMP_ERROR_KIND_CLOSED, if the connection
- * is at its end and all that came before has been handed on.
+ * Returns the number of occurrences passed to handlers; -1 and `*error`, of kind QMP_ERROR_KIND_CLOSED, if the connection
+ * has ended and all occurrences before its end have been dispatched.
  */
 int64_t libqmp_session_dispatch(QmpSession *session, QmpError **error);
 
-/** Ends the connection: every call that waits, in whatever thread, and every later one fails with
- * QMP_ERROR_KIND_CLOSED. The session has to be freed all the same. `session` may be NULL. */
+/** Ends the connection: every waiting call, in any thread, and every later one fails with QMP_ERROR_KIND_CLOSED. The
+ * session has to be freed all the same. `session` may be NULL. */
 void libqmp_session_close(QmpSession *session);
 
-/** Frees a session; NULL is nothing to free. The connection ends if no object of an event is left. */
+/** Frees a session. The connection ends if no event object is left. `session` may be NULL. */
 void libqmp_session_free(QmpSession *session);
 
 /**
- * Executes any command, whether this header has it or not. `arguments`: a JSON object, or NULL for none.
+ * Executes any command, whether or not this header has it. `arguments` is a JSON object, or NULL for none.
  *
- * The caller owns the answer, JSON, and frees it with libqmp_string_free(). NULL and `*error` where it fails.
+ * The caller owns the answer, JSON, and frees it with libqmp_string_free(). NULL and `*error` on failure.
  */
 char *libqmp_execute_raw(QmpSession *session, const char *command, const char *arguments, QmpError **error);
 
-/** The same out of band: before commands that came earlier. The server has to allow it for that command. */
+/** The same out of band, ahead of earlier commands. The server must permit it for the command. */
 char *libqmp_execute_raw_out_of_band(QmpSession *session, const char *command, const char *arguments, QmpError **error);
 
-/** Frees a string that a function of this header returned as the caller's; NULL is nothing to free. */
+/** Frees a string that a function of this header returned to the caller. `text` may be NULL. */
 void libqmp_string_free(char *text);
 
 /* -----------------------------------------------------------------------------
  * Events by name
  * ----------------------------------------------------------------------------- */
 
-/** When a server says that something happened, by its clock. */
+/** When an event was raised, by the server's clock. */
 typedef struct QmpTimestamp {
     /** Seconds since 1970. */
     int64_t seconds;
-    /** The rest of them. */
+    /** Microseconds beyond these. */
     int64_t microseconds;
 } QmpTimestamp;
 
-/** What an event by name says. */
+/** The data of an event by name. */
 typedef struct QmpRawEventData {
-    /** Its name, as "BLOCK_IO_ERROR". */
+    /** Its name, such as "BLOCK_IO_ERROR". */
     const char *name;
     /** Its data, a JSON object. */
     const char *json;
 } QmpRawEventData;
 
-/** One time that such an event was raised. */
+/** An occurrence of such an event. */
 typedef struct QmpRawOccurrence {
-    /** When, by the server's clock. */
+    /** When it was raised, by the server's clock. */
     QmpTimestamp timestamp;
-    /** Whether this is the present state that `initial` asked for, and nothing that happened now. */
+    /** Whether this replays the current state, as `initial` asked for. */
     bool initial;
-    /** How many were lost before this one: they came faster than they were taken, or did not fit their type. */
+    /** How many were lost before this one: they were not taken in time, or did not match their type. */
     uint64_t lost;
-    /** What it says. */
+    /** Its data. */
     QmpRawEventData data;
 } QmpRawOccurrence;
 
-/** The connection to one event, or to all of them, with what they say as JSON: from libqmp_get_event() or
- * libqmp_any_event() to libqmp_raw_event_free() occurrences come. */
+/** A connection to one event, or to all of them, with data as JSON, from libqmp_get_event() or libqmp_any_event() to
+ * libqmp_raw_event_free(). */
 typedef struct QmpRawEvent QmpRawEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_raw_event_connect() was called with.
@@ -310,42 +307,42 @@ typedef struct QmpRawEvent QmpRawEvent;
 typedef void (*QmpRawEventHandler)(const QmpRawOccurrence *occurrence, void *opaque);
 
 /**
- * Connects to the event of a name, whether this header has it or not. `device`: the only device to hear of, or NULL
- * for every one. `initial`: whether the present state, where there is one, comes first as an occurrence of its own.
+ * Connects to an event by its name, whether or not this header has it. `device`: only events about this device, or NULL
+ * for all. `initial`: whether the current state, if there is one, is the first occurrence.
  *
- * The caller owns the object and frees it with libqmp_raw_event_free(). NULL and `*error` where that fails.
+ * The caller owns the object and frees it with libqmp_raw_event_free(). NULL and `*error` on failure.
  */
 QmpRawEvent *libqmp_get_event(QmpSession *session, const char *name, const char *device, bool initial, QmpError **error);
 
-/** Connects to every event that the server has. The caller owns the object and frees it with libqmp_raw_event_free(). NULL
- * and `*error` where that fails. */
+/** Connects to every event of the server. The caller owns the object and frees it with libqmp_raw_event_free(). NULL
+ * and `*error` on failure. */
 QmpRawEvent *libqmp_any_event(QmpSession *session, QmpError **error);
 
-/** Adds a handler, and returns its number for libqmp_raw_event_disconnect(). 0 where `event` or `handler` is NULL. */
+/** Adds a handler, and returns its number for libqmp_raw_event_disconnect(). 0 if `event` or `handler` is NULL. */
 uint64_t libqmp_raw_event_connect(QmpRawEvent *event, QmpRawEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_raw_event_disconnect(QmpRawEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a negative number waits
- * for ever. While the object has handlers, occurrences are theirs and nobody else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number waits without a limit.
+ * While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_raw_occurrence_free(). NULL and `*error` where there is
- * none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_raw_occurrence_free(). NULL and `*error` if there is none, of
+ * kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpRawOccurrence *libqmp_raw_event_recv(QmpRawEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_raw_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_raw_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_raw_occurrence_free(QmpRawOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one that runs in another
- * thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs in another thread. A
+ * handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_raw_event_free(QmpRawEvent *event);
 
-/** A value that says nothing: `null`. Whatever is in it means the same. */
+/** The value `null`. Its content has no meaning. */
 typedef uint8_t QmpNull;
 
 /* -----------------------------------------------------------------------------
@@ -353,27 +350,28 @@ typedef uint8_t QmpNull;
  * ----------------------------------------------------------------------------- */
 
 /**
- * What a client can switch on while it negotiates.  The greeting lists what the server offers.
+ * A capability that a client can enable during negotiation.  The greeting lists those that the
+ * server offers.
  *
  * Since 0.1.
  */
 typedef enum QmpQMPCapability {
-    /** commands marked for it can be executed out of band, ahead of those that wait */
+    /** commands that permit it can be executed out of band, ahead of those that wait */
     QMP_QMP_CAPABILITY_OOB = 0,
     /** requests can be subscriptions to events */
     QMP_QMP_CAPABILITY_SUBSCRIBE = 1,
-    /** objects in answers say what they are, and their signals can be connected to */
+    /** objects in answers carry their class and identity, and have signals to connect to */
     QMP_QMP_CAPABILITY_CLASS_HINTS = 2
 } QmpQMPCapability;
 
 /**
  * The name of a value of QmpQMPCapability on the wire. It is the library's and lives as long as the
- * program. NULL for what is no value.
+ * program. NULL if there is no such value.
  */
 const char *libqmp_qmp_capability_name(QmpQMPCapability value);
 
 /**
- * What can be described.
+ * The kind of a description.
  *
  * Since 0.1.
  */
@@ -396,12 +394,12 @@ typedef enum QmpSchemaMetaType {
 
 /**
  * The name of a value of QmpSchemaMetaType on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_schema_meta_type_name(QmpSchemaMetaType value);
 
 /**
- * What a value is in JSON.
+ * The type of a value in JSON.
  *
  * Since 0.1.
  */
@@ -426,22 +424,21 @@ typedef enum QmpJSONType {
 
 /**
  * The name of a value of QmpJSONType on the wire. It is the library's and lives as long as the
- * program. NULL for what is no value.
+ * program. NULL if there is no such value.
  */
 const char *libqmp_json_type_name(QmpJSONType value);
 
 /**
- * What the machine is doing.  The values are QEMU's; those marked "never here" are states that this
- * machine cannot be in.
+ * The state of the machine.  The values are QEMU's; those marked "never here" do not occur.
  *
  * Since 0.1.
  */
 typedef enum QmpRunState {
     /** stopped by a debugger */
     QMP_RUN_STATE_DEBUG = 0,
-    /** waits for the state of another machine; never here */
+    /** waiting for an incoming migration; never here */
     QMP_RUN_STATE_INMIGRATE = 1,
-    /** stopped because KVM could not go on with it */
+    /** stopped because KVM could not continue, or a reset failed */
     QMP_RUN_STATE_INTERNAL_ERROR = 2,
     /** stopped by the error policy of a disk */
     QMP_RUN_STATE_IO_ERROR = 3,
@@ -453,27 +450,27 @@ typedef enum QmpRunState {
     QMP_RUN_STATE_PRELAUNCH = 6,
     /** stopped at the end of a migration; never here */
     QMP_RUN_STATE_FINISH_MIGRATE = 7,
-    /** stopped to take on a saved state; never here */
+    /** stopped to restore a saved state; never here */
     QMP_RUN_STATE_RESTORE_VM = 8,
-    /** its processors run */
+    /** the vCPUs run */
     QMP_RUN_STATE_RUNNING = 9,
     /** stopped to save its state; never here */
     QMP_RUN_STATE_SAVE_VM = 10,
-    /** the guest has shut down, and the program was told to stay */
+    /** the guest has shut down, and the action is pause */
     QMP_RUN_STATE_SHUTDOWN = 11,
     /** the guest sleeps; never here */
     QMP_RUN_STATE_SUSPENDED = 12,
     /** stopped by a watchdog; never here */
     QMP_RUN_STATE_WATCHDOG = 13,
-    /** the guest said that it cannot go on */
+    /** the guest has panicked */
     QMP_RUN_STATE_GUEST_PANICKED = 14,
-    /** stopped to keep in step with another machine; never here */
+    /** stopped for a COLO checkpoint; never here */
     QMP_RUN_STATE_COLO = 15
 } QmpRunState;
 
 /**
  * The name of a value of QmpRunState on the wire. It is the library's and lives as long as the
- * program. NULL for what is no value.
+ * program. NULL if there is no such value.
  */
 const char *libqmp_run_state_name(QmpRunState value);
 
@@ -483,96 +480,96 @@ const char *libqmp_run_state_name(QmpRunState value);
  * Since 0.1.
  */
 typedef enum QmpShutdownCause {
-    /** for no reason yet */
+    /** no cause yet */
     QMP_SHUTDOWN_CAUSE_NONE = 0,
-    /** the host could not go on with it */
+    /** the host failed */
     QMP_SHUTDOWN_CAUSE_HOST_ERROR = 1,
     /** a client executed libqmp_quit() */
     QMP_SHUTDOWN_CAUSE_HOST_QMP_QUIT = 2,
     /** a client executed libqmp_system_reset() */
     QMP_SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET = 3,
-    /** the program got a signal, SIGTERM for one */
+    /** the program received a signal, SIGTERM for one */
     QMP_SHUTDOWN_CAUSE_HOST_SIGNAL = 4,
-    /** somebody at the console asked for it */
+    /** the user asked for it on the console */
     QMP_SHUTDOWN_CAUSE_HOST_UI = 5,
     /** the guest shut down */
     QMP_SHUTDOWN_CAUSE_GUEST_SHUTDOWN = 6,
     /** the guest reset itself */
     QMP_SHUTDOWN_CAUSE_GUEST_RESET = 7,
-    /** the guest could not go on */
+    /** the guest panicked */
     QMP_SHUTDOWN_CAUSE_GUEST_PANIC = 8,
-    /** a part of the machine was reset by itself */
+    /** a subsystem was reset */
     QMP_SHUTDOWN_CAUSE_SUBSYSTEM_RESET = 9,
-    /** a saved state was taken on */
+    /** a saved state was restored */
     QMP_SHUTDOWN_CAUSE_SNAPSHOT_LOAD = 10
 } QmpShutdownCause;
 
 /**
  * The name of a value of QmpShutdownCause on the wire. It is the library's and lives as long as the
- * program. NULL for what is no value.
+ * program. NULL if there is no such value.
  */
 const char *libqmp_shutdown_cause_name(QmpShutdownCause value);
 
 /**
- * What the machine does when it is reset.
+ * The response to a reset, by the guest or by a client.
  *
  * Since 0.1.
  */
 typedef enum QmpRebootAction {
-    /** start the guest again */
+    /** reset the machine */
     QMP_REBOOT_ACTION_RESET = 0,
-    /** what it does when the guest shuts down */
+    /** the response to a shutdown */
     QMP_REBOOT_ACTION_SHUTDOWN = 1
 } QmpRebootAction;
 
 /**
  * The name of a value of QmpRebootAction on the wire. It is the library's and lives as long as the
- * program. NULL for what is no value.
+ * program. NULL if there is no such value.
  */
 const char *libqmp_reboot_action_name(QmpRebootAction value);
 
 /**
- * What the machine does when the guest shuts down.
+ * The response to a shutdown by the guest.
  *
  * Since 0.1.
  */
 typedef enum QmpShutdownAction {
     /** the program ends */
     QMP_SHUTDOWN_ACTION_POWEROFF = 0,
-    /** the machine stops, and waits for a client */
+    /** the machine stops in state shutdown */
     QMP_SHUTDOWN_ACTION_PAUSE = 1
 } QmpShutdownAction;
 
 /**
  * The name of a value of QmpShutdownAction on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_shutdown_action_name(QmpShutdownAction value);
 
 /**
- * What the machine does when the guest says that it cannot go on.
+ * The response to a panic of the guest.
  *
  * Since 0.1.
  */
 typedef enum QmpPanicAction {
-    /** stop, and wait for a client */
+    /** stop in state guest-panicked */
     QMP_PANIC_ACTION_PAUSE = 0,
-    /** what it does when the guest shuts down */
+    /** the response to a shutdown */
     QMP_PANIC_ACTION_SHUTDOWN = 1,
     /** the program ends with status 1 */
     QMP_PANIC_ACTION_EXIT_FAILURE = 2,
-    /** nothing; the guest does what it has set out to */
+    /** nothing; the guest continues */
     QMP_PANIC_ACTION_NONE = 3
 } QmpPanicAction;
 
 /**
  * The name of a value of QmpPanicAction on the wire. It is the library's and lives as long as the
- * program. NULL for what is no value.
+ * program. NULL if there is no such value.
  */
 const char *libqmp_panic_action_name(QmpPanicAction value);
 
 /**
- * What a watchdog does when its guest has not answered it.
+ * The response to a watchdog that expires.
  *
  * Since 0.1.
  */
@@ -589,18 +586,18 @@ typedef enum QmpWatchdogAction {
     QMP_WATCHDOG_ACTION_DEBUG = 4,
     /** nothing */
     QMP_WATCHDOG_ACTION_NONE = 5,
-    /** interrupt the guest's processors */
+    /** inject an NMI into every vCPU */
     QMP_WATCHDOG_ACTION_INJECT_NMI = 6
 } QmpWatchdogAction;
 
 /**
  * The name of a value of QmpWatchdogAction on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_watchdog_action_name(QmpWatchdogAction value);
 
 /**
- * What the machine did when the guest said that it could not go on.
+ * The response to the guest's report.
  *
  * Feature `replayed`: An event with this action is replayed to late subscribers.
  *
@@ -617,86 +614,86 @@ typedef enum QmpGuestPanicAction {
 
 /**
  * The name of a value of QmpGuestPanicAction on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_guest_panic_action_name(QmpGuestPanicAction value);
 
 /**
- * The processors that a machine can have.
+ * The architecture of a machine's processors.
  *
  * Since 0.1.
  */
 typedef enum QmpSysEmuTarget {
-    /** x86 with 64 bits */
+    /** x86-64 */
     QMP_SYS_EMU_TARGET_X86_64 = 0
 } QmpSysEmuTarget;
 
 /**
  * The name of a value of QmpSysEmuTarget on the wire. It is the library's and lives as long as the
- * program. NULL for what is no value.
+ * program. NULL if there is no such value.
  */
 const char *libqmp_sys_emu_target_name(QmpSysEmuTarget value);
 
 /**
- * What became of a disk's requests.
+ * A disk's state with respect to requests that stopped the machine.
  *
  * Since 0.1.
  */
 typedef enum QmpBlockDeviceIoStatus {
-    /** the last one to be held back, if any, has been submitted again since */
+    /** no request is held; the last one, if any, has been resubmitted */
     QMP_BLOCK_DEVICE_IO_STATUS_OK = 0,
-    /** one is held back after an error */
+    /** a request is held after an error */
     QMP_BLOCK_DEVICE_IO_STATUS_FAILED = 1,
-    /** one is held back because the host has no space left */
+    /** a request is held because the host has no space left */
     QMP_BLOCK_DEVICE_IO_STATUS_NOSPACE = 2
 } QmpBlockDeviceIoStatus;
 
 /**
  * The name of a value of QmpBlockDeviceIoStatus on the wire. It is the library's and lives as long
- * as the program. NULL for what is no value.
+ * as the program. NULL if there is no such value.
  */
 const char *libqmp_block_device_io_status_name(QmpBlockDeviceIoStatus value);
 
 /**
- * Whether writes of zeroes are looked for.
+ * How writes of zeroes are detected and optimized.
  *
  * Since 0.1.
  */
 typedef enum QmpBlockdevDetectZeroesOptions {
     /** they are not */
     QMP_BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF = 0,
-    /** they become requests to write zeroes */
+    /** they become write-zeroes requests */
     QMP_BLOCKDEV_DETECT_ZEROES_OPTIONS_ON = 1,
-    /** they become requests to discard, where that reads as zeroes */
+    /** they become discards where discarded ranges read as zeroes */
     QMP_BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP = 2
 } QmpBlockdevDetectZeroesOptions;
 
 /**
  * The name of a value of QmpBlockdevDetectZeroesOptions on the wire. It is the library's and lives
- * as long as the program. NULL for what is no value.
+ * as long as the program. NULL if there is no such value.
  */
 const char *libqmp_blockdev_detect_zeroes_options_name(QmpBlockdevDetectZeroesOptions value);
 
 /**
- * What a request was to do.
+ * The operation of a failed request.
  *
  * Since 0.1.
  */
 typedef enum QmpIoOperationType {
-    /** to read */
+    /** a read */
     QMP_IO_OPERATION_TYPE_READ = 0,
-    /** to write, or to flush what was written */
+    /** a write, a flush, a discard or a write-zeroes */
     QMP_IO_OPERATION_TYPE_WRITE = 1
 } QmpIoOperationType;
 
 /**
  * The name of a value of QmpIoOperationType on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_io_operation_type_name(QmpIoOperationType value);
 
 /**
- * What became of a request that failed.
+ * What the error policy did with a failed request.
  *
  * Feature `replayed`: An event with this action is replayed to late subscribers.
  *
@@ -707,37 +704,37 @@ typedef enum QmpBlockErrorAction {
     QMP_BLOCK_ERROR_ACTION_IGNORE = 0,
     /** the guest was told that it failed */
     QMP_BLOCK_ERROR_ACTION_REPORT = 1,
-    /** the request is held back, and the machine stops */
+    /** the request is held, and the machine stops */
     QMP_BLOCK_ERROR_ACTION_STOP = 2
 } QmpBlockErrorAction;
 
 /**
  * The name of a value of QmpBlockErrorAction on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_block_error_action_name(QmpBlockErrorAction value);
 
 /**
- * What a request asks of a disk.
+ * The operation of a request.
  *
  * Since 0.1.
  */
 typedef enum QmpBlockFaultOperation {
-    /** data */
+    /** reads data */
     QMP_BLOCK_FAULT_OPERATION_READ = 0,
-    /** to store data */
+    /** writes data */
     QMP_BLOCK_FAULT_OPERATION_WRITE = 1,
-    /** to make durable what was written */
+    /** makes complete writes durable */
     QMP_BLOCK_FAULT_OPERATION_FLUSH = 2,
-    /** to forget what nobody needs any more */
+    /** frees a range whose content is no longer needed */
     QMP_BLOCK_FAULT_OPERATION_DISCARD = 3,
-    /** to let a part of the disk read as zeroes */
+    /** makes a range read as zeroes */
     QMP_BLOCK_FAULT_OPERATION_WRITE_ZEROES = 4
 } QmpBlockFaultOperation;
 
 /**
  * The name of a value of QmpBlockFaultOperation on the wire. It is the library's and lives as long
- * as the program. NULL for what is no value.
+ * as the program. NULL if there is no such value.
  */
 const char *libqmp_block_fault_operation_name(QmpBlockFaultOperation value);
 
@@ -748,23 +745,23 @@ const char *libqmp_block_fault_operation_name(QmpBlockFaultOperation value);
  */
 typedef enum QmpBlockFaultActionType {
     /**
-     * it fails.  From there on it is an error like every other: the disk's rerror and werror decide
-     * what the guest hears of it, and BLOCK_IO_ERROR is raised.
+     * it fails.  The error is handled like every other: the disk's error policy (rerror, werror)
+     * decides what the guest is told, and BLOCK_IO_ERROR is raised.
      */
     QMP_BLOCK_FAULT_ACTION_TYPE_ERROR = 0,
-    /** it is performed later, while others overtake it */
+    /** it is performed later; others overtake it */
     QMP_BLOCK_FAULT_ACTION_TYPE_DELAY = 1,
-    /** it is not performed until libqmp_block_fault_release() says what is to become of it */
+    /** it hangs until libqmp_block_fault_release() */
     QMP_BLOCK_FAULT_ACTION_TYPE_HANG = 2,
-    /** the data that a read returns, or that a write stores, are not what they should be */
+    /** the data that a read returns, or that a write stores, are altered */
     QMP_BLOCK_FAULT_ACTION_TYPE_CORRUPT = 3,
     /** only some of the sectors of a write reach the disk */
     QMP_BLOCK_FAULT_ACTION_TYPE_TORN = 4,
-    /** it is reported as done and not performed.  For everything but reads. */
+    /** it is reported as complete and not performed.  Not for reads. */
     QMP_BLOCK_FAULT_ACTION_TYPE_DROP = 5,
     /** a read or a write is performed at another place */
     QMP_BLOCK_FAULT_ACTION_TYPE_MISDIRECT = 6,
-    /** the disk's rules are in another state from the next request on */
+    /** sets the state of the disk's rules from the next request on */
     QMP_BLOCK_FAULT_ACTION_TYPE_SET_STATE = 7,
     /** the machine stops before the request is performed, and libqmp_cont() performs it */
     QMP_BLOCK_FAULT_ACTION_TYPE_STOP = 8,
@@ -774,12 +771,12 @@ typedef enum QmpBlockFaultActionType {
 
 /**
  * The name of a value of QmpBlockFaultActionType on the wire. It is the library's and lives as long
- * as the program. NULL for what is no value.
+ * as the program. NULL if there is no such value.
  */
 const char *libqmp_block_fault_action_type_name(QmpBlockFaultActionType value);
 
 /**
- * The names of the host's errors, as errno(3) has them.
+ * The names of the host's errors, as in errno(3).
  *
  * Since 0.1.
  */
@@ -1048,7 +1045,7 @@ typedef enum QmpBlockFaultErrnoName {
 
 /**
  * The name of a value of QmpBlockFaultErrnoName on the wire. It is the library's and lives as long
- * as the program. NULL for what is no value.
+ * as the program. NULL if there is no such value.
  */
 const char *libqmp_block_fault_errno_name_name(QmpBlockFaultErrnoName value);
 
@@ -1062,18 +1059,21 @@ typedef enum QmpBlockFaultTornKeep {
     QMP_BLOCK_FAULT_TORN_KEEP_FIRST = 0,
     /** those at its end */
     QMP_BLOCK_FAULT_TORN_KEEP_LAST = 1,
-    /** any, each as likely as not.  In a write of more than 32 MiB neighbours share their lot. */
+    /**
+     * each with probability one half.  In a write of more than 32 MiB neighbours are kept or lost
+     * together.
+     */
     QMP_BLOCK_FAULT_TORN_KEEP_RANDOM = 2
 } QmpBlockFaultTornKeep;
 
 /**
  * The name of a value of QmpBlockFaultTornKeep on the wire. It is the library's and lives as long
- * as the program. NULL for what is no value.
+ * as the program. NULL if there is no such value.
  */
 const char *libqmp_block_fault_torn_keep_name(QmpBlockFaultTornKeep value);
 
 /**
- * Which of the writes that only the disk's volatile cache holds are there after a power cut.
+ * Which of the writes in a disk's volatile cache are kept at a power cut.
  *
  * Since 0.1.
  */
@@ -1083,17 +1083,16 @@ typedef enum QmpBlockPowerCutSurvive {
     /** all */
     QMP_BLOCK_POWER_CUT_SURVIVE_ALL = 1,
     /**
-     * the first of them, in the order in which they were done; chance decides how many.  The next
-     * one is torn.
+     * the first of them in the order of completion; their number is random.  The next one is torn.
      */
     QMP_BLOCK_POWER_CUT_SURVIVE_PREFIX = 2,
-    /** any of their sectors, each as likely as not.  The last write is torn. */
+    /** each of their sectors with probability one half.  The last write is torn. */
     QMP_BLOCK_POWER_CUT_SURVIVE_RANDOM = 3
 } QmpBlockPowerCutSurvive;
 
 /**
  * The name of a value of QmpBlockPowerCutSurvive on the wire. It is the library's and lives as long
- * as the program. NULL for what is no value.
+ * as the program. NULL if there is no such value.
  */
 const char *libqmp_block_power_cut_survive_name(QmpBlockPowerCutSurvive value);
 
@@ -1103,9 +1102,9 @@ const char *libqmp_block_power_cut_survive_name(QmpBlockPowerCutSurvive value);
  * Since 0.1.
  */
 typedef enum QmpBlockPowerCutThen {
-    /** it begins again */
+    /** it is reset */
     QMP_BLOCK_POWER_CUT_THEN_RESET = 0,
-    /** it stops.  When it is continued, the requests that were on their way fail with EIO. */
+    /** it stops.  When it is continued, the requests that were in flight fail with EIO. */
     QMP_BLOCK_POWER_CUT_THEN_STOP = 1,
     /** the program ends */
     QMP_BLOCK_POWER_CUT_THEN_QUIT = 2
@@ -1113,19 +1112,19 @@ typedef enum QmpBlockPowerCutThen {
 
 /**
  * The name of a value of QmpBlockPowerCutThen on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_block_power_cut_then_name(QmpBlockPowerCutThen value);
 
 /**
- * What becomes of requests that hang.
+ * What happens to hanging requests.
  *
  * Since 0.1.
  */
 typedef enum QmpBlockFaultRelease {
-    /** they are performed as if nothing had happened.  Rules do not look at them again. */
+    /** they are performed, without being evaluated again */
     QMP_BLOCK_FAULT_RELEASE_PERFORM = 0,
-    /** they are reported as done and not performed */
+    /** they are reported as complete and not performed */
     QMP_BLOCK_FAULT_RELEASE_COMPLETE = 1,
     /** they fail */
     QMP_BLOCK_FAULT_RELEASE_FAIL = 2
@@ -1133,7 +1132,7 @@ typedef enum QmpBlockFaultRelease {
 
 /**
  * The name of a value of QmpBlockFaultRelease on the wire. It is the library's and lives as long as
- * the program. NULL for what is no value.
+ * the program. NULL if there is no such value.
  */
 const char *libqmp_block_fault_release_name(QmpBlockFaultRelease value);
 
@@ -1380,16 +1379,16 @@ typedef struct QmpBlockFaultInfoList {
  * Since 0.1.
  */
 struct QmpVersionTriple {
-    /** the last one, for corrections */
+    /** the third number, for corrections */
     int64_t micro;
-    /** the middle one */
+    /** the second number */
     int64_t minor;
-    /** the first one */
+    /** the first number */
     int64_t major;
 };
 
 /**
- * What the server speaks, and what it is.
+ * The versions of the protocol and of the program.
  *
  * Since 0.1.
  */
@@ -1411,19 +1410,19 @@ struct QmpCommandInfo {
 };
 
 /**
- * What else is said of a type of the language.
+ * The members of the description of a built-in type.
  *
  * Since 0.1.
  */
 struct QmpSchemaInfoBuiltin {
-    /** what its values are in JSON */
+    /** the type of its values in JSON */
     QmpJSONType json_type;
 };
 
 /**
- * What else is said of an enumeration.  In JSON its values are strings.
+ * The members of the description of an enumeration.  Its values are strings in JSON.
  *
- * Feature `deprecated`: `members` says what `values` says, and more.
+ * Feature `deprecated`: Use `members` instead.
  *
  * Since 0.1.
  */
@@ -1435,17 +1434,17 @@ struct QmpSchemaInfoEnum {
 };
 
 /**
- * What else is said of a list.  In JSON it is an array.
+ * The members of the description of a list, which is an array in JSON.
  *
  * Since 0.1.
  */
 struct QmpSchemaInfoArray {
-    /** what each of its elements is */
+    /** the type of its elements */
     const char *element_type;
 };
 
 /**
- * What else is said of a type with members.  In JSON it is an object.
+ * The members of the description of a type with members, which is an object in JSON.
  *
  * Since 0.1.
  */
@@ -1453,33 +1452,33 @@ struct QmpSchemaInfoObject {
     /** the members that every value has */
     QmpSchemaInfoObjectMemberList members;
     /**
-     * the one of `members` whose value says which further members there are; absent if there are
-     * never any (NULL: absent)
+     * the one of `members` whose value selects a variant; absent if there are no variants (NULL:
+     * absent)
      */
     const char *tag;
-    /** what each value of `tag` adds; there exactly if `tag` is (NULL: absent) */
+    /** the members that each value of `tag` adds; present exactly if `tag` is (NULL: absent) */
     const QmpSchemaInfoObjectVariantList *variants;
 };
 
 /**
- * What else is said of a type that is one of several.
+ * The members of the description of an alternate.
  *
  * Since 0.1.
  */
 struct QmpSchemaInfoAlternate {
-    /** the types it may be; what a value is in JSON says which */
+    /** its types; a value's type in JSON selects one */
     QmpSchemaInfoAlternateMemberList members;
 };
 
 /**
- * What else is said of a command.
+ * The members of the description of a command.
  *
  * Since 0.1.
  */
 struct QmpSchemaInfoCommand {
     /** the object type of its arguments */
     const char *arg_type;
-    /** the type of its answer */
+    /** the type of its return value */
     const char *ret_type;
     /** Whether `allow_oob` is there. */
     bool has_allow_oob;
@@ -1488,7 +1487,7 @@ struct QmpSchemaInfoCommand {
 };
 
 /**
- * What else is said of an event.
+ * The members of the description of an event.
  *
  * Since 0.1.
  */
@@ -1503,9 +1502,12 @@ struct QmpSchemaInfoEvent {
  * Since 0.1.
  */
 struct QmpSchemaInfo {
-    /** of a command or an event, its name; of a type, what the other descriptions call it */
+    /**
+     * the name of a command or an event; for a type, the name by which other descriptions refer to
+     * it
+     */
     const char *name;
-    /** what is described, and so which further members there are */
+    /** the kind, which determines the other members */
     QmpSchemaMetaType meta_type;
     /** the features it has, in no particular order; absent if it has none (NULL: absent) */
     const QmpStringList *features;
@@ -1548,11 +1550,11 @@ struct QmpSchemaInfoEnumMember {
 struct QmpSchemaInfoObjectMember {
     /** its name */
     const char *name;
-    /** what it holds */
+    /** its type */
     const char *type;
     /**
-     * absent if the member must be there, and null if it may be left out.  What its absence means
-     * is not said here. (NULL: absent)
+     * absent if the member is mandatory, null if it is optional.  Its default value is not
+     * described. (NULL: absent)
      */
     const char *default_;
     /** the features it has; absent if it has none (NULL: absent) */
@@ -1560,19 +1562,19 @@ struct QmpSchemaInfoObjectMember {
 };
 
 /**
- * What one value of a tag adds to an object.
+ * A variant of an object.
  *
  * Since 0.1.
  */
 struct QmpSchemaInfoObjectVariant {
-    /** the value */
+    /** the value of the tag */
     const char *case_;
     /** the object type whose members are added */
     const char *type;
 };
 
 /**
- * One of several types.
+ * A type of an alternate.
  *
  * Since 0.1.
  */
@@ -1587,14 +1589,14 @@ struct QmpSchemaInfoAlternateMember {
  * Since 0.1.
  */
 struct QmpStatusInfo {
-    /** true if its processors run */
+    /** true if the vCPUs run */
     bool running;
-    /** what it is doing */
+    /** its state */
     QmpRunState status;
 };
 
 /**
- * A virtual processor's place in the machine.
+ * The topology of a vCPU.
  *
  * Since 0.1.
  */
@@ -1614,34 +1616,34 @@ struct QmpCpuInstanceProperties {
 };
 
 /**
- * A virtual processor.
+ * A vCPU.
  *
  * Since 0.1.
  */
 struct QmpCpuInfoFast {
     /** its number, from 0 */
     int64_t cpu_index;
-    /** its path in the tree of objects, as QEMU would have it */
+    /** its path in QEMU's object tree */
     const char *qom_path;
-    /** the thread of the host that it runs in */
+    /** the ID of its thread on the host */
     int64_t thread_id;
-    /** its place in the machine (NULL: absent) */
+    /** its topology (NULL: absent) */
     const QmpCpuInstanceProperties *props;
-    /** what it is */
+    /** its architecture */
     QmpSysEmuTarget target;
 };
 
 /**
- * How much memory the guest has, in bytes.
+ * The size of guest memory, in bytes.
  *
  * Since 0.1.
  */
 struct QmpMemoryInfo {
-    /** what it began with (**-m**) */
+    /** the size at the start (**-m**) */
     uint64_t base_memory;
     /** Whether `plugged_memory` is there. */
     bool has_plugged_memory;
-    /** what was added since: 0 */
+    /** the size of memory added since: 0 */
     uint64_t plugged_memory;
 };
 
@@ -1653,37 +1655,37 @@ struct QmpMemoryInfo {
 struct QmpIOThreadInfo {
     /** its name: *disk-* and the disk's id */
     const char *id;
-    /** the thread of the host */
+    /** the ID of the thread on the host */
     int64_t thread_id;
-    /** how long it looks for requests at most before it sleeps, in nanoseconds */
+    /** the longest poll window before it sleeps, in nanoseconds */
     int64_t poll_max_ns;
-    /** how much longer it looks when that has paid; 0 for the factor that it comes with */
+    /** the factor by which the window grows after a hit; 0 for the default */
     int64_t poll_grow;
-    /** how much shorter when it has not; 0 for the factor that it comes with */
+    /** the factor by which the window shrinks after a miss; 0 for the default */
     int64_t poll_shrink;
-    /** most requests that are submitted together; 0 for the number that it comes with */
+    /** the most requests submitted in a batch; 0 for the default */
     int64_t aio_max_batch;
 };
 
 /**
- * What there is of KVM.
+ * Whether KVM is present and in use.
  *
  * Since 0.1.
  */
 struct QmpKvmInfo {
-    /** true if this machine runs on it */
+    /** true if this machine uses it */
     bool enabled;
-    /** true if this program can use it */
+    /** true if this program supports it */
     bool present;
 };
 
 /**
- * What the machine is called.
+ * The name of the machine.
  *
  * Since 0.1.
  */
 struct QmpNameInfo {
-    /** the name it was given, absent if it was given none (NULL: absent) */
+    /** the name, absent if none was given (NULL: absent) */
     const char *name;
 };
 
@@ -1693,23 +1695,23 @@ struct QmpNameInfo {
  * Since 0.1.
  */
 struct QmpBlockdevCacheInfo {
-    /** true if a write is complete before the medium has it */
+    /** true if a write completes before the medium has it */
     bool writeback;
-    /** true if the host's page cache is left out */
+    /** true if the host's page cache is bypassed */
     bool direct;
     /** true if flushes do nothing */
     bool no_flush;
 };
 
 /**
- * An image: what it is, and how large.
+ * An image: its format and sizes.
  *
  * Since 0.1.
  */
 struct QmpBlockNodeInfo {
-    /** where it is */
+    /** its file name */
     const char *filename;
-    /** what it is, raw for one */
+    /** its format, raw for one */
     const char *format;
     /** Whether `dirty_flag` is there. */
     bool has_dirty_flag;
@@ -1717,13 +1719,13 @@ struct QmpBlockNodeInfo {
     bool dirty_flag;
     /** Whether `actual_size` is there. */
     bool has_actual_size;
-    /** bytes that it takes up on the host */
+    /** bytes allocated on the host */
     int64_t actual_size;
-    /** bytes that the guest sees */
+    /** size that the guest sees, in bytes */
     int64_t virtual_size;
     /** Whether `cluster_size` is there. */
     bool has_cluster_size;
-    /** bytes that its format allocates at a time */
+    /** the format's unit of allocation in bytes */
     int64_t cluster_size;
     /** Whether `encrypted` is there. */
     bool has_encrypted;
@@ -1733,23 +1735,23 @@ struct QmpBlockNodeInfo {
     bool has_compressed;
     /** true if it is compressed */
     bool compressed;
-    /** the image under it, as it names it (NULL: absent) */
+    /** the backing image, as this image names it (NULL: absent) */
     const char *backing_filename;
-    /** the image under it, by its whole path (NULL: absent) */
+    /** the full path of the backing image (NULL: absent) */
     const char *full_backing_filename;
-    /** the format of the image under it (NULL: absent) */
+    /** the format of the backing image (NULL: absent) */
     const char *backing_filename_format;
 };
 
 /**
- * An image, and those under it.
+ * An image and its backing images.
  *
  * Since 0.1.
  */
 struct QmpImageInfo {
-    /** where it is */
+    /** its file name */
     const char *filename;
-    /** what it is, raw for one */
+    /** its format, raw for one */
     const char *format;
     /** Whether `dirty_flag` is there. */
     bool has_dirty_flag;
@@ -1757,13 +1759,13 @@ struct QmpImageInfo {
     bool dirty_flag;
     /** Whether `actual_size` is there. */
     bool has_actual_size;
-    /** bytes that it takes up on the host */
+    /** bytes allocated on the host */
     int64_t actual_size;
-    /** bytes that the guest sees */
+    /** size that the guest sees, in bytes */
     int64_t virtual_size;
     /** Whether `cluster_size` is there. */
     bool has_cluster_size;
-    /** bytes that its format allocates at a time */
+    /** the format's unit of allocation in bytes */
     int64_t cluster_size;
     /** Whether `encrypted` is there. */
     bool has_encrypted;
@@ -1773,42 +1775,40 @@ struct QmpImageInfo {
     bool has_compressed;
     /** true if it is compressed */
     bool compressed;
-    /** the image under it, as it names it (NULL: absent) */
+    /** the backing image, as this image names it (NULL: absent) */
     const char *backing_filename;
-    /** the image under it, by its whole path (NULL: absent) */
+    /** the full path of the backing image (NULL: absent) */
     const char *full_backing_filename;
-    /** the format of the image under it (NULL: absent) */
+    /** the format of the backing image (NULL: absent) */
     const char *backing_filename_format;
-    /** the image under it (NULL: absent) */
+    /** the backing image (NULL: absent) */
     const QmpImageInfo *backing_image;
 };
 
 /**
- * What a disk has its data on.  Limits are zero where there is none.  As in QEMU, they are the
- * disk's and not the node's: query-block shows them, and query-named-block-nodes does not.
+ * A disk's node.  A limit of zero is none.  As in QEMU, limits belong to the disk and not to the
+ * node: query-block shows them, and query-named-block-nodes does not.
  *
  * Since 0.1.
  */
 struct QmpBlockDeviceInfo {
-    /** where the data is */
+    /** the image's file */
     const char *file;
-    /** what the node is called (NULL: absent) */
+    /** the name of the node (NULL: absent) */
     const char *node_name;
-    /** true if it can only be read */
+    /** true if it is read-only */
     bool ro;
-    /** the format of the data */
+    /** the image's format */
     const char *drv;
-    /** the image under it (NULL: absent) */
+    /** the backing image (NULL: absent) */
     const char *backing_file;
-    /** how many images are under it */
+    /** number of backing images */
     int64_t backing_file_depth;
-    /**
-     * true if the image is in use; false, in QEMU, while another machine has it.  Here always true
-     */
+    /** true if the image is in use; QEMU says false during a migration.  Here always true */
     bool active;
     /** true if it is encrypted */
     bool encrypted;
-    /** whether writes of zeroes are looked for */
+    /** how writes of zeroes are detected */
     QmpBlockdevDetectZeroesOptions detect_zeroes;
     /** limit of bytes a second, reading and writing together */
     int64_t bps;
@@ -1874,16 +1874,13 @@ struct QmpBlockDeviceInfo {
     int64_t iops_wr_max_length;
     /** Whether `iops_size` is there. */
     bool has_iops_size;
-    /** bytes from which on a request counts as several; absent if none does */
+    /** size in bytes beyond which a request counts as several; absent if none does */
     int64_t iops_size;
-    /**
-     * the group of disks that the limits are for, all together; absent without limits (NULL:
-     * absent)
-     */
+    /** the group of disks that shares the limits; absent without limits (NULL: absent) */
     const char *group;
-    /** how writes reach the medium */
+    /** the cache mode */
     QmpBlockdevCacheInfo cache;
-    /** the offset, in bytes, that a write past it would be told of; zero if none is set */
+    /** the write threshold, an offset in bytes; zero if none is set */
     int64_t write_threshold;
 };
 
@@ -1899,63 +1896,63 @@ struct QmpBlockInfo {
     const char *qdev;
     /** always "unknown", as in QEMU */
     const char *type;
-    /** true if its medium can be taken out */
+    /** true if its medium is removable */
     bool removable;
-    /** true if the guest keeps its medium from being taken out */
+    /** true if the guest has locked its medium */
     bool locked;
     /** its medium, absent if there is none (NULL: absent) */
     const QmpBlockDeviceInfo *inserted;
     /** Whether `io_status` is there. */
     bool has_io_status;
-    /** what became of its requests, absent if its policy never stops the machine */
+    /** whether requests are held; absent if the error policy never stops the machine */
     QmpBlockDeviceIoStatus io_status;
 };
 
 /**
- * What a disk did during the last interval of some length.
+ * Statistics of a disk for the last interval of some length.
  *
  * Since 0.1.
  */
 struct QmpBlockDeviceTimedStats {
     /** its length in seconds */
     int64_t interval_length;
-    /** the shortest that any of the reads took, in nanoseconds */
+    /** minimum latency of reads, in nanoseconds */
     int64_t min_rd_latency_ns;
-    /** the longest that any of the reads took, in nanoseconds */
+    /** maximum latency of reads, in nanoseconds */
     int64_t max_rd_latency_ns;
-    /** the average that the reads took, in nanoseconds */
+    /** average latency of reads, in nanoseconds */
     int64_t avg_rd_latency_ns;
-    /** the shortest that any of the writes took, in nanoseconds */
+    /** minimum latency of writes, in nanoseconds */
     int64_t min_wr_latency_ns;
-    /** the longest that any of the writes took, in nanoseconds */
+    /** maximum latency of writes, in nanoseconds */
     int64_t max_wr_latency_ns;
-    /** the average that the writes took, in nanoseconds */
+    /** average latency of writes, in nanoseconds */
     int64_t avg_wr_latency_ns;
-    /** the shortest that any of the appends to a zone took, in nanoseconds */
+    /** minimum latency of zone appends, in nanoseconds */
     int64_t min_zone_append_latency_ns;
-    /** the longest that any of the appends to a zone took, in nanoseconds */
+    /** maximum latency of zone appends, in nanoseconds */
     int64_t max_zone_append_latency_ns;
-    /** the average that the appends to a zone took, in nanoseconds */
+    /** average latency of zone appends, in nanoseconds */
     int64_t avg_zone_append_latency_ns;
-    /** the shortest that any of the flushes took, in nanoseconds */
+    /** minimum latency of flushes, in nanoseconds */
     int64_t min_flush_latency_ns;
-    /** the longest that any of the flushes took, in nanoseconds */
+    /** maximum latency of flushes, in nanoseconds */
     int64_t max_flush_latency_ns;
-    /** the average that the flushes took, in nanoseconds */
+    /** average latency of flushes, in nanoseconds */
     int64_t avg_flush_latency_ns;
-    /** how many reads were on their way on average */
+    /** average number of reads in flight */
     double avg_rd_queue_depth;
-    /** how many writes were on their way on average */
+    /** average number of writes in flight */
     double avg_wr_queue_depth;
-    /** how many appends to a zone were on their way on average */
+    /** average number of zone appends in flight */
     double avg_zone_append_queue_depth;
 };
 
 /**
- * What a disk has done since the program was started.  A request is counted when it ends, before
- * the guest is told, and as what the guest is told: one whose error is ignored as done, one that is
- * held back not before it is submitted again. There is no request to discard and none to append to
- * a zone: their numbers are zero.
+ * Statistics of a disk since the program was started.  A request is counted when it completes,
+ * before the guest is notified, and with the result that the guest is told: one whose error is
+ * ignored as completed, one that is held not before it is resubmitted.  Zone appends do not exist:
+ * their numbers are zero.
  *
  * Since 0.1.
  */
@@ -1968,68 +1965,68 @@ struct QmpBlockDeviceStats {
     int64_t zone_append_bytes;
     /** bytes discarded */
     int64_t unmap_bytes;
-    /** reads that were done */
+    /** completed reads */
     int64_t rd_operations;
-    /** writes that were done */
+    /** completed writes */
     int64_t wr_operations;
-    /** appends to a zone that were done */
+    /** completed zone appends */
     int64_t zone_append_operations;
-    /** flushes that were done */
+    /** completed flushes */
     int64_t flush_operations;
-    /** discards that were done */
+    /** completed discards */
     int64_t unmap_operations;
     /**
-     * nanoseconds that reads took together, each to its end from when the disk took it, or took it
-     * up again; waiting for the disk's limits counts
+     * total time of reads in nanoseconds, each from when the disk took it, or resubmitted it, to
+     * its completion; time spent throttled counts
      */
     int64_t rd_total_time_ns;
     /** the same for writes */
     int64_t wr_total_time_ns;
-    /** the same for appends to a zone */
+    /** the same for zone appends */
     int64_t zone_append_total_time_ns;
     /** the same for flushes */
     int64_t flush_total_time_ns;
     /** the same for discards */
     int64_t unmap_total_time_ns;
-    /** where the furthest write ended, in bytes from the start of the disk */
+    /** end of the furthest write, as an offset in bytes */
     int64_t wr_highest_offset;
-    /** reads that became part of another; none does */
+    /** reads merged into another; none is */
     int64_t rd_merged;
-    /** writes that became part of another; none does */
+    /** writes merged into another; none is */
     int64_t wr_merged;
-    /** appends to a zone that became part of another */
+    /** zone appends merged into another */
     int64_t zone_append_merged;
-    /** discards that became part of another */
+    /** discards merged into another; none is */
     int64_t unmap_merged;
     /** Whether `idle_time_ns` is there. */
     bool has_idle_time_ns;
-    /** nanoseconds since a request ended, absent if none has */
+    /** nanoseconds since the last completion, absent if there was none */
     int64_t idle_time_ns;
     /** reads that failed */
     int64_t failed_rd_operations;
     /** writes that failed */
     int64_t failed_wr_operations;
-    /** appends to a zone that failed */
+    /** zone appends that failed */
     int64_t failed_zone_append_operations;
     /** flushes that failed */
     int64_t failed_flush_operations;
     /** discards that failed */
     int64_t failed_unmap_operations;
-    /** reads that the disk cannot do and the host was not asked for, such as one past its end */
+    /** reads that are invalid and were not submitted to the host, such as one beyond the end */
     int64_t invalid_rd_operations;
     /** the same for writes */
     int64_t invalid_wr_operations;
-    /** the same for appends to a zone */
+    /** the same for zone appends */
     int64_t invalid_zone_append_operations;
     /** the same for flushes */
     int64_t invalid_flush_operations;
     /** the same for discards */
     int64_t invalid_unmap_operations;
-    /** true if invalid requests end an idle time; they always do */
+    /** true if invalid requests end the idle time; they always do */
     bool account_invalid;
-    /** true if failed requests end an idle time and their time counts; they always do */
+    /** true if failed requests end the idle time and their latency counts; they always do */
     bool account_failed;
-    /** the same for intervals; there are none */
+    /** statistics for intervals; there are none */
     QmpBlockDeviceTimedStatsList timed_stats;
 };
 
@@ -2043,24 +2040,24 @@ struct QmpBlockStats {
     const char *device;
     /** the path of the device that the guest sees, absent for a node (NULL: absent) */
     const char *qdev;
-    /** what the node is called (NULL: absent) */
+    /** the name of the node (NULL: absent) */
     const char *node_name;
-    /** the numbers */
+    /** the statistics */
     QmpBlockDeviceStats stats;
-    /** those of the node under it (NULL: absent) */
+    /** the statistics of the node below (NULL: absent) */
     const QmpBlockStats *parent;
-    /** those of the image under it (NULL: absent) */
+    /** the statistics of the backing image (NULL: absent) */
     const QmpBlockStats *backing;
 };
 
 /**
- * The limits of a disk, in bytes and in requests.  A limit of zero is none, and without any the
- * disk leaves its group. Each is from 0 to 1000000000000000.  A total goes with no limit of a part
- * of it.
+ * The limits of a disk, in bytes and requests a second.  A limit of zero is none, and without any
+ * the disk leaves its group.  Each is from 0 to 1000000000000000.  A total excludes limits of reads
+ * or writes.
  *
- * Reads, writes and writes of zeroes are limited; flushes and discards are not.  A request may be
- * larger than a limit: it goes whole, and the next ones wait for longer.  Without a burst, a tenth
- * of a second's worth may go at once.
+ * Reads, writes and write-zeroes are limited; flushes and discards are not.  A request larger than
+ * a limit is submitted whole, and later ones wait longer.  Without a burst, a tenth of a second's
+ * worth may be submitted at once.
  *
  * Feature `deprecated`: Member `device` is deprecated.  Use `id` instead.
  *
@@ -2136,26 +2133,26 @@ struct QmpBlockIOThrottle {
     int64_t iops_wr_max_length;
     /** Whether `iops_size` is there. */
     bool has_iops_size;
-    /** bytes from which on a request counts as several (default: none does) */
+    /** size in bytes beyond which a request counts as several (default: none does) */
     int64_t iops_size;
     /**
-     * the group that the disk is to be in.  The disks of a group share its limits, and take turns;
-     * setting the limits of one sets them for all.  (default: the group that it is in, or else one
-     * of its own, of the disk's name) (NULL: absent)
+     * the disk's group.  The disks of a group share its limits and take turns; setting the limits
+     * of one sets them for all.  (default: its present group, or else one of its own, named like
+     * the disk) (NULL: absent)
      */
     const char *group;
 };
 
 /** Which alternative a QmpBlockFaultErrno is. */
 typedef enum QmpBlockFaultErrnoKind {
-    /** its name, as "EIO" */
+    /** its name, for example "EIO" */
     QMP_BLOCK_FAULT_ERRNO_KIND_NAME = 0,
-    /** its number on Linux for x86-64, as 5 */
+    /** its number on Linux for x86-64, for example 5 */
     QMP_BLOCK_FAULT_ERRNO_KIND_NUMBER = 1
 } QmpBlockFaultErrnoKind;
 
 /**
- * An error of the host's.
+ * An error of the host.
  *
  * Since 0.1.
  */
@@ -2177,7 +2174,7 @@ struct QmpBlockFaultErrno {
  * Since 0.1.
  */
 struct QmpBlockFaultError {
-    /** what the request fails with */
+    /** the error */
     QmpBlockFaultErrno errno_;
     /** Whether `after` is there. */
     bool has_after;
@@ -2191,51 +2188,50 @@ struct QmpBlockFaultError {
  * Since 0.1.
  */
 struct QmpBlockFaultPercentile {
-    /** how many of a hundred requests have at most this delay; from 0 to 100 */
+    /** the percentage of requests that have at most this delay; from 0 to 100 */
     double percentile;
     /** the delay */
     uint64_t microseconds;
 };
 
 /**
- * How long a request is delayed: one of a fixed time, two bounds, or a list.  At most an hour.
+ * The delay of a request: a fixed time, a range, or a distribution.  At most an hour.
  *
  * Since 0.1.
  */
 struct QmpBlockFaultDelay {
     /** Whether `microseconds` is there. */
     bool has_microseconds;
-    /** always so long */
+    /** a fixed delay */
     uint64_t microseconds;
     /** Whether `min_microseconds` is there. */
     bool has_min_microseconds;
-    /** any time from this on, each as likely as the others */
+    /** the lower bound of a uniform distribution */
     uint64_t min_microseconds;
     /** Whether `max_microseconds` is there. */
     bool has_max_microseconds;
-    /** the longest of those times */
+    /** its upper bound */
     uint64_t max_microseconds;
     /**
-     * points of a distribution, in growing order.  Between two points it is straight, below the
-     * first one constant; the last one has to be the 100th percentile. (NULL: absent)
+     * points of a distribution, in ascending order.  Between two points it is linear, below the
+     * first one constant; the last point must be the 100th percentile. (NULL: absent)
      */
     const QmpBlockFaultPercentileList *percentiles;
 };
 
 /**
- * How data is changed: either bits that chance chooses, or bytes that are overwritten.  What lies
- * behind the end of a request's data is left out.
+ * How data are altered: random bits are flipped, or bytes are overwritten.  What lies beyond the
+ * end of a request's data is ignored.
  *
  * Since 0.1.
  */
 struct QmpBlockFaultCorrupt {
     /** Whether `flip_bits` is there. */
     bool has_flip_bits;
-    /** so many different bits of the data are inverted; at most 65536 */
+    /** the number of distinct bits to flip; at most 65536 */
     uint32_t flip_bits;
     /**
-     * bytes in hexadecimal, as "deadbeef", that the data is overwritten with; at most 4096 bytes
-     * (NULL: absent)
+     * the bytes to write, in hexadecimal, for example "deadbeef"; at most 4096 bytes (NULL: absent)
      */
     const char *pattern;
     /** Whether `offset` is there. */
@@ -2245,8 +2241,7 @@ struct QmpBlockFaultCorrupt {
     /** Whether `length` is there. */
     bool has_length;
     /**
-     * the number of bytes that are overwritten, with the pattern again and again (default: as the
-     * pattern has)
+     * the number of bytes to overwrite, with the pattern repeated (default: the pattern's length)
      */
     uint64_t length;
 };
@@ -2261,9 +2256,12 @@ struct QmpBlockFaultTorn {
     QmpBlockFaultTornKeep keep;
     /** Whether `keep_sectors` is there. */
     bool has_keep_sectors;
-    /** how many they are, for `first` and `last` */
+    /** their number, for `first` and `last` */
     uint64_t keep_sectors;
-    /** what the request fails with afterwards (default: it is reported as done) (NULL: absent) */
+    /**
+     * the error that the request then fails with (default: it is reported as complete) (NULL:
+     * absent)
+     */
     const QmpBlockFaultErrno *errno_;
 };
 
@@ -2274,14 +2272,14 @@ struct QmpBlockFaultTorn {
  */
 struct QmpBlockFaultMisdirect {
     /**
-     * where the request is performed instead.  One that would end past the disk's end fails with
+     * the sector at which the request is performed.  One that would end beyond the disk fails with
      * EIO.
      */
     uint64_t to_sector;
 };
 
 /**
- * The rules are in another state.
+ * The state of the disk's rules changes.
  *
  * Since 0.1.
  */
@@ -2291,15 +2289,15 @@ struct QmpBlockFaultSetState {
 };
 
 /**
- * The power of the whole machine fails, so that every disk loses what it had in a volatile cache;
- * the rule's own disk at exactly this request.  The seed is the rule's.
+ * The power of the whole machine fails: every disk loses the content of its volatile cache, the
+ * rule's own disk immediately before this request.  The seed is the rule's.
  *
  * Since 0.1.
  */
 struct QmpBlockFaultPowerCut {
     /** Whether `survive` is there. */
     bool has_survive;
-    /** what of it is left (default: none) */
+    /** what is kept (default: none) */
     QmpBlockPowerCutSurvive survive;
     /** Whether `tear_bytes` is there. */
     bool has_tear_bytes;
@@ -2315,53 +2313,45 @@ struct QmpBlockFaultPowerCut {
 };
 
 /**
- * Which requests, and what becomes of them.  All conditions have to hold.
+ * Conditions, all of which must hold, and an action.
  *
  * Since 0.1.
  */
 struct QmpBlockFaultRule {
-    /**
-     * the rule's name, which no other rule of any disk has (default: one that is free) (NULL:
-     * absent)
-     */
+    /** the rule's name, unique in the machine (default: one that is free) (NULL: absent) */
     const char *id;
     /** the disk */
     const char *device;
-    /**
-     * what the requests ask for (default: everything that the action can be done to) (NULL: absent)
-     */
+    /** the operations of the requests (default: all that the action applies to) (NULL: absent) */
     const QmpBlockFaultOperationList *operations;
     /** Whether `sector` is there. */
     bool has_sector;
     /**
-     * the first sector of a part of the disk that the request overlaps, in units of 512 bytes
-     * (default: any request).  A flush is about no part.
+     * the first sector of a range that the request overlaps, in units of 512 bytes (default: any
+     * request).  A flush has no range.
      */
     uint64_t sector;
     /** Whether `sectors` is there. */
     bool has_sectors;
-    /** the length of that part (default: 1 if `sector` is given) */
+    /** the length of the range (default: 1 if `sector` is given) */
     uint64_t sectors;
-    /**
-     * the state that the disk's rules are in.  They begin in the state "1", as those of blkdebug.
-     * (NULL: absent)
-     */
+    /** the state of the disk's rules.  The initial state is "1", as in blkdebug. (NULL: absent) */
     const char *state;
     /** Whether `min_bytes` is there. */
     bool has_min_bytes;
-    /** the least length of the request */
+    /** the minimum length of the request */
     uint64_t min_bytes;
     /** Whether `max_bytes` is there. */
     bool has_max_bytes;
-    /** the greatest */
+    /** the maximum length */
     uint64_t max_bytes;
     /** Whether `skip` is there. */
     bool has_skip;
-    /** so many requests for which all of the above holds are let pass first (default: 0) */
+    /** the number of requests that meet the conditions above and are skipped first (default: 0) */
     uint64_t skip;
     /** Whether `count` is there. */
     bool has_count;
-    /** the rule fires at most so many times (default: without end) */
+    /** the rule fires at most this many times (default: unlimited) */
     uint64_t count;
     /** Whether `probability` is there. */
     bool has_probability;
@@ -2369,9 +2359,9 @@ struct QmpBlockFaultRule {
     double probability;
     /** Whether `seed` is there. */
     bool has_seed;
-    /** what chance decides follows from it (default: a number that the machine chooses) */
+    /** random choices follow from it (default: chosen by the machine) */
     uint64_t seed;
-    /** what becomes of the request */
+    /** what happens to the request */
     QmpBlockFaultActionType action;
     /** What `action` says, and nothing for a value of `action` that is not named here. */
     union {
@@ -2405,30 +2395,30 @@ struct QmpBlockFaultAdded {
 };
 
 /**
- * A rule and what it has done.
+ * A rule and its counts.
  *
  * Since 0.1.
  */
 struct QmpBlockFaultRuleInfo {
     /** the rule, with its name and its seed */
     QmpBlockFaultRule rule;
-    /** requests for which everything held that does not count or draw lots */
+    /** the number of requests that met every condition but `skip`, `count` and `probability` */
     uint64_t matches;
-    /** how often it has fired */
+    /** the number of times that it has fired */
     uint64_t hits;
 };
 
 /**
- * A request that hangs.
+ * A hanging request.
  *
  * Since 0.1.
  */
 struct QmpBlockFaultHanging {
     /** its number on its disk */
     uint64_t ordinal;
-    /** the rule that made it hang */
+    /** the rule that hangs it */
     const char *id;
-    /** what it asks for */
+    /** its operation */
     QmpBlockFaultOperation operation;
     /** its first sector; 0 for a flush */
     uint64_t sector;
@@ -2444,21 +2434,21 @@ struct QmpBlockFaultHanging {
 struct QmpBlockFaultInfo {
     /** the disk */
     const char *device;
-    /** the state that its rules are in */
+    /** the state of its rules */
     const char *state;
     /** its rules, in their order */
     QmpBlockFaultRuleInfoList rules;
-    /** the requests that hang, the oldest first */
+    /** its hanging requests, the oldest first */
     QmpBlockFaultHangingList hanging;
 };
 
 /**
- * What became of requests that hung.
+ * The result of a release.
  *
  * Since 0.1.
  */
 struct QmpBlockFaultReleased {
-    /** how many requests do not hang any more */
+    /** the number of requests released */
     uint64_t released;
 };
 
@@ -2468,7 +2458,7 @@ struct QmpBlockFaultReleased {
  * Since 0.1.
  */
 struct QmpQmpCapabilitiesArguments {
-    /** what to switch on; each must be in the greeting's list (NULL: absent) */
+    /** the capabilities to enable; each must be in the greeting's list (NULL: absent) */
     const QmpQMPCapabilityList *enable;
 };
 
@@ -2492,7 +2482,7 @@ struct QmpListenEventArguments {
     const char *event;
     /** the name of the connection, which must not be in use in this session */
     const char *id;
-    /** the only device to hear of, for an event that has a member "device" (NULL: absent) */
+    /** only events about this device, for an event that has a member "device" (NULL: absent) */
     const char *device;
 };
 
@@ -2534,14 +2524,14 @@ struct QmpDisconnectArguments {
 /**
  * The data of EVENTS_LOST.
  *
- * Feature `notice`: It is no signal, and there is no accessor for it.
+ * Feature `notice`: It is not a signal, and has no accessor.
  *
  * Since 0.1.
  */
 struct QmpEventsLost {
-    /** the name of the events */
+    /** the name of the lost events */
     const char *event;
-    /** how many there were */
+    /** their number */
     uint64_t count;
 };
 
@@ -2551,9 +2541,9 @@ struct QmpEventsLost {
  * Since 0.1.
  */
 struct QmpShutdown {
-    /** true if the guest wanted it */
+    /** true if the guest caused it */
     bool guest;
-    /** why */
+    /** the cause */
     QmpShutdownCause reason;
 };
 
@@ -2563,9 +2553,9 @@ struct QmpShutdown {
  * Since 0.1.
  */
 struct QmpReset {
-    /** true if the guest wanted it */
+    /** true if the guest caused it */
     bool guest;
-    /** why */
+    /** the cause */
     QmpShutdownCause reason;
 };
 
@@ -2577,21 +2567,21 @@ struct QmpReset {
 struct QmpSetActionArguments {
     /** Whether `reboot` is there. */
     bool has_reboot;
-    /** when it is reset */
+    /** the response to a reset */
     QmpRebootAction reboot;
     /** Whether `shutdown` is there. */
     bool has_shutdown;
-    /** when the guest shuts down */
+    /** the response to a shutdown by the guest */
     QmpShutdownAction shutdown;
     /** Whether `panic` is there. */
     bool has_panic;
-    /** when the guest says that it cannot go on */
+    /** the response to a panic */
     QmpPanicAction panic;
     /** Whether `watchdog` is there. */
     bool has_watchdog;
     /**
-     * when a watchdog has not been answered.  This machine has none, and so it changes nothing, as
-     * in a machine of QEMU's without one
+     * the response to a watchdog that expires.  There is no watchdog, and the value has no effect,
+     * as in QEMU without one
      */
     QmpWatchdogAction watchdog;
 };
@@ -2605,7 +2595,7 @@ struct QmpSetActionArguments {
  * Since 0.1.
  */
 struct QmpGuestPanicked {
-    /** what the machine does about it */
+    /** the response */
     QmpGuestPanicAction action;
 };
 
@@ -2615,7 +2605,7 @@ struct QmpGuestPanicked {
  * Since 0.1.
  */
 struct QmpGuestCrashloaded {
-    /** what the machine does about it: always `run` */
+    /** the response: always `run` */
     QmpGuestPanicAction action;
 };
 
@@ -2642,7 +2632,7 @@ struct QmpQueryBlockstatsArguments {
 struct QmpQueryNamedBlockNodesArguments {
     /** Whether `flat` is there. */
     bool has_flat;
-    /** true to leave out what is under each image (default: false) */
+    /** true to leave out backing images (default: false) */
     bool flat;
 };
 
@@ -2663,8 +2653,8 @@ struct QmpBlockResizeArguments {
 /**
  * The data of BLOCK_IO_ERROR.
  *
- * Feature `rate-limited`: As a default event it comes at most once a second for each `qom-path`,
- * the last one within the second at its end.  On a connection every one comes.
+ * Feature `rate-limited`: As a default event it is sent at most once a second for each `qom-path`,
+ * the last one within a second at its end.  On a connection every one is sent.
  *
  * Feature `replayed`: The last one of each disk with action stop is replayed to late subscribers
  * until the machine runs again, as long as the disk's io-status is not ok.
@@ -2678,15 +2668,15 @@ struct QmpBlockIoError {
     const char *device;
     /** the name of the node that failed (NULL: absent) */
     const char *node_name;
-    /** what the request was to do */
+    /** the request's operation */
     QmpIoOperationType operation;
-    /** what became of it */
+    /** what the error policy did */
     QmpBlockErrorAction action;
     /** Whether `nospace` is there. */
     bool has_nospace;
     /** true if the host has no space left; absent if the disk has no io-status */
     bool nospace;
-    /** the error as the host words it, for people */
+    /** the host's description of the error, for people */
     const char *reason;
 };
 
@@ -2698,9 +2688,9 @@ struct QmpBlockIoError {
 struct QmpBlockWriteThreshold {
     /** the name of the node */
     const char *node_name;
-    /** by how many bytes the request ends past the mark */
+    /** number of bytes by which the request exceeds the threshold */
     uint64_t amount_exceeded;
-    /** where the mark was, in bytes */
+    /** the threshold, an offset in bytes */
     uint64_t write_threshold;
 };
 
@@ -2712,7 +2702,7 @@ struct QmpBlockWriteThreshold {
 struct QmpBlockSetWriteThresholdArguments {
     /** the name of the node */
     const char *node_name;
-    /** where the mark is to be, in bytes; zero takes it away */
+    /** the threshold in bytes; zero clears it */
     uint64_t write_threshold;
 };
 
@@ -2730,16 +2720,19 @@ struct QmpBlockImageCorrupted {
     const char *msg;
     /** Whether `offset` is there. */
     bool has_offset;
-    /** where a request would have gone in the image's file, in bytes, if it is about one */
+    /**
+     * offset in the image's file at which a request would have been performed, in bytes, if there
+     * was one
+     */
     int64_t offset;
     /** Whether `size` is there. */
     bool has_size;
     /** the number of bytes of that request */
     int64_t size;
     /**
-     * true if the image is not used any more: every request fails from now on, and the image is
-     * marked as corrupt, if its version has room for that.  False for an image that is only read;
-     * of those it comes once.
+     * true if the image is no longer used: every later request fails, and the image is marked as
+     * corrupt, if its version permits.  False for a read-only image, for which the event is raised
+     * once.
      */
     bool fatal;
 };
@@ -2772,9 +2765,7 @@ struct QmpBlockFaultClearArguments {
 struct QmpBlockFaultReleaseArguments {
     /** the disk */
     const char *device;
-    /**
-     * only the requests that this rule made hang, even if it is not there any more (NULL: absent)
-     */
+    /** only the requests that this rule hangs, even if it has been removed (NULL: absent) */
     const char *id;
     /** Whether `ordinal` is there. */
     bool has_ordinal;
@@ -2782,9 +2773,9 @@ struct QmpBlockFaultReleaseArguments {
     uint64_t ordinal;
     /** Whether `how` is there. */
     bool has_how;
-    /** what becomes of them (default: perform) */
+    /** what happens to them (default: perform) */
     QmpBlockFaultRelease how;
-    /** what they fail with (default: EIO).  Only with "fail". (NULL: absent) */
+    /** the error that they fail with (default: EIO).  Only with "fail". (NULL: absent) */
     const QmpBlockFaultErrno *errno_;
 };
 
@@ -2808,11 +2799,11 @@ struct QmpBlockFaultSetStateArguments {
 struct QmpBlockPowerCutArguments {
     /** Whether `survive` is there. */
     bool has_survive;
-    /** what is left of what only volatile caches hold (default: none) */
+    /** what is kept of the volatile caches (default: none) */
     QmpBlockPowerCutSurvive survive;
     /** Whether `seed` is there. */
     bool has_seed;
-    /** what chance decides follows from it (default: a number that the machine chooses) */
+    /** random choices follow from it (default: chosen by the machine) */
     uint64_t seed;
     /** Whether `tear_bytes` is there. */
     bool has_tear_bytes;
@@ -2837,15 +2828,15 @@ struct QmpBlockFaultInjected {
     const char *id;
     /** the disk */
     const char *device;
-    /** what the request asks for */
+    /** the request's operation */
     QmpBlockFaultOperation operation;
     /** its first sector; 0 for a flush */
     uint64_t sector;
     /** its length in sectors */
     uint64_t sectors;
-    /** what the rule does */
+    /** the rule's action */
     QmpBlockFaultActionType action;
-    /** the request's number on its disk */
+    /** the request's ordinal */
     uint64_t ordinal;
 };
 
@@ -2857,19 +2848,19 @@ struct QmpBlockFaultInjected {
 struct QmpBlockPowerCut {
     /** the disk */
     const char *device;
-    /** what was to be left of what its volatile cache held */
+    /** what was to be kept of its volatile cache */
     QmpBlockPowerCutSurvive survive;
-    /** what chance decided follows from it */
+    /** the seed of the random choices */
     uint64_t seed;
     /**
-     * writes that were in the volatile cache and are not there, or not wholly.  They had been
-     * reported as done, but for those that were on their way and that the seed let come that far.
+     * the number of writes in the volatile cache that are missing or incomplete.  They had been
+     * reported as complete, except those in flight that the seed let reach the cache.
      */
     uint64_t writes;
-    /** sectors of these writes that are not there */
+    /** the number of sectors of these writes that are missing */
     uint64_t sectors;
     /**
-     * why what should be left could not be written; then nothing more is known of it (NULL: absent)
+     * why what was to be kept could not be written; its content is then unspecified (NULL: absent)
      */
     const char *error;
 };
@@ -2889,7 +2880,8 @@ typedef struct QmpStopOccurrence {
 } QmpStopOccurrence;
 
 /**
- * The machine has stopped: by libqmp_stop(), or by the error policy of a disk.
+ * The machine has stopped: by libqmp_stop(), by the error policy of a disk, by a fault rule or a
+ * power cut, because the guest panicked or shut down, or because KVM could not continue.
  *
  * Feature `replayed`: It is replayed to late subscribers until the machine runs again.
  *
@@ -2901,7 +2893,7 @@ typedef struct QmpStopOccurrence {
 typedef struct QmpStopEvent QmpStopEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_stop_event_connect() was called with.
@@ -2910,43 +2902,41 @@ typedef void (*QmpStopEventHandler)(const QmpStopOccurrence *occurrence, void *o
 
 /**
  * Connects to STOP. The caller owns the object and frees it with libqmp_stop_event_free(). NULL and
- * `*error` where that fails.
+ * `*error` on failure.
  */
 QmpStopEvent *libqmp_get_stop_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_stop_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpStopEvent *libqmp_get_stop_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_stop_event_disconnect(). 0 where `event` or
+ * Adds a handler, and returns its number for libqmp_stop_event_disconnect(). 0 if `event` or
  * `handler` is NULL.
  */
 uint64_t libqmp_stop_event_connect(QmpStopEvent *event, QmpStopEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_stop_event_disconnect(QmpStopEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_stop_occurrence_free(). NULL and
- * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_stop_occurrence_free(). NULL and `*error`
+ * if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpStopOccurrence *libqmp_stop_event_recv(QmpStopEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_stop_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_stop_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_stop_occurrence_free(QmpStopOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_stop_event_free(QmpStopEvent *event);
 
@@ -2961,9 +2951,10 @@ typedef struct QmpResumeOccurrence {
 } QmpResumeOccurrence;
 
 /**
- * The machine runs again.
+ * The machine has started or continues.
  *
- * Feature `ends-replay`: What events before it told of is over, and is not replayed any more.
+ * Feature `ends-replay`: The states that earlier events reported have ended, and are no longer
+ * replayed.
  *
  * Since 0.1.
  *
@@ -2973,7 +2964,7 @@ typedef struct QmpResumeOccurrence {
 typedef struct QmpResumeEvent QmpResumeEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_resume_event_connect() was called with.
@@ -2982,43 +2973,41 @@ typedef void (*QmpResumeEventHandler)(const QmpResumeOccurrence *occurrence, voi
 
 /**
  * Connects to RESUME. The caller owns the object and frees it with libqmp_resume_event_free(). NULL
- * and `*error` where that fails.
+ * and `*error` on failure.
  */
 QmpResumeEvent *libqmp_get_resume_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_resume_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpResumeEvent *libqmp_get_resume_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_resume_event_disconnect(). 0 where `event` or
+ * Adds a handler, and returns its number for libqmp_resume_event_disconnect(). 0 if `event` or
  * `handler` is NULL.
  */
 uint64_t libqmp_resume_event_connect(QmpResumeEvent *event, QmpResumeEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_resume_event_disconnect(QmpResumeEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_resume_occurrence_free(). NULL and
- * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_resume_occurrence_free(). NULL and
+ * `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpResumeOccurrence *libqmp_resume_event_recv(QmpResumeEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_resume_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_resume_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_resume_occurrence_free(QmpResumeOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_resume_event_free(QmpResumeEvent *event);
 
@@ -3035,7 +3024,7 @@ typedef struct QmpShutdownOccurrence {
 } QmpShutdownOccurrence;
 
 /**
- * The machine has shut down, and the program is about to end unless it was told to stay.
+ * The machine has shut down.  The program ends, unless the action for a shutdown is pause.
  *
  * Since 0.1.
  *
@@ -3045,7 +3034,7 @@ typedef struct QmpShutdownOccurrence {
 typedef struct QmpShutdownEvent QmpShutdownEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_shutdown_event_connect() was called with.
@@ -3054,43 +3043,41 @@ typedef void (*QmpShutdownEventHandler)(const QmpShutdownOccurrence *occurrence,
 
 /**
  * Connects to SHUTDOWN. The caller owns the object and frees it with libqmp_shutdown_event_free().
- * NULL and `*error` where that fails.
+ * NULL and `*error` on failure.
  */
 QmpShutdownEvent *libqmp_get_shutdown_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_shutdown_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpShutdownEvent *libqmp_get_shutdown_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_shutdown_event_disconnect(). 0 where `event` or
+ * Adds a handler, and returns its number for libqmp_shutdown_event_disconnect(). 0 if `event` or
  * `handler` is NULL.
  */
 uint64_t libqmp_shutdown_event_connect(QmpShutdownEvent *event, QmpShutdownEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_shutdown_event_disconnect(QmpShutdownEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_shutdown_occurrence_free(). NULL and
- * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_shutdown_occurrence_free(). NULL and
+ * `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpShutdownOccurrence *libqmp_shutdown_event_recv(QmpShutdownEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_shutdown_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_shutdown_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_shutdown_occurrence_free(QmpShutdownOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_shutdown_event_free(QmpShutdownEvent *event);
 
@@ -3117,7 +3104,7 @@ typedef struct QmpResetOccurrence {
 typedef struct QmpResetEvent QmpResetEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_reset_event_connect() was called with.
@@ -3126,43 +3113,41 @@ typedef void (*QmpResetEventHandler)(const QmpResetOccurrence *occurrence, void 
 
 /**
  * Connects to RESET. The caller owns the object and frees it with libqmp_reset_event_free(). NULL
- * and `*error` where that fails.
+ * and `*error` on failure.
  */
 QmpResetEvent *libqmp_get_reset_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_reset_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpResetEvent *libqmp_get_reset_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_reset_event_disconnect(). 0 where `event` or
+ * Adds a handler, and returns its number for libqmp_reset_event_disconnect(). 0 if `event` or
  * `handler` is NULL.
  */
 uint64_t libqmp_reset_event_connect(QmpResetEvent *event, QmpResetEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_reset_event_disconnect(QmpResetEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_reset_occurrence_free(). NULL and
- * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_reset_occurrence_free(). NULL and
+ * `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpResetOccurrence *libqmp_reset_event_recv(QmpResetEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_reset_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_reset_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_reset_occurrence_free(QmpResetOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_reset_event_free(QmpResetEvent *event);
 
@@ -3177,8 +3162,8 @@ typedef struct QmpPowerdownOccurrence {
 } QmpPowerdownOccurrence;
 
 /**
- * A client has pressed the machine's power button, with libqmp_system_powerdown().  What follows is
- * up to the guest.
+ * A client has pressed the machine's power button by libqmp_system_powerdown().  The guest decides
+ * what follows.
  *
  * Since 0.1.
  *
@@ -3188,7 +3173,7 @@ typedef struct QmpPowerdownOccurrence {
 typedef struct QmpPowerdownEvent QmpPowerdownEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_powerdown_event_connect() was called with.
@@ -3197,43 +3182,41 @@ typedef void (*QmpPowerdownEventHandler)(const QmpPowerdownOccurrence *occurrenc
 
 /**
  * Connects to POWERDOWN. The caller owns the object and frees it with
- * libqmp_powerdown_event_free(). NULL and `*error` where that fails.
+ * libqmp_powerdown_event_free(). NULL and `*error` on failure.
  */
 QmpPowerdownEvent *libqmp_get_powerdown_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_powerdown_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpPowerdownEvent *libqmp_get_powerdown_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_powerdown_event_disconnect(). 0 where `event`
- * or `handler` is NULL.
+ * Adds a handler, and returns its number for libqmp_powerdown_event_disconnect(). 0 if `event` or
+ * `handler` is NULL.
  */
 uint64_t libqmp_powerdown_event_connect(QmpPowerdownEvent *event, QmpPowerdownEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_powerdown_event_disconnect(QmpPowerdownEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_powerdown_occurrence_free(). NULL and
- * `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_powerdown_occurrence_free(). NULL and
+ * `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpPowerdownOccurrence *libqmp_powerdown_event_recv(QmpPowerdownEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_powerdown_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_powerdown_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_powerdown_occurrence_free(QmpPowerdownOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_powerdown_event_free(QmpPowerdownEvent *event);
 
@@ -3250,7 +3233,7 @@ typedef struct QmpGuestPanickedOccurrence {
 } QmpGuestPanickedOccurrence;
 
 /**
- * The guest has said, through its pvpanic device, that it cannot go on.
+ * The guest has reported a panic by its pvpanic device.
  *
  * Feature `replayed`: One with action pause is replayed to late subscribers until the machine runs
  * again.
@@ -3263,7 +3246,7 @@ typedef struct QmpGuestPanickedOccurrence {
 typedef struct QmpGuestPanickedEvent QmpGuestPanickedEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_guest_panicked_event_connect() was called with.
@@ -3272,43 +3255,41 @@ typedef void (*QmpGuestPanickedEventHandler)(const QmpGuestPanickedOccurrence *o
 
 /**
  * Connects to GUEST_PANICKED. The caller owns the object and frees it with
- * libqmp_guest_panicked_event_free(). NULL and `*error` where that fails.
+ * libqmp_guest_panicked_event_free(). NULL and `*error` on failure.
  */
 QmpGuestPanickedEvent *libqmp_get_guest_panicked_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_guest_panicked_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpGuestPanickedEvent *libqmp_get_guest_panicked_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_guest_panicked_event_disconnect(). 0 where
- * `event` or `handler` is NULL.
+ * Adds a handler, and returns its number for libqmp_guest_panicked_event_disconnect(). 0 if `event`
+ * or `handler` is NULL.
  */
 uint64_t libqmp_guest_panicked_event_connect(QmpGuestPanickedEvent *event, QmpGuestPanickedEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_guest_panicked_event_disconnect(QmpGuestPanickedEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_guest_panicked_occurrence_free(). NULL
- * and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_guest_panicked_occurrence_free(). NULL
+ * and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpGuestPanickedOccurrence *libqmp_guest_panicked_event_recv(QmpGuestPanickedEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_guest_panicked_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_guest_panicked_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_guest_panicked_occurrence_free(QmpGuestPanickedOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_guest_panicked_event_free(QmpGuestPanickedEvent *event);
 
@@ -3325,8 +3306,8 @@ typedef struct QmpGuestCrashloadedOccurrence {
 } QmpGuestCrashloadedOccurrence;
 
 /**
- * The guest has said, through its pvpanic device, that it could not go on and that a kernel of its
- * own takes over to look into it.
+ * The guest has reported by its pvpanic device that it panicked and that its crash kernel takes
+ * over.
  *
  * Since 0.1.
  *
@@ -3336,7 +3317,7 @@ typedef struct QmpGuestCrashloadedOccurrence {
 typedef struct QmpGuestCrashloadedEvent QmpGuestCrashloadedEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_guest_crashloaded_event_connect() was called with.
@@ -3345,43 +3326,41 @@ typedef void (*QmpGuestCrashloadedEventHandler)(const QmpGuestCrashloadedOccurre
 
 /**
  * Connects to GUEST_CRASHLOADED. The caller owns the object and frees it with
- * libqmp_guest_crashloaded_event_free(). NULL and `*error` where that fails.
+ * libqmp_guest_crashloaded_event_free(). NULL and `*error` on failure.
  */
 QmpGuestCrashloadedEvent *libqmp_get_guest_crashloaded_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_guest_crashloaded_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpGuestCrashloadedEvent *libqmp_get_guest_crashloaded_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_guest_crashloaded_event_disconnect(). 0 where
+ * Adds a handler, and returns its number for libqmp_guest_crashloaded_event_disconnect(). 0 if
  * `event` or `handler` is NULL.
  */
 uint64_t libqmp_guest_crashloaded_event_connect(QmpGuestCrashloadedEvent *event, QmpGuestCrashloadedEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_guest_crashloaded_event_disconnect(QmpGuestCrashloadedEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_guest_crashloaded_occurrence_free().
- * NULL and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_guest_crashloaded_occurrence_free(). NULL
+ * and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpGuestCrashloadedOccurrence *libqmp_guest_crashloaded_event_recv(QmpGuestCrashloadedEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_guest_crashloaded_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_guest_crashloaded_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_guest_crashloaded_occurrence_free(QmpGuestCrashloadedOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_guest_crashloaded_event_free(QmpGuestCrashloadedEvent *event);
 
@@ -3400,8 +3379,8 @@ typedef struct QmpBlockIoErrorOccurrence {
 /**
  * A request of a disk failed.
  *
- * Feature `rate-limited`: As a default event it comes at most once a second for each `qom-path`,
- * the last one within the second at its end.  On a connection every one comes.
+ * Feature `rate-limited`: As a default event it is sent at most once a second for each `qom-path`,
+ * the last one within a second at its end.  On a connection every one is sent.
  *
  * Feature `replayed`: The last one of each disk with action stop is replayed to late subscribers
  * until the machine runs again, as long as the disk's io-status is not ok.
@@ -3414,7 +3393,7 @@ typedef struct QmpBlockIoErrorOccurrence {
 typedef struct QmpBlockIoErrorEvent QmpBlockIoErrorEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_io_error_event_connect() was called with.
@@ -3423,45 +3402,43 @@ typedef void (*QmpBlockIoErrorEventHandler)(const QmpBlockIoErrorOccurrence *occ
 
 /**
  * Connects to BLOCK_IO_ERROR. The caller owns the object and frees it with
- * libqmp_block_io_error_event_free(). NULL and `*error` where that fails.
+ * libqmp_block_io_error_event_free(). NULL and `*error` on failure.
  */
 QmpBlockIoErrorEvent *libqmp_get_block_io_error_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_io_error_event(), with arguments.
  *
- * `device`: the only device to hear of, or NULL for every one.
+ * `device`: only events about this device, or NULL for all.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpBlockIoErrorEvent *libqmp_get_block_io_error_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_block_io_error_event_disconnect(). 0 where
- * `event` or `handler` is NULL.
+ * Adds a handler, and returns its number for libqmp_block_io_error_event_disconnect(). 0 if `event`
+ * or `handler` is NULL.
  */
 uint64_t libqmp_block_io_error_event_connect(QmpBlockIoErrorEvent *event, QmpBlockIoErrorEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_block_io_error_event_disconnect(QmpBlockIoErrorEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_block_io_error_occurrence_free(). NULL
- * and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_block_io_error_occurrence_free(). NULL
+ * and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpBlockIoErrorOccurrence *libqmp_block_io_error_event_recv(QmpBlockIoErrorEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_block_io_error_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_block_io_error_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_block_io_error_occurrence_free(QmpBlockIoErrorOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_block_io_error_event_free(QmpBlockIoErrorEvent *event);
 
@@ -3478,8 +3455,8 @@ typedef struct QmpBlockWriteThresholdOccurrence {
 } QmpBlockWriteThresholdOccurrence;
 
 /**
- * A write, a write of zeroes or a discard that is about to be carried out ends past the mark that
- * block-set-write-threshold set.  That takes the mark away: the event comes once for each time it
+ * A write, a write-zeroes or a discard that is about to be submitted ends beyond the threshold of
+ * block-set-write-threshold.  This clears the threshold: the event is raised once for each time it
  * is set.
  *
  * Since 0.1.
@@ -3490,7 +3467,7 @@ typedef struct QmpBlockWriteThresholdOccurrence {
 typedef struct QmpBlockWriteThresholdEvent QmpBlockWriteThresholdEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_write_threshold_event_connect() was called with.
@@ -3499,44 +3476,41 @@ typedef void (*QmpBlockWriteThresholdEventHandler)(const QmpBlockWriteThresholdO
 
 /**
  * Connects to BLOCK_WRITE_THRESHOLD. The caller owns the object and frees it with
- * libqmp_block_write_threshold_event_free(). NULL and `*error` where that fails.
+ * libqmp_block_write_threshold_event_free(). NULL and `*error` on failure.
  */
 QmpBlockWriteThresholdEvent *libqmp_get_block_write_threshold_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_write_threshold_event(), with arguments.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpBlockWriteThresholdEvent *libqmp_get_block_write_threshold_event_with(QmpSession *session, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_block_write_threshold_event_disconnect(). 0
- * where `event` or `handler` is NULL.
+ * Adds a handler, and returns its number for libqmp_block_write_threshold_event_disconnect(). 0 if
+ * `event` or `handler` is NULL.
  */
 uint64_t libqmp_block_write_threshold_event_connect(QmpBlockWriteThresholdEvent *event, QmpBlockWriteThresholdEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_block_write_threshold_event_disconnect(QmpBlockWriteThresholdEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with
- * libqmp_block_write_threshold_occurrence_free(). NULL and `*error` where there is none, of kind
- * QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_block_write_threshold_occurrence_free().
+ * NULL and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpBlockWriteThresholdOccurrence *libqmp_block_write_threshold_event_recv(QmpBlockWriteThresholdEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_block_write_threshold_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_block_write_threshold_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_block_write_threshold_occurrence_free(QmpBlockWriteThresholdOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_block_write_threshold_event_free(QmpBlockWriteThresholdEvent *event);
 
@@ -3553,9 +3527,8 @@ typedef struct QmpBlockImageCorruptedOccurrence {
 } QmpBlockImageCorruptedOccurrence;
 
 /**
- * Something in an image's own tables cannot be.  What is not noticed: an entry that leads to
- * another cluster of data than it should, and a refcount that is wrong, unless it is that of a
- * table.
+ * An image's metadata are corrupt.  Not detected are an entry that refers to the wrong data
+ * cluster, and a wrong refcount, unless it is that of a table.
  *
  * Since 0.1.
  *
@@ -3565,7 +3538,7 @@ typedef struct QmpBlockImageCorruptedOccurrence {
 typedef struct QmpBlockImageCorruptedEvent QmpBlockImageCorruptedEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_image_corrupted_event_connect() was called with.
@@ -3574,46 +3547,43 @@ typedef void (*QmpBlockImageCorruptedEventHandler)(const QmpBlockImageCorruptedO
 
 /**
  * Connects to BLOCK_IMAGE_CORRUPTED. The caller owns the object and frees it with
- * libqmp_block_image_corrupted_event_free(). NULL and `*error` where that fails.
+ * libqmp_block_image_corrupted_event_free(). NULL and `*error` on failure.
  */
 QmpBlockImageCorruptedEvent *libqmp_get_block_image_corrupted_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_image_corrupted_event(), with arguments.
  *
- * `device`: the only device to hear of, or NULL for every one.
+ * `device`: only events about this device, or NULL for all.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpBlockImageCorruptedEvent *libqmp_get_block_image_corrupted_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_block_image_corrupted_event_disconnect(). 0
- * where `event` or `handler` is NULL.
+ * Adds a handler, and returns its number for libqmp_block_image_corrupted_event_disconnect(). 0 if
+ * `event` or `handler` is NULL.
  */
 uint64_t libqmp_block_image_corrupted_event_connect(QmpBlockImageCorruptedEvent *event, QmpBlockImageCorruptedEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_block_image_corrupted_event_disconnect(QmpBlockImageCorruptedEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with
- * libqmp_block_image_corrupted_occurrence_free(). NULL and `*error` where there is none, of kind
- * QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_block_image_corrupted_occurrence_free().
+ * NULL and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpBlockImageCorruptedOccurrence *libqmp_block_image_corrupted_event_recv(QmpBlockImageCorruptedEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_block_image_corrupted_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_block_image_corrupted_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_block_image_corrupted_occurrence_free(QmpBlockImageCorruptedOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_block_image_corrupted_event_free(QmpBlockImageCorruptedEvent *event);
 
@@ -3640,7 +3610,7 @@ typedef struct QmpBlockFaultInjectedOccurrence {
 typedef struct QmpBlockFaultInjectedEvent QmpBlockFaultInjectedEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_fault_injected_event_connect() was called with.
@@ -3649,46 +3619,43 @@ typedef void (*QmpBlockFaultInjectedEventHandler)(const QmpBlockFaultInjectedOcc
 
 /**
  * Connects to BLOCK_FAULT_INJECTED. The caller owns the object and frees it with
- * libqmp_block_fault_injected_event_free(). NULL and `*error` where that fails.
+ * libqmp_block_fault_injected_event_free(). NULL and `*error` on failure.
  */
 QmpBlockFaultInjectedEvent *libqmp_get_block_fault_injected_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_fault_injected_event(), with arguments.
  *
- * `device`: the only device to hear of, or NULL for every one.
+ * `device`: only events about this device, or NULL for all.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpBlockFaultInjectedEvent *libqmp_get_block_fault_injected_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_block_fault_injected_event_disconnect(). 0
- * where `event` or `handler` is NULL.
+ * Adds a handler, and returns its number for libqmp_block_fault_injected_event_disconnect(). 0 if
+ * `event` or `handler` is NULL.
  */
 uint64_t libqmp_block_fault_injected_event_connect(QmpBlockFaultInjectedEvent *event, QmpBlockFaultInjectedEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_block_fault_injected_event_disconnect(QmpBlockFaultInjectedEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with
- * libqmp_block_fault_injected_occurrence_free(). NULL and `*error` where there is none, of kind
- * QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_block_fault_injected_occurrence_free().
+ * NULL and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpBlockFaultInjectedOccurrence *libqmp_block_fault_injected_event_recv(QmpBlockFaultInjectedEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_block_fault_injected_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_block_fault_injected_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_block_fault_injected_occurrence_free(QmpBlockFaultInjectedOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_block_fault_injected_event_free(QmpBlockFaultInjectedEvent *event);
 
@@ -3705,7 +3672,7 @@ typedef struct QmpBlockPowerCutOccurrence {
 } QmpBlockPowerCutOccurrence;
 
 /**
- * A disk has lost its power, and has it again.
+ * The power of a disk was cut and is back.
  *
  * Since 0.1.
  *
@@ -3715,7 +3682,7 @@ typedef struct QmpBlockPowerCutOccurrence {
 typedef struct QmpBlockPowerCutEvent QmpBlockPowerCutEvent;
 
 /**
- * Is called by libqmp_session_dispatch() for each occurrence.
+ * Called by libqmp_session_dispatch() for each occurrence.
  *
  * `occurrence` is the library's and valid until the handler returns; `opaque` is what
  * libqmp_block_power_cut_event_connect() was called with.
@@ -3724,45 +3691,43 @@ typedef void (*QmpBlockPowerCutEventHandler)(const QmpBlockPowerCutOccurrence *o
 
 /**
  * Connects to BLOCK_POWER_CUT. The caller owns the object and frees it with
- * libqmp_block_power_cut_event_free(). NULL and `*error` where that fails.
+ * libqmp_block_power_cut_event_free(). NULL and `*error` on failure.
  */
 QmpBlockPowerCutEvent *libqmp_get_block_power_cut_event(QmpSession *session, QmpError **error);
 
 /**
  * As libqmp_get_block_power_cut_event(), with arguments.
  *
- * `device`: the only device to hear of, or NULL for every one.
+ * `device`: only events about this device, or NULL for all.
  *
- * `initial`: whether the present state, where there is one, comes first as an occurrence of its
- * own.
+ * `initial`: whether the current state, if there is one, is the first occurrence.
  */
 QmpBlockPowerCutEvent *libqmp_get_block_power_cut_event_with(QmpSession *session, const char *device, bool initial, QmpError **error);
 
 /**
- * Adds a handler, and returns its number for libqmp_block_power_cut_event_disconnect(). 0 where
+ * Adds a handler, and returns its number for libqmp_block_power_cut_event_disconnect(). 0 if
  * `event` or `handler` is NULL.
  */
 uint64_t libqmp_block_power_cut_event_connect(QmpBlockPowerCutEvent *event, QmpBlockPowerCutEventHandler handler, void *opaque);
 
-/** Removes a handler, which does not run afterwards. False where there is none of that number. */
+/** Removes a handler, which does not run afterwards. False if there is none of that number. */
 bool libqmp_block_power_cut_event_disconnect(QmpBlockPowerCutEvent *event, uint64_t handler);
 
 /**
- * Waits for the next occurrence for so many milliseconds: 0 takes only what is there already, a
- * negative number waits for ever. While the object has handlers, occurrences are theirs and nobody
- * else's.
+ * Waits for the next occurrence for this many milliseconds: 0 does not wait, a negative number
+ * waits without a limit. While the object has handlers, they receive all occurrences.
  *
- * The caller owns what is returned, and frees it with libqmp_block_power_cut_occurrence_free().
- * NULL and `*error` where there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the time is over.
+ * The caller owns the occurrence and frees it with libqmp_block_power_cut_occurrence_free(). NULL
+ * and `*error` if there is none, of kind QMP_ERROR_KIND_TIMED_OUT if the limit has passed.
  */
 QmpBlockPowerCutOccurrence *libqmp_block_power_cut_event_recv(QmpBlockPowerCutEvent *event, int64_t timeout_ms, QmpError **error);
 
-/** Frees what libqmp_block_power_cut_event_recv() returned; NULL is nothing to free. */
+/** Frees what libqmp_block_power_cut_event_recv() returned. `occurrence` may be NULL. */
 void libqmp_block_power_cut_occurrence_free(QmpBlockPowerCutOccurrence *occurrence);
 
 /**
- * Disconnects and frees the object; NULL is nothing to free. No handler of it runs afterwards: one
- * that runs in another thread is waited for. A handler may free the object that it was called for.
+ * Disconnects and frees the object. No handler of it runs afterwards: this waits for one that runs
+ * in another thread. A handler may free the object that it was called for. `event` may be NULL.
  */
 void libqmp_block_power_cut_event_free(QmpBlockPowerCutEvent *event);
 
@@ -3771,36 +3736,36 @@ void libqmp_block_power_cut_event_free(QmpBlockPowerCutEvent *event);
  * ----------------------------------------------------------------------------- */
 
 /**
- * Ends the negotiation that a session starts with.  Until it has succeeded, only it and
- * libqmp_disable_default_events() can be executed; afterwards, everything but those two.
+ * Completes the negotiation.  Until it succeeds, only it and libqmp_disable_default_events() can be
+ * executed; afterwards, every command but those two.
  *
  * Errors:
  * - If a capability is not offered, GenericError
- * - If the negotiation is over already, CommandNotFound
+ * - If the negotiation is complete, CommandNotFound
  *
  * `arguments` may be NULL, which leaves every one of them out.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_qmp_capabilities(QmpSession *session, const QmpQmpCapabilitiesArguments *arguments, QmpError **error);
 
 /**
- * Says what the greeting said of versions.
+ * Returns the versions, as in the greeting.
  *
  * Returns: the versions
  *
  * The caller owns what is returned, and frees it with libqmp_version_info_free(). NULL and `*error`
- * where it fails.
+ * on failure.
  *
  * Since 0.1.
  */
 QmpVersionInfo *libqmp_query_version(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpVersionInfo that a function of this library returned, with all that it points to; NULL
- * is nothing to free.
+ * Frees a QmpVersionInfo that a function of this library returned, with all that it points to. The
+ * argument may be NULL.
  */
 void libqmp_version_info_free(QmpVersionInfo *value);
 
@@ -3810,41 +3775,41 @@ void libqmp_version_info_free(QmpVersionInfo *value);
  * Returns: the commands, sorted by name
  *
  * The caller owns what is returned, and frees it with libqmp_command_info_list_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
 QmpCommandInfoList *libqmp_query_commands(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpCommandInfoList that a function of this library returned, with all that it points to;
- * NULL is nothing to free.
+ * Frees a QmpCommandInfoList that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
  */
 void libqmp_command_info_list_free(QmpCommandInfoList *value);
 
 /**
- * Leaves the session without the events that would arrive unasked and without a tag.  It can be
- * executed until the negotiation has ended.
+ * Leaves the session without default events, which would arrive without being asked for and without
+ * a tag.  It can be executed before libqmp_qmp_capabilities().
  *
  * Errors:
- * - If the negotiation is over already, CommandNotFound
+ * - If the negotiation is complete, CommandNotFound
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_disable_default_events(QmpSession *session, QmpError **error);
 
 /**
- * Gives a connection handle back.  No event with this tag arrives after the answer, and the handle
- * is never used again.
+ * Releases a connection handle.  No event with this tag is sent after the answer, and the handle is
+ * never used again.
  *
  * Errors:
  * - If this session does not hold the handle, InvalidParameterValue
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
@@ -3852,77 +3817,77 @@ bool libqmp_put_event(QmpSession *session, const QmpPutEventArguments *arguments
 
 /**
  * Connects the session to a signal under a name that the client chooses.  The signal's events
- * arrive with that name as their id.  The answer is followed at once by an event for the state that
- * things are in, where there is one, marked "initial": true.
+ * arrive with that name as their id.  The answer is followed at once by the current state, if there
+ * is one, as an event marked "initial": true.
  *
  * Errors:
  * - If there is no such event, GenericError
- * - If the session uses the id already, GenericError
+ * - If the id is in use in this session, GenericError
  * - If there is no such device, DeviceNotFound
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_listen_event(QmpSession *session, const QmpListenEventArguments *arguments, QmpError **error);
 
 /**
- * Ends a connection that has a name.  No event with this id arrives after the answer, until the
- * name is used again.
+ * Ends a connection by its name.  No event with this id is sent after the answer, until the name is
+ * used again.
  *
  * Errors:
- * - If this session does not use the id, GenericError
+ * - If the id is not in use in this session, GenericError
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_unlisten_event(QmpSession *session, const QmpUnlistenEventArguments *arguments, QmpError **error);
 
 /**
- * Connects the session to the signal of an object.  In QMP it needs the capability "class-hints",
- * with which commands say of the objects that they return which ones they are: by a member
- * "__jsonclass__" for the class and, where a class has several objects, a member "id".  What
- * arrives on such a connection is no event but a signal, with the members "signal", "connection",
- * "arguments" (an event's data) and "timestamp".  In JSON-RPC it is a notification as any other.
+ * Connects the session to a signal of an object.  In QMP it needs the capability "class-hints",
+ * with which objects in answers are identified by a member "__jsonclass__" for the class and, where
+ * a class has several objects, a member "id".  The messages of such a connection have the members
+ * "signal", "connection", "arguments" (an event's data) and "timestamp".  In JSON-RPC they are
+ * notifications like all others.
  *
  * The classes and their signals follow from the events: an event with a member "device" is a signal
- * of the class BlockDevice, whose id is the device, and called like the event without "BLOCK_";
- * every other event is a signal of the class Machine, of which there is one object, without an id.
- * Signals are written in lower case with dashes.
+ * of the class BlockDevice, whose id is the device, and is named like the event without "BLOCK_";
+ * every other event is a signal of the class Machine, which has one object, without an id.  Names
+ * of signals are in lower case with dashes.
  *
  * Returns: the connection, as { "__jsonclass__": "Connection", "id": 33 }
  *
  * Errors:
- * - If the capability is not on, CommandNotFound
- * - If the object is none of this kind, or has no such signal, GenericError
+ * - If the capability is not enabled, CommandNotFound
+ * - If the object is malformed, or has no such signal, GenericError
  * - If there is no such device, DeviceNotFound
  *
  * `arguments` must not be NULL.
  *
- * The caller owns the text, JSON, and frees it with libqmp_string_free(). NULL and `*error` where
- * it fails.
+ * The caller owns the text, JSON, and frees it with libqmp_string_free(). NULL and `*error` on
+ * failure.
  *
  * Since 0.1.
  */
 char *libqmp_connect(QmpSession *session, const QmpConnectArguments *arguments, QmpError **error);
 
 /**
- * Ends a connection that libqmp_connect() made.  Nothing arrives on it after the answer.
+ * Ends a connection that libqmp_connect() made.  Nothing is sent on it after the answer.
  *
  * Returns: null
  *
  * Errors:
- * - If the capability is not on, CommandNotFound
- * - If it is no connection of this session, InvalidParameterValue
+ * - If the capability is not enabled, CommandNotFound
+ * - If it is not a connection of this session, InvalidParameterValue
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
@@ -3931,50 +3896,48 @@ bool libqmp_disconnect(QmpSession *session, const QmpDisconnectArguments *argume
 /**
  * Describes every command and every event, accessors included, and every type that they use.
  *
- * A client looks up the command or the event that it knows by name, and follows the names of types
- * from there.  Names of types that the schema defines are not given away: numbers stand for them,
- * which may be others in the next version.
+ * A client looks up a command or an event by name, and follows the names of types from there.
+ * Types are named by numbers, which may change with each version.
  *
- * Returns: a description of each, in no order that a client could rely on; no two have the same
- * name
+ * Returns: a description of each, in no particular order; names are unique
  *
  * The caller owns what is returned, and frees it with libqmp_schema_info_list_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
 QmpSchemaInfoList *libqmp_query_qmp_schema(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpSchemaInfoList that a function of this library returned, with all that it points to;
- * NULL is nothing to free.
+ * Frees a QmpSchemaInfoList that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
  */
 void libqmp_schema_info_list_free(QmpSchemaInfoList *value);
 
 /**
- * Says whether the machine runs, and if not, why.
+ * Returns the state of the machine.
  *
  * Returns: the status
  *
  * The caller owns what is returned, and frees it with libqmp_status_info_free(). NULL and `*error`
- * where it fails.
+ * on failure.
  *
  * Since 0.1.
  */
 QmpStatusInfo *libqmp_query_status(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpStatusInfo that a function of this library returned, with all that it points to; NULL
- * is nothing to free.
+ * Frees a QmpStatusInfo that a function of this library returned, with all that it points to. The
+ * argument may be NULL.
  */
 void libqmp_status_info_free(QmpStatusInfo *value);
 
 /**
- * Changes what the machine does at the ends of its guest's life, as the option **--action** does.
+ * Changes the responses to a reset, a shutdown and a panic, as the option **--action** does.
  *
  * `arguments` may be NULL, which leaves every one of them out.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
@@ -3983,58 +3946,57 @@ bool libqmp_set_action(QmpSession *session, const QmpSetActionArguments *argumen
 /**
  * Resets the machine, as its reset button would.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_system_reset(QmpSession *session, QmpError **error);
 
 /**
- * Presses the machine's power button.  A guest that listens to it shuts down in its own time, or
- * does not.
+ * Presses the machine's power button.  The guest decides whether and when it shuts down.
  *
  * Errors:
  * - GenericError if the machine has no power button (**--no-acpi**)
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_system_powerdown(QmpSession *session, QmpError **error);
 
 /**
- * Lists the virtual processors, without interrupting them.  A reset gives them new threads.
+ * Lists the vCPUs without interrupting them.  A reset replaces their threads.
  *
- * Returns: the processors, by number
+ * Returns: the vCPUs, by number
  *
  * The caller owns what is returned, and frees it with libqmp_cpu_info_fast_list_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
 QmpCpuInfoFastList *libqmp_query_cpus_fast(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpCpuInfoFastList that a function of this library returned, with all that it points to;
- * NULL is nothing to free.
+ * Frees a QmpCpuInfoFastList that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
  */
 void libqmp_cpu_info_fast_list_free(QmpCpuInfoFastList *value);
 
 /**
- * Says how much memory the guest has.
+ * Returns the size of guest memory.
  *
- * Returns: its memory, in bytes
+ * Returns: the size in bytes
  *
  * The caller owns what is returned, and frees it with libqmp_memory_info_free(). NULL and `*error`
- * where it fails.
+ * on failure.
  *
  * Since 0.1.
  */
 QmpMemoryInfo *libqmp_query_memory_size_summary(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpMemoryInfo that a function of this library returned, with all that it points to; NULL
- * is nothing to free.
+ * Frees a QmpMemoryInfo that a function of this library returned, with all that it points to. The
+ * argument may be NULL.
  */
 void libqmp_memory_info_free(QmpMemoryInfo *value);
 
@@ -4044,80 +4006,81 @@ void libqmp_memory_info_free(QmpMemoryInfo *value);
  * Returns: the threads, in the order of the disks
  *
  * The caller owns what is returned, and frees it with libqmp_io_thread_info_list_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
 QmpIOThreadInfoList *libqmp_query_iothreads(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpIOThreadInfoList that a function of this library returned, with all that it points to;
- * NULL is nothing to free.
+ * Frees a QmpIOThreadInfoList that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
  */
 void libqmp_io_thread_info_list_free(QmpIOThreadInfoList *value);
 
 /**
- * Says whether the machine runs on KVM.  Here it always does.
+ * Returns whether the machine uses KVM.  It always does.
  *
- * Returns: what there is of KVM
+ * Returns: whether KVM is present and in use
  *
- * The caller owns what is returned, and frees it with libqmp_kvm_info_free(). NULL and `*error`
- * where it fails.
+ * The caller owns what is returned, and frees it with libqmp_kvm_info_free(). NULL and `*error` on
+ * failure.
  *
  * Since 0.1.
  */
 QmpKvmInfo *libqmp_query_kvm(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpKvmInfo that a function of this library returned, with all that it points to; NULL is
- * nothing to free.
+ * Frees a QmpKvmInfo that a function of this library returned, with all that it points to. The
+ * argument may be NULL.
  */
 void libqmp_kvm_info_free(QmpKvmInfo *value);
 
 /**
- * Says what the machine is called.
+ * Returns the name of the machine.
  *
  * Returns: its name
  *
- * The caller owns what is returned, and frees it with libqmp_name_info_free(). NULL and `*error`
- * where it fails.
+ * The caller owns what is returned, and frees it with libqmp_name_info_free(). NULL and `*error` on
+ * failure.
  *
  * Since 0.1.
  */
 QmpNameInfo *libqmp_query_name(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpNameInfo that a function of this library returned, with all that it points to; NULL is
- * nothing to free.
+ * Frees a QmpNameInfo that a function of this library returned, with all that it points to. The
+ * argument may be NULL.
  */
 void libqmp_name_info_free(QmpNameInfo *value);
 
 /**
- * Stops the machine.  A machine that has stopped already stays so, and that is no error.
+ * Stops the machine.  The answer is sent when the disks are drained.  Stopping a stopped machine
+ * has no effect and is no error.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_stop(QmpSession *session, QmpError **error);
 
 /**
- * Lets the machine run.  Requests that a disk's error policy held back are submitted again, in
- * their order; one that fails again stops the machine again.
+ * Continues the machine.  Held requests are resubmitted in their order; one that fails again stops
+ * the machine again.
  *
  * Errors:
- * - If the machine is in a state that it cannot go on from, GenericError
+ * - If the machine is in a state from which it cannot continue, GenericError
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_cont(QmpSession *session, QmpError **error);
 
 /**
- * Ends the program.  The answer is sent first.
+ * Ends the program.  The answer is sent before the end.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
@@ -4126,50 +4089,50 @@ bool libqmp_quit(QmpSession *session, QmpError **error);
 /**
  * Lists the disks.
  *
- * Returns: the disks, in the order they were given
+ * Returns: the disks, in the order of the command line
  *
  * The caller owns what is returned, and frees it with libqmp_block_info_list_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
 QmpBlockInfoList *libqmp_query_block(QmpSession *session, QmpError **error);
 
 /**
- * Frees a QmpBlockInfoList that a function of this library returned, with all that it points to;
- * NULL is nothing to free.
+ * Frees a QmpBlockInfoList that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
  */
 void libqmp_block_info_list_free(QmpBlockInfoList *value);
 
 /**
- * Says what the disks have done.  The numbers survive a reset of the machine.
+ * Returns the disks' statistics.  A reset of the machine does not clear them.
  *
- * Returns: the statistics of each, in the order the disks were given
+ * Returns: the statistics of each, in the order of the command line
  *
  * `arguments` may be NULL, which leaves every one of them out.
  *
  * The caller owns what is returned, and frees it with libqmp_block_stats_list_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
 QmpBlockStatsList *libqmp_query_blockstats(QmpSession *session, const QmpQueryBlockstatsArguments *arguments, QmpError **error);
 
 /**
- * Frees a QmpBlockStatsList that a function of this library returned, with all that it points to;
- * NULL is nothing to free.
+ * Frees a QmpBlockStatsList that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
  */
 void libqmp_block_stats_list_free(QmpBlockStatsList *value);
 
 /**
- * Lists the nodes: what the disks have their data on.
+ * Lists the nodes of the disks.
  *
- * Returns: the nodes, in the order the disks were given
+ * Returns: the nodes, in the order of the command line
  *
  * `arguments` may be NULL, which leaves every one of them out.
  *
  * The caller owns what is returned, and frees it with libqmp_block_device_info_list_free(). NULL
- * and `*error` where it fails.
+ * and `*error` on failure.
  *
  * Since 0.1.
  */
@@ -4177,59 +4140,59 @@ QmpBlockDeviceInfoList *libqmp_query_named_block_nodes(QmpSession *session, cons
 
 /**
  * Frees a QmpBlockDeviceInfoList that a function of this library returned, with all that it points
- * to; NULL is nothing to free.
+ * to. The argument may be NULL.
  */
 void libqmp_block_device_info_list_free(QmpBlockDeviceInfoList *value);
 
 /**
- * Gives a disk another size.  A running guest is told, and sees it.
+ * Changes the size of a disk.  A running guest is notified.
  *
- * Requests that are in flight end before; the answer comes when the size has changed.  A longer
- * disk has zeroes at its end.  What lies past the end of a shorter disk is lost, and a request that
- * is held back for it fails when the machine goes on.  The image of a block device is not changed:
- * the disk can be as long as the device, or shorter.
+ * Requests in flight are drained first; the answer is sent when the size has changed.  A longer
+ * disk reads as zeroes at its end.  Data beyond the end of a shorter disk are lost, and a held
+ * request for them fails when the machine continues.  A block device is not changed: the disk can
+ * be as long as the device, or shorter.
  *
  * Errors:
  * - GenericError if there is no such disk, if it is read-only, or if the host refuses the size
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_block_resize(QmpSession *session, const QmpBlockResizeArguments *arguments, QmpError **error);
 
 /**
- * Changes the limits of a disk, while the guest runs or not.  Requests that wait are looked at
- * again, and what was done before counts no more.  A request that waits for its turn waits on while
- * the machine is stopped.
+ * Changes the limits of a disk, whether the guest runs or not.  Throttled requests are scheduled
+ * anew, and past requests no longer count.  A throttled request stays throttled while the machine
+ * is stopped.
  *
  * Errors:
  * - If there is no such disk, DeviceNotFound
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_block_set_io_throttle(QmpSession *session, const QmpBlockIOThrottle *arguments, QmpError **error);
 
 /**
- * Sets a mark on a node, in the guest's offsets: the first request that writes past it raises
- * BLOCK_WRITE_THRESHOLD. A disk has one node, which is called as the disk is.
+ * Sets the write threshold of a node, as an offset in the guest's disk: the first request that
+ * writes beyond it raises BLOCK_WRITE_THRESHOLD.  A disk has one node, which has the disk's name.
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_block_set_write_threshold(QmpSession *session, const QmpBlockSetWriteThresholdArguments *arguments, QmpError **error);
 
 /**
- * Adds a rule behind those that the disk has.  It holds from the next request on.
+ * Adds a rule behind the disk's other rules.  It is in force from the next request on.
  *
  * Returns: the name of the rule and its seed
  *
@@ -4239,50 +4202,50 @@ bool libqmp_block_set_write_threshold(QmpSession *session, const QmpBlockSetWrit
  * `arguments` must not be NULL.
  *
  * The caller owns what is returned, and frees it with libqmp_block_fault_added_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
 QmpBlockFaultAdded *libqmp_block_fault_add(QmpSession *session, const QmpBlockFaultRule *arguments, QmpError **error);
 
 /**
- * Frees a QmpBlockFaultAdded that a function of this library returned, with all that it points to;
- * NULL is nothing to free.
+ * Frees a QmpBlockFaultAdded that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
  */
 void libqmp_block_fault_added_free(QmpBlockFaultAdded *value);
 
 /**
- * Takes a rule away.  What it has done to requests that are on their way goes on.
+ * Removes a rule.  Requests that it delays or hangs stay delayed or hanging.
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_block_fault_remove(QmpSession *session, const QmpBlockFaultRemoveArguments *arguments, QmpError **error);
 
 /**
- * Takes all rules away and puts the state back to "1".  Requests that hang go on hanging.
+ * Removes all rules and sets the state to "1".  Hanging requests stay hanging.
  *
  * Errors:
  * - If there is no such disk, DeviceNotFound
  *
  * `arguments` may be NULL, which leaves every one of them out.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_block_fault_clear(QmpSession *session, const QmpBlockFaultClearArguments *arguments, QmpError **error);
 
 /**
- * The rules of each disk, and what they have done.
+ * Returns the rules of each disk and their counts.
  *
  * Returns: a list of disks, in the order of the command line
  *
  * The caller owns what is returned, and frees it with libqmp_block_fault_info_list_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
@@ -4290,14 +4253,14 @@ QmpBlockFaultInfoList *libqmp_query_block_faults(QmpSession *session, QmpError *
 
 /**
  * Frees a QmpBlockFaultInfoList that a function of this library returned, with all that it points
- * to; NULL is nothing to free.
+ * to. The argument may be NULL.
  */
 void libqmp_block_fault_info_list_free(QmpBlockFaultInfoList *value);
 
 /**
- * Ends the hanging of requests.  While the machine is stopped they wait for it to be continued.
+ * Releases hanging requests.  While the machine is stopped they wait for it to be continued.
  *
- * Returns: how many requests it was about
+ * Returns: the number of requests
  *
  * Errors:
  * - If there is no such disk, DeviceNotFound
@@ -4305,7 +4268,7 @@ void libqmp_block_fault_info_list_free(QmpBlockFaultInfoList *value);
  * `arguments` must not be NULL.
  *
  * The caller owns what is returned, and frees it with libqmp_block_fault_released_free(). NULL and
- * `*error` where it fails.
+ * `*error` on failure.
  *
  * Since 0.1.
  */
@@ -4313,33 +4276,32 @@ QmpBlockFaultReleased *libqmp_block_fault_release(QmpSession *session, const Qmp
 
 /**
  * Frees a QmpBlockFaultReleased that a function of this library returned, with all that it points
- * to; NULL is nothing to free.
+ * to. The argument may be NULL.
  */
 void libqmp_block_fault_released_free(QmpBlockFaultReleased *value);
 
 /**
- * Puts the rules of a disk into a state.
+ * Sets the state of a disk's rules.
  *
  * Errors:
  * - If there is no such disk, DeviceNotFound
  *
  * `arguments` must not be NULL.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */
 bool libqmp_block_fault_set_state(QmpSession *session, const QmpBlockFaultSetStateArguments *arguments, QmpError **error);
 
 /**
- * Takes the machine's power away.  Every disk loses what it had in a volatile cache, as `survive`
- * says, and raises BLOCK_POWER_CUT.  Requests that were on their way are done or lost, as the seed
- * says, and not answered.  The answer comes when that is done, after RESET, STOP or SHUTDOWN, as
- * `then` says.
+ * Cuts the machine's power.  Every disk loses what `survive` does not keep of its volatile cache,
+ * and raises BLOCK_POWER_CUT.  Requests in flight are performed or lost, as the seed decides, and
+ * not answered.  The answer is sent afterwards, after RESET, STOP or SHUTDOWN, as `then` says.
  *
  * `arguments` may be NULL, which leaves every one of them out.
  *
- * True if it was done; false and `*error` if it was not.
+ * True on success; false and `*error` on failure.
  *
  * Since 0.1.
  */

@@ -125,7 +125,7 @@ fn the_manual_says_of_everything_what_it_is() {
         "**Errors**\n\n- If it is \\<dry> or \\_\\_wet\\_\\_, GenericError\n",
         "Since 0.2.\n\n```\n-> { 'execute': 'paint',\n     'arguments': { 'with': 'oil' } }\n<- { 'return': [] }\n```\n",
         "**Accessor** `get-dry-event`:",
-        "- `device` (str, optional): the only device",
+        "- `device` (str, optional): only events",
         "- `initial` (bool, optional): whether",
     ] {
         assert!(manual.contains(part), "{part} is missing in:\n{manual}");
@@ -140,10 +140,7 @@ fn the_monitors_commands_are_said_to_be_its_own() {
         monitor: vec!["schema".to_owned()],
     };
     let manual = reference(&load_text(SCHEMA).unwrap(), &owners);
-    assert!(
-        manual.contains("The monitor executes it, and"),
-        "{manual}"
-    );
+    assert!(manual.contains("The monitor executes it, and"), "{manual}");
 }
 
 #[test]
