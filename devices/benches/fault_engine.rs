@@ -7,8 +7,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use faultvisor_devices::block::fault::engine::{Board, Counts, Engine};
-use faultvisor_devices::block::fault::rule::{Action, Delay, Kinds, Match, Percentile, Rule};
+use faultvisor_devices::block::fault::action::FaultAction;
+use faultvisor_devices::block::fault::draw::{Delay, Percentile};
+use faultvisor_devices::block::fault::engine::{Counts, Engine, EngineView};
+use faultvisor_devices::block::fault::kinds::Kinds;
+use faultvisor_devices::block::fault::rule::{Match, Rule};
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::block::model::request::{Operation, Request};
 use faultvisor_devices::block::model::segment::Segment;
@@ -41,7 +44,7 @@ fn rule(kinds: Kinds, sectors: (u64, u64), probability: f64) -> Rule {
             probability,
             ..Match::all(kinds)
         },
-        action: Action::Error {
+        action: FaultAction::Error {
             errno: Errno::EIO,
             after: false,
         },
@@ -50,7 +53,7 @@ fn rule(kinds: Kinds, sectors: (u64, u64), probability: f64) -> Rule {
 }
 
 fn engine(rules: impl IntoIterator<Item = Rule>) -> Engine {
-    let mut engine = Engine::new("disk0", Arc::new(Board::default()));
+    let mut engine = Engine::new("disk0", Arc::new(EngineView::default()));
     for rule in rules {
         engine.add(rule, Arc::new(Counts::default()));
     }
@@ -124,7 +127,7 @@ fn delay(criterion: &mut Criterion) {
     });
     let mut delay = rule(Kinds::ALL, (0, 1), 1.0);
     delay.matching.sectors = None;
-    delay.action = Action::Delay(Delay::Percentiles(points.to_vec()));
+    delay.action = FaultAction::Delay(Delay::Percentiles(points.to_vec()));
     let read = request(0);
     measure(criterion, "a delay", "percentiles", engine([delay]), &read);
 }

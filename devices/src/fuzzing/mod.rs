@@ -25,7 +25,7 @@ use std::time::Instant;
 
 pub use deeds::{Choices, Deed};
 
-use crate::block::fault::decision::Record;
+use crate::block::fault::record::Record;
 use crate::block::model::access::Access;
 use crate::block::model::request::SECTOR_SIZE;
 use crate::block::policy::error_policy::{ErrorPolicy, OnReadError, OnWriteError};

@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use faultvisor_devices::block::fault::action::{FaultAction, properties};
+use faultvisor_devices::block::fault::draw::{Corruption, Delay, Tear};
 use faultvisor_devices::block::fault::engine::INITIAL_STATE;
-use faultvisor_devices::block::fault::rule::{Action, Corruption, Delay, Kinds, Rule, Tear};
+use faultvisor_devices::block::fault::kinds::Kinds;
+use faultvisor_devices::block::fault::rule::Rule;
 use faultvisor_devices::block::model::power_cut::{Survival, Then};
 use faultvisor_devices::block::model::request::SECTOR_SIZE;
 use faultvisor_schema::{BlockFaultOperation, BlockFaultRule, BlockFaultRuleBranch};
-
-use super::rule::kind;
 
 /// Most rules that the ones behind them are compared with.
 const MOST_COMPARED: usize = 1000;
@@ -87,7 +88,7 @@ fn requests(given: &BlockFaultRule, rule: &Rule, target: &Target) -> Vec<Doubt> 
     };
     let mut reasons = Vec::new();
     for operation in BlockFaultOperation::ALL {
-        let of = kind(*operation);
+        let of = Kinds::named(*operation);
         if !matching.kinds.contains(of) {
             continue;
         }
@@ -134,7 +135,7 @@ fn absence(operation: BlockFaultOperation, target: &Target) -> &'static str {
 fn without(kinds: Kinds, of: Kinds) -> Kinds {
     let each = BlockFaultOperation::ALL
         .iter()
-        .map(|operation| kind(*operation));
+        .map(|operation| Kinds::named(*operation));
     let kept = each.filter(|each| kinds.contains(*each) && *each != of);
     kept.fold(Kinds::NONE, Kinds::with)
 }
@@ -164,22 +165,24 @@ fn effect(given: &BlockFaultRule, rule: &Rule, target: &Target) -> Vec<Doubt> {
     let most = rule.matching.max_bytes.min(target.most_bytes());
     let one = |doubt| vec![doubt];
     match &rule.action {
-        Action::Delay(delay) if is_nothing(delay) => {
+        FaultAction::Delay(delay) if is_nothing(delay) => {
             one(Questionable("a delay of 0 microseconds is none".to_owned()))
         }
-        Action::Corrupt(Corruption::Overwrite { offset, .. }) if *offset >= most => one(Futile(
-            format!("'offset' is {offset}, which is behind the end of every request"),
-        )),
-        Action::Torn {
+        FaultAction::Corrupt(Corruption::Overwrite { offset, .. }) if *offset >= most => {
+            one(Futile(format!(
+                "'offset' is {offset}, which is behind the end of every request"
+            )))
+        }
+        FaultAction::Torn {
             tear: Tear::First(kept) | Tear::Last(kept),
             errno: None,
         } if kept.saturating_mul(SECTOR_SIZE) >= most => one(Futile(format!(
             "'keep-sectors' is {kept}, which is all of every request"
         ))),
-        Action::SetState(new) if rule.matching.state.as_ref() == Some(new) => one(Futile(format!(
-            "'new-state' is '{new}', as 'state' is already"
-        ))),
-        Action::Drop if rule.matching.kinds == Kinds::FLUSH && !target.volatile_cache => {
+        FaultAction::SetState(new) if rule.matching.state.as_ref() == Some(new) => one(Futile(
+            format!("'new-state' is '{new}', as 'state' is already"),
+        )),
+        FaultAction::Drop if rule.matching.kinds == Kinds::FLUSH && !target.volatile_cache => {
             one(match target.flushes {
                 true => Questionable(format!(
                     "while the host runs, disk '{}' loses nothing for want of a flush: its --drive needs \
@@ -189,10 +192,10 @@ fn effect(given: &BlockFaultRule, rule: &Rule, target: &Target) -> Vec<Doubt> {
                 false => Futile("with cache=unsafe a flush does nothing anyway".to_owned()),
             })
         }
-        Action::Stop if !target.has_monitor => one(Questionable(
+        FaultAction::Stop if !target.has_monitor => one(Questionable(
             "nobody can continue the machine when it has stopped: it has no --qmp".to_owned(),
         )),
-        Action::PowerCut { survival, then, .. } => {
+        FaultAction::PowerCut { survival, then, .. } => {
             let cut = power_cut(given, *survival, target);
             let no_end = *then == Then::Stop && !target.has_monitor;
             let no_end = no_end.then(|| {
@@ -286,11 +289,7 @@ fn reached<'a>(rules: &[&'a BlockFaultRule], device: &str) -> BTreeSet<&'a str> 
 
 /// Whether no request that a rule is about gets to those behind it.
 fn decides_always(rule: &BlockFaultRule) -> bool {
-    let goes_on = matches!(
-        rule.action,
-        BlockFaultRuleBranch::Delay(_) | BlockFaultRuleBranch::SetState(_)
-    );
-    !goes_on
+    !properties(rule.action.tag()).passes_on
         && rule.count.is_none()
         && rule.skip.unwrap_or(0) == 0
         && rule.probability.unwrap_or(1.0) >= 1.0

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use faultvisor_devices::block::fault::rule::Rule;
+use faultvisor_devices::block::fault::rule::{Rule, complete, rule};
+use faultvisor_devices::block::fault::rule_error::RuleError;
 use faultvisor_schema::BlockFaultRule;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::error::{FaultsError, Origin, Problem, RuleError};
+use super::error::{FaultsError, Origin, Problem};
 use super::feasibility::{Doubt, Target, doubts, doubts_together};
-use super::{complete, key_value, rule};
+use super::key_value;
 
 /// A rule, and where it was written.
 #[derive(Debug, Clone)]

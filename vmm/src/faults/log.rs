@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use faultvisor_devices::block::fault::decision::Record;
+use faultvisor_devices::block::fault::record::Record;
 use faultvisor_devices::block::fault::replay::Replay;
 use faultvisor_devices::sync::lock;
 
@@ -226,7 +226,8 @@ pub fn read(
 
 #[cfg(test)]
 mod tests {
-    use faultvisor_devices::block::fault::decision::{Decision, RecordedOperation};
+    use faultvisor_devices::block::fault::action::Decision;
+    use faultvisor_devices::block::fault::kinds::RecordedOperation;
     use faultvisor_devices::block::model::errno::Errno;
 
     use super::*;

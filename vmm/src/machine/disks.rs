@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use faultvisor_devices::block::fault::decision::Record;
-use faultvisor_devices::block::fault::engine::{Engine, Shown};
+use faultvisor_devices::block::fault::engine::{Engine, EngineState};
+use faultvisor_devices::block::fault::record::Record;
 use faultvisor_devices::block::host::direct_io::CacheMode;
 use faultvisor_devices::block::host::open_error::OpenError;
 use faultvisor_devices::block::model::access::Access;
@@ -318,7 +318,7 @@ impl MachineDisk {
     }
 
     /// What its fault engine shows.
-    pub(super) fn faults(&self) -> Shown {
+    pub(super) fn faults(&self) -> EngineState {
         self.disk.faults()
     }
 

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use faultvisor_devices::block::fault::decision::{Record, RecordedOperation};
 use faultvisor_devices::block::fault::engine::Counts;
+use faultvisor_devices::block::fault::errno_names::errno_of;
+use faultvisor_devices::block::fault::kinds::RecordedOperation;
+use faultvisor_devices::block::fault::names::check_name;
+use faultvisor_devices::block::fault::record::Record;
 use faultvisor_devices::block::fault::replay::Replay;
-use faultvisor_devices::block::fault::rule::Rule;
+use faultvisor_devices::block::fault::rule::{self, Rule, complete};
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::virtio::block::{Hanging, Release};
 use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    BlockFaultActionType, BlockFaultAdded, BlockFaultClearArguments, BlockFaultHanging,
-    BlockFaultInfo, BlockFaultInjected, BlockFaultOperation, BlockFaultRelease,
-    BlockFaultReleaseArguments, BlockFaultReleased, BlockFaultRemoveArguments, BlockFaultRule,
-    BlockFaultRuleInfo, BlockFaultSetStateArguments, CommandError, Empty, MachineReturn,
+    BlockFaultAdded, BlockFaultClearArguments, BlockFaultHanging, BlockFaultInfo,
+    BlockFaultInjected, BlockFaultOperation, BlockFaultRelease, BlockFaultReleaseArguments,
+    BlockFaultReleased, BlockFaultRemoveArguments, BlockFaultRule, BlockFaultRuleInfo,
+    BlockFaultSetStateArguments, CommandError, Empty, MachineReturn,
 };
 
 use super::Machine;
@@ -150,8 +153,8 @@ impl Machine {
             None => seed()?,
         };
         let written = given.clone();
-        faults::complete(&mut given, || self.rules.free_id(), || seed);
-        let rule = faults::rule(&given, target.sectors)
+        complete(&mut given, || self.rules.free_id(), || seed);
+        let rule = rule::rule(&given, target.sectors)
             .map_err(|error| CommandError::generic(error.to_string()))?;
         for doubt in faults::doubts(&written, &rule, &target) {
             match doubt {
@@ -241,7 +244,7 @@ impl Machine {
     pub(super) fn fault_set_state(&self, arguments: BlockFaultSetStateArguments, reply: Reply) {
         let BlockFaultSetStateArguments { device, state } = arguments;
         let disk = self.disk(&device).and_then(|disk| {
-            faults::name("state", &state)
+            check_name("state", &state)
                 .map_err(|error| CommandError::generic(error.to_string()))?;
             Ok(disk)
         });
@@ -280,8 +283,8 @@ impl Machine {
         let how = match (how, &arguments.errno) {
             (BlockFaultRelease::Fail, None) => Release::Fail(Errno::EIO),
             (BlockFaultRelease::Fail, Some(errno)) => {
-                let errno = faults::errno_of(errno)
-                    .map_err(|error| CommandError::generic(error.to_string()))?;
+                let errno =
+                    errno_of(errno).map_err(|error| CommandError::generic(error.to_string()))?;
                 Release::Fail(errno)
             }
             (_, Some(_)) => {
@@ -353,17 +356,13 @@ fn hanging(record: Record) -> BlockFaultHanging {
 
 /// The event that tells of a rule that fired.
 pub(super) fn injected(record: &Record) -> BlockFaultInjected {
-    let action = BlockFaultActionType::ALL
-        .iter()
-        .find(|action| action.name() == record.decision.action());
     BlockFaultInjected {
         id: record.id.clone(),
         device: record.device.clone(),
         operation: operation(record.operation),
         sector: record.sector,
         sectors: record.sectors,
-        // Both have the same names, as a test shows.
-        action: action.copied().unwrap_or(BlockFaultActionType::Error),
+        action: record.decision.action(),
         ordinal: record.ordinal,
     }
 }

@@ -1,6 +1,7 @@
 //! Power cuts: every disk loses its power, whoever asked for it, and then the machine does what it
 //! is to do after that.
 
+use faultvisor_devices::block::fault::power_cut;
 use faultvisor_devices::block::model::power_cut::{PowerCut, Survival, Then};
 use faultvisor_devices::virtio::block::PowerCutReport;
 use faultvisor_monitor::Reply;
@@ -117,17 +118,17 @@ fn power_cut(arguments: &BlockPowerCutArguments) -> Result<(PowerCut, Then), Com
         tear_bytes,
         then,
     } = *arguments;
-    let tear_bytes =
-        faults::tear_bytes(tear_bytes).map_err(|error| CommandError::generic(error.to_string()))?;
+    let tear_bytes = power_cut::tear_bytes(tear_bytes)
+        .map_err(|error| CommandError::generic(error.to_string()))?;
     let cut = PowerCut {
-        survival: faults::survival(survive),
+        survival: power_cut::survival(survive),
         seed: match seed {
             Some(seed) => seed,
             None => super::faults::seed()?,
         },
         tear_bytes,
     };
-    Ok((cut, faults::then(then)))
+    Ok((cut, power_cut::then(then)))
 }
 
 /// The event that tells of a power cut.

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::decision::{Change, Run};
-use super::judgement::Alteration;
+use super::action::{Alteration, Plan};
+use super::draw::Change;
 use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
 use crate::block::model::io_buffers::IoBuffers;
-use crate::block::model::request::{Completion, Operation, Range, SECTOR_SIZE, Token};
+use crate::block::model::request::{Completion, Token};
 
 /// Tokens of requests that the driver did not send have this bit, and those that it sent do not:
 /// they are counted from zero.
@@ -44,38 +44,23 @@ impl Alterations {
         request: HostRequest,
         alteration: Alteration,
     ) -> Option<Completion> {
-        let mut whole = Whole {
-            left: 0,
-            result: Ok(()),
-            errno: None,
-            change: None,
-        };
-        let parts = match alteration {
-            Alteration::FailAfter(errno) => {
-                whole.errno = Some(errno);
-                Ok(vec![request])
-            }
-            Alteration::Torn(runs, errno) => {
-                whole.errno = errno;
-                Ok(torn(&request, &runs))
-            }
-            Alteration::Misdirect(sector) => {
-                moved(request, sector, backend.length()).map(|moved| vec![moved])
-            }
-            Alteration::Corrupt(change) if request.operation.is_read() => {
-                whole.change = Some((change, request.buffers.clone()));
-                Ok(vec![request])
-            }
-            Alteration::Corrupt(change) => Ok(vec![corrupted(&request, &change)]),
-        };
-        let parts = match parts {
-            Ok(parts) => parts,
+        let Plan {
+            parts,
+            errno,
+            change,
+        } = match alteration.plan(request, backend.length()) {
+            Ok(plan) => plan,
             Err(errno) => {
                 let result = Err(errno);
                 return Some(Completion { token, result });
             }
         };
-        whole.left = parts.len();
+        let whole = Whole {
+            left: parts.len(),
+            result: Ok(()),
+            errno,
+            change,
+        };
         if parts.is_empty() {
             let result = whole.end();
             return Some(Completion { token, result });
@@ -129,62 +114,5 @@ impl Whole {
             change.apply(&buffers);
         }
         self.errno.map_or(Ok(()), Err)
-    }
-}
-
-/// Some sectors of a write, as writes of their own.
-fn torn(request: &HostRequest, runs: &[Run]) -> Vec<HostRequest> {
-    let Operation::Write { offset, durability } = request.operation else {
-        return Vec::new();
-    };
-    let bytes = runs.iter().map(|run| Range {
-        offset: run.first.saturating_mul(SECTOR_SIZE),
-        length: run.count.saturating_mul(SECTOR_SIZE),
-    });
-    let parts = request.buffers.parts(bytes).into_iter();
-    let part = |(start, buffers)| {
-        let offset = offset.saturating_add(start);
-        let operation = Operation::Write { offset, durability };
-        HostRequest { operation, buffers }
-    };
-    parts.map(part).collect()
-}
-
-/// The same request at another place.
-fn moved(mut request: HostRequest, sector: u64, length: u64) -> Result<HostRequest, Errno> {
-    let to = sector.checked_mul(SECTOR_SIZE).ok_or(Errno::EIO)?;
-    if let Operation::Read { offset } | Operation::Write { offset, .. } = &mut request.operation {
-        *offset = to;
-    }
-    if request.end() > length {
-        return Err(Errno::EIO);
-    }
-    Ok(request)
-}
-
-/// A write of other data: the guest's own stays as it is.
-fn corrupted(request: &HostRequest, change: &Change) -> HostRequest {
-    let buffers = request.buffers.copy();
-    change.apply(&buffers);
-    let operation = request.operation.clone();
-    HostRequest { operation, buffers }
-}
-
-impl Change {
-    /// Changes data. What it says of bytes that are not there is left out.
-    fn apply(&self, data: &IoBuffers) {
-        match self {
-            Self::Flip(bits) => {
-                // A log may have them in any order.
-                let mut bits = bits.clone();
-                bits.sort_unstable();
-                data.invert(&bits);
-            }
-            Self::Overwrite {
-                offset,
-                length,
-                pattern,
-            } => data.part(*offset, *length).fill_with(pattern),
-        }
     }
 }

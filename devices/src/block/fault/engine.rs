@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::decision::{Decision, Record, RecordedOperation};
+use super::action::{Decision, Effect};
 use super::index::Index;
 use super::judgement::Judgement;
+use super::kinds::{Kinds, RecordedOperation};
+use super::record::Record;
 use super::replay::Replay;
 use super::rng::Chance;
-use super::rule::{Kinds, Rule};
+use super::rule::Rule;
 use crate::block::model::request::{Operation, Request, SECTOR_SIZE};
 use crate::sync::lock;
 
@@ -37,7 +39,7 @@ impl Counts {
 
 /// What others can see of a disk's engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct EngineState {
     /// The state that the rules are in.
     pub state: String,
     /// Requests that hang: what a log says of each, the oldest first.
@@ -46,7 +48,7 @@ pub struct Shown {
 
 /// Where the disk's thread shows it.
 #[derive(Debug)]
-pub struct Board(Mutex<Notes>);
+pub struct EngineView(Mutex<Notes>);
 
 #[derive(Debug)]
 struct Notes {
@@ -55,7 +57,7 @@ struct Notes {
     hanging: BTreeMap<u64, Record>,
 }
 
-impl Default for Board {
+impl Default for EngineView {
     fn default() -> Self {
         Self(Mutex::new(Notes {
             state: INITIAL_STATE.to_owned(),
@@ -64,11 +66,11 @@ impl Default for Board {
     }
 }
 
-impl Board {
+impl EngineView {
     /// What is shown now.
-    pub fn get(&self) -> Shown {
+    pub fn get(&self) -> EngineState {
         let notes = lock(&self.0);
-        Shown {
+        EngineState {
             state: notes.state.clone(),
             hanging: notes.hanging.values().cloned().collect(),
         }
@@ -111,7 +113,7 @@ pub struct Engine {
     /// come by the thousand.
     indices: Option<[Index; Kinds::EACH.len()]>,
     state: String,
-    board: Arc<Board>,
+    view: Arc<EngineView>,
     replay: Option<Replay>,
     /// What the index found: kept for its memory.
     found: Vec<usize>,
@@ -119,14 +121,14 @@ pub struct Engine {
 
 impl Engine {
     /// The engine of the disk of that name.
-    pub fn new(device: impl Into<String>, board: Arc<Board>) -> Self {
-        board.show_state(INITIAL_STATE);
+    pub fn new(device: impl Into<String>, view: Arc<EngineView>) -> Self {
+        view.show_state(INITIAL_STATE);
         Self {
             device: device.into(),
             rules: Vec::new(),
             indices: None,
             state: INITIAL_STATE.to_owned(),
-            board,
+            view,
             replay: None,
             found: Vec::new(),
         }
@@ -159,7 +161,7 @@ impl Engine {
     /// Puts the rules into a state.
     pub fn set_state(&mut self, state: &str) {
         state.clone_into(&mut self.state);
-        self.board.show_state(state);
+        self.view.show_state(state);
     }
 
     /// Does again what a log says: it stands before the rules.
@@ -226,12 +228,12 @@ fn indices(rules: &[Active]) -> [Index; Kinds::EACH.len()] {
 
 /// Adds what was decided. Returns whether the next ones look at the request, too.
 fn judge_by(record: Record, judgement: &mut Judgement, new_state: &mut Option<String>) -> bool {
-    if let Decision::SetState { new_state: state } = &record.decision {
-        *new_state = Some(state.clone());
+    if let Effect::SetState(state) = record.decision.effect() {
+        *new_state = Some(state.to_owned());
     }
-    let goes_on = record.decision.goes_on();
+    let passes_on = record.decision.passes_on();
     judgement.add(record);
-    goes_on
+    passes_on
 }
 
 impl Active {

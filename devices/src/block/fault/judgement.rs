@@ -2,23 +2,10 @@
 
 use std::time::Duration;
 
-use super::decision::{Change, Decision, Record, Run};
-use super::rule::MAX_DELAY;
+use super::action::{Alteration, Effect};
+use super::record::Record;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{PowerCut, Then};
-
-/// How a request is performed that is not performed as it was meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Alteration {
-    /// It fails when it is done.
-    FailAfter(Errno),
-    /// Its data changes on the way.
-    Corrupt(Change),
-    /// These parts of it are performed, and perhaps it fails then.
-    Torn(Vec<Run>, Option<Errno>),
-    /// It is performed at this sector.
-    Misdirect(u64),
-}
 
 /// What becomes of a request once its delay is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,36 +49,16 @@ impl Judgement {
 
     /// Adds what a rule decided.
     pub(super) fn add(&mut self, record: Record) {
-        match &record.decision {
-            Decision::Delay { microseconds } => {
-                // A log may say anything.
-                let more = Duration::from_micros(*microseconds).min(MAX_DELAY);
-                self.delay = self.delay.saturating_add(more);
-            }
-            Decision::SetState { .. } => {}
-            _ => self.fate = fate(&record),
+        match record.decision.effect() {
+            Effect::Delay(more) => self.delay = self.delay.saturating_add(more),
+            Effect::SetState(_) => {}
+            Effect::Alter(alteration) => self.fate = Fate::Alter(alteration),
+            Effect::Fail(errno) => self.fate = Fate::Fail(errno),
+            Effect::Drop => self.fate = Fate::Drop,
+            Effect::Hang => self.fate = Fate::Hang(record.clone()),
+            Effect::Stop => self.fate = Fate::Stop,
+            Effect::PowerCut(cut, then) => self.fate = Fate::PowerCut(cut, then),
         }
         self.records.push(record);
-    }
-}
-
-fn fate(record: &Record) -> Fate {
-    match &record.decision {
-        Decision::Error {
-            errno,
-            after: false,
-        } => Fate::Fail(*errno),
-        Decision::Error { errno, after: true } => Fate::Alter(Alteration::FailAfter(*errno)),
-        Decision::Hang => Fate::Hang(record.clone()),
-        Decision::Corrupt { change } => Fate::Alter(Alteration::Corrupt(change.clone())),
-        Decision::Torn { keep, errno } => Fate::Alter(Alteration::Torn(keep.clone(), *errno)),
-        Decision::Drop => Fate::Drop,
-        Decision::Misdirect { to_sector } => Fate::Alter(Alteration::Misdirect(*to_sector)),
-        Decision::Stop => Fate::Stop,
-        decision @ Decision::PowerCut { .. } => match decision.power_cut() {
-            Some((cut, then)) => Fate::PowerCut(cut, then),
-            None => Fate::Perform,
-        },
-        Decision::Delay { .. } | Decision::SetState { .. } => Fate::Perform,
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::decision::{Record, RecordedOperation};
+use super::kinds::RecordedOperation;
+use super::record::Record;
 use crate::block::model::request::{Request, SECTOR_SIZE};
 
 /// What a log says of one disk's requests.

@@ -19,9 +19,9 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, queue};
-use crate::block::fault::decision::Record;
-use crate::block::fault::engine::{Board, Engine, Shown};
-use crate::block::fault::rule::Kinds;
+use crate::block::fault::engine::{Engine, EngineState, EngineView};
+use crate::block::fault::kinds::Kinds;
+use crate::block::fault::record::Record;
 use crate::block::model::access::Access;
 use crate::block::model::backend::Backend;
 use crate::block::model::errno::Errno;
@@ -152,7 +152,7 @@ pub struct Disk {
     io_status: Arc<IoStatusCell>,
     statistics: Arc<Statistics>,
     write_threshold: Arc<WriteThreshold>,
-    board: Arc<Board>,
+    view: Arc<EngineView>,
     space: Arc<Space>,
     /// Whether all that is left of a close is what the backend does for it.
     at_rest: Arc<AtomicBool>,
@@ -190,7 +190,7 @@ impl Disk {
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
         let write_threshold = Arc::new(WriteThreshold::default());
-        let board = Arc::new(Board::default());
+        let view = Arc::new(EngineView::default());
         let at_rest = Arc::new(AtomicBool::new(false));
         let space = Space::new(&configuration, backend.length(), backend.capabilities());
         let space = Arc::new(space);
@@ -203,7 +203,7 @@ impl Disk {
             io_status: io_status.clone(),
             statistics: statistics.clone(),
             write_threshold: write_threshold.clone(),
-            board: board.clone(),
+            view: view.clone(),
             at_rest: at_rest.clone(),
             space: space.clone(),
             backend,
@@ -236,7 +236,7 @@ impl Disk {
             io_status,
             statistics,
             write_threshold,
-            board,
+            view,
             space,
             at_rest,
             was_driven: AtomicBool::new(false),
@@ -322,8 +322,8 @@ impl Disk {
     }
 
     /// What its fault engine shows.
-    pub fn faults(&self) -> Shown {
-        self.board.get()
+    pub fn faults(&self) -> EngineState {
+        self.view.get()
     }
 
     /// Does something with its fault engine, on the disk's thread, between two requests.

@@ -26,7 +26,7 @@ use super::queues::{Activation, Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
 use super::space::{Feature, Space};
 use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, ResizeDone, SECTOR_SIZE};
-use crate::block::fault::engine::{Board, Engine};
+use crate::block::fault::engine::{Engine, EngineView};
 use crate::block::model::backend::Backend;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::PowerCut;
@@ -64,7 +64,7 @@ pub(super) struct Parts {
     pub io_status: Arc<IoStatusCell>,
     pub statistics: Arc<Statistics>,
     pub write_threshold: Arc<WriteThreshold>,
-    pub board: Arc<Board>,
+    pub view: Arc<EngineView>,
     pub at_rest: Arc<AtomicBool>,
     pub backend: Box<dyn Backend>,
     pub memory: Arc<GuestMemoryMmap>,
@@ -128,7 +128,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
         Ok(Self {
-            faults: Faults::new(&parts.configuration.id, Arc::clone(&parts.board))?,
+            faults: Faults::new(&parts.configuration.id, Arc::clone(&parts.view))?,
             parts,
             active: None,
             running: false,

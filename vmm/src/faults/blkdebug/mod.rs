@@ -8,7 +8,7 @@ mod file;
 
 use std::path::Path;
 
-use faultvisor_devices::block::fault::rule::MAX_DELAY;
+use faultvisor_devices::block::fault::draw::MAX_DELAY;
 use faultvisor_monitor::option_syntax::switch;
 use faultvisor_schema::{
     BlockFaultDelay, BlockFaultErrno, BlockFaultError, BlockFaultOperation, BlockFaultRule,

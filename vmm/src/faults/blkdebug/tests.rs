@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use faultvisor_devices::block::fault::engine::{Board, Engine};
+use faultvisor_devices::block::fault::engine::{Engine, EngineView};
 use faultvisor_devices::block::fault::judgement::Fate;
 use faultvisor_devices::block::model::request::{Durability, Operation, Request};
 use faultvisor_devices::block::model::segment::Segments;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::faults::{complete, rule};
+use faultvisor_devices::block::fault::rule::{complete, rule};
 
 fn shown(text: &str) -> Value {
     let rules = understand(text, "disk0").unwrap();
@@ -136,7 +136,7 @@ fn states_come_before_errors_and_the_first_of_the_file_wins() {
 
 /// What becomes of writes (`w`) and flushes (`f`), one after the other: the errno of each, or 0.
 fn fates(text: &str, requests: &str) -> Vec<i32> {
-    let mut engine = Engine::new("disk0", Arc::new(Board::default()));
+    let mut engine = Engine::new("disk0", Arc::new(EngineView::default()));
     for (_, mut given) in understand(text, "disk0").unwrap() {
         complete(&mut given, String::new, || 1);
         engine.add(rule(&given, 128).unwrap(), Arc::default());

@@ -1,11 +1,11 @@
 //! Rules that cannot do what they say, and rules that can.
 
-use faultvisor_devices::block::fault::rule::Kinds;
+use faultvisor_devices::block::fault::kinds::Kinds;
 use faultvisor_schema::{BlockFaultRule, Decode, Path};
 use serde_json::{Value, json};
 
 use crate::faults::feasibility::{Doubt, Target, doubts, doubts_together};
-use crate::faults::{complete, rule};
+use faultvisor_devices::block::fault::rule::{complete, rule};
 
 /// Sectors of the disk.
 const DISK: u64 = 128;

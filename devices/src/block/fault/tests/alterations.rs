@@ -5,9 +5,9 @@ use vm_memory::{Bytes, GuestMemoryBackend};
 
 use super::disk::MemoryDisk;
 use super::*;
+use crate::block::fault::action::Alteration;
 use crate::block::fault::alterations::Alterations;
-use crate::block::fault::decision::{Change, Run};
-use crate::block::fault::judgement::Alteration;
+use crate::block::fault::draw::{Change, SectorRun};
 use crate::block::model::backend::Backend;
 use crate::block::model::backend::HostRequest;
 use crate::block::model::request::{Completion, Token};
@@ -123,7 +123,7 @@ impl Guest {
 }
 
 fn torn(keep: &[(u64, u64)], errno: Option<Errno>) -> Alteration {
-    let run = |&(first, count): &(u64, u64)| Run { first, count };
+    let run = |&(first, count): &(u64, u64)| SectorRun { first, count };
     Alteration::Torn(keep.iter().map(run).collect(), errno)
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::block::fault::decision::{Change, Run};
-use crate::block::fault::rule::{Corruption, Delay, Percentile, Tear};
+use crate::block::fault::action::Effect;
+use crate::block::fault::draw::{Change, Corruption, Delay, Percentile, SectorRun, Tear};
 use crate::block::model::power_cut::{PowerCut, Survival, Then};
 
 /// A rule that draws a lot of numbers.
 fn tear_half(seed: u64) -> Rule {
     let tear = Tear::Random;
-    let mut rule = rule("tear", Action::Torn { tear, errno: None });
+    let mut rule = rule("tear", FaultAction::Torn { tear, errno: None });
     rule.matching.probability = 0.5;
     rule.seed = seed;
     rule
@@ -33,9 +33,9 @@ fn the_same_seed_and_request_meet_the_same_fault() {
     assert_ne!(decisions(&mut Bench::new([tear_half(8)]), 0), first);
     assert_ne!(decisions(&mut Bench::new([tear_half(7)]), 1), first);
     // Neither other rules nor what was before change what a rule draws.
-    let mut delay = rule("delay", Action::Delay(Delay::Uniform(0, 1000)));
+    let mut delay = rule("delay", FaultAction::Delay(Delay::Uniform(0, 1000)));
     delay.matching.probability = 0.3;
-    let mut other = rule("other", Action::SetState("2".to_owned()));
+    let mut other = rule("other", FaultAction::SetState("2".to_owned()));
     other.matching.sectors = Some((3, 1));
     let mut crowded = Bench::new([delay, other, tear_half(7), tear_half(7)]);
     crowded.engine.remove("nobody");
@@ -48,7 +48,7 @@ fn the_same_seed_and_request_meet_the_same_fault() {
 }
 
 fn delays(delay: Delay, count: u32) -> Vec<u64> {
-    let mut bench = Bench::new([rule("delay", Action::Delay(delay))]);
+    let mut bench = Bench::new([rule("delay", FaultAction::Delay(delay))]);
     let drawn = (0..count).map(|_| match bench.decision(&flush()) {
         Decision::Delay { microseconds } => microseconds,
         other => panic!("{other:?}"),
@@ -81,8 +81,9 @@ fn bounds_that_make_no_sense_are_harmless() {
     assert_eq!(delays(Delay::Uniform(u64::MAX, u64::MAX), 2), [u64::MAX; 2]);
     assert_eq!(delays(Delay::Uniform(9, 3), 2), [9; 2]);
     assert_eq!(delays(Delay::Percentiles(Vec::new()), 2), [0; 2]);
-    let huge = Bench::new([rule("delay", Action::Delay(Delay::Fixed(u64::MAX)))]).judge(&flush());
-    assert_eq!(huge.delay, crate::block::fault::rule::MAX_DELAY);
+    let huge =
+        Bench::new([rule("delay", FaultAction::Delay(Delay::Fixed(u64::MAX)))]).judge(&flush());
+    assert_eq!(huge.delay, crate::block::fault::draw::MAX_DELAY);
 }
 
 fn percentiles(points: &[(f64, u64)]) -> Delay {
@@ -130,7 +131,10 @@ fn flipped(bench: &mut Bench, sectors: u64) -> Vec<u64> {
 
 #[test]
 fn bits_are_flipped_that_are_different_and_anywhere() {
-    let mut bench = Bench::new([rule("flip", Action::Corrupt(Corruption::FlipBits(100)))]);
+    let mut bench = Bench::new([rule(
+        "flip",
+        FaultAction::Corrupt(Corruption::FlipBits(100)),
+    )]);
     let mut seen = BTreeSet::new();
     for _ in 0..400 {
         let bits = flipped(&mut bench, 1);
@@ -140,13 +144,13 @@ fn bits_are_flipped_that_are_different_and_anywhere() {
     }
     assert!(seen.len() > 4050, "{}", seen.len());
     assert!(seen.contains(&0) || seen.contains(&4095));
-    let mut one = Bench::new([rule("flip", Action::Corrupt(Corruption::FlipBits(1)))]);
+    let mut one = Bench::new([rule("flip", FaultAction::Corrupt(Corruption::FlipBits(1)))]);
     assert_eq!(flipped(&mut one, 2).len(), 1);
 }
 
 #[test]
 fn there_are_not_more_bits_to_flip_than_there_are() {
-    let action = Action::Corrupt(Corruption::FlipBits(5000));
+    let action = FaultAction::Corrupt(Corruption::FlipBits(5000));
     let mut bench = Bench::new([rule("flip", action)]);
     assert!(flipped(&mut bench, 1).into_iter().eq(0..4096));
     assert_eq!(flipped(&mut bench, 2).len(), 5000);
@@ -165,21 +169,21 @@ fn bytes_are_overwritten_as_the_rule_says() {
         length: 3,
         pattern: vec![1, 2],
     };
-    let mut bench = Bench::new([rule("overwrite", Action::Corrupt(corruption))]);
+    let mut bench = Bench::new([rule("overwrite", FaultAction::Corrupt(corruption))]);
     assert_eq!(bench.decision(&write(0, 1)), Decision::Corrupt { change });
 }
 
-fn kept(tear: Tear, sectors: u64) -> Vec<Run> {
+fn kept(tear: Tear, sectors: u64) -> Vec<SectorRun> {
     let errno = Some(Errno::ENOSPC);
-    let mut bench = Bench::new([rule("torn", Action::Torn { tear, errno })]);
+    let mut bench = Bench::new([rule("torn", FaultAction::Torn { tear, errno })]);
     match bench.decision(&write(0, sectors)) {
         Decision::Torn { keep, errno: found } if found == errno => keep,
         other => panic!("{other:?}"),
     }
 }
 
-fn run(first: u64, count: u64) -> Run {
-    Run { first, count }
+fn run(first: u64, count: u64) -> SectorRun {
+    SectorRun { first, count }
 }
 
 #[test]
@@ -194,7 +198,7 @@ fn a_torn_write_keeps_its_beginning_or_its_end() {
 }
 
 /// Runs that are not empty, in growing order, with something between each two, and their sectors.
-fn check(runs: &[Run], sectors: u64) -> u64 {
+fn check(runs: &[SectorRun], sectors: u64) -> u64 {
     assert!(runs.iter().all(|run| run.count > 0));
     assert!(runs.is_sorted_by(|a, b| a.first + a.count < b.first));
     assert!(
@@ -245,7 +249,7 @@ fn what_is_not_left_to_chance_is_decided_as_the_rule_says() {
         seed: 1,
         tear_bytes: 64,
     };
-    let after = Action::Error {
+    let after = FaultAction::Error {
         errno: Errno::ENOSPC,
         after: true,
     };
@@ -253,7 +257,7 @@ fn what_is_not_left_to_chance_is_decided_as_the_rule_says() {
         errno: Errno::ENOSPC,
         after: true,
     };
-    let power_cut = Action::PowerCut {
+    let power_cut = FaultAction::PowerCut {
         survival: cut.survival,
         tear_bytes: cut.tear_bytes,
         then: Then::Stop,
@@ -261,14 +265,13 @@ fn what_is_not_left_to_chance_is_decided_as_the_rule_says() {
     let to_sector = u64::MAX;
     let decided = |action| Bench::new([rule("rule", action)]).decision(&write(0, 1));
     assert_eq!(decided(after), failed);
-    assert_eq!(decided(Action::Hang), Decision::Hang);
-    assert_eq!(decided(Action::Drop), Decision::Drop);
-    assert_eq!(decided(Action::Stop), Decision::Stop);
-    let misdirected = decided(Action::Misdirect { to_sector });
+    assert_eq!(decided(FaultAction::Hang), Decision::Hang);
+    assert_eq!(decided(FaultAction::Drop), Decision::Drop);
+    assert_eq!(decided(FaultAction::Stop), Decision::Stop);
+    let misdirected = decided(FaultAction::Misdirect { to_sector });
     assert_eq!(misdirected, Decision::Misdirect { to_sector });
     let cut_off = decided(power_cut);
-    assert_eq!(cut_off.power_cut(), Some((cut, Then::Stop)));
-    assert_eq!(Decision::Stop.power_cut(), None);
+    assert_eq!(cut_off.effect(), Effect::PowerCut(cut, Then::Stop));
 }
 
 #[test]
@@ -276,15 +279,15 @@ fn what_an_action_can_be_done_to_is_what_a_decision_can_be_done_to() {
     let tear = Tear::Random;
     let actions = [
         FAIL,
-        Action::Delay(Delay::Fixed(1)),
-        Action::Hang,
-        Action::Corrupt(Corruption::FlipBits(1)),
-        Action::Torn { tear, errno: None },
-        Action::Drop,
-        Action::Misdirect { to_sector: 1 },
-        Action::SetState("2".to_owned()),
-        Action::Stop,
-        Action::PowerCut {
+        FaultAction::Delay(Delay::Fixed(1)),
+        FaultAction::Hang,
+        FaultAction::Corrupt(Corruption::FlipBits(1)),
+        FaultAction::Torn { tear, errno: None },
+        FaultAction::Drop,
+        FaultAction::Misdirect { to_sector: 1 },
+        FaultAction::SetState("2".to_owned()),
+        FaultAction::Stop,
+        FaultAction::PowerCut {
             survival: Survival::None,
             tear_bytes: 512,
             then: Then::Reset,
@@ -303,14 +306,11 @@ fn what_an_action_can_be_done_to_is_what_a_decision_can_be_done_to() {
             let kind = Kinds::of(&request.operation);
             let decision = Bench::new([rule("rule", action.clone())]).decision(request);
             let applies = decision.applies_to(RecordedOperation::of(&request.operation));
-            assert_eq!(
-                action.applicable().kinds.contains(kind),
-                applies,
-                "{action:?}"
-            );
+            let kinds = properties(action_type(&action)).kinds;
+            assert_eq!(kinds.contains(kind), applies, "{action:?}");
             applicable.push(applies);
         }
-        let expected = match decision_name(&action).as_str() {
+        let expected = match action_type(&action).name() {
             "corrupt" | "misdirect" => [true, true, false, false, false],
             "torn" => [false, true, false, false, false],
             "drop" => [false, true, true, true, true],
@@ -320,7 +320,36 @@ fn what_an_action_can_be_done_to_is_what_a_decision_can_be_done_to() {
     }
 }
 
-fn decision_name(action: &Action) -> String {
-    let decision = Bench::new([rule("rule", action.clone())]).decision(&write(0, 1));
-    decision.action().to_owned()
+#[test]
+fn the_manual_says_of_each_action_what_it_can_be_done_to() {
+    let manual = include_str!("../../../../../docs/faults.md");
+    let (_, table) = manual
+        .split_once("| action | applies to | members |\n")
+        .unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let said: Vec<_> = rows
+        .map(|row| {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            (cells.next().unwrap(), cells.next().unwrap())
+        })
+        .collect();
+    let expected: Vec<(String, &str)> = BlockFaultActionType::ALL
+        .iter()
+        .map(|action| {
+            let kinds = properties(*action).kinds;
+            let to = match kinds {
+                Kinds::ALL => "all",
+                Kinds::WRITE => "writes",
+                _ if kinds == Kinds::READ.with(Kinds::WRITE) => "reads, writes",
+                _ if kinds == Kinds::READ.complement() => "all but reads",
+                _ => panic!("no words for {kinds:?}"),
+            };
+            (format!("`{}`", action.name()), to)
+        })
+        .collect();
+    let expected: Vec<_> = expected.iter().map(|(name, to)| (&**name, *to)).collect();
+    assert_eq!(said, expected);
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::fault::decision::{Change, Run};
+use crate::block::fault::draw::{Change, SectorRun};
 use crate::block::model::power_cut::{Survival, Then};
 
 /// A line, and what it says beside what all lines of these tests say.
@@ -16,7 +16,7 @@ fn check(decision: Decision, expected: &str) {
     assert_eq!(line, expected);
     assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(value["action"], record.decision.action());
+    assert_eq!(value["action"], record.decision.action().name());
 }
 
 #[test]
@@ -66,7 +66,10 @@ fn corruption_is_written_bit_by_bit_or_as_a_pattern() {
 
 #[test]
 fn a_torn_write_is_written_run_by_run() {
-    let keep = vec![Run { first: 0, count: 2 }, Run { first: 5, count: 1 }];
+    let keep = vec![
+        SectorRun { first: 0, count: 2 },
+        SectorRun { first: 5, count: 1 },
+    ];
     check(
         Decision::Torn { keep, errno: None },
         r#""action":"torn","keep":[{"first":0,"count":2},{"first":5,"count":1}],"errno":null"#,
@@ -176,8 +179,8 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn runs() -> impl Strategy<Value = Vec<Run>> {
-    let run = (any::<u64>(), any::<u64>()).prop_map(|(first, count)| Run { first, count });
+fn runs() -> impl Strategy<Value = Vec<SectorRun>> {
+    let run = (any::<u64>(), any::<u64>()).prop_map(|(first, count)| SectorRun { first, count });
     prop::collection::vec(run, 0..9)
 }
 

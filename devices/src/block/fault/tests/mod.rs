@@ -8,22 +8,26 @@ mod log;
 mod model;
 mod order;
 mod replay;
+mod rules;
 
 use std::sync::Arc;
 
+use faultvisor_schema::BlockFaultActionType;
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
-use super::decision::{Decision, Record, RecordedOperation};
-use super::engine::{Board, Counts, Engine};
+use super::action::{Decision, FaultAction, properties};
+use super::engine::{Counts, Engine, EngineView};
 use super::judgement::{Fate, Judgement};
-use super::rule::{Action, Kinds, Match, Rule};
+use super::kinds::{Kinds, RecordedOperation};
+use super::record::Record;
+use super::rule::{Match, Rule};
 use crate::block::model::errno::Errno;
 use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Durability, Operation, Range, Request, SECTOR_SIZE, Zeroing};
 use crate::block::model::segment::Segment;
 
 /// Fails with EIO.
-const FAIL: Action = Action::Error {
+const FAIL: FaultAction = FaultAction::Error {
     errno: Errno::EIO,
     after: false,
 };
@@ -87,7 +91,7 @@ fn write_zeroes(sectors: &[(u64, u64)]) -> Request {
 }
 
 /// A rule about every request.
-fn rule(id: &str, action: Action) -> Rule {
+fn rule(id: &str, action: FaultAction) -> Rule {
     Rule {
         id: id.to_owned(),
         matching: Match::all(Kinds::ALL),
@@ -97,23 +101,23 @@ fn rule(id: &str, action: Action) -> Rule {
 }
 
 fn set_state(id: &str, state: &str) -> Rule {
-    rule(id, Action::SetState(state.to_owned()))
+    rule(id, FaultAction::SetState(state.to_owned()))
 }
 
 /// A disk's engine, and what its rules have done.
 struct Bench {
     engine: Engine,
-    board: Arc<Board>,
+    view: Arc<EngineView>,
     counts: Vec<Arc<Counts>>,
     ordinal: u64,
 }
 
 impl Bench {
     fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
-        let board = Arc::new(Board::default());
+        let view = Arc::new(EngineView::default());
         let mut bench = Self {
-            engine: Engine::new("disk0", board.clone()),
-            board,
+            engine: Engine::new("disk0", view.clone()),
+            view,
             counts: Vec::new(),
             ordinal: 0,
         };
@@ -181,4 +185,10 @@ fn record(decision: Decision) -> Record {
         id: "rule".to_owned(),
         decision,
     }
+}
+
+/// The schema's action that a rule's action is.
+fn action_type(action: &FaultAction) -> BlockFaultActionType {
+    let decision = Bench::new([rule("rule", action.clone())]).decision(&write(0, 1));
+    decision.action()
 }

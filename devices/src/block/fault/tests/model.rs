@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::block::fault::draw::Delay;
 use crate::block::fault::engine::INITIAL_STATE;
 use crate::block::fault::rng::Chance;
-use crate::block::fault::rule::Delay;
 
 /// Rules and what they have done, in a list that is walked through.
 struct Model {
@@ -34,8 +34,8 @@ impl Model {
             *hits += 1;
             fired.push(rule.id.clone());
             match &rule.action {
-                Action::SetState(state) => new_state = Some(state.clone()),
-                Action::Delay(_) => {}
+                FaultAction::SetState(state) => new_state = Some(state.clone()),
+                FaultAction::Delay(_) => {}
                 _ => break,
             }
         }
@@ -98,12 +98,12 @@ fn matching() -> impl Strategy<Value = Match> {
         )
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn action() -> impl Strategy<Value = FaultAction> {
     prop_oneof![
         Just(FAIL),
-        Just(Action::Hang),
-        Just(Action::Delay(Delay::Fixed(1))),
-        "[123]".prop_map(Action::SetState),
+        Just(FaultAction::Hang),
+        Just(FaultAction::Delay(Delay::Fixed(1))),
+        "[123]".prop_map(FaultAction::SetState),
     ]
 }
 
@@ -122,7 +122,7 @@ fn any_request() -> impl Strategy<Value = Request> {
 /// What is done to an engine.
 #[derive(Debug, Clone)]
 enum Step {
-    Add(Match, Action, u64),
+    Add(Match, FaultAction, u64),
     Remove(usize),
     SetState(String),
     Clear,
@@ -178,7 +178,7 @@ proptest! {
                     prop_assert_eq!(fired, model.fired(ordinal, attempt, &request));
                 }
             }
-            prop_assert_eq!(&bench.board.get().state, &model.state);
+            prop_assert_eq!(&bench.view.get().state, &model.state);
             prop_assert_eq!(bench.engine.is_idle(), model.rules.is_empty());
         }
         for (at, (_, matches, hits)) in model.rules.iter().enumerate() {

@@ -3,19 +3,23 @@
 use std::time::Duration;
 
 use super::*;
+use crate::block::fault::action::Alteration;
+use crate::block::fault::draw::Delay;
 use crate::block::fault::engine::INITIAL_STATE;
-use crate::block::fault::judgement::Alteration;
-use crate::block::fault::rule::Delay;
 
 fn delay(id: &str, microseconds: u64) -> Rule {
-    rule(id, Action::Delay(Delay::Fixed(microseconds)))
+    rule(id, FaultAction::Delay(Delay::Fixed(microseconds)))
 }
 
 #[test]
 fn the_first_that_fires_decides() {
-    let mut misdirect = rule("misdirect", Action::Misdirect { to_sector: 9 });
+    let mut misdirect = rule("misdirect", FaultAction::Misdirect { to_sector: 9 });
     misdirect.matching.kinds = Kinds::WRITE;
-    let mut bench = Bench::new([misdirect, rule("fail", FAIL), rule("drop", Action::Drop)]);
+    let mut bench = Bench::new([
+        misdirect,
+        rule("fail", FAIL),
+        rule("drop", FaultAction::Drop),
+    ]);
     let judgement = bench.judge(&write(0, 1));
     assert_eq!(judgement.fate, Fate::Alter(Alteration::Misdirect(9)));
     assert_eq!(bench.fired(&flush()), ["fail"]);
@@ -31,7 +35,7 @@ fn a_rule_for_a_part_of_the_disk_keeps_its_place_among_the_others() {
         part.matching.sectors = Some((first, 100));
         part
     };
-    let rules = [part("a", 50), rule("b", Action::Drop), part("c", 0)];
+    let rules = [part("a", 50), rule("b", FaultAction::Drop), part("c", 0)];
     let mut bench = Bench::new(rules);
     assert_eq!(bench.fired(&write(60, 1)), ["a"]);
     assert_eq!(bench.fired(&write(10, 1)), ["b"]);
@@ -49,7 +53,7 @@ fn delays_and_states_let_the_next_ones_look() {
         delay("a", 100),
         set_state("b", "2"),
         delay("c", 23),
-        rule("d", Action::Hang),
+        rule("d", FaultAction::Hang),
         delay("e", 1),
     ];
     let mut bench = Bench::new(rules);
@@ -62,7 +66,7 @@ fn delays_and_states_let_the_next_ones_look() {
     assert_eq!(fired, ["a", "b", "c", "d"]);
     assert_eq!(judgement.delay, Duration::from_micros(123));
     assert!(matches!(judgement.fate, Fate::Hang(record) if record.id == "d"));
-    assert_eq!(bench.board.get().state, "2");
+    assert_eq!(bench.view.get().state, "2");
 }
 
 #[test]
@@ -88,9 +92,9 @@ fn all_rules_of_one_request_see_the_state_before_it() {
     fail.matching.state = Some("2".to_owned());
     let mut bench = Bench::new([forward, back, fail]);
     assert_eq!(bench.fired(&flush()), ["forward"]);
-    assert_eq!(bench.board.get().state, "2");
+    assert_eq!(bench.view.get().state, "2");
     assert_eq!(bench.fired(&flush()), ["back", "fail"]);
-    assert_eq!(bench.board.get().state, "1");
+    assert_eq!(bench.view.get().state, "1");
     assert_eq!(bench.fired(&flush()), ["forward"]);
 }
 
@@ -100,14 +104,14 @@ fn of_several_new_states_the_last_one_holds() {
     // Behind what decides, nothing acts.
     bench.add(set_state("d", "4"));
     assert_eq!(bench.fired(&flush()), ["a", "b", "c"]);
-    assert_eq!(bench.board.get().state, "3");
+    assert_eq!(bench.view.get().state, "3");
 }
 
 #[test]
 fn a_rule_that_is_gone_does_nothing_and_the_others_go_on_counting() {
     let mut skips = rule("skips", FAIL);
     skips.matching.skip = 2;
-    let mut bench = Bench::new([rule("gone", Action::Hang), skips]);
+    let mut bench = Bench::new([rule("gone", FaultAction::Hang), skips]);
     assert!(!bench.engine.is_idle());
     assert_eq!(bench.fired(&flush()), ["gone"]);
     bench.engine.remove("gone");
@@ -127,7 +131,7 @@ fn cleared_rules_are_gone_and_the_state_is_the_first_one_again() {
     assert_eq!(bench.fired(&read(0, 1)), ["a", "part"]);
     bench.engine.clear();
     assert!(bench.engine.is_idle());
-    assert_eq!(bench.board.get().state, INITIAL_STATE);
+    assert_eq!(bench.view.get().state, INITIAL_STATE);
     assert_eq!(bench.judge(&read(0, 1)).records, []);
     let mut first = rule("first", FAIL);
     first.matching.state = Some(INITIAL_STATE.to_owned());
@@ -138,17 +142,17 @@ fn cleared_rules_are_gone_and_the_state_is_the_first_one_again() {
 #[test]
 fn the_board_shows_the_state_of_the_engine_that_has_it() {
     let mut bench = Bench::new([]);
-    assert_eq!(bench.board.get().state, INITIAL_STATE);
+    assert_eq!(bench.view.get().state, INITIAL_STATE);
     bench.engine.set_state("broken");
-    assert_eq!(bench.board.get().state, "broken");
+    assert_eq!(bench.view.get().state, "broken");
     let hanging = vec![record(Decision::Hang)];
     for record in hanging.iter().rev() {
-        bench.board.hangs(record);
+        bench.view.hangs(record);
     }
     bench.engine.clear();
     // Requests that hang go on hanging.
-    assert_eq!(bench.board.get().hanging, hanging);
+    assert_eq!(bench.view.get().hanging, hanging);
     bench.engine.set_state("broken");
-    let _another = Engine::new("disk0", bench.board.clone());
-    assert_eq!(bench.board.get().state, INITIAL_STATE);
+    let _another = Engine::new("disk0", bench.view.clone());
+    assert_eq!(bench.view.get().state, INITIAL_STATE);
 }

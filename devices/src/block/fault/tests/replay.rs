@@ -7,10 +7,9 @@ use tracing::span::{Attributes, Id, Record as Values};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
-use crate::block::fault::decision::Run;
-use crate::block::fault::judgement::Alteration;
+use crate::block::fault::action::Alteration;
+use crate::block::fault::draw::{Corruption, Delay, SectorRun, Tear};
 use crate::block::fault::replay::Replay;
-use crate::block::fault::rule::{Corruption, Delay, Tear};
 
 /// Counts what is complained of.
 #[derive(Clone, Default)]
@@ -74,16 +73,16 @@ fn run(bench: &mut Bench) -> Vec<Judgement> {
 fn rules() -> Vec<Rule> {
     let tear = Tear::Random;
     let actions = [
-        Action::Delay(Delay::Uniform(0, 1000)),
-        Action::SetState("2".to_owned()),
-        Action::Torn { tear, errno: None },
-        Action::Corrupt(Corruption::FlipBits(3)),
+        FaultAction::Delay(Delay::Uniform(0, 1000)),
+        FaultAction::SetState("2".to_owned()),
+        FaultAction::Torn { tear, errno: None },
+        FaultAction::Corrupt(Corruption::FlipBits(3)),
         FAIL,
     ];
-    let rule = |(seed, action): (u64, Action)| Rule {
+    let rule = |(seed, action): (u64, FaultAction)| Rule {
         matching: Match {
             probability: 0.4,
-            ..Match::all(action.applicable().kinds)
+            ..Match::all(properties(action_type(&action)).kinds)
         },
         seed,
         ..rule(&format!("rule{seed}"), action)
@@ -106,7 +105,7 @@ fn the_same_requests_meet_the_same_fates_without_rules() {
     assert_eq!(warnings, 0);
     assert!(again.engine.is_idle());
     // The state is that which the rules had been in.
-    assert_eq!(again.board.get().state, "2");
+    assert_eq!(again.view.get().state, "2");
 }
 
 #[test]
@@ -186,7 +185,7 @@ fn a_log_stands_before_the_rules() {
 #[test]
 fn what_cannot_be_done_to_a_request_is_not() {
     let torn = |first, count| Decision::Torn {
-        keep: vec![Run { first, count }],
+        keep: vec![SectorRun { first, count }],
         errno: None,
     };
     for (decision, request) in [
@@ -221,7 +220,7 @@ proptest! {
             for request in [write(2048, 8), write(2048, 8), read(2048, 8), flush()] {
                 let judgement = bench.judge(&request);
                 // Only the last of them decides.
-                let deciding = judgement.records.iter().position(|of| !of.decision.goes_on());
+                let deciding = judgement.records.iter().position(|of| !of.decision.passes_on());
                 assert!(deciding.is_none_or(|at| at + 1 == judgement.records.len()));
             }
         });

@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::super::{Disk, DiskObserver, IoError, PowerCutReport};
 use super::driver::USED;
-use crate::block::fault::decision::Record;
+use crate::block::fault::record::Record;
 use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Capabilities, Completion, RangeLimits, Token};

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use super::super::{Hanging, Release};
 use super::driver::*;
 use super::fakes::{DEADLINE, Heard};
-use crate::block::fault::decision::Record;
+use crate::block::fault::action::FaultAction;
+use crate::block::fault::draw::Delay;
 use crate::block::fault::engine::Counts;
-use crate::block::fault::rule::{Action, Delay, Kinds, Match, Rule};
+use crate::block::fault::kinds::Kinds;
+use crate::block::fault::record::Record;
+use crate::block::fault::rule::{Match, Rule};
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Operation, Token};
 
-fn rule(kinds: Kinds, action: Action) -> Rule {
+fn rule(kinds: Kinds, action: FaultAction) -> Rule {
     Rule {
         id: "rule".to_owned(),
         matching: Match::all(kinds),
@@ -22,14 +25,14 @@ fn rule(kinds: Kinds, action: Action) -> Rule {
     }
 }
 
-fn once(kinds: Kinds, skip: u64, action: Action) -> Rule {
+fn once(kinds: Kinds, skip: u64, action: FaultAction) -> Rule {
     let mut rule = rule(kinds, action);
     rule.matching.skip = skip;
     rule.matching.count = 1;
     rule
 }
 
-const EIO: Action = Action::Error {
+const EIO: FaultAction = FaultAction::Error {
     errno: Errno::EIO,
     after: false,
 };
@@ -64,7 +67,7 @@ impl Machine {
     /// Waits until so many requests hang.
     fn wait_hanging(&self, count: usize) {
         for _ in 0..count {
-            assert_eq!(self.hear_fault().decision.action(), "hang");
+            assert_eq!(self.hear_fault().decision.action().name(), "hang");
         }
         self.backend.barrier();
         assert_eq!(self.disk.faults().hanging.len(), count);
@@ -134,7 +137,7 @@ fn a_request_that_is_tried_again_is_another_attempt() {
 fn others_overtake_a_request_that_is_delayed() {
     let mut machine = Setup::default().start();
     let wait = Duration::from_millis(50);
-    let delay = Action::Delay(Delay::Fixed(50_000));
+    let delay = FaultAction::Delay(Delay::Fixed(50_000));
     machine.add_fault(once(Kinds::WRITE, 0, delay));
     let start = Instant::now();
     machine.queue(0, OUT, 1, 512);
@@ -148,8 +151,8 @@ fn others_overtake_a_request_that_is_delayed() {
 #[test]
 fn nothing_goes_on_while_the_machine_is_stopped_which_does_not_wait_for_what_hangs() {
     let mut machine = Setup::default().start();
-    machine.add_fault(once(Kinds::WRITE, 0, Action::Hang));
-    machine.add_fault(once(Kinds::WRITE, 0, Action::Delay(Delay::Fixed(1))));
+    machine.add_fault(once(Kinds::WRITE, 0, FaultAction::Hang));
+    machine.add_fault(once(Kinds::WRITE, 0, FaultAction::Delay(Delay::Fixed(1))));
     machine.queue(0, OUT, 1, 512);
     machine.queue(1, OUT, 2, 512);
     let drained = machine.pause();
@@ -180,7 +183,7 @@ fn is_drained_after(machine: &Machine) {
 #[test]
 fn what_hangs_ends_as_whoever_releases_it_says() {
     let mut machine = Setup::default().start();
-    machine.add_fault(rule(Kinds::WRITE, Action::Hang));
+    machine.add_fault(rule(Kinds::WRITE, FaultAction::Hang));
     for slot in 0..5 {
         machine.queue(slot, OUT, slot.into(), 512);
     }
@@ -218,7 +221,7 @@ fn what_hangs_ends_as_whoever_releases_it_says() {
 #[test]
 fn a_reset_does_not_wait_for_what_hangs_and_drops_it() {
     let mut machine = Setup::default().start();
-    machine.add_fault(rule(Kinds::WRITE, Action::Hang));
+    machine.add_fault(rule(Kinds::WRITE, FaultAction::Hang));
     machine.ask(0, OUT, 1, 512);
     machine.wait_hanging(1);
     machine.reset();
@@ -236,7 +239,7 @@ fn a_reset_does_not_wait_for_what_hangs_and_drops_it() {
 #[test]
 fn a_request_that_hangs_while_its_place_goes_away_fails() {
     let mut machine = Setup::default().start();
-    machine.add_fault(rule(Kinds::WRITE, Action::Hang));
+    machine.add_fault(rule(Kinds::WRITE, FaultAction::Hang));
     machine.ask(0, OUT, 40, 512);
     machine.wait_hanging(1);
     let (done, is_done) = channel();
@@ -253,7 +256,7 @@ fn a_request_that_hangs_while_its_place_goes_away_fails() {
 #[test]
 fn a_stop_comes_before_the_request_and_before_all_that_come_after_it() {
     let mut machine = Setup::default().start();
-    machine.add_fault(once(Kinds::WRITE, 1, Action::Stop));
+    machine.add_fault(once(Kinds::WRITE, 1, FaultAction::Stop));
     for slot in 0..4 {
         machine.queue(slot, OUT, slot.into(), 512);
     }
@@ -282,7 +285,7 @@ fn is_drained_of(machine: &Machine, token: Token) {
 #[test]
 fn what_was_to_be_tried_again_waits_when_one_before_it_stops_the_machine() {
     let mut machine = Setup::policy("stop", "stop").start();
-    machine.add_fault(once(Kinds::WRITE, 3, Action::Stop));
+    machine.add_fault(once(Kinds::WRITE, 3, FaultAction::Stop));
     for slot in 0..3 {
         machine.queue(slot, OUT, slot.into(), 512);
     }
@@ -306,7 +309,7 @@ fn what_was_to_be_tried_again_waits_when_one_before_it_stops_the_machine() {
 #[test]
 fn a_dropped_request_is_done_and_no_write() {
     let mut machine = Setup::default().start();
-    machine.add_fault(rule(Kinds::WRITE.with(Kinds::FLUSH), Action::Drop));
+    machine.add_fault(rule(Kinds::WRITE.with(Kinds::FLUSH), FaultAction::Drop));
     machine.queue(0, OUT, 1, 512);
     machine.queue(1, FLUSH, 0, 0);
     machine.kick();

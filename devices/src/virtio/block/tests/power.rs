@@ -6,8 +6,10 @@ use std::sync::mpsc::{Receiver, channel};
 use super::super::PowerCutReport;
 use super::driver::*;
 use super::fakes::{DEADLINE, Heard};
+use crate::block::fault::action::FaultAction;
 use crate::block::fault::engine::Counts;
-use crate::block::fault::rule::{Action, Kinds, Match, Rule};
+use crate::block::fault::kinds::Kinds;
+use crate::block::fault::rule::{Match, Rule};
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{Loss, PowerCut, Survival, Then};
 
@@ -36,7 +38,7 @@ impl Machine {
         let mut matching = Match::all(Kinds::WRITE);
         matching.skip = writes;
         matching.count = 1;
-        let action = Action::PowerCut {
+        let action = FaultAction::PowerCut {
             survival: Survival::None,
             tear_bytes: 1,
             then: Then::Stop,
@@ -159,7 +161,7 @@ fn what_waits_is_done_or_lost_as_the_seed_says() {
         let rule = Rule {
             id: "hang".to_owned(),
             matching: Match::all(Kinds::ALL),
-            action: Action::Hang,
+            action: FaultAction::Hang,
             seed: 1,
         };
         machine

@@ -8,7 +8,7 @@ use super::parked::{Hanging, Parked, Release};
 use super::power::Power;
 use super::{Pending, Worker};
 use crate::block::fault::alterations::Alterations;
-use crate::block::fault::engine::{Board, Engine};
+use crate::block::fault::engine::{Engine, EngineView};
 use crate::block::fault::judgement::{Fate, Judgement};
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Completion, Token};
@@ -17,7 +17,7 @@ use crate::timer::Timer;
 /// A disk's fault engine, and the requests that it has to do with.
 pub(super) struct Faults {
     pub engine: Engine,
-    board: Arc<Board>,
+    view: Arc<EngineView>,
     alterations: Alterations,
     pub parked: Parked,
     pub timer: Timer,
@@ -27,10 +27,10 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn new(device: &str, board: Arc<Board>) -> std::io::Result<Self> {
+    pub(super) fn new(device: &str, view: Arc<EngineView>) -> std::io::Result<Self> {
         Ok(Self {
-            engine: Engine::new(device, Arc::clone(&board)),
-            board,
+            engine: Engine::new(device, Arc::clone(&view)),
+            view,
             alterations: Alterations::default(),
             parked: Parked::default(),
             timer: Timer::new()?,
@@ -43,7 +43,7 @@ impl Faults {
     pub(super) fn drain_parked(&mut self) -> BTreeMap<Token, Pending> {
         let parked = self.parked.drain();
         if !parked.is_empty() {
-            self.board.nothing_hangs();
+            self.view.nothing_hangs();
         }
         parked
     }
@@ -125,7 +125,7 @@ impl Worker {
             Fate::Fail(errno) => self.end(token, pending, Err(errno)),
             Fate::Drop => self.end(token, pending, Ok(())),
             Fate::Hang(record) => {
-                self.faults.board.hangs(&record);
+                self.faults.view.hangs(&record);
                 self.faults.parked.hang(token, pending, record);
             }
             Fate::Stop => {
@@ -183,7 +183,7 @@ impl Worker {
     /// Lets requests hang no more, and returns how many they are.
     pub(super) fn release_hanging(&mut self, which: &Hanging, how: Release) -> u64 {
         let ordinals = self.faults.parked.release(which, how, Instant::now());
-        self.faults.board.hang_no_more(&ordinals);
+        self.faults.view.hang_no_more(&ordinals);
         self.unpark();
         ordinals.len() as u64
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::Pending;
-use crate::block::fault::decision::Record;
 use crate::block::fault::judgement::Fate;
+use crate::block::fault::record::Record;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::Token;
 

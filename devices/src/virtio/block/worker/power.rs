@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{Pending, Worker};
+use crate::block::fault::kinds::Kinds;
 use crate::block::fault::rng::Chance;
-use crate::block::fault::rule::Kinds;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{Loss, PowerCut, Then};
 use crate::block::model::request::Token;

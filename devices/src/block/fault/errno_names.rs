@@ -1,9 +1,9 @@
 //! Errors of the host's, by name and by number.
 
-use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_schema::{BlockFaultErrno, BlockFaultErrnoName};
 
-use super::error::RuleError;
+use super::rule_error::RuleError;
+use crate::block::model::errno::Errno;
 
 /// The numbers that the kernel has for errors (`MAX_ERRNO` in its `include/linux/err.h`).
 const NUMBERS: std::ops::RangeInclusive<u16> = 1..=4095;

@@ -1,12 +1,13 @@
 //! Actions that can be, and what is said of those that cannot.
 
-use faultvisor_devices::block::fault::rule::{Action, Corruption, Delay, Percentile, Tear};
-use faultvisor_devices::block::model::errno::Errno;
-use faultvisor_devices::block::model::power_cut::{Survival, Then};
 use serde_json::{Value, json};
 
 use super::{DISK, check, given, made};
-use crate::faults::rule;
+use crate::block::fault::action::FaultAction;
+use crate::block::fault::draw::{Corruption, Delay, Percentile, Tear};
+use crate::block::fault::rule::rule;
+use crate::block::model::errno::Errno;
+use crate::block::model::power_cut::{Survival, Then};
 
 #[test]
 fn every_action_comes_through() {
@@ -14,25 +15,25 @@ fn every_action_comes_through() {
     let cases = [
         (
             json!({ "action": "error", "errno": 5 }),
-            Action::Error {
+            FaultAction::Error {
                 errno: Errno::EIO,
                 after: false,
             },
         ),
         (
             json!({ "action": "delay", "microseconds": hour }),
-            Action::Delay(Delay::Fixed(hour)),
+            FaultAction::Delay(Delay::Fixed(hour)),
         ),
         (
             json!({ "action": "delay", "min-microseconds": 0, "max-microseconds": 0 }),
-            Action::Delay(Delay::Uniform(0, 0)),
+            FaultAction::Delay(Delay::Uniform(0, 0)),
         ),
         (
             json!({ "action": "delay", "percentiles": [
                 { "percentile": 0, "microseconds": 10 },
                 { "percentile": 100.0, "microseconds": 10 },
             ] }),
-            Action::Delay(Delay::Percentiles(vec![
+            FaultAction::Delay(Delay::Percentiles(vec![
                 Percentile {
                     percentile: 0.0,
                     microseconds: 10,
@@ -45,11 +46,11 @@ fn every_action_comes_through() {
         ),
         (
             json!({ "action": "corrupt", "flip-bits": 65536 }),
-            Action::Corrupt(Corruption::FlipBits(65536)),
+            FaultAction::Corrupt(Corruption::FlipBits(65536)),
         ),
         (
             json!({ "action": "corrupt", "pattern": "dEadBEef" }),
-            Action::Corrupt(Corruption::Overwrite {
+            FaultAction::Corrupt(Corruption::Overwrite {
                 offset: 0,
                 length: 4,
                 pattern: vec![0xde, 0xad, 0xbe, 0xef],
@@ -57,7 +58,7 @@ fn every_action_comes_through() {
         ),
         (
             json!({ "action": "corrupt", "pattern": "00", "offset": 3, "length": 512 }),
-            Action::Corrupt(Corruption::Overwrite {
+            FaultAction::Corrupt(Corruption::Overwrite {
                 offset: 3,
                 length: 512,
                 pattern: vec![0],
@@ -65,30 +66,30 @@ fn every_action_comes_through() {
         ),
         (
             json!({ "action": "torn", "keep": "last", "keep-sectors": 2, "errno": "EIO" }),
-            Action::Torn {
+            FaultAction::Torn {
                 tear: Tear::Last(2),
                 errno: Some(Errno::EIO),
             },
         ),
         (
             json!({ "action": "torn", "keep": "first", "keep-sectors": 0 }),
-            Action::Torn {
+            FaultAction::Torn {
                 tear: Tear::First(0),
                 errno: None,
             },
         ),
         (
             json!({ "action": "misdirect", "to-sector": 127 }),
-            Action::Misdirect { to_sector: 127 },
+            FaultAction::Misdirect { to_sector: 127 },
         ),
         (
             json!({ "action": "set-state", "new-state": "broken" }),
-            Action::SetState("broken".to_owned()),
+            FaultAction::SetState("broken".to_owned()),
         ),
-        (json!({ "action": "stop" }), Action::Stop),
+        (json!({ "action": "stop" }), FaultAction::Stop),
         (
             json!({ "action": "power-cut" }),
-            Action::PowerCut {
+            FaultAction::PowerCut {
                 survival: Survival::None,
                 tear_bytes: 512,
                 then: Then::Reset,
@@ -96,7 +97,7 @@ fn every_action_comes_through() {
         ),
         (
             json!({ "action": "power-cut", "survive": "prefix", "tear-bytes": 1, "then": "quit" }),
-            Action::PowerCut {
+            FaultAction::PowerCut {
                 survival: Survival::Prefix,
                 tear_bytes: 1,
                 then: Then::Quit,

@@ -1,0 +1,134 @@
+//! What is wrong with a rule.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How much of a text an error shows.
+const SHOWN: usize = 40;
+
+/// Why a rule cannot be one, in a sentence that names the member and its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// A value that its member cannot have.
+    #[error("'{member}' is {value}, which {reason}")]
+    Value {
+        /// The member.
+        member: Cow<'static, str>,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: Cow<'static, str>,
+    },
+    /// A text or a list without anything in it.
+    #[error("'{0}' is empty")]
+    Empty(&'static str),
+    /// A text that is too long to be shown.
+    #[error("'{member}' has {bytes} bytes, which is more than {most}")]
+    TooLong {
+        /// The member.
+        member: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The greatest length.
+        most: usize,
+    },
+    /// A member that must be there, because of another.
+    #[error("'{member}' is missing{reason}")]
+    Missing {
+        /// The member.
+        member: &'static str,
+        /// Why it must be there, with what joins it to the sentence.
+        reason: Cow<'static, str>,
+    },
+    /// An action without, or with too much of, what says how.
+    #[error("'{action}' needs one of {members}")]
+    Choice {
+        /// The action.
+        action: &'static str,
+        /// What it needs one of.
+        members: &'static str,
+    },
+    /// An operation that is there twice.
+    #[error("'operations' has '{0}' twice")]
+    Twice(&'static str),
+    /// An action that cannot be done to such a request.
+    #[error("'{action}' can be done to {to}, not to '{operation}'")]
+    Inapplicable {
+        /// The action.
+        action: &'static str,
+        /// What it can be done to.
+        to: &'static str,
+        /// What it was to be done to.
+        operation: &'static str,
+    },
+    /// A rule that can never fire, or never change anything.
+    #[error("{0}")]
+    Futile(String),
+    /// A part of the disk that the disk does not have.
+    #[error("{} on the disk, which has {disk}", part(*first, *last))]
+    OffDisk {
+        /// Its first sector.
+        first: u64,
+        /// Its last, which may be too large for a sector.
+        last: u128,
+        /// How many the disk has.
+        disk: u64,
+    },
+}
+
+impl RuleError {
+    /// [`RuleError::Value`] for a value that can be shown as it is.
+    pub(super) fn value(
+        member: impl Into<Cow<'static, str>>,
+        value: &dyn fmt::Display,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::Value {
+            member: member.into(),
+            value: value.to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    /// [`RuleError::Value`] for a number with a fraction.
+    pub(super) fn number(
+        member: impl Into<Cow<'static, str>>,
+        value: f64,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::value(member, &plain(value), reason)
+    }
+
+    /// [`RuleError::Value`] for a text, of which the beginning is shown.
+    pub(super) fn text(
+        member: &'static str,
+        value: &str,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let beginning: String = value.chars().take(SHOWN).collect();
+        let rest = if beginning.len() < value.len() {
+            "…"
+        } else {
+            ""
+        };
+        Self::value(
+            member,
+            &format_args!("'{}{rest}'", beginning.escape_debug()),
+            reason,
+        )
+    }
+}
+
+/// A number as people write it: 2 and not 2.0, 1e300 and not 300 zeroes.
+pub(super) fn plain(value: f64) -> String {
+    let text = format!("{value:?}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+fn part(first: u64, last: u128) -> String {
+    if last == u128::from(first) {
+        format!("sector {first} is not")
+    } else {
+        format!("sectors {first} to {last} are not all")
+    }
+}
