@@ -1,17 +1,17 @@
-//! `--action`: what the machine does at the ends of its guest's life.
+//! `--action`: the responses to a reset, a shutdown and a panic of the guest.
 
 use faultvisor_schema::{PanicAction, RebootAction, ShutdownAction};
 
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError};
 
-/// What the machine does when its guest resets itself, shuts down, or cannot go on.
+/// The responses to a reset, a shutdown and a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Actions {
-    /// On a reset. `--no-reboot` is `shutdown`.
+    /// To a reset. `--no-reboot` is `shutdown`.
     pub reboot: RebootAction,
-    /// When the guest shuts down. `--no-shutdown` is `pause`.
+    /// To a shutdown. `--no-shutdown` is `pause`.
     pub shutdown: ShutdownAction,
-    /// When the guest panics.
+    /// To a panic.
     pub panic: PanicAction,
 }
 
@@ -27,7 +27,7 @@ impl Default for Actions {
 }
 
 impl Actions {
-    /// Takes over what an option's text names, and leaves the rest as it is.
+    /// Applies an option's text, and leaves the other responses unchanged.
     pub(super) fn set(&mut self, text: &str) -> Result<(), OptionError> {
         let mut keys = KeyValues::parse(text, &["reboot", "shutdown", "panic"])?;
         let take = &mut keys;
@@ -55,7 +55,7 @@ impl Actions {
     }
 }
 
-/// Sets an action to the one that a key names, if it is there.
+/// Sets the response that a key names, if the key is present.
 fn set_to<T: Copy>(
     action: &mut T,
     keys: &mut KeyValues,

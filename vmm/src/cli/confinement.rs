@@ -2,10 +2,10 @@
 
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
-/// What QEMU's sandbox can be told to refuse, and this one always does.
+/// What QEMU's sandbox can be told to refuse; this one always refuses it.
 const REFUSED: [&str; 4] = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
 
-/// Reads QEMU's `[enable=]on|off` and what it has behind it, which has to be what is so.
+/// Parses QEMU's `[enable=]on|off` and its further keys, which must have the values that hold here.
 pub(super) fn parse(text: &str) -> Result<bool, OptionError> {
     let known = [["enable"].as_slice(), &REFUSED].concat();
     let mut keys = KeyValues::parse_implying("enable", text, &known, &[])?;

@@ -1,6 +1,7 @@
-//! The options there are.
+//! The definition of the options.
 //!
-//! The manual and the shells' completions are made from it too, by `cargo xtask install`, so it needs nothing but clap.
+//! `cargo xtask install` also generates the manual and the shells' completions from it, so that it depends on clap
+//! only.
 
 #[path = "topics.rs"]
 pub mod topics;
@@ -8,7 +9,7 @@ pub mod topics;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, Command};
 
-/// Options with a value, and what they mean.
+/// Options with a value, and their meaning.
 pub const WITH_VALUE: [(&str, &str, &str); 17] = [
     (
         "kernel",
@@ -102,10 +103,10 @@ pub const SWITCHES: [(&str, &str); 6] = [
     ),
 ];
 
-/// Options that count as often as they are there; of the others, the last one does.
+/// Options that may be repeated; of the others, the last one counts.
 pub const REPEATABLE: [&str; 5] = ["action", "drive", "fault", "fault-profile", "qmp"];
 
-/// What `--help` says behind the options.
+/// The end of `--help`.
 fn after() -> String {
     let topics = topics::names().collect::<Vec<_>>().join(", ");
     format!(

@@ -1,12 +1,11 @@
-//! The part of `--drive` that shapes the device which the guest sees, by the names of QEMU's
-//! virtio-blk properties.
+//! The part of `--drive` that describes the guest's device, by the names of QEMU's virtio-blk properties.
 
 use faultvisor_devices::virtio::block::{DiskConfiguration, Feature, MAX_QUEUE_SIZE, MAX_QUEUES};
 
 use super::size::parse_size;
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
-/// Smallest and largest block of a disk, as in QEMU, in bytes.
+/// Minimum and maximum block size of a disk in bytes, as in QEMU.
 const BLOCK_SIZES: (u32, u32) = (512, 2 << 20);
 
 /// The keys.
@@ -22,7 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "indirect_desc",
 ];
 
-/// Reads them into a disk that is otherwise described.
+/// Parses them into a disk whose other keys are parsed.
 pub(super) fn take(keys: &mut KeyValues, disk: &mut DiskConfiguration) -> Result<(), OptionError> {
     if let Some(queues) = keys.take_with("num-queues", number_of_queues)? {
         disk.queues = queues;
@@ -84,7 +83,7 @@ fn block_size(word: &str) -> Result<u32, String> {
     }
 }
 
-/// QEMU's words for what becomes of a discard.
+/// QEMU's words for the treatment of discards.
 fn unmaps(word: &str) -> Result<bool, &'static str> {
     match word {
         "unmap" => Ok(true),

@@ -18,14 +18,14 @@ use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 /// The longest serial that a guest can see (virtio 1.2 §5.2.6, VIRTIO_BLK_ID_BYTES).
 const SERIAL_LENGTH: usize = 20;
 
-/// Whether the image's format was said, or has to be guessed.
+/// Whether the image's format is given or has to be probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `format=raw`.
     Raw,
     /// `format=qcow2`.
     Qcow2,
-    /// Nothing was said: raw, unless the image looks like something else.
+    /// Not given: raw, unless the image is probed as another format.
     Probe,
 }
 
@@ -41,7 +41,7 @@ impl FromStr for Format {
     }
 }
 
-/// One disk, as the command line describes it.
+/// One disk, as described on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
     /// The image.
@@ -52,15 +52,15 @@ pub struct Drive {
     pub format: Format,
     /// How the image is opened.
     pub image: ImageOptions,
-    /// Whether the images under it are opened.
+    /// Whether backing images are opened.
     pub backing: BackingFiles,
-    /// How requests are carried out.
+    /// The I/O engine.
     pub aio: Aio,
-    /// Bytes of the write cache that a power cut empties, if there is one.
+    /// Size in bytes of the volatile cache, if there is one.
     pub volatile_cache: Option<u64>,
-    /// What the guest sees of it.
+    /// The guest's device.
     pub disk: DiskConfiguration,
-    /// What it may do in a second, if that is limited.
+    /// Its limits, if it has any.
     pub throttling: Option<Throttling>,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn keys() -> Vec<&'static str> {
     [KEYS, device::KEYS, volatile_cache::KEYS, &throttling].concat()
 }
 
-/// Reads one `--drive`; `index` counts the drives, for the name of one without `id`.
+/// Parses one `--drive`; `index` numbers the drives, for the name of one without `id`.
 pub(super) fn parse(text: &str, index: usize) -> Result<Drive, OptionError> {
     let mut keys = KeyValues::parse(text, &self::keys())?;
     let (blkdebug, file) = keys
@@ -149,7 +149,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, OptionError> {
     })
 }
 
-/// Takes the keys of QEMU's that say what a drive is in any case.
+/// Takes those of QEMU's keys that have one value only.
 fn take_what_is_so(keys: &mut KeyValues, index: usize) -> Result<(), OptionError> {
     keys.take_with("if", |word| match word {
         "virtio" => Ok(()),
@@ -182,8 +182,7 @@ fn take_what_is_so(keys: &mut KeyValues, index: usize) -> Result<(), OptionError
     Ok(())
 }
 
-/// An image, and QEMU's way to put rules before it: `blkdebug:RULES:IMAGE`, where the rules may be
-/// left out.
+/// An image, or QEMU's form `blkdebug:RULES:IMAGE`, in which the rules may be empty.
 fn image(text: &str) -> Result<(Option<PathBuf>, PathBuf), &'static str> {
     let Some(both) = text.strip_prefix("blkdebug:") else {
         return Ok((None, text.into()));
@@ -195,7 +194,7 @@ fn image(text: &str) -> Result<(Option<PathBuf>, PathBuf), &'static str> {
     }
 }
 
-/// What the guest's disk has, until its driver decides.
+/// Whether the guest's disk has a write cache until its driver decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum WriteCache {
     #[default]
@@ -203,7 +202,7 @@ enum WriteCache {
     Off,
 }
 
-/// QEMU's names for how the host's page cache is used and what the guest is told of a cache.
+/// QEMU's names for the use of the host's page cache, and for the write cache that the guest is shown.
 fn cache(word: &str) -> Result<(CacheMode, WriteCache), &'static str> {
     match word {
         "writeback" => Ok((CacheMode::Writeback, WriteCache::On)),

@@ -37,65 +37,65 @@ use crate::faults::{self, FaultsError, GivenRule};
 use crate::memory::{self, Backing, Pages, Presence};
 use crate::parallel::Threads;
 
-/// Guest memory when `-m` does not say otherwise.
+/// The default size of guest memory.
 const DEFAULT_MEMORY: u64 = 256 << 20;
 
-/// What the machine is to be.
+/// The description of the machine.
 #[derive(Debug, Clone)]
 pub struct Configuration {
     /// The kernel image.
     pub kernel: PathBuf,
     /// The initial RAM disk.
     pub initrd: Option<PathBuf>,
-    /// The kernel's command line, before the machine adds its devices.
+    /// The kernel's command line, before the devices are appended.
     pub append: String,
     /// Guest memory in bytes.
     pub memory: u64,
-    /// `--mem-hugepages`: what that is made of.
+    /// `--mem-hugepages`: the pages that back it.
     pub pages: Pages,
-    /// `--mem-prealloc`: when it is resident.
+    /// `--mem-prealloc`: when it becomes resident.
     pub presence: Presence,
     /// Number of vCPUs.
     pub cpus: u8,
     /// The disks, in order.
     pub drives: Vec<Drive>,
-    /// The rules for their faults, in the order in which the disks look at them.
+    /// The fault rules, in the order in which the disks evaluate them.
     pub faults: Vec<GivenRule>,
-    /// `--sandbox`: whether the threads are confined.
+    /// `--sandbox`: whether threads are confined.
     pub sandbox: bool,
     /// The first serial port.
     pub serial: SerialPort,
-    /// Where the monitor listens.
+    /// The monitor's addresses.
     pub qmp: Vec<ListenAddress>,
     /// `-S`: do not start the vCPUs.
     pub start_stopped: bool,
     /// `--action`, `--no-reboot` and `--no-shutdown`.
     pub actions: Actions,
-    /// False with `--no-acpi`: the guest finds no ACPI tables.
+    /// False with `--no-acpi`: there are no ACPI tables.
     pub acpi: bool,
     /// `--name`.
     pub name: Option<String>,
     /// `--pidfile`.
     pub pidfile: Option<PathBuf>,
-    /// `--fault-log`: where the decisions of the disks' fault engines are written.
+    /// `--fault-log`: the file for the fault decisions.
     pub fault_log: Option<PathBuf>,
-    /// `--fault-replay`: the log whose decisions are repeated.
+    /// `--fault-replay`: the fault log to replay.
     pub fault_replay: Option<PathBuf>,
-    /// `--fault-unfired`: what becomes of rules that never fired.
+    /// `--fault-unfired`: the response to rules that never fired.
     pub fault_unfired: Unfired,
-    /// What is to be said of options that are taken and may not be what was meant.
+    /// Warnings about options that are accepted and may not be the intended ones.
     pub notes: Vec<String>,
 }
 
-/// What the program makes of rules that never fired, at its end.
+/// The response to rules that never fired, at the end of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unfired {
-    /// It says which.
+    /// Name them.
     #[default]
     Warn,
-    /// It says which, and ends with a status of its own.
+    /// Name them, and set an exit status.
     Fail,
-    /// Nothing.
+    /// None.
     Ignore,
 }
 
@@ -113,12 +113,12 @@ impl std::str::FromStr for Unfired {
 }
 
 impl Configuration {
-    /// Whether it has a disk of that name.
+    /// Whether it has a disk of this name.
     pub fn has_drive(&self, id: &str) -> bool {
         self.drives.iter().any(|drive| drive.disk.id == id)
     }
 
-    /// What guest memory is to be on the host. As in QEMU, it is filled by as many threads as there are vCPUs.
+    /// The backing of guest memory. As in QEMU, as many threads as vCPUs populate it.
     pub fn backing(&self) -> Backing {
         Backing {
             pages: self.pages,
@@ -128,16 +128,16 @@ impl Configuration {
     }
 }
 
-/// What the command line asks for.
+/// The request on the command line.
 #[derive(Debug, Clone)]
 pub enum Invocation {
     /// Run a machine.
     Run(Box<Configuration>),
-    /// Print this and end well.
+    /// Print this text and exit with status 0.
     Print(String),
 }
 
-/// A command line that cannot be obeyed: for each thing that is wrong a line that names it.
+/// The command line is invalid: a line for each error, which names the option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\nfaultvisor: "))]
 pub struct UsageError(Vec<String>);
@@ -153,7 +153,7 @@ impl UsageError {
     }
 }
 
-/// Understands the command line.
+/// Parses the command line.
 ///
 /// # Errors
 ///
@@ -169,7 +169,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     }
 }
 
-/// What there is to say of one option.
+/// The warning about an option, if there is one.
 fn help(topic: &str) -> Result<String, UsageError> {
     let name = topic.trim_start_matches('-');
     let with_value = WITH_VALUE.iter().find(|(option, ..)| *option == name);
@@ -275,7 +275,7 @@ fn configuration(words: &Words) -> Result<Configuration, UsageError> {
     })
 }
 
-/// What the two older options ask for, and then `--action`, of which each may change what came before.
+/// Applies the two older options, and then `--action`, in order.
 fn actions(words: &Words) -> Result<Actions, UsageError> {
     let mut actions = Actions::default();
     if words.flag("no-reboot") {
@@ -291,8 +291,7 @@ fn actions(words: &Words) -> Result<Actions, UsageError> {
     Ok(actions)
 }
 
-/// The rules of the drives, in their order, and behind them those of `--fault` and
-/// `--fault-profile`, in theirs.
+/// The drives' rules, in their order, followed by those of `--fault` and `--fault-profile`, in theirs.
 fn faults(words: &Words, drives: &[Drive]) -> Result<Vec<GivenRule>, FaultsError> {
     let mut given = Vec::new();
     for drive in drives {
@@ -318,7 +317,7 @@ fn faults(words: &Words, drives: &[Drive]) -> Result<Vec<GivenRule>, FaultsError
     Ok(given)
 }
 
-/// Reads QEMU's `[size=]SIZE[,slots=0][,maxmem=SIZE]` of `-m`: memory of a machine to which none can be added.
+/// Parses QEMU's `[size=]SIZE[,slots=0][,maxmem=SIZE]` of `-m`, without hot-plug.
 fn memory(text: &str, pages: Pages) -> Result<u64, UsageError> {
     let size = || -> Result<(String, u64), OptionError> {
         let mut keys = KeyValues::parse_implying("size", text, &["size", "slots", "maxmem"], &[])?;

@@ -2,7 +2,7 @@
 
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
-/// Reads QEMU's `[guest=]NAME[,debug-threads=on]`. Without a name there is none.
+/// Parses QEMU's `[guest=]NAME[,debug-threads=on]`. Without a name the result is `None`.
 pub(super) fn parse(text: &str) -> Result<Option<String>, OptionError> {
     let mut keys =
         KeyValues::parse_implying("guest", text, &["guest", "process", "debug-threads"], &[])?;

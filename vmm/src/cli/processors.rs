@@ -2,16 +2,16 @@
 
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError};
 
-/// As many as fit the APIC IDs that the machine's tables can hold without x2APIC.
+/// As many as there are APIC IDs in the machine's tables without x2APIC.
 const MAX_CPUS: u64 = 64;
 
-/// What a machine's processors are made of, by QEMU's keys, beside their number and their cores.
+/// QEMU's keys of the topology, beside the numbers of processors and cores.
 const PARTS: [&str; 8] = [
     "sockets", "dies", "clusters", "modules", "books", "drawers", "threads", "maxcpus",
 ];
 
-/// Reads QEMU's `[cpus=]N` and the topology behind it, which has to be what there is: cores of one package, each with one
-/// thread.
+/// Parses QEMU's `[cpus=]N` and its topology, which must be that of the machine: the cores of one package, with one
+/// thread each.
 pub(super) fn parse(text: &str) -> Result<u8, OptionError> {
     let known = [["cpus", "cores"].as_slice(), &PARTS].concat();
     let mut keys = KeyValues::parse_implying("cpus", text, &known, &[])?;

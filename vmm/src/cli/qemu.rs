@@ -1,22 +1,21 @@
-//! QEMU's other options: those that ask for nothing but what is so here anyway are accepted, and the rest is refused with
-//! what does the same.
+//! QEMU's other options: those that state what holds here are accepted, the others are refused with their equivalent.
 
 use faultvisor_monitor::option_syntax::parts;
 
-/// What becomes of an option of QEMU's.
+/// The treatment of an option of QEMU's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is so without being asked for.
+    /// It holds here, and is accepted.
     True,
-    /// It is not, and this can be done instead.
+    /// It does not; this is the equivalent.
     No(String),
 }
 
-/// What is so, of an option's values.
+/// The accepted values of an option.
 enum Truth {
-    /// The option, which has no value.
+    /// The option has no value.
     Switch,
-    /// These values, and what to say of others.
+    /// These values, and the error for others.
     Values(&'static [&'static str], &'static str),
 }
 
@@ -26,12 +25,12 @@ const NO_PORT: &str = "there is one serial port and no other port: --serial";
 const QMP: &str = "the monitor speaks QMP: --qmp";
 const ONE_MACHINE: &str = "there is one kind of machine, with KVM: leave it out";
 
-/// What is accepted.
+/// The accepted options.
 const TRUE: [(&str, Truth); 16] = [
     ("nodefaults", Truth::Switch),
     ("no-user-config", Truth::Switch),
     ("enable-kvm", Truth::Switch),
-    // The serial port is on standard input and output anyway, and Ctrl-A X ends the program there, too.
+    // The serial port is on standard input and output by default, and Ctrl-A X ends the program there, too.
     ("nographic", Truth::Switch),
     ("no-hpet", Truth::Switch),
     ("no-fd-bootchk", Truth::Switch),
@@ -60,7 +59,7 @@ const LOG: &str = "the environment variable FAULTVISOR_LOG (error, warn, info, d
                    logged to standard error";
 const ADDRESS: &str = "--serial and --qmp take the address themselves, as --qmp unix:PATH";
 
-/// What is refused: the name, whether it has a value, and what does the same. `{}` stands for the value.
+/// The refused options: name, whether it has a value, equivalent. `{}` stands for the value.
 const REFUSED: &[(&str, bool, &str)] = &[
     ("hda", true, "disks are virtio-blk: --drive file={}"),
     ("hdb", true, "disks are virtio-blk: --drive file={}"),
@@ -220,7 +219,7 @@ pub(super) fn accepted() -> impl Iterator<Item = &'static str> {
     TRUE.iter().map(|(name, _)| *name)
 }
 
-/// What becomes of an option of QEMU's with this value. Of a name that QEMU does not know, nothing.
+/// The treatment of an option of QEMU's with this value; `None` for a name that QEMU does not have.
 pub(super) fn answer(name: &str, value: Option<&str>) -> Option<Answer> {
     let no = |text: &str| Some(Answer::No(text.to_owned()));
     if let Some((_, truth)) = TRUE.iter().find(|(known, _)| *known == name) {
@@ -243,7 +242,7 @@ pub(super) fn answer(name: &str, value: Option<&str>) -> Option<Answer> {
     no(&text.replace("{}", value.unwrap_or("PATH")))
 }
 
-/// What does the same as a `-device`.
+/// The equivalent of a `-device`.
 fn device(value: &str) -> String {
     let first = parts(value).into_iter().next().unwrap_or_default();
     let kind = match first.pair() {

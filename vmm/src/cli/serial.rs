@@ -4,26 +4,26 @@ use std::path::PathBuf;
 
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
 
-/// Where the guest's first serial port goes.
+/// The sink and source of the guest's first serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SerialPort {
     /// Standard input and output; a terminal is put into raw mode.
     Stdio,
-    /// Output to a file, which is made or emptied; no input.
+    /// Output to a file, which is created or truncated; no input.
     File(PathBuf),
-    /// A unix socket that one client at a time can connect to.
+    /// A unix socket for one client at a time.
     Unix(PathBuf),
-    /// Nowhere.
+    /// None.
     Null,
 }
 
-/// Why a text is no serial port.
+/// A text is not a serial port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SerialError {
-    /// Another word than the four.
+    /// An unknown word.
     #[error("'{0}' is not one of stdio, file:PATH, unix:PATH, null")]
     Unknown(String),
-    /// QEMU's way to share standard input with a monitor for people.
+    /// QEMU's sharing of standard input with a human monitor.
     #[error(
         "'{0}': there is no monitor for people to share it with; use --serial stdio, where Ctrl-A X ends the program, \
          and --qmp for a monitor"
@@ -32,7 +32,7 @@ pub enum SerialError {
     /// QEMU's way to have no port.
     #[error("'none': the machine always has its serial port; use null")]
     NoPort,
-    /// What follows a path.
+    /// The keys behind a path.
     #[error(transparent)]
     Key(#[from] OptionError),
 }
@@ -49,8 +49,7 @@ pub(super) fn parse(text: &str) -> Result<SerialPort, SerialError> {
     }
 }
 
-/// The path of a socket, and QEMU's `server=on,wait=off` behind it, which is what happens anyway; the opposites are not to
-/// be had.
+/// The path of a socket, and QEMU's `server=on,wait=off` behind it, which holds here; other values are refused.
 fn socket(text: &str) -> Result<PathBuf, OptionError> {
     let mut keys = KeyValues::parse_implying(
         "path",

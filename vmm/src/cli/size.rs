@@ -1,15 +1,15 @@
-//! QEMU's sizes: `512M`, `2G`, `1.5G`; a bare number counts in the option's own unit.
+//! QEMU's sizes: `512M`, `2G`, `1.5G`; a number without a suffix has the option's own unit.
 
-/// A text that is no size.
+/// A text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a size such as 512M or 2G")]
 pub struct SizeError(String);
 
-/// Reads a size in bytes. `default_suffix` is what a number without one counts in.
+/// Parses a size in bytes. `default_suffix` is the unit of a number without a suffix.
 ///
 /// # Errors
 ///
-/// [`SizeError`] when it is no number, has an unknown suffix, or does not fit.
+/// [`SizeError`] if it is not a number, has an unknown suffix, or is out of range.
 pub fn parse_size(text: &str, default_suffix: char) -> Result<u64, SizeError> {
     let error = || SizeError(text.to_owned());
     let suffix = text.chars().last().filter(char::is_ascii_alphabetic);

@@ -1,15 +1,15 @@
-//! The part of `--drive` that limits a disk, by QEMU's names, long and short.
+//! The part of `--drive` with a disk's limits, by QEMU's names, long and short.
 
 use faultvisor_devices::block::throttle::limits::{Limit, Limits, Measure};
 
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError};
 
-/// What a disk may do.
+/// A disk's limits and their group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throttling {
     /// The group that shares the limits.
     pub group: String,
-    /// The limits, of which there is one at least.
+    /// The limits, at least one.
     pub limits: Limits,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn keys() -> Vec<&'static str> {
     of_limits.chain(SIZE).chain(GROUP).collect()
 }
 
-/// Reads them, for the disk of that name.
+/// Parses them, for the disk of this name.
 pub(super) fn take(keys: &mut KeyValues, id: &str) -> Result<Option<Throttling>, OptionError> {
     let mut read = Vec::new();
     for names in NAMES {

@@ -1,18 +1,18 @@
-//! What `--help OPTION` says, and the manual of the option: a line for each key, and examples.
+//! The text of `--help OPTION` and of the option's manual: a line for each key, and examples.
 
-/// What there is to say of an option with keys.
+/// The description of an option with keys.
 pub struct Topic {
     /// The option, without its dashes.
     pub option: &'static str,
-    /// What it is, in a sentence or two.
+    /// A summary, in a sentence or two.
     pub about: &'static str,
-    /// What it is followed by: keys or forms, and what each means.
+    /// Keys or forms, with their meaning.
     pub lines: &'static [(&'static str, &'static str)],
-    /// Values that mean something.
+    /// Example values.
     pub examples: &'static [&'static str],
 }
 
-/// The options that have more to say than fits a line.
+/// The options with a description of their own.
 pub const TOPICS: [Topic; 7] = [
     Topic {
         option: "drive",
@@ -277,12 +277,12 @@ pub const TOPICS: [Topic; 7] = [
     },
 ];
 
-/// The options of which [`text`] knows.
+/// The options that [`text`] has.
 pub fn names() -> impl Iterator<Item = &'static str> {
     TOPICS.iter().map(|topic| topic.option)
 }
 
-/// What there is to say of an option, if it is more than a line.
+/// The description of an option, if it has one.
 pub fn text(option: &str) -> Option<String> {
     let topic = TOPICS.iter().find(|topic| topic.option == option)?;
     let mut text = format!("--{}: {}\n\n", topic.option, topic.about);

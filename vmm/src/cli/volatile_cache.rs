@@ -1,4 +1,4 @@
-//! The part of `--drive` that puts a volatile write cache in front of the image.
+//! The part of `--drive` that adds a volatile write cache in front of the image.
 
 use super::size::parse_size;
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
@@ -10,14 +10,14 @@ const CACHE: &str = "volatile-cache";
 
 const SIZE: &str = "volatile-cache-size";
 
-/// Bytes of a cache of which only its presence is said.
+/// The default size in bytes.
 const DEFAULT: u64 = 64 << 20;
 
-/// Least bytes of a cache: many times what the smallest write takes.
+/// The minimum size in bytes: many times the cost of the smallest write.
 const LEAST: u64 = 64 << 10;
 
-/// Reads the size of a drive's volatile cache in bytes, or nothing if it has none. `possible` says
-/// why the rest of the drive does not go with one.
+/// Parses the size of a drive's volatile cache in bytes; `None` if it has none. `possible` is the error if the rest of
+/// the drive excludes one.
 pub(super) fn take(
     keys: &mut KeyValues,
     possible: Result<(), &'static str>,

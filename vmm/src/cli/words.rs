@@ -1,4 +1,4 @@
-//! The words of a command line: which options there are, and with which values, before any value is looked at.
+//! The words of a command line: its options and their values, before any value is parsed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,49 +8,49 @@ use super::definition::{REPEATABLE, SWITCHES, WITH_VALUE};
 use super::qemu::{self, Answer};
 use faultvisor_monitor::option_syntax::nearest;
 
-/// How much of a word an error shows, in characters.
+/// The length of a word that an error quotes, in characters.
 const SHOWN: usize = 60;
 
-/// What a command line says.
+/// A command line, split into options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
-    /// Values by option, each with its place on the command line.
+    /// Values by option, each with its position.
     values: BTreeMap<&'static str, Vec<(usize, String)>>,
     switches: Vec<&'static str>,
     /// QEMU's `-nographic`.
     pub nographic: bool,
 }
 
-/// What a command line is.
+/// The request of a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
     /// A machine.
     Machine(Words),
-    /// `--help`, and what is asked about.
+    /// `--help`, with its topic.
     Help(Option<String>),
     /// `--version`.
     Version,
 }
 
 impl Words {
-    /// The value of an option that counts once: the last, as in QEMU.
+    /// The value of an option that counts once: the last one, as in QEMU.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let all = self.values.get(name)?;
         all.last().map(|(_, value)| value.as_str())
     }
 
-    /// The values of an option, with their places, in their order.
+    /// The values of an option, with their positions, in order.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = (usize, &str)> {
         let all = self.values.get(name).into_iter().flatten();
         all.map(|(place, value)| (*place, value.as_str()))
     }
 
-    /// Whether a switch is there.
+    /// Whether a switch is present.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.switches.contains(&name)
     }
 
-    /// What is to be said of options that are there more often than they count.
+    /// Warnings about options that are repeated and count once.
     pub(super) fn notes(&self) -> Vec<String> {
         let repeated = self
             .values
@@ -64,7 +64,7 @@ impl Words {
     }
 }
 
-/// An option as one types it.
+/// An option as typed.
 pub(super) fn typed(name: &str) -> String {
     match name.len() {
         1 => format!("-{name}"),
@@ -72,14 +72,14 @@ pub(super) fn typed(name: &str) -> String {
     }
 }
 
-/// Takes a command line apart. Options have one dash or two, and a value behind a space or `=`.
+/// Splits a command line. Options have one dash or two, and a value behind a space or `=`.
 ///
 /// # Errors
 ///
-/// [`UsageError`] names every option that cannot be used, and not only the first.
+/// [`UsageError`] names every unusable option, not only the first.
 pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Spoken, UsageError> {
     let mut reader = Reader::default();
-    // Behind the program's name.
+    // Without the program's name.
     let mut rest = arguments.into_iter().skip(1).enumerate().peekable();
     while let Some((place, argument)) = rest.next() {
         let word = match argument.into_string() {
@@ -124,7 +124,7 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Spok
                 None => None,
             },
             (None, Needs::Unknown) => {
-                // What stands behind an unknown option is most likely its value.
+                // The word behind an unknown option is most likely its value.
                 let is_value =
                     |(_, next): &(usize, OsString)| !next.to_string_lossy().starts_with('-');
                 rest.next_if(is_value);
@@ -136,7 +136,7 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Spok
     reader.finish().map(Spoken::Machine)
 }
 
-/// Whether something stands behind an option.
+/// Whether a word follows an option.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Value,
@@ -144,11 +144,11 @@ enum Needs {
     Unknown,
 }
 
-/// An option, as it was typed.
+/// An option, as typed.
 struct Typed<'a> {
     typed: &'a str,
     name: &'a str,
-    /// What stands behind it in the same word.
+    /// The rest of its word.
     value: Option<&'a str>,
 }
 
@@ -254,7 +254,7 @@ fn unknown(typed: &str, name: &str) -> String {
     }
 }
 
-/// A word that is no text, as far as it is one.
+/// A word that is not valid text, as far as it can be shown.
 fn shown(raw: &OsString) -> String {
     let debug = format!("{raw:?}");
     match debug.char_indices().nth(SHOWN) {

@@ -1,4 +1,4 @@
-//! What is wrong with the rules of an option or a file, and where they come from.
+//! Errors in the rules of an option or a file, with their origin.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use faultvisor_devices::block::fault::rule_error::RuleError;
 use faultvisor_monitor::option_syntax::{OptionError, nearest, suggestion};
 use faultvisor_schema::CommandError;
 
-/// How long an error can be, in bytes.
+/// The longest error in bytes.
 const MAX_LINE: usize = 2000;
 
-/// A text as one line that people can still read, whatever was quoted in it.
+/// A text as one readable line, whatever it quotes.
 fn one_line(text: &str) -> String {
     let mut line = String::new();
     for character in text.chars() {
@@ -27,16 +27,16 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// Where a rule was written.
+/// Where a rule is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// In an option of the command line, by its name.
     Option(&'static str),
     /// In a file.
     File {
-        /// The file, as the command line has it.
+        /// The file, as on the command line.
         path: PathBuf,
-        /// The line, from 1 on; none for what is about the whole file.
+        /// The line, from 1 on; `None` for an error of the whole file.
         line: Option<usize>,
     },
 }
@@ -54,7 +54,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why the rules that a machine was given cannot be used.
+/// The rules of a machine cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {}", one_line(&problem.to_string()))]
 pub struct FaultsError {
@@ -63,14 +63,14 @@ pub struct FaultsError {
 }
 
 impl FaultsError {
-    /// The trouble there.
+    /// The error.
     pub(super) fn new(origin: Origin, problem: Problem) -> Self {
         let problem = Box::new(problem);
         Self { origin, problem }
     }
 }
 
-/// What is wrong with a file, and in which line.
+/// An error in a file, and its line.
 #[derive(Debug)]
 pub(super) struct Mistake {
     pub line: usize,
@@ -78,40 +78,40 @@ pub(super) struct Mistake {
 }
 
 impl Mistake {
-    /// It is not written as such files are.
+    /// The format is wrong.
     pub(super) fn syntax(line: usize, problem: impl Into<String>) -> Self {
         let problem = Problem::Syntax(problem.into());
         Self { line, problem }
     }
 }
 
-/// What is wrong at some place.
+/// An error at some place.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The schema does not have it.
+    /// The schema does not accept it.
     #[error(transparent)]
     Schema(#[from] CommandError),
-    /// The rule cannot be one.
+    /// It is not a valid rule.
     #[error(transparent)]
     Rule(#[from] RuleError),
-    /// A file that cannot be read, or is none that can be understood.
+    /// A file cannot be read, or is not text.
     #[error("{0}")]
     File(String),
-    /// What is not TOML, not JSON, or not of blkdebug's form.
+    /// The text is not TOML, JSON or in blkdebug's format.
     #[error("{0}")]
     Syntax(String),
-    /// A part without `=`, or a key that is unknown or there twice.
+    /// A part without `=`, or an unknown or repeated key.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// A list of which an element is missing.
+    /// A list lacks an element.
     #[error("key '{key}' is given without '{missing}'")]
     Gap {
-        /// An element that is there.
+        /// An element that is present.
         key: String,
-        /// The first one that is not.
+        /// The first one that is missing.
         missing: String,
     },
-    /// A key that only rules with another action have.
+    /// A key that belongs to another action.
     #[error("key '{key}' does not go with the action '{action}'")]
     OfOtherAction {
         /// The key.
@@ -119,20 +119,20 @@ pub enum Problem {
         /// The rule's action.
         action: String,
     },
-    /// A text that is no value of its key.
+    /// A value that its key does not accept.
     #[error("{key}={text}: expected {expected}")]
     Value {
         /// The key.
         key: String,
         /// Its value.
         text: String,
-        /// What it should be.
+        /// What is expected.
         expected: &'static str,
     },
-    /// A text that is none of a key's words.
+    /// A value that is not one of its key's words.
     #[error(transparent)]
     Word(#[from] Box<NoWord>),
-    /// A rule for a disk that there is not.
+    /// A rule for a disk that does not exist.
     #[error("there is no drive '{0}'")]
     NoDrive(String),
     /// A name that another rule has.
@@ -140,7 +140,7 @@ pub enum Problem {
     SameId {
         /// The name.
         id: String,
-        /// Where the other rule is.
+        /// The origin of the other rule.
         other: Origin,
     },
     /// The host has no random numbers.
@@ -148,18 +148,18 @@ pub enum Problem {
     Seed(String),
 }
 
-/// A text that is none of a key's words.
+/// A value that is not one of its key's words.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}={text}: expected {}one of {}{}", if *or_number { "a number, or " } else { "" }, known.join(", "),
     suggestion(nearest.as_deref()))]
 pub struct NoWord {
     key: String,
     text: String,
-    /// Whether it might be a number.
+    /// Whether a number is accepted, too.
     or_number: bool,
     /// All of the words.
     known: Vec<&'static str>,
-    /// The one that looks most like it.
+    /// The nearest one.
     nearest: Option<String>,
 }
 
@@ -181,7 +181,7 @@ impl Problem {
         }))
     }
 
-    /// A key that there is not, with the nearest of the known ones.
+    /// An unknown key, with the nearest known one.
     pub(super) fn unknown_key<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         OptionError::unknown(key, known).into()
     }

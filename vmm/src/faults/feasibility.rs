@@ -1,6 +1,7 @@
-//! Rules that can be, and yet cannot do what they say: those that no request meets, and those that change nothing.
+//! Valid rules without effect: those that no request meets, and those that change nothing.
 //!
-//! What can never happen is refused. What may be meant, as a power cut of a disk that loses nothing, is told of.
+//! A rule without effect is refused. One that may be on purpose, such as a power cut of a disk that loses nothing, is
+//! logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,26 +14,26 @@ use faultvisor_devices::block::model::power_cut::{Survival, Then};
 use faultvisor_devices::block::model::request::SECTOR_SIZE;
 use faultvisor_schema::{BlockFaultOperation, BlockFaultRule, BlockFaultRuleBranch};
 
-/// Most rules that the ones behind them are compared with.
+/// The number of rules that are compared with the ones behind them.
 const MOST_COMPARED: usize = 1000;
 
-/// What of a disk, and of its machine, decides what a rule can do.
+/// The properties of a disk and of its machine that determine a rule's effect.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Sectors of the disk.
+    /// The disk's size in sectors.
     pub sectors: u64,
-    /// The requests that it can be asked for.
+    /// The operations that it can be asked for.
     pub possible: Kinds,
-    /// Whether a power cut can lose what was written (`volatile-cache=on`).
+    /// Whether a power cut can lose writes (`volatile-cache=on`).
     pub volatile_cache: bool,
-    /// Whether a flush does something (`cache=unsafe` has it do nothing).
+    /// Whether a flush has an effect (it has none with `cache=unsafe`).
     pub flushes: bool,
     /// Whether a client can continue or release what a rule holds.
     pub has_monitor: bool,
 }
 
 impl Target {
-    /// A disk of that many sectors that can do everything.
+    /// A disk of this size with every property.
     #[cfg(test)]
     pub fn of(sectors: u64) -> Self {
         Self {
@@ -44,24 +45,24 @@ impl Target {
         }
     }
 
-    /// The most bytes that a read or a write of it has.
+    /// The maximum length of a read or a write in bytes.
     fn most_bytes(&self) -> u64 {
         self.sectors.saturating_mul(SECTOR_SIZE)
     }
 }
 
-/// What is strange about a rule.
+/// An objection to a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
     /// It can never fire, or never change anything.
     Futile(String),
-    /// A part of it has no effect, which may be meant.
+    /// A part of it has no effect, which may be on purpose.
     Questionable(String),
 }
 
 use Doubt::{Futile, Questionable};
 
-/// What is strange about a rule for that disk. `given` is how it was written, `rule` what it means.
+/// The objections to a rule for this disk. `given` is the rule as written, `rule` its meaning.
 pub fn doubts(given: &BlockFaultRule, rule: &Rule, target: &Target) -> Vec<Doubt> {
     let requests = requests(given, rule, target);
     let is_futile = requests.iter().any(|doubt| matches!(doubt, Futile(_)));
@@ -73,7 +74,7 @@ pub fn doubts(given: &BlockFaultRule, rule: &Rule, target: &Target) -> Vec<Doubt
     doubts
 }
 
-/// Whether requests come that the rule is about.
+/// Whether requests occur that the rule matches.
 fn requests(given: &BlockFaultRule, rule: &Rule, target: &Target) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     let matching = &rule.matching;
@@ -160,7 +161,7 @@ fn lengths(rule: &Rule, target: &Target) -> Option<Doubt> {
     None
 }
 
-/// Whether what becomes of a request differs from what would have become of it.
+/// Whether the action changes a request's outcome.
 fn effect(given: &BlockFaultRule, rule: &Rule, target: &Target) -> Vec<Doubt> {
     let most = rule.matching.max_bytes.min(target.most_bytes());
     let one = |doubt| vec![doubt];
@@ -232,12 +233,12 @@ fn power_cut(given: &BlockFaultRule, survival: Survival, target: &Target) -> Vec
     doubts
 }
 
-/// What is said of a power cut that finds nothing to lose on a disk.
+/// The warning about a power cut that loses nothing on a disk.
 pub fn lossless_power_cut(device: &str) -> String {
     format!("a power cut loses nothing of disk '{device}': its --drive needs volatile-cache=on")
 }
 
-/// What is strange about rules beside each other, by their places. All of them have been completed.
+/// The objections to rules in view of each other, by their positions. All of them have been completed.
 pub fn doubts_together(rules: &[&BlockFaultRule]) -> Vec<(usize, String)> {
     let mut states: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut deciding: Vec<&BlockFaultRule> = Vec::new();
@@ -264,7 +265,7 @@ pub fn doubts_together(rules: &[&BlockFaultRule]) -> Vec<(usize, String)> {
     doubts
 }
 
-/// The states that a disk's rules can come into by themselves.
+/// The states that a disk's rules can reach by themselves.
 fn reached<'a>(rules: &[&'a BlockFaultRule], device: &str) -> BTreeSet<&'a str> {
     let steps: BTreeSet<_> = rules
         .iter()
@@ -287,7 +288,7 @@ fn reached<'a>(rules: &[&'a BlockFaultRule], device: &str) -> BTreeSet<&'a str> 
     reached
 }
 
-/// Whether no request that a rule is about gets to those behind it.
+/// Whether no request that a rule matches reaches those behind it.
 fn decides_always(rule: &BlockFaultRule) -> bool {
     !properties(rule.action.tag()).passes_on
         && rule.count.is_none()
@@ -295,7 +296,7 @@ fn decides_always(rule: &BlockFaultRule) -> bool {
         && rule.probability.unwrap_or(1.0) >= 1.0
 }
 
-/// Whether each request that a rule is about is one that the other is about, too.
+/// Whether each request that a rule matches is matched by the other, too.
 fn is_part(part: &BlockFaultRule, whole: &BlockFaultRule) -> bool {
     let state = whole.state.is_none() || whole.state == part.state;
     let operations = match (&part.operations, &whole.operations) {

@@ -1,4 +1,4 @@
-//! Files that rules are read from.
+//! Files of rules.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,14 +8,14 @@ use faultvisor_devices::block::model::errno::Errno;
 
 use super::error::{FaultsError, Origin, Problem};
 
-/// Largest file of rules, in MiB.
+/// The largest file of rules, in MiB.
 const MAX_MEBIBYTES: u64 = 16;
 
 /// Reads a file of rules.
 ///
 /// # Errors
 ///
-/// [`FaultsError`], when it cannot be read, is too large or is no text.
+/// [`FaultsError`] if it cannot be read, is too large or is not text.
 pub(super) fn read(path: &Path) -> Result<String, FaultsError> {
     let refuse = |line, problem| {
         let path = path.to_owned();
@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<String, FaultsError> {
     })
 }
 
-/// Where a text's lines end.
+/// The ends of a text's lines.
 #[derive(Debug)]
 pub(super) struct Lines(Vec<usize>);
 
@@ -55,7 +55,7 @@ impl Lines {
         Self(ends.map(|(at, _)| at).collect())
     }
 
-    /// The line, from 1 on, that this byte stands in.
+    /// The line of this byte, from 1 on.
     pub(super) fn line(&self, offset: usize) -> usize {
         self.0.partition_point(|end| *end < offset) + 1
     }

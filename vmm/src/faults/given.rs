@@ -1,4 +1,4 @@
-//! The rules that a machine is given before it begins.
+//! The rules that a machine is given before it starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,40 +12,40 @@ use super::error::{FaultsError, Origin, Problem};
 use super::feasibility::{Doubt, Target, doubts, doubts_together};
 use super::key_value;
 
-/// A rule, and where it was written.
+/// A rule and its origin.
 #[derive(Debug, Clone)]
 pub struct GivenRule {
-    /// The rule, as it was written.
+    /// The rule, as written.
     pub rule: BlockFaultRule,
-    /// Where.
+    /// Its origin.
     pub origin: Origin,
-    /// What becomes of it if it can never do anything.
+    /// The treatment of a rule without effect.
     pub if_futile: IfFutile,
 }
 
-/// What becomes of a rule that can never do anything.
+/// The treatment of a rule without effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfFutile {
-    /// It is refused.
+    /// Refuse it.
     Refuse,
-    /// It is told of: QEMU takes it.
+    /// Log it, as QEMU accepts it.
     Tell,
 }
 
-/// The rules of a machine, resolved.
+/// A machine's rules, resolved.
 #[derive(Debug)]
 pub struct Resolved {
-    /// Each as a client is shown it, and as the engine has it.
+    /// Each in the form for clients and in the form for the engine.
     pub rules: Vec<(BlockFaultRule, Rule)>,
-    /// What is to be said of them.
+    /// Warnings.
     pub notes: Vec<String>,
 }
 
-/// Understands the value of `--fault`.
+/// Parses the value of `--fault`.
 ///
 /// # Errors
 ///
-/// [`FaultsError`] names the key that is wrong.
+/// [`FaultsError`] names the wrong key.
 pub fn option(text: &str) -> Result<GivenRule, FaultsError> {
     let origin = Origin::Option("fault");
     match key_value::parse(text) {
@@ -58,8 +58,7 @@ pub fn option(text: &str) -> Result<GivenRule, FaultsError> {
     }
 }
 
-/// Checks what can be known before there are disks: that they are going to be there, and that each
-/// rule has a name of its own.
+/// Checks what does not depend on open disks: that each rule's disk exists, and that names are unique.
 ///
 /// # Errors
 ///
@@ -81,11 +80,11 @@ pub fn check(given: &[GivenRule], has_drive: impl Fn(&str) -> bool) -> Result<()
     Ok(())
 }
 
-/// Makes rules for the disks' engines of those that were given, in their order; `target` says what a disk is.
+/// Converts rules into those of the disks' engines, in order; `target` describes a disk.
 ///
 /// # Errors
 ///
-/// [`FaultsError`] names the rule that cannot be, cannot do anything, or whose disk there is not.
+/// [`FaultsError`] names a rule that is invalid, has no effect, or has no disk.
 pub fn resolve(
     given: &[GivenRule],
     target: impl Fn(&str) -> Option<Target>,
@@ -130,18 +129,17 @@ pub fn resolve(
     Ok(Resolved { rules, notes })
 }
 
-/// Names for rules that nobody named.
+/// Names for rules without one.
 pub fn free_ids(is_taken: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
     let names = (0_u64..).map(|number| format!("fault{number}"));
     names.filter(move |name| !is_taken(name))
 }
 
-/// A seed for a rule that was given none: one that every client's JSON can hold, whose numbers may
-/// have 53 bits.
+/// A seed for a rule without one: of at most 53 bits, so that every client's JSON can represent it.
 ///
 /// # Errors
 ///
-/// What the host says when it has no random numbers.
+/// The host's error if it has no random numbers.
 pub fn random_seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
     getrandom(&mut bytes, GetRandomFlags::empty())?;
@@ -189,7 +187,7 @@ mod tests {
         let error = resolve(&futile, target).unwrap_err().to_string();
         let expected = "--fault: 'probability' is 0, which lets the rule never fire";
         assert_eq!(error, expected);
-        // QEMU takes such rules, and so they are only told of.
+        // QEMU accepts such rules, and so they are only logged.
         let of_blkdebug = GivenRule {
             if_futile: IfFutile::Tell,
             ..futile[0].clone()

@@ -1,4 +1,4 @@
-//! The log of what the rules decided, and its repetition.
+//! The log of fault decisions, and its replay.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,17 +12,17 @@ use faultvisor_devices::sync::lock;
 
 use crate::output_file::{self, OutputFileError};
 
-/// Longest log that is repeated, in bytes.
+/// The longest log that is replayed, in bytes.
 const MAX_REPLAY: u64 = 1 << 30;
 
-/// How much is kept of a log that cannot be written for the moment, in bytes.
+/// The buffer for lines that cannot be written at the moment, in bytes.
 const MAX_PENDING: usize = 1 << 20;
 
-/// A file that hears of every rule that fires: a line of JSON for each, which names no time. Lines
-/// of one disk are in the order of its requests.
+/// A file that receives a line of JSON for each fault decision, without a time. Lines of one disk are in the order of
+/// its requests.
 ///
-/// What cannot be written, because a disk is full or a reader slow, is kept and tried again with the next line. Decisions
-/// that do not fit into what is kept are counted, and a line says so where they would have stood.
+/// Lines that a full disk or a slow reader does not take are buffered and retried with the next line. Decisions that do
+/// not fit into the buffer are counted, and a line in their place says so.
 #[derive(Debug)]
 pub struct FaultLog {
     path: PathBuf,
@@ -32,47 +32,47 @@ pub struct FaultLog {
 #[derive(Debug)]
 struct State {
     file: File,
-    /// What is not written yet: the rest of a line, and lines.
+    /// Not yet written: the rest of a line, and further lines.
     pending: Vec<u8>,
     /// Decisions that did not fit.
     lost: u64,
     is_failing: bool,
 }
 
-/// A line in the place of decisions that are missing.
+/// The line in the place of lost decisions.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Gap {
     lost: u64,
 }
 
-/// Why there is no log, or why one cannot be repeated.
+/// There is no log, or one cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The file to write.
+    /// The log cannot be created.
     #[error("--fault-log: cannot create '{}': {source}", path.display())]
     Create {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         source: OutputFileError,
     },
-    /// The file to repeat.
+    /// The log to replay cannot be read.
     #[error("--fault-replay: cannot read '{}': {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the host says.
+        /// The host's error.
         source: io::Error,
     },
-    /// Something in it.
+    /// A line of it is invalid.
     #[error("--fault-replay: {}:{line}: {message}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error.
         message: String,
     },
 }
@@ -104,7 +104,7 @@ impl FaultLog {
         }
     }
 
-    /// Writes a line, without waiting for a reader. The guest goes on, whatever becomes of it.
+    /// Writes a line without blocking. The guest continues in any case.
     pub fn write(&self, record: &Record) {
         let mut state = lock(&self.state);
         state.add(record);
@@ -159,7 +159,7 @@ impl State {
         }
     }
 
-    /// Writes what the file takes. What it does not take stays.
+    /// Writes what the file takes, and keeps the rest.
     fn flush(&mut self) -> io::Result<()> {
         while !self.pending.is_empty() {
             match self.file.write(&self.pending) {
@@ -173,11 +173,11 @@ impl State {
     }
 }
 
-/// What a log says, by disk.
+/// The decisions of a log, by disk.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is no fault log, or tells of a disk that `has_disk` does not know.
+/// If the file cannot be read, is not a fault log, or names a disk that `has_disk` does not know.
 pub fn read(
     path: &Path,
     has_disk: impl Fn(&str) -> bool,
@@ -189,7 +189,7 @@ pub fn read(
     let file = File::open(path).map_err(failed)?;
     let mut records: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     let mut length = 0;
-    // It may be a pipe, whose length nobody knows.
+    // It may be a pipe, whose length is unknown.
     for (line, text) in (1..).zip(BufReader::new(file.take(MAX_REPLAY + 1)).lines()) {
         let wrong = |message| LogError::Line {
             path: path.to_owned(),
@@ -305,7 +305,7 @@ mod tests {
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
         let log = FaultLog::to(Path::new("log"), writer);
-        // More than pipe and memory hold.
+        // More than pipe and buffer hold.
         let count = 2 * (MAX_PENDING / 100) as u64;
         for ordinal in 0..count {
             log.write(&record(ordinal));
@@ -315,7 +315,7 @@ mod tests {
         assert!(lost > 0 && lost < count);
         let mut text = Vec::new();
         let read = |text: &mut Vec<u8>| {
-            // Until nothing is there for the moment.
+            // Until nothing is available at the moment.
             let _ = Read::read_to_end(&mut &reader, text);
         };
         while !lock(&log.state).pending.is_empty() {

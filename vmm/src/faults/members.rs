@@ -1,4 +1,4 @@
-//! What members a rule has, and of what kind: the schema says it, to whoever asks it at run time.
+//! The members of a rule and their types, from the schema at run time.
 
 use faultvisor_schema::{
     BlockFaultRule, CommandError, Decode, Path, SchemaInfoBranch, SchemaInfoObject, introspection,
@@ -12,7 +12,7 @@ use super::error::Problem;
 pub(super) struct Type(&'static SchemaInfoBranch);
 
 impl Type {
-    /// That of a rule: what `block-fault-add` takes. Types have no names of their own at run time.
+    /// The type of a rule, the argument of `block-fault-add`. Types have no names at run time.
     pub(super) fn rule() -> Option<Self> {
         match Self::named("block-fault-add")?.0 {
             SchemaInfoBranch::Command(command) => Self::named(&command.arg_type),
@@ -26,12 +26,12 @@ impl Type {
         Some(Self(&found.meta_type))
     }
 
-    /// What it is.
+    /// Its kind.
     pub(super) fn branch(self) -> &'static SchemaInfoBranch {
         self.0
     }
 
-    /// Of an array, what it is an array of.
+    /// The element type of an array.
     pub(super) fn element(self) -> Option<Self> {
         match self.0 {
             SchemaInfoBranch::Array(array) => Self::named(&array.element_type),
@@ -39,7 +39,7 @@ impl Type {
         }
     }
 
-    /// Of an enumeration, its words; of a type that is one or a number, that it may be a number, too.
+    /// The words of an enumeration; of an alternate with a number, that it accepts a number, too.
     fn words(self) -> Option<(Vec<&'static str>, bool)> {
         match self.0 {
             SchemaInfoBranch::Enum(of) => {
@@ -66,8 +66,7 @@ impl Type {
         }
     }
 
-    /// Names and types of an object's members: those that it always has, and those that it has in
-    /// this case, or in any.
+    /// Names and types of an object's members: those of every value, and those of one variant, or of any.
     fn members(self, case: Option<&str>) -> Vec<(&'static str, &'static str)> {
         let Some(object) = self.object() else {
             return Vec::new();
@@ -86,7 +85,7 @@ impl Type {
         members
     }
 
-    /// The type of a member, in whatever case the object has it.
+    /// The type of a member, in whichever variant the object has it.
     pub(super) fn member(self, name: &str) -> Option<Self> {
         let all = self.members(None);
         let (_, of) = all.into_iter().find(|(member, _)| *member == name)?;
@@ -94,7 +93,7 @@ impl Type {
     }
 }
 
-/// Why a rule cannot be understood, and which of its members it is about, if that is known.
+/// A rule cannot be decoded; with the member concerned, if it is known.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) problem: Problem,
@@ -110,7 +109,7 @@ impl From<CommandError> for Refused {
     }
 }
 
-/// Understands a rule.
+/// Decodes a rule.
 pub(super) fn decode(value: Value) -> Result<BlockFaultRule, Refused> {
     if let Value::Object(members) = &value {
         let action = members.get("action").and_then(Value::as_str);
@@ -126,7 +125,7 @@ pub(super) fn decode(value: Value) -> Result<BlockFaultRule, Refused> {
     Ok(BlockFaultRule::decode(value, &Path::ROOT)?)
 }
 
-/// Checks the words of enumerations: the schema says which is wrong, and not which there are.
+/// Checks the words of enumerations: the schema names the wrong one, but not the valid ones.
 fn check_words(value: &Value, of: Option<Type>, path: &str) -> Result<(), Refused> {
     let Some(of) = of else {
         return Ok(());
@@ -155,8 +154,8 @@ fn check_words(value: &Value, of: Option<Type>, path: &str) -> Result<(), Refuse
     }
 }
 
-/// The names that a rule with this action can have. One of an action that there is not can have
-/// any: the error is another one.
+/// The members that a rule with this action can have. With an unknown action it can have any, as the action is the
+/// error.
 fn names(action: Option<&str>) -> Vec<&'static str> {
     let Some(rule) = Type::rule() else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! How rules come in, from options and files, in the schema's form: the devices' fault engine takes that. And the log of what
-//! the rules do.
+//! Rules from options and files, in the schema's form, which are converted for the devices' fault engine; and the log
+//! of fault decisions.
 
 mod blkdebug;
 mod error;

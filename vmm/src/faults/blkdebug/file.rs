@@ -1,11 +1,11 @@
-//! The form of the files, which is that of QEMU's `-readconfig`: sections with lines `key = "value"`.
+//! The format of the files, which is that of QEMU's `-readconfig`: sections with lines `key = "value"`.
 
 use faultvisor_monitor::option_syntax::OptionError;
 
 use crate::faults::error::Mistake;
 use crate::faults::error::Problem;
 
-/// What a section is about.
+/// The kind of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     InjectError,
@@ -42,14 +42,14 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Section<'a> {
     pub(super) kind: Kind,
-    /// The line of its head.
+    /// The line of its heading.
     pub(super) line: usize,
     /// Keys, values, and their lines.
     entries: Vec<(&'a str, &'a str, usize)>,
 }
 
 impl<'a> Section<'a> {
-    /// The line and the value of a key, if it is there.
+    /// The line and the value of a key, if it is present.
     pub(super) fn take(&mut self, key: &str) -> Option<(usize, &'a str)> {
         let at = self.entries.iter().position(|(name, ..)| *name == key)?;
         let (_, value, line) = self.entries.swap_remove(at);
@@ -97,7 +97,7 @@ pub(super) fn sections(text: &str) -> Result<Vec<Section<'_>>, Mistake> {
     Ok(sections)
 }
 
-/// What a head is about; a name in it, in quotation marks, is nobody's business here.
+/// The kind of a heading; a quoted name in it is ignored.
 fn kind(head: &str, line: usize) -> Result<Kind, Mistake> {
     let Some((name, rest)) = head.split_once(']') else {
         return Err(Mistake::syntax(line, "the ']' is missing"));

@@ -1,8 +1,7 @@
 //! Files of QEMU's blkdebug driver, as rules.
 //!
-//! What its words mean is in QEMU's `docs/devel/testing/blkdebug.rst`. There, a request raises
-//! events on its way through the block layers, and a rule is about one of them; here, a disk's
-//! request is one event, by whichever of its names.
+//! QEMU's `docs/devel/testing/blkdebug.rst` defines them. In QEMU a request raises several events in the block layers,
+//! and a rule matches one of them; here a disk's request is one event, under whichever of its names.
 
 mod file;
 
@@ -21,10 +20,10 @@ use super::given::{GivenRule, IfFutile};
 use super::key_value::unsigned;
 use file::{Kind, Section, sections};
 
-/// What a rule that says nothing else fails a request with.
+/// The default errno.
 const DEFAULT_ERRNO: u16 = 5;
 
-/// Reads the file of blkdebug's for a drive.
+/// Reads a drive's blkdebug file.
 ///
 /// # Errors
 ///
@@ -50,11 +49,11 @@ struct Event {
     name: &'static str,
     /// The requests that raise it.
     by: &'static [BlockFaultOperation],
-    /// When a request raises it, compared with others that it raises.
+    /// Its position among the events of one request.
     phase: u8,
-    /// Whether the request can still be made to fail.
+    /// Whether the request can still fail.
     can_fail: bool,
-    /// Whether each request raises it; of the others, the first state is the only one.
+    /// Whether every request raises it; of the others, only the initial state counts.
     is_raised: bool,
 }
 
@@ -68,8 +67,7 @@ const fn event(name: &'static str, by: &'static [BlockFaultOperation], phase: u8
     }
 }
 
-/// The events that an image has that is used as it is. `none` is the one of QEMU's that is raised
-/// when the image is opened, so that its rules are about every request.
+/// The events of a raw image. QEMU raises `none` when the image is opened, so that its rules match every request.
 const EVENTS: [Event; 8] = [
     Event {
         is_raised: false,
@@ -91,8 +89,7 @@ const EVENTS: [Event; 8] = [
     },
 ];
 
-/// The rules of a file, in the order in which they have the effect that they have in QEMU, with
-/// their lines.
+/// The rules of a file with their lines, in the order that has the same effect as in QEMU.
 fn understand(text: &str, drive: &str) -> Result<Vec<(usize, BlockFaultRule)>, Mistake> {
     let mut states = Vec::new();
     let mut errors = Vec::new();
@@ -106,18 +103,18 @@ fn understand(text: &str, drive: &str) -> Result<Vec<(usize, BlockFaultRule)>, M
             Kind::SetState => states.extend(placed),
         }
     }
-    // Of new states, the one of the latest event counts, and of one event's, the first in the file.
-    // Here it is the last one that counts.
+    // Of several new states, QEMU applies that of the latest event, and of one event the first in the file. Here the
+    // last rule counts.
     states.reverse();
     states.sort_by_key(|(phase, _)| *phase);
-    // Of errors, that of the latest event, and of one event's, the first in the file. Here, too, it
-    // is the first; states behind it would not be looked at.
+    // Of several errors, QEMU applies that of the latest event, and of one event the first in the file. Here the first
+    // rule counts, and states behind it would not be evaluated.
     errors.sort_by_key(|(phase, _)| std::cmp::Reverse(*phase));
     let all = states.into_iter().chain(errors);
     Ok(all.map(|(_, rule)| rule).collect())
 }
 
-/// The rules of a section: one, or, of an error that comes late, one for the delay and one for the error.
+/// The rules of a section: one, or one for the delay and one for the error.
 fn translate(
     mut section: Section<'_>,
     id: String,
@@ -153,7 +150,7 @@ fn translate(
                 ));
             }
             if !event.is_raised {
-                // Raised once, in the first state, and never left again.
+                // Raised once, in the initial state, which no rule leaves.
                 if state.is_some_and(|state| state != 1) {
                     return Err(refuse("is raised in state 1 only"));
                 }
@@ -164,7 +161,7 @@ fn translate(
             }
             rule.sector = sector(&mut section)?;
             rule.count = flag(&mut section, "once")?.then_some(1);
-            // Here, no error comes earlier than any other.
+            // Here all errors occur at the same time.
             flag(&mut section, "immediately")?;
             let delay = delay(&mut section)?;
             return Ok((event, with_delay(rule, errno(&mut section, delay)?, delay)));
@@ -182,8 +179,8 @@ fn translate(
     Ok((event, vec![rule]))
 }
 
-/// The rules for a delay and an error, or for one of them. Of the two, the delay stands first: whoever decides about the
-/// request keeps it from both.
+/// The rules for a delay and an error, or for one of them. The delay comes first, as no rule is evaluated behind the
+/// one that decides.
 fn with_delay(rule: BlockFaultRule, errno: Option<u16>, delay: Option<u64>) -> Vec<BlockFaultRule> {
     let delaying = delay.map(|microseconds| {
         let id = rule.id.as_ref().map(|id| format!("{id}-delay"));
@@ -236,7 +233,7 @@ fn sector(section: &mut Section<'_>) -> Result<Option<u64>, Mistake> {
     }
 }
 
-/// The errno; 0, beside a delay, is none.
+/// The errno; 0, with a delay, is none.
 fn errno(section: &mut Section<'_>, delay: Option<u64>) -> Result<Option<u16>, Mistake> {
     let Some((line, value)) = section.take("errno") else {
         return Ok(Some(DEFAULT_ERRNO));
@@ -249,7 +246,7 @@ fn errno(section: &mut Section<'_>, delay: Option<u64>) -> Result<Option<u16>, M
     }
 }
 
-/// `delay-ns` (QEMU 11.1), in microseconds, of which none is cut off.
+/// `delay-ns` (QEMU 11.1) in microseconds, rounded up.
 fn delay(section: &mut Section<'_>) -> Result<Option<u64>, Mistake> {
     let Some((line, value)) = section.take("delay-ns") else {
         return Ok(None);
@@ -274,7 +271,7 @@ fn flag(section: &mut Section<'_>, key: &str) -> Result<bool, Mistake> {
     }
 }
 
-/// The one kind of requests that a rule is about, among those that raise the event.
+/// The one operation that a rule is limited to, of those that raise the event.
 fn iotype(
     section: &mut Section<'_>,
     event: &Event,

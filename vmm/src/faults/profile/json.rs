@@ -10,7 +10,7 @@ use super::{Entry, RULE, unknown};
 use crate::faults::error::Mistake;
 use crate::faults::file::Lines;
 
-/// The members of an object, each as it is written.
+/// The members of an object, each with its text.
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// The rules of a profile: a list, or an object whose member `rule` is one.
@@ -22,7 +22,7 @@ pub(super) fn entries(text: &str, lines: &Lines) -> Result<Vec<Entry>, Mistake> 
             .map_or(message.as_str(), |(text, _)| text);
         Mistake::syntax(error.line().max(1), message)
     };
-    // What goes wrong in a part would be counted from where the part begins.
+    // An error in a part would be located relative to the part.
     serde_json::from_str::<Strict>(text).map_err(malformed)?;
     let profile: &RawValue = serde_json::from_str(text).map_err(malformed)?;
     let line = |of: &RawValue| lines.line(offset(text, of));
@@ -60,7 +60,7 @@ pub(super) fn entries(text: &str, lines: &Lines) -> Result<Vec<Entry>, Mistake> 
     list.iter().map(entry).collect()
 }
 
-/// Where in the text a part of it begins.
+/// The position of a part in the text.
 fn offset(text: &str, part: &RawValue) -> usize {
     part.get()
         .as_ptr()

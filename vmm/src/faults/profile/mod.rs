@@ -15,7 +15,7 @@ use super::members::decode;
 /// The only key of a profile.
 const RULE: &str = "rule";
 
-/// A rule of a profile, before the schema has looked at it.
+/// A rule of a profile, before it is decoded by the schema.
 struct Entry {
     /// The line where it begins.
     line: usize,
@@ -49,7 +49,7 @@ pub fn profile(path: &Path) -> Result<Vec<GivenRule>, FaultsError> {
         .map_err(|mistake| FaultsError::new(origin(mistake.line), mistake.problem))
 }
 
-/// JSON's lists begin otherwise than TOML's tables, which begin with a bracket, too.
+/// A list of JSON begins otherwise than a table of TOML, which begins with a bracket, too.
 fn looks_like_json(text: &str) -> bool {
     let text = text.trim_start();
     text.starts_with('{')

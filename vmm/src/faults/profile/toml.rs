@@ -53,7 +53,7 @@ fn object(table: DeTable<'_>, lines: &Lines) -> Result<Value, Mistake> {
     Ok(Value::Object(members))
 }
 
-/// What a value is in JSON.
+/// A value as JSON.
 fn value(given: Spanned<DeValue<'_>>, lines: &Lines) -> Result<Value, Mistake> {
     let line = lines.line(given.span().start);
     match given.into_inner() {
