@@ -1,14 +1,14 @@
-//! Reads and writes that wait, whatever mode their descriptor is in.
+//! Reads and writes that block, whatever mode their descriptor is in.
 //!
 //! `O_NONBLOCK` belongs to the open file, which a shell, a terminal multiplexer or a parent shares with the program: it
-//! is neither set nor cleared here. A call that would not wait is followed by a poll(2) that does.
+//! is neither set nor cleared here. After EAGAIN, poll(2) waits.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// A descriptor whose reads and writes wait until they can be done, and are not interrupted.
+/// A descriptor whose reads and writes block until they can proceed, and are not interrupted.
 #[derive(Debug)]
 pub struct Blocking<T>(pub T);
 
@@ -62,7 +62,7 @@ mod tests {
         let (writer, reader) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
         reader.set_nonblocking(true).unwrap();
-        // Many times what the socket holds.
+        // Many times the socket's capacity.
         let text: Vec<u8> = (0..=250u8).cycle().take(4 << 20).collect();
         let expected = text.clone();
         let writing = thread::spawn(move || Blocking(writer).write_all(&text));

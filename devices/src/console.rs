@@ -1,13 +1,12 @@
-//! Console output: from a vCPU that must not wait long, to a host side that may be slow.
+//! Console output: from a vCPU that must not wait long to a host side that may be slow.
 //!
-//! The vCPU puts bytes into a bounded buffer; a thread of the console's own writes them to the
-//! sink with ordinary blocking writes, so that nobody's terminal or pipe is switched to
-//! non-blocking mode. A sink that is *slow* slows the guest down and loses nothing. A sink that
-//! takes nothing at all for [`STALL_LIMIT`], or fails, no longer holds the guest up: what does not
-//! fit is counted, and the count is written where the lost bytes would have stood.
+//! The vCPU puts bytes into a bounded buffer. A thread of the console's own writes them to the sink with blocking
+//! writes, so that no terminal or pipe is switched to non-blocking mode. A *slow* sink slows the guest down and loses
+//! nothing. A sink that takes nothing for [`STALL_LIMIT`], or fails, no longer delays the guest: bytes that do not fit
+//! are counted, and the count is written in their place.
 //!
-//! A file or a pipe that fails is tried again and again: a disk that is full may have room again, a
-//! FIFO another reader. A client that fails is gone, and its output is kept for the next.
+//! Writes to a file or a pipe that failed are retried: a full disk may have room again, a FIFO another reader. After a
+//! client's failure its output is kept for the next client.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -19,23 +18,23 @@ use crate::block::model::errno::Errno;
 use crate::sync::{lock, wait, wait_timeout};
 use crate::thread::{ThreadKind, ThreadStart};
 
-/// Bytes that are kept for the sink. A whole kernel log fits several times.
+/// The size of the buffer in bytes. A whole kernel log fits several times.
 const CAPACITY: usize = 1 << 20;
 
 /// Output is written in pieces of at least this size, or after [`COALESCE`].
 const PIECE: usize = 4096;
 
-/// How long a byte waits for company. A guest that prints byte by byte would otherwise cost the
-/// host a system call and two context switches for each.
+/// How long a byte waits for more. Otherwise a guest that prints byte by byte would cost the host a system call and two
+/// context switches for each.
 const COALESCE: Duration = Duration::from_millis(2);
 
-/// How long the writer waits after a sink has failed, at first. Each time it waits twice as long.
+/// The writer's first pause after a failure. Each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest that it waits.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a sink may take nothing before the guest stops waiting for it.
+/// How long a sink may take nothing before the guest no longer waits for it.
 pub const STALL_LIMIT: Duration = Duration::from_secs(1);
 
 /// The vCPU's end of the console. Clones share one buffer.
@@ -46,58 +45,58 @@ pub struct ConsoleOutput {
 
 struct Shared {
     state: Mutex<State>,
-    /// Signalled when there is something for the writer: bytes, or a sink.
+    /// Signalled when the writer has work: bytes, or a sink.
     work: Condvar,
-    /// Signalled when the writer made progress.
+    /// Signalled when the writer has made progress.
     progress: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     buffer: VecDeque<u8>,
-    /// Bytes that the writer has taken and not written yet.
+    /// Bytes that the writer has taken and not yet written.
     writing: usize,
     sink: Option<Sink>,
-    /// A sink is there, possibly in the writer's hands.
+    /// There is a sink, possibly with the writer.
     attached: bool,
-    /// Why the sink has taken nothing, the last time that it was asked.
+    /// Why the sink took nothing at the last attempt.
     failure: Option<String>,
-    /// When a sink that has failed is tried again.
+    /// When a failed sink is tried again.
     retry: Option<Instant>,
-    /// The sink took nothing for [`STALL_LIMIT`], and has not since.
+    /// The sink took nothing for [`STALL_LIMIT`], and has taken nothing since.
     stalled: bool,
     lost: u64,
-    /// Grows whenever the sink takes something.
+    /// Incremented whenever the sink takes something.
     progress: u64,
 }
 
-/// Where the output goes.
+/// The sink.
 struct Sink {
     writer: Box<dyn Write + Send>,
     on_failure: OnFailure,
 }
 
-/// What becomes of a sink that fails.
+/// The response to a failure of the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It is detached, and what it did not take is kept for the next: a client.
+    /// Detach it, and keep what it did not take for the next: a client.
     Detach,
-    /// It is tried again: a file, a pipe, a terminal.
+    /// Try it again: a file, a pipe, a terminal.
     Retry,
 }
 
 impl ConsoleOutput {
-    /// A console that nobody reads.
+    /// A console without a sink.
     pub fn null() -> Self {
         Self { shared: None }
     }
 
-    /// A console that keeps its output until a sink is attached; when more is written than fits,
-    /// the oldest goes. `start` is what the thread that writes does first.
+    /// A console that keeps its output until a sink is attached, and drops the oldest if the buffer is full. The
+    /// writing thread first calls `start`.
     ///
     /// # Errors
     ///
-    /// When the host refuses the writer thread.
+    /// If the host refuses the thread.
     pub fn new(start: ThreadStart) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -117,7 +116,7 @@ impl ConsoleOutput {
         })
     }
 
-    /// Sends output to `writer` from now on, beginning with what has been kept. Its writes wait.
+    /// Sends output to `writer`, beginning with what has been kept. Its writes block.
     pub fn attach(&self, writer: Box<dyn Write + Send>, on_failure: OnFailure) {
         if let Some(shared) = &self.shared {
             let mut state = lock(&shared.state);
@@ -130,8 +129,8 @@ impl ConsoleOutput {
         }
     }
 
-    /// Waits until everything is written, the sink has taken nothing for `patience`, `limit` is
-    /// over, or there is no sink. One that has failed is tried once more.
+    /// Waits until everything is written, the sink has taken nothing for `patience`, `limit` has passed, or there is no
+    /// sink. A failed sink is tried once more.
     pub fn drain(&self, patience: Duration, limit: Duration) {
         let Some(shared) = &self.shared else { return };
         let end = Instant::now() + limit;
@@ -153,7 +152,7 @@ impl ConsoleOutput {
         }
     }
 
-    /// Bytes that the attached sink has not taken, those that have been lost included.
+    /// The bytes that the attached sink has not taken, lost ones included.
     pub fn pending(&self) -> u64 {
         let Some(shared) = &self.shared else { return 0 };
         let state = lock(&shared.state);
@@ -182,7 +181,7 @@ impl ConsoleOutput {
     }
 }
 
-/// Every byte is accepted; nothing here fails.
+/// Accepts every byte, and never fails.
 impl Write for ConsoleOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.push(bytes);
@@ -199,7 +198,7 @@ impl State {
         self.buffer.len() + self.writing
     }
 
-    /// The sink has failed. The guest waits for it no longer.
+    /// The sink has failed, and the guest no longer waits for it.
     fn fail(&mut self, error: &io::Error, pause: Duration) {
         self.stalled = true;
         self.retry = Some(Instant::now() + pause);
@@ -211,7 +210,7 @@ impl State {
         }
     }
 
-    /// The sink takes what it is given. When it has taken most of it, it is told what it missed.
+    /// The sink takes bytes. When it has taken most of them, it is sent the count of those it missed.
     fn recover(&mut self) {
         if self.lost > 0 && self.pending() >= CAPACITY / 2 {
             return;
@@ -254,7 +253,7 @@ impl Shared {
         state
     }
 
-    /// The writer thread. It ends with the process: it may be inside a write that never returns.
+    /// The writing thread. It ends with the process, as it may be in a write that never returns.
     fn run(&self) {
         let mut piece = Vec::with_capacity(PIECE);
         let mut pause = PAUSE;
@@ -322,14 +321,14 @@ impl Shared {
         self.progress.notify_all();
     }
 
-    /// Puts the sink back, or drops it when it failed for good, and keeps what it did not take.
+    /// Puts the sink back, or drops it if it failed for good, and keeps what it did not take.
     fn give_back(&self, sink: Sink, unwritten: &[u8], failure: Option<io::Error>, pause: Duration) {
         let mut state = lock(&self.state);
         state.writing = 0;
         for &byte in unwritten.iter().rev() {
             state.buffer.push_front(byte);
         }
-        // Unless there is another by now.
+        // Unless another one has been attached.
         if state.sink.is_none() {
             match (failure, sink.on_failure) {
                 (Some(error), OnFailure::Retry) => {
@@ -356,7 +355,7 @@ mod tests {
 
     use super::*;
 
-    /// A sink that takes what the test lets it take.
+    /// A sink that takes what the test permits.
     struct Gate {
         permits: Receiver<usize>,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -400,7 +399,7 @@ mod tests {
         let (mut guest, expected) = (output.clone(), text.clone());
         let vcpu = thread::spawn(move || guest.write_all(&text).unwrap());
         while !vcpu.is_finished() {
-            // A full channel means that the writer is behind, not that it is stuck.
+            // A full channel means that the writer is behind, not stuck.
             let _ = permit.try_send(1 << 20);
         }
         vcpu.join().unwrap();

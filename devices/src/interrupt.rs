@@ -10,7 +10,7 @@ pub trait InterruptLine: Send + Sync {
     ///
     /// # Errors
     ///
-    /// What the host said when it refused.
+    /// The host's error.
     fn raise(&self) -> io::Result<()>;
 }
 

@@ -1,9 +1,9 @@
 //! The devices of a Faultvisor machine: the buses, the legacy PC devices, the virtio transport,
 //! virtio-blk, and the block layer under it.
 //!
-//! A device is a plain state machine behind the two methods of [`bus::BusDevice`]; what leaves it
-//! (an interrupt, console bytes, a disk error) goes through a small trait, so that no device needs
-//! a virtual machine to be tested. Nothing here knows of the monitor: `vmm` joins the two.
+//! A device is a plain state machine behind the two methods of [`bus::BusDevice`]. Its outputs (an interrupt, console
+//! bytes, a disk error) go through small traits, so that no device needs a virtual machine to be tested. Nothing here
+//! depends on the monitor: `vmm` joins the two.
 
 pub mod block;
 pub mod blocking;

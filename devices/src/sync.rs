@@ -1,8 +1,7 @@
-//! Locking that does not care about poison.
+//! Locking that ignores poison.
 //!
-//! A mutex is poisoned when a thread panicked while it held the lock. Every structure locked in
-//! this crate is consistent between statements, and a second panic would hide the first, so the
-//! data is taken as it is.
+//! A mutex is poisoned if a thread panicked while it held the lock. Every structure locked in this crate is consistent
+//! between statements, and a second panic would hide the first, so that the data are used as they are.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

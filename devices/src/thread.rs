@@ -1,22 +1,22 @@
-//! What the devices' threads do before anything else.
+//! The first call of each of the devices' threads.
 //!
-//! The program has its say in that: it takes away from each thread what a thread of its kind has no use for.
+//! The program confines each thread by it.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a thread is for.
+/// A thread's purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ThreadKind {
-    /// A disk's requests: its queues, and the ring or the threads that carry the requests out.
+    /// A disk's requests: its queues, and its ring or threads for I/O.
     Disk,
     /// Blocking I/O on a disk's images. Started by the disk's thread.
     DiskIo,
-    /// Writing the console's output.
+    /// Writes console output.
     Console,
 }
 
-/// What a thread of each kind does first. Nothing, unless said otherwise.
+/// The first call of a thread of each kind; by default none.
 #[derive(Clone, Default)]
 pub struct ThreadStart(Option<Arc<dyn Fn(ThreadKind) + Send + Sync>>);
 
@@ -26,7 +26,7 @@ impl ThreadStart {
         Self(Some(Arc::new(first)))
     }
 
-    /// The first thing that a thread of that kind does.
+    /// Makes the first call of a thread of this kind.
     pub(crate) fn begin(&self, kind: ThreadKind) {
         if let Some(first) = &self.0 {
             first(kind);

@@ -1,8 +1,8 @@
-//! The block layer: what a disk does, without a word of virtio.
+//! The block layer, independent of virtio.
 //!
-//! A [`Request`](model::request::Request) names an operation, its place, and the guest memory it moves. A
-//! [`Backend`](model::backend::Backend) takes requests and later gives back a
-//! [`Completion`](model::request::Completion) for each, whose result keeps the errno to the end.
+//! A [`Request`](model::request::Request) has an operation, a range, and guest memory. A
+//! [`Backend`](model::backend::Backend) takes requests and later returns a [`Completion`](model::request::Completion)
+//! for each, whose result keeps the errno.
 //!
 //! | room | what is in it |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! Which backend carries out a disk's requests.
+//! The backend of a disk.
 
 use std::io;
 use std::str::FromStr;
@@ -13,15 +13,15 @@ use super::model::backend::Backend;
 use super::model::errno::Errno;
 use crate::thread::ThreadStart;
 
-/// How a disk's requests are carried out (QEMU `aio`).
+/// The I/O engine of a disk (QEMU `aio`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Aio {
-    /// Through io_uring where the kernel offers it, otherwise in threads.
+    /// io_uring where the kernel supports it, otherwise threads.
     #[default]
     Best,
-    /// Through io_uring, or not at all.
+    /// io_uring, or an error.
     IoUring,
-    /// By blocking system calls in threads.
+    /// Blocking system calls in threads.
     Threads,
 }
 
@@ -37,13 +37,13 @@ impl FromStr for Aio {
     }
 }
 
-/// Why a disk has no backend.
+/// A disk has no backend.
 #[derive(Debug, thiserror::Error)]
 pub enum AioError {
-    /// It was to be io_uring.
+    /// io_uring was asked for, and is not available.
     #[error("aio=io_uring: {}", Errno::of(.0))]
     IoUring(#[source] io::Error),
-    /// It was to be io_uring, and the image is one that only threads can use.
+    /// io_uring was asked for, and the image's format needs threads.
     #[error(
         "aio=io_uring: only a raw image can be used through io_uring; leave it out, or aio=threads"
     )]
@@ -54,12 +54,12 @@ pub enum AioError {
 }
 
 impl Aio {
-    /// A backend on an image, for the disk of that name. Says in one line of the log which it is. If
-    /// it has threads, they begin with `threads`.
+    /// A backend on an image, for the disk of this name. Logs which it is, in one line. Its threads first call
+    /// `threads`.
     ///
     /// # Errors
     ///
-    /// [`AioError`] when the host refuses what was asked for.
+    /// [`AioError`] if the host refuses what was asked for.
     pub fn start(
         self,
         image: Image,
@@ -69,8 +69,7 @@ impl Aio {
         self.start_with(image, name, threads, Uring::new)
     }
 
-    /// The same for an image of which nobody said that it is raw: nothing is written to it that
-    /// would make it look like something else.
+    /// The same for a probed raw image, whose header is kept from looking like another format.
     ///
     /// # Errors
     ///
@@ -89,7 +88,7 @@ impl Aio {
     ///
     /// # Errors
     ///
-    /// [`AioError`] when it was to be io_uring, or the host refuses a descriptor.
+    /// [`AioError`] if io_uring was asked for, or the host refuses a descriptor.
     pub fn start_qcow2(
         self,
         image: Qcow2Image,

@@ -1,9 +1,9 @@
-//! The actions: what a rule does to a request, from the schema's form to how it is performed.
+//! The actions of rules, from the schema's form to their execution.
 //!
-//! An action takes four forms here, one after the other. [`FaultAction`] is a rule's, as checked.
-//! [`Decision`] has nothing left to chance: a log holds it, and a replay repeats it. [`Effect`] is what it
-//! means for the request, and [`Alteration`] one that the backend performs differently.
-//! [`properties`] is the table of what holds of each action wherever it is asked.
+//! An action has four forms here, one after the other. [`FaultAction`] is a rule's, checked. [`Decision`] has every
+//! random choice resolved: a log records it, and a replay applies it. [`Effect`] is its meaning for a request, and
+//! [`Alteration`] the effect of performing the request differently. [`properties`] is the table of what holds of each
+//! action.
 
 use std::time::Duration;
 
@@ -23,18 +23,18 @@ use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::power_cut::{PowerCut, Survival, Then};
 use crate::block::model::request::{Operation, Range, Request, SECTOR_SIZE};
 
-/// What holds of an action, whatever its members are.
+/// The properties of an action, whatever its members are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Properties {
-    /// The requests that it can be done to.
+    /// The kinds of requests that it applies to.
     pub kinds: Kinds,
     /// The same in words.
     pub words: &'static str,
-    /// Whether later rules see the request, too.
+    /// Whether rules behind it are evaluated.
     pub passes_on: bool,
 }
 
-/// The table of actions: which requests each fits, and whether later rules see the request, too.
+/// The table of actions: the requests that each applies to, and whether rules behind it are evaluated.
 pub fn properties(action: BlockFaultActionType) -> Properties {
     use BlockFaultActionType as Type;
     const READS_AND_WRITES: (Kinds, &str) = (Kinds::READ.with(Kinds::WRITE), "reads and writes");
@@ -60,53 +60,53 @@ pub fn properties(action: BlockFaultActionType) -> Properties {
     }
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FaultAction {
     /// It fails.
     Error {
-        /// Why.
+        /// The error.
         errno: Errno,
         /// It is performed first.
         after: bool,
     },
-    /// It has to wait, while others overtake it.
+    /// It is delayed; others overtake it.
     Delay(Delay),
-    /// It waits until somebody says what becomes of it.
+    /// It hangs until it is released.
     Hang,
-    /// Its data changes on the way.
+    /// Its data are altered.
     Corrupt(Corruption),
     /// A part of a write is performed.
     Torn {
-        /// What of it.
+        /// The part.
         tear: Tear,
-        /// What it fails with afterwards.
+        /// The error that it then fails with.
         errno: Option<Errno>,
     },
-    /// It is reported as done.
+    /// It is reported as complete.
     Drop,
-    /// It is performed at another place.
+    /// It is performed at another sector.
     Misdirect {
-        /// There.
+        /// The sector.
         to_sector: u64,
     },
-    /// The rules are in another state from the next request on.
+    /// The state of the rules changes from the next request on.
     SetState(String),
     /// The machine stops before it is performed.
     Stop,
-    /// The power fails before it is performed.
+    /// The power is cut before it.
     PowerCut {
-        /// What survives.
+        /// What is kept.
         survival: Survival,
-        /// What a torn write ends at a multiple of.
+        /// The unit of a torn write's end.
         tear_bytes: u32,
-        /// What the machine does then.
+        /// What the machine does afterwards.
         then: Then,
     },
 }
 
 impl FaultAction {
-    /// The action of a rule in the schema's form, for a disk of `disk_sectors` sectors.
+    /// Converts a rule's action from the schema's form, for a disk of `disk_sectors` sectors.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl FaultAction {
         })
     }
 
-    /// Takes the chance out of it.
+    /// Resolves its random choices.
     pub(super) fn decide(&self, seed: u64, request: &Request, chance: &mut Chance) -> Decision {
         match self {
             &Self::Error { errno, after } => Decision::Error { errno, after },
@@ -185,7 +185,7 @@ fn on_disk(sector: u64, disk: u64) -> Result<u64, RuleError> {
     }
 }
 
-/// What becomes of a request.
+/// What happens to a request, without randomness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "action",
@@ -195,63 +195,63 @@ fn on_disk(sector: u64, disk: u64) -> Result<u64, RuleError> {
 pub enum Decision {
     /// It fails.
     Error {
-        /// Why.
+        /// The error.
         #[serde(with = "log_fields::number")]
         errno: Errno,
         /// It is performed first.
         after: bool,
     },
-    /// It has to wait.
+    /// It is delayed.
     Delay {
-        /// So long.
+        /// For this long.
         microseconds: u64,
     },
-    /// It waits until somebody says what becomes of it.
+    /// It hangs until it is released.
     Hang,
-    /// Its data changes on the way.
+    /// Its data are altered.
     Corrupt {
-        /// How.
+        /// The alteration.
         change: Change,
     },
     /// A part of a write is performed.
     Torn {
-        /// What of it, in growing order.
+        /// The parts, in ascending order.
         keep: Vec<SectorRun>,
-        /// What it fails with afterwards.
+        /// The error that it then fails with.
         #[serde(with = "log_fields::optional_number", default)]
         errno: Option<Errno>,
     },
-    /// It is reported as done.
+    /// It is reported as complete.
     Drop,
-    /// It is performed at another place.
+    /// It is performed at another sector.
     Misdirect {
-        /// There.
+        /// The sector.
         to_sector: u64,
     },
-    /// The rules are in another state from the next request on.
+    /// The state of the rules changes from the next request on.
     SetState {
-        /// This one.
+        /// The new state.
         new_state: String,
     },
     /// The machine stops before it is performed.
     Stop,
-    /// The power fails before it is performed.
+    /// The power is cut before it.
     PowerCut {
-        /// What survives.
+        /// What is kept.
         #[serde(with = "log_fields::survival")]
         survive: Survival,
-        /// What the rest follows from.
+        /// The seed of the cut.
         seed: u64,
-        /// What a torn write ends at a multiple of.
+        /// The unit of a torn write's end.
         #[serde(deserialize_with = "log_fields::tear_bytes")]
         tear_bytes: u32,
-        /// What the machine does then.
+        /// What the machine does afterwards.
         then: Then,
     },
 }
 
 impl Decision {
-    /// Which action it comes from.
+    /// The action that made it.
     pub fn action(&self) -> BlockFaultActionType {
         match self {
             Self::Error { .. } => BlockFaultActionType::Error,
@@ -267,18 +267,18 @@ impl Decision {
         }
     }
 
-    /// Whether later rules see the request, too.
+    /// Whether rules behind it are evaluated.
     pub fn passes_on(&self) -> bool {
         properties(self.action()).passes_on
     }
 
-    /// Whether it can be done to such a request: a log may say anything.
+    /// Whether it applies to such a request, which a log need not respect.
     pub(super) fn applies_to(&self, operation: RecordedOperation) -> bool {
         let kinds = properties(self.action()).kinds;
         kinds.contains(operation.kind())
     }
 
-    /// What it means for the request.
+    /// Its meaning for the request.
     pub(super) fn effect(&self) -> Effect<'_> {
         match self {
             Self::Error {
@@ -287,7 +287,7 @@ impl Decision {
             } => Effect::Fail(*errno),
             Self::Error { errno, after: true } => Effect::Alter(Alteration::FailAfter(*errno)),
             Self::Delay { microseconds } => {
-                // A log may say anything.
+                // A log can contain anything.
                 Effect::Delay(Duration::from_micros(*microseconds).min(MAX_DELAY))
             }
             Self::Hang => Effect::Hang,
@@ -314,47 +314,47 @@ impl Decision {
     }
 }
 
-/// What a decision means for a request, and for those behind it.
+/// The meaning of a decision for a request, and for those behind it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect<'a> {
-    /// It waits this long first.
+    /// It is delayed first.
     Delay(Duration),
-    /// The rules are in this state from the next request on.
+    /// The state of the rules changes from the next request on.
     SetState(&'a str),
     /// It is performed differently.
     Alter(Alteration),
     /// It fails.
     Fail(Errno),
-    /// It is reported as done.
+    /// It is reported as complete.
     Drop,
-    /// It waits for a release.
+    /// It hangs.
     Hang,
     /// The machine stops, and then it is performed.
     Stop,
-    /// The power fails.
+    /// The power is cut.
     PowerCut(PowerCut, Then),
 }
 
-/// How a request is performed that is not performed as it was meant.
+/// How a request is performed differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alteration {
-    /// It fails when it is done.
+    /// It is performed, and fails.
     FailAfter(Errno),
-    /// Its data changes on the way.
+    /// Its data are altered.
     Corrupt(Change),
-    /// These parts of it are performed, and perhaps it fails then.
+    /// These parts of it are performed, and then it may fail.
     Torn(Vec<SectorRun>, Option<Errno>),
     /// It is performed at this sector.
     Misdirect(u64),
 }
 
-/// How the backend performs an altered request.
+/// The backend's requests for an altered request.
 pub(super) struct Plan {
-    /// The requests that stand for it.
+    /// The requests to perform.
     pub parts: Vec<HostRequest>,
-    /// What it fails with when they have completed.
+    /// The error of the request when they have completed.
     pub errno: Option<Errno>,
-    /// How the data that it read changes then, and where they are.
+    /// The alteration of the data read, and where they are.
     pub change: Option<(Change, IoBuffers)>,
 }
 
@@ -363,7 +363,7 @@ impl Alteration {
     ///
     /// # Errors
     ///
-    /// EIO where the disk has no such place.
+    /// EIO for a range beyond the disk.
     pub(super) fn plan(self, request: HostRequest, disk_length: u64) -> Result<Plan, Errno> {
         let plan = |parts, errno, change| Plan {
             parts,
@@ -401,7 +401,7 @@ fn torn(request: &HostRequest, runs: &[SectorRun]) -> Vec<HostRequest> {
     parts.map(part).collect()
 }
 
-/// The same request at another place.
+/// The same request at another sector.
 fn moved(mut request: HostRequest, sector: u64, length: u64) -> Result<HostRequest, Errno> {
     let to = sector.checked_mul(SECTOR_SIZE).ok_or(Errno::EIO)?;
     if let Operation::Read { offset } | Operation::Write { offset, .. } = &mut request.operation {
@@ -413,7 +413,7 @@ fn moved(mut request: HostRequest, sector: u64, length: u64) -> Result<HostReque
     Ok(request)
 }
 
-/// A write of other data: the guest's own stays as it is.
+/// A write of altered data, from a bounce buffer; guest memory is not changed.
 fn corrupted(request: &HostRequest, change: &Change) -> HostRequest {
     let buffers = request.buffers.copy();
     change.apply(&buffers);

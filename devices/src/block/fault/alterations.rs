@@ -1,5 +1,4 @@
-//! How a request is performed that is not performed as it was meant: as one or more other requests,
-//! whose ends make the end of the one.
+//! Altered requests, each performed as one or more other requests that complete it together.
 
 use std::collections::HashMap;
 
@@ -10,33 +9,32 @@ use crate::block::model::errno::Errno;
 use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Completion, Token};
 
-/// Tokens of requests that the driver did not send have this bit, and those that it sent do not:
-/// they are counted from zero.
+/// Set in the tokens of these requests, and clear in those of the driver's, which count from zero.
 const PART: u64 = 1 << 63;
 
 /// A request that is performed as others.
 struct Whole {
-    /// Parts that have not ended.
+    /// Parts that have not completed.
     left: usize,
     /// The first error of a part.
     result: Result<(), Errno>,
-    /// What it fails with when all its parts are done.
+    /// The error of the request when all parts have completed.
     errno: Option<Errno>,
-    /// How the data is changed that it has read.
+    /// The alteration of the data read.
     change: Option<(Change, IoBuffers)>,
 }
 
-/// Altered requests that are on their way.
+/// Altered requests in flight.
 #[derive(Default)]
 pub struct Alterations {
     next_part: u64,
-    /// To which request a part belongs.
+    /// The request of each part.
     parts: HashMap<Token, Token>,
     wholes: HashMap<Token, Whole>,
 }
 
 impl Alterations {
-    /// Submits a request as it is altered. Returns its end when there is nothing to wait for.
+    /// Submits an altered request. Returns its completion if it needs no backend.
     pub fn submit(
         &mut self,
         backend: &mut dyn Backend,
@@ -75,13 +73,13 @@ impl Alterations {
         None
     }
 
-    /// Whether none is on its way.
+    /// Whether none is in flight.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.wholes.is_empty()
     }
 
-    /// The ends of requests, from what a backend says has ended.
+    /// The completions of requests, from those of a backend.
     pub fn translate(&mut self, completions: Vec<Completion>) -> Vec<Completion> {
         if self.parts.is_empty() {
             return completions;
@@ -106,8 +104,7 @@ impl Alterations {
 }
 
 impl Whole {
-    /// What becomes of the request when its parts have ended. A real error goes before an injected
-    /// one.
+    /// The result when all parts have completed. A real error precedes an injected one.
     fn end(self) -> Result<(), Errno> {
         self.result?;
         if let Some((change, buffers)) = self.change {

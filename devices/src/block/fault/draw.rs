@@ -1,4 +1,4 @@
-//! What a rule leaves to chance: how long, which bits, which sectors. And what is drawn.
+//! Random choices of rules (how long, which bits, which sectors), and their results.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,44 +12,44 @@ use super::rng::Chance;
 use super::rule_error::{RuleError, plain};
 use crate::block::model::io_buffers::IoBuffers;
 
-/// Longest delay that one rule, or one line of a log, asks for.
+/// Longest delay of a rule, or of a line of a log.
 pub const MAX_DELAY: Duration = Duration::from_secs(3600);
 
-/// Most bits that one rule inverts in one request.
+/// Most bits that a rule flips in a request.
 pub const MAX_FLIPPED_BITS: u32 = 1 << 16;
 
 /// Longest pattern, in bytes.
 pub const MAX_PATTERN: usize = 4096;
 
-/// Most coins that are tossed for the sectors of one request. In a request of more than 32 MiB, which
-/// no usual driver sends, several sectors have one together: it would become a million writes.
+/// Most random choices for the sectors of one request. In a request of more than 32 MiB, which no usual driver sends,
+/// neighbouring sectors share one: otherwise it would become a million writes.
 const MAX_COINS: u64 = 1 << 16;
 
-/// Most bytes that one rule overwrites in one request: more than a request can have.
+/// Most bytes that a rule overwrites in a request: more than a request can have.
 const MAX_OVERWRITTEN: u64 = 32 << 20;
 
-/// How long a delay is.
+/// A delay's distribution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delay {
-    /// Always so long, in microseconds.
+    /// A fixed time in microseconds.
     Fixed(u64),
-    /// Between these two, in microseconds, each value as likely as the others.
+    /// Uniform between these two, in microseconds.
     Uniform(u64, u64),
-    /// Points of a distribution, in growing order; the last is the 100th percentile.
+    /// Points of a distribution, in ascending order; the last is the 100th percentile.
     Percentiles(Vec<Percentile>),
 }
 
 /// A point of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Percentile {
-    /// How many of a hundred have at most this delay.
+    /// The percentage of requests that have at most this delay.
     pub percentile: f64,
     /// The delay.
     pub microseconds: u64,
 }
 
 impl Delay {
-    /// The delay of a rule in the schema's form.
+    /// Converts a rule's delay from the schema's form.
     pub(super) fn new(given: &BlockFaultDelay) -> Result<Self, RuleError> {
         let has_bounds = given.min_microseconds.is_some() || given.max_microseconds.is_some();
         let delay = match (given.microseconds, has_bounds, &given.percentiles) {
@@ -69,7 +69,7 @@ impl Delay {
         Ok(delay)
     }
 
-    /// Draws a delay, in microseconds.
+    /// Draws a delay in microseconds.
     pub(super) fn draw(&self, chance: &mut Chance) -> u64 {
         match self {
             Self::Fixed(microseconds) => *microseconds,
@@ -93,7 +93,7 @@ impl Delay {
 
 /// The delay at a percentile between two points.
 fn between(low: Percentile, high: Percentile, drawn: f64) -> u64 {
-    // In millionths of the way: the arithmetic of integers is the same on every machine.
+    // In millionths of the interval: integer arithmetic is the same on every machine.
     let part = (drawn - low.percentile) / (high.percentile - low.percentile);
     #[expect(
         clippy::cast_possible_truncation,
@@ -174,34 +174,34 @@ fn percentiles(given: &[BlockFaultPercentile]) -> Result<Delay, RuleError> {
     Ok(Delay::Percentiles(points))
 }
 
-/// Sectors that belong together.
+/// A run of sectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectorRun {
-    /// The first, counted from the request's first.
+    /// The first, relative to the request's first.
     pub first: u64,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
-/// A change of some bytes of a request's data.
+/// An alteration of a request's data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// These bits of the data are inverted: bit 0 is the lowest of the first byte.
+    /// Flips these bits: bit 0 is the lowest of the first byte.
     Flip(Vec<u64>),
-    /// Bytes are overwritten.
+    /// Overwrites bytes.
     Overwrite {
-        /// The first of them.
+        /// The first byte.
         offset: u64,
-        /// How many.
+        /// Their number.
         length: u64,
-        /// With this, again and again.
+        /// The pattern, which is repeated.
         pattern: Vec<u8>,
     },
 }
 
 impl Change {
-    /// Changes data. What it says of bytes that are not there is left out.
+    /// Alters data. Bytes beyond their end are ignored.
     pub(super) fn apply(&self, data: &IoBuffers) {
         match self {
             Self::Flip(bits) => {
@@ -219,24 +219,24 @@ impl Change {
     }
 }
 
-/// How data is corrupted.
+/// How data are corrupted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Corruption {
-    /// So many bits, anywhere, are inverted.
+    /// Flips this many bits, anywhere.
     FlipBits(u32),
-    /// Bytes are overwritten.
+    /// Overwrites bytes.
     Overwrite {
-        /// The first of them, counted from the first of the data.
+        /// The first byte, relative to the first of the data.
         offset: u64,
-        /// How many.
+        /// Their number.
         length: u64,
-        /// With this, again and again. It is not empty.
+        /// The pattern, which is repeated and not empty.
         pattern: Vec<u8>,
     },
 }
 
 impl Corruption {
-    /// The corruption of a rule in the schema's form.
+    /// Converts a rule's corruption from the schema's form.
     pub(super) fn new(given: &BlockFaultCorrupt) -> Result<Self, RuleError> {
         match (given.flip_bits, &given.pattern) {
             (Some(bits), None) => {
@@ -278,7 +278,7 @@ impl Corruption {
         }
     }
 
-    /// Draws a change of data of that many bytes.
+    /// Draws an alteration of this many bytes of data.
     pub(super) fn draw(&self, length: u64, chance: &mut Chance) -> Change {
         match self {
             Self::FlipBits(count) => {
@@ -297,8 +297,7 @@ impl Corruption {
     }
 }
 
-/// So many different numbers below `bound`, in growing order; all of them if there are not more
-/// (Floyd's algorithm).
+/// This many distinct numbers below `bound`, in ascending order; all of them if there are not more (Floyd's algorithm).
 fn different(count: u32, bound: u64, chance: &mut Chance) -> Vec<u64> {
     let mut drawn = std::collections::BTreeSet::new();
     for last in bound.saturating_sub(u64::from(count))..bound {
@@ -338,19 +337,19 @@ fn hexadecimal(text: &str) -> Result<Vec<u8>, RuleError> {
     Ok(digits.chunks_exact(2).map(byte).collect())
 }
 
-/// What of a torn write reaches the disk.
+/// The part of a torn write that reaches the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tear {
-    /// The first so many sectors.
+    /// The first sectors, of this number.
     First(u64),
-    /// The last so many.
+    /// The last sectors, of this number.
     Last(u64),
-    /// Any of them, each as likely as not.
+    /// Each sector with probability one half.
     Random,
 }
 
 impl Tear {
-    /// The tear of a rule in the schema's form.
+    /// Converts a rule's tear from the schema's form.
     pub(super) fn new(given: &BlockFaultTorn) -> Result<Self, RuleError> {
         match (given.keep, given.keep_sectors) {
             (BlockFaultTornKeep::First, Some(sectors)) => Ok(Tear::First(sectors)),
@@ -367,7 +366,7 @@ impl Tear {
         }
     }
 
-    /// Draws the sectors that reach the disk, of a write of that many.
+    /// Draws the sectors that reach the disk, of a write of this many.
     pub(super) fn draw(self, sectors: u64, chance: &mut Chance) -> Vec<SectorRun> {
         let run = |first, count| SectorRun { first, count };
         let kept: Vec<SectorRun> = match self {

@@ -1,4 +1,4 @@
-//! A disk's rules, and what they say of each request.
+//! A disk's rules, and their evaluation for each request.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +15,10 @@ use super::rule::Rule;
 use crate::block::model::request::{Operation, Request, SECTOR_SIZE};
 use crate::sync::lock;
 
-/// The state that an engine begins in: that of QEMU's blkdebug.
+/// The initial state, which is that of QEMU's blkdebug.
 pub const INITIAL_STATE: &str = "1";
 
-/// What a rule has done. Counted by the disk's thread and read by others.
+/// A rule's counts. Written by the disk's thread and read by others.
 #[derive(Debug, Default)]
 pub struct Counts {
     matches: AtomicU64,
@@ -26,34 +26,34 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Requests for which everything held that does not count or draw lots.
+    /// Requests that met every condition but `skip`, `count` and `probability`.
     pub fn matches(&self) -> u64 {
         self.matches.load(Ordering::Relaxed)
     }
 
-    /// How often the rule has fired.
+    /// The number of times that the rule has fired.
     pub fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed)
     }
 }
 
-/// What others can see of a disk's engine.
+/// The public part of a disk's engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineState {
-    /// The state that the rules are in.
+    /// The state of the rules.
     pub state: String,
-    /// Requests that hang: what a log says of each, the oldest first.
+    /// The hanging requests, in the form of the log, the oldest first.
     pub hanging: Vec<Record>,
 }
 
-/// Where the disk's thread shows it.
+/// Written by the disk's thread.
 #[derive(Debug)]
 pub struct EngineView(Mutex<Notes>);
 
 #[derive(Debug)]
 struct Notes {
     state: String,
-    /// By ordinal. A guest can have very many of them: each comes and goes by itself.
+    /// By ordinal. A guest can have very many of them: each is added and removed by itself.
     hanging: BTreeMap<u64, Record>,
 }
 
@@ -67,7 +67,7 @@ impl Default for EngineView {
 }
 
 impl EngineView {
-    /// What is shown now.
+    /// The present content.
     pub fn get(&self) -> EngineState {
         let notes = lock(&self.0);
         EngineState {
@@ -76,13 +76,13 @@ impl EngineView {
         }
     }
 
-    /// A request hangs from now on.
+    /// Adds a hanging request.
     pub(crate) fn hangs(&self, record: &Record) {
         let mut notes = lock(&self.0);
         notes.hanging.insert(record.ordinal, record.clone());
     }
 
-    /// These do not hang any more.
+    /// Removes these.
     pub(crate) fn hang_no_more(&self, ordinals: &[u64]) {
         let mut notes = lock(&self.0);
         for ordinal in ordinals {
@@ -90,7 +90,7 @@ impl EngineView {
         }
     }
 
-    /// Nothing hangs.
+    /// Removes all.
     pub(crate) fn nothing_hangs(&self) {
         lock(&self.0).hanging.clear();
     }
@@ -109,18 +109,18 @@ struct Active {
 pub struct Engine {
     device: String,
     rules: Vec<Active>,
-    /// The rules about requests of each kind, by its number. Made when a request is judged: rules
-    /// come by the thousand.
+    /// The rules for each kind of requests, by its number. Built when a request is evaluated, as rules are added by the
+    /// thousand.
     indices: Option<[Index; Kinds::EACH.len()]>,
     state: String,
     view: Arc<EngineView>,
     replay: Option<Replay>,
-    /// What the index found: kept for its memory.
+    /// The index's result, kept for its allocation.
     found: Vec<usize>,
 }
 
 impl Engine {
-    /// The engine of the disk of that name.
+    /// The engine of the disk of this name.
     pub fn new(device: impl Into<String>, view: Arc<EngineView>) -> Self {
         view.show_state(INITIAL_STATE);
         Self {
@@ -134,43 +134,42 @@ impl Engine {
         }
     }
 
-    /// Whether it has nothing to say of any request.
+    /// Whether it has no rule and no replay.
     pub fn is_idle(&self) -> bool {
         self.rules.is_empty() && self.replay.as_ref().is_none_or(Replay::is_over)
     }
 
-    /// Adds a rule behind the others. What it does is counted in `counts`.
+    /// Adds a rule behind the others, with its `counts`.
     pub fn add(&mut self, rule: Rule, counts: Arc<Counts>) {
         self.rules.push(Active { rule, counts });
         self.indices = None;
     }
 
-    /// Takes the rule of that name away, if there is one.
+    /// Removes the rule of this name, if there is one.
     pub fn remove(&mut self, id: &str) {
         self.rules.retain(|active| active.rule.id != id);
         self.indices = None;
     }
 
-    /// Takes all rules away, and begins anew.
+    /// Removes all rules, and restores the initial state.
     pub fn clear(&mut self) {
         self.rules.clear();
         self.indices = None;
         self.set_state(INITIAL_STATE);
     }
 
-    /// Puts the rules into a state.
+    /// Sets the state.
     pub fn set_state(&mut self, state: &str) {
         state.clone_into(&mut self.state);
         self.view.show_state(state);
     }
 
-    /// Does again what a log says: it stands before the rules.
+    /// Replays a log, which precedes the rules.
     pub fn replay(&mut self, replay: Replay) {
         self.replay = Some(replay);
     }
 
-    /// What becomes of a request: the `ordinal`th of its disk, shown for the `attempt`th time
-    /// after the first.
+    /// The judgement of a request: the `ordinal`th of its disk, at the `attempt`th time after the first.
     pub fn judge(&mut self, ordinal: u64, attempt: u32, request: &Request) -> Judgement {
         let mut judgement = Judgement::none();
         let mut new_state = None;
@@ -217,7 +216,7 @@ impl Engine {
     }
 }
 
-/// For each kind of requests, the rules that are about it.
+/// The rules that match each kind of requests.
 fn indices(rules: &[Active]) -> [Index; Kinds::EACH.len()] {
     Kinds::EACH.map(|kind| {
         let rules = rules.iter().map(|active| &active.rule.matching);
@@ -226,7 +225,7 @@ fn indices(rules: &[Active]) -> [Index; Kinds::EACH.len()] {
     })
 }
 
-/// Adds what was decided. Returns whether the next ones look at the request, too.
+/// Adds a decision. Returns whether rules behind it are evaluated.
 fn judge_by(record: Record, judgement: &mut Judgement, new_state: &mut Option<String>) -> bool {
     if let Effect::SetState(state) = record.decision.effect() {
         *new_state = Some(state.to_owned());
@@ -237,7 +236,7 @@ fn judge_by(record: Record, judgement: &mut Judgement, new_state: &mut Option<St
 }
 
 impl Active {
-    /// What the rule decides, if it fires. The index has looked at the kind and the sectors.
+    /// The rule's decision, if it fires. The index has checked kind and sectors.
     fn judge(
         &self,
         ordinal: u64,
@@ -273,7 +272,7 @@ impl Active {
     }
 }
 
-/// The parts of the disk that a request is about, by first sector and first sector behind.
+/// The ranges of a request, each by its first sector and its end.
 fn parts(request: &Request) -> impl Iterator<Item = (u64, u64)> {
     let (whole, ranges) = match &request.operation {
         Operation::Read { .. } | Operation::Write { .. } => {

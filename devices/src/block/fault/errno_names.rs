@@ -1,18 +1,18 @@
-//! Errors of the host's, by name and by number.
+//! Errors of the host, by name and by number.
 
 use faultvisor_schema::{BlockFaultErrno, BlockFaultErrnoName};
 
 use super::rule_error::RuleError;
 use crate::block::model::errno::Errno;
 
-/// The numbers that the kernel has for errors (`MAX_ERRNO` in its `include/linux/err.h`).
+/// The range of the kernel's error numbers (`MAX_ERRNO` in its `include/linux/err.h`).
 const NUMBERS: std::ops::RangeInclusive<u16> = 1..=4095;
 
-/// The error that a member `errno` names.
+/// The error of a member `errno`.
 ///
 /// # Errors
 ///
-/// [`RuleError::Value`] for a number that is no error's.
+/// [`RuleError::Value`] for a number out of range.
 pub fn errno_of(given: &BlockFaultErrno) -> Result<Errno, RuleError> {
     match given {
         BlockFaultErrno::Name(name) => Ok(Errno(number(*name))),
@@ -25,7 +25,7 @@ pub fn errno_of(given: &BlockFaultErrno) -> Result<Errno, RuleError> {
     }
 }
 
-/// The schema's names and the constants that they stand for.
+/// The schema's names and their constants.
 macro_rules! errnos {
     ($($name:ident => $constant:ident,)*) => {
         fn number(name: BlockFaultErrnoName) -> i32 {

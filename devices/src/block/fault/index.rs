@@ -1,36 +1,34 @@
-//! Which rules could be about a part of the disk, found without looking at all of them.
+//! An index of rules by range, so that not every rule is evaluated.
 
-/// A part of the disk, in sectors, and the rule that it belongs to.
+/// A range in sectors, and its rule.
 #[derive(Debug, Clone, Copy)]
 struct Area {
     first: u64,
-    /// The first sector behind it.
+    /// Its end.
     end: u64,
     rule: usize,
 }
 
-/// Rules by the part of the disk that they are about.
+/// Rules by their ranges.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Rules that ask for no part of the disk, in growing order.
+    /// Rules without a range, in ascending order.
     anywhere: Vec<usize>,
     /// In the order of their first sectors.
     areas: Vec<Area>,
-    /// A tree over `areas`: the greatest end of all the areas below each node. The node with the
-    /// number 1 is its root, the children of the node n are 2n and 2n + 1, and its leaves are as
-    /// many as the areas, made up to a power of two.
+    /// A tree over `areas`: each node holds the greatest end of the areas below it. Node 1 is the root, the children of
+    /// node n are 2n and 2n + 1, and the leaves are the areas, padded to a power of two.
     ends: Vec<u64>,
 }
 
 impl Index {
-    /// Of rules, by their numbers in growing order, and their parts of the disk, by first sector and
-    /// number of sectors.
+    /// An index of rules, by their numbers in ascending order, and their ranges, by first sector and number of sectors.
     pub(super) fn new(rules: impl Iterator<Item = (usize, Option<(u64, u64)>)>) -> Self {
         let mut index = Self::default();
         for (rule, sectors) in rules {
             match sectors {
                 None => index.anywhere.push(rule),
-                // A part without a sector overlaps nothing.
+                // A range without sectors overlaps nothing.
                 Some((_, 0)) => {}
                 Some((first, count)) => index.areas.push(Area {
                     first,
@@ -51,14 +49,13 @@ impl Index {
         index
     }
 
-    /// Puts the rules into `found` that could be about one of these parts of the disk, in growing
-    /// order, each once.
+    /// Appends to `found` the candidates for one of these ranges, in ascending order, each once.
     pub(super) fn find(&self, parts: impl Iterator<Item = (u64, u64)>, found: &mut Vec<usize>) {
         found.clear();
         if !self.areas.is_empty() {
-            // A request of no length overlaps nothing.
+            // A request of length zero overlaps nothing.
             for (first, end) in parts.filter(|(first, end)| first < end) {
-                // Those behind begin after the part has ended.
+                // The areas from here on begin after the range.
                 let behind = self.areas.partition_point(|area| area.first < end);
                 self.descend(1, 0, self.ends.len() / 2, (first, behind), found);
             }
@@ -72,8 +69,8 @@ impl Index {
         found.dedup();
     }
 
-    /// Finds the areas below a node, of `leaves` leaves from `leaf` on, that end after `first` and
-    /// whose numbers are below `behind`.
+    /// Finds the areas below a node, of `leaves` leaves from `leaf` on, that end after `first` and whose numbers are
+    /// below `behind`.
     fn descend(
         &self,
         node: usize,

@@ -1,4 +1,4 @@
-//! What becomes of one request.
+//! The result of evaluating the rules for a request.
 
 use std::time::Duration;
 
@@ -7,38 +7,38 @@ use super::record::Record;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{PowerCut, Then};
 
-/// What becomes of a request once its delay is over.
+/// What happens to a request after its delay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It is performed.
     Perform,
-    /// It is performed otherwise.
+    /// It is performed differently.
     Alter(Alteration),
     /// It fails.
     Fail(Errno),
-    /// It is reported as done.
+    /// It is reported as complete.
     Drop,
-    /// It hangs, as this says.
+    /// It hangs, with this record.
     Hang(Record),
     /// The machine stops, and then it is performed.
     Stop,
-    /// The power fails.
+    /// The power is cut.
     PowerCut(PowerCut, Then),
 }
 
-/// What the rules say of a request.
+/// The result of the evaluation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     /// The rules that fired.
     pub records: Vec<Record>,
-    /// How long it has to wait.
+    /// The delay.
     pub delay: Duration,
-    /// What becomes of it then.
+    /// What happens after it.
     pub fate: Fate,
 }
 
 impl Judgement {
-    /// That of a request which no rule is about.
+    /// That of a request that no rule matches.
     pub(super) fn none() -> Self {
         Self {
             records: Vec::new(),
@@ -47,7 +47,7 @@ impl Judgement {
         }
     }
 
-    /// Adds what a rule decided.
+    /// Adds a rule's decision.
     pub(super) fn add(&mut self, record: Record) {
         match record.decision.effect() {
             Effect::Delay(more) => self.delay = self.delay.saturating_add(more),

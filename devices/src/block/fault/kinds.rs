@@ -1,4 +1,4 @@
-//! Kinds of requests, as rules and logs have them.
+//! Kinds of requests, as in rules and logs.
 
 use faultvisor_schema::BlockFaultOperation;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ impl Kinds {
     /// No request.
     pub const NONE: Self = Self(0);
 
-    /// Each kind, in the order of their numbers.
+    /// Each kind, by its number.
     pub(super) const EACH: [Self; 5] = [
         Self::READ,
         Self::WRITE,
@@ -34,7 +34,7 @@ impl Kinds {
         Self::WRITE_ZEROES,
     ];
 
-    /// The number of the first of them.
+    /// The number of the first kind of a set.
     pub(super) fn number(self) -> usize {
         self.0.trailing_zeros() as usize
     }
@@ -50,7 +50,7 @@ impl Kinds {
         }
     }
 
-    /// The kind that the schema names.
+    /// The kind of an operation of the schema.
     pub fn named(operation: BlockFaultOperation) -> Self {
         match operation {
             BlockFaultOperation::Read => Self::READ,
@@ -61,48 +61,48 @@ impl Kinds {
         }
     }
 
-    /// These and those.
+    /// The union.
     #[must_use]
     pub const fn with(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// All kinds but these.
+    /// The complement.
     #[must_use]
     pub const fn complement(self) -> Self {
         Self(Self::ALL.0 & !self.0)
     }
 
-    /// Those that are among both.
+    /// The intersection.
     #[must_use]
     pub const fn among(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    /// Whether all of those are among these.
+    /// Whether it contains all of those.
     pub const fn contains(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 }
 
-/// What a request asks for, as a log has it.
+/// A request's operation, as in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordedOperation {
-    /// Data.
+    /// Reads data.
     Read,
-    /// To store data.
+    /// Writes data.
     Write,
-    /// To make durable what was written.
+    /// Makes complete writes durable.
     Flush,
-    /// To forget a part of the disk.
+    /// Frees a range.
     Discard,
-    /// To let a part of the disk read as zeroes.
+    /// Makes a range read as zeroes.
     WriteZeroes,
 }
 
 impl RecordedOperation {
-    /// What that operation is recorded as.
+    /// The record of an operation.
     pub fn of(operation: &Operation) -> Self {
         match operation {
             Operation::Read { .. } => Self::Read,

@@ -1,11 +1,11 @@
-//! How a fault log writes what serde does not know the form of.
+//! The form of fields of a fault log, for serde.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::block::model::request::SECTOR_SIZE;
 
-/// What a torn write ends at a multiple of: what else a log says cannot be done.
+/// The unit of a torn write's end; other values are refused.
 pub(super) fn tear_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     let bytes = u32::deserialize(from)?;
     if bytes.is_power_of_two() && u64::from(bytes) <= SECTOR_SIZE {
@@ -33,7 +33,7 @@ pub(super) mod number {
         from: D,
     ) -> Result<Errno, D::Error> {
         let number = i32::deserialize(from)?;
-        // What a system call can return.
+        // A system call's range.
         if (1..=4095).contains(&number) {
             return Ok(Errno(number));
         }
@@ -42,7 +42,7 @@ pub(super) mod number {
     }
 }
 
-/// An errno as its number, or nothing.
+/// An errno as its number, or null.
 pub(super) mod optional_number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -67,7 +67,7 @@ pub(super) mod optional_number {
     }
 }
 
-/// What survives, by its name in the schema.
+/// What is kept, by its name in the schema.
 pub(super) mod survival {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,12 +1,12 @@
 //! The fault engine: which requests of a disk fail, and how.
 //!
-//! A disk's [`Engine`](engine::Engine) holds [`Rule`](rule::Rule)s. It is shown each [`Request`](super::model::request::Request) that is about
-//! to be performed, and says what becomes of it: a [`Judgement`](judgement::Judgement), made of [`Decision`](action::Decision)s in which
-//! nothing is left to chance any more. [`Alterations`](alterations::Alterations) are how a request is performed that is to
-//! be performed otherwise than it was meant.
+//! A disk's [`Engine`](engine::Engine) holds [`Rule`](rule::Rule)s. It evaluates them for each
+//! [`Request`](super::model::request::Request) before submission, and returns a [`Judgement`](judgement::Judgement),
+//! made of [`Decision`](action::Decision)s without randomness. [`Alterations`](alterations::Alterations) perform
+//! requests that are altered.
 //!
-//! All chance follows from a rule's seed, the request's ordinal and the attempt at it
-//! ([`Chance`](rng::Chance)), so that the same requests meet the same faults.
+//! Random choices follow from a rule's seed, the request's ordinal and the attempt ([`Chance`](rng::Chance)), so that
+//! the same requests meet the same faults.
 
 pub mod action;
 pub mod alterations;

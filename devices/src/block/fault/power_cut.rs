@@ -6,7 +6,7 @@ use super::rule_error::RuleError;
 use crate::block::model::power_cut::{Survival, Then};
 use crate::block::model::request::SECTOR_SIZE;
 
-/// What survives a power cut: nothing, unless something is said.
+/// What a power cut keeps; nothing by default.
 pub fn survival(given: Option<BlockPowerCutSurvive>) -> Survival {
     match given {
         None | Some(BlockPowerCutSurvive::None) => Survival::None,
@@ -16,7 +16,7 @@ pub fn survival(given: Option<BlockPowerCutSurvive>) -> Survival {
     }
 }
 
-/// What the machine does after a power cut: it begins again, unless something else is said.
+/// What the machine does after a power cut; by default it is reset.
 pub fn then(given: Option<BlockPowerCutThen>) -> Then {
     match given {
         None | Some(BlockPowerCutThen::Reset) => Then::Reset,
@@ -25,11 +25,11 @@ pub fn then(given: Option<BlockPowerCutThen>) -> Then {
     }
 }
 
-/// What a torn write ends at a multiple of: whole sectors, unless something else is said.
+/// The unit of a torn write's end; whole sectors by default.
 ///
 /// # Errors
 ///
-/// [`RuleError::Value`] for what is no power of two, or more than a sector.
+/// [`RuleError::Value`] for a value that is not a power of two, or more than a sector.
 pub fn tear_bytes(given: Option<u32>) -> Result<u32, RuleError> {
     match given {
         None => Ok(u32::try_from(SECTOR_SIZE).unwrap_or(u32::MAX)),

@@ -1,4 +1,4 @@
-//! A fault log that is done again.
+//! The replay of a fault log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use super::kinds::RecordedOperation;
 use super::record::Record;
 use crate::block::model::request::{Request, SECTOR_SIZE};
 
-/// What a log says of one disk's requests.
+/// The decisions of a log for one disk's requests.
 #[derive(Debug, Default)]
 pub struct Replay {
     records: BTreeMap<(u64, u32), Vec<Record>>,
-    /// How many have not been done again.
+    /// The number of decisions not yet applied.
     undone: Arc<AtomicUsize>,
-    /// A request that was not what the log says it had been has been complained of.
+    /// A request that differs from the log's has been logged.
     has_diverged: bool,
 }
 
 impl Replay {
-    /// Of the records of one disk, in the order of the log.
+    /// A replay of the records of one disk, in the order of the log.
     pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
         let mut replay = Self::default();
         for record in records {
@@ -30,17 +30,17 @@ impl Replay {
         replay
     }
 
-    /// How many of the records have not been done again, also when the replay is a disk's.
+    /// The number of records not yet applied, which can be read while a disk has the replay.
     pub fn undone(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.undone)
     }
 
-    /// Whether all of it has been done.
+    /// Whether all records have been applied.
     pub(super) fn is_over(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// What is to be done to a request. Nothing, where it is another one than it was.
+    /// The decisions for a request; none if it differs from the log's.
     pub(super) fn take(&mut self, ordinal: u64, attempt: u32, request: &Request) -> Vec<Record> {
         let Some(records) = self.records.remove(&(ordinal, attempt)) else {
             return Vec::new();

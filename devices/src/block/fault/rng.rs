@@ -1,8 +1,7 @@
-//! Chance that can be repeated: numbers that follow from a seed and from what they are for.
+//! Reproducible random numbers, from a seed and a purpose.
 //!
-//! The generator is `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number
-//! generators", OOPSLA 2014). What it returns is part of what a recorded run means, on every
-//! machine: it must never change.
+//! The generator is `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014).
+//! Recorded runs depend on its output, on every machine: it must never change.
 
 /// The generator's increment: 2^64 divided by the golden ratio, made odd.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -14,8 +13,7 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// The sequence of one seed for one purpose: the ordinal of a request, say, and the number of
-    /// the attempt at it.
+    /// The sequence of a seed for a purpose, such as a request's ordinal and attempt.
     pub fn new(seed: u64, purpose: [u64; 2]) -> Self {
         let mix = |state: u64, with: u64| scramble(state.wrapping_add(STEP) ^ scramble(with));
         Self {
@@ -29,17 +27,16 @@ impl Chance {
         scramble(self.state)
     }
 
-    /// A number below `bound`, each as likely as the others, within one part in 2^64 / `bound`; zero
-    /// when there is none.
+    /// A number below `bound`, uniform within one part in 2^64 / `bound`; zero if there is none.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The upper half of the product: no division, and no bias that anybody could see.
+        // The upper half of the product: without a division, and without a noticeable bias.
         let product = u128::from(self.number()) * u128::from(bound);
         u64::try_from(product >> 64).unwrap_or_default()
     }
 
-    /// A number from 0 to 1, without 1.
+    /// A number from 0 to 1, excluding 1.
     pub fn fraction(&mut self) -> f64 {
-        // The 53 bits that the type holds exactly.
+        // The 53 bits that the type represents exactly.
         let bits = self.number() >> 11;
         #[expect(
             clippy::cast_precision_loss,
@@ -49,13 +46,13 @@ impl Chance {
         numerator / 9_007_199_254_740_992.0
     }
 
-    /// Yes or no, as likely as each other.
+    /// True with probability one half.
     pub fn coin(&mut self) -> bool {
         self.number() >> 63 == 1
     }
 }
 
-/// The generator's output function: every bit of the argument reaches every bit of the result.
+/// The generator's output function: every bit of the argument affects every bit of the result.
 fn scramble(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -68,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_generator_is_the_one_that_was_published() {
-        // The first numbers of SplitMix64 from zero, as every description of it has them.
+        // The first numbers of SplitMix64 from zero, as in every description of it.
         let mut chance = Chance { state: 0 };
         let numbers = [(); 3].map(|()| chance.number());
         let published = [

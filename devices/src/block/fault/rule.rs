@@ -1,4 +1,4 @@
-//! What a rule is: which requests, and what becomes of them.
+//! Rules: conditions and an action.
 
 use faultvisor_schema::{BlockFaultOperation, BlockFaultRule};
 
@@ -7,24 +7,24 @@ use super::kinds::Kinds;
 use super::names::check_name;
 use super::rule_error::RuleError;
 
-/// Which requests a rule is about. All of it has to hold.
+/// The conditions of a rule. All of them must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
-    /// What the request asks for.
+    /// The request's operation.
     pub kinds: Kinds,
-    /// The first sector, and the number of sectors, of a part of the disk that it overlaps.
+    /// The first sector and the length of a range that it overlaps.
     pub sectors: Option<(u64, u64)>,
-    /// The state of the disk's engine.
+    /// The engine's state.
     pub state: Option<String>,
-    /// Least length of the request, in bytes.
+    /// Minimum length of the request in bytes.
     pub min_bytes: u64,
-    /// Greatest.
+    /// Maximum length.
     pub max_bytes: u64,
-    /// So many requests for which the above holds are let pass first.
+    /// The number of requests that meet the conditions above and are skipped first.
     pub skip: u64,
-    /// The rule fires so many times.
+    /// The maximum number of times that the rule fires.
     pub count: u64,
-    /// With what probability it fires.
+    /// The probability that it fires.
     pub probability: f64,
 }
 
@@ -44,21 +44,21 @@ impl Match {
     }
 }
 
-/// Which requests, and what becomes of them.
+/// Conditions and an action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Its name.
     pub id: String,
-    /// Which requests.
+    /// The conditions.
     pub matching: Match,
-    /// What becomes of them.
+    /// The action.
     pub action: FaultAction,
-    /// What chance decides follows from it.
+    /// The seed of its random choices.
     pub seed: u64,
 }
 
-/// Fills in what a client may leave out of a rule and should find in it later: its name, its seed,
-/// the length of a part of the disk, and the operations that it is about.
+/// Completes what a client may leave out of a rule, for later queries: its name, its seed, the length of its range, and
+/// its operations.
 pub fn complete(
     given: &mut BlockFaultRule,
     id: impl FnOnce() -> String,
@@ -76,12 +76,11 @@ pub fn complete(
     }
 }
 
-/// Turns a rule, whose name and seed are filled in, into one for the engine of a disk of that many
-/// sectors.
+/// Converts a rule, with name and seed, into one for the engine of a disk of this many sectors.
 ///
 /// # Errors
 ///
-/// [`RuleError`] names the member that cannot be as it is.
+/// [`RuleError`] names the invalid member.
 pub fn rule(given: &BlockFaultRule, disk_sectors: u64) -> Result<Rule, RuleError> {
     let missing = |member| RuleError::Missing {
         member,
@@ -165,7 +164,7 @@ fn sectors(given: &BlockFaultRule, disk: u64) -> Result<Option<(u64, u64)>, Rule
     }
 }
 
-/// The lengths of the requests, and all else as of a rule without conditions.
+/// Checks the lengths, and takes everything else as in a rule without conditions.
 fn lengths(given: &BlockFaultRule) -> Result<Match, RuleError> {
     let all = Match::all(Kinds::ALL);
     let (least, most) = (

@@ -1,15 +1,15 @@
-//! What is wrong with a rule.
+//! Errors of a rule.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// How much of a text an error shows.
+/// The length of a text that an error quotes.
 const SHOWN: usize = 40;
 
-/// Why a rule cannot be one, in a sentence that names the member and its value.
+/// A rule is invalid, in a sentence that names the member and its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// A value that its member cannot have.
+    /// A value that its member does not accept.
     #[error("'{member}' is {value}, which {reason}")]
     Value {
         /// The member.
@@ -19,65 +19,65 @@ pub enum RuleError {
         /// What is wrong with it.
         reason: Cow<'static, str>,
     },
-    /// A text or a list without anything in it.
+    /// An empty text or list.
     #[error("'{0}' is empty")]
     Empty(&'static str),
-    /// A text that is too long to be shown.
+    /// A text that is too long to quote.
     #[error("'{member}' has {bytes} bytes, which is more than {most}")]
     TooLong {
         /// The member.
         member: &'static str,
         /// Its length.
         bytes: usize,
-        /// The greatest length.
+        /// The maximum length.
         most: usize,
     },
-    /// A member that must be there, because of another.
+    /// A member that another one requires is missing.
     #[error("'{member}' is missing{reason}")]
     Missing {
         /// The member.
         member: &'static str,
-        /// Why it must be there, with what joins it to the sentence.
+        /// Why it is required, as the end of the sentence.
         reason: Cow<'static, str>,
     },
-    /// An action without, or with too much of, what says how.
+    /// An action without the members that describe it, or with too many.
     #[error("'{action}' needs one of {members}")]
     Choice {
         /// The action.
         action: &'static str,
-        /// What it needs one of.
+        /// The members of which it needs one.
         members: &'static str,
     },
-    /// An operation that is there twice.
+    /// A repeated operation.
     #[error("'operations' has '{0}' twice")]
     Twice(&'static str),
-    /// An action that cannot be done to such a request.
+    /// An action that does not apply to an operation.
     #[error("'{action}' can be done to {to}, not to '{operation}'")]
     Inapplicable {
         /// The action.
         action: &'static str,
-        /// What it can be done to.
+        /// What it applies to.
         to: &'static str,
-        /// What it was to be done to.
+        /// The operation.
         operation: &'static str,
     },
     /// A rule that can never fire, or never change anything.
     #[error("{0}")]
     Futile(String),
-    /// A part of the disk that the disk does not have.
+    /// A range beyond the disk.
     #[error("{} on the disk, which has {disk}", part(*first, *last))]
     OffDisk {
         /// Its first sector.
         first: u64,
-        /// Its last, which may be too large for a sector.
+        /// Its last sector, which may exceed a sector's range.
         last: u128,
-        /// How many the disk has.
+        /// The disk's size in sectors.
         disk: u64,
     },
 }
 
 impl RuleError {
-    /// [`RuleError::Value`] for a value that can be shown as it is.
+    /// [`RuleError::Value`] for a value that is quoted as it is.
     pub(super) fn value(
         member: impl Into<Cow<'static, str>>,
         value: &dyn fmt::Display,
@@ -99,7 +99,7 @@ impl RuleError {
         Self::value(member, &plain(value), reason)
     }
 
-    /// [`RuleError::Value`] for a text, of which the beginning is shown.
+    /// [`RuleError::Value`] for a text, whose beginning is quoted.
     pub(super) fn text(
         member: &'static str,
         value: &str,

@@ -1,8 +1,8 @@
-//! A raw image of which nobody said that it is raw.
+//! A raw image that was probed, not declared.
 //!
-//! The next time, it is probed again. A guest that could make it look like qcow2 could give it a
-//! backing file of its choice, and then read any file of the host. So, as in QEMU, such a disk
-//! does not let itself be made to look like another format: the write fails with EPERM.
+//! At its next use it is probed again. A guest that could give it a qcow2 header could name a backing file of its
+//! choice, and then read any file of the host. As in QEMU, a write that would give it the header of another format
+//! fails with EPERM.
 
 use vmm_sys_util::eventfd::EventFd;
 
@@ -13,14 +13,14 @@ use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::power_cut::{Loss, PowerCut};
 use crate::block::model::request::{Capabilities, Completion, Operation, Token};
 
-/// A backend on such an image, or on what stands in front of it.
+/// A backend on such an image, or on a layer in front of it.
 pub struct Probed {
     backend: Box<dyn Backend>,
     ended: Vec<Completion>,
 }
 
 impl Probed {
-    /// Keeps the guest from making it look like another format.
+    /// Keeps the guest from writing the header of another format.
     pub fn new(backend: Box<dyn Backend>) -> Self {
         Self {
             backend,
@@ -29,13 +29,13 @@ impl Probed {
     }
 }
 
-/// The request, as it may be carried out.
+/// The request, as it may be performed.
 fn checked(request: HostRequest) -> Result<HostRequest, Errno> {
     let is_at_start = matches!(request.operation, Operation::Write { offset: 0, .. });
     if !is_at_start || request.buffers.length() == 0 {
         return Ok(request);
     }
-    // A copy, so that the guest cannot change it after it has been looked at.
+    // A copy, so that the guest cannot change it after the check.
     let start = IoBuffers::own(LOOKED_AT);
     let start = start.first(request.buffers.length());
     let buffers = request.buffers.with_start_in(&start);

@@ -1,38 +1,38 @@
-//! What format an image is in, judged by how it begins, where nobody said.
+//! Probing: an image's format by its first bytes, if it is not given.
 //!
-//! The signatures are those by which QEMU's drivers recognize their own images (`block/*.c`, the
-//! `bdrv_probe` callbacks). An image in a format that is recognized and cannot be used is refused:
-//! used as raw, the guest's first write would destroy it.
+//! The signatures are those by which QEMU's drivers recognise their images (`block/*.c`, the `bdrv_probe` callbacks).
+//! An image in a recognised format that is not supported is refused: used as raw, the guest's first write would destroy
+//! it.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
-/// How many of an image's first bytes are looked at (QEMU `BLOCK_PROBE_BUF_SIZE`).
+/// The number of bytes that are probed (QEMU `BLOCK_PROBE_BUF_SIZE`).
 pub(in crate::block) const LOOKED_AT: usize = 512;
 
-/// What an image looks like.
+/// The result of probing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guess {
-    /// No format that is known: the disk's bytes as they are.
+    /// No known format: raw.
     Raw,
     /// qcow2, of version 2 or later.
     Qcow2,
-    /// A format that cannot be used here, by QEMU's name.
+    /// A format that is not supported, by QEMU's name.
     Foreign(&'static str),
 }
 
-/// Bytes that tell a format.
+/// A format's signature.
 struct Signature {
     /// QEMU's name of the format.
     format: &'static str,
-    /// Offset of the bytes in the image.
+    /// Offset of the signature in the image.
     offset: usize,
     bytes: &'static [u8],
 }
 
-/// Every format that QEMU recognizes by fixed bytes, but for both versions of qcow.
+/// Every format that QEMU recognises by a signature, except both versions of qcow.
 const SIGNATURES: [Signature; 12] = [
     signature("vmdk", 0, b"KDMV"),
     signature("vmdk", 0, b"COWD"),
@@ -56,7 +56,7 @@ const fn signature(format: &'static str, offset: usize, bytes: &'static [u8]) ->
     }
 }
 
-/// What an image looks like that begins with these bytes, of which [`LOOKED_AT`] suffice.
+/// Probes an image that begins with these bytes; [`LOOKED_AT`] are enough.
 pub(in crate::block) fn guess(start: &[u8]) -> Guess {
     if let Some(version) = start.strip_prefix(&super::qcow2::header::MAGIC)
         && let Some((version, _)) = version.split_first_chunk()
@@ -78,8 +78,7 @@ pub(in crate::block) fn guess(start: &[u8]) -> Guess {
     }
 }
 
-/// Whether this is the text that describes the files of a VMDK image: comments and empty lines, and
-/// then the version (QEMU `vmdk_probe`).
+/// Whether this is a VMDK descriptor: comments and empty lines, and then the version (QEMU `vmdk_probe`).
 fn is_vmdk_descriptor(start: &[u8]) -> bool {
     if !start.starts_with(b"#") {
         return false;
@@ -93,14 +92,14 @@ fn is_vmdk_descriptor(start: &[u8]) -> bool {
     })
 }
 
-/// What the image at `path` looks like. What is neither a file nor a block device looks raw, and
-/// opening it says what it is.
+/// Probes the image at `path`. What is neither a file nor a block device counts as raw, and opening it reports what it
+/// is.
 ///
 /// # Errors
 ///
-/// What the host says of a file that cannot be opened or read.
+/// The host's error if the file cannot be opened or read.
 pub fn probe(path: &Path) -> io::Result<Guess> {
-    // To open a pipe would wait for its other end.
+    // Opening a pipe would block.
     let kind = fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_block_device() {
         return Ok(Guess::Raw);

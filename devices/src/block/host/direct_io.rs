@@ -1,44 +1,44 @@
-//! How a disk uses the host's page cache (QEMU `cache`), and what leaving it out asks for.
+//! The use of the host's page cache (QEMU `cache`), and the alignment that direct I/O needs.
 #![expect(unsafe_code, reason = "the standard library has no statx")]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-/// What a completed write and a flush mean on the host.
+/// The meaning of a completed write and of a flush on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheMode {
-    /// Writes are complete when the host's page cache has them, and a flush makes them durable.
+    /// A write completes when the host's page cache has it; a flush makes it durable.
     #[default]
     Writeback,
-    /// Data goes past the page cache (`O_DIRECT`); a flush empties the device's own cache.
+    /// Transfers bypass the page cache (`O_DIRECT`); a flush empties the device's own cache.
     None,
     /// As writeback, but a flush does nothing: a crash of the host may lose everything.
     Unsafe,
 }
 
-/// What a transfer past the page cache must be a multiple of, in bytes. Powers of two.
+/// The alignment of direct transfers in bytes. Powers of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::block) struct Alignment {
-    /// Addresses in memory.
+    /// Of addresses in memory.
     pub memory: usize,
-    /// Places in the file, and lengths.
+    /// Of offsets in the file, and of lengths.
     pub file: usize,
 }
 
 impl Alignment {
-    /// Whether a place or a length is a whole number of what files are moved in.
+    /// Whether an offset or a length is aligned.
     pub(in crate::block) fn is_whole(self, bytes: u64) -> bool {
         bytes.is_multiple_of(self.file as u64)
     }
 }
 
-/// What suffices for common storage, where the host does not say.
+/// Sufficient for common storage, where the host does not say.
 const CAUTIOUS: Alignment = Alignment {
     memory: 4096,
     file: 4096,
 };
 
-/// What the host says of an open file: nothing if it can only be had through the page cache.
+/// The alignment that the host reports for an open file; `None` if it supports buffered I/O only.
 pub(in crate::block) fn alignment(file: &File) -> Option<Alignment> {
     // SAFETY: every field of the structure is an integer, for which zero is a value.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
@@ -54,7 +54,7 @@ pub(in crate::block) fn alignment(file: &File) -> Option<Alignment> {
         )
     };
     if result != 0 || found.stx_mask & libc::STATX_DIOALIGN == 0 {
-        // A kernel before 6.1, or a file system that does not know.
+        // A kernel before 6.1, or a file system that does not report it.
         return Some(CAUTIOUS);
     }
     let of = |bytes: u32| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);

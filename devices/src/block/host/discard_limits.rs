@@ -1,4 +1,4 @@
-//! What the host can do with an image beside reading and writing it, and whether it can be written.
+//! What the host supports on an image beside reads and writes, and whether it can be written.
 #![expect(unsafe_code, reason = "an ioctl has the type that its number says")]
 
 use std::fs::File;
@@ -10,19 +10,18 @@ use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 
 use crate::block::model::request::{Capabilities, RangeLimits};
 
-/// Longest range of a file. It keeps one request from taking the host for long, and is beyond what
-/// any driver sends at once.
+/// The longest range of a file. It bounds the time of one request, and exceeds what any driver sends.
 const FILE_MAX_LENGTH: u64 = 1 << 30;
 
-/// Whether a block device refuses writes (`linux/fs.h`).
+/// Whether a block device is read-only (`linux/fs.h`).
 const BLKROGET: Opcode = opcode::none(0x12, 94);
 
-/// Whether a file is a block device that refuses writes. The kernel lets such a device be opened for
-/// writing all the same (QEMU `hdev_open`).
+/// Whether a file is a read-only block device. The kernel lets such a device be opened for writing all the same (QEMU
+/// `hdev_open`).
 ///
 /// # Errors
 ///
-/// What the host says.
+/// The host's error.
 pub(super) fn is_read_only_device(file: &File) -> io::Result<bool> {
     if !file.metadata()?.file_type().is_block_device() {
         return Ok(false);
@@ -32,12 +31,12 @@ pub(super) fn is_read_only_device(file: &File) -> io::Result<bool> {
     Ok(is_read_only != 0)
 }
 
-/// What can be done with an open file or block device of that length.
+/// The support of an open file or block device of this length.
 pub(super) fn capabilities(file: &File, length: u64) -> Capabilities {
     let Ok(metadata) = file.metadata() else {
         return Capabilities::default();
     };
-    // Where the host cannot do it, zeroes are written.
+    // Where the host does not support it, zeroes are written.
     let limits = RangeLimits {
         max_length: FILE_MAX_LENGTH,
         alignment: u32::try_from(metadata.blksize()).unwrap_or(4096),
@@ -54,13 +53,13 @@ pub(super) fn capabilities(file: &File, length: u64) -> Capabilities {
     }
 }
 
-/// Whether a file system makes holes, asked where there is nothing to lose: past the file's end.
+/// Whether a file system supports holes, tried beyond the file's end, where nothing can be lost.
 fn punches_holes(file: &File, length: u64) -> bool {
     let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     fallocate(file, mode, length, 4096).is_ok()
 }
 
-/// What the kernel says of a block device (Documentation/ABI/stable/sysfs-block).
+/// The limits that the kernel reports for a block device (Documentation/ABI/stable/sysfs-block).
 fn block_device(device: u64) -> Option<RangeLimits> {
     let attribute = |queue: &str, name: &str| {
         let (major, minor) = (major(device), minor(device));
@@ -68,10 +67,10 @@ fn block_device(device: u64) -> Option<RangeLimits> {
         let text = std::fs::read_to_string(path).ok()?;
         text.trim().parse::<u64>().ok()
     };
-    // A partition's limits are its disk's.
+    // A partition has its disk's limits.
     let limit = |name| attribute("queue", name).or_else(|| attribute("../queue", name));
     let max_length = limit("discard_max_bytes").filter(|bytes| *bytes > 0)?;
-    // The kernel makes holes in a device only if what it reads there later is zero.
+    // The kernel punches holes in a device only if they read as zeroes.
     limit("write_zeroes_max_bytes").filter(|bytes| *bytes > 0)?;
     let granularity = limit("discard_granularity").unwrap_or(512);
     Some(RangeLimits {

@@ -1,4 +1,4 @@
-//! Opening a disk image: a file or a block device that can be a disk.
+//! Opening a disk image, which is a file or a block device.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -15,14 +15,14 @@ use crate::block::model::access::Access;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Capabilities, SECTOR_SIZE};
 
-/// How an image is to be opened.
+/// Options for opening an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImageOptions {
     /// Whether the guest may write.
     pub access: Access,
-    /// Whether others are kept from using it.
+    /// Whether the image is locked.
     pub locking: Locking,
-    /// How the host's page cache is used.
+    /// The cache mode.
     pub cache: CacheMode,
 }
 
@@ -30,8 +30,8 @@ pub struct ImageOptions {
 #[derive(Debug)]
 pub struct Image {
     file: File,
-    /// Holds the locks. Opened by itself: a ring holds the files that it knows for a while after
-    /// the program has ended, and whoever starts it again at once would find the image in use.
+    /// The descriptor that holds the locks. It is separate, as a ring holds its files for a while after the program has
+    /// ended, and a program started at once again would find the image in use.
     _lock: Option<File>,
     direct: Option<Direct>,
     cache: CacheMode,
@@ -39,15 +39,15 @@ pub struct Image {
     length: AtomicU64,
     access: Access,
     capabilities: Capabilities,
-    /// Why the page cache can no longer be trusted; see [`Image::may_flush`].
+    /// The first failed flush; see [`Image::may_flush`].
     failed_flush: OnceLock<Errno>,
 }
 
-/// What an image past the page cache has beside its file.
+/// Additional parts of an image with direct I/O.
 #[derive(Debug)]
 struct Direct {
     alignment: Alignment,
-    /// The same image through the page cache, for what is not aligned.
+    /// The same image, buffered, for transfers that are not aligned.
     cached: File,
 }
 
@@ -61,7 +61,7 @@ impl Image {
         Self::open_as(path, options, Contents::Disk)
     }
 
-    /// Opens and locks a file or block device with such contents.
+    /// Opens and locks a file or block device with these contents.
     pub(in crate::block) fn open_as(
         path: &Path,
         options: ImageOptions,
@@ -74,7 +74,7 @@ impl Image {
         } = options;
         let open_error = |error| OpenError::Open(path.to_owned(), error);
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
-        // Looked at before it is opened: to open a pipe would wait for its other end.
+        // Examined before it is opened: opening a pipe would block.
         let wrong = if kind.is_dir() {
             Some("a directory")
         } else if kind.is_char_device() {
@@ -99,7 +99,7 @@ impl Image {
             return Err(OpenError::ReadOnlyDevice(path.to_owned()));
         }
         let lock = lock(&file, path, access, locking)?;
-        // A block device has no length in its metadata; its end can be sought.
+        // A block device has no length in its metadata; its end is found by seeking.
         let length = file
             .seek(SeekFrom::End(0))
             .map_err(|error| OpenError::Size(path.to_owned(), error))?;
@@ -134,7 +134,7 @@ impl Image {
         })
     }
 
-    /// An image whose file is this one, whatever it is.
+    /// An image on this file, without checks.
     #[cfg(test)]
     pub(in crate::block) fn with_file(file: File, length: u64) -> Self {
         Self {
@@ -150,7 +150,7 @@ impl Image {
         }
     }
 
-    /// The same image, with all of it through the page cache. Its flushes are what they were.
+    /// The same image with buffered I/O only. The meaning of a flush stays.
     pub(in crate::block) fn through_page_cache(self) -> Self {
         match self.direct {
             Some(Direct { cached, .. }) => Self {
@@ -162,7 +162,7 @@ impl Image {
         }
     }
 
-    /// Makes the host ask for more than it does.
+    /// Makes the host require a larger alignment.
     #[cfg(test)]
     pub(in crate::block) fn align_to(&mut self, memory: usize, file: usize) {
         if let Some(direct) = &mut self.direct {
@@ -170,38 +170,37 @@ impl Image {
         }
     }
 
-    /// The open file, past the page cache if that is how the image is used.
+    /// The open file, for direct I/O if the cache mode says so.
     pub(in crate::block) fn file(&self) -> &File {
         &self.file
     }
 
-    /// The open file through the page cache, where every place and length can be had.
+    /// The open file for buffered I/O, with any offset and length.
     pub fn cached_file(&self) -> &File {
         self.direct
             .as_ref()
             .map_or(&self.file, |direct| &direct.cached)
     }
 
-    /// What transfers to and from [`Image::file`] must be aligned to, if they must.
+    /// The alignment of transfers on [`Image::file`], if they need one.
     pub(in crate::block) fn alignment(&self) -> Option<Alignment> {
         self.direct.as_ref().map(|direct| direct.alignment)
     }
 
-    /// How the host's page cache is used.
+    /// The cache mode.
     pub fn cache(&self) -> CacheMode {
         self.cache
     }
 
     /// Whether a flush may be tried.
     ///
-    /// A flush that failed fails for ever, as in QEMU: the kernel tells of a write-back error
-    /// once, may drop the pages that it could not write, and calls the next `fdatasync` a success
-    /// though their data is nowhere.
+    /// After a failed flush every later one fails, as in QEMU: the kernel reports a write-back error once, may drop the
+    /// pages that it could not write, and lets the next `fdatasync` succeed although the data are lost.
     pub(in crate::block) fn may_flush(&self) -> Result<(), Errno> {
         self.failed_flush.get().map_or(Ok(()), |errno| Err(*errno))
     }
 
-    /// Notes that a flush failed, and returns the errno of the first that did.
+    /// Records a failed flush, and returns the errno of the first.
     pub(in crate::block) fn flush_failed(&self, errno: Errno) -> Errno {
         *self.failed_flush.get_or_init(|| errno)
     }
@@ -211,23 +210,21 @@ impl Image {
         &self.path
     }
 
-    /// Length in bytes, when it was opened or as it was made since; a multiple of
-    /// [`SECTOR_SIZE`].
+    /// Length in bytes, as opened or as resized since; a multiple of [`SECTOR_SIZE`].
     pub fn length(&self) -> u64 {
         self.length.load(Ordering::Acquire)
     }
 
-    /// What the host can do with it beside reading and writing.
+    /// What the host supports beside reads and writes.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
-    /// Makes a file that long. A block device has the length that it has: a shorter disk uses its
-    /// beginning, as in QEMU.
+    /// Sets the length of a file. A block device keeps its length: a shorter disk uses its beginning, as in QEMU.
     ///
     /// # Errors
     ///
-    /// What the host says; EINVAL for a length past the end of a block device.
+    /// The host's error; EINVAL for a length beyond a block device.
     pub(in crate::block) fn resize(&self, length: u64) -> Result<(), Errno> {
         let mut file = self.cached_file();
         let errno = |error: io::Error| Errno::of(&error);
@@ -253,7 +250,7 @@ impl Image {
     }
 }
 
-/// Opens once more what is open, past the page cache.
+/// Opens an open file again, for direct I/O.
 fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, OpenError> {
     let direct = open.custom_flags(libc::O_DIRECT).open(path);
     let direct = direct.map_err(|error| match error.raw_os_error() {
@@ -264,7 +261,7 @@ fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File,
     Ok(direct)
 }
 
-/// Locks an open image as far as it is asked for and possible. The locks end with what is returned.
+/// Locks an open image, as far as it is asked for and possible. The returned descriptor holds the locks.
 fn lock(
     file: &File,
     path: &Path,
@@ -293,7 +290,7 @@ fn lock(
     }
 }
 
-/// Fails if a path that was opened once more has led to another file than before.
+/// Fails if a path that was opened again refers to another file than before.
 fn same_file(again: &File, before: &File, path: &Path) -> Result<(), OpenError> {
     let identity = |file: &File| {
         let metadata = file.metadata();

@@ -1,11 +1,10 @@
-//! Locks that keep two programs from writing one image.
+//! Locks that keep two processes from writing one image.
 //!
-//! They are QEMU's, byte for byte, so that a QEMU and a Faultvisor refuse each other. What a
-//! program does with an image has a byte in one range of the file, and what it does not bear
-//! others to do has a byte in another. Each byte in question is locked for reading, which any
-//! number of programs can do, and whether somebody else holds one is found by asking for a lock
-//! for writing without taking it. The locks belong to the open file (`F_OFD_SETLK`, fcntl(2)), not
-//! to the process, and end with it. The bytes need not exist.
+//! They are QEMU's, byte for byte, so that a QEMU and a Faultvisor exclude each other. Each permission that a process
+//! uses has a byte in one range of the file, and each that it does not share with others a byte in another. Such a byte
+//! is locked for reading, which any number of processes can do; whether another process holds one is found by testing
+//! for a write lock without taking it. The locks belong to the open file (`F_OFD_SETLK`, fcntl(2)), not to the process,
+//! and end with it. The bytes need not exist.
 #![expect(
     unsafe_code,
     reason = "the standard library has no locks on byte ranges"
@@ -18,13 +17,13 @@ use std::str::FromStr;
 
 use crate::block::model::access::Access;
 
-/// First byte of what is done (QEMU `RAW_LOCK_PERM_BASE`).
+/// First byte of the permissions used (QEMU `RAW_LOCK_PERM_BASE`).
 const DONE: libc::off_t = 100;
 
-/// First byte of what others must not do (QEMU `RAW_LOCK_SHARED_BASE`).
+/// First byte of the permissions not shared (QEMU `RAW_LOCK_SHARED_BASE`).
 const NOT_SHARED: libc::off_t = 200;
 
-/// Bits of QEMU's `BLK_PERM_*`, which are offsets from the first bytes.
+/// Bits of QEMU's `BLK_PERM_*`, as offsets from the first bytes.
 const CONSISTENT_READ: libc::off_t = 0;
 const WRITE: libc::off_t = 1;
 const RESIZE: libc::off_t = 3;
@@ -32,12 +31,12 @@ const RESIZE: libc::off_t = 3;
 /// Whether an image is locked (QEMU `file.locking`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Locking {
-    /// If the file system has locks; an error of any other kind refuses the image.
+    /// If the file system has locks; any other error refuses the image.
     #[default]
     Auto,
-    /// Without a lock, the image is not used.
+    /// Always: without a lock the image is refused.
     On,
-    /// Whoever wants to may use it at the same time.
+    /// Never: other processes may use it at the same time.
     Off,
 }
 
@@ -54,25 +53,25 @@ impl FromStr for Locking {
     }
 }
 
-/// Why an image is not locked.
+/// An image is not locked.
 #[derive(Debug)]
 pub(super) enum LockError {
-    /// Somebody else uses it in a way that does not bear this use.
+    /// Another process uses it in a way that excludes this one.
     InUse,
     /// The file system, or the kernel, has no such locks.
     Unsupported(io::Error),
-    /// The host refuses a lock that could be had.
+    /// The host refuses an available lock.
     Refused(io::Error),
 }
 
-/// Locks an open image until it is closed, its duplicates included.
+/// Locks an open image until it and its duplicates are closed.
 pub(super) fn lock(file: &File, access: Access) -> Result<(), LockError> {
     let done: &[_] = match access {
         Access::ReadWrite => &[CONSISTENT_READ, WRITE, RESIZE],
         Access::ReadOnly => &[CONSISTENT_READ],
     };
     let not_shared = [WRITE, RESIZE];
-    // All are taken before any is asked for: of two that begin at once, at least one sees the other.
+    // All are taken before any is tested: of two processes that start at once, at least one sees the other.
     for bit in done {
         take(file, DONE + bit)?;
     }
@@ -88,7 +87,7 @@ pub(super) fn lock(file: &File, access: Access) -> Result<(), LockError> {
     Ok(())
 }
 
-/// One byte, in a lock of that kind.
+/// A lock of this kind on one byte.
 fn byte(kind: i32, at: libc::off_t) -> Result<libc::flock, LockError> {
     Ok(libc::flock {
         l_type: libc::c_short::try_from(kind)
@@ -111,14 +110,13 @@ fn take(file: &File, at: libc::off_t) -> Result<(), LockError> {
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        // Somebody has it for writing, which is none of QEMU's ways.
+        // Another process has a write lock, which QEMU never takes.
         Some(libc::EAGAIN | libc::EACCES) => Err(LockError::InUse),
         _ => Err(refused(error)),
     }
 }
 
-/// Why there is no lock, by what the host said. `ENOLCK` is what a network file system says that
-/// has no lock server (fcntl(2)).
+/// The reason, by the host's error. `ENOLCK` comes from a network file system without a lock server (fcntl(2)).
 fn refused(error: io::Error) -> LockError {
     match error.raw_os_error() {
         Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK) => {
@@ -128,7 +126,7 @@ fn refused(error: io::Error) -> LockError {
     }
 }
 
-/// Fails if another open file has locked that byte.
+/// Fails if another open file has locked this byte.
 fn check_free(file: &File, at: libc::off_t) -> Result<(), LockError> {
     let mut found = byte(libc::F_WRLCK, at)?;
     // SAFETY: as in `take`, and the kernel writes within the structure, which is valid for that.
@@ -152,7 +150,7 @@ mod tests {
         options.open(path).unwrap()
     }
 
-    /// What is locked in a file, as another open file sees it.
+    /// The locks of a file, as seen through another open file.
     fn locked(path: &std::path::Path) -> Vec<libc::off_t> {
         let other = open(path, Access::ReadOnly);
         (0..400)

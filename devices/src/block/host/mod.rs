@@ -1,4 +1,4 @@
-//! Files and block devices of the host: opening, locking, direct I/O, what they can discard.
+//! Files and block devices of the host: opening, locking, direct I/O, discard support.
 
 pub mod direct_io;
 mod discard_limits;

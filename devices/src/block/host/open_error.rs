@@ -1,4 +1,4 @@
-//! Why a path cannot be a disk.
+//! A path cannot be a disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use crate::block::format::qcow2::error::FormatError;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::SECTOR_SIZE;
 
-/// What a file has in it.
+/// A file's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::block) enum Contents {
-    /// The disk's bytes, which are whole sectors.
+    /// The disk's bytes: whole sectors.
     Disk,
-    /// A format that has them somewhere.
+    /// A format that contains them.
     Container,
 }
 
-/// Why a path cannot be a disk.
+/// A path cannot be a disk.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The host refused to open it.
@@ -25,13 +25,13 @@ pub enum OpenError {
     /// Another process, or another drive of this one, uses it, and one of the two writes.
     #[error("image '{}' is in use by another process or drive", .0.display())]
     InUse(PathBuf),
-    /// It has to be locked, and the host refused that.
+    /// The host refuses the lock.
     #[error("cannot lock '{}': {}", .0.display(), Errno::of(.1))]
     Lock(PathBuf, #[source] io::Error),
-    /// It was to be used past the page cache, which its file system does not offer.
+    /// Its file system does not support direct I/O.
     #[error("cache=none: the file system of '{}' has no direct I/O", .0.display())]
     NotDirect(PathBuf),
-    /// The host would not tell its size.
+    /// Its size cannot be determined.
     #[error("cannot find the size of '{}': {}", .0.display(), Errno::of(.1))]
     Size(PathBuf, #[source] io::Error),
     /// A directory, socket, pipe or character device.
@@ -42,13 +42,13 @@ pub enum OpenError {
         /// What it is, with its article.
         kind: &'static str,
     },
-    /// It is a block device that the host does not let be written.
+    /// It is a read-only block device.
     #[error("'{}' is a read-only block device; readonly=on uses it as such", .0.display())]
     ReadOnlyDevice(PathBuf),
-    /// Another file has taken its place while it was being opened.
+    /// It was replaced while it was being opened.
     #[error("'{}' was replaced by another file while it was being opened", .0.display())]
     Replaced(PathBuf),
-    /// It is in a format that cannot be used, and nobody said that it is raw.
+    /// It was probed as a format that is not supported.
     #[error(
         "'{}' looks like an image in the format {format}, and only raw and qcow2 can be used (if the disk is to have \
         these bytes as they are, say that its format is raw)",
@@ -68,27 +68,27 @@ pub enum OpenError {
         /// Its size in bytes.
         length: u64,
     },
-    /// It is not what its format asks for.
+    /// It is not valid in its format.
     #[error("'{}' {reason}", path.display())]
     Format {
         /// The path.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         #[source]
         reason: FormatError,
     },
-    /// An image under it.
+    /// A backing image cannot be used.
     #[error("backing file of '{}': {source}", of.display())]
     Backing {
         /// The path of the image that names it.
         of: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         source: Box<OpenError>,
     },
 }
 
 impl OpenError {
-    /// An image is in a format that cannot be used.
+    /// An image is in an unsupported format.
     pub fn foreign(path: &Path, format: &'static str) -> Self {
         Self::Foreign {
             path: path.to_owned(),
@@ -96,7 +96,7 @@ impl OpenError {
         }
     }
 
-    /// An image is not what its format asks for.
+    /// An image is not valid in its format.
     pub(in crate::block) fn format(path: &Path, reason: FormatError) -> Self {
         Self::Format {
             path: path.to_owned(),

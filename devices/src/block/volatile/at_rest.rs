@@ -1,4 +1,4 @@
-//! What is done while nothing is in flight, and may wait for the medium.
+//! Operations on a quiesced cache, which may wait for the medium.
 
 use vmm_sys_util::epoll::EpollEvent;
 
@@ -11,18 +11,18 @@ use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Operation, SECTOR_SIZE, Token};
 
 impl VolatileCache {
-    /// Waits until the medium has nothing more to do, and nothing waits for it.
+    /// Waits until the medium has nothing in flight and no request waits for it.
     pub(super) fn settle(&mut self) {
         self.medium.flush_submissions();
         while !self.work.is_empty() {
-            // A wait that was interrupted is one that was short.
+            // An interrupted wait is a short one.
             let _ = self.medium_event.wait(-1, &mut [EpollEvent::default()]);
             let completions = self.medium.completed();
             self.medium_has_done(completions);
         }
     }
 
-    /// Carries out a request of our own, and waits for its end and for that of everything else.
+    /// Performs a request of the cache's own, and waits for it and for all others.
     fn perform(&mut self, operation: Operation, buffers: IoBuffers) -> Result<(), Errno> {
         self.settle();
         let before = std::mem::take(&mut self.ended);
@@ -38,7 +38,7 @@ impl VolatileCache {
         self.perform(Operation::Flush, IoBuffers::none())
     }
 
-    /// Puts the beginning of a sector on the disk without the rest of it.
+    /// Writes the beginning of a sector, and leaves the rest of it unchanged.
     pub(super) fn tear(&mut self, torn: &Torn) -> Result<(), Errno> {
         let offset = torn.offset / SECTOR_SIZE * SECTOR_SIZE;
         let sector = IoBuffers::own(512);

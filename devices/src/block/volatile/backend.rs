@@ -28,7 +28,7 @@ impl Backend for VolatileCache {
     }
 
     fn completed(&mut self) -> Vec<Completion> {
-        // Which also clears the event: what ends after this makes it readable again.
+        // This also clears the event: later completions make it readable again.
         let completions = self.medium.completed();
         self.medium_has_done(completions);
         std::mem::take(&mut self.ended)
@@ -88,7 +88,7 @@ impl Backend for VolatileCache {
             self.tear(&torn)?;
             self.flush_now()?;
         }
-        // A medium with a cache of its own has lost nothing that it was asked to keep.
+        // A medium with a cache of its own keeps everything that was flushed.
         self.medium.power_cut(cut)?;
         Ok(remains.loss)
     }

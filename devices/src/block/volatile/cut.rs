@@ -1,9 +1,8 @@
-//! What a power cut leaves of the changes that were not durable.
+//! The outcome of a power cut for changes that were not durable.
 //!
-//! All of it follows from the seed, and from the changes and their order. A write or a request for
-//! zeroes counts as lost if any of its bytes did not reach the medium, even where a later one that
-//! did covers them; each of its sectors that did not, or not wholly, counts as a lost sector. A
-//! discard is a hint, and never counts.
+//! It follows from the seed, and from the changes and their order. A write or a write-zeroes counts as lost if any of
+//! its bytes did not reach the medium, even if a later one that did covers them; each of its sectors that is missing or
+//! incomplete counts as lost. A discard is a hint, and never counts.
 
 use super::log::{Change, Content};
 use crate::block::fault::rng::Chance;
@@ -11,40 +10,40 @@ use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::power_cut::{Loss, PowerCut, Survival};
 use crate::block::model::request::{Range, SECTOR_SIZE};
 
-/// How many changes survive. This number and those below are part of what a seed means, and never
+/// The purpose of the number of surviving changes. This constant and those below determine what a seed means, and never
 /// change.
 const PREFIX: u64 = u64::from_be_bytes(*b"cut-pref");
 
-/// Which sectors or ranges of a change do.
+/// The purpose of the surviving sectors or ranges of a change.
 const SECTORS: u64 = u64::from_be_bytes(*b"cut-sect");
 
-/// Where a change is torn.
+/// The purpose of a tear's position.
 const TEAR: u64 = u64::from_be_bytes(*b"cut-tear");
 
-/// The sequence for a change by its place among the changes.
+/// The sequence for a change, by its position among the changes.
 fn chance(cut: &PowerCut, purpose: u64, index: usize) -> Chance {
     Chance::new(cut.seed, [purpose, index as u64])
 }
 
-/// What survives.
+/// The outcome.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
-    /// In their order.
+    /// The surviving changes, in order.
     pub changes: Vec<Change>,
-    /// After them.
+    /// A torn sector, written after them.
     pub torn: Option<Torn>,
     pub loss: Loss,
 }
 
-/// The beginning of what should have been in the rest of a sector.
+/// The beginning of the lost content of a sector.
 #[derive(Debug)]
 pub(super) struct Torn {
     pub offset: u64,
-    /// No more than to the end of the sector.
+    /// Up to the end of the sector.
     pub bytes: IoBuffers,
 }
 
-/// Decides what survives of these changes, which are in the order of their completion.
+/// Decides the outcome for these changes, which are in the order of completion.
 pub(super) fn remains(changes: &[Change], cut: &PowerCut) -> Remains {
     let mut remains = Remains::default();
     match cut.survival {
@@ -80,11 +79,11 @@ impl Change {
         !matches!(self.content, Content::Discarded)
     }
 
-    /// The part of it in some of its ranges, or in a part of the only one of a write.
+    /// The part of a change in some of its ranges, or in a part of a write's only range.
     fn part(&self, ranges: Vec<Range>) -> Self {
         let content = match (&self.content, self.ranges.first(), ranges.first()) {
             (Content::Data(data), Some(whole), Some(part)) => {
-                // No more than the data's length, which is memory.
+                // At most the data's length, which fits in memory.
                 let skipped = usize::try_from(part.offset - whole.offset);
                 let rest = data.after(skipped.unwrap_or(usize::MAX));
                 Content::Data(rest.first(part.length))
@@ -102,7 +101,7 @@ impl Remains {
         }
     }
 
-    /// So many sectors of a change do not survive.
+    /// Counts lost sectors of a change.
     fn count(&mut self, change: &Change, lost: u64) {
         if change.is_write() && lost > 0 {
             self.loss.writes += 1;
@@ -110,12 +109,12 @@ impl Remains {
         }
     }
 
-    /// A change does not survive.
+    /// Counts a lost change.
     fn lose(&mut self, change: &Change) {
         self.count(change, change.ranges.iter().map(sectors).sum());
     }
 
-    /// Each sector of a write survives, or not, and each range of anything else.
+    /// Keeps or loses each sector of a write, and each range of anything else.
     fn pick(&mut self, change: &Change, mut chance: Chance) {
         let mut lost = 0;
         if let Content::Data(_) = change.content {
@@ -145,8 +144,8 @@ impl Remains {
         self.count(change, lost);
     }
 
-    /// Only the beginning of a change survives, perhaps nothing of it. It is the last that does. A
-    /// discard is not torn: it survives or not.
+    /// Keeps only the beginning of a change, perhaps nothing of it, as the last one. A discard is not torn: it is kept
+    /// or lost.
     fn tear(&mut self, change: &Change, cut: &PowerCut, index: usize) {
         let mut chance = chance(cut, TEAR, index);
         if !change.is_write() {
@@ -200,7 +199,7 @@ impl Torn {
     }
 }
 
-/// Sectors that a range has a part of.
+/// The number of sectors that a range touches.
 fn sectors(range: &Range) -> u64 {
     if range.length == 0 {
         return 0;
@@ -208,7 +207,7 @@ fn sectors(range: &Range) -> u64 {
     range.end().div_ceil(SECTOR_SIZE) - range.offset / SECTOR_SIZE
 }
 
-/// A range in parts that end where sectors do.
+/// A range, split at sector boundaries.
 fn in_sectors(range: Range) -> impl Iterator<Item = Range> {
     let mut offset = range.offset;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! What has been written and is not on the medium, in the order in which it was completed.
+//! The changes that are not on the medium, in the order of completion.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,28 @@ use crate::block::model::backend::HostRequest;
 use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 
-/// What a change costs beside its data, in bytes: its places in the log, in the index and among what
-/// is written back, generously.
+/// The cost of a change beside its data in bytes: its entries in the log, in the index and in the write-back state,
+/// rounded up.
 const CHANGE_COST: u64 = 512;
 
-/// What each of its ranges costs beside that.
+/// The cost of each of its ranges beside that.
 const RANGE_COST: u64 = 256;
 
-/// A write, a request for zeroes, or a discard.
+/// A write, a write-zeroes, or a discard.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
-    /// Where; one for a write. Ends are places that files can have.
+    /// Its ranges; one for a write. Their ends are valid file offsets.
     pub ranges: Vec<Range>,
     pub content: Content,
 }
 
-/// What there is then.
+/// The new content.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
-    /// These bytes, in memory of our own.
+    /// These bytes, copied.
     Data(IoBuffers),
     Zeroes(Zeroing),
-    /// Anything. Until the medium hears of it, what was there before.
+    /// Unspecified. Until the medium discards the range, the previous content.
     Discarded,
 }
 
@@ -41,7 +41,7 @@ impl Change {
         }
     }
 
-    /// The memory that a change takes, in bytes, that has so many of data and so many ranges.
+    /// The memory in bytes of a change with this much data and this many ranges.
     pub(super) fn cost_of(data: u64, ranges: usize) -> u64 {
         (data.next_multiple_of(512))
             .saturating_add(CHANGE_COST)
@@ -57,7 +57,7 @@ impl Change {
         Self::cost_of(data, self.ranges.len())
     }
 
-    /// What puts it on the medium.
+    /// The request that writes it to the medium.
     pub(super) fn request(&self) -> HostRequest {
         let ranges = || self.ranges.clone();
         let operation = match &self.content {
@@ -80,7 +80,7 @@ impl Change {
     }
 }
 
-/// The changes, and which of them each byte of the disk was changed by last.
+/// The changes, and the newest change of each byte of the disk.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     /// By their ordinal since the disk began.
@@ -105,7 +105,7 @@ impl Log {
         ordinal
     }
 
-    /// Removes what is on the medium, and returns what it cost.
+    /// Removes a change that is on the medium, and returns its cost.
     pub(super) fn remove(&mut self, ordinal: u64) -> u64 {
         self.newest.take_from(ordinal);
         let cost = self
@@ -131,7 +131,7 @@ impl Log {
         self.get(ordinal).map_or(0, Change::cost)
     }
 
-    /// The oldest change that is not older than this.
+    /// The oldest change with this ordinal or a later one.
     pub(super) fn first_from(&self, ordinal: u64) -> Option<u64> {
         self.changes
             .range(ordinal..)
@@ -139,12 +139,12 @@ impl Log {
             .map(|(found, _)| *found)
     }
 
-    /// The ordinal that the next change gets.
+    /// The ordinal of the next change.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// What all of it costs.
+    /// The cost of all changes.
     pub(super) fn cost(&self) -> u64 {
         self.cost
     }
@@ -153,15 +153,15 @@ impl Log {
         self.changes.is_empty()
     }
 
-    /// Bytes of a range that are as a change has them.
+    /// Bytes of a range whose newest content is a change's.
     pub(super) fn covered(&self, range: Range) -> u64 {
         let parts = self.newest.within(range);
         parts.map(|(part, _)| part.length).sum()
     }
 
-    /// Puts what there is of a range over what is in these buffers, which are as long.
+    /// Overlays what the log has of a range onto these buffers, which have the range's length.
     pub(super) fn read(&self, range: Range, buffers: &IoBuffers) {
-        // No more than the buffers' length, which is memory.
+        // At most the buffers' length, which fits in memory.
         let size = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
         let mut at = range.offset;
         let mut rest = buffers.clone();
@@ -181,7 +181,7 @@ impl Log {
     }
 }
 
-/// What a request changes, or nothing when it only reads or flushes. The guest's data is copied.
+/// The change that a request makes; `None` for a read or a flush. Guest data are copied.
 pub(super) fn change_of(request: &HostRequest) -> Option<Change> {
     match &request.operation {
         Operation::Read { .. } | Operation::Flush => None,
@@ -199,7 +199,7 @@ pub(super) fn change_of(request: &HostRequest) -> Option<Change> {
     }
 }
 
-/// The memory that a request's change takes.
+/// The memory of a request's change.
 pub(super) fn cost_of(request: &HostRequest) -> u64 {
     match &request.operation {
         Operation::Read { .. } | Operation::Flush => 0,

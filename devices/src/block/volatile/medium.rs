@@ -1,4 +1,4 @@
-//! What the medium is asked for, and what becomes of it.
+//! Requests to the medium, and their completion.
 
 use super::write_back::Next;
 use super::{Flush, VolatileCache};
@@ -7,19 +7,19 @@ use crate::block::model::errno::Errno;
 use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Completion, Operation, Range, Token};
 
-/// What the medium was asked for.
+/// A request's purpose.
 pub(super) enum Work {
-    /// A read. What the log has of it goes over what the medium has.
+    /// A read. The log's content is overlaid onto the medium's.
     Read(Token, Option<Overlay>),
-    /// To write a change back.
+    /// A write-back of a change.
     WriteBack(u64),
-    /// A flush, or the end of a request that is to be durable.
+    /// A flush, or the end of a durable request.
     Flush(Token),
     /// A request that is too large for the cache.
     Through(Token),
 }
 
-/// A read that the log has something of.
+/// A read that overlaps the log.
 pub(super) struct Overlay {
     pub range: Range,
     pub buffers: IoBuffers,
@@ -63,7 +63,7 @@ impl VolatileCache {
         }
     }
 
-    /// Has the medium flush for whom everything is written back.
+    /// Flushes the medium for requests whose changes are written back.
     pub(super) fn flush_medium(&mut self) {
         let oldest = self.write_back.oldest().unwrap_or(u64::MAX);
         let is_ready = |flush: &Flush| flush.before <= oldest;
@@ -75,7 +75,7 @@ impl VolatileCache {
         }
     }
 
-    /// Removes from the log what no read can miss any more.
+    /// Removes from the log what no read in flight needs any more.
     fn release(&mut self) {
         let oldest = self.overlaid.first().copied().unwrap_or(u64::MAX);
         while let Some(&(ordinal, reads)) = self.written.front()
@@ -87,7 +87,7 @@ impl VolatileCache {
         }
     }
 
-    /// Takes what the medium has done.
+    /// Takes the medium's completions.
     pub(super) fn medium_has_done(&mut self, completions: Vec<Completion>) {
         if completions.is_empty() {
             return;

@@ -1,19 +1,16 @@
-//! A disk's volatile write cache: what is written is visible at once and durable after a flush.
+//! A disk's volatile write cache: writes are visible at once, and durable after a flush.
 //!
-//! [`VolatileCache`] stands in front of any other [`Backend`], the medium. A write, a request for
-//! zeroes or a discard is complete as soon as it is in the `log`. A flush writes back what was
-//! completed before it, in order, and then has the medium flush; so does a write that is to be
-//! durable. Nothing is written back before it has to be. A power cut (`cut`) decides what of the log
-//! reaches the medium at all.
+//! [`VolatileCache`] is in front of any other [`Backend`], the medium. A write, a write-zeroes or a discard is complete
+//! when it is in the `log`. A flush writes back, in order, what was completed before it, and then flushes the medium;
+//! so does a durable write. Nothing is written back without need. A power cut (`cut`) decides what of the log reaches
+//! the medium at all.
 //!
-//! What takes more memory than there is goes by age: the oldest changes are written back, and count
-//! as durable then. A request that the cache has no room for at all is carried out by the medium
-//! itself, when the log is empty.
+//! Without room, the oldest changes are written back and count as durable. A request that exceeds the cache is
+//! performed by the medium itself, when the log is empty.
 //!
-//! What is in the log at a power cut follows from the order in which requests were submitted, and
-//! from nothing else: which changes are written back for want of room is decided by those that are to
-//! stay, not by how far the medium has got, and what comes behind a request that waits for room,
-//! other than reads, waits behind it. Only where the medium fails is it otherwise.
+//! The log at a power cut follows from the order in which requests were submitted, and from nothing else: the changes
+//! that are to stay determine which are written back for room, not the medium's progress, and everything but reads
+//! waits behind a request that waits for room. Only a failure of the medium changes this.
 
 mod at_rest;
 mod backend;
@@ -38,7 +35,7 @@ use log::Log;
 use medium::{Overlay, Work};
 use write_back::WriteBack;
 
-/// What ends when everything up to a change is durable.
+/// What completes when everything up to a change is durable.
 struct Flush {
     token: Token,
     /// Changes older than this.
@@ -48,38 +45,38 @@ struct Flush {
 /// A write cache in front of another backend.
 pub struct VolatileCache {
     medium: Box<dyn Backend>,
-    /// What there is to wait for where it has to be waited for: the medium's event.
+    /// For waiting: the medium's event.
     medium_event: Epoll,
-    /// Bytes.
+    /// In bytes.
     capacity: u64,
     log: Log,
     write_back: WriteBack,
-    /// What is written but still in the log, with the number of the first read that has not begun
-    /// by then: an earlier one may have found the medium without it.
+    /// Changes that are on the medium but still in the log, with the number of the first read that began later: an
+    /// earlier one may have missed them on the medium.
     written: VecDeque<(u64, u64)>,
-    /// Everything but reads, until it has its place in the log, in the order of its arrival.
+    /// Everything but reads, until it is in the log, in the order of arrival.
     queue: VecDeque<(Token, HostRequest)>,
-    /// The first of the queue has had what was refused tried again.
+    /// For the first of the queue, refused changes have been retried.
     insisted: bool,
     /// A request that is too large for the cache is with the medium.
     through: bool,
-    /// By `before`, all of which are written back first.
+    /// By `before`, up to which everything is written back first.
     flushes: VecDeque<Flush>,
-    /// What the medium has to do, by its token there.
+    /// Requests to the medium, by their tokens there.
     work: BTreeMap<u64, Work>,
     next_work: u64,
-    /// Those of the reads that something in the log lies over.
+    /// Reads that overlap the log.
     overlaid: BTreeSet<u64>,
-    /// Ended, and not taken yet.
+    /// Completed, and not yet taken.
     ended: Vec<Completion>,
 }
 
 impl VolatileCache {
-    /// A cache in front of a medium, with so many bytes for what is written and not written back.
+    /// A cache in front of a medium, with this many bytes for changes that are not written back.
     ///
     /// # Errors
     ///
-    /// When the host refuses a descriptor.
+    /// If the host refuses a descriptor.
     pub fn new(medium: Box<dyn Backend>, capacity: u64) -> io::Result<Self> {
         let medium_event = Epoll::new()?;
         medium_event.ctl(
@@ -123,7 +120,7 @@ impl VolatileCache {
         self.ask_medium(Work::Read(token, overlay), request);
     }
 
-    /// Goes on with the queue as far as there is room, and with what follows from that.
+    /// Advances the queue as far as there is room, and what depends on it.
     fn advance(&mut self) {
         self.start_write_back();
         while !self.through
@@ -138,7 +135,7 @@ impl VolatileCache {
         self.flush_medium();
     }
 
-    /// Takes a request from the queue, or gives it back if it has to wait there.
+    /// Takes a request from the queue, or returns it if it has to wait.
     fn take(&mut self, token: Token, request: HostRequest) -> Option<HostRequest> {
         let durability = match request.operation {
             Operation::Flush => {
@@ -183,8 +180,8 @@ impl VolatileCache {
         self.log.is_empty() || self.log.cost().saturating_add(cost) <= self.capacity
     }
 
-    /// Has the oldest changes written back until there will be room. Returns whether that is worth
-    /// waiting for: not when all that there is has been tried.
+    /// Writes back the oldest changes until there will be room. Returns whether waiting can help: not if everything has
+    /// been tried.
     fn make_room(&mut self, cost: u64) -> bool {
         if !self.insisted {
             self.insisted = true;
@@ -207,7 +204,7 @@ impl VolatileCache {
         }
     }
 
-    /// Lets a request end when all that is in the log is durable.
+    /// Completes a request when everything in the log is durable.
     fn flush(&mut self, token: Token) {
         self.write_back.ask_for_all(&self.log);
         self.flushes.push_back(Flush {
@@ -217,7 +214,7 @@ impl VolatileCache {
         self.start_write_back();
     }
 
-    /// Whoever waits for the event must look: something ended without the medium.
+    /// Signals the event: something completed without the medium.
     fn ring_bell(&self) {
         if !self.ended.is_empty() {
             let _ = self.medium.completion_event().write(1);
@@ -225,7 +222,7 @@ impl VolatileCache {
     }
 }
 
-/// Where a read or a write is.
+/// The range of a read or a write.
 fn place_of(request: &HostRequest) -> Range {
     let offset = match request.operation {
         Operation::Read { offset } | Operation::Write { offset, .. } => offset,

@@ -1,20 +1,20 @@
-//! Who owns which part of the disk: parts that do not overlap, each of which has one owner.
+//! Ownership of ranges of the disk: they do not overlap, and each has one owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::block::model::request::Range;
 
-/// Parts of the disk and their owners, found by place and by owner.
+/// Ranges and their owners, found by position and by owner.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    /// By its first byte: the first byte behind a part, and its owner.
+    /// By a range's first byte: its end, and its owner.
     parts: BTreeMap<u64, (u64, u64)>,
-    /// Each owner with the first byte of each of its parts.
+    /// The first bytes of each owner's ranges.
     by_owner: BTreeSet<(u64, u64)>,
 }
 
 impl Owners {
-    /// Makes a part of the disk the property of one owner, whoever had it before.
+    /// Gives a range to an owner, whoever had it before.
     pub(super) fn give(&mut self, range: Range, owner: u64) {
         if range.length == 0 {
             return;
@@ -23,7 +23,7 @@ impl Owners {
         self.add(range.offset, range.end(), owner);
     }
 
-    /// Takes from an owner all that it has.
+    /// Removes an owner with all its ranges.
     pub(super) fn take_from(&mut self, owner: u64) {
         while let Some(&(_, start)) = self.by_owner.range((owner, 0)..=(owner, u64::MAX)).next() {
             self.parts.remove(&start);
@@ -31,7 +31,7 @@ impl Owners {
         }
     }
 
-    /// The parts of a range that have owners, in order.
+    /// The owned parts of a range, in order.
     pub(super) fn within(&self, range: Range) -> impl Iterator<Item = (Range, u64)> {
         let before = self.parts.range(..range.offset).next_back();
         let inside = self.parts.range(range.offset..range.end());
@@ -85,7 +85,7 @@ mod tests {
             let mut model = [None; 96];
             for (offset, length, owner) in steps {
                 if owner == 5 {
-                    // The length says whom it is taken from.
+                    // The length tells the owner that loses it.
                     owners.take_from(length);
                     model.iter_mut().filter(|of| **of == Some(length)).for_each(|of| *of = None);
                 } else {

@@ -1,4 +1,4 @@
-//! Which changes are to be written back, which of them may be now, and which could not be.
+//! The state of write-back: which changes are to be written, which may be now, and which failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,47 +6,46 @@ use super::log::{Change, Log};
 use super::owners::Owners;
 use crate::block::model::errno::Errno;
 
-/// Changes that are with the medium at the same time.
+/// Most changes in flight to the medium.
 const DEPTH: usize = 64;
 
-/// What becomes of the next change.
+/// The treatment of the next change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It goes to the medium.
+    /// Write it.
     Start(u64),
-    /// It cannot: an older one in the same place could not be written.
+    /// It cannot be written: an older one in the same range failed.
     Failed(u64, Errno),
 }
 
-/// Writing back. Changes begin in their order, and one that overlaps another that is with the
-/// medium waits for it, as do all behind it.
+/// Write-back. Changes begin in order; one that overlaps another in flight waits for it, as do all behind it.
 #[derive(Debug, Default)]
 pub(super) struct WriteBack {
-    /// Everything older has been asked for at some time.
+    /// Everything older has been requested.
     asked_for: u64,
-    /// Not begun yet.
+    /// Requested, and not yet begun.
     waiting: BTreeSet<u64>,
     in_flight: BTreeSet<u64>,
-    /// Where those are that are in flight.
+    /// The ranges in flight.
     busy: Owners,
-    /// What the medium refused, until it is asked again.
+    /// Changes that the medium refused, until they are retried.
     failed: BTreeMap<u64, Errno>,
-    /// Where those are.
+    /// Their ranges.
     spoilt: Owners,
-    /// Why it was refused the last time.
+    /// The last error.
     last_error: Option<Errno>,
-    /// What those cost that will leave the log if nothing fails.
+    /// The cost of the changes that leave the log if nothing fails.
     leaving: u64,
 }
 
 impl WriteBack {
-    /// Asks for all changes that there are, also for those that were refused.
+    /// Requests all changes, including refused ones.
     pub(super) fn ask_for_all(&mut self, log: &Log) {
         self.ask_again(log);
         while self.ask_for_oldest(log) {}
     }
 
-    /// Asks once more for what was refused.
+    /// Retries refused changes.
     pub(super) fn ask_again(&mut self, log: &Log) {
         self.spoilt = Owners::default();
         for (ordinal, _) in std::mem::take(&mut self.failed) {
@@ -55,7 +54,7 @@ impl WriteBack {
         }
     }
 
-    /// Asks for the oldest change that was not asked for; nothing if there is none.
+    /// Requests the oldest change that was not requested; `None` if there is none.
     pub(super) fn ask_for_oldest(&mut self, log: &Log) -> bool {
         let Some(oldest) = log.first_from(self.asked_for) else {
             return false;
@@ -66,12 +65,12 @@ impl WriteBack {
         true
     }
 
-    /// What the changes cost that stay in the log.
+    /// The cost of the changes that stay in the log.
     pub(super) fn staying(&self, log: &Log) -> u64 {
         log.cost() - self.leaving
     }
 
-    /// Takes the next change that is to be written back, if it may be now.
+    /// Takes the next change to be written back, if it may be now.
     pub(super) fn next(&mut self, log: &Log) -> Option<Next> {
         let ordinal = *self.waiting.first()?;
         let empty = Vec::new();
@@ -95,13 +94,13 @@ impl WriteBack {
         Some(Next::Start(ordinal))
     }
 
-    /// The medium is done with a change.
+    /// A change is on the medium.
     pub(super) fn ended(&mut self, ordinal: u64) {
         self.in_flight.remove(&ordinal);
         self.busy.take_from(ordinal);
     }
 
-    /// A change could not be written: it stays where it is.
+    /// A change could not be written, and stays in the log.
     pub(super) fn failed(&mut self, ordinal: u64, change: &Change, errno: Errno) {
         self.leaving -= change.cost();
         for range in &change.ranges {
@@ -111,7 +110,7 @@ impl WriteBack {
         self.last_error = Some(errno);
     }
 
-    /// A change that was written is gone from the log.
+    /// A written change has left the log.
     pub(super) fn has_left(&mut self, cost: u64) {
         self.leaving -= cost;
     }
@@ -124,7 +123,7 @@ impl WriteBack {
         };
     }
 
-    /// The oldest change that is still to be tried or being tried.
+    /// The oldest change that is requested or in flight.
     pub(super) fn oldest(&self) -> Option<u64> {
         let oldest = self
             .waiting
@@ -134,7 +133,7 @@ impl WriteBack {
         oldest.min().copied()
     }
 
-    /// Why the medium refused a change, the last time that it did.
+    /// The medium's last error for a change.
     pub(super) fn last_error(&self) -> Errno {
         self.last_error.unwrap_or(Errno::EIO)
     }
