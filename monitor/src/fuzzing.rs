@@ -22,7 +22,7 @@ use faultvisor_schema::{
 use serde_json::value::RawValue;
 
 use crate::identity::SessionId;
-use crate::inbox::{Inbox, Reply};
+use crate::inbox::{MonitorInbox, Reply};
 use crate::machine::Machine;
 use crate::server::settings::Settings;
 use crate::server::state::{Server, Settled};
@@ -308,7 +308,7 @@ struct Exchange {
     server: Server,
     id: SessionId,
     client: UnixStream,
-    inbox: Arc<Inbox>,
+    inbox: Arc<MonitorInbox>,
     held: Held,
     received: Vec<u8>,
     /// Whether the server ended the session.
@@ -325,7 +325,7 @@ impl Exchange {
             default_event_interval: Duration::ZERO,
         };
         let held = Held::default();
-        let inbox = Inbox::new(settings.event_limit).expect("an eventfd");
+        let inbox = MonitorInbox::new(settings.event_limit).expect("an eventfd");
         let machine = Box::new(SlowMachine(Arc::clone(&held)));
         let mut server = Server::new(settings, machine, Arc::clone(&inbox));
         let (client, stream) = UnixStream::pair().expect("a pair of sockets");

@@ -30,8 +30,8 @@ pub(crate) enum Item {
 
 /// The queue and what wakes its reader.
 #[derive(Debug)]
-pub(crate) struct Inbox {
-    queue: Mutex<Queue>,
+pub(crate) struct MonitorInbox {
+    queue: Mutex<Backlog>,
     /// Signalled whenever the queue stops being empty.
     pub(crate) waker: EventFd,
     /// How many events are kept. The guest can cause any number, and the monitor's thread may be behind.
@@ -39,12 +39,12 @@ pub(crate) struct Inbox {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct Backlog {
     items: VecDeque<Item>,
     events: usize,
 }
 
-impl Inbox {
+impl MonitorInbox {
     pub(crate) fn new(event_limit: usize) -> io::Result<Arc<Self>> {
         let waker = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
         Ok(Arc::new(Self {
@@ -54,7 +54,7 @@ impl Inbox {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
         // Nothing under this lock can leave the queue half changed.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,7 +77,7 @@ impl Inbox {
         });
     }
 
-    fn put(&self, change: impl FnOnce(&mut Queue)) {
+    fn put(&self, change: impl FnOnce(&mut Backlog)) {
         let mut queue = self.lock();
         let was_empty = queue.items.is_empty();
         change(&mut queue);
@@ -117,7 +117,7 @@ impl Inbox {
     }
 }
 
-impl Queue {
+impl Backlog {
     /// Counts an event that there is no room for, with those like it that were dropped in the same place.
     fn drop_event(&mut self, event: Event, now: Timestamp) {
         for item in self.items.iter_mut().rev() {
@@ -149,12 +149,12 @@ impl Queue {
 /// Whoever drops it without an answer answers that there is none: no client waits for ever.
 #[derive(Debug)]
 pub struct Reply {
-    inbox: Arc<Inbox>,
+    inbox: Arc<MonitorInbox>,
     ticket: Option<Ticket>,
 }
 
 impl Reply {
-    pub(crate) fn new(inbox: &Arc<Inbox>, ticket: Ticket) -> Self {
+    pub(crate) fn new(inbox: &Arc<MonitorInbox>, ticket: Ticket) -> Self {
         Self {
             inbox: Arc::clone(inbox),
             ticket: Some(ticket),
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::identity::SessionId;
 
-    fn names(inbox: &Inbox) -> Vec<String> {
+    fn names(inbox: &MonitorInbox) -> Vec<String> {
         let name = |item: &Item| match item {
             Item::Raised(event, _) => event.name().to_owned(),
             Item::Dropped { last, count, .. } => format!("{} lost {count}", last.name()),
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn events_that_there_is_no_room_for_are_counted_in_their_place() {
-        let inbox = Inbox::new(2).unwrap();
+        let inbox = MonitorInbox::new(2).unwrap();
         for _ in 0..3 {
             inbox.raise(Event::Stop);
             inbox.raise(Event::Resume);
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_part_is_taken_and_the_rest_still_wakes() {
-        let inbox = Inbox::new(3).unwrap();
+        let inbox = MonitorInbox::new(3).unwrap();
         for _ in 0..3 {
             inbox.raise(Event::Stop);
         }
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_dropped_answers() {
-        let inbox = Inbox::new(2).unwrap();
+        let inbox = MonitorInbox::new(2).unwrap();
         let ticket = Ticket {
             session: SessionId::for_tests(1),
             sequence: 7,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use faultvisor_schema::{Connection, Event, Signals};
 
-use crate::inbox::{Inbox, Item};
+use crate::inbox::{Item, MonitorInbox};
 use crate::machine::Machine;
 use crate::server::listener::Listener;
 use crate::server::reactor::{Reactor, ReactorError};
@@ -95,7 +95,7 @@ impl MonitorBuilder {
     ///
     /// An address that cannot be listened on.
     pub fn bind(self, addresses: &[ListenAddress]) -> Result<Monitor, BindError> {
-        let inbox = Inbox::new(self.settings.event_limit).map_err(BindError::Setup)?;
+        let inbox = MonitorInbox::new(self.settings.event_limit).map_err(BindError::Setup)?;
         let waiting = Arc::new(Waiting::default());
         let raised = Arc::clone(&inbox);
         let handler: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(move |event| raised.raise(event));
@@ -126,7 +126,7 @@ pub struct Monitor {
     thread_start: ThreadStart,
     /// What brings the signals' events into the inbox.
     connections: Vec<Connection>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<MonitorInbox>,
     /// What is listened on, by address.
     sockets: Vec<(Vec<Socket>, ListenAddress)>,
     connected: Vec<(Stream, ListenAddress)>,
@@ -298,7 +298,7 @@ pub struct MonitorHandle {
     is_ending: bool,
     signals: Signals,
     connections: Vec<Connection>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<MonitorInbox>,
     local_addresses: Vec<LocalAddress>,
 }
 

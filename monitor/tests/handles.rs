@@ -152,20 +152,20 @@ fn handles_are_unique_for_the_life_of_the_process() {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum HandleStep {
     Get { client: usize, disk: Option<u8> },
     Put { client: usize, nth: usize },
     Raise { disk: u8 },
     Leave { client: usize },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = HandleStep> {
     let client = 0..3_usize;
     prop_oneof![
-        3 => (client.clone(), proptest::option::of(0..2_u8)).prop_map(|(client, disk)| Step::Get { client, disk }),
-        2 => (client.clone(), 0..4_usize).prop_map(|(client, nth)| Step::Put { client, nth }),
-        4 => (0..2_u8).prop_map(|disk| Step::Raise { disk }),
-        1 => client.prop_map(|client| Step::Leave { client }),
+        3 => (client.clone(), proptest::option::of(0..2_u8)).prop_map(|(client, disk)| HandleStep::Get { client, disk }),
+        2 => (client.clone(), 0..4_usize).prop_map(|(client, nth)| HandleStep::Put { client, nth }),
+        4 => (0..2_u8).prop_map(|disk| HandleStep::Raise { disk }),
+        1 => client.prop_map(|client| HandleStep::Leave { client }),
     ]
 }
 
@@ -181,7 +181,7 @@ proptest! {
         let mut last_handle = 0;
         for step in steps {
             match step {
-                Step::Get { client, disk } => {
+                HandleStep::Get { client, disk } => {
                     let arguments = disk.map(|d| format!("'device': 'disk{d}'")).unwrap_or_default();
                     // What was raised before is said before: it is taken in first.
                     check(&mut clients[client], &mut expected[client])?;
@@ -191,21 +191,21 @@ proptest! {
                     last_handle = handle;
                     held[client].insert(handle, disk);
                 }
-                Step::Put { client, nth } => {
+                HandleStep::Put { client, nth } => {
                     check(&mut clients[client], &mut expected[client])?;
                     let handle = held[client].keys().nth(nth).copied();
                     let answer = put(&mut clients[client], &json!(handle.unwrap_or(last_handle + 1)));
                     prop_assert_eq!(answer == refused(), handle.is_none());
                     handle.map(|handle| held[client].remove(&handle));
                 }
-                Step::Raise { disk } => {
+                HandleStep::Raise { disk } => {
                     server.signals.raise(io_error(&format!("disk{disk}"), "x"));
                     for (held, expected) in held.iter().zip(&mut expected) {
                         let wanting = held.iter().filter(|(_, of)| of.is_none_or(|of| of == disk));
                         expected.extend(wanting.map(|(handle, _)| (*handle, disk)));
                     }
                 }
-                Step::Leave { client } => {
+                HandleStep::Leave { client } => {
                     clients[client] = server.quiet_client();
                     held[client].clear();
                     expected[client].clear();

@@ -27,7 +27,7 @@ enum Way {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum ServerStep {
     Connect {
         client: usize,
         way: Way,
@@ -49,7 +49,7 @@ enum Step {
     },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ServerStep> {
     let client = 0..CLIENTS;
     let way = prop_oneof![
         Just(Way::Accessor),
@@ -59,11 +59,11 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let disk = proptest::option::of(0..2_u8);
     prop_oneof![
-        4 => (client.clone(), way, disk).prop_map(|(client, way, disk)| Step::Connect { client, way, disk }),
-        2 => (client.clone(), 0..5_usize).prop_map(|(client, nth)| Step::End { client, nth }),
-        5 => (0..2_u8, 1..1500_usize).prop_map(|(disk, count)| Step::Raise { disk, count }),
-        2 => client.clone().prop_map(|client| Step::Read { client }),
-        1 => client.prop_map(|client| Step::Leave { client }),
+        4 => (client.clone(), way, disk).prop_map(|(client, way, disk)| ServerStep::Connect { client, way, disk }),
+        2 => (client.clone(), 0..5_usize).prop_map(|(client, nth)| ServerStep::End { client, nth }),
+        5 => (0..2_u8, 1..1500_usize).prop_map(|(disk, count)| ServerStep::Raise { disk, count }),
+        2 => client.clone().prop_map(|client| ServerStep::Read { client }),
+        1 => client.prop_map(|client| ServerStep::Leave { client }),
     ]
 }
 
@@ -249,11 +249,11 @@ proptest! {
         let mut number = 0;
         for step in steps {
             match step {
-                Step::Connect { client, way, disk } => clients[client].connect(way, disk),
-                Step::End { client, nth } => clients[client].end(nth),
-                Step::Read { client } => clients[client].settle(),
-                Step::Leave { client } => clients[client] = Modelled::new(&server),
-                Step::Raise { disk, count } => {
+                ServerStep::Connect { client, way, disk } => clients[client].connect(way, disk),
+                ServerStep::End { client, nth } => clients[client].end(nth),
+                ServerStep::Read { client } => clients[client].settle(),
+                ServerStep::Leave { client } => clients[client] = Modelled::new(&server),
+                ServerStep::Raise { disk, count } => {
                     for _ in 0..count {
                         number += 1;
                         server.signals.raise(io_error(&format!("disk{disk}"), &number.to_string()));

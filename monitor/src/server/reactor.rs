@@ -12,7 +12,7 @@ use event_manager::{
 use vmm_sys_util::timerfd::TimerFd;
 
 use crate::identity::SessionId;
-use crate::inbox::Inbox;
+use crate::inbox::MonitorInbox;
 use crate::server::state::{Settled, Shared};
 
 /// What the loop dispatches to.
@@ -48,7 +48,7 @@ pub(crate) enum ReactorError {
 }
 
 impl Reactor {
-    pub(crate) fn new(server: Shared, inbox: &Inbox) -> Result<Self, ReactorError> {
+    pub(crate) fn new(server: Shared, inbox: &MonitorInbox) -> Result<Self, ReactorError> {
         let timer = Rc::new(RefCell::new(TimerFd::new().map_err(ReactorError::Timer)?));
         let mut reactor = Self {
             manager: EventManager::new().map_err(ReactorError::Events)?,

@@ -15,7 +15,7 @@ use crate::delivery::rendering::Rendering;
 use crate::delivery::standing::Standing;
 use crate::delivery::throttle::{Throttle, later};
 use crate::identity::SessionId;
-use crate::inbox::{Inbox, Item};
+use crate::inbox::{Item, MonitorInbox};
 use crate::machine::Machine;
 use crate::server::settings::Settings;
 use crate::session::{OpeningRule, ServerContext, Session};
@@ -56,7 +56,7 @@ struct Delayed {
 pub(crate) struct Server {
     pub(crate) settings: Settings,
     machine: Box<dyn Machine>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<MonitorInbox>,
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions that something happened to since the last [`Server::settle`].
     touched: BTreeSet<SessionId>,
@@ -84,7 +84,11 @@ pub(crate) enum Settled {
 }
 
 impl Server {
-    pub(crate) fn new(settings: Settings, machine: Box<dyn Machine>, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        machine: Box<dyn Machine>,
+        inbox: Arc<MonitorInbox>,
+    ) -> Self {
         Self {
             machine,
             inbox,

@@ -22,7 +22,7 @@ use crate::delivery::output::Output;
 use crate::delivery::registry::Registry;
 use crate::delivery::standing::Standing;
 use crate::identity::SessionId;
-use crate::inbox::Inbox;
+use crate::inbox::MonitorInbox;
 use crate::machine::Machine;
 use crate::transport::stream::{Stream, comes_to_nothing};
 use crate::wire::codec;
@@ -47,7 +47,7 @@ const WAITING_BYTES_LIMIT: usize = 1024 * 1024;
 pub(crate) struct ServerContext<'a> {
     pub(crate) machine: &'a dyn Machine,
     pub(crate) registry: &'a mut Registry,
-    pub(crate) inbox: &'a Arc<Inbox>,
+    pub(crate) inbox: &'a Arc<MonitorInbox>,
     pub(crate) standing: &'a Standing,
 }
 

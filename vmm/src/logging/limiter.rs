@@ -15,7 +15,7 @@ use tracing::{Event, Level, Subscriber, callsite::Identifier};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::queue::{Queue, Weight};
+use super::queue::{LineQueue, Weight};
 use super::timed;
 
 /// The length of a source's window.
@@ -35,7 +35,7 @@ type Source = (Identifier, Option<String>);
 
 /// Passes each source's lines within its limit, counts the rest, and reports the count when the window ends.
 pub(super) struct Limiter {
-    queue: Arc<Queue>,
+    queue: Arc<LineQueue>,
     windows: Mutex<HashMap<Source, Window>>,
 }
 
@@ -79,7 +79,7 @@ impl Window {
 }
 
 impl Limiter {
-    pub(super) fn new(queue: Arc<Queue>) -> Self {
+    pub(super) fn new(queue: Arc<LineQueue>) -> Self {
         let windows = Mutex::default();
         Self { queue, windows }
     }
@@ -185,13 +185,13 @@ mod tests {
     use super::*;
     use crate::logging::queue::Work;
 
-    fn limited() -> (Arc<Queue>, Arc<Limiter>) {
-        let queue = Arc::new(Queue::default());
+    fn limited() -> (Arc<LineQueue>, Arc<Limiter>) {
+        let queue = Arc::new(LineQueue::default());
         let limiter = Arc::new(Limiter::new(queue.clone()));
         (queue, limiter)
     }
 
-    fn said(queue: &Queue) -> String {
+    fn said(queue: &LineQueue) -> String {
         let mut text = Vec::new();
         while let Some(piece) = queue.try_next() {
             text.extend(piece);

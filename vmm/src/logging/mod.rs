@@ -31,7 +31,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use level::LevelError;
 use limiter::{Limited, Limiter};
-use queue::{Queue, Weight};
+use queue::{LineQueue, Weight};
 
 /// How long the end of the program waits for a reader of standard error that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -43,7 +43,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
-    queue: Arc<Queue>,
+    queue: Arc<LineQueue>,
     limiter: Arc<Limiter>,
     /// The writing thread, once it has been started.
     writer: OnceLock<ThreadId>,
@@ -74,7 +74,7 @@ impl Log {
 /// [`LevelError`] if `FAULTVISOR_LOG` is not a level.
 pub fn install() -> Result<(), LevelError> {
     let level = level::from_environment()?;
-    let queue = Arc::new(Queue::default());
+    let queue = Arc::new(LineQueue::default());
     let limiter = Arc::new(Limiter::new(queue.clone()));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(Lines(queue.clone()))
@@ -170,7 +170,7 @@ fn timed(message: &str) -> String {
 }
 
 /// Puts lines into the queue.
-struct Lines(Arc<Queue>);
+struct Lines(Arc<LineQueue>);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
@@ -181,7 +181,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// Takes one whole line.
-struct Line<'a>(&'a Queue);
+struct Line<'a>(&'a LineQueue);
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_line_about_the_log_looks_like_its_other_lines() {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(LineQueue::default());
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(Lines(queue.clone()))
             .with_ansi(false)

@@ -31,7 +31,7 @@ pub(super) enum Weight {
 
 /// The queue between all threads and the writer.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct LineQueue {
     state: Mutex<State>,
     /// Signalled when the writer has work.
     work: Condvar,
@@ -67,7 +67,7 @@ pub(super) enum Work {
     Alarm,
 }
 
-impl Queue {
+impl LineQueue {
     /// Queues a line, with its end, or counts it. Does not block.
     pub(super) fn push(&self, line: &[u8], weight: Weight) {
         let mut state = lock(&self.state);
@@ -221,7 +221,7 @@ impl State {
 mod tests {
     use super::*;
 
-    fn everything(queue: &Queue) -> String {
+    fn everything(queue: &LineQueue) -> String {
         let mut text = Vec::new();
         while let Some(piece) = queue.try_next() {
             assert!(piece.ends_with(b"\n"));
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn lines_that_do_not_fit_are_counted_where_they_would_have_stood() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         let line = [&[b'x'; 935][..], b"\n"].concat();
         let fit = CAPACITY / 1000;
         for _ in 0..fit + 17 {
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn losses_are_told_of_when_nothing_follows() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         for _ in 0..CAPACITY {
             queue.push(b"\n", Weight::Ordinary);
         }
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn there_is_always_room_for_why_the_program_ends() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         for _ in 0..CAPACITY {
             queue.push(b"\n", Weight::Ordinary);
         }
@@ -278,14 +278,14 @@ mod tests {
 
     #[test]
     fn a_line_of_any_length_is_cut_and_still_a_line() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         queue.push(&[b'x'; 10 * LONGEST], Weight::Ordinary);
         assert_eq!(everything(&queue).len(), LONGEST);
     }
 
     #[test]
     fn nobody_waits_longer_than_allowed_for_a_writer_that_is_stuck() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         queue.push(b"line\n", Weight::Ordinary);
         assert!(queue.try_next().is_some());
         queue.drain(Duration::from_millis(1), Duration::from_secs(3600));
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_writer_that_fails_has_it_try_once_more_and_waits_no_longer() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         queue.push(b"line\n", Weight::Ordinary);
         assert!(queue.try_next().is_some());
         let hour = Duration::from_secs(3600);
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_alarm_wakes_the_writer_at_its_time_and_the_earliest_counts() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         let now = Instant::now();
         queue.set_alarm(now + Duration::from_secs(3600));
         queue.set_alarm(now + Duration::from_millis(1));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::limiter::Limiter;
-use super::queue::{Queue, Work};
+use super::queue::{LineQueue, Work};
 
 /// The first pause after a failed write. Each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Writes what is queued, for ever.
-pub(super) fn run(queue: &Queue, limiter: &Limiter, sink: &mut impl Write) -> ! {
+pub(super) fn run(queue: &LineQueue, limiter: &Limiter, sink: &mut impl Write) -> ! {
     loop {
         match queue.next() {
             Work::Alarm => limiter.tell(Instant::now()),
@@ -23,7 +23,7 @@ pub(super) fn run(queue: &Queue, limiter: &Limiter, sink: &mut impl Write) -> ! 
 }
 
 /// Writes a piece, in as many writes as it takes. No error of standard error is final.
-fn write(queue: &Queue, mut piece: &[u8], sink: &mut impl Write) {
+fn write(queue: &LineQueue, mut piece: &[u8], sink: &mut impl Write) {
     let mut pause = PAUSE;
     while !piece.is_empty() {
         match sink.write(piece) {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_written_is_written_later_and_once() {
-        let queue = Queue::default();
+        let queue = LineQueue::default();
         let mut sink = Full {
             turn: 0,
             taken: Vec::new(),

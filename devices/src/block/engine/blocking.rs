@@ -2,7 +2,7 @@
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::step::{Allocation, Progress, Step, Transfer, Way};
+use super::step::{Allocation, IoStep, Progress, Transfer, Way};
 use crate::block::host::image::Image;
 use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
@@ -16,12 +16,12 @@ pub(in crate::block) fn execute(image: &Image, request: HostRequest) -> Result<(
     let mut progress = Progress::new(request);
     loop {
         let result = match progress.step(image) {
-            Step::Read(Transfer {
+            IoStep::Read(Transfer {
                 way,
                 buffers,
                 place,
             }) => buffers.read_from(file(way), place),
-            Step::Write(
+            IoStep::Write(
                 Transfer {
                     way,
                     buffers,
@@ -29,18 +29,18 @@ pub(in crate::block) fn execute(image: &Image, request: HostRequest) -> Result<(
                 },
                 flags,
             ) => buffers.write_to(file(way), place, flags),
-            Step::Sync => image
+            IoStep::Sync => image
                 .file()
                 .sync_data()
                 .map(|()| 0)
                 .map_err(|error| Errno::of(&error)),
-            Step::Allocate(Allocation { mode, range }) => {
+            IoStep::Allocate(Allocation { mode, range }) => {
                 let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
                 fallocate(image.file(), mode, range.offset, range.length)
                     .map(|()| 0)
                     .map_err(|error| Errno(error.raw_os_error()))
             }
-            Step::Done(result) => return result,
+            IoStep::Done(result) => return result,
         };
         progress.ended(image, result);
     }

@@ -45,7 +45,7 @@ pub(in crate::block) struct Allocation {
 
 /// What the host has to do.
 #[derive(Debug)]
-pub(in crate::block) enum Step<'a> {
+pub(in crate::block) enum IoStep<'a> {
     /// Read as much as one call can.
     Read(Transfer<'a>),
     /// Write as much as one call can, with these `RWF_` flags.
@@ -132,37 +132,37 @@ impl Progress {
 
     /// What is to be done now. Asking again, without [`Progress::ended`] in between, brings the
     /// same answer.
-    pub(in crate::block) fn step(&mut self, image: &Image) -> Step<'_> {
+    pub(in crate::block) fn step(&mut self, image: &Image) -> IoStep<'_> {
         if let Some(result) = self.end {
-            return Step::Done(result);
+            return IoStep::Done(result);
         }
         let result = match self.request.operation {
-            Operation::Read { offset } => self.transfer(image, offset).map(Step::Read),
+            Operation::Read { offset } => self.transfer(image, offset).map(IoStep::Read),
             Operation::Write { offset, durability } => {
                 let flags = match durability {
                     Durability::Durable if image.cache() != CacheMode::Unsafe => libc::RWF_DSYNC,
                     _ => 0,
                 };
                 let transfer = self.transfer(image, offset);
-                transfer.map(|transfer| Step::Write(transfer, flags))
+                transfer.map(|transfer| IoStep::Write(transfer, flags))
             }
             Operation::Flush => self.sync(image),
             Operation::Discard { .. } => self.discard(image),
             Operation::WriteZeroes { durability, .. } => self.write_zeroes(image, durability),
         };
-        result.unwrap_or_else(Step::Done)
+        result.unwrap_or_else(IoStep::Done)
     }
 
-    fn sync(&mut self, image: &Image) -> Result<Step<'_>, Result<(), Errno>> {
+    fn sync(&mut self, image: &Image) -> Result<IoStep<'_>, Result<(), Errno>> {
         self.asked = Asked::Sync;
         if image.cache() == CacheMode::Unsafe {
             return Err(Ok(()));
         }
-        image.may_flush().map(|()| Step::Sync).map_err(Err)
+        image.may_flush().map(|()| IoStep::Sync).map_err(Err)
     }
 
     /// The next range that has something to give back.
-    fn discard(&mut self, image: &Image) -> Result<Step<'_>, Result<(), Errno>> {
+    fn discard(&mut self, image: &Image) -> Result<IoStep<'_>, Result<(), Errno>> {
         let Some(limits) = image.capabilities().discard else {
             return Err(Ok(()));
         };
@@ -179,7 +179,7 @@ impl Progress {
                     offset: start,
                     length: end - start,
                 };
-                return Ok(Step::Allocate(Allocation {
+                return Ok(IoStep::Allocate(Allocation {
                     mode: libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
                     range,
                 }));
@@ -193,7 +193,7 @@ impl Progress {
         &mut self,
         image: &Image,
         durability: Durability,
-    ) -> Result<Step<'_>, Result<(), Errno>> {
+    ) -> Result<IoStep<'_>, Result<(), Errno>> {
         let range = loop {
             match self.range()? {
                 Some(range) if range.length == 0 => self.range_done(),
@@ -208,14 +208,14 @@ impl Progress {
             Method::Write => return self.write_zero_bytes(image, range),
         };
         self.asked = Asked::Allocate;
-        Ok(Step::Allocate(Allocation { mode, range }))
+        Ok(IoStep::Allocate(Allocation { mode, range }))
     }
 
     fn write_zero_bytes(
         &mut self,
         image: &Image,
         range: Range,
-    ) -> Result<Step<'_>, Result<(), Errno>> {
+    ) -> Result<IoStep<'_>, Result<(), Errno>> {
         self.asked = Asked::Transfer;
         let place = range.offset + self.done;
         let left = range.length - self.done;
@@ -233,7 +233,7 @@ impl Progress {
             buffers: self.bounce.insert(zeroes),
             place: place.cast_signed(),
         };
-        Ok(Step::Write(transfer, 0))
+        Ok(IoStep::Write(transfer, 0))
     }
 
     /// The range that is to be done now, if any is left. Its end is a place that files can have.

@@ -18,7 +18,7 @@ use io_uring::types::{Fixed, FsyncFlags};
 use io_uring::{IoUring, Probe, Submitter, cqueue, opcode, squeue};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::step::{Allocation, Progress, Step, Way};
+use super::step::{Allocation, IoStep, Progress, Way};
 use crate::block::host::image::Image;
 use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
@@ -119,7 +119,7 @@ impl Uring {
             return;
         };
         let step = match self.broken {
-            Some(errno) => Step::Done(Err(errno)),
+            Some(errno) => IoStep::Done(Err(errno)),
             None => slot.progress.step(&self.image),
         };
         let result = match entry(&step) {
@@ -235,13 +235,13 @@ fn restrict(ring: &Submitter<'_>) -> io::Result<()> {
 }
 
 /// What the kernel is asked for, or how the request has ended.
-fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
+fn entry(step: &IoStep<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
     let file = |way| match way {
         Way::Plain => IMAGE,
         Way::Cached => CACHED,
     };
     match *step {
-        Step::Read(transfer) => {
+        IoStep::Read(transfer) => {
             let (file, place) = (file(transfer.way), transfer.place.cast_unsigned());
             Ok(match transfer.buffers.single() {
                 Some((start, length)) => {
@@ -255,7 +255,7 @@ fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
                 }
             })
         }
-        Step::Write(transfer, flags) => {
+        IoStep::Write(transfer, flags) => {
             let (file, place) = (file(transfer.way), transfer.place.cast_unsigned());
             Ok(match transfer.buffers.single() {
                 Some((start, length)) => opcode::Write::new(file, start, length)
@@ -271,16 +271,16 @@ fn entry(step: &Step<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
                 }
             })
         }
-        Step::Sync => Ok(opcode::Fsync::new(IMAGE)
+        IoStep::Sync => Ok(opcode::Fsync::new(IMAGE)
             .flags(FsyncFlags::DATASYNC)
             .build()),
-        Step::Allocate(Allocation { mode, range }) => {
+        IoStep::Allocate(Allocation { mode, range }) => {
             Ok(opcode::Fallocate::new(IMAGE, range.length)
                 .offset(range.offset)
                 .mode(mode)
                 .build())
         }
-        Step::Done(result) => Err(result),
+        IoStep::Done(result) => Err(result),
     }
 }
 

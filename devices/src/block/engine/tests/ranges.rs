@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use crate::block::engine::step::{Allocation, Progress, Step};
+use crate::block::engine::step::{Allocation, IoStep, Progress};
 use crate::block::host::direct_io::CacheMode;
 use crate::block::host::image::{Image, ImageOptions};
 use crate::block::model::access::Access;
@@ -160,22 +160,22 @@ fn where_the_host_has_no_other_way_zeroes_are_written() {
     let (mut modes, mut written, mut synced) = (Vec::new(), 0, 0);
     loop {
         let result = match progress.step(&image) {
-            Step::Allocate(Allocation { mode, range }) => {
+            IoStep::Allocate(Allocation { mode, range }) => {
                 assert_eq!(range, all);
                 modes.push(mode);
                 Err(Errno(libc::EOPNOTSUPP))
             }
-            Step::Write(transfer, 0) => {
+            IoStep::Write(transfer, 0) => {
                 // Not all that it could.
                 let moved = transfer.buffers.write_to(image.file(), transfer.place, 0);
                 written += 1;
                 moved.map(|moved| if written == 1 { 1000 } else { moved })
             }
-            Step::Sync => {
+            IoStep::Sync => {
                 synced += 1;
                 Ok(0)
             }
-            Step::Done(result) => {
+            IoStep::Done(result) => {
                 assert_eq!(result, Ok(()));
                 break;
             }

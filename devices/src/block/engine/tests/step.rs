@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-use crate::block::engine::step::{Progress, Step, Transfer};
+use crate::block::engine::step::{IoStep, Progress, Transfer};
 use crate::block::host::image::Image;
 use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
@@ -48,11 +48,14 @@ fn end(
     let length = u32::from(*operation != FLUSH) * 100;
     let mut progress = Progress::new(request(operation.clone(), &[length]).0);
     for answer in answers {
-        assert!(!matches!(progress.step(image), Step::Done(_)), "too early");
+        assert!(
+            !matches!(progress.step(image), IoStep::Done(_)),
+            "too early"
+        );
         progress.ended(image, *answer);
     }
     match progress.step(image) {
-        Step::Done(result) => Some(result),
+        IoStep::Done(result) => Some(result),
         _ => None,
     }
 }
@@ -101,7 +104,7 @@ fn an_error_ends_a_request_whatever_was_done_before() {
 fn a_failed_flush_is_the_end_of_all_flushes_also_of_one_on_its_way() {
     let image = image();
     let mut on_its_way = Progress::new(request(FLUSH, &[]).0);
-    assert!(matches!(on_its_way.step(&image), Step::Sync));
+    assert!(matches!(on_its_way.step(&image), IoStep::Sync));
     assert_eq!(
         end(&image, &FLUSH, &[Err(Errno::ENOSPC)]),
         Some(Err(Errno::ENOSPC))
@@ -109,7 +112,7 @@ fn a_failed_flush_is_the_end_of_all_flushes_also_of_one_on_its_way() {
     on_its_way.ended(&image, Ok(0));
     assert!(matches!(
         on_its_way.step(&image),
-        Step::Done(Err(Errno::ENOSPC))
+        IoStep::Done(Err(Errno::ENOSPC))
     ));
     assert_eq!(end(&image, &FLUSH, &[]), Some(Err(Errno::ENOSPC)));
 }
@@ -125,7 +128,7 @@ fn only_a_durable_write_asks_for_durability() {
             durability,
         };
         let mut progress = Progress::new(request(operation, &[512]).0);
-        let Step::Write(transfer, flags) = progress.step(&image()) else {
+        let IoStep::Write(transfer, flags) = progress.step(&image()) else {
             panic!("not a write");
         };
         assert_eq!((transfer.place, transfer.buffers.length()), (7, 512));
@@ -159,14 +162,14 @@ proptest! {
         let mut portions = portions.into_iter().cycle();
         loop {
             let moved = match progress.step(&image) {
-                Step::Read(Transfer { buffers, place, .. }) => {
+                IoStep::Read(Transfer { buffers, place, .. }) => {
                     buffers.read_from(image.file(), place)
                 },
-                Step::Write(Transfer { buffers, place, .. }, flags) => {
+                IoStep::Write(Transfer { buffers, place, .. }, flags) => {
                     buffers.write_to(image.file(), place, flags)
                 }
-                Step::Sync | Step::Allocate(_) => panic!("nobody asked for that"),
-                Step::Done(result) => {
+                IoStep::Sync | IoStep::Allocate(_) => panic!("nobody asked for that"),
+                IoStep::Done(result) => {
                     prop_assert_eq!(result, Ok(()));
                     break;
                 }

@@ -121,7 +121,7 @@ fn any_request() -> impl Strategy<Value = Request> {
 
 /// What is done to an engine.
 #[derive(Debug, Clone)]
-enum Step {
+enum EngineStep {
     Add(Match, FaultAction, u64),
     Remove(usize),
     SetState(String),
@@ -129,14 +129,14 @@ enum Step {
     Judge(u32, Request),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = EngineStep> {
     prop_oneof![
         20 => (matching(), action(), 0_u64..5)
-            .prop_map(|(matching, action, seed)| Step::Add(matching, action, seed)),
-        5 => (0_usize..20).prop_map(Step::Remove),
-        2 => "[123]".prop_map(Step::SetState),
-        1 => Just(Step::Clear),
-        40 => (0_u32..3, any_request()).prop_map(|(attempt, request)| Step::Judge(attempt, request)),
+            .prop_map(|(matching, action, seed)| EngineStep::Add(matching, action, seed)),
+        5 => (0_usize..20).prop_map(EngineStep::Remove),
+        2 => "[123]".prop_map(EngineStep::SetState),
+        1 => Just(EngineStep::Clear),
+        40 => (0_u32..3, any_request()).prop_map(|(attempt, request)| EngineStep::Judge(attempt, request)),
     ]
 }
 
@@ -150,28 +150,28 @@ proptest! {
         let mut model = Model { rules: Vec::new(), state: INITIAL_STATE.to_owned() };
         for (number, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Add(matching, action, seed) => {
+                EngineStep::Add(matching, action, seed) => {
                     let rule = Rule { id: number.to_string(), matching, action, seed };
                     model.rules.push((rule.clone(), 0, 0));
                     bench.add(rule);
                 }
-                Step::Remove(at) if at < model.rules.len() => {
+                EngineStep::Remove(at) if at < model.rules.len() => {
                     let (rule, ..) = model.rules.remove(at);
                     bench.engine.remove(&rule.id);
                     bench.counts.remove(at);
                 }
-                Step::Remove(_) => bench.engine.remove("nobody"),
-                Step::SetState(state) => {
+                EngineStep::Remove(_) => bench.engine.remove("nobody"),
+                EngineStep::SetState(state) => {
                     bench.engine.set_state(&state);
                     model.state = state;
                 }
-                Step::Clear => {
+                EngineStep::Clear => {
                     bench.engine.clear();
                     bench.counts.clear();
                     model.rules.clear();
                     model.state = INITIAL_STATE.to_owned();
                 }
-                Step::Judge(attempt, request) => {
+                EngineStep::Judge(attempt, request) => {
                     let ordinal = number as u64;
                     let records = bench.engine.judge(ordinal, attempt, &request).records;
                     let fired: Vec<_> = records.into_iter().map(|record| record.id).collect();

@@ -21,7 +21,7 @@ const BYTES: usize = SECTORS * 512;
 const SLOT: u64 = 16 << 10;
 
 #[derive(Debug, Clone)]
-enum Step {
+enum CacheStep {
     Write(usize, usize, bool),
     Read(usize, usize),
     Zeroes([(usize, usize); 2], bool),
@@ -32,7 +32,7 @@ enum Step {
     Cut(Survival, u32, u64),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<CacheStep>> {
     let part = || (0..SECTORS, 1..9usize).prop_map(|(at, n)| (at, n.min(SECTORS - at)));
     let survival = prop_oneof![
         Just(Survival::None),
@@ -42,13 +42,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let tear = prop_oneof![Just(512u32), Just(64), Just(8)];
     let step = prop_oneof![
-        8 => (part(), prop::bool::weighted(0.1)).prop_map(|((at, n), durable)| Step::Write(at, n, durable)),
-        6 => part().prop_map(|(at, n)| Step::Read(at, n)),
-        1 => ([part(), part()], any::<bool>()).prop_map(|(ranges, durable)| Step::Zeroes(ranges, durable)),
-        1 => part().prop_map(|(at, n)| Step::Discard(at, n)),
-        2 => Just(Step::Flush),
-        5 => (1..4u8).prop_map(Step::Turn),
-        1 => (survival, tear, any::<u64>()).prop_map(|(kind, tear, seed)| Step::Cut(kind, tear, seed)),
+        8 => (part(), prop::bool::weighted(0.1)).prop_map(|((at, n), durable)| CacheStep::Write(at, n, durable)),
+        6 => part().prop_map(|(at, n)| CacheStep::Read(at, n)),
+        1 => ([part(), part()], any::<bool>()).prop_map(|(ranges, durable)| CacheStep::Zeroes(ranges, durable)),
+        1 => part().prop_map(|(at, n)| CacheStep::Discard(at, n)),
+        2 => Just(CacheStep::Flush),
+        5 => (1..4u8).prop_map(CacheStep::Turn),
+        1 => (survival, tear, any::<u64>()).prop_map(|(kind, tear, seed)| CacheStep::Cut(kind, tear, seed)),
     ];
     vec(step, 1..80)
 }
@@ -176,9 +176,9 @@ impl Model {
         found || (from == 0 && content == base)
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &CacheStep) {
         match step {
-            Step::Write(at, n, durable) => {
+            CacheStep::Write(at, n, durable) => {
                 let stamp = self.next + 1;
                 let address = self.next % 200 * SLOT;
                 self.bench.put(address, &stamped(stamp, n * 512));
@@ -190,7 +190,7 @@ impl Model {
                 let change = self.change(vec![(*at, *n)], stamp, false);
                 self.send(operation, n * 512, Sent::Change(change, durability));
             }
-            Step::Zeroes(parts, durable) => {
+            CacheStep::Zeroes(parts, durable) => {
                 let durability = durability(*durable);
                 let operation = Operation::WriteZeroes {
                     ranges: parts.iter().map(range).collect(),
@@ -200,13 +200,13 @@ impl Model {
                 let change = self.change(parts.to_vec(), 0, false);
                 self.send(operation, 0, Sent::Change(change, durability));
             }
-            Step::Discard(at, n) => {
+            CacheStep::Discard(at, n) => {
                 let ranges = vec![range(&(*at, *n))];
                 let change = self.change(vec![(*at, *n)], 0, true);
                 let sent = Sent::Change(change, Durability::Cached);
                 self.send(Operation::Discard { ranges }, 0, sent);
             }
-            Step::Read(at, n) => {
+            CacheStep::Read(at, n) => {
                 let done = |i: usize| self.changes[i].done;
                 let oldest = (*at..at + n)
                     .map(|sector| self.newest(sector, done))
@@ -214,11 +214,11 @@ impl Model {
                 let offset = *at as u64 * 512;
                 self.send(Operation::Read { offset }, n * 512, Sent::Read(*at, oldest));
             }
-            Step::Flush => {
+            CacheStep::Flush => {
                 let done = self.changes.iter().map(|change| change.done).collect();
                 self.send(Operation::Flush, 0, Sent::Flush(done));
             }
-            Step::Turn(turns) => {
+            CacheStep::Turn(turns) => {
                 self.bench.backend.flush_submissions();
                 for turn in 0..*turns {
                     let ended = match turn % 2 {
@@ -230,7 +230,7 @@ impl Model {
                     }
                 }
             }
-            Step::Cut(survival, tear_bytes, seed) => {
+            CacheStep::Cut(survival, tear_bytes, seed) => {
                 self.drain();
                 self.cut(&PowerCut {
                     survival: *survival,
@@ -386,7 +386,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 /// Runs the steps, and ends with what is left in order.
-fn run(steps: &[Step], capacity: u64, seed: u64, fails: u64) -> Model {
+fn run(steps: &[CacheStep], capacity: u64, seed: u64, fails: u64) -> Model {
     let mut model = Model::new(capacity, seed, fails);
     for step in steps {
         // No more in flight than there is memory for.
@@ -416,12 +416,12 @@ proptest! {
         model.bench.image.state().one_fails_of = 0;
         // What has failed already is what no flush is to blame for.
         while model.bench.image.state().in_flight() > 0 {
-            model.step(&Step::Turn(1));
+            model.step(&CacheStep::Turn(1));
         }
         model.fails = false;
-        model.step(&Step::Flush);
+        model.step(&CacheStep::Flush);
         model.drain();
-        model.step(&Step::Read(0, SECTORS));
+        model.step(&CacheStep::Read(0, SECTORS));
         model.drain();
         let seen = model.bench.get((model.next - 1) % 200 * SLOT, BYTES);
         prop_assert!(model.bench.image.state().durable == seen);
@@ -443,12 +443,12 @@ proptest! {
             let mut chance = Chance::new(medium, [1, 1]);
             let mut model = Model::new(capacity, medium, 0);
             for (step, turns) in steps.iter().zip(&turns) {
-                if let Step::Turn(_) | Step::Cut(..) = step {
+                if let CacheStep::Turn(_) | CacheStep::Cut(..) = step {
                     continue;
                 }
                 model.step(step);
                 let turns = *turns * u8::from(chance.coin());
-                model.step(&Step::Turn(turns));
+                model.step(&CacheStep::Turn(turns));
             }
             model.drain();
             let loss = model.bench.backend.power_cut(&cut).unwrap();

@@ -15,7 +15,7 @@ use crate::block::policy::error_policy::{ErrorAction, ErrorPolicy};
 
 /// One step of a test that knows what must come of it.
 #[derive(Debug, Clone)]
-enum Step {
+enum DriverStep {
     Ask(u32),
     /// Some of what is in flight ends, in one turn of the worker.
     End(Vec<(prop::sample::Index, Result<(), Errno>)>),
@@ -23,13 +23,13 @@ enum Step {
     Resume,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = DriverStep> {
     let ends = vec((any::<prop::sample::Index>(), end()), 1..4);
     prop_oneof![
-        6 => kind().prop_map(Step::Ask),
-        6 => ends.prop_map(Step::End),
-        1 => Just(Step::Pause),
-        2 => Just(Step::Resume),
+        6 => kind().prop_map(DriverStep::Ask),
+        6 => ends.prop_map(DriverStep::End),
+        1 => Just(DriverStep::Pause),
+        2 => Just(DriverStep::Resume),
     ]
 }
 
@@ -67,17 +67,17 @@ impl Twin {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: DriverStep) {
         match step {
-            Step::Ask(kind) => self.ask(kind),
-            Step::End(ends) => self.end(ends),
-            Step::Pause => {
+            DriverStep::Ask(kind) => self.ask(kind),
+            DriverStep::End(ends) => self.end(ends),
+            DriverStep::Pause => {
                 self.machine.pause();
                 // The pause must have arrived before the next request may.
                 self.machine.backend.barrier();
                 self.running = false;
             }
-            Step::Resume => self.resume(),
+            DriverStep::Resume => self.resume(),
         }
     }
 
