@@ -22,8 +22,8 @@ use faultvisor_schema::{
 use serde_json::value::RawValue;
 
 use crate::identity::SessionId;
-use crate::inbox::{MonitorInbox, Reply};
-use crate::machine::Machine;
+use crate::inbox::MonitorInbox;
+use crate::machine::{Machine, Reply};
 use crate::server::settings::Settings;
 use crate::server::state::{Server, Settled};
 use crate::session::OpeningRule;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use faultvisor_schema::{CommandError, Event, MachineReturn};
+use faultvisor_schema::{CommandError, Event, MachineReturn, Reply};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::identity::Ticket;
@@ -77,6 +77,12 @@ impl MonitorInbox {
         });
     }
 
+    /// The reply to the request with this ticket. Its answer takes its place behind the events that were raised before.
+    pub(crate) fn reply(self: &Arc<Self>, ticket: Ticket) -> Reply<MachineReturn> {
+        let inbox = Arc::clone(self);
+        Reply::new(move |result| inbox.push(Item::Answer(ticket, result)))
+    }
+
     fn put(&self, change: impl FnOnce(&mut Backlog)) {
         let mut queue = self.lock();
         let was_empty = queue.items.is_empty();
@@ -144,40 +150,6 @@ impl Backlog {
     }
 }
 
-/// The answer that a request of a client waits for.
-///
-/// Whoever drops it without an answer answers that there is none: no client waits for ever.
-#[derive(Debug)]
-pub struct Reply {
-    inbox: Arc<MonitorInbox>,
-    ticket: Option<Ticket>,
-}
-
-impl Reply {
-    pub(crate) fn new(inbox: &Arc<MonitorInbox>, ticket: Ticket) -> Self {
-        Self {
-            inbox: Arc::clone(inbox),
-            ticket: Some(ticket),
-        }
-    }
-
-    /// Answers, from any thread.
-    pub fn send(mut self, result: Result<MachineReturn, CommandError>) {
-        if let Some(ticket) = self.ticket.take() {
-            self.inbox.push(Item::Answer(ticket, result));
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            let error = CommandError::generic("The machine gave no answer");
-            self.inbox.push(Item::Answer(ticket, Err(error)));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +202,7 @@ mod tests {
             session: SessionId::for_tests(1),
             sequence: 7,
         };
-        drop(Reply::new(&inbox, ticket));
+        drop(inbox.reply(ticket));
         let items = inbox.take(1000);
         let Some(Item::Answer(answered, Err(error))) = items.front() else {
             panic!("{items:?}")

@@ -35,8 +35,7 @@ mod thread;
 mod transport;
 mod wire;
 
-pub use inbox::Reply;
-pub use machine::Machine;
+pub use machine::{Machine, Reply};
 pub use monitor::{Monitor, MonitorBuilder, MonitorHandle, StartError};
 pub use thread::ThreadKind;
 pub use transport::address::{AddressError, ListenAddress};

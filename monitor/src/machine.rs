@@ -2,7 +2,8 @@
 
 use faultvisor_schema::{Event, MachineCommand, MachineReturn};
 
-use crate::inbox::Reply;
+/// Takes the answer to a command that the machine executes.
+pub type Reply = faultvisor_schema::Reply<MachineReturn>;
 
 /// What executes the commands that the monitor cannot answer itself.
 ///

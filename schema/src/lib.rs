@@ -8,7 +8,8 @@
 //! * of an event, a variant of [`Event`] and of [`SignalName`], a [`Signal`] in [`Signals`], and the command that connects
 //!   to it,
 //! * of a command, a variant of [`MachineCommand`] or [`MonitorCommand`], a method of [`MachineCommands`] or
-//!   [`MonitorCommands`], and an entry of [`COMMANDS`].
+//!   [`MonitorCommands`], and an entry of [`COMMANDS`]; the method of a command that takes time (`'coroutine': true`) gets
+//!   a [`Reply`] to answer by.
 //!
 //! and of all of them together the answer to `query-qmp-schema` ([`introspection()`]).
 //!
@@ -19,6 +20,7 @@ mod command;
 mod decode;
 mod error;
 mod introspection;
+mod reply;
 mod signal;
 
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub use decode::{Decode, Members, Path};
 pub use error::{CommandError, ErrorClass};
 pub use generated::*;
 pub use introspection::introspection;
+pub use reply::Reply;
 pub use signal::{Connection, Signal};
 
 use command::{accessor_arguments, arguments, no_arguments};

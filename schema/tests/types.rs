@@ -3,6 +3,8 @@
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::mpsc::{self, Receiver};
+
 use faultvisor_schema::*;
 use serde_json::{Value, json};
 
@@ -240,7 +242,11 @@ fn an_event_knows_its_signal_and_its_device() {
     assert!(SignalName::BlockIoError.has_device() && !SignalName::Stop.has_device());
 }
 
-struct Machine;
+/// Answers a `stop` later, and everything else at once.
+#[derive(Default)]
+struct Machine {
+    stopping: Option<Reply<()>>,
+}
 
 impl MachineCommands for Machine {
     fn query_status(&mut self) -> Result<StatusInfo, CommandError> {
@@ -249,8 +255,8 @@ impl MachineCommands for Machine {
             status: RunState::IoError,
         })
     }
-    fn system_reset(&mut self) -> Result<(), CommandError> {
-        Ok(())
+    fn system_reset(&mut self, reply: Reply<()>) {
+        reply.done();
     }
     fn system_powerdown(&mut self) -> Result<(), CommandError> {
         Ok(())
@@ -285,11 +291,11 @@ impl MachineCommands for Machine {
     fn query_name(&mut self) -> Result<NameInfo, CommandError> {
         Ok(NameInfo { name: None })
     }
-    fn stop(&mut self) -> Result<(), CommandError> {
-        Ok(())
+    fn stop(&mut self, reply: Reply<()>) {
+        self.stopping = Some(reply);
     }
-    fn cont(&mut self) -> Result<(), CommandError> {
-        Err(CommandError::generic("no"))
+    fn cont(&mut self, reply: Reply<()>) {
+        reply.send(Err(CommandError::generic("no")));
     }
     fn quit(&mut self) -> Result<(), CommandError> {
         Ok(())
@@ -324,8 +330,8 @@ impl MachineCommands for Machine {
             other => panic!("{other:?}"),
         }
     }
-    fn block_set_io_throttle(&mut self, _: BlockIOThrottle) -> Result<(), CommandError> {
-        Ok(())
+    fn block_set_io_throttle(&mut self, _: BlockIOThrottle, reply: Reply<()>) {
+        reply.done();
     }
     fn block_set_write_threshold(
         &mut self,
@@ -339,20 +345,20 @@ impl MachineCommands for Machine {
     ) -> Result<Vec<BlockDeviceInfo>, CommandError> {
         Ok(disk().inserted.into_iter().collect())
     }
-    fn block_resize(&mut self, _: BlockResizeArguments) -> Result<(), CommandError> {
-        Ok(())
+    fn block_resize(&mut self, _: BlockResizeArguments, reply: Reply<()>) {
+        reply.done();
     }
-    fn block_fault_add(&mut self, rule: BlockFaultRule) -> Result<BlockFaultAdded, CommandError> {
-        Ok(BlockFaultAdded {
+    fn block_fault_add(&mut self, rule: BlockFaultRule, reply: Reply<BlockFaultAdded>) {
+        reply.send(Ok(BlockFaultAdded {
             id: rule.id.unwrap_or_default(),
             seed: rule.seed.unwrap_or_default(),
-        })
+        }));
     }
-    fn block_fault_remove(&mut self, _: BlockFaultRemoveArguments) -> Result<(), CommandError> {
-        Ok(())
+    fn block_fault_remove(&mut self, _: BlockFaultRemoveArguments, reply: Reply<()>) {
+        reply.done();
     }
-    fn block_fault_clear(&mut self, _: BlockFaultClearArguments) -> Result<(), CommandError> {
-        Ok(())
+    fn block_fault_clear(&mut self, _: BlockFaultClearArguments, reply: Reply<()>) {
+        reply.done();
     }
     fn query_block_faults(&mut self) -> Result<Vec<BlockFaultInfo>, CommandError> {
         Ok(Vec::new())
@@ -360,22 +366,54 @@ impl MachineCommands for Machine {
     fn block_fault_release(
         &mut self,
         _: BlockFaultReleaseArguments,
-    ) -> Result<BlockFaultReleased, CommandError> {
-        Ok(BlockFaultReleased { released: 0 })
+        reply: Reply<BlockFaultReleased>,
+    ) {
+        reply.send(Ok(BlockFaultReleased { released: 0 }));
     }
-    fn block_fault_set_state(
-        &mut self,
-        _: BlockFaultSetStateArguments,
-    ) -> Result<(), CommandError> {
-        Ok(())
+    fn block_fault_set_state(&mut self, _: BlockFaultSetStateArguments, reply: Reply<()>) {
+        reply.done();
     }
-    fn block_power_cut(&mut self, _: BlockPowerCutArguments) -> Result<(), CommandError> {
-        Ok(())
+    fn block_power_cut(&mut self, _: BlockPowerCutArguments, reply: Reply<()>) {
+        reply.done();
     }
 }
 
+/// Has a machine execute a command. Its answer comes here.
+fn execute(
+    machine: &mut Machine,
+    command: MachineCommand,
+) -> Receiver<Result<MachineReturn, CommandError>> {
+    let (sender, answers) = mpsc::channel();
+    command.execute(
+        machine,
+        Reply::new(move |result| sender.send(result).unwrap()),
+    );
+    answers
+}
+
 fn answer(command: MachineCommand) -> Value {
-    serde_json::to_value(command.execute(&mut Machine).unwrap()).unwrap()
+    let answers = execute(&mut Machine::default(), command);
+    serde_json::to_value(answers.try_recv().unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn a_command_that_takes_time_is_answered_when_it_is_done() {
+    let mut machine = Machine::default();
+    let answers = execute(&mut machine, MachineCommand::Stop);
+    assert!(answers.try_recv().is_err());
+    machine.stopping.take().unwrap().done();
+    let answer = answers.try_recv().unwrap().unwrap();
+    assert_eq!(serde_json::to_value(answer).unwrap(), json!({}));
+    assert!(answers.recv().is_err());
+}
+
+#[test]
+fn a_command_that_nobody_finishes_is_answered_with_an_error() {
+    let mut machine = Machine::default();
+    let answers = execute(&mut machine, MachineCommand::Stop);
+    drop(machine);
+    let error = answers.try_recv().unwrap().unwrap_err();
+    assert_eq!(error.desc, "The machine gave no answer");
 }
 
 #[test]
@@ -412,8 +450,9 @@ fn answers_decode_as_the_types_that_qemus_schema_makes() {
         read::<qmp::query_name>(answer(MachineCommand::QueryName)).name,
         None
     );
-    assert_eq!(answer(MachineCommand::Stop), json!({}));
-    assert!(MachineCommand::Cont.execute(&mut Machine).is_err());
+    assert_eq!(answer(MachineCommand::SystemReset), json!({}));
+    let refused = execute(&mut Machine::default(), MachineCommand::Cont);
+    assert!(refused.try_recv().unwrap().is_err());
     let version = VersionInfo {
         qemu: VersionTriple {
             micro: 0,

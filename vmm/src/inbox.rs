@@ -8,8 +8,7 @@ use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::block::model::power_cut::{PowerCut, Then};
 use faultvisor_devices::legacy::GuestPanic;
 use faultvisor_devices::life_cycle::Run;
-use faultvisor_monitor::Reply;
-use faultvisor_schema::{MachineCommand, ShutdownCause};
+use faultvisor_schema::{MachineCommand, MachineReturn, Reply, ShutdownCause};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::vcpu::{Generation, VcpuExit};
@@ -24,7 +23,7 @@ pub enum Notice {
     /// Everybody is there whom the machine is to wait for.
     PowerOn,
     /// A client's command.
-    Command(MachineCommand, Reply),
+    Command(MachineCommand, Reply<MachineReturn>),
     /// A vCPU cannot go on, or has ended as it was told to.
     Vcpu(Generation, VcpuExit),
     /// The guest has panicked. The vCPU that said so goes on when the sender in this is gone.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
 use faultvisor_devices::console::ConsoleOutput;
-use faultvisor_monitor::{Monitor, MonitorHandle, Reply};
-use faultvisor_schema::{Event, MachineCommand, MachineReturn, Signals};
+use faultvisor_monitor::{Monitor, MonitorHandle};
+use faultvisor_schema::{Event, MachineCommand, MachineReturn, Reply, Signals};
 
 use crate::boot::BootError;
 use crate::cli::{Configuration, Unfired, UsageError};
@@ -73,7 +73,7 @@ struct Link {
 }
 
 impl faultvisor_monitor::Machine for Link {
-    fn submit(&self, command: MachineCommand, reply: Reply) {
+    fn submit(&self, command: MachineCommand, reply: Reply<MachineReturn>) {
         self.inbox.send(Notice::Command(command, reply));
     }
 

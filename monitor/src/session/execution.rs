@@ -11,7 +11,6 @@ use super::meaning::Invocation;
 use super::pending::{Answers, InFlight};
 use super::{ServerContext, Session};
 use crate::identity::Ticket;
-use crate::inbox::Reply;
 use crate::wire::codec::LINE_END;
 use crate::wire::objects::Hinted;
 use crate::wire::request::{Band, Failure, Request, Stage};
@@ -135,7 +134,7 @@ impl Session {
             first.in_flight = Some(self.sequence);
         }
         self.in_flight.insert(self.sequence, InFlight { id, band });
-        let reply = Reply::new(context.inbox, ticket);
+        let reply = context.inbox.reply(ticket);
         context.machine.submit(command, reply);
     }
 

@@ -7,7 +7,7 @@ mod support;
 
 use faultvisor_qapi_generator::definition::{Command, Data, Kind};
 use faultvisor_qapi_generator::{Owners, generate, load, load_foreign};
-use support::{refusal, refused, rust, write};
+use support::{load_text, refusal, refused, rust, write};
 use tempfile::TempDir;
 
 #[test]
@@ -196,7 +196,7 @@ fn flags_that_say_nothing_on_the_wire_are_taken_and_can_only_be_on() {
          { 'command': 'a', 'data': 'As', 'boxed': true, 'allow-preconfig': true, 'coroutine': true }
          { 'event': 'B', 'data': 'As', 'boxed': true }",
     );
-    assert!(rust.contains("fn a(&mut self, arguments: As)"), "{rust}");
+    assert!(rust.contains("fn a(&mut self, arguments: As,"), "{rust}");
     for (schema, message) in [
         (
             "{ 'command': 'a', 'allow-oob': false }",
@@ -218,6 +218,44 @@ fn flags_that_say_nothing_on_the_wire_are_taken_and_can_only_be_on() {
     ] {
         assert_eq!(refusal(schema), message, "{schema}");
     }
+}
+
+#[test]
+fn a_command_that_takes_time_gets_a_reply_of_its_type() {
+    let rust = rust(
+        "{ 'struct': 'As', 'data': { 'n': 'int' } }
+         { 'command': 'a', 'data': 'As', 'boxed': true, 'returns': [ 'As' ], 'coroutine': true }
+         { 'command': 'b', 'coroutine': true }
+         { 'command': 'c', 'returns': 'As' }",
+    );
+    for line in [
+        "fn a(&mut self, arguments: As, reply: crate::Reply<Vec<As>>);",
+        "fn b(&mut self, reply: crate::Reply<()>);",
+        "fn c(&mut self) -> Result<As, crate::CommandError>;",
+        "Self::A(arguments) => commands.a(*arguments, reply.map(MachineReturn::A)),",
+        "Self::B => commands.b(reply.map(|()| MachineReturn::Empty(crate::Empty {}))),",
+        "Self::C => reply.send(commands.c().map(MachineReturn::C)),",
+    ] {
+        assert!(rust.contains(line), "{line} is missing in:\n{rust}");
+    }
+}
+
+#[test]
+fn a_command_that_the_monitor_answers_takes_no_time() {
+    let schema = load_text(
+        "{ 'pragma': { 'doc-required': false } }
+         { 'command': 'a', 'coroutine': true }",
+    )
+    .unwrap();
+    let owners = Owners {
+        monitor: vec!["schema".to_owned()],
+    };
+    let error = generate(&schema, &owners).unwrap_err();
+    assert_eq!(error.location.line(), 2);
+    assert_eq!(
+        error.message,
+        "'a' is answered by the monitor, and cannot be a 'coroutine'"
+    );
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+use std::sync::mpsc;
+
 use serde_json::{Value, json};
 
 use crate::{Decode, Path};
@@ -157,6 +159,38 @@ fn a_union_is_a_commands_arguments_and_an_events_data() {
     assert_eq!(
         serde_json::to_value(Event::Drawn(figure)).unwrap(),
         json!({"event": "DRAWN", "data": nested()})
+    );
+}
+
+/// Answers `draw` later.
+#[derive(Default)]
+struct Drawing(Vec<(Figure, crate::Reply<Vec<Figure>>)>);
+
+impl MachineCommands for Drawing {
+    fn draw(&mut self, figure: Figure, reply: crate::Reply<Vec<Figure>>) {
+        self.0.push((figure, reply));
+    }
+
+    fn place(&mut self, _: PlaceArguments) -> Result<(), crate::CommandError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_command_that_takes_time_is_answered_with_what_it_returns() {
+    let mut drawing = Drawing::default();
+    let (sender, answers) = mpsc::channel();
+    let figure: Figure = decoded(nested());
+    MachineCommand::Draw(Box::new(figure.clone())).execute(
+        &mut drawing,
+        crate::Reply::new(move |result| sender.send(result).unwrap()),
+    );
+    assert!(answers.try_recv().is_err());
+    let (drawn, reply) = drawing.0.pop().unwrap();
+    reply.send(Ok(vec![drawn]));
+    assert_eq!(
+        answers.try_recv().unwrap(),
+        Ok(MachineReturn::Draw(vec![figure]))
     );
 }
 

@@ -6,8 +6,8 @@ use faultvisor_schema::{
     BlockFaultSetStateArguments, BlockIOThrottle, BlockInfo, BlockPowerCutArguments,
     BlockResizeArguments, BlockSetWriteThresholdArguments, BlockStats, CommandError, CpuInfoFast,
     CpuInstanceProperties, Event, IOThreadInfo, KvmInfo, MachineCommands, MemoryInfo, NameInfo,
-    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, SetActionArguments, StatusInfo,
-    SysEmuTarget,
+    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, Reply, SetActionArguments,
+    ShutdownCause, StatusInfo, SysEmuTarget,
 };
 
 use super::Machine;
@@ -58,16 +58,16 @@ impl MachineCommands for Machine {
         Ok(self.disks.iter().flat_map(nodes).collect())
     }
 
-    fn stop(&mut self) -> Result<(), CommandError> {
-        answered_later()
+    fn stop(&mut self, reply: Reply<()>) {
+        self.stop_command(reply);
     }
 
-    fn block_resize(&mut self, _: BlockResizeArguments) -> Result<(), CommandError> {
-        answered_later()
+    fn block_resize(&mut self, arguments: BlockResizeArguments, reply: Reply<()>) {
+        self.resize_command(&arguments, reply);
     }
 
-    fn block_set_io_throttle(&mut self, _: BlockIOThrottle) -> Result<(), CommandError> {
-        answered_later()
+    fn block_set_io_throttle(&mut self, arguments: BlockIOThrottle, reply: Reply<()>) {
+        self.limit_command(&arguments, reply);
     }
 
     fn block_set_write_threshold(
@@ -77,16 +77,16 @@ impl MachineCommands for Machine {
         self.set_write_threshold(&arguments)
     }
 
-    fn block_fault_add(&mut self, _: BlockFaultRule) -> Result<BlockFaultAdded, CommandError> {
-        answered_later()
+    fn block_fault_add(&mut self, rule: BlockFaultRule, reply: Reply<BlockFaultAdded>) {
+        self.fault_add(rule, reply);
     }
 
-    fn block_fault_remove(&mut self, _: BlockFaultRemoveArguments) -> Result<(), CommandError> {
-        answered_later()
+    fn block_fault_remove(&mut self, arguments: BlockFaultRemoveArguments, reply: Reply<()>) {
+        self.fault_remove(arguments, reply);
     }
 
-    fn block_fault_clear(&mut self, _: BlockFaultClearArguments) -> Result<(), CommandError> {
-        answered_later()
+    fn block_fault_clear(&mut self, arguments: BlockFaultClearArguments, reply: Reply<()>) {
+        self.fault_clear(&arguments, reply);
     }
 
     fn query_block_faults(&mut self) -> Result<Vec<BlockFaultInfo>, CommandError> {
@@ -95,32 +95,31 @@ impl MachineCommands for Machine {
 
     fn block_fault_release(
         &mut self,
-        _: BlockFaultReleaseArguments,
-    ) -> Result<BlockFaultReleased, CommandError> {
-        answered_later()
+        arguments: BlockFaultReleaseArguments,
+        reply: Reply<BlockFaultReleased>,
+    ) {
+        self.fault_release(arguments, reply);
     }
 
-    fn block_fault_set_state(
-        &mut self,
-        _: BlockFaultSetStateArguments,
-    ) -> Result<(), CommandError> {
-        answered_later()
+    fn block_fault_set_state(&mut self, arguments: BlockFaultSetStateArguments, reply: Reply<()>) {
+        self.fault_set_state(arguments, reply);
     }
 
-    fn block_power_cut(&mut self, _: BlockPowerCutArguments) -> Result<(), CommandError> {
-        answered_later()
+    fn block_power_cut(&mut self, arguments: BlockPowerCutArguments, reply: Reply<()>) {
+        self.power_cut_command(&arguments, reply);
     }
 
-    fn cont(&mut self) -> Result<(), CommandError> {
-        answered_later()
+    fn cont(&mut self, reply: Reply<()>) {
+        self.cont_command(reply);
     }
 
     fn quit(&mut self) -> Result<(), CommandError> {
-        answered_later()
+        self.end(ShutdownCause::HostQmpQuit);
+        Ok(())
     }
 
-    fn system_reset(&mut self) -> Result<(), CommandError> {
-        answered_later()
+    fn system_reset(&mut self, reply: Reply<()>) {
+        self.reset_in_turn(ShutdownCause::HostQmpSystemReset, reply);
     }
 
     fn system_powerdown(&mut self) -> Result<(), CommandError> {
@@ -174,11 +173,4 @@ fn cpu_info((index, thread_id): (i64, i32)) -> CpuInfoFast {
         }),
         target: SysEmuTarget::X8664,
     }
-}
-
-/// What others have a part in is answered when they are done with it: [`Machine::execute`] gives the reply away.
-fn answered_later<T>() -> Result<T, CommandError> {
-    Err(CommandError::generic(
-        "This command needs somebody who waits for its answer",
-    ))
 }

@@ -13,12 +13,11 @@ use faultvisor_devices::block::fault::replay::Replay;
 use faultvisor_devices::block::fault::rule::{self, Rule, complete};
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::virtio::block::{Hanging, Release};
-use faultvisor_monitor::Reply;
 use faultvisor_schema::{
     BlockFaultAdded, BlockFaultClearArguments, BlockFaultHanging, BlockFaultInfo,
     BlockFaultInjected, BlockFaultOperation, BlockFaultRelease, BlockFaultReleaseArguments,
     BlockFaultReleased, BlockFaultRemoveArguments, BlockFaultRule, BlockFaultRuleInfo,
-    BlockFaultSetStateArguments, CommandError, Empty, MachineReturn,
+    BlockFaultSetStateArguments, CommandError, Reply,
 };
 
 use super::Machine;
@@ -82,15 +81,14 @@ impl Rules {
 
 impl Machine {
     /// `block-fault-add`, answered when the disk's thread has the rule.
-    pub(super) fn fault_add(&mut self, given: BlockFaultRule, reply: Reply) {
+    pub(super) fn fault_add(&mut self, given: BlockFaultRule, reply: Reply<BlockFaultAdded>) {
         match self.new_fault(given) {
             Ok((given, rule)) => {
                 let added = BlockFaultAdded {
                     id: rule.id.clone(),
                     seed: rule.seed,
                 };
-                let answer = Ok(MachineReturn::BlockFaultAdd(added));
-                self.add_fault(given, rule, move || reply.send(answer));
+                self.add_fault(given, rule, move || reply.send(Ok(added)));
             }
             Err(error) => reply.send(Err(error)),
         }
@@ -200,7 +198,7 @@ impl Machine {
     }
 
     /// `block-fault-remove`, answered when the disk's thread has it no more.
-    pub(super) fn fault_remove(&mut self, arguments: BlockFaultRemoveArguments, reply: Reply) {
+    pub(super) fn fault_remove(&mut self, arguments: BlockFaultRemoveArguments, reply: Reply<()>) {
         let BlockFaultRemoveArguments { id } = arguments;
         let mut rules = self.rules.rules.iter();
         let Some(place) = rules.position(|entry| entry.id == id) else {
@@ -211,14 +209,14 @@ impl Machine {
         match self.disk(&entry.rule.device) {
             Ok(disk) => disk.change_faults(move |engine| {
                 engine.remove(&id);
-                reply.send(done());
+                reply.done();
             }),
             Err(error) => reply.send(Err(error)),
         }
     }
 
     /// `block-fault-clear`, answered when every disk's thread has done it.
-    pub(super) fn fault_clear(&mut self, arguments: &BlockFaultClearArguments, reply: Reply) {
+    pub(super) fn fault_clear(&mut self, arguments: &BlockFaultClearArguments, reply: Reply<()>) {
         let of = arguments.device.as_deref();
         if let Some(device) = of
             && let Err(error) = self.disk(device)
@@ -241,7 +239,7 @@ impl Machine {
     }
 
     /// `block-fault-set-state`, answered when the disk's thread has done it.
-    pub(super) fn fault_set_state(&self, arguments: BlockFaultSetStateArguments, reply: Reply) {
+    pub(super) fn fault_set_state(&self, arguments: BlockFaultSetStateArguments, reply: Reply<()>) {
         let BlockFaultSetStateArguments { device, state } = arguments;
         let disk = self.disk(&device).and_then(|disk| {
             check_name("state", &state)
@@ -251,14 +249,18 @@ impl Machine {
         match disk {
             Ok(disk) => disk.change_faults(move |engine| {
                 engine.set_state(&state);
-                reply.send(done());
+                reply.done();
             }),
             Err(error) => reply.send(Err(error)),
         }
     }
 
     /// `block-fault-release`, answered when the disk's thread has done it.
-    pub(super) fn fault_release(&self, arguments: BlockFaultReleaseArguments, reply: Reply) {
+    pub(super) fn fault_release(
+        &self,
+        arguments: BlockFaultReleaseArguments,
+        reply: Reply<BlockFaultReleased>,
+    ) {
         match self.releasable(&arguments) {
             Ok((disk, how)) => {
                 let which = Hanging {
@@ -266,8 +268,7 @@ impl Machine {
                     ordinal: arguments.ordinal,
                 };
                 disk.release(which, how, move |released| {
-                    let released = BlockFaultReleased { released };
-                    reply.send(Ok(MachineReturn::BlockFaultRelease(released)));
+                    reply.send(Ok(BlockFaultReleased { released }));
                 });
             }
             Err(error) => reply.send(Err(error)),
@@ -330,18 +331,14 @@ pub(super) fn seed() -> Result<u64, CommandError> {
 }
 
 /// The answer to a command that several threads have to do something for.
-struct AnswerWhenDropped(Option<Reply>);
+struct AnswerWhenDropped(Option<Reply<()>>);
 
 impl Drop for AnswerWhenDropped {
     fn drop(&mut self) {
         if let Some(reply) = self.0.take() {
-            reply.send(done());
+            reply.done();
         }
     }
-}
-
-fn done() -> Result<MachineReturn, CommandError> {
-    Ok(MachineReturn::Empty(Empty {}))
 }
 
 fn hanging(record: Record) -> BlockFaultHanging {

@@ -6,19 +6,18 @@ use std::time::Instant;
 
 use faultvisor_devices::block::throttle::group::Group;
 use faultvisor_devices::block::throttle::limits::{Limit, Limits, Measure};
-use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    BlockDeviceInfo, BlockIOThrottle, BlockSetWriteThresholdArguments, CommandError,
+    BlockDeviceInfo, BlockIOThrottle, BlockSetWriteThresholdArguments, CommandError, Reply,
 };
 
+use super::Machine;
 use super::disks::{MachineDisk, qom_path, transport_path};
-use super::{Machine, done};
 
 impl Machine {
     /// `block_set_io_throttle`, as QEMU has it (`block/qapi-system.c`), answered when the disk's thread keeps to the limits.
-    pub(super) fn limit_command(&self, arguments: &BlockIOThrottle, reply: Reply) {
+    pub(super) fn limit_command(&self, arguments: &BlockIOThrottle, reply: Reply<()>) {
         match self.limited(arguments) {
-            Ok((disk, group)) => disk.set_group(group, Box::new(|| done(reply))),
+            Ok((disk, group)) => disk.set_group(group, Box::new(|| reply.done())),
             Err(error) => reply.send(Err(error)),
         }
     }

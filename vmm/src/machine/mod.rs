@@ -29,10 +29,8 @@ use std::time::{Duration, Instant};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_devices::life_cycle::Run;
-use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    Empty, Event, MachineCommand, MachineReturn, PanicAction, RunState, Shutdown, ShutdownAction,
-    ShutdownCause, Signals,
+    Event, PanicAction, RunState, Shutdown, ShutdownAction, ShutdownCause, Signals,
 };
 use kvm_ioctls::Kvm;
 use vmm_sys_util::eventfd::EventFd;
@@ -195,47 +193,10 @@ impl Machine {
         self.ending.set(Some(Ending::Orderly));
     }
 
-    fn execute(&mut self, command: MachineCommand, reply: Reply) {
-        // These are answered when they are done; everything else is done at once.
-        match command {
-            MachineCommand::Stop => return self.stop_command(reply),
-            MachineCommand::Cont => return self.cont_command(reply),
-            MachineCommand::SystemReset => return self.reset_command(reply),
-            MachineCommand::Quit => {
-                self.end(ShutdownCause::HostQmpQuit);
-                return done(reply);
-            }
-            MachineCommand::BlockResize(arguments) => {
-                return self.resize_command(&arguments, reply);
-            }
-            MachineCommand::BlockSetIoThrottle(arguments) => {
-                return self.limit_command(&arguments, reply);
-            }
-            MachineCommand::BlockFaultAdd(rule) => return self.fault_add(*rule, reply),
-            MachineCommand::BlockFaultRemove(arguments) => {
-                return self.fault_remove(arguments, reply);
-            }
-            MachineCommand::BlockFaultClear(arguments) => {
-                return self.fault_clear(&arguments, reply);
-            }
-            MachineCommand::BlockFaultRelease(arguments) => {
-                return self.fault_release(arguments, reply);
-            }
-            MachineCommand::BlockFaultSetState(arguments) => {
-                return self.fault_set_state(arguments, reply);
-            }
-            MachineCommand::BlockPowerCut(arguments) => {
-                return self.power_cut_command(&arguments, reply);
-            }
-            _ => {}
-        }
-        reply.send(command.execute(self));
-    }
-
     fn handle(&mut self, notice: Notice) {
         match notice {
             Notice::PowerOn => self.power_on(),
-            Notice::Command(command, reply) => self.execute(command, reply),
+            Notice::Command(command, reply) => command.execute(self, reply),
             Notice::Vcpu(generation, exit) => self.vcpu_exit(generation, exit),
             Notice::GuestPanic(panic, hold) => {
                 self.guest_panicked(panic);
@@ -282,11 +243,6 @@ impl Machine {
             }
         }
     }
-}
-
-/// The answer to what has been done and has nothing to say.
-fn done(reply: Reply) {
-    reply.send(Ok(MachineReturn::Empty(Empty {})));
 }
 
 impl MutEventSubscriber for Machine {

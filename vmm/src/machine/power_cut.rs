@@ -4,14 +4,13 @@
 use faultvisor_devices::block::fault::power_cut;
 use faultvisor_devices::block::model::power_cut::{PowerCut, Survival, Then};
 use faultvisor_devices::virtio::block::PowerCutReport;
-use faultvisor_monitor::Reply;
 use faultvisor_schema::{
-    BlockPowerCut, BlockPowerCutArguments, BlockPowerCutSurvive, CommandError, RunState,
+    BlockPowerCut, BlockPowerCutArguments, BlockPowerCutSurvive, CommandError, Reply, RunState,
     ShutdownCause,
 };
 
+use super::Machine;
 use super::disks::MachineDisk;
-use super::{Machine, done};
 use crate::faults;
 
 /// A power cut that waits for disks.
@@ -19,12 +18,16 @@ pub(super) struct Cutting {
     then: Then,
     /// Disks that have not got their power back.
     disks: usize,
-    reply: Option<Reply>,
+    reply: Option<Reply<()>>,
 }
 
 impl Machine {
     /// `block-power-cut`, answered when every disk has its power back and the machine has done what comes then.
-    pub(super) fn power_cut_command(&mut self, arguments: &BlockPowerCutArguments, reply: Reply) {
+    pub(super) fn power_cut_command(
+        &mut self,
+        arguments: &BlockPowerCutArguments,
+        reply: Reply<()>,
+    ) {
         if self.cutting.is_some() || self.resetting.is_some() {
             let message = "The machine is being reset, or its power is failing, already";
             return reply.send(Err(CommandError::generic(message)));
@@ -58,7 +61,13 @@ impl Machine {
         }
     }
 
-    fn cut_power(&mut self, cut: PowerCut, then: Then, but: Option<&str>, reply: Option<Reply>) {
+    fn cut_power(
+        &mut self,
+        cut: PowerCut,
+        then: Then,
+        but: Option<&str>,
+        reply: Option<Reply<()>>,
+    ) {
         let mut disks = 0;
         for disk in self.disks.iter().filter(|disk| Some(disk.id()) != but) {
             disk.power_cut(cut, &self.sender);
@@ -103,7 +112,7 @@ impl Machine {
             (Then::Quit, reply) => {
                 self.end(ShutdownCause::HostQmpQuit);
                 if let Some(reply) = reply {
-                    done(reply);
+                    reply.done();
                 }
             }
         }

@@ -1,13 +1,10 @@
 //! Reset: the vCPUs end, then the disks come to rest, and a new virtual machine starts on the same
 //! memory and devices. In this order: a vCPU that still runs could set a disk up again.
 
-use faultvisor_monitor::Reply;
-use faultvisor_schema::{
-    CommandError, Empty, Event, MachineReturn, RebootAction, Reset, RunState, ShutdownCause,
-};
+use faultvisor_schema::{CommandError, Event, RebootAction, Reply, Reset, RunState, ShutdownCause};
 
+use super::Machine;
 use super::running::Waiting;
-use super::{Machine, done};
 use crate::boot::{BootError, Placed};
 use crate::memory;
 use crate::vcpu::Generation;
@@ -18,7 +15,7 @@ pub(super) struct Resetting {
     reason: ShutdownCause,
     guest: bool,
     /// The command that asked for it.
-    reply: Option<Reply>,
+    reply: Option<Reply<()>>,
     /// Those that have not ended.
     vcpus: usize,
     disks: usize,
@@ -36,13 +33,8 @@ pub enum StartError {
 }
 
 impl Machine {
-    /// `system_reset`, answered when the machine has been reset.
-    pub(super) fn reset_command(&mut self, reply: Reply) {
-        self.reset_in_turn(ShutdownCause::HostQmpSystemReset, reply);
-    }
-
-    /// Resets the machine for a command, behind those that wait.
-    pub(super) fn reset_in_turn(&mut self, reason: ShutdownCause, reply: Reply) {
+    /// Resets the machine for a command, behind those that wait, and answers when it has been reset.
+    pub(super) fn reset_in_turn(&mut self, reason: ShutdownCause, reply: Reply<()>) {
         if self.has_undone() {
             self.waiting.push_back(Waiting::Reset(reason, reply));
         } else {
@@ -51,13 +43,13 @@ impl Machine {
     }
 
     /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`). It must not be being reset.
-    pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool, reply: Option<Reply>) {
+    pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool, reply: Option<Reply<()>>) {
         if guest {
             self.tell_of_untaken_disks();
         }
         if self.policy.actions.reboot == RebootAction::Shutdown {
             self.shut_down(reason, guest);
-            return reply.map_or((), done);
+            return reply.map_or((), Reply::done);
         }
         let vcpus = self.vm.as_ref().map_or(0, |vm| {
             vm.vcpus().end();
@@ -142,7 +134,7 @@ impl Machine {
                 } else {
                     self.state = RunState::Prelaunch;
                 }
-                Ok(MachineReturn::Empty(Empty {}))
+                Ok(())
             }
             Err(error) => {
                 // What the host refuses now it may grant at the next reset.

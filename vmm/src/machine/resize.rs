@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use faultvisor_devices::block::model::access::Access;
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::block::model::request::SECTOR_SIZE;
-use faultvisor_monitor::Reply;
-use faultvisor_schema::{BlockResizeArguments, CommandError, Empty, MachineReturn};
+use faultvisor_schema::{BlockResizeArguments, CommandError, Reply};
 
 use super::Machine;
 use super::disks::MachineDisk;
@@ -18,12 +17,12 @@ use crate::inbox::Ticket;
 pub(super) struct Resizing {
     next: Ticket,
     /// Each with the image's path.
-    replies: BTreeMap<Ticket, (String, Reply)>,
+    replies: BTreeMap<Ticket, (String, Reply<()>)>,
 }
 
 impl Machine {
     /// Begins a change of size, whose end is the answer.
-    pub(super) fn resize_command(&mut self, arguments: &BlockResizeArguments, reply: Reply) {
+    pub(super) fn resize_command(&mut self, arguments: &BlockResizeArguments, reply: Reply<()>) {
         let (disk, length) = match self.resizable(arguments) {
             Ok(resizable) => resizable,
             Err(error) => return reply.send(Err(error)),
@@ -39,7 +38,7 @@ impl Machine {
     pub(super) fn disk_resized(&mut self, ticket: Ticket, result: Result<(), Errno>) {
         if let Some((path, reply)) = self.resizing.replies.remove(&ticket) {
             reply.send(match result {
-                Ok(()) => Ok(MachineReturn::Empty(Empty {})),
+                Ok(()) => Ok(()),
                 Err(errno) => {
                     let message = format!("Could not resize '{path}': {errno}");
                     Err(CommandError::generic(message))

@@ -8,22 +8,21 @@
 //! that waits, waits as well: whatever the sessions, there is one order, as in QEMU.
 
 use faultvisor_devices::life_cycle::Run;
-use faultvisor_monitor::Reply;
-use faultvisor_schema::{CommandError, Empty, Event, MachineReturn, RunState, ShutdownCause};
+use faultvisor_schema::{CommandError, Event, Reply, RunState, ShutdownCause};
 
+use super::Machine;
 use super::disks::MachineDisk;
-use super::{Machine, done};
 
 /// A command that waits until no disk has anything in flight, and the machine is not being reset.
 pub(super) enum Waiting {
     /// What has stopped the machine, and is answered then.
-    Stopped(Reply),
+    Stopped(Reply<()>),
     /// A `stop` behind others that wait.
-    Stop(Reply),
+    Stop(Reply<()>),
     /// A `cont`.
-    Cont(Reply),
+    Cont(Reply<()>),
     /// A reset for this reason behind others that wait.
-    Reset(ShutdownCause, Reply),
+    Reset(ShutdownCause, Reply<()>),
 }
 
 impl Machine {
@@ -87,7 +86,7 @@ impl Machine {
     }
 
     /// A client's `stop`: answered when the images are at rest.
-    pub(super) fn stop_command(&mut self, reply: Reply) {
+    pub(super) fn stop_command(&mut self, reply: Reply<()>) {
         if self.has_undone() {
             return self.waiting.push_back(Waiting::Stop(reply));
         }
@@ -96,18 +95,18 @@ impl Machine {
     }
 
     /// Answers when the images are at rest.
-    pub(super) fn answer_stopped(&mut self, reply: Reply) {
+    pub(super) fn answer_stopped(&mut self, reply: Reply<()>) {
         self.waiting.push_back(Waiting::Stopped(reply));
         self.go_on_waiting();
     }
 
     /// A client's `cont`: done when the images are at rest.
-    pub(super) fn cont_command(&mut self, reply: Reply) {
+    pub(super) fn cont_command(&mut self, reply: Reply<()>) {
         let must_wait = self.undrained > 0 && !self.needs_reset() || self.is_about_to_stop();
         if must_wait || self.has_undone() {
             self.waiting.push_back(Waiting::Cont(reply));
         } else {
-            reply.send(self.go_on().map(|()| MachineReturn::Empty(Empty {})));
+            reply.send(self.go_on());
         }
     }
 
@@ -149,13 +148,13 @@ impl Machine {
             && let Some(waiting) = self.next_waiting()
         {
             match waiting {
-                Waiting::Stopped(reply) => done(reply),
+                Waiting::Stopped(reply) => reply.done(),
                 Waiting::Stop(reply) => {
                     self.stop(RunState::Paused);
                     self.waiting.push_front(Waiting::Stopped(reply));
                 }
                 Waiting::Cont(reply) => {
-                    reply.send(self.go_on().map(|()| MachineReturn::Empty(Empty {})));
+                    reply.send(self.go_on());
                 }
                 Waiting::Reset(reason, reply) => self.reset(reason, false, Some(reply)),
             }

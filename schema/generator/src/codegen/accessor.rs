@@ -60,6 +60,7 @@ pub(super) fn definition<'a>(
             data: Data::Members(members.collect()),
             returns: Some(plain("int", location)),
             allow_oob: ALLOW_OOB,
+            coroutine: false,
         }),
     }
 }

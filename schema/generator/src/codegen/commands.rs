@@ -8,6 +8,7 @@ use super::accessor;
 use super::documentation::write_doc;
 use super::types::write_struct;
 use crate::definition::{Command, Data, Definition};
+use crate::error::SchemaError;
 use crate::name;
 
 /// Who executes a command.
@@ -29,6 +30,20 @@ impl Owner {
 /// The Rust type of the arguments that a command states itself.
 pub(super) fn arguments_type(command: &str) -> String {
     format!("{}Arguments", name::camel(command))
+}
+
+/// Refuses a command of the monitor's that takes time: the monitor's thread waits for nothing.
+pub(super) fn check(schema: &Schema<'_>, owners: &Owners) -> Result<(), SchemaError> {
+    let mut commands = schema.commands();
+    match commands.find(|(d, command)| command.coroutine && owner(owners, d) == Owner::Monitor) {
+        None => Ok(()),
+        Some((definition, _)) => {
+            let name = &definition.name;
+            let message =
+                format!("'{name}' is answered by the monitor, and cannot be a 'coroutine'");
+            Err(definition.location.error(message))
+        }
+    }
 }
 
 /// Writes the commands' argument types, both command traits with their enums, and `Command`.
@@ -103,11 +118,11 @@ fn write_trait(
     for (definition, command) in commands {
         write_doc(out, definition.doc.as_ref(), &definition.name);
         // What the schema says of errors stands under its own heading; where it says nothing, Rust still asks for it.
-        if definition
+        let says_errors = definition
             .doc
             .as_ref()
-            .is_none_or(|doc| doc.errors.is_none())
-        {
+            .is_some_and(|doc| doc.errors.is_some());
+        if !command.coroutine && !says_errors {
             let _ = writeln!(
                 out,
                 "    ///\n    /// # Errors\n    ///\n    /// What the command fails with."
@@ -118,10 +133,12 @@ fn write_trait(
             .unwrap_or_default();
         let returns = return_type(schema, command);
         let method = name::snake(&definition.name);
-        let _ = writeln!(
-            out,
-            "    fn {method}(&mut self{arguments}) -> Result<{returns}, crate::CommandError>;\n"
-        );
+        let signature = if command.coroutine {
+            format!("fn {method}(&mut self{arguments}, reply: crate::Reply<{returns}>)")
+        } else {
+            format!("fn {method}(&mut self{arguments}) -> Result<{returns}, crate::CommandError>")
+        };
+        let _ = writeln!(out, "    {signature};\n");
     }
     if of == Owner::Monitor {
         let _ = writeln!(
@@ -189,6 +206,22 @@ fn write_variant(command: &str, holds: Option<String>, out: &mut String) {
     let _ = writeln!(out, "    {}{holds},", name::camel(command));
 }
 
+/// How the machine executes a command.
+const EXECUTE_AND_REPLY: &str = r"
+    /// Executes it. A command that takes time keeps the reply until it is done; any other is answered when this returns.
+    pub fn execute(self, commands: &mut impl MachineCommands, reply: crate::Reply<MachineReturn>) {
+";
+
+/// How the monitor executes a command.
+const EXECUTE: &str = r"
+    /// Executes it.
+    ///
+    /// # Errors
+    ///
+    /// What the command fails with.
+    pub fn execute(self, commands: &mut impl MonitorCommands) -> Result<MonitorReturn, crate::CommandError> {
+";
+
 fn write_execute(
     schema: &Schema<'_>,
     of: Owner,
@@ -207,10 +240,11 @@ fn write_execute(
         (of == Owner::Monitor).then_some("Self::GetEvent { signal, .. } => signal.accessor()"),
         out,
     );
-    let _ = writeln!(
-        out,
-        "    /// Executes it.\n    ///\n    /// # Errors\n    ///\n    /// What the command fails with.\n    pub fn execute(self, commands: &mut impl {owner}Commands) -> Result<{owner}Return, crate::CommandError> {{"
-    );
+    let execute = match of {
+        Owner::Machine => EXECUTE_AND_REPLY,
+        Owner::Monitor => EXECUTE,
+    };
+    let _ = writeln!(out, "{execute}");
     write_dispatch(
         commands,
         "arguments",
@@ -252,15 +286,22 @@ fn execution(schema: &Schema<'_>, of: Owner, definition: &Definition, command: &
     let owner = of.name();
     let method = name::snake(&definition.name);
     let argument = match data_type(definition, command) {
-        None => "",
-        Some(_) if definition.boxed => "*arguments",
-        Some(_) => "arguments",
+        None => None,
+        Some(_) if definition.boxed => Some("*arguments".to_owned()),
+        Some(_) => Some("arguments".to_owned()),
     };
     let wrap = match return_type(schema, command).as_str() {
         "()" => format!("|()| {owner}Return::Empty(crate::Empty {{}})"),
         _ => format!("{owner}Return::{}", name::camel(&definition.name)),
     };
-    format!("commands.{method}({argument}).map({wrap})")
+    let reply = command.coroutine.then(|| format!("reply.map({wrap})"));
+    let parameters: Vec<_> = argument.into_iter().chain(reply).collect();
+    let call = format!("commands.{method}({})", parameters.join(", "));
+    match of {
+        _ if command.coroutine => call,
+        Owner::Machine => format!("reply.send({call}.map({wrap}))"),
+        Owner::Monitor => format!("{call}.map({wrap})"),
+    }
 }
 
 fn write_decode(schema: &Schema<'_>, owner: impl Fn(&Definition) -> Owner, out: &mut String) {

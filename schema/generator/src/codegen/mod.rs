@@ -39,6 +39,7 @@ pub struct Owners {
 pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<String, SchemaError> {
     let schema = Schema::new(definitions);
     schema.one_name_each()?;
+    commands::check(&schema, owners)?;
     let mut out = String::new();
     types::write(&schema, &mut out)?;
     events::write(&schema, &mut out);
@@ -254,7 +255,7 @@ impl<'a> Schema<'a> {
 }
 
 /// The types that are generated whatever the schema says, and those of Rust's own that what is generated uses.
-const RESERVED: [&str; 23] = [
+const RESERVED: [&str; 24] = [
     "Command",
     "MachineCommand",
     "MonitorCommand",
@@ -269,6 +270,7 @@ const RESERVED: [&str; 23] = [
     "Signals",
     "Connection",
     "Empty",
+    "Reply",
     "Box",
     "Option",
     "Result",

@@ -82,6 +82,8 @@ pub struct Command {
     pub returns: Option<Type>,
     /// Whether it may be executed out of band.
     pub allow_oob: bool,
+    /// Whether it takes time: whoever executes it answers later.
+    pub coroutine: bool,
 }
 
 /// The members of a command's arguments, an event's data or a union's base.

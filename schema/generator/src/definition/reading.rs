@@ -158,9 +158,10 @@ impl<'a> Fields<'a> {
             "coroutine",
         ])?;
         let allow_oob = self.flag("allow-oob")?;
-        // Neither says anything on the wire: whoever executes a command decides when, and on which thread.
+        // Says nothing on the wire, and nothing here: the machine takes commands before its start.
         self.flag("allow-preconfig")?;
-        if self.flag("coroutine")? && allow_oob {
+        let coroutine = self.flag("coroutine")?;
+        if coroutine && allow_oob {
             let message = "'allow-oob' and 'coroutine' exclude each other";
             return Err(self.node.location.error(message));
         }
@@ -168,6 +169,7 @@ impl<'a> Fields<'a> {
             data: data(self)?,
             returns: self.get("returns").map(type_name).transpose()?,
             allow_oob,
+            coroutine,
         })
     }
 

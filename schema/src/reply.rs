@@ -1,0 +1,106 @@
+//! The answer that a command owes.
+
+use std::fmt;
+
+use crate::CommandError;
+
+/// Takes the answer to one command. `T` is what the schema says that the command returns.
+///
+/// The method of a command that the schema marks with `'coroutine': true` gets one, keeps it until the command's effect has
+/// happened, and answers from any thread. A reply that is dropped unanswered answers with an error: no client waits for ever.
+pub struct Reply<T: 'static> {
+    deliver: Option<Deliver<T>>,
+}
+
+/// What brings an answer to its client.
+type Deliver<T> = Box<dyn FnOnce(Result<T, CommandError>) + Send + Sync>;
+
+impl<T: 'static> Reply<T> {
+    /// A reply whose answer goes to `deliver`, which is called exactly once.
+    pub fn new(deliver: impl FnOnce(Result<T, CommandError>) + Send + Sync + 'static) -> Self {
+        Self {
+            deliver: Some(Box::new(deliver)),
+        }
+    }
+
+    /// Answers.
+    pub fn send(mut self, result: Result<T, CommandError>) {
+        self.deliver(result);
+    }
+
+    /// The reply of a command whose answer becomes this one's by `wrap`. Both are answered, or dropped, together.
+    pub fn map<U>(self, wrap: impl FnOnce(U) -> T + Send + Sync + 'static) -> Reply<U> {
+        Reply::new(move |result: Result<U, CommandError>| self.send(result.map(wrap)))
+    }
+
+    fn deliver(&mut self, result: Result<T, CommandError>) {
+        if let Some(deliver) = self.deliver.take() {
+            deliver(result);
+        }
+    }
+}
+
+impl Reply<()> {
+    /// Answers a command that returns nothing and has succeeded.
+    pub fn done(self) {
+        self.send(Ok(()));
+    }
+}
+
+impl<T: 'static> Drop for Reply<T> {
+    fn drop(&mut self) {
+        self.deliver(Err(CommandError::generic("The machine gave no answer")));
+    }
+}
+
+impl<T: 'static> fmt::Debug for Reply<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reply").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
+    use super::*;
+
+    fn reply() -> (Reply<String>, Receiver<Result<String, CommandError>>) {
+        let (sender, answers) = mpsc::channel();
+        (
+            Reply::new(move |result| sender.send(result).unwrap()),
+            answers,
+        )
+    }
+
+    #[test]
+    fn a_reply_answers_once() {
+        let (reply, answers) = reply();
+        reply.send(Ok("seven".to_owned()));
+        assert_eq!(answers.iter().collect::<Vec<_>>(), [Ok("seven".to_owned())]);
+    }
+
+    #[test]
+    fn a_reply_that_is_dropped_answers_with_an_error() {
+        let error = || CommandError::generic("The machine gave no answer");
+        let (whole, answers) = reply();
+        drop(whole);
+        assert_eq!(answers.iter().collect::<Vec<_>>(), [Err(error())]);
+        let (typed, answers) = reply();
+        drop(typed.map(|number: u64| number.to_string()));
+        assert_eq!(answers.iter().collect::<Vec<_>>(), [Err(error())]);
+    }
+
+    #[test]
+    fn a_typed_answer_becomes_the_one_that_is_waited_for() {
+        let refused = || CommandError::device_not_found("disk7");
+        for (answer, expected) in [
+            (Ok(7), Ok("7".to_owned())),
+            (Err(refused()), Err(refused())),
+        ] {
+            let (reply, answers) = reply();
+            reply.map(|number: u64| number.to_string()).send(answer);
+            assert_eq!(answers.iter().collect::<Vec<_>>(), [expected]);
+        }
+    }
+}
