@@ -77,7 +77,12 @@ fn packages_depend_on_one_another_one_way() {
     for package in packages() {
         let package_folder = folder(&package);
         let from = top(&package_folder);
-        let (_, allowed) = FOLDERS.iter().find(|(folder, _)| *folder == from).unwrap();
+        let known = FOLDERS.iter().find(|(folder, _)| *folder == from);
+        assert!(
+            known.is_some(),
+            "FOLDERS does not say what '{from}' may use"
+        );
+        let (_, allowed) = known.unwrap();
         for dependency in package["dependencies"].as_array().unwrap() {
             // Only those of the workspace are found by a path.
             let Some(path) = dependency["path"].as_str() else {
