@@ -1,7 +1,7 @@
 //! The actions of rules, from the schema's form to their execution.
 //!
 //! An action has four forms here, one after the other. [`FaultAction`] is a rule's, checked. [`Decision`] has every
-//! random choice resolved: a log records it, and a replay applies it. [`Effect`] is its meaning for a request, and
+//! random choice resolved: a log records it, and a replay applies it. `Effect` is its meaning for a request, and
 //! [`Alteration`] the effect of performing the request differently. [`properties`] is the table of what holds of each
 //! action.
 

@@ -1,7 +1,7 @@
 //! Memory as the host's scatter-gather system calls take it: iovecs of guest memory, or of our own.
 //!
 //! Guest memory becomes a raw pointer here, when a request is submitted. Who completes a read marks
-//! its segments as written ([`mark_written`](super::segment::mark_written)): nothing here does.
+//! its segments as written (`segment::mark_written`): nothing here does.
 #![expect(
     unsafe_code,
     reason = "preadv2 and pwritev2 on guest memory take raw pointers"
