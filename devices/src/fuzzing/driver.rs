@@ -7,7 +7,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::deeds::Ask;
 use crate::bus::BusDevice;
-use crate::virtio::transport::mmio::{QUEUE_NOTIFY, Transport};
+use crate::virtio::transport::mmio::{MmioTransport, QUEUE_NOTIFY};
 
 /// Queues of the disk.
 pub const QUEUES: u16 = 4;
@@ -96,7 +96,7 @@ const fn number(queue: u16, place: u16) -> u64 {
 
 /// The driver.
 pub struct Driver {
-    pub transport: Transport,
+    pub transport: MmioTransport,
     pub memory: Arc<GuestMemoryMmap>,
     /// The features that it would like.
     pub features: u64,
@@ -107,7 +107,7 @@ pub struct Driver {
 /// Registers.
 impl Driver {
     /// One that has done nothing yet.
-    pub fn new(transport: Transport, memory: Arc<GuestMemoryMmap>) -> Self {
+    pub fn new(transport: MmioTransport, memory: Arc<GuestMemoryMmap>) -> Self {
         Self {
             transport,
             memory,

@@ -17,11 +17,12 @@ mod medium;
 mod memory;
 pub mod qcow2;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
+
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub use deeds::{Choices, Deed};
 
@@ -33,12 +34,12 @@ use crate::block::policy::write_threshold::Exceeded;
 use crate::block::throttle::group::Group;
 use crate::block::throttle::limits::{Limit, Limits, Measure};
 use crate::bus::BusDevice;
-use crate::interrupt::InterruptLine;
 use crate::life_cycle::Run;
 use crate::thread::ThreadStart;
 use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError, PowerCutReport};
-use crate::virtio::transport::mmio::Transport;
-use crate::virtio::{Interrupt, status};
+use crate::virtio::device::VirtioDevice;
+use crate::virtio::transport::mmio::MmioTransport;
+use crate::virtio::transport::{RingFeatures, status};
 use deeds::Ask;
 use driver::{Driver, IN, OUT, QUEUES, STATUS, WRITE_CACHE};
 use medium::{Behaviour, Control, Medium};
@@ -112,8 +113,9 @@ impl Machine {
             &ThreadStart::default(),
         );
         let disk = Arc::new(disk.unwrap());
-        let interrupt = Arc::new(Interrupt::new(Arc::new(Nobody)));
-        let mut driver = Driver::new(Transport::new(disk.clone(), interrupt), memory);
+        let line = Arc::new(EventFd::new(EFD_NONBLOCK).unwrap());
+        let transport = MmioTransport::new(disk.clone(), RingFeatures::default(), line);
+        let mut driver = Driver::new(transport, memory);
         // Each of the features that change what the device does may be missing.
         let optional = [5, 9, 11, 12, 13, 14, 28, 29];
         let missing = choices.byte();
@@ -180,7 +182,7 @@ impl Machine {
             Deed::SystemReset => self.system_reset(),
             Deed::Pause => {
                 let answered = self.answer();
-                self.disk.pause(Box::new(answered));
+                self.disk.sleep(Box::new(|_| answered()));
             }
             Deed::Resume => self.resume(),
             Deed::Resize(length) => self.resize(length),
@@ -203,7 +205,7 @@ impl Machine {
 
     fn resume(&mut self) {
         self.run = Run(self.run.0 + 1);
-        self.disk.resume(self.run);
+        self.disk.wake(self.run);
     }
 
     fn resize(&mut self, length: u64) {
@@ -228,7 +230,7 @@ impl Machine {
     fn system_reset(&mut self) {
         let (done, is_done) = mpsc::channel();
         let done = Box::new(move || done.send(()).unwrap());
-        self.disk.reset_then(done);
+        self.disk.reset(done);
         self.control.barrier();
         let was_busy = self.control.is_busy();
         assert_eq!(is_done.try_recv().is_ok(), !was_busy);
@@ -237,7 +239,7 @@ impl Machine {
         self.control.barrier();
         assert_eq!(is_done.try_recv().is_ok(), was_busy);
         assert!(memory::contents(&self.driver.memory) == before);
-        self.driver.transport.reset();
+        self.driver.transport.power_on();
         self.driver.forget();
     }
 
@@ -321,10 +323,4 @@ impl DiskObserver for Nobody {
     fn reached_stop(&self, _: Run) {}
 
     fn power_cut(&self, _: &PowerCutReport) {}
-}
-
-impl InterruptLine for Nobody {
-    fn raise(&self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -14,14 +14,14 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// A disk needs a reset because of this.
-    pub(super) fn add(&mut self, disk: &str, error: &dyn Display) {
+    /// A device needs a reset because of this.
+    pub(super) fn add(&mut self, device: &dyn Display, error: &dyn Display) {
         if let Some(left_out) = self.is_due(Instant::now()) {
             let others = match left_out {
                 0 => String::new(),
                 count => format!(" (and {count} times more before)"),
             };
-            tracing::warn!("disk '{disk}' needs a reset: {error}{others}");
+            tracing::warn!("{device} needs a reset: {error}{others}");
         }
     }
 

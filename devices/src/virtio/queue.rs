@@ -4,6 +4,7 @@ use std::num::Wrapping;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use serde::{Deserialize, Serialize};
 use virtio_bindings::bindings::virtio_ring::{
     VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VRING_AVAIL_F_NO_INTERRUPT,
     VRING_USED_F_NO_NOTIFY,
@@ -13,6 +14,7 @@ use vm_memory::{GuestAddress, GuestMemoryError, GuestMemoryMmap, Le64};
 
 use super::chain::{Chain, ChainError, Indirect, Table};
 use super::mapped_range::MappedRange;
+use super::queue_state::QueueState;
 
 /// Offset of the flags in either ring (virtio 1.2 §2.7.6, §2.7.8).
 const FLAGS: usize = 0;
@@ -33,7 +35,8 @@ const USED_ENTRY: usize = 8;
 const EVENT: usize = 2;
 
 /// What a driver wrote into the registers of a queue. Nothing about it has been checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Configuration {
     /// Number of descriptors.
     pub size: u32,
@@ -82,6 +85,7 @@ enum Suppression {
 
 /// A queue that a driver has set up.
 pub struct SplitQueue {
+    configuration: Configuration,
     size: u16,
     table: Table,
     available: MappedRange,
@@ -102,11 +106,16 @@ impl SplitQueue {
     ///
     /// [`QueueError::Size`] and [`QueueError::Place`].
     pub fn new(
-        configuration: Configuration,
+        state: QueueState,
         max_size: u16,
         features: u64,
         memory: &Arc<GuestMemoryMmap>,
     ) -> Result<Self, QueueError> {
+        let QueueState {
+            configuration,
+            next_available,
+            next_used,
+        } = state;
         let size = checked_size(configuration, max_size, memory)?;
         let entries = usize::from(size);
         let [table, available, used] = [
@@ -124,6 +133,7 @@ impl SplitQueue {
         };
         let outside = || QueueError::Place(configuration);
         Ok(Self {
+            configuration,
             size,
             table: Table::new(memory, table, size, indirect).ok_or_else(outside)?,
             available: ring(available, AVAILABLE_ENTRY).ok_or_else(outside)?,
@@ -132,10 +142,19 @@ impl SplitQueue {
                 0 => Suppression::Flags,
                 _ => Suppression::EventIndex,
             },
-            next_available: Wrapping(0),
-            next_used: Wrapping(0),
+            next_available: Wrapping(next_available),
+            next_used: Wrapping(next_used),
             unannounced: 0,
         })
+    }
+
+    /// How far the device is in it.
+    pub fn state(&self) -> QueueState {
+        QueueState {
+            configuration: self.configuration,
+            next_available: self.next_available.0,
+            next_used: self.next_used.0,
+        }
     }
 
     /// Number of descriptors.

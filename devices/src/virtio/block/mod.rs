@@ -13,12 +13,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::{Interrupt, VirtioDevice, queue};
+use super::device::{Activation, Asleep, VirtioDevice};
+use super::device_thread::DeviceThread;
 use crate::block::fault::engine::{Engine, EngineState, EngineView};
 use crate::block::fault::kinds::Kinds;
 use crate::block::fault::record::Record;
@@ -32,11 +32,9 @@ use crate::block::policy::statistics::Statistics;
 use crate::block::policy::write_threshold::{Exceeded, WriteThreshold};
 use crate::block::throttle::group::{Group, Member};
 pub use crate::life_cycle::Done;
-use crate::life_cycle::Run;
+use crate::life_cycle::{RestoreError, Run, SaveError, State};
 use crate::sync::lock;
 use crate::thread::{ThreadKind, ThreadStart};
-use crate::thread_id::ThreadId;
-use queues::Activation;
 pub use space::Feature;
 use space::Space;
 pub use worker::parked::{Hanging, Release};
@@ -146,7 +144,7 @@ impl DiskConfiguration {
 /// A callback for the end of a change of size. Runs on the disk's thread.
 pub type ResizeDone = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
-/// A virtio-blk device. It is created paused; [`Disk::resume`] lets it work.
+/// A virtio-blk device.
 pub struct Disk {
     configuration: Arc<DiskConfiguration>,
     io_status: Arc<IoStatusCell>,
@@ -164,8 +162,7 @@ pub struct Disk {
     kicks: Vec<EventFd>,
     messages: Sender<Message>,
     wake: Arc<EventFd>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    thread_id: ThreadId,
+    thread: DeviceThread,
 }
 
 fn thread_name(id: &str) -> String {
@@ -185,7 +182,6 @@ impl Disk {
         observer: Arc<dyn DiskObserver>,
         start: &ThreadStart,
     ) -> io::Result<Self> {
-        let start = start.clone();
         let configuration = Arc::new(configuration);
         let io_status = Arc::new(IoStatusCell::default());
         let statistics = Arc::new(Statistics::default());
@@ -216,20 +212,8 @@ impl Disk {
             wake: Arc::clone(&wake),
             inbox,
         })?;
-        let thread_id = ThreadId::default();
-        let announced = thread_id.clone();
-        let (started, has_started) = mpsc::channel();
-        let run = move || {
-            start.begin(ThreadKind::Disk);
-            announced.announce();
-            worker.run(&started);
-        };
-        let thread = thread::Builder::new()
-            .name(thread_name(&configuration.id))
-            .stack_size(256 << 10)
-            .spawn(run)?;
-        let ended = |_| io::Error::other("the disk's thread ended at once");
-        has_started.recv().map_err(ended)??;
+        let name = thread_name(&configuration.id);
+        let thread = DeviceThread::start(name, ThreadKind::Disk, start, worker)?;
         Ok(Self {
             queue_sizes: vec![configuration.queue_size; kicks.len()],
             configuration,
@@ -244,8 +228,7 @@ impl Disk {
             kicks,
             messages,
             wake,
-            thread: Mutex::new(Some(thread)),
-            thread_id,
+            thread,
         })
     }
 
@@ -256,7 +239,7 @@ impl Disk {
 
     /// The host's number of its thread.
     pub fn thread_id(&self) -> i32 {
-        self.thread_id.get()
+        self.thread.id()
     }
 
     /// Whether a driver has ever set DRIVER_OK (virtio 1.2 §2.1), resets or not.
@@ -353,42 +336,11 @@ impl Disk {
         self.space.has_write_cache()
     }
 
-    /// For each queue, what is readable when the guest has kicked it: for KVM to write to instead
-    /// of an exit (KVM API §4.59).
-    pub fn kick_events(&self) -> &[EventFd] {
-        &self.kicks
-    }
-
-    /// Takes no more requests from the guest, and calls `drained` when none is in flight any more,
-    /// or the machine was continued before that. Held requests stay held.
-    pub fn pause(&self, drained: Done) {
-        self.send(Message::Pause(drained));
-    }
-
-    /// Begins a run: clears the io-status, re-submits what is held in the order of its arrival,
-    /// and takes requests again.
-    pub fn resume(&self, run: Run) {
-        self.io_status.begin(run);
-        self.send(Message::Resume(run));
-    }
-
-    /// Forgets the queue and every held request, and calls `done` when nothing is in flight any
-    /// more.
-    pub fn reset_then(&self, done: Done) {
-        self.send(Message::Reset(done));
-    }
-
     /// Gives the disk another length in bytes once nothing is in flight, and calls `done` with
     /// what the host said to that. A running driver is told. A held request for what is not there
     /// any more fails when the disk is resumed.
     pub fn resize(&self, length: u64, done: ResizeDone) {
         self.send(Message::Resize(length, done));
-    }
-
-    /// Lets in-flight requests end, then ends the thread; `done` is called before it does. Held
-    /// requests are dropped: the guest was never told that they were done.
-    pub fn close(&self, done: Done) {
-        self.send(Message::Close(done));
     }
 
     /// Whether a close has only to wait for what was done before to be written: the guest was told
@@ -405,14 +357,19 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Asks the thread, and waits for its answer. None means that it has ended.
+    fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Option<T> {
+        let (answer, answered) = mpsc::channel();
+        self.send(message(answer));
+        answered.recv().ok()
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.close(Box::new(|| ()));
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.thread().id() != thread::current().id()
-        {
-            let _ = thread.join();
-        }
+        self.send(Message::Close(Box::new(|| ())));
+        self.thread.join();
     }
 }
 
@@ -429,6 +386,10 @@ impl VirtioDevice for Disk {
         &self.queue_sizes
     }
 
+    fn kick_events(&self) -> &[EventFd] {
+        &self.kicks
+    }
+
     fn read_config(&self, offset: u64, data: &mut [u8]) {
         self.space.read(offset, data);
     }
@@ -441,35 +402,39 @@ impl VirtioDevice for Disk {
         self.space.generation()
     }
 
-    fn activate(
-        &self,
-        features: u64,
-        queues: Vec<Option<queue::Configuration>>,
-        interrupt: Arc<Interrupt>,
-    ) {
+    fn activate(&self, activation: Activation) {
         self.was_driven.store(true, Ordering::Relaxed);
-        self.send(Message::Activate(Activation {
-            features,
-            queues,
-            interrupt,
-        }));
+        self.send(Message::Activate(activation));
     }
 
-    fn notify(&self, queue: u32) {
-        let kick = usize::try_from(queue)
-            .ok()
-            .and_then(|queue| self.kicks.get(queue));
-        if let Some(kick) = kick {
-            let _ = kick.write(1);
-        }
+    /// Drops every held request, too.
+    fn reset(&self, done: Done) {
+        self.send(Message::Reset(done));
     }
 
-    fn reset(&self) {
-        let (done, is_done) = mpsc::channel();
-        self.reset_then(Box::new(move || {
-            let _ = done.send(());
-        }));
-        // An error means that the thread has ended, and with it every access to guest memory.
-        let _ = is_done.recv();
+    /// Held requests stay held.
+    fn sleep(&self, done: Asleep) {
+        self.send(Message::Sleep(done));
+    }
+
+    /// Clears the io-status, and resubmits held requests in the order of their arrival.
+    fn wake(&self, run: Run) {
+        self.io_status.begin(run);
+        self.send(Message::Resume(run));
+    }
+
+    /// Drops held requests: the guest was never told that they were done.
+    fn close(&self, done: Done) {
+        self.send(Message::Close(done));
+    }
+
+    fn save(&self) -> Result<State, SaveError> {
+        self.ask(Message::Save).ok_or(SaveError::Ended)?
+    }
+
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        let state = state.decode()?;
+        self.ask(|answer| Message::Restore(state, answer))
+            .ok_or(RestoreError::Ended)?
     }
 }

@@ -6,8 +6,10 @@ use vm_memory::{Bytes, GuestMemoryMmap};
 
 use super::DiskConfiguration;
 use super::request::{Answer, RequestError, Status};
-use crate::virtio::Interrupt;
-use crate::virtio::queue::{Configuration, QueueError, SplitQueue};
+use crate::virtio::device::Activation;
+use crate::virtio::interrupt::VirtioInterrupt;
+use crate::virtio::queue::{QueueError, SplitQueue};
+use crate::virtio::queue_state::{QueueState, QueueStates};
 
 /// Why the driver's queues cannot be served any further.
 #[derive(Debug, thiserror::Error)]
@@ -22,20 +24,14 @@ pub(super) enum Broken {
     Answer,
 }
 
-/// A driver is ready.
-pub(super) struct Activation {
-    pub features: u64,
-    /// One for each queue that the device has; those that the driver set up are there.
-    pub queues: Vec<Option<Configuration>>,
-    pub interrupt: Arc<Interrupt>,
-}
-
 /// The queues of a driver that is ready.
 pub(super) struct Queues {
     queues: Vec<Option<Queue>>,
     memory: Arc<GuestMemoryMmap>,
     pub features: u64,
-    pub interrupt: Arc<Interrupt>,
+    pub interrupt: Arc<dyn VirtioInterrupt>,
+    /// The queues of one announcement: kept for its room.
+    announced: Vec<u16>,
 }
 
 struct Queue {
@@ -56,7 +52,7 @@ impl Queues {
             queues,
             interrupt,
         } = activation;
-        let queue = |ready: Option<Configuration>| {
+        let queue = |ready: Option<QueueState>| {
             let size = configuration.queue_size;
             let ring = ready.map(|ready| SplitQueue::new(ready, size, features, memory));
             let unanswered = 0;
@@ -70,12 +66,25 @@ impl Queues {
             memory: memory.clone(),
             features,
             interrupt,
+            announced: Vec::new(),
         })
+    }
+
+    /// How far the device is in each queue.
+    pub(super) fn states(&self) -> QueueStates {
+        let state = |queue: &Option<Queue>| Some(queue.as_ref()?.ring.state());
+        self.queues.iter().map(state).collect()
     }
 
     /// The ring of a queue that the driver has set up.
     pub(super) fn ring(&mut self, queue: usize) -> Option<&mut SplitQueue> {
         Some(&mut self.queues.get_mut(queue)?.as_mut()?.ring)
+    }
+
+    /// Whether the driver waits for any request.
+    pub(super) fn is_awaited(&self) -> bool {
+        let mut queues = self.queues.iter().flatten();
+        queues.any(|queue| queue.unanswered > 0)
     }
 
     /// Notes that a queue's driver waits for one request more.
@@ -112,12 +121,16 @@ impl Queues {
     /// One interrupt for all that was answered since the last time, if any queue's driver wants
     /// one.
     pub(super) fn announce(&mut self) -> Result<(), Broken> {
-        let mut wanted = false;
-        for queue in self.queues.iter_mut().flatten() {
-            wanted |= queue.ring.wants_interrupt()?;
+        self.announced.clear();
+        for (number, queue) in (0..).zip(&mut self.queues) {
+            if let Some(queue) = queue
+                && queue.ring.wants_interrupt()?
+            {
+                self.announced.push(number);
+            }
         }
-        if wanted {
-            self.interrupt.used_buffer();
+        if !self.announced.is_empty() {
+            self.interrupt.used_buffers_in(&self.announced);
         }
         Ok(())
     }

@@ -4,20 +4,18 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
 use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
     VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_SIZE_MAX,
     VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
-};
-use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::bindings::virtio_ring::{
-    VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
 };
 
 use super::DiskConfiguration;
 use super::ranges::MAX_RANGES;
 use crate::block::model::access::Access;
 use crate::block::model::request::{Capabilities, RangeLimits, SECTOR_SIZE};
+use crate::life_cycle::RestoreError;
 use crate::sync::lock;
 
 /// Longest data segment that a driver should send, in bytes. With [`MAX_SEGMENTS`] it limits a
@@ -33,7 +31,7 @@ const LENGTH: usize = 60;
 /// Where the field is that a driver may write.
 const WRITEBACK: u64 = 32;
 
-/// An optional feature, as far as a disk can do without it (virtio 1.2 §5.2.3, §6).
+/// An optional feature, as far as a disk can do without it (virtio 1.2 §5.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
     /// Requests that give space back.
@@ -44,10 +42,6 @@ pub enum Feature {
     ConfigWce,
     /// Flushes. Without them every write is durable before it is complete.
     Flush,
-    /// Chains in tables of their own.
-    IndirectDescriptors,
-    /// Notifications at an index of the other's choice.
-    EventIndex,
 }
 
 impl Feature {
@@ -57,8 +51,6 @@ impl Feature {
             Self::WriteZeroes => VIRTIO_BLK_F_WRITE_ZEROES,
             Self::ConfigWce => VIRTIO_BLK_F_CONFIG_WCE,
             Self::Flush => VIRTIO_BLK_F_FLUSH,
-            Self::IndirectDescriptors => VIRTIO_RING_F_INDIRECT_DESC,
-            Self::EventIndex => VIRTIO_RING_F_EVENT_IDX,
         }
     }
 
@@ -83,6 +75,15 @@ pub(super) struct Space {
     write_cache: AtomicBool,
 }
 
+/// What of the configuration space can change, as plain data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SpaceState {
+    sectors: u64,
+    generation: u32,
+    write_cache: bool,
+}
+
 /// What changes together: who finds the same generation before and after has read one size in
 /// between, however many reads it took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,9 +99,6 @@ impl Space {
         mut capabilities: Capabilities,
     ) -> Self {
         let mut features = [
-            VIRTIO_F_VERSION_1,
-            VIRTIO_RING_F_INDIRECT_DESC,
-            VIRTIO_RING_F_EVENT_IDX,
             VIRTIO_BLK_F_SIZE_MAX,
             VIRTIO_BLK_F_SEG_MAX,
             VIRTIO_BLK_F_BLK_SIZE,
@@ -193,6 +191,38 @@ impl Space {
     pub(super) fn reset(&self) {
         self.write_cache
             .store(self.default_write_cache, Ordering::Release);
+    }
+
+    /// What of it can change, as plain data.
+    pub(super) fn save(&self) -> SpaceState {
+        let Size {
+            sectors,
+            generation,
+        } = *lock(&self.size);
+        SpaceState {
+            sectors,
+            generation,
+            write_cache: self.has_write_cache(),
+        }
+    }
+
+    /// Takes a state that was saved of a disk of the same size.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError::Mismatch`] when the disk has another size.
+    pub(super) fn restore(&self, state: SpaceState) -> Result<(), RestoreError> {
+        let mut size = lock(&self.size);
+        if state.sectors != size.sectors {
+            return Err(RestoreError::Mismatch {
+                what: "sectors",
+                saved: state.sectors.to_string(),
+                own: size.sectors.to_string(),
+            });
+        }
+        size.generation = state.generation;
+        self.write_cache.store(state.write_cache, Ordering::Release);
+        Ok(())
     }
 
     /// Reads it; what lies past its end is zero.

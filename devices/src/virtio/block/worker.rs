@@ -6,6 +6,7 @@ pub mod polling;
 pub(super) mod power;
 mod resizing;
 mod serving;
+pub(super) mod state;
 mod submission;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,13 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use event_manager::{EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
+use event_manager::{EventOps, Events, MutEventSubscriber};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::limiter::{Demand, Limiter};
-use super::queues::{Activation, Broken, Queues};
+use super::queues::{Broken, Queues};
 use super::request::{self, Answer, Parsed, Status};
 use super::space::{Feature, Space};
 use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, ResizeDone, SECTOR_SIZE};
@@ -36,24 +37,29 @@ use crate::block::policy::error_policy::{ErrorAction, IoStatusCell};
 use crate::block::policy::statistics::{Kind, Statistics};
 use crate::block::policy::write_threshold::WriteThreshold;
 use crate::block::throttle::group::Member;
-use crate::life_cycle::Run;
+use crate::life_cycle::{RestoreError, Run, SaveError, State};
 use crate::virtio::chain::Chain;
 use crate::virtio::complaints::Complaints;
+use crate::virtio::device::{Activation, Asleep};
+use crate::virtio::device_thread::DeviceWorker;
 use faults::Faults;
 use parked::{Hanging, Release};
 use polling::Polling;
+use state::DiskState;
 
 /// What the thread can be asked for.
 pub(super) enum Message {
     Activate(Activation),
     Reset(Done),
-    Pause(Done),
+    Sleep(Asleep),
     Resume(Run),
     Resize(u64, ResizeDone),
     Limit(Option<Member>, Done),
     Faults(Box<dyn FnOnce(&mut Engine) + Send>),
     Release(Hanging, Release, Box<dyn FnOnce(u64) + Send>),
     PowerCut(PowerCut, Done),
+    Save(Sender<Result<State, SaveError>>),
+    Restore(DiskState, Sender<Result<(), RestoreError>>),
     Close(Done),
 }
 
@@ -105,7 +111,7 @@ pub(super) struct Worker {
     /// New lengths that come after these. The backend prepares the first while requests go on.
     preparing: VecDeque<(u64, ResizeDone)>,
     /// Waiting for `in_flight` to be empty.
-    drained: Vec<Done>,
+    drained: Vec<Asleep>,
     /// As `drained`, but nothing else releases them.
     resets: Vec<Done>,
     /// As `resets`, and then the thread ends.
@@ -153,59 +159,6 @@ impl Worker {
         })
     }
 
-    /// The thread's life. Whoever started it is told when it listens to all that it is to serve, or why it does not.
-    pub(super) fn run(self, started: &Sender<io::Result<()>>) {
-        let id = self.parts.configuration.id.clone();
-        let mut manager = match EventManager::new() {
-            Ok(manager) => manager,
-            Err(error) => {
-                // Nobody else is interested.
-                let _ = started.send(Err(io::Error::other(error.to_string())));
-                return;
-            }
-        };
-        let events = self.events();
-        let worker = manager.add_subscriber(self);
-        let added = manager
-            .event_ops(worker)
-            .and_then(|mut ops| events.into_iter().try_for_each(|events| ops.add(events)));
-        let is_deaf = added.is_err();
-        let _ = started.send(added.map_err(|error| io::Error::other(error.to_string())));
-        if is_deaf {
-            return;
-        }
-        let result = (|| {
-            while !manager.subscriber_mut(worker)?.closed {
-                manager.subscriber_mut(worker)?.poll();
-                manager.run()?;
-            }
-            Ok::<(), event_manager::Error>(())
-        })();
-        if let Err(error) = result {
-            tracing::error!(%error, "disk '{id}': its thread failed");
-        }
-    }
-
-    /// What it listens to.
-    fn events(&self) -> Vec<Events> {
-        let Parts {
-            kicks,
-            wake,
-            backend,
-            ..
-        } = &self.parts;
-        // A kick is an edge: it need not be read away, which would cost a system call each time.
-        let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
-        let kicks = kicks.iter().map(|event| Events::new(event, kick));
-        let others = [&**wake, backend.completion_event()];
-        let others = others.map(|event| Events::new(event, EventSet::IN));
-        let timers = [
-            Events::new(self.limiter.timer(), EventSet::IN),
-            Events::new(&self.faults.timer, EventSet::IN),
-        ];
-        kicks.chain(others).chain(timers).collect()
-    }
-
     fn receive(&mut self, message: Message) {
         match message {
             Message::Activate(activation) => self.activate(activation),
@@ -216,7 +169,7 @@ impl Worker {
                 self.resized_unseen = false;
                 self.resets.push(done);
             }
-            Message::Pause(drained) => {
+            Message::Sleep(drained) => {
                 self.halt();
                 self.drained.push(drained);
             }
@@ -229,6 +182,8 @@ impl Worker {
             Message::Faults(change) => change(&mut self.faults.engine),
             Message::Release(which, how, done) => done(self.release_hanging(&which, how)),
             Message::PowerCut(cut, done) => self.power_cut(cut, done),
+            Message::Save(answer) => drop(answer.send(self.save())),
+            Message::Restore(state, answer) => drop(answer.send(self.restore(state))),
             Message::Close(done) => {
                 self.halt();
                 self.closing.push(done);
@@ -255,7 +210,8 @@ impl Worker {
                 self.serve_all();
             }
             Err(error) => {
-                self.complaints.add(&configuration.id, &error);
+                self.complaints
+                    .add(&format_args!("disk '{}'", configuration.id), &error);
                 interrupt.needs_reset();
             }
         }
@@ -272,7 +228,7 @@ impl Worker {
         }
         self.run = run;
         self.running = true;
-        self.drained.drain(..).for_each(|drained| drained());
+        self.drained.drain(..).for_each(|drained| drained(None));
         // All of it in the order of its arrival, what was held before what had to wait.
         let mut again = std::mem::take(&mut self.held);
         let now = Instant::now();
@@ -311,7 +267,11 @@ impl Worker {
         for (length, done) in resizes {
             done(self.resize(length));
         }
-        self.drained.drain(..).for_each(|drained| drained());
+        for drained in self.drained.drain(..) {
+            drained(Some(
+                self.active.as_ref().map(Queues::states).unwrap_or_default(),
+            ));
+        }
         self.resets.drain(..).for_each(|done| done());
         if !self.closing.is_empty() {
             self.parts.at_rest.store(true, Ordering::Release);
@@ -399,7 +359,8 @@ impl Worker {
         match result.and_then(|()| active.announce()) {
             Ok(()) => self.active = Some(active),
             Err(error) => {
-                self.complaints.add(&self.parts.configuration.id, &error);
+                let disk = format_args!("disk '{}'", self.parts.configuration.id);
+                self.complaints.add(&disk, &error);
                 self.forget();
                 active.interrupt.needs_reset();
             }
@@ -513,6 +474,39 @@ impl Worker {
             }
             None => tracing::info!("disk '{id}': {name} failed: {errno}; {action:?}"),
         }
+    }
+}
+
+impl DeviceWorker for Worker {
+    fn device(&self) -> String {
+        format!("disk '{}'", self.parts.configuration.id)
+    }
+
+    fn events(&self) -> Vec<Events> {
+        let Parts {
+            kicks,
+            wake,
+            backend,
+            ..
+        } = &self.parts;
+        // A kick is an edge: it need not be read away, which would cost a system call each time.
+        let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        let kicks = kicks.iter().map(|event| Events::new(event, kick));
+        let others = [&**wake, backend.completion_event()];
+        let others = others.map(|event| Events::new(event, EventSet::IN));
+        let timers = [
+            Events::new(self.limiter.timer(), EventSet::IN),
+            Events::new(&self.faults.timer, EventSet::IN),
+        ];
+        kicks.chain(others).chain(timers).collect()
+    }
+
+    fn poll(&mut self) {
+        self.poll_queues();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.closed
     }
 }
 

@@ -1,15 +1,27 @@
 //! The virtio-mmio transport, version 2 (virtio 1.2 §4.2).
 
+pub mod interrupt;
+mod state;
 #[cfg(test)]
 mod tests;
 
+use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use acpi_tables::aml::{Device, Interrupt, Memory32Fixed, Name, ResourceTemplate};
+use acpi_tables::{Aml, AmlSink};
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
+use vmm_sys_util::eventfd::EventFd;
 
+use super::{IoEvent, RingFeatures, Transport, status};
 use crate::bus::BusDevice;
+use crate::life_cycle::{Done, LifeCycle, Placement, RestoreError, Run, SaveError, State};
 use crate::sync::{lock, wait};
-use crate::virtio::{Interrupt, VirtioDevice, queue, status};
+use crate::virtio::device::{Activation, VirtioDevice};
+use crate::virtio::queue::Configuration;
+use crate::virtio::queue_state::{QueueState, QueueStates};
+use interrupt::MmioInterrupt;
+use serde::{Deserialize, Serialize};
 
 /// Size of a device's register window in bytes.
 pub const WINDOW: u64 = 0x1000;
@@ -57,10 +69,11 @@ const VENDOR: u32 = 0x525a_5646;
 const NO_REGION: u32 = u32::MAX;
 
 /// A virtio device behind a register window.
-pub struct Transport {
+pub struct MmioTransport {
     device: Arc<dyn VirtioDevice>,
-    interrupt: Arc<Interrupt>,
-    registers: Mutex<Registers>,
+    ring_features: RingFeatures,
+    interrupt: Arc<MmioInterrupt>,
+    registers: Arc<Mutex<Registers>>,
     /// A reset by the driver has ended.
     reset_ended: Condvar,
 }
@@ -75,29 +88,70 @@ struct Registers {
     /// The driver resets the device, which waits for the host. Until that has ended every register reads as before: the
     /// device status is not zero (virtio 1.2 §2.1).
     is_resetting: bool,
+    /// The device is asleep and has nothing in flight; `queues` says how far it is in each.
+    is_quiesced: bool,
+    /// Counts pauses and resumptions: a sleep whose end comes after a resumption quiesces nothing.
+    transitions: u64,
 }
 
-#[derive(Clone, Copy)]
+/// A queue, whether the driver has enabled it or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct QueueRegisters {
     ready: bool,
-    configuration: queue::Configuration,
+    queue: QueueState,
 }
 
 impl Registers {
+    /// The registers after power-on. The device begins asleep.
     fn new(device: &dyn VirtioDevice) -> Self {
         let queue = |size: &u16| QueueRegisters {
             ready: false,
-            configuration: queue::Configuration {
+            queue: QueueState::unused(Configuration {
                 size: u32::from(*size),
                 descriptor_table: 0,
                 available_ring: 0,
                 used_ring: 0,
-            },
+            }),
         };
         Self {
             queues: device.queue_sizes().iter().map(queue).collect(),
+            is_quiesced: true,
             ..Self::default()
         }
+    }
+
+    /// Returns to the state after power-on, with the device as much asleep as it is.
+    fn reset(&mut self, device: &dyn VirtioDevice) {
+        *self = Self {
+            is_quiesced: self.is_quiesced,
+            transitions: self.transitions,
+            ..Self::new(device)
+        };
+    }
+
+    /// Counts a pause or a resumption, and returns its number.
+    fn begin_transition(&mut self) -> u64 {
+        self.is_quiesced = false;
+        self.transitions += 1;
+        self.transitions
+    }
+
+    /// Notes how far the device is in its queues, as of the end of that pause.
+    fn quiesce(&mut self, transition: u64, states: QueueStates) {
+        if transition != self.transitions {
+            return;
+        }
+        self.is_quiesced = true;
+        for (registers, state) in self.queues.iter_mut().zip(states) {
+            registers.queue = state.unwrap_or(registers.queue);
+        }
+    }
+
+    /// The queues that the driver has enabled.
+    fn queue_states(&self) -> QueueStates {
+        let state = |registers: &QueueRegisters| registers.ready.then_some(registers.queue);
+        self.queues.iter().map(state).collect()
     }
 
     fn selected(&mut self) -> Option<&mut QueueRegisters> {
@@ -105,15 +159,43 @@ impl Registers {
     }
 }
 
-impl Transport {
-    /// Puts a device behind registers.
-    pub fn new(device: Arc<dyn VirtioDevice>, interrupt: Arc<Interrupt>) -> Self {
-        let registers = Mutex::new(Registers::new(&*device));
+impl MmioTransport {
+    /// Puts a device behind registers. Its interrupts are edges on `line`.
+    pub fn new(
+        device: Arc<dyn VirtioDevice>,
+        ring_features: RingFeatures,
+        line: Arc<EventFd>,
+    ) -> Self {
+        let registers = Registers::new(&*device);
         Self {
             device,
-            interrupt,
-            registers,
+            ring_features,
+            interrupt: Arc::new(MmioInterrupt::new(line)),
+            registers: Arc::new(Mutex::new(registers)),
             reset_ended: Condvar::new(),
+        }
+    }
+
+    /// Sets the registers to their values after power-on. The device itself has been reset.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn power_on(&self) {
+        lock(&self.registers).reset(&*self.device);
+        self.interrupt.clear();
+    }
+
+    /// The features that a driver is offered.
+    fn features(&self) -> u64 {
+        self.device.features() | self.ring_features.bits()
+    }
+
+    /// Signals a queue's event, as KVM does for a guest.
+    fn notify(&self, queue: u32) {
+        let kicks = self.device.kick_events();
+        let kick = usize::try_from(queue)
+            .ok()
+            .and_then(|queue| kicks.get(queue));
+        if let Some(kick) = kick {
+            let _ = kick.write(1);
         }
     }
 
@@ -133,9 +215,7 @@ impl Transport {
             register::VERSION => VERSION,
             register::DEVICE_ID => self.device.device_id(),
             register::VENDOR_ID => VENDOR,
-            register::DEVICE_FEATURES => {
-                half(self.device.features(), registers.device_features_sel)
-            }
+            register::DEVICE_FEATURES => half(self.features(), registers.device_features_sel),
             register::QUEUE_NUM_MAX => usize::try_from(registers.queue_sel)
                 .ok()
                 .and_then(|queue| self.device.queue_sizes().get(queue))
@@ -154,7 +234,7 @@ impl Transport {
     fn write_register(&self, offset: u64, value: u32) {
         // These two wait for nobody: an interrupt that disks share makes its handler acknowledge all of them.
         match offset {
-            register::QUEUE_NOTIFY => return self.device.notify(value),
+            register::QUEUE_NOTIFY => return self.notify(value),
             register::INTERRUPT_ACK => return self.interrupt.acknowledge(value),
             _ => {}
         }
@@ -188,9 +268,14 @@ impl Transport {
     fn reset_device(&self, mut registers: MutexGuard<'_, Registers>) {
         registers.is_resetting = true;
         drop(registers);
-        self.device.reset();
+        let (done, is_done) = mpsc::channel();
+        self.device.reset(Box::new(move || {
+            let _ = done.send(());
+        }));
+        // An error means that the device's thread has ended, and with it every access to guest memory.
+        let _ = is_done.recv();
         let mut registers = lock(&self.registers);
-        *registers = Registers::new(&*self.device);
+        registers.reset(&*self.device);
         self.interrupt.clear();
         self.reset_ended.notify_all();
     }
@@ -210,24 +295,27 @@ impl Transport {
         }
         self.interrupt.set_status_bits(set);
         if set & status::DRIVER_OK != 0 {
-            let ready = |queue: &QueueRegisters| queue.ready.then_some(queue.configuration);
-            self.device.activate(
-                registers.driver_features,
-                registers.queues.iter().map(ready).collect(),
-                self.interrupt.clone(),
-            );
+            self.activate(registers);
         }
+    }
+
+    fn activate(&self, registers: &Registers) {
+        self.device.activate(Activation {
+            features: registers.driver_features,
+            queues: registers.queue_states(),
+            interrupt: self.interrupt.clone(),
+        });
     }
 
     /// Whether a driver's choice of features is one that the device can work with: nothing that
     /// was not offered, and not the legacy interface.
     fn accepts(&self, features: u64) -> bool {
-        features & !self.device.features() == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0
+        features & !self.features() == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0
     }
 }
 
 fn write_queue_register(queue: &mut QueueRegisters, offset: u64, value: u32) {
-    let configuration = &mut queue.configuration;
+    let configuration = &mut queue.queue.configuration;
     match offset {
         register::QUEUE_NUM => configuration.size = value,
         register::QUEUE_READY => queue.ready = value & 1 != 0,
@@ -269,7 +357,7 @@ fn le32(bytes: &[u8]) -> u32 {
         .fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
-impl BusDevice for Transport {
+impl BusDevice for MmioTransport {
     fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
         if offset >= register::CONFIG {
@@ -292,10 +380,92 @@ impl BusDevice for Transport {
             self.write_register(offset, le32(data));
         }
     }
+}
 
-    /// The device itself must have been reset.
-    fn reset(&self) {
-        *lock(&self.registers) = Registers::new(&*self.device);
-        self.interrupt.clear();
+impl LifeCycle for MmioTransport {
+    fn pause(&self, done: Done) {
+        let registers = Arc::clone(&self.registers);
+        let transition = lock(&registers).begin_transition();
+        self.device.sleep(Box::new(move |states| {
+            if let Some(states) = states {
+                lock(&registers).quiesce(transition, states);
+            }
+            done();
+        }));
+    }
+
+    fn resume(&self, run: Run) {
+        lock(&self.registers).begin_transition();
+        self.device.wake(run);
+    }
+
+    fn reset(&self, done: Done) {
+        let registers = Arc::clone(&self.registers);
+        let (device, interrupt) = (Arc::clone(&self.device), Arc::clone(&self.interrupt));
+        self.device.reset(Box::new(move || {
+            lock(&registers).reset(&*device);
+            interrupt.clear();
+            done();
+        }));
+    }
+
+    fn close(&self, done: Done) {
+        self.device.close(done);
+    }
+
+    fn save(&self) -> Result<State, SaveError> {
+        self.save_registers()
+    }
+
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        self.restore_registers(state)
+    }
+
+    /// The hardware ID is the one that Linux's driver matches.
+    fn describe(&self, placement: &Placement, dsdt: &mut dyn AmlSink) {
+        let Some(interrupt) = placement.interrupt else {
+            return;
+        };
+        let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let memory = Memory32Fixed::new(true, low(placement.range.start), low(WINDOW));
+        // Edges, so that devices can share a line.
+        let interrupt = Interrupt::new(true, true, false, true, interrupt);
+        let resources = ResourceTemplate::new(vec![&memory, &interrupt]);
+        // A name is four characters; base 16 leaves room for 4,096 devices.
+        let name = format!("V{:03X}", placement.instance);
+        let terms: [&dyn Aml; 3] = [
+            &Name::new("_HID".into(), &"LNRO0005"),
+            &Name::new("_UID".into(), &placement.instance),
+            &Name::new("_CRS".into(), &resources),
+        ];
+        Device::new(name.as_str().into(), terms.to_vec()).to_aml_bytes(dsdt);
+    }
+}
+
+impl Transport for MmioTransport {
+    fn length(&self) -> u64 {
+        WINDOW
+    }
+
+    fn io_events(&self) -> Vec<IoEvent<'_>> {
+        let event = |(value, event)| IoEvent {
+            event,
+            offset: QUEUE_NOTIFY,
+            value,
+        };
+        (0..).zip(self.device.kick_events()).map(event).collect()
+    }
+
+    fn interrupts(&self) -> Vec<&EventFd> {
+        vec![self.interrupt.line()]
+    }
+
+    fn kernel_parameter(&self, placement: &Placement) -> Option<String> {
+        Some(format!(
+            "virtio_mmio.device={}K@{:#x}:{}",
+            WINDOW >> 10,
+            placement.range.start,
+            placement.interrupt?
+        ))
     }
 }

@@ -20,8 +20,9 @@ use crate::block::policy::error_policy::{ErrorPolicy, IoStatus};
 use crate::bus::BusDevice;
 use crate::life_cycle::Run;
 use crate::thread::ThreadStart;
-use crate::virtio::transport::mmio::Transport;
-use crate::virtio::{Interrupt, status};
+use crate::virtio::device::VirtioDevice;
+use crate::virtio::transport::mmio::MmioTransport;
+use crate::virtio::transport::{RingFeatures, status};
 
 pub const IN: u32 = 0;
 pub const OUT: u32 = 1;
@@ -107,6 +108,8 @@ pub struct Setup {
     pub table: u64,
     pub available: u64,
     pub used: u64,
+    /// What the transport offers of the rings.
+    pub ring_features: RingFeatures,
     /// What else the disk is.
     pub disk: DiskConfiguration,
 }
@@ -123,6 +126,7 @@ impl Default for Setup {
             table: TABLE,
             available: AVAILABLE,
             used: USED,
+            ring_features: RingFeatures::default(),
             disk: DiskConfiguration::new("disk0"),
         }
     }
@@ -176,10 +180,11 @@ impl Setup {
         );
         let disk = Arc::new(disk.unwrap());
         observer.disk.set(Arc::downgrade(&disk)).unwrap();
-        let interrupt = Arc::new(Interrupt::new(Arc::new(line.try_clone().unwrap())));
+        let edge = Arc::new(line.try_clone().unwrap());
+        let transport = MmioTransport::new(disk.clone(), self.ring_features, edge);
         Machine {
             backend: control,
-            transport: Arc::new(Transport::new(disk.clone(), interrupt)),
+            transport: Arc::new(transport),
             disk,
             memory,
             line,
@@ -198,7 +203,7 @@ impl Setup {
 pub struct Machine {
     /// The first to be dropped: it lets what is in flight end, for which the disk waits.
     pub backend: FakeControl,
-    pub transport: Arc<Transport>,
+    pub transport: Arc<MmioTransport>,
     pub disk: Arc<Disk>,
     pub memory: Arc<GuestMemoryMmap>,
     pub line: EventFd,
@@ -216,13 +221,13 @@ pub struct Machine {
 impl Machine {
     pub fn resume(&mut self) {
         self.run = Run(self.run.0 + 1);
-        self.disk.resume(self.run);
+        self.disk.wake(self.run);
     }
 
     /// Stops the disk; the answer comes when it is drained.
     pub fn pause(&self) -> Receiver<()> {
         let (sender, receiver) = std::sync::mpsc::channel();
-        self.disk.pause(Box::new(move || {
+        self.disk.sleep(Box::new(move |_| {
             let _ = sender.send(());
         }));
         receiver

@@ -3,7 +3,7 @@
 use super::driver::*;
 use crate::block::model::access::Access;
 use crate::block::model::request::{Durability, Operation};
-use crate::virtio::VirtioDevice;
+use crate::virtio::device::VirtioDevice;
 
 /// The segments of a request are not public; what they hold is.
 fn contents(request: &crate::block::model::backend::HostRequest) -> Vec<u8> {

@@ -11,6 +11,7 @@ use crate::block::model::errno::Errno;
 use crate::block::policy::error_policy::{ErrorAction, IoStatus};
 use crate::bus::BusDevice;
 use crate::life_cycle::Run;
+use crate::virtio::device::VirtioDevice;
 
 const EIO: Errno = Errno::EIO;
 
@@ -67,13 +68,13 @@ fn a_reset_is_done_when_nothing_is_in_flight_and_nobody_is_answered() {
     let mut machine = Setup::default().start();
     let tokens = [0, 1].map(|slot| machine.submit(slot, IN, 0, 512).0);
     let (callback, reset) = done();
-    machine.disk.reset_then(callback);
+    machine.disk.reset(callback);
     machine.end(tokens[1], Ok(()));
     machine.backend.barrier();
     assert!(reset.try_recv().is_err());
     machine.end(tokens[0], Ok(()));
     reset.recv_timeout(DEADLINE).unwrap();
-    machine.transport.reset();
+    machine.transport.power_on();
     assert_eq!(machine.used_index(), 0);
     assert_eq!([machine.status(0), machine.status(1)], [UNANSWERED; 2]);
     assert!(machine.line.read().is_err());
@@ -132,7 +133,7 @@ fn an_error_is_heard_though_the_driver_that_asked_is_gone() {
         let mut machine = Setup::policy(policy, policy).start();
         let token = machine.submit(0, OUT, 0, 512).0;
         let (callback, reset) = done();
-        machine.disk.reset_then(callback);
+        machine.disk.reset(callback);
         machine.end(token, Err(EIO));
         let (error, io_status) = machine.hear_error();
         assert_eq!((error.kind, error.action), (ErrorKind::Write, action));
@@ -145,7 +146,7 @@ fn an_error_is_heard_though_the_driver_that_asked_is_gone() {
         }
         reset.recv_timeout(DEADLINE).unwrap();
         assert_eq!(machine.used_index(), 0);
-        machine.transport.reset();
+        machine.transport.power_on();
         machine.clear_rings();
         machine.initialize();
         machine.resume();
@@ -231,7 +232,7 @@ fn a_reset_in_the_middle_of_a_close_returns() {
     let (callback, closed) = done();
     machine.disk.close(callback);
     let (callback, reset) = done();
-    machine.disk.reset_then(callback);
+    machine.disk.reset(callback);
     machine.end(token, Ok(()));
     closed.recv_timeout(DEADLINE).unwrap();
     reset.recv_timeout(DEADLINE).unwrap();
@@ -254,9 +255,9 @@ fn resets_may_race_with_stops_and_continues() {
     let disk = Arc::clone(&machine.disk);
     let main = thread::spawn(move || {
         for run in 2..1000 {
-            disk.resume(Run(run));
+            disk.wake(Run(run));
             let (callback, drained) = done();
-            disk.pause(callback);
+            disk.sleep(Box::new(|_| callback()));
             if run % 3 == 0 {
                 drained.recv_timeout(DEADLINE).unwrap();
             }

@@ -10,6 +10,7 @@ use crate::block::model::errno::Errno;
 use crate::block::model::request::{Operation, Token};
 use crate::block::throttle::group::Group;
 use crate::block::throttle::limits::{Limit, Limits, Measure};
+use crate::virtio::device::VirtioDevice;
 
 fn group(measure: Measure, average: u64) -> Arc<Group> {
     let group = Group::new("group".into(), limits(measure, average), Instant::now());

@@ -1,9 +1,15 @@
 //! Several queues of one disk.
 
+use std::sync::Arc;
+
 use super::driver::*;
 use super::fakes::DEADLINE;
 use crate::block::model::errno::Errno;
+use crate::virtio::device::{Activation, VirtioDevice};
 use crate::virtio::queue::Configuration;
+use crate::virtio::queue_state::QueueState;
+use crate::virtio::transport::mmio::interrupt::MmioInterrupt;
+use crate::virtio::transport::status;
 
 fn setup() -> Setup {
     let mut setup = Setup::policy("stop", "stop");
@@ -142,14 +148,14 @@ fn every_queue_is_looked_at_before_it_is_used() {
         descriptor_table: TABLE,
         ..bad
     };
-    use crate::virtio::{Interrupt, VirtioDevice};
-    let line = std::sync::Arc::new(machine.line.try_clone().unwrap());
-    let interrupt = std::sync::Arc::new(Interrupt::new(line));
-    let queues = vec![Some(good), None, Some(bad)];
-    machine.disk.activate(VERSION_1, queues, interrupt.clone());
+    let line = Arc::new(machine.line.try_clone().unwrap());
+    let interrupt = Arc::new(MmioInterrupt::new(line));
+    let queue = |configuration| Some(QueueState::unused(configuration));
+    machine.disk.activate(Activation {
+        features: VERSION_1,
+        queues: vec![queue(good), None, queue(bad)],
+        interrupt: interrupt.clone(),
+    });
     machine.backend.barrier();
-    assert_ne!(
-        interrupt.device_status() & crate::virtio::status::DEVICE_NEEDS_RESET,
-        0
-    );
+    assert_ne!(interrupt.device_status() & status::DEVICE_NEEDS_RESET, 0);
 }

@@ -12,6 +12,7 @@ use crate::block::fault::kinds::Kinds;
 use crate::block::fault::rule::{Match, Rule};
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{Loss, PowerCut, Survival, Then};
+use crate::virtio::device::VirtioDevice;
 
 const CUT: PowerCut = PowerCut {
     survival: Survival::Random,
@@ -142,7 +143,7 @@ fn a_reset_and_the_end_wait_for_the_power() {
     let (reset, is_reset) = channel();
     machine
         .disk
-        .reset_then(Box::new(move || reset.send(()).unwrap()));
+        .reset(Box::new(move || reset.send(()).unwrap()));
     machine.backend.barrier();
     assert!(is_reset.try_recv().is_err());
     machine.end(token, Ok(()));

@@ -6,6 +6,7 @@ use super::driver::*;
 use super::fakes::DEADLINE;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::Operation;
+use crate::virtio::device::VirtioDevice;
 
 const INTERRUPT_STATUS: u64 = 0x060;
 const GENERATION: u64 = 0x0fc;

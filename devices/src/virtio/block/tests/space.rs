@@ -4,6 +4,7 @@ use super::super::{DiskConfiguration, Feature};
 use super::driver::*;
 use crate::block::model::access::Access;
 use crate::block::model::request::{Durability, Operation};
+use crate::virtio::transport::RingFeatures;
 
 const RO: u64 = 1 << 5;
 const CONFIG_WCE: u64 = 1 << 11;
@@ -92,11 +93,20 @@ fn every_option_can_be_withheld() {
         (Feature::Discard, DISCARD),
         (Feature::WriteZeroes, WRITE_ZEROES),
         (Feature::Flush, FLUSH_FEATURE),
-        (Feature::IndirectDescriptors, INDIRECT_DESC),
-        (Feature::EventIndex, EVENT_IDX),
     ] {
         let machine = with(|disk| disk.withheld = vec![feature]).stopped();
         assert_eq!(machine.offered() & all, all & !bit);
+    }
+    let rings = RingFeatures::default();
+    for (ring_features, bit) in [
+        (rings.without_indirect_descriptors(), INDIRECT_DESC),
+        (rings.without_event_index(), EVENT_IDX),
+    ] {
+        let setup = Setup {
+            ring_features,
+            ..Setup::default()
+        };
+        assert_eq!(setup.stopped().offered() & all, all & !bit);
     }
     assert_eq!(with(|disk| disk.queues = 2).stopped().offered() & MQ, MQ);
     let read_only = Setup {

@@ -97,7 +97,7 @@ impl Polling {
 
 impl Worker {
     /// Serves driver and host until both are quiet for a poll window.
-    pub(super) fn poll(&mut self) {
+    pub(super) fn poll_queues(&mut self) {
         if !self.may_poll() {
             return;
         }

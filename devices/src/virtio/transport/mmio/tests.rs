@@ -7,24 +7,46 @@ use std::time::Duration;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::*;
+use crate::virtio::device::Asleep;
+use crate::virtio::interrupt::VirtioInterrupt;
 
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-const FEATURES: u64 = 1 << 32 | 1 << 9 | 1 << 5;
+/// VERSION_1, indirect descriptors, event indices, and two of the device's.
+const FEATURES: u64 = 1 << 32 | 1 << 29 | 1 << 28 | 1 << 9 | 1 << 5;
 
 /// A device whose reset takes as long as somebody holds this.
 type Hold = Arc<Mutex<()>>;
 
-#[derive(Default)]
 struct Fake {
+    kick: [EventFd; 1],
     hold: Hold,
     /// Told when a reset has begun.
     begun: Mutex<Option<mpsc::Sender<()>>>,
-    activations: Mutex<Vec<(u64, Vec<Option<queue::Configuration>>)>>,
+    activations: Mutex<Vec<(u64, QueueStates)>>,
     resets: Mutex<u32>,
-    kicks: Mutex<Vec<u32>>,
+    /// Who waits for it to have fallen asleep.
+    drowsy: Mutex<Vec<Asleep>>,
+    wakes: Mutex<Vec<Run>>,
+    state: Mutex<u32>,
     writes: Mutex<Vec<(u64, u64, Vec<u8>)>>,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self {
+            kick: [EventFd::new(EFD_NONBLOCK).unwrap()],
+            hold: Hold::default(),
+            begun: Mutex::default(),
+            activations: Mutex::default(),
+            resets: Mutex::default(),
+            drowsy: Mutex::default(),
+            wakes: Mutex::default(),
+            state: Mutex::default(),
+            writes: Mutex::default(),
+        }
+    }
 }
 
 impl VirtioDevice for Fake {
@@ -32,7 +54,10 @@ impl VirtioDevice for Fake {
         2
     }
     fn features(&self) -> u64 {
-        FEATURES
+        FEATURES & !RingFeatures::default().bits()
+    }
+    fn kick_events(&self) -> &[EventFd] {
+        &self.kick
     }
     fn queue_sizes(&self) -> &[u16] {
         &[256]
@@ -46,42 +71,52 @@ impl VirtioDevice for Fake {
     fn config_generation(&self) -> u32 {
         7
     }
-    fn activate(
-        &self,
-        features: u64,
-        queues: Vec<Option<queue::Configuration>>,
-        _: Arc<Interrupt>,
-    ) {
-        lock(&self.activations).push((features, queues));
+    fn activate(&self, activation: Activation) {
+        lock(&self.activations).push((activation.features, activation.queues));
     }
-    fn notify(&self, queue: u32) {
-        lock(&self.kicks).push(queue);
+    fn sleep(&self, done: Asleep) {
+        lock(&self.drowsy).push(done);
     }
-    fn reset(&self) {
+    fn wake(&self, run: Run) {
+        lock(&self.wakes).push(run);
+    }
+    fn close(&self, done: Done) {
+        done();
+    }
+    fn save(&self) -> Result<State, SaveError> {
+        State::of(&*lock(&self.state))
+    }
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        *lock(&self.state) = state.decode()?;
+        Ok(())
+    }
+    fn reset(&self, done: Done) {
         if let Some(begun) = &*lock(&self.begun) {
             begun.send(()).unwrap();
         }
         let _held = lock(&self.hold);
         *lock(&self.resets) += 1;
+        done();
     }
 }
 
 struct Driver {
-    transport: Transport,
+    transport: MmioTransport,
     device: Arc<Fake>,
-    interrupt: Arc<Interrupt>,
+    interrupt: Arc<MmioInterrupt>,
     line: EventFd,
 }
 
 impl Driver {
     fn new() -> Self {
         let line = EventFd::new(EFD_NONBLOCK).unwrap();
-        let device = Arc::new(Fake::default());
-        let interrupt = Arc::new(Interrupt::new(Arc::new(line.try_clone().unwrap())));
+        let device = Arc::new(Fake::new());
+        let edge = Arc::new(line.try_clone().unwrap());
+        let transport = MmioTransport::new(device.clone(), RingFeatures::default(), edge);
         Self {
-            transport: Transport::new(device.clone(), interrupt.clone()),
+            interrupt: transport.interrupt.clone(),
+            transport,
             device,
-            interrupt,
             line,
         }
     }
@@ -132,7 +167,7 @@ fn the_device_identifies_itself_as_a_modern_one() {
 fn a_set_up_queue_reaches_the_device_when_the_driver_is_ready() {
     let driver = Driver::new();
     driver.start();
-    let configuration = queue::Configuration {
+    let configuration = Configuration {
         size: 128,
         descriptor_table: 0x1_0000_1000,
         available_ring: 0x2000,
@@ -140,14 +175,18 @@ fn a_set_up_queue_reaches_the_device_when_the_driver_is_ready() {
     };
     assert_eq!(
         *lock(&driver.device.activations),
-        [(FEATURES, vec![Some(configuration)])]
+        [(FEATURES, vec![Some(QueueState::unused(configuration))])]
     );
     // Neither a second DRIVER_OK nor a moved queue changes that.
     driver.set(register::QUEUE_DESC_LOW, 0x9000);
     driver.set(register::STATUS, 0xf);
     assert_eq!(lock(&driver.device.activations).len(), 1);
     driver.set(QUEUE_NOTIFY, 0);
-    assert_eq!(*lock(&driver.device.kicks), [0]);
+    assert_eq!(driver.device.kick[0].read().unwrap(), 1);
+    // There is no such queue.
+    driver.set(QUEUE_NOTIFY, 1);
+    driver.set(QUEUE_NOTIFY, u32::MAX);
+    assert!(driver.device.kick[0].read().is_err());
 }
 
 #[test]
@@ -169,7 +208,7 @@ fn features_that_were_not_offered_or_a_legacy_driver_are_refused() {
 fn a_reset_clears_everything_and_allows_a_new_start() {
     let driver = Driver::new();
     driver.start();
-    driver.interrupt.used_buffer();
+    driver.interrupt.used_buffers(0);
     driver.set(register::STATUS, 0);
     assert_eq!(*lock(&driver.device.resets), 1);
     assert_eq!(driver.get(register::STATUS), 0);
@@ -183,7 +222,7 @@ fn a_reset_clears_everything_and_allows_a_new_start() {
 fn a_reset_that_waits_for_the_host_keeps_no_other_vcpu_from_the_registers() {
     let driver = Driver::new();
     driver.start();
-    driver.interrupt.used_buffer();
+    driver.interrupt.used_buffers(0);
     let (begun, has_begun) = mpsc::channel();
     *lock(&driver.device.begun) = Some(begun);
     let hold = driver.device.hold.clone();
@@ -243,7 +282,7 @@ fn two_vcpus_that_reset_a_device_at_the_same_time_both_find_it_reset() {
 fn an_interrupt_says_why_until_it_is_acknowledged() {
     let driver = Driver::new();
     driver.start();
-    driver.interrupt.used_buffer();
+    driver.interrupt.used_buffers(0);
     driver.interrupt.needs_reset();
     assert_eq!(driver.line.read().unwrap(), 2);
     assert_eq!(driver.get(register::INTERRUPT_STATUS), 3);
