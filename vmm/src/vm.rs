@@ -7,7 +7,6 @@ use std::io;
 use std::sync::Arc;
 
 use faultvisor_devices::life_cycle::LifeCycle;
-use faultvisor_devices::virtio::transport::mmio;
 use kvm_bindings::{
     CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config, kvm_userspace_memory_region,
 };
@@ -114,10 +113,10 @@ pub struct Line {
 pub struct Kick {
     /// Read by the device.
     pub event: EventFd,
-    /// The device's register window.
-    pub window: u64,
-    /// The queue's number.
-    pub queue: u32,
+    /// Where the guest writes.
+    pub address: u64,
+    /// What it writes: the queue's number.
+    pub value: u32,
 }
 
 /// What a virtual machine is plugged into. It outlives resets.
@@ -184,9 +183,9 @@ impl Vm {
                 .map_err(refuses("connect an interrupt"))?;
         }
         for kick in &board.kicks {
-            let notify = IoEventAddress::Mmio(kick.window + mmio::QUEUE_NOTIFY);
-            fd.register_ioevent(&kick.event, &notify, kick.queue)
-                .map_err(refuses("connect a disk's kick"))?;
+            let notify = IoEventAddress::Mmio(kick.address);
+            fd.register_ioevent(&kick.event, &notify, kick.value)
+                .map_err(refuses("connect a device's kick"))?;
         }
         cpu::write_tables(&board.memory)?;
         let mut vcpus = Vec::new();

@@ -4,9 +4,10 @@
 //! look for any. What there is instead: a generic event device that brings the power button's events (§5.6.9), and
 //! registers to sleep and to reset. Stock distribution kernels look for virtio-mmio devices here and nowhere else.
 
+use std::sync::Arc;
+
 use acpi_tables::aml::{
-    Device, EISAName, IO, Interrupt, Memory32Fixed, Method, Name, Notify, Package, Path,
-    ResourceTemplate, Scope,
+    Device, EISAName, IO, Interrupt, Method, Name, Notify, Package, Path, ResourceTemplate, Scope,
 };
 use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags};
@@ -22,8 +23,10 @@ use faultvisor_devices::legacy::{
     COM_PORTS, COM1_BASE, COM1_INTERRUPT, KeyboardController, PowerControl, Pvpanic,
 };
 
+use faultvisor_devices::life_cycle::Placement;
+use faultvisor_devices::virtio::transport::Transport;
+
 use super::layout;
-use crate::boot::DeviceWindow;
 
 /// Where KVM's in-kernel interrupt controllers are.
 const LOCAL_APIC: u32 = 0xfee0_0000;
@@ -70,8 +73,17 @@ fn bytes_of(table: &dyn Aml) -> Vec<u8> {
     bytes.0
 }
 
+/// What the DSDT says of virtio devices.
+pub fn terms(devices: &[(Arc<dyn Transport>, Placement)]) -> Vec<u8> {
+    let mut terms = Bytes::default();
+    for (device, placement) in devices {
+        device.describe(placement, &mut terms);
+    }
+    terms.0
+}
+
 /// The tables, as they are to lie at [`layout::ACPI_TABLES`]; the RSDP comes first.
-pub fn tables(cpus: u8, devices: &[DeviceWindow]) -> Vec<u8> {
+pub fn tables(cpus: u8, devices: &[u8]) -> Vec<u8> {
     let mut area = vec![0; Rsdp::len()];
     let mut place = |table: &[u8]| {
         area.resize(area.len().next_multiple_of(ALIGNMENT), 0);
@@ -93,15 +105,13 @@ pub fn tables(cpus: u8, devices: &[DeviceWindow]) -> Vec<u8> {
 }
 
 /// What to write to enter S5 (ACPI 6.4 §7.4.2), and the devices.
-fn dsdt(devices: &[DeviceWindow]) -> Vec<u8> {
+fn dsdt(devices: &[u8]) -> Vec<u8> {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
     let off = PowerControl::SOFT_OFF;
     let soft_off = Name::new("_S5_".into(), &Package::new(vec![&off, &off]));
     dsdt.append_slice(&bytes_of(&soft_off));
     dsdt.append_slice(&platform());
-    for (index, device) in (0..).zip(devices) {
-        dsdt.append_slice(&virtio_mmio(index, device));
-    }
+    dsdt.append_slice(devices);
     dsdt.as_slice().to_vec()
 }
 
@@ -165,24 +175,6 @@ fn edge(interrupt: u32) -> Interrupt {
     Interrupt::new(true, true, false, false, interrupt)
 }
 
-/// A virtio-mmio device, under the hardware ID that Linux's driver matches (`LNRO0005`).
-fn virtio_mmio(index: u16, device: &DeviceWindow) -> Vec<u8> {
-    let memory = Memory32Fixed::new(true, device.base, device.length);
-    // Edges, so that devices can share a line.
-    let interrupt = Interrupt::new(true, true, false, true, device.interrupt);
-    let resources = ResourceTemplate::new(vec![&memory, &interrupt]);
-    // A name is four characters; base 16 leaves room for 4,096 devices.
-    let name = format!("V{index:03X}");
-    bytes_of(&Device::new(
-        name.as_str().into(),
-        vec![
-            &Name::new("_HID".into(), &"LNRO0005"),
-            &Name::new("_UID".into(), &index),
-            &Name::new("_CRS".into(), &resources),
-        ],
-    ))
-}
-
 fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
     let mut fadt = FADTBuilder::new(OEM, OEM_TABLE, OEM_REVISION)
         .flag(Flags::HwReducedAcpi)
@@ -231,7 +223,47 @@ fn madt(cpus: u8) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use faultvisor_devices::life_cycle::{Done, RestoreError, Run, SaveError, State};
+    use faultvisor_devices::virtio::device::{Activation, Asleep, VirtioDevice};
+    use faultvisor_devices::virtio::transport::RingFeatures;
+    use faultvisor_devices::virtio::transport::mmio::MmioTransport;
+    use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
     use super::*;
+
+    /// A device that nobody uses.
+    struct NoDevice;
+
+    impl VirtioDevice for NoDevice {
+        fn device_id(&self) -> u32 {
+            0
+        }
+        fn features(&self) -> u64 {
+            0
+        }
+        fn queue_sizes(&self) -> &[u16] {
+            &[]
+        }
+        fn kick_events(&self) -> &[EventFd] {
+            &[]
+        }
+        fn read_config(&self, _: u64, _: &mut [u8]) {}
+        fn write_config(&self, _: u64, _: u64, _: &[u8]) {}
+        fn config_generation(&self) -> u32 {
+            0
+        }
+        fn activate(&self, _: Activation) {}
+        fn reset(&self, _: Done) {}
+        fn sleep(&self, _: Asleep) {}
+        fn wake(&self, _: Run) {}
+        fn close(&self, _: Done) {}
+        fn save(&self) -> Result<State, SaveError> {
+            Err(SaveError::Ended)
+        }
+        fn restore(&self, _: &State) -> Result<(), RestoreError> {
+            Err(RestoreError::Ended)
+        }
+    }
 
     fn u64_at(bytes: &[u8], offset: usize) -> u64 {
         u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap())
@@ -245,12 +277,21 @@ mod tests {
 
     #[test]
     fn every_table_is_reachable_and_sums_to_zero() {
-        let disk = DeviceWindow {
-            base: 0xd000_0000,
-            length: 0x1000,
-            interrupt: 5,
+        let line = Arc::new(EventFd::new(EFD_NONBLOCK).unwrap());
+        let transport = MmioTransport::new(Arc::new(NoDevice), RingFeatures::default(), line);
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        let slot = |instance| {
+            let range = 0xd000_0000..0xd000_1000;
+            let interrupt = Some(5);
+            let placement = Placement {
+                instance,
+                range,
+                interrupt,
+            };
+            (transport.clone(), placement)
         };
-        let area = tables(2, &[disk; MAX_DEVICES]);
+        let slots: Vec<_> = (0..).take(MAX_DEVICES).map(slot).collect();
+        let area = tables(2, &terms(&slots));
         let end = layout::ACPI_TABLES + area.len() as u64;
         assert!(end <= layout::ACPI_TABLES_END);
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));

@@ -11,7 +11,10 @@ mod pvh;
 mod transfers;
 
 use std::io;
+use std::sync::Arc;
 
+use faultvisor_devices::life_cycle::Placement;
+use faultvisor_devices::virtio::transport::Transport;
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
 use vm_memory::{
     Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
@@ -60,22 +63,12 @@ pub enum BootError {
 #[derive(Debug)]
 pub struct Guest {
     command_line: String,
-    devices: Vec<DeviceWindow>,
+    /// What the DSDT says of its virtio devices.
+    terms: Vec<u8>,
     cpus: u8,
     acpi: bool,
     /// Whether it learns of its devices on its command line.
     is_told_by_command_line: bool,
-}
-
-/// A virtio-mmio device, as the guest is told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeviceWindow {
-    /// First address of its registers.
-    pub base: u32,
-    /// Their length in bytes.
-    pub length: u32,
-    /// Its interrupt.
-    pub interrupt: u32,
 }
 
 /// "Undefined" boot loader (Linux `Documentation/arch/x86/boot.rst`).
@@ -96,7 +89,7 @@ impl Guest {
     /// [`BootError`] when it cannot be told of so many, or its command line is of no use.
     pub fn new(
         configuration: &Configuration,
-        devices: Vec<DeviceWindow>,
+        devices: &[(Arc<dyn Transport>, Placement)],
     ) -> Result<Self, BootError> {
         if devices.len() > acpi::MAX_DEVICES {
             return Err(BootError::TooManyDevices(devices.len()));
@@ -107,13 +100,11 @@ impl Guest {
             .any(|word| word == "acpi=off");
         let is_told_by_command_line = looks_away || !configuration.acpi;
         if is_told_by_command_line {
-            for device in &devices {
-                command_line.push_str(&format!(
-                    " virtio_mmio.device={}K@{:#x}:{}",
-                    device.length >> 10,
-                    device.base,
-                    device.interrupt
-                ));
+            for (device, placement) in devices {
+                if let Some(parameter) = device.kernel_parameter(placement) {
+                    command_line.push(' ');
+                    command_line.push_str(&parameter);
+                }
             }
         }
         if command_line.len() >= layout::COMMAND_LINE_LIMIT {
@@ -125,7 +116,7 @@ impl Guest {
         }
         Ok(Self {
             command_line,
-            devices,
+            terms: acpi::terms(devices),
             cpus: configuration.cpus,
             acpi: configuration.acpi,
             is_told_by_command_line,
@@ -157,7 +148,7 @@ impl Guest {
             GuestAddress(layout::COMMAND_LINE),
         )?;
         if self.acpi {
-            let tables = acpi::tables(self.cpus, &self.devices);
+            let tables = acpi::tables(self.cpus, &self.terms);
             memory.write_slice(&tables, GuestAddress(layout::ACPI_TABLES))?;
         }
         match kernel.entry {

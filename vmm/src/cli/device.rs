@@ -1,6 +1,7 @@
 //! The part of `--drive` that describes the guest's device, by the names of QEMU's virtio-blk properties.
 
 use faultvisor_devices::virtio::block::{DiskConfiguration, Feature, MAX_QUEUE_SIZE, MAX_QUEUES};
+use faultvisor_devices::virtio::transport::RingFeatures;
 
 use super::size::parse_size;
 use faultvisor_monitor::option_syntax::{KeyValues, OptionError, switch};
@@ -21,8 +22,12 @@ pub(super) const KEYS: &[&str] = &[
     "indirect_desc",
 ];
 
-/// Parses them into a disk whose other keys are parsed.
-pub(super) fn take(keys: &mut KeyValues, disk: &mut DiskConfiguration) -> Result<(), OptionError> {
+/// Parses them into a disk whose other keys are parsed, and the ring features that its transport offers.
+pub(super) fn take(
+    keys: &mut KeyValues,
+    disk: &mut DiskConfiguration,
+    ring_features: &mut RingFeatures,
+) -> Result<(), OptionError> {
     if let Some(queues) = keys.take_with("num-queues", number_of_queues)? {
         disk.queues = queues;
     }
@@ -44,12 +49,16 @@ pub(super) fn take(keys: &mut KeyValues, disk: &mut DiskConfiguration) -> Result
     for (key, feature) in [
         ("write-zeroes", Feature::WriteZeroes),
         ("config-wce", Feature::ConfigWce),
-        ("event_idx", Feature::EventIndex),
-        ("indirect_desc", Feature::IndirectDescriptors),
     ] {
         if keys.take_with(key, switch)? == Some(false) {
             disk.withheld.push(feature);
         }
+    }
+    if keys.take_with("event_idx", switch)? == Some(false) {
+        *ring_features = ring_features.without_event_index();
+    }
+    if keys.take_with("indirect_desc", switch)? == Some(false) {
+        *ring_features = ring_features.without_indirect_descriptors();
     }
     if keys.take_with("discard", unmaps)? == Some(false) {
         disk.withheld.push(Feature::Discard);
@@ -97,10 +106,16 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<DiskConfiguration, String> {
+        parse_with_rings(text).map(|(disk, _)| disk)
+    }
+
+    fn parse_with_rings(text: &str) -> Result<(DiskConfiguration, RingFeatures), String> {
         let mut disk = DiskConfiguration::new("disk0");
-        let parsed = KeyValues::parse(text, KEYS).and_then(|mut keys| take(&mut keys, &mut disk));
+        let mut rings = RingFeatures::default();
+        let parsed = KeyValues::parse(text, KEYS)
+            .and_then(|mut keys| take(&mut keys, &mut disk, &mut rings));
         parsed.map_err(|error| error.to_string())?;
-        Ok(disk)
+        Ok((disk, rings))
     }
 
     #[test]
@@ -117,9 +132,25 @@ mod tests {
             (512, 4096)
         );
         let all = "discard=ignore,write-zeroes=off,config-wce=off,event_idx=off,indirect_desc=off";
-        assert_eq!(parse(all).unwrap().withheld.len(), 5);
+        let (disk, rings) = parse_with_rings(all).unwrap();
+        let all_rings = RingFeatures::default();
+        assert_eq!(disk.withheld.len(), 3);
+        assert_eq!(
+            rings,
+            all_rings
+                .without_event_index()
+                .without_indirect_descriptors()
+        );
+        for (key, expected) in [
+            ("event_idx", all_rings.without_event_index()),
+            ("indirect_desc", all_rings.without_indirect_descriptors()),
+        ] {
+            let (_, rings) = parse_with_rings(&format!("{key}=off")).unwrap();
+            assert_eq!(rings, expected);
+        }
         let none = "discard=unmap,write-zeroes=on,config-wce=on,event_idx=on,indirect_desc=on";
-        assert_eq!(parse(none).unwrap(), DiskConfiguration::new("disk0"));
+        let unchanged = (DiskConfiguration::new("disk0"), all_rings);
+        assert_eq!(parse_with_rings(none).unwrap(), unchanged);
     }
 
     #[test]

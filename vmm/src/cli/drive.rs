@@ -10,6 +10,7 @@ use faultvisor_devices::block::model::access::Access;
 use faultvisor_devices::block::open::Aio;
 use faultvisor_devices::block::policy::error_policy::ErrorPolicy;
 use faultvisor_devices::virtio::block::DiskConfiguration;
+use faultvisor_devices::virtio::transport::RingFeatures;
 
 use super::throttling::{self, Throttling};
 use super::{device, volatile_cache};
@@ -60,6 +61,8 @@ pub struct Drive {
     pub volatile_cache: Option<u64>,
     /// The guest's device.
     pub disk: DiskConfiguration,
+    /// The ring features that its transport offers.
+    pub ring_features: RingFeatures,
     /// Its limits, if it has any.
     pub throttling: Option<Throttling>,
 }
@@ -128,7 +131,8 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, OptionError> {
         serial: keys.take_with("serial", serial)?.unwrap_or_default(),
         ..DiskConfiguration::new(id)
     };
-    device::take(&mut keys, &mut disk)?;
+    let mut ring_features = RingFeatures::default();
+    device::take(&mut keys, &mut disk, &mut ring_features)?;
     let throttling = throttling::take(&mut keys, &disk.id)?;
     Ok(Drive {
         file,
@@ -145,6 +149,7 @@ pub(super) fn parse(text: &str, index: usize) -> Result<Drive, OptionError> {
         aio: keys.take_with("aio", str::parse)?.unwrap_or_default(),
         volatile_cache,
         disk,
+        ring_features,
         throttling,
     })
 }

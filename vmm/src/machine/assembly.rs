@@ -15,7 +15,6 @@ use faultvisor_devices::legacy::{
     Pvpanic, Serial,
 };
 use faultvisor_devices::life_cycle::{LifeCycle, Run};
-use faultvisor_devices::virtio::transport::mmio;
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -24,6 +23,7 @@ use super::disks::{DriveError, MachineDisk, Surroundings};
 use super::faults::Rules;
 use super::reset::StartError;
 use super::resize::Resizing;
+use super::slots::Slots;
 use super::view::View;
 use super::{Machine, RunPolicy, limits};
 use crate::boot::{BootError, Guest, Images, Loading, POWER_BUTTON_INTERRUPT};
@@ -169,7 +169,7 @@ impl Machine {
         let threads = sandbox.device_threads();
         let mut mmio = Bus::new();
         let mut disks = Vec::new();
-        let mut kicks = Vec::new();
+        let mut slots = Slots::default();
         let mut lines = vec![Line {
             event: serial_line,
             interrupt: COM1_INTERRUPT,
@@ -191,11 +191,7 @@ impl Machine {
                 fault_log: fault_log.as_ref(),
                 threads: &threads,
             };
-            let (disk, wiring) = MachineDisk::open(drive, index, surroundings)?;
-            let window = u64::from(disk.device_window().base);
-            mmio.insert(window, mmio::WINDOW, wiring.transport)?;
-            lines.push(wiring.line);
-            kicks.extend(wiring.kicks);
+            let disk = MachineDisk::open(drive, index, surroundings, &mut slots)?;
             if let Some(Throttling { group, limits }) = &drive.throttling {
                 let group = limits::group(&disks, group.clone(), *limits);
                 disk.set_group(Some(group), Box::new(|| ()));
@@ -209,8 +205,9 @@ impl Machine {
         let mut notes = configuration.notes.clone();
         notes.extend(resolved.notes);
         notes.extend(images.notes(configuration));
-        let windows = disks.iter().map(MachineDisk::device_window).collect();
-        let guest = Guest::new(configuration, windows)?;
+        slots.map(&mut mmio)?;
+        lines.extend(slots.lines()?);
+        let guest = Guest::new(configuration, slots.slots())?;
         let by_name = disks.iter().map(MachineDisk::shared).collect();
         let view = View::new(configuration.name.clone(), by_name);
         let board = Board {
@@ -219,7 +216,7 @@ impl Machine {
             buses: Arc::new(Buses { pio, mmio }),
             parts,
             lines,
-            kicks,
+            kicks: slots.kicks()?,
             features,
             cpus: configuration.cpus,
             sandbox,

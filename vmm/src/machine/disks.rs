@@ -16,37 +16,27 @@ use faultvisor_devices::block::open::AioError;
 use faultvisor_devices::block::policy::error_policy::{ErrorAction, IoStatus};
 use faultvisor_devices::block::policy::write_threshold::Exceeded;
 use faultvisor_devices::block::throttle::group::Group;
-use faultvisor_devices::interrupt::InterruptLine;
+use faultvisor_devices::life_cycle::LifeCycle;
 use faultvisor_devices::life_cycle::Run;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
     Disk, DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release,
     longest_poll_window,
 };
-use faultvisor_devices::virtio::transport::mmio::{self, Transport};
-use faultvisor_devices::virtio::{Interrupt, VirtioDevice};
+use faultvisor_devices::virtio::transport::Transport;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
     BlockWriteThreshold, Event, IOThreadInfo, IoOperationType, Signals,
 };
 use vm_memory::GuestMemoryMmap;
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::nodes::{self, Nesting, Nodes};
+use super::slots::Slots;
 use super::{faults, limits, power_cut, statistics};
-use crate::boot::DeviceWindow;
 use crate::cli::Drive;
 use crate::faults::{FaultLog, Target};
 use crate::inbox::{Notice, Sender, Ticket};
 use crate::vcpu::Generation;
-use crate::vm::{Kick, Line};
-
-/// The disks' register windows lie here, one after the other, in the hole below 4 GiB.
-const WINDOWS: u64 = 0xd000_0000;
-
-/// The interrupts that disks get in turn: what a PC's own devices leave free of the inputs that a
-/// kernel sets up without being told. More disks share them, which edges allow.
-const INTERRUPTS: [u32; 9] = [5, 6, 7, 10, 11, 12, 14, 15, 3];
 
 /// Why a `--drive` cannot be a disk.
 #[derive(Debug, thiserror::Error)]
@@ -157,9 +147,9 @@ pub(super) fn transport_path(id: &str) -> String {
 /// A disk with the image behind it.
 pub(super) struct MachineDisk {
     disk: Arc<Disk>,
+    /// What the guest has it behind.
+    transport: Arc<dyn Transport>,
     nodes: Nodes,
-    /// Its place among the disks.
-    index: u32,
     /// Whether a power cut can lose what was written to it.
     has_volatile_cache: bool,
     /// Whether the host does something for a flush of it.
@@ -175,14 +165,6 @@ pub(super) struct Surroundings<'a> {
     pub fault_log: Option<&'a Arc<FaultLog>>,
     /// What its threads do first.
     pub threads: &'a ThreadStart,
-}
-
-/// A disk's connections to the board.
-pub(super) struct Wiring {
-    pub transport: Arc<Transport>,
-    pub line: Line,
-    /// One for each queue.
-    pub kicks: Vec<Kick>,
 }
 
 impl MachineDisk {
@@ -204,22 +186,23 @@ impl MachineDisk {
         drive: &Drive,
         index: u32,
         surroundings: Surroundings<'_>,
-    ) -> Result<(Self, Wiring), DriveError> {
+        slots: &mut Slots,
+    ) -> Result<Self, DriveError> {
         let (nodes, backend) = nodes::open(drive, index, surroundings)?;
         let setup_error = |source| DriveError::Setup {
             id: drive.disk.id.clone(),
             source,
         };
-        Self::set_up(drive, index, nodes, backend, surroundings).map_err(setup_error)
+        Self::set_up(drive, nodes, backend, surroundings, slots).map_err(setup_error)
     }
 
     fn set_up(
         drive: &Drive,
-        index: u32,
         nodes: Nodes,
         backend: Box<dyn Backend>,
         surroundings: Surroundings<'_>,
-    ) -> io::Result<(Self, Wiring)> {
+        slots: &mut Slots,
+    ) -> io::Result<Self> {
         let Surroundings {
             memory,
             signals,
@@ -241,26 +224,13 @@ impl MachineDisk {
             threads,
         )?;
         let disk = Arc::new(disk);
-        let event = EventFd::new(EFD_NONBLOCK)?;
-        let line: Arc<dyn InterruptLine> = Arc::new(event.try_clone()?);
-        let device: Arc<dyn VirtioDevice> = disk.clone();
-        let transport = Arc::new(Transport::new(device, Arc::new(Interrupt::new(line))));
-        let wiring = Wiring {
-            transport,
-            line: Line {
-                event,
-                interrupt: interrupt(index),
-            },
-            kicks: kicks(&disk, window(index))?,
-        };
-        let machine_disk = Self {
+        Ok(Self {
+            transport: slots.plug(disk.clone(), drive.ring_features)?,
             disk,
             nodes,
-            index,
             has_volatile_cache: drive.volatile_cache.is_some(),
             flushes: drive.volatile_cache.is_some() || drive.image.cache != CacheMode::Unsafe,
-        };
-        Ok((machine_disk, wiring))
+        })
     }
 
     /// The disk and its name, for a view.
@@ -270,16 +240,6 @@ impl MachineDisk {
 
     pub(super) fn id(&self) -> &str {
         &self.disk.configuration().id
-    }
-
-    /// Where the guest finds it.
-    pub(super) fn device_window(&self) -> DeviceWindow {
-        let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-        DeviceWindow {
-            base: low(window(self.index)),
-            length: low(mmio::WINDOW),
-            interrupt: interrupt(self.index),
-        }
     }
 
     /// How many sectors the guest's disk has.
@@ -367,18 +327,18 @@ impl MachineDisk {
     }
 
     pub(super) fn resume(&self, run: Run) {
-        self.disk.resume(run);
+        self.transport.resume(run);
     }
 
     pub(super) fn pause(&self, run: Run, inbox: &Sender) {
         self.then(inbox, Notice::DiskDrained(run), |done| {
-            self.disk.pause(done);
+            self.transport.pause(done);
         });
     }
 
     pub(super) fn reset(&self, generation: Generation, inbox: &Sender) {
         self.then(inbox, Notice::DiskReset(generation), |done| {
-            self.disk.reset_then(done);
+            LifeCycle::reset(&*self.transport, done);
         });
     }
 
@@ -388,7 +348,7 @@ impl MachineDisk {
     }
 
     pub(super) fn close(&self, inbox: &Sender) {
-        self.then(inbox, Notice::DiskClosed, |done| self.disk.close(done));
+        self.then(inbox, Notice::DiskClosed, |done| self.transport.close(done));
     }
 
     /// Asks the disk for something whose end is a notice. It comes, too, when the disk's thread has ended, and with it all
@@ -449,26 +409,4 @@ impl MachineDisk {
             io_status: configuration.policy.may_stop().then_some(io_status),
         }
     }
-}
-
-/// What KVM writes to when the guest kicks a disk in that window.
-fn kicks(disk: &Disk, window: u64) -> io::Result<Vec<Kick>> {
-    let kick = |(queue, event): (u32, &EventFd)| {
-        let event = event.try_clone()?;
-        Ok(Kick {
-            event,
-            window,
-            queue,
-        })
-    };
-    (0..).zip(disk.kick_events()).map(kick).collect()
-}
-
-fn window(index: u32) -> u64 {
-    WINDOWS + u64::from(index) * mmio::WINDOW
-}
-
-fn interrupt(index: u32) -> u32 {
-    let slot = usize::try_from(index).unwrap_or_default() % INTERRUPTS.len();
-    INTERRUPTS[slot]
 }

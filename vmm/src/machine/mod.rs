@@ -15,6 +15,7 @@ mod power_cut;
 mod reset;
 mod resize;
 mod running;
+mod slots;
 mod statistics;
 mod untaken;
 mod view;

@@ -320,3 +320,145 @@ fn an_access_of_the_wrong_width_or_place_does_nothing() {
     driver.transport.read(register::CONFIG + 9, &mut byte);
     assert_eq!(byte, [9]);
 }
+
+/// Pauses the transport, and has the device fall asleep with these states.
+fn pause(driver: &Driver, states: Option<QueueStates>) {
+    let (done, is_done) = mpsc::channel();
+    driver
+        .transport
+        .pause(Box::new(move || done.send(()).unwrap()));
+    let asleep = lock(&driver.device.drowsy).remove(0);
+    assert!(is_done.try_recv().is_err());
+    asleep(states);
+    is_done.recv_timeout(DEADLINE).unwrap();
+}
+
+/// The first queue, as `Driver::start` sets it up, after some requests.
+fn used_queue() -> QueueState {
+    QueueState {
+        configuration: Configuration {
+            size: 128,
+            descriptor_table: 0x1_0000_1000,
+            available_ring: 0x2000,
+            used_ring: 0x3000,
+        },
+        next_available: 9,
+        next_used: 7,
+    }
+}
+
+#[test]
+fn a_saved_transport_is_restored_with_its_registers_its_queues_and_its_device() {
+    let driver = Driver::new();
+    driver.start();
+    driver.interrupt.used_buffers(0);
+    driver.set(register::DEVICE_FEATURES_SEL, 1);
+    *lock(&driver.device.state) = 77;
+    driver.transport.resume(Run(1));
+    assert_eq!(*lock(&driver.device.wakes), [Run(1)]);
+    pause(&driver, Some(vec![Some(used_queue())]));
+    let state = driver.transport.save().unwrap();
+
+    let other = Driver::new();
+    other.transport.restore(&state).unwrap();
+    assert_eq!(*lock(&other.device.state), 77);
+    assert_eq!(
+        *lock(&other.device.activations),
+        [(FEATURES, vec![Some(used_queue())])]
+    );
+    for offset in [
+        register::STATUS,
+        register::INTERRUPT_STATUS,
+        register::QUEUE_READY,
+        register::DEVICE_FEATURES,
+    ] {
+        assert_eq!(other.get(offset), driver.get(offset), "{offset:#x}");
+    }
+    assert_eq!(other.transport.save().unwrap(), state);
+}
+
+#[test]
+fn only_a_transport_whose_device_is_asleep_can_be_saved_or_restored() {
+    let driver = Driver::new();
+    driver.start();
+    let fresh = driver.transport.save().unwrap();
+    let is_busy = || {
+        let saved = driver.transport.save();
+        let restored = driver.transport.restore(&fresh);
+        matches!(saved, Err(SaveError::Busy)) && matches!(restored, Err(RestoreError::Busy))
+    };
+    driver.transport.resume(Run(1));
+    assert!(is_busy());
+    // Woken before it slept.
+    pause(&driver, None);
+    assert!(is_busy());
+    // The end of a sleep that the next run overtakes.
+    driver.transport.pause(Box::new(|| ()));
+    driver.transport.resume(Run(2));
+    lock(&driver.device.drowsy).remove(0)(Some(Vec::new()));
+    assert!(is_busy());
+    pause(&driver, Some(vec![Some(used_queue())]));
+    assert!(!is_busy());
+}
+
+#[test]
+fn a_state_that_no_such_transport_has_is_refused_and_changes_nothing() {
+    let driver = Driver::new();
+    driver.start();
+    let good = serde_json::to_value(driver.transport.save().unwrap()).unwrap();
+    let before = driver.transport.save().unwrap();
+    let damage: [(&str, serde_json::Value); 9] = [
+        ("/device_id", 3.into()),
+        ("/device_status", 0x1f.into()),
+        // DRIVER_OK without FEATURES_OK.
+        ("/device_status", 7.into()),
+        ("/interrupt_status", 4.into()),
+        ("/driver_features", (FEATURES | 1 << 40).into()),
+        ("/driver_features", 0.into()),
+        ("/queues", serde_json::Value::Array(Vec::new())),
+        // More than the queue holds.
+        ("/queues/0/queue/next_available", 129.into()),
+        ("/device", "none".into()),
+    ];
+    for (member, value) in damage {
+        let mut damaged = good.clone();
+        *damaged.pointer_mut(member).unwrap() = value;
+        let state = serde_json::from_value(damaged).unwrap();
+        assert!(driver.transport.restore(&state).is_err(), "{member}");
+        assert_eq!(driver.transport.save().unwrap(), before);
+    }
+    assert_eq!(lock(&driver.device.activations).len(), 1);
+}
+
+#[test]
+fn a_reset_by_the_machine_clears_the_registers_when_the_device_is_reset() {
+    let driver = Driver::new();
+    driver.start();
+    let (done, is_done) = mpsc::channel();
+    LifeCycle::reset(&driver.transport, Box::new(move || done.send(()).unwrap()));
+    is_done.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(*lock(&driver.device.resets), 1);
+    assert_eq!(driver.get(register::STATUS), 0);
+    assert_eq!(driver.get(register::QUEUE_READY), 0);
+}
+
+#[test]
+fn its_connections_are_data() {
+    let driver = Driver::new();
+    let placement = Placement {
+        instance: 3,
+        range: 0xd000_3000..0xd000_4000,
+        interrupt: Some(11),
+    };
+    let events = driver.transport.io_events();
+    let events: Vec<_> = events
+        .iter()
+        .map(|event| (event.offset, event.value))
+        .collect();
+    assert_eq!(events, [(QUEUE_NOTIFY, 0)]);
+    assert_eq!(driver.transport.interrupts().len(), 1);
+    assert_eq!(
+        driver.transport.kernel_parameter(&placement).unwrap(),
+        "virtio_mmio.device=4K@0xd0003000:11"
+    );
+}
