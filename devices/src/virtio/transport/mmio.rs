@@ -78,7 +78,7 @@ pub struct MmioTransport {
     reset_ended: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Registers {
     device_features_sel: u32,
     driver_features_sel: u32,

@@ -33,26 +33,22 @@ struct MmioState {
 
 impl MmioTransport {
     pub(super) fn save_registers(&self) -> Result<State, SaveError> {
-        let state = {
-            let registers = lock(&self.registers);
-            if !registers.is_quiesced || registers.is_resetting {
-                return Err(SaveError::Busy);
-            }
-            MmioState {
-                device_id: self.device.device_id(),
-                device_status: self.interrupt.device_status(),
-                interrupt_status: self.interrupt.interrupt_status(),
-                device_features_sel: registers.device_features_sel,
-                driver_features_sel: registers.driver_features_sel,
-                driver_features: registers.driver_features,
-                queue_sel: registers.queue_sel,
-                queues: registers.queues.clone(),
-                device: State::of(&())?,
-            }
-        };
-        // Not under the lock: the device's thread takes it when it has fallen asleep.
-        let device = self.device.save()?;
-        State::of(&MmioState { device, ..state })
+        // Not kept locked: the device's thread takes the lock when it has fallen asleep.
+        let registers = lock(&self.registers).clone();
+        if !registers.is_quiesced || registers.is_resetting {
+            return Err(SaveError::Busy);
+        }
+        State::of(&MmioState {
+            device_id: self.device.device_id(),
+            device_status: self.interrupt.device_status(),
+            interrupt_status: self.interrupt.interrupt_status(),
+            device_features_sel: registers.device_features_sel,
+            driver_features_sel: registers.driver_features_sel,
+            driver_features: registers.driver_features,
+            queue_sel: registers.queue_sel,
+            queues: registers.queues,
+            device: self.device.save()?,
+        })
     }
 
     pub(super) fn restore_registers(&self, state: &State) -> Result<(), RestoreError> {

@@ -29,8 +29,14 @@ struct Fake {
     /// Who waits for it to have fallen asleep.
     drowsy: Mutex<Vec<Asleep>>,
     wakes: Mutex<Vec<Run>>,
-    state: Mutex<u32>,
+    state: Mutex<FakeState>,
     writes: Mutex<Vec<(u64, u64, Vec<u8>)>>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FakeState {
+    value: u32,
 }
 
 impl Fake {
@@ -353,7 +359,7 @@ fn a_saved_transport_is_restored_with_its_registers_its_queues_and_its_device() 
     driver.start();
     driver.interrupt.used_buffers(0);
     driver.set(register::DEVICE_FEATURES_SEL, 1);
-    *lock(&driver.device.state) = 77;
+    *lock(&driver.device.state) = FakeState { value: 77 };
     driver.transport.resume(Run(1));
     assert_eq!(*lock(&driver.device.wakes), [Run(1)]);
     pause(&driver, Some(vec![Some(used_queue())]));
@@ -361,7 +367,7 @@ fn a_saved_transport_is_restored_with_its_registers_its_queues_and_its_device() 
 
     let other = Driver::new();
     other.transport.restore(&state).unwrap();
-    assert_eq!(*lock(&other.device.state), 77);
+    assert_eq!(lock(&other.device.state).value, 77);
     assert_eq!(
         *lock(&other.device.activations),
         [(FEATURES, vec![Some(used_queue())])]
@@ -418,7 +424,7 @@ fn a_state_that_no_such_transport_has_is_refused_and_changes_nothing() {
         ("/queues", serde_json::Value::Array(Vec::new())),
         // More than the queue holds.
         ("/queues/0/queue/next_available", 129.into()),
-        ("/device", "none".into()),
+        ("/device/value", "none".into()),
     ];
     for (member, value) in damage {
         let mut damaged = good.clone();
