@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Worker;
 use crate::life_cycle::{RestoreError, SaveError, State};
+use crate::virtio::block::queues::Queues;
 use crate::virtio::block::space::SpaceState;
 
 /// Most requests that a disk has taken since it was made: no run of any length has more.
@@ -23,10 +24,7 @@ pub struct DiskState {
 impl Worker {
     /// The disk's state, if it is asleep and its driver waits for nothing.
     pub(in crate::virtio::block) fn save(&self) -> Result<State, SaveError> {
-        let is_awaited = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.is_awaited());
+        let is_awaited = self.active.as_ref().is_some_and(Queues::is_awaited);
         if self.running || !self.in_flight.is_empty() || is_awaited {
             return Err(SaveError::Busy);
         }
