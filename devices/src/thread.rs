@@ -12,6 +12,8 @@ pub enum ThreadKind {
     Disk,
     /// Blocking I/O on a disk's images. Started by the disk's thread.
     DiskIo,
+    /// An entropy device's queue.
+    Rng,
     /// Writes console output.
     Console,
 }

@@ -9,4 +9,5 @@ pub mod interrupt;
 mod mapped_range;
 pub mod queue;
 pub mod queue_state;
+pub mod rng;
 pub mod transport;

@@ -143,6 +143,7 @@ pub(super) fn of(kind: Kind, removable: &Removable) -> Result<Calls, BackendErro
             starting_threads(&mut calls)?;
         }
         Kind::DiskIo => disk_io(&mut calls)?,
+        Kind::Rng => calls.allow(LOOP),
         // Waits for descriptors that others have made non-blocking.
         Kind::Console | Kind::Log => calls.allow(&[libc::SYS_poll, libc::SYS_ppoll]),
         Kind::Vcpu => {}

@@ -16,6 +16,8 @@ pub enum Kind {
     Disk,
     /// A disk's blocking I/O.
     DiskIo,
+    /// An entropy device's queue.
+    Rng,
     /// Writes console output.
     Console,
     /// Writes the log.
@@ -24,13 +26,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Main,
         Self::Monitor,
         Self::Stdio,
         Self::Vcpu,
         Self::Disk,
         Self::DiskIo,
+        Self::Rng,
         Self::Console,
         Self::Log,
     ];
@@ -42,6 +45,7 @@ impl From<faultvisor_devices::thread::ThreadKind> for Kind {
         match kind {
             ThreadKind::Disk => Self::Disk,
             ThreadKind::DiskIo => Self::DiskIo,
+            ThreadKind::Rng => Self::Rng,
             ThreadKind::Console => Self::Console,
         }
     }

@@ -1,0 +1,156 @@
+//! virtio-rng (virtio 1.2 §5.4): entropy of the host for the guest.
+
+mod quota;
+mod source;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::device::{Activation, Asleep, VirtioDevice};
+use super::device_thread::DeviceThread;
+use crate::life_cycle::{Done, RestoreError, Run, SaveError, State};
+use crate::thread::{ThreadKind, ThreadStart};
+pub use quota::RateLimit;
+pub use source::{EntropySource, HostEntropy};
+use worker::{Message, Worker};
+
+/// Entropy device (virtio 1.2 §5).
+const VIRTIO_ID_RNG: u32 = 4;
+
+/// Descriptors of its queue, as in QEMU.
+const QUEUE_SIZE: u16 = 8;
+
+/// What an entropy device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RngConfiguration {
+    /// Its name; unique in the machine.
+    pub id: String,
+    /// How much it gives at most. Without a limit, as much as the guest asks for.
+    pub limit: Option<RateLimit>,
+}
+
+/// A virtio-rng device.
+pub struct Rng {
+    kicks: [EventFd; 1],
+    messages: Sender<Message>,
+    wake: Arc<EventFd>,
+    thread: DeviceThread,
+}
+
+impl Rng {
+    /// Starts the device's thread, which begins with `start`.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses a thread or a descriptor.
+    pub fn new(
+        configuration: RngConfiguration,
+        source: Box<dyn EntropySource>,
+        memory: Arc<GuestMemoryMmap>,
+        start: &ThreadStart,
+    ) -> io::Result<Self> {
+        let kick = EventFd::new(EFD_NONBLOCK)?;
+        let wake = Arc::new(EventFd::new(EFD_NONBLOCK)?);
+        let (messages, inbox) = mpsc::channel();
+        let name = format!("rng-{}", configuration.id);
+        let worker = Worker::new(worker::Parts {
+            configuration,
+            source,
+            memory,
+            kick: kick.try_clone()?,
+            wake: Arc::clone(&wake),
+            inbox,
+        })?;
+        Ok(Self {
+            kicks: [kick],
+            messages,
+            wake,
+            thread: DeviceThread::start(name, ThreadKind::Rng, start, worker)?,
+        })
+    }
+
+    fn send(&self, message: Message) {
+        // Without a receiver the thread has ended, and drops the message's callback.
+        let _ = self.messages.send(message);
+        let _ = self.wake.write(1);
+    }
+
+    /// Asks the thread, and waits for its answer. None means that it has ended.
+    fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Option<T> {
+        let (answer, answered) = mpsc::channel();
+        self.send(message(answer));
+        answered.recv().ok()
+    }
+}
+
+impl Drop for Rng {
+    fn drop(&mut self) {
+        self.send(Message::Close(Box::new(|| ())));
+        self.thread.join();
+    }
+}
+
+impl VirtioDevice for Rng {
+    fn device_id(&self) -> u32 {
+        VIRTIO_ID_RNG
+    }
+
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &[QUEUE_SIZE]
+    }
+
+    fn kick_events(&self) -> &[EventFd] {
+        &self.kicks
+    }
+
+    fn read_config(&self, _offset: u64, data: &mut [u8]) {
+        data.fill(0);
+    }
+
+    fn write_config(&self, _features: u64, _offset: u64, _data: &[u8]) {}
+
+    fn config_generation(&self) -> u32 {
+        0
+    }
+
+    fn activate(&self, activation: Activation) {
+        self.send(Message::Activate(activation));
+    }
+
+    fn reset(&self, done: Done) {
+        self.send(Message::Reset(done));
+    }
+
+    fn sleep(&self, done: Asleep) {
+        self.send(Message::Sleep(done));
+    }
+
+    fn wake(&self, _run: Run) {
+        self.send(Message::Wake);
+    }
+
+    fn close(&self, done: Done) {
+        self.send(Message::Close(done));
+    }
+
+    fn save(&self) -> Result<State, SaveError> {
+        self.ask(Message::Save).ok_or(SaveError::Ended)?
+    }
+
+    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        let state = state.decode()?;
+        self.ask(|answer| Message::Restore(state, answer))
+            .ok_or(RestoreError::Ended)?
+    }
+}
