@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use faultvisor_devices::block::fault::engine::{Engine, EngineState};
 use faultvisor_devices::block::fault::record::Record;
+use faultvisor_devices::block::format::open_error::OpenError;
 use faultvisor_devices::block::host::direct_io::CacheMode;
-use faultvisor_devices::block::host::open_error::OpenError;
 use faultvisor_devices::block::model::access::Access;
 use faultvisor_devices::block::model::backend::Backend;
 use faultvisor_devices::block::model::errno::Errno;

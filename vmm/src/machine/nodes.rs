@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use faultvisor_devices::block::format::open_error::OpenError;
 use faultvisor_devices::block::format::probe_guard::Probed;
 use faultvisor_devices::block::format::probing::{self, Guess};
 use faultvisor_devices::block::format::qcow2::chain::{ImageFormat, LayerInfo};
@@ -12,7 +13,7 @@ use faultvisor_devices::block::format::qcow2::corruption::{Corruption, Corruptio
 use faultvisor_devices::block::format::qcow2::disk::Qcow2Image;
 use faultvisor_devices::block::host::direct_io::CacheMode;
 use faultvisor_devices::block::host::image::Image;
-use faultvisor_devices::block::host::open_error::OpenError;
+use faultvisor_devices::block::host::image_error::ImageError;
 use faultvisor_devices::block::model::access::Access;
 use faultvisor_devices::block::model::backend::Backend;
 use faultvisor_devices::block::volatile::VolatileCache;
@@ -109,7 +110,7 @@ fn probe(drive: &Drive) -> Result<bool, DriveError> {
         source,
     };
     let guess = probing::probe(&drive.file)
-        .map_err(|error| refused(OpenError::Open(drive.file.clone(), error)))?;
+        .map_err(|error| refused(ImageError::Open(drive.file.clone(), error).into()))?;
     match guess {
         Guess::Foreign(format) => Err(refused(OpenError::foreign(&drive.file, format))),
         Guess::Qcow2 => {
@@ -134,8 +135,10 @@ fn open_raw(
     threads: &ThreadStart,
 ) -> Result<(Nodes, Box<dyn Backend>), DriveError> {
     let id = || drive.disk.id.clone();
-    let image = Image::open(&drive.file, drive.image)
-        .map_err(|source| DriveError::Open { id: id(), source })?;
+    let image = Image::open(&drive.file, drive.image).map_err(|source| DriveError::Open {
+        id: id(),
+        source: source.into(),
+    })?;
     let file = image.cached_file().try_clone();
     let layer = LayerInfo {
         path: drive.file.clone(),

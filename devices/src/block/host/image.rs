@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::direct_io::{self, Alignment, CacheMode};
 use super::discard_limits;
+use super::image_error::ImageError;
 use super::locking::{self, LockError, Locking};
-use super::open_error::{Contents, OpenError};
 use crate::block::model::access::Access;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Capabilities, SECTOR_SIZE};
@@ -24,6 +24,15 @@ pub struct ImageOptions {
     pub locking: Locking,
     /// The cache mode.
     pub cache: CacheMode,
+}
+
+/// A file's contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::block) enum Contents {
+    /// The disk's bytes: whole sectors.
+    Disk,
+    /// A format that contains them.
+    Container,
 }
 
 /// An open raw image.
@@ -56,8 +65,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] names the path and the reason.
-    pub fn open(path: &Path, options: ImageOptions) -> Result<Self, OpenError> {
+    /// [`ImageError`] names the path and the reason.
+    pub fn open(path: &Path, options: ImageOptions) -> Result<Self, ImageError> {
         Self::open_as(path, options, Contents::Disk)
     }
 
@@ -66,13 +75,13 @@ impl Image {
         path: &Path,
         options: ImageOptions,
         contents: Contents,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, ImageError> {
         let ImageOptions {
             access,
             locking,
             cache,
         } = options;
-        let open_error = |error| OpenError::Open(path.to_owned(), error);
+        let open_error = |error| ImageError::Open(path.to_owned(), error);
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
         // Examined before it is opened: opening a pipe would block.
         let wrong = if kind.is_dir() {
@@ -88,7 +97,7 @@ impl Image {
         };
         if let Some(kind) = wrong {
             let path = path.to_owned();
-            return Err(OpenError::Kind { path, kind });
+            return Err(ImageError::Kind { path, kind });
         }
         let mut open = OpenOptions::new();
         open.read(true).write(access == Access::ReadWrite);
@@ -96,16 +105,16 @@ impl Image {
         if access == Access::ReadWrite
             && discard_limits::is_read_only_device(&file).map_err(open_error)?
         {
-            return Err(OpenError::ReadOnlyDevice(path.to_owned()));
+            return Err(ImageError::ReadOnlyDevice(path.to_owned()));
         }
         let lock = lock(&file, path, access, locking)?;
         // A block device has no length in its metadata; its end is found by seeking.
         let length = file
             .seek(SeekFrom::End(0))
-            .map_err(|error| OpenError::Size(path.to_owned(), error))?;
+            .map_err(|error| ImageError::Size(path.to_owned(), error))?;
         if contents == Contents::Disk && length % SECTOR_SIZE != 0 {
             let path = path.to_owned();
-            return Err(OpenError::Unaligned { path, length });
+            return Err(ImageError::Unaligned { path, length });
         }
         let capabilities = match access {
             Access::ReadWrite if contents == Contents::Disk => {
@@ -118,7 +127,7 @@ impl Image {
             let cached = file;
             file = open_direct(&mut open, &cached, path)?;
             let alignment = direct_io::alignment(&file);
-            let alignment = alignment.ok_or_else(|| OpenError::NotDirect(path.to_owned()))?;
+            let alignment = alignment.ok_or_else(|| ImageError::NotDirect(path.to_owned()))?;
             direct = Some(Direct { alignment, cached });
         }
         Ok(Self {
@@ -251,11 +260,11 @@ impl Image {
 }
 
 /// Opens an open file again, for direct I/O.
-fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, OpenError> {
+fn open_direct(open: &mut OpenOptions, file: &File, path: &Path) -> Result<File, ImageError> {
     let direct = open.custom_flags(libc::O_DIRECT).open(path);
     let direct = direct.map_err(|error| match error.raw_os_error() {
-        Some(libc::EINVAL) => OpenError::NotDirect(path.to_owned()),
-        _ => OpenError::Open(path.to_owned(), error),
+        Some(libc::EINVAL) => ImageError::NotDirect(path.to_owned()),
+        _ => ImageError::Open(path.to_owned(), error),
     })?;
     same_file(&direct, file, path)?;
     Ok(direct)
@@ -267,15 +276,15 @@ fn lock(
     path: &Path,
     access: Access,
     locking: Locking,
-) -> Result<Option<File>, OpenError> {
+) -> Result<Option<File>, ImageError> {
     if locking == Locking::Off {
         return Ok(None);
     }
-    let holder = File::open(path).map_err(|error| OpenError::Lock(path.to_owned(), error))?;
+    let holder = File::open(path).map_err(|error| ImageError::Lock(path.to_owned(), error))?;
     same_file(&holder, file, path)?;
     match locking::lock(&holder, access) {
         Ok(()) => Ok(Some(holder)),
-        Err(LockError::InUse) => Err(OpenError::InUse(path.to_owned())),
+        Err(LockError::InUse) => Err(ImageError::InUse(path.to_owned())),
         Err(LockError::Unsupported(error)) if locking == Locking::Auto => {
             tracing::warn!(
                 "'{}' cannot be locked, and nothing keeps others from writing it: {}",
@@ -285,22 +294,22 @@ fn lock(
             Ok(None)
         }
         Err(LockError::Unsupported(error) | LockError::Refused(error)) => {
-            Err(OpenError::Lock(path.to_owned(), error))
+            Err(ImageError::Lock(path.to_owned(), error))
         }
     }
 }
 
 /// Fails if a path that was opened again refers to another file than before.
-fn same_file(again: &File, before: &File, path: &Path) -> Result<(), OpenError> {
+fn same_file(again: &File, before: &File, path: &Path) -> Result<(), ImageError> {
     let identity = |file: &File| {
         let metadata = file.metadata();
-        let metadata = metadata.map_err(|error| OpenError::Open(path.to_owned(), error))?;
+        let metadata = metadata.map_err(|error| ImageError::Open(path.to_owned(), error))?;
         Ok((metadata.dev(), metadata.ino()))
     };
     if identity(again)? == identity(before)? {
         Ok(())
     } else {
-        Err(OpenError::Replaced(path.to_owned()))
+        Err(ImageError::Replaced(path.to_owned()))
     }
 }
 
@@ -308,7 +317,7 @@ fn same_file(again: &File, before: &File, path: &Path) -> Result<(), OpenError> 
 mod tests {
     use super::*;
 
-    fn open(path: &Path, access: Access) -> Result<Image, OpenError> {
+    fn open(path: &Path, access: Access) -> Result<Image, ImageError> {
         let options = ImageOptions {
             access,
             ..ImageOptions::default()

@@ -3,5 +3,5 @@
 pub mod direct_io;
 mod discard_limits;
 pub mod image;
+pub mod image_error;
 pub mod locking;
-pub mod open_error;

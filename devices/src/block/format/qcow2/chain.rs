@@ -12,9 +12,10 @@ use imago::raw::Raw;
 use super::error::FormatError;
 use super::header::{Backing, Header};
 use super::layer::Layer;
+use crate::block::format::open_error::OpenError;
 use crate::block::format::probing::{self, Guess};
-use crate::block::host::image::{Image, ImageOptions};
-use crate::block::host::open_error::{Contents, OpenError};
+use crate::block::host::image::{Contents, Image, ImageOptions};
+use crate::block::host::image_error::ImageError;
 use crate::block::model::access::Access;
 use crate::block::model::request::SECTOR_SIZE;
 
@@ -208,7 +209,7 @@ fn open_backing(
         // As QEMU does, which warns when an image is made without one.
         None => {
             let guess =
-                probing::probe(path).map_err(|error| OpenError::Open(path.to_owned(), error))?;
+                probing::probe(path).map_err(|error| ImageError::Open(path.to_owned(), error))?;
             let (is_qcow2, format) = match guess {
                 Guess::Raw => (false, "raw"),
                 Guess::Qcow2 => (true, "qcow2"),
@@ -274,7 +275,7 @@ fn open_qcow2(path: &Path, options: ImageOptions) -> Result<Opened, OpenError> {
 
 fn duplicate(image: &Image, path: &Path) -> Result<File, OpenError> {
     let file = image.cached_file().try_clone();
-    file.map_err(|error| OpenError::Open(path.to_owned(), error))
+    Ok(file.map_err(|error| ImageError::Open(path.to_owned(), error))?)
 }
 
 /// What distinguishes a file from all others, whatever its path; nothing if there is none.

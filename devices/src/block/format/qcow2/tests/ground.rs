@@ -12,13 +12,14 @@ use imago::{FormatCreateBuilder, Storage};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::block::engine::thread_pool::{Medium, ThreadPool};
+use crate::block::format::open_error::OpenError;
 use crate::block::format::qcow2::chain::BackingFiles;
 use crate::block::format::qcow2::corruption::{Corruption, CorruptionObserver};
 use crate::block::format::qcow2::disk::Qcow2Image;
 use crate::block::host::direct_io::CacheMode;
 use crate::block::host::image::ImageOptions;
+use crate::block::host::image_error::ImageError;
 use crate::block::host::locking::Locking;
-use crate::block::host::open_error::OpenError;
 use crate::block::model::access::Access;
 use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
@@ -152,7 +153,7 @@ pub fn open_with(
 
 fn is_in_use(error: &OpenError) -> bool {
     match error {
-        OpenError::InUse(_) => true,
+        OpenError::Image(ImageError::InUse(_)) => true,
         OpenError::Backing { source, .. } => is_in_use(source),
         _ => false,
     }
