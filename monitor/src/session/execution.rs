@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::executor::{Executor, schema};
-use super::meaning::Invocation;
+use super::meaning::{Invocation, invocation};
 use super::pending::{Answers, InFlight};
 use super::{ServerContext, Session};
 use crate::identity::Ticket;
@@ -80,7 +80,7 @@ impl Session {
         let Request { id, call } = request;
         self.turn.requests = self.turn.requests.saturating_sub(1);
         let invocation = call
-            .and_then(|call| self.invocation(call, band))
+            .and_then(|call| invocation(call, band, self.protocol, &self.negotiation))
             .and_then(|invocation| self.has_room(band).map(|()| invocation));
         let id_text = id.as_deref();
         match invocation {

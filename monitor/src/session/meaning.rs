@@ -6,7 +6,7 @@ use faultvisor_schema::{
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Session;
+use super::executor::Negotiation;
 use crate::wire::json::{self, Strict};
 use crate::wire::protocol::Protocol;
 use crate::wire::request::{Band, Call, Failure, Stage, unexpected_member};
@@ -24,65 +24,68 @@ pub(super) enum Invocation {
     },
 }
 
-impl Session {
-    /// What a call means at this point of the session.
-    pub(super) fn invocation(&self, call: Call, band: Band) -> Result<Invocation, Failure> {
-        match call {
-            Call::Command {
-                band: Band::Out, ..
-            } if !self.negotiation.has(QMPCapability::Oob) => {
-                Err(Stage::Request.failure(unexpected_member("exec-oob")))
-            }
-            Call::Command {
-                name, arguments, ..
-            } => self
-                .command(&name, arguments.as_deref(), band)
-                .map(Invocation::Command)
-                .map_err(|error| Stage::Command.failure(error)),
-            Call::Subscribe { event, arguments } => {
-                self.may_subscribe("subscribe")?;
-                let device = device_of(arguments.as_deref())
-                    .map_err(|error| Stage::Command.failure(error))?;
-                Ok(Invocation::Subscribe { event, device })
-            }
-            Call::Unsubscribe { event } => {
-                self.may_subscribe("unsubscribe")?;
-                Ok(Invocation::Unsubscribe { event })
-            }
+/// What a call means at this point of a session.
+pub(super) fn invocation(
+    call: Call,
+    band: Band,
+    protocol: Protocol,
+    negotiation: &Negotiation,
+) -> Result<Invocation, Failure> {
+    match call {
+        Call::Command {
+            band: Band::Out, ..
+        } if !negotiation.has(QMPCapability::Oob) => {
+            Err(Stage::Request.failure(unexpected_member("exec-oob")))
+        }
+        Call::Command {
+            name, arguments, ..
+        } => may_execute(&name, band, protocol, negotiation)
+            .and_then(|()| Command::decode(&name, read_arguments(arguments.as_deref())?))
+            .map(Invocation::Command)
+            .map_err(|error| Stage::Command.failure(error)),
+        Call::Subscribe { event, arguments } => {
+            may_subscribe("subscribe", negotiation)?;
+            let device =
+                device_of(arguments.as_deref()).map_err(|error| Stage::Command.failure(error))?;
+            Ok(Invocation::Subscribe { event, device })
+        }
+        Call::Unsubscribe { event } => {
+            may_subscribe("unsubscribe", negotiation)?;
+            Ok(Invocation::Unsubscribe { event })
         }
     }
+}
 
-    fn may_subscribe(&self, member: &str) -> Result<(), Failure> {
-        if !self.negotiation.complete {
-            return Err(Stage::Command.failure(negotiate_first()));
-        }
-        if !self.negotiation.has(QMPCapability::Subscribe) {
-            return Err(Stage::Request.failure(unexpected_member(member)));
-        }
-        Ok(())
+fn may_subscribe(member: &str, negotiation: &Negotiation) -> Result<(), Failure> {
+    if !negotiation.complete {
+        return Err(Stage::Command.failure(negotiate_first()));
     }
+    if !negotiation.has(QMPCapability::Subscribe) {
+        return Err(Stage::Request.failure(unexpected_member(member)));
+    }
+    Ok(())
+}
 
-    fn command(
-        &self,
-        name: &str,
-        arguments: Option<&RawValue>,
-        band: Band,
-    ) -> Result<Command, CommandError> {
-        let negotiates = matches!(name, "qmp_capabilities" | "disable-default-events");
-        if negotiates && self.protocol != Protocol::Qmp {
-            return Err(CommandError::command_not_found(name));
-        }
-        if negotiates && self.negotiation.complete {
-            let message = "Capabilities negotiation is already complete, command ignored";
-            return Err(CommandError::new(ErrorClass::CommandNotFound, message));
-        }
-        if !negotiates && !self.negotiation.complete {
-            return Err(negotiate_first());
-        }
-        if band == Band::Out {
-            out_of_band(name)?;
-        }
-        Command::decode(name, read_arguments(arguments)?)
+fn may_execute(
+    name: &str,
+    band: Band,
+    protocol: Protocol,
+    negotiation: &Negotiation,
+) -> Result<(), CommandError> {
+    let negotiates = matches!(name, "qmp_capabilities" | "disable-default-events");
+    if negotiates && protocol != Protocol::Qmp {
+        return Err(CommandError::command_not_found(name));
+    }
+    if negotiates && negotiation.complete {
+        let message = "Capabilities negotiation is already complete, command ignored";
+        return Err(CommandError::new(ErrorClass::CommandNotFound, message));
+    }
+    if !negotiates && !negotiation.complete {
+        return Err(negotiate_first());
+    }
+    match band {
+        Band::In => Ok(()),
+        Band::Out => out_of_band(name),
     }
 }
 
