@@ -4,6 +4,8 @@
 //! [`Backend`](model::backend::Backend) takes requests and later returns a [`Completion`](model::request::Completion)
 //! for each, whose result keeps the errno.
 //!
+//! The rooms, each of which imports only those above it:
+//!
 //! | room | what is in it |
 //! | --- | --- |
 //! | [`model`] | requests, guest memory, errno, the backend trait, power cuts |

@@ -4,13 +4,13 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::engine::thread_pool::ThreadPool;
-use super::engine::uring::Uring;
-use super::format::probe_guard::Probed;
-use super::format::qcow2::disk::Qcow2Image;
-use super::host::image::Image;
-use super::model::backend::Backend;
-use super::model::errno::Errno;
+use crate::block::engine::thread_pool::ThreadPool;
+use crate::block::engine::uring::Uring;
+use crate::block::format::probe_guard::Probed;
+use crate::block::format::qcow2::disk::Qcow2Image;
+use crate::block::host::image::Image;
+use crate::block::model::backend::Backend;
+use crate::block::model::errno::Errno;
 use crate::thread::ThreadStart;
 
 /// The I/O engine of a disk (QEMU `aio`).

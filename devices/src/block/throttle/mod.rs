@@ -16,7 +16,7 @@ pub mod schedule;
 #[cfg(test)]
 mod tests;
 
-use super::model::request::Operation;
+use crate::block::model::request::Operation;
 
 /// Which way a request moves data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,9 +28,9 @@ use std::os::fd::AsRawFd;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
-use super::model::backend::{Backend, HostRequest};
-use super::model::errno::Errno;
-use super::model::request::{Completion, Durability, Operation, Range, Token};
+use crate::block::model::backend::{Backend, HostRequest};
+use crate::block::model::errno::Errno;
+use crate::block::model::request::{Completion, Durability, Operation, Range, Token};
 use log::Log;
 use medium::{Overlay, Work};
 use write_back::WriteBack;
