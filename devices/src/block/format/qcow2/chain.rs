@@ -1,4 +1,4 @@
-//! An image and the images under it: finding, opening and locking them.
+//! An image and its backing images: finding, opening and locking them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -19,20 +19,20 @@ use crate::block::host::image_error::ImageError;
 use crate::block::model::access::Access;
 use crate::block::model::request::SECTOR_SIZE;
 
-/// Images under one another that are more than anybody has.
+/// The longest chain of images.
 const MAX_LAYERS: usize = 100;
 
-/// Clusters smaller than this share a page of the page cache with their neighbours.
+/// Smaller clusters share a page of the page cache with their neighbours.
 const PAGE_BITS: u32 = 12;
 
-/// Whether the image that another names as its backing file is opened.
+/// Whether an image's backing file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackingFiles {
-    /// It is, and its backing file too.
+    /// It is opened, and its own backing file, too.
     #[default]
     Follow,
-    /// An image that names one is refused: a name in an image of unknown origin can be that of any
-    /// file of the host.
+    /// An image with a backing file is refused: in an image of unknown origin the name can be that of any file of the
+    /// host.
     Forbid,
 }
 
@@ -51,14 +51,14 @@ impl FromStr for BackingFiles {
 /// The format of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFormat {
-    /// The disk's bytes as they are.
+    /// Raw.
     Raw,
     /// qcow2.
     Qcow2,
 }
 
 impl ImageFormat {
-    /// QEMU's name for it.
+    /// Its name in QEMU.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -67,28 +67,28 @@ impl ImageFormat {
     }
 }
 
-/// What can be said of one image of a chain.
+/// A description of one image of a chain.
 #[derive(Debug)]
 pub struct LayerInfo {
     /// Its path.
     pub path: PathBuf,
     /// Its format.
     pub format: ImageFormat,
-    /// Bytes that can be read from it, when it was opened.
+    /// Its readable size in bytes, when it was opened.
     pub virtual_size: u64,
-    /// Bytes that its format allocates at a time.
+    /// The format's unit of allocation in bytes.
     pub cluster_size: Option<u64>,
-    /// The image under it, as it names it.
+    /// The backing file, as this image names it.
     pub backing_name: Option<String>,
-    /// The path of that.
+    /// Its path.
     pub backing_path: Option<PathBuf>,
-    /// The format of the image under it, if it says that.
+    /// Its format, if this image names it.
     pub backing_format: Option<String>,
     /// A second handle on it.
     pub file: File,
 }
 
-/// Images that have been opened, the guest's first.
+/// Open images, the guest's first.
 pub(super) struct Chain {
     pub access: FormatAccess<Layer>,
     pub top: Layer,
@@ -96,7 +96,7 @@ pub(super) struct Chain {
     pub layers: Vec<LayerInfo>,
 }
 
-/// One of them before they are put together.
+/// One of them, before they are put together.
 struct Opened {
     layer: Layer,
     header: Option<Header>,
@@ -104,7 +104,7 @@ struct Opened {
 }
 
 impl Chain {
-    /// Opens a qcow2 image and all images under it.
+    /// Opens a qcow2 image and all its backing images.
     pub(super) fn open(
         path: &Path,
         options: ImageOptions,
@@ -134,7 +134,7 @@ impl Chain {
             above.info.backing_path = Some(below.clone());
             let of = above.info.path.clone();
             let next = open_backing(&below, &backing, options).map_err(|source| match source {
-                // It names the image that has the backing file already.
+                // The message names the image with the backing file already.
                 OpenError::Format {
                     reason: FormatError::BackingFormat(format),
                     ..
@@ -150,7 +150,7 @@ impl Chain {
     }
 }
 
-/// Puts a chain together from its other end.
+/// Puts a chain together from its last image.
 fn join(opened: Vec<Opened>) -> Result<Chain, OpenError> {
     let mut below: Option<(FormatAccess<Layer>, Layer, Option<Header>)> = None;
     let mut layers = Vec::new();
@@ -167,7 +167,7 @@ fn join(opened: Vec<Opened>) -> Result<Chain, OpenError> {
             Some(_) => {
                 let image = Qcow2::open_image(layer.clone(), is_writable);
                 let mut image: Qcow2<Layer> = image.map_err(wrong)?;
-                // Neither is to be opened by the library.
+                // The library must open neither.
                 image.set_data_file(None);
                 image.set_backing(below.take().map(|(access, ..)| access));
                 FormatAccess::new(image)
@@ -184,12 +184,12 @@ fn join(opened: Vec<Opened>) -> Result<Chain, OpenError> {
             header,
             layers,
         }),
-        // Not while the first is opened as qcow2.
+        // The first image is opened as qcow2, so this does not occur.
         _ => Err(OpenError::format(Path::new(""), FormatError::Magic)),
     }
 }
 
-/// Opens an image under another: to be read only.
+/// Opens a backing image read-only.
 fn open_backing(
     path: &Path,
     backing: &Backing,
@@ -206,7 +206,7 @@ fn open_backing(
             let reason = FormatError::BackingFormat(other.to_owned());
             return Err(OpenError::format(path, reason));
         }
-        // As QEMU does, which warns when an image is made without one.
+        // As QEMU does, which warns when an image is created without one.
         None => {
             let guess =
                 probing::probe(path).map_err(|error| ImageError::Open(path.to_owned(), error))?;
@@ -251,8 +251,8 @@ fn open_qcow2(path: &Path, options: ImageOptions) -> Result<Opened, OpenError> {
         return Err(wrong(FormatError::Unaligned(header.size)));
     }
     if header.cluster_bits < PAGE_BITS {
-        // The library's writes, through the page cache, and the guest's past it would meet in one
-        // page, which the kernel does not keep consistent.
+        // The library's buffered writes and the guest's direct ones would meet in one page, which the kernel does not
+        // keep consistent.
         image = image.through_page_cache();
     }
     let backing = header.backing.as_ref();
@@ -278,13 +278,13 @@ fn duplicate(image: &Image, path: &Path) -> Result<File, OpenError> {
     Ok(file.map_err(|error| ImageError::Open(path.to_owned(), error))?)
 }
 
-/// What distinguishes a file from all others, whatever its path; nothing if there is none.
+/// A file's identity, whatever its path; `None` if there is no such file.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// The path of a backing file, from the path and the words of the image above it, as QEMU finds it
+/// The path of a backing file, from the path of the image above it and the name there, as QEMU resolves it
 /// (`path_combine`, `path_has_protocol`).
 fn resolve(above: &Path, name: &str) -> Result<PathBuf, FormatError> {
     if let Some(path) = name.strip_prefix("file:") {

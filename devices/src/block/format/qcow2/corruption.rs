@@ -1,4 +1,4 @@
-//! What makes an image unusable while it is used, and who is told.
+//! Corruption that is found while an image is in use, and its report.
 
 use std::io;
 
@@ -7,24 +7,24 @@ use imago::{FormatAccess, ShallowMapping};
 use super::layer::Layer;
 use super::metadata::Overlap;
 
-/// Something in an image that cannot be (QEMU `BLOCK_IMAGE_CORRUPTED`).
+/// Corrupt metadata of an image (QEMU `BLOCK_IMAGE_CORRUPTED`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corruption {
-    /// Which image: 0 is the guest's, 1 the one under it.
+    /// The image: 0 is the guest's, 1 its backing image.
     pub depth: usize,
-    /// What was found, for people.
+    /// A description, for people.
     pub message: String,
-    /// Where in the file, in bytes, if it is one place.
+    /// The offset in the file in bytes, if it is one place.
     pub offset: Option<u64>,
-    /// How many bytes are meant, if that is known.
+    /// The number of bytes concerned, if it is known.
     pub length: Option<u64>,
-    /// Whether the image is not used any more. It is of no consequence for one that is only read.
+    /// Whether the image is no longer used. Not fatal for one that is only read.
     pub fatal: bool,
 }
 
 impl Corruption {
-    /// What an error of the library about that image tells of; nothing if it is not about what the
-    /// image says.
+    /// The corruption that an error of the library reports about this image; `None` if the error is not about its
+    /// metadata.
     pub(super) fn of(error: &io::Error, depth: usize, fatal: bool) -> Option<Self> {
         if !is_corruption(error) {
             return None;
@@ -40,19 +40,19 @@ impl Corruption {
     }
 }
 
-/// Whether an error is about what an image says.
+/// Whether an error is about an image's metadata.
 fn is_corruption(error: &io::Error) -> bool {
     error.raw_os_error().is_none() && error.kind() == io::ErrorKind::InvalidData
 }
 
-/// Which image of a chain an error is about that came up in that range of the first. The library
-/// passes on what it finds in those under it, and does not say where.
+/// The image of a chain that an error in this range of the first concerns. The library passes on errors from backing
+/// images, and does not say whose they are.
 pub(super) fn depth_of(
     error: &io::Error,
     access: &FormatAccess<Layer>,
     range: std::ops::Range<u64>,
 ) -> usize {
-    // Only what is written is looked after, and that is the first.
+    // Only the written image is guarded, which is the first.
     let is_overlap = error
         .get_ref()
         .and_then(|error| error.downcast_ref::<Overlap>())
@@ -63,7 +63,7 @@ pub(super) fn depth_of(
     }
 }
 
-/// How far down an image is whose tables make no sense for that range; nothing if all do.
+/// The depth of the image whose tables are invalid for this range; `None` if all are valid.
 fn corrupt_depth(access: &FormatAccess<Layer>, range: std::ops::Range<u64>) -> Option<usize> {
     let mut offset = range.start;
     while offset < range.end {
@@ -88,9 +88,8 @@ fn corrupt_depth(access: &FormatAccess<Layer>, range: std::ops::Range<u64>) -> O
     None
 }
 
-/// Who is told that an image is corrupt. Called in the thread that found it, which it must not
-/// hold up.
+/// Receives reports of corruption, in the thread that found it, which it must not delay.
 pub trait CorruptionObserver: Send + Sync {
-    /// Something in an image cannot be. What is not fatal is told of once for each.
+    /// Reports corruption. One that is not fatal is reported once for each image.
     fn image_corrupted(&self, corruption: &Corruption);
 }

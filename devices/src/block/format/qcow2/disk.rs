@@ -1,4 +1,4 @@
-//! A guest's requests on a qcow2 image.
+//! Requests on a qcow2 image.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,42 +24,39 @@ use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Capabilities, Durability, Operation, RangeLimits};
 use crate::sync::lock;
 
-/// Longest range that is discarded or zeroed at a time: nothing else is done meanwhile.
+/// The longest range that is discarded or zeroed at a time: nothing else is done meanwhile.
 const MAX_RANGE: u64 = 1 << 30;
 
-/// How often a long operation yields to threads that wait. They may be waiting for each other.
+/// How often a long operation yields to waiting threads, which may wait for each other.
 const MAX_YIELDS: u32 = 256;
 
-/// A qcow2 image and the images under it. Several threads can use it at the same time.
+/// A qcow2 image and its backing images. Several threads can use it at the same time.
 pub struct Qcow2Image {
-    /// Shared by what only finds clusters or adds some; alone for what gives clusters away, whose
-    /// places others may still be using.
+    /// Shared by what finds or adds clusters; exclusive for what drops clusters that others may be using.
     access: RwLock<FormatAccess<Layer>>,
     pub(super) top: Layer,
     layers: Vec<LayerInfo>,
-    /// Bytes of the image under this one.
+    /// Size of the backing image in bytes.
     pub(super) below_size: Option<u64>,
     pub(super) version: u32,
     pub(super) cluster_size: u64,
     pub(super) has_snapshots: bool,
     pub(super) length: AtomicU64,
-    /// Held by a flush: a second one must not end before what the first has begun is written. It is
-    /// taken before `access`.
+    /// Held by a flush: a second one must not end before what the first has begun is written. Taken before `access`.
     flushing: Mutex<()>,
-    /// Threads that wait for `flushing`, or for a share of `access`.
+    /// Threads that wait for `flushing`, or for shared `access`.
     waiting: AtomicUsize,
-    /// No more requests come.
+    /// No further requests arrive.
     closing: AtomicBool,
     observer: Arc<dyn CorruptionObserver>,
-    /// The depths of the images of which something was told that was not fatal.
+    /// The depths of the images whose corruption, not fatal, was reported.
     told: Mutex<BTreeSet<usize>>,
     /// Nothing is done any more.
     pub(super) broken: AtomicBool,
 }
 
 impl Qcow2Image {
-    /// Opens an image and the images under it, and locks them: the first as `options` say, the
-    /// others so that nobody writes them.
+    /// Opens and locks an image and its backing images: the first as `options` say, the others against writers.
     ///
     /// # Errors
     ///
@@ -94,17 +91,17 @@ impl Qcow2Image {
         })
     }
 
-    /// What can be said of the image and those under it, the guest's first.
+    /// Descriptions of the image and its backing images, the guest's first.
     pub fn layers(&self) -> &[LayerInfo] {
         &self.layers
     }
 
-    /// Takes what can be said of the images, for who goes on without them.
+    /// Takes these descriptions, for use without the image.
     pub fn take_layers(&mut self) -> Vec<LayerInfo> {
         std::mem::take(&mut self.layers)
     }
 
-    /// How the host's page cache is used.
+    /// The cache mode.
     pub fn cache(&self) -> CacheMode {
         self.top.image().cache()
     }
@@ -123,12 +120,12 @@ impl Qcow2Image {
         only
     }
 
-    /// Lets other threads have the image, between two steps of something long. The locks are not
-    /// fair: whoever locks again at once is often first.
+    /// Yields the image to other threads between two steps of a long operation. The locks are not fair: a thread that
+    /// locks again at once often wins.
     ///
     /// # Errors
     ///
-    /// ECANCELED when the image is being closed.
+    /// ECANCELED if the image is being closed.
     pub(super) fn give_way(&self) -> Result<(), Errno> {
         for _ in 0..MAX_YIELDS {
             if self.waiting.load(Ordering::Acquire) == 0 {
@@ -150,12 +147,12 @@ impl Qcow2Image {
         self.top.image().access() == Access::ReadWrite
     }
 
-    /// The errno of an error of the library about the guest's image.
+    /// The errno of the library's error about the guest's image.
     pub(super) fn errno(&self, error: &io::Error) -> Errno {
         self.errno_at_depth(error, 0)
     }
 
-    /// The same where images under it have been asked too, for a range of whole clusters.
+    /// The same if backing images were involved, for a range of whole clusters.
     pub(super) fn errno_in(
         &self,
         error: &io::Error,
@@ -171,8 +168,8 @@ impl Qcow2Image {
         self.errno_at_depth(error, depth_of(error, access, first..end))
     }
 
-    /// What the guest's image says that cannot be ends its use, if it is written. Those under it
-    /// are only read, and are no reason to do without the rest.
+    /// Corrupt metadata of the guest's image end its use if it is written. Backing images are only read, and the rest
+    /// of the disk stays usable.
     fn errno_at_depth(&self, error: &io::Error, depth: usize) -> Errno {
         let is_fatal = depth == 0 && self.is_writable();
         if let Some(corruption) = Corruption::of(error, depth, is_fatal) {
@@ -191,8 +188,8 @@ impl Qcow2Image {
         }
     }
 
-    /// As in QEMU (`qcow2_signal_corruption`): what is fatal ends the use of the image, and what is
-    /// not is told of once.
+    /// As in QEMU (`qcow2_signal_corruption`): a fatal corruption ends the use of the image, another one is reported
+    /// once.
     fn corrupted(&self, corruption: &Corruption) {
         if corruption.fatal {
             if self.broken.swap(true, Ordering::AcqRel) {
@@ -229,7 +226,7 @@ impl Qcow2Image {
                 } => read_data(storage, place, &piece)?,
                 Mapping::Zero { .. } => piece.fill_with_zeroes(),
                 Mapping::Special { .. } => self.read_compressed(&access, offset, piece)?,
-                // The disk has no more; or something that was not there when this was written.
+                // Beyond the end of the disk, or something that did not exist when this was written.
                 _ => return Err(Errno::EIO),
             }
             if count == 0 {
@@ -241,8 +238,8 @@ impl Qcow2Image {
         Ok(())
     }
 
-    /// Reads what has to be unpacked, a cluster at a time: the library has no other memory than
-    /// ours for it, as the guest's is not for references.
+    /// Reads compressed data, a cluster at a time, into a bounce buffer, as the library needs references and guest
+    /// memory permits none.
     fn read_compressed(
         &self,
         access: &FormatAccess<Layer>,
@@ -296,8 +293,8 @@ impl Qcow2Image {
         Ok(())
     }
 
-    /// Gives away the clusters that were taken for data that could not be written: those of a
-    /// range that the guest's part of the disk does not lead to.
+    /// Drops clusters that were allocated for data that could not be written: those of a range to which the guest's
+    /// part of the disk does not refer.
     fn abandon(&self, access: &FormatAccess<Layer>, mut offset: u64, mut place: u64, count: u64) {
         let end = place + count;
         while place < end {
@@ -358,7 +355,7 @@ impl Medium for Qcow2Image {
             max_length: MAX_RANGE,
             alignment: u32::try_from(self.cluster_size).unwrap_or(u32::MAX),
         };
-        // Version 2 has no clusters that read as zeroes whatever is under them.
+        // Version 2 has no clusters that read as zeroes whatever the backing image has.
         let discard = (self.version >= 3 || self.below_size.is_none()).then_some(limits);
         Capabilities {
             discard,
@@ -377,7 +374,7 @@ impl Medium for Qcow2Image {
 
     fn prepare_resize(&self, length: u64) {
         if let Err(errno) = self.free_past(length) {
-            // The resize itself tells of it.
+            // The resize itself reports it.
             tracing::debug!("'{}' cannot get shorter: {errno}", self.top);
         }
     }
@@ -393,13 +390,13 @@ impl Medium for Qcow2Image {
     }
 }
 
-/// Has the library do something without a word: it complains each time that it may not free what
-/// is released here (`release`). What goes wrong is in what it returns.
+/// Calls the library with its log suppressed: it complains each time that it may not free what is released here
+/// (`release`). Errors are in its return value.
 pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> T {
     tracing::dispatcher::with_default(&tracing::Dispatch::none(), work)
 }
 
-/// Moves bytes between a file and the guest's memory, as for a raw image.
+/// Transfers bytes between a file and guest memory, as for a raw image.
 fn transfer(layer: &Layer, operation: Operation, buffers: IoBuffers) -> Result<(), Errno> {
     let request = HostRequest { operation, buffers };
     blocking::execute(layer.image(), request)

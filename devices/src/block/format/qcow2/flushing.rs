@@ -13,7 +13,7 @@ use super::layer::Layer;
 use crate::block::model::errno::Errno;
 
 impl Qcow2Image {
-    /// Writes all that is in memory.
+    /// Writes all cached tables.
     pub(super) fn flush(&self) -> Result<(), Errno> {
         if !self.is_writable() {
             return Ok(());
@@ -27,14 +27,14 @@ impl Qcow2Image {
 
     /// The same, and releases dropped clusters. Those that cannot be released now are kept.
     pub(super) fn flush_and_release(&self) -> Result<(), Errno> {
-        // The warning has been given.
+        // The warning has been logged.
         self.flush_and_try_release().map(|_released| ())
     }
 
     /// The same. The inner result is that of the release.
     pub(super) fn flush_and_try_release(&self) -> Result<Result<(), Errno>, Errno> {
         let _only = self.lock_flushes();
-        // Most of it, while others go on.
+        // Most of it, while others continue.
         self.flush_in_order(|| self.shared().flush())?;
         if self.top.dropped() > 0 {
             let access = self.alone();
@@ -44,17 +44,17 @@ impl Qcow2Image {
         Ok(Ok(()))
     }
 
-    /// Writes all that is in memory, while nobody else uses the image.
+    /// Writes all cached tables, with exclusive access to the image.
     pub(super) fn settle(&self, access: &FormatAccess<Layer>) -> Result<(), Errno> {
         self.flush_in_order(|| access.flush())
     }
 
-    /// Releases dropped clusters, after [`Self::settle`]. After an error, of which it warns, they are
-    /// leaked until the next time.
+    /// Releases dropped clusters, after [`Self::settle`]. After an error, which is logged, they stay leaked until the
+    /// next time.
     ///
     /// # Errors
     ///
-    /// What the host says.
+    /// The host's error.
     pub(super) fn release(&self, access: &FormatAccess<Layer>) -> Result<(), Errno> {
         let released = self.top.release();
         if let Ok(false) = released {
@@ -71,18 +71,17 @@ impl Qcow2Image {
         })
     }
 
-    /// Has the library read its tables anew, after [`Self::settle`].
+    /// Makes the library read its tables again, after [`Self::settle`].
     ///
     /// # Errors
     ///
-    /// What the host says. The library may have old tables then.
+    /// The host's error. The library may have old tables then.
     pub(super) fn forget_tables(&self, access: &FormatAccess<Layer>) -> io::Result<()> {
-        // SAFETY: the caller has written all that the library had changed, and has held the image
-        // alone since.
+        // SAFETY: the caller has written everything that the library had changed, and has had exclusive access since.
         unsafe { access.invalidate_cache() }
     }
 
-    /// Writes what waits, after what `flush_library` writes that it leads to.
+    /// Writes waiting entries, after `flush_library` has written what they refer to.
     fn flush_in_order(&self, flush_library: impl FnOnce() -> io::Result<()>) -> Result<(), Errno> {
         let held = self.top.take_held();
         if let Err(error) = quietly(flush_library) {

@@ -1,9 +1,7 @@
-//! The header of a qcow2 image (QEMU `docs/interop/qcow2.txt`), read and judged before anything
-//! else is done with the image.
+//! The header of a qcow2 image (QEMU `docs/interop/qcow2.txt`), checked before the image is used.
 //!
-//! What is refused here is what QEMU refuses (`block/qcow2.c`), with its limits, and what the
-//! library that does the rest does not look at: encryption, tables of absurd sizes, and tables that
-//! lie past the end of the file.
+//! Refused are what QEMU refuses (`block/qcow2.c`), with its limits, and what imago does not check: encryption, tables
+//! beyond these limits, and tables beyond the end of the file.
 
 use std::fs::File;
 use std::iter;
@@ -11,20 +9,20 @@ use std::os::unix::fs::FileExt;
 
 use super::error::FormatError;
 
-/// How every image begins.
+/// The magic number.
 pub(in crate::block) const MAGIC: [u8; 4] = *b"QFI\xfb";
 
 /// Length of the header of version 2, and of the shortest one of version 3.
 pub(super) const V2_LENGTH: usize = 72;
 const V3_LENGTH: usize = 104;
 
-/// Where the size is that the guest sees.
+/// Offset of the virtual size.
 pub(super) const SIZE_AT: usize = 24;
 
-/// Bits of the size of a cluster (QEMU `MIN_CLUSTER_BITS`, `MAX_CLUSTER_BITS`).
+/// The range of the binary logarithm of the cluster size (QEMU `MIN_CLUSTER_BITS`, `MAX_CLUSTER_BITS`).
 const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
 
-/// The largest first-level table, in bytes (QEMU `QCOW_MAX_L1_SIZE`).
+/// The largest L1 table in bytes (QEMU `QCOW_MAX_L1_SIZE`).
 const MAX_L1_LENGTH: u64 = 32 << 20;
 
 /// The largest refcount table, in bytes (QEMU `QCOW_MAX_REFTABLE_SIZE`).
@@ -43,57 +41,57 @@ const DATA_FILE: u64 = 1 << 2;
 const COMPRESSION: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
 
-/// Where the incompatible features are, and the last byte of them, which has the bits above.
+/// Offsets of the incompatible features, and of their last byte, which has the bits above.
 pub(super) const FEATURES_AT: u64 = 72;
-/// What that byte has in an image that must not be written.
+/// The bit of that byte in an image that must not be written.
 pub(super) const CORRUPT_BIT: u8 = 1 << 1;
 
-/// The header extension that names the backing file's format.
+/// The header extension with the backing file's format.
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 
-/// The header extension that names features, and the length of each with its name.
+/// The header extension with the features' names, and the length of each entry.
 const FEATURE_NAMES: u32 = 0x6803_f857;
 const FEATURE_NAME_LENGTH: usize = 48;
 
-/// What an image says of the image under it.
+/// The header's reference to a backing file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Backing {
-    /// Its name, as it stands there.
+    /// Its name, unresolved.
     pub name: String,
-    /// Its format, if that is said.
+    /// Its format, if it is named.
     pub format: Option<String>,
 }
 
-/// A header that can be worked with.
+/// A valid header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub version: u32,
     pub cluster_bits: u32,
-    /// Bytes that the guest sees.
+    /// The virtual size in bytes.
     pub size: u64,
     pub tables: Tables,
-    /// Where the table of snapshots begins, in bytes, if there is one.
+    /// Offset of the snapshot table in bytes, if there is one.
     pub snapshots: Option<u64>,
     /// Binary logarithm of the bits of a refcount.
     pub refcount_order: u32,
     pub backing: Option<Backing>,
 }
 
-/// Where the two tables lie that everything else hangs on.
+/// The offsets of the two root tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tables {
-    /// First byte of the first-level table.
+    /// Offset of the L1 table.
     pub l1_offset: u64,
     /// Its number of entries.
     pub l1_entries: u32,
-    /// First byte of the refcount table.
+    /// Offset of the refcount table.
     pub refcounts_offset: u64,
     /// Its length in clusters.
     pub refcounts_clusters: u32,
 }
 
 impl Tables {
-    /// What the first bytes of a header say, if there are as many as that takes.
+    /// The fields in the first bytes of a header, if there are enough bytes.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             l1_offset: u64_at(bytes, 40)?,
@@ -103,7 +101,7 @@ impl Tables {
         })
     }
 
-    /// Length of the first-level table in bytes.
+    /// Length of the L1 table in bytes.
     pub(super) fn l1_length(self) -> u64 {
         u64::from(self.l1_entries) * 8
     }
@@ -125,13 +123,13 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 impl Header {
-    /// Reads the header of a file of that length.
+    /// Reads the header of a file of this length.
     ///
     /// # Errors
     ///
-    /// [`FormatError`] says what keeps the image from being used.
+    /// [`FormatError`] says why the image cannot be used.
     pub(super) fn read(file: &File, length: u64) -> Result<Self, FormatError> {
-        // The header, its extensions and the backing file's name lie in the first cluster.
+        // The header, its extensions and the backing file's name are in the first cluster.
         let most = 1usize << CLUSTER_BITS.end();
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(most).min(most)];
         file.read_exact_at(&mut bytes, 0)
@@ -172,7 +170,7 @@ impl Header {
         let size = u64_at(SIZE_AT)?;
         check_tables(tables, cluster_bits, size, length)?;
         let snapshots = (u32_at(60)? > 0).then(|| u64_at(64)).transpose()?;
-        // Whatever else the file has does not belong to the header.
+        // The rest of the file does not belong to the header.
         let cluster = bytes.get(..1 << cluster_bits).unwrap_or(bytes);
         if version == 3 {
             check_extensions(cluster.get(header_length..).unwrap_or_default())?;
@@ -189,7 +187,7 @@ impl Header {
     }
 }
 
-/// Refuses features that change what the rest of the image means.
+/// Refuses features that change the meaning of the rest of the image.
 fn check_features(features: u64) -> Result<(), FormatError> {
     let known = [
         (CORRUPT, "it is marked as corrupt"),
@@ -218,7 +216,7 @@ fn check_tables(
     size: u64,
     length: u64,
 ) -> Result<(), FormatError> {
-    // One entry leads to a table of one cluster, each of whose entries leads to a cluster.
+    // An entry refers to a table of one cluster, each of whose entries refers to a cluster.
     let entry_bits = 2 * cluster_bits - 3;
     let needed = (size >> entry_bits) + u64::from(size & ((1 << entry_bits) - 1) != 0);
     let l1 = ("L1 table", tables.l1_offset, tables.l1_length());
@@ -243,7 +241,7 @@ fn check_tables(
         return Err(FormatError::NoRefcounts);
     }
     for (name, offset, bytes) in [l1, refcounts] {
-        // The header has the first cluster; a table of nothing may be nowhere.
+        // The header has the first cluster; an empty table may have no offset.
         let is_misplaced = offset == 0 && bytes > 0;
         if is_misplaced || offset > MAX_OFFSET || offset & ((1 << cluster_bits) - 1) != 0 {
             return Err(FormatError::TableOffset(name, offset));
@@ -255,7 +253,7 @@ fn check_tables(
     Ok(())
 }
 
-/// What the first cluster says of the image under this one.
+/// The reference to the backing file in the first cluster.
 fn backing(
     cluster: &[u8],
     header_length: usize,
@@ -272,7 +270,7 @@ fn backing(
         .and_then(|end| cluster.get(start..end))
         .ok_or(FormatError::BackingName)?;
     let name = str::from_utf8(name).map_err(|_| FormatError::BackingName)?;
-    // It stands in messages, which are one line each.
+    // It is part of messages of one line.
     if name.contains(char::is_control) {
         return Err(FormatError::BackingName);
     }
@@ -286,7 +284,7 @@ fn backing(
     }))
 }
 
-/// The format of the backing file, which version 2 can have too.
+/// The format of the backing file, which version 2 can have, too.
 fn backing_format(bytes: &[u8]) -> Result<Option<String>, FormatError> {
     for extension in extensions(bytes) {
         let (kind, data) = extension?;
@@ -301,8 +299,8 @@ fn backing_format(bytes: &[u8]) -> Result<Option<String>, FormatError> {
     Ok(None)
 }
 
-/// Refuses extensions that the library stumbles over. It takes all up to the end of the first
-/// cluster for extensions, whatever else is there, and panics on a feature's name of one byte.
+/// Refuses extensions that the library mishandles. It parses everything up to the end of the first cluster as
+/// extensions, and panics on a feature's name of one byte.
 fn check_extensions(bytes: &[u8]) -> Result<(), FormatError> {
     for extension in extensions(bytes) {
         let (kind, data) = extension?;
@@ -313,7 +311,7 @@ fn check_extensions(bytes: &[u8]) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// Header extensions and what they are: all up to the one that says that it is the last.
+/// Header extensions and their types, up to the end marker.
 fn extensions(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), FormatError>> {
     iter::from_fn(move || {
         let (kind, length) = (u32_at(bytes, 0)?, u32_at(bytes, 4)? as usize);

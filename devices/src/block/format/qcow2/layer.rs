@@ -1,7 +1,7 @@
-//! One file of an image, as the library reads and writes it.
+//! A file of an image, as the library's storage.
 //!
-//! The library's writes go through `ordering`. The library frees no cluster by itself: it asks
-//! before it does ([`Storage::settle_writes`]), and the answer is an error. `release` frees instead.
+//! The library's writes go through `ordering`. The library never frees a cluster: it asks before it does
+//! ([`Storage::settle_writes`]), and receives an error. `release` frees instead.
 #![expect(
     unsafe_code,
     reason = "the library's trait has unsafe methods, whose conditions concern alignment"
@@ -33,16 +33,16 @@ use crate::sync::lock;
 /// Zeroes that are written where the host cannot make them otherwise.
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
-/// What a layer's bytes beyond its end read as.
+/// The treatment of reads beyond a layer's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tail {
     /// An error.
     Error,
-    /// Zeroes, up to the next multiple of this: the last cluster of a file need not be whole.
+    /// Zeroes, up to the next multiple of this: the last cluster of a file may be incomplete.
     Zeroes(u64),
 }
 
-/// A file of an image, shared by the library and who gave it to it.
+/// A file of an image, shared by the library and its user.
 #[derive(Debug, Clone)]
 pub(super) struct Layer(pub(super) Arc<Shared>);
 
@@ -52,16 +52,16 @@ pub(super) struct Shared {
     helper: CommonStorageHelper,
     tail: Tail,
     version: u32,
-    /// Of an image that is written.
+    /// For an image that is written.
     pub(super) order: Option<Mutex<Order>>,
-    /// What an entry may lead to: data, tables and refcounts.
+    /// Targets of entries: data, tables and refcounts.
     pub(super) unsynced: Unsynced,
-    /// Nothing may be written any more.
+    /// Writes are refused.
     frozen: AtomicBool,
 }
 
 impl Layer {
-    /// A layer with the disk's bytes as they are.
+    /// A raw layer.
     pub(super) fn raw(image: Image) -> Self {
         Self(Arc::new(Shared {
             image,
@@ -74,11 +74,11 @@ impl Layer {
         }))
     }
 
-    /// A layer with a header. If it is to be written, its tables are gone through.
+    /// A layer with a header. The tables of one that is written are read.
     ///
     /// # Errors
     ///
-    /// When a table cannot be read or trusted.
+    /// If a table cannot be read, or is invalid.
     pub(super) fn qcow2(image: Image, header: &Header) -> Result<Self, FormatError> {
         let order = match image.access() {
             Access::ReadOnly => None,
@@ -103,8 +103,8 @@ impl Layer {
         &self.0.image
     }
 
-    /// How many of the bytes from `offset` on read as zeroes because the file ends before them;
-    /// nothing if it should not have ended.
+    /// How many bytes from `offset` on read as zeroes because the file ends before them; `None` if it should not have
+    /// ended.
     pub(super) fn zeroes_past_end(&self, offset: u64, length: u64) -> Option<u64> {
         let Tail::Zeroes(unit) = self.0.tail else {
             return None;
@@ -114,7 +114,7 @@ impl Layer {
         (last > end && last <= end.next_multiple_of(unit)).then(|| last - end.max(offset))
     }
 
-    /// Whether the guest's data may be written to that place of the file.
+    /// Whether guest data may be written at this offset of the file.
     pub(super) fn check_data(&self, offset: u64, length: u64) -> Result<(), Overlap> {
         let Some(order) = &self.0.order else {
             return Ok(());
@@ -123,16 +123,16 @@ impl Layer {
         overlap.map_or(Ok(()), Err)
     }
 
-    /// Notes that data has been written which a table may lead to from now on.
+    /// Records that data have been written to which a table may refer.
     pub(super) fn data_written(&self) {
         self.0.unsynced.note();
     }
 
-    /// Waits until what has been written is on the medium.
+    /// Waits until everything written is on the medium.
     ///
     /// # Errors
     ///
-    /// The errno of the first time that this failed, for ever.
+    /// The errno of the first failure, for ever.
     pub(super) fn wait_for_medium(&self) -> Result<(), Errno> {
         let image = &self.0.image;
         if image.cache() == CacheMode::Unsafe {
@@ -145,14 +145,14 @@ impl Layer {
             .file()
             .sync_data()
             .map_err(|error| image.flush_failed(Errno::of(&error)))?;
-        // Not if another has failed meanwhile, and with it what this one stands for.
+        // Unless another wait has failed meanwhile, and this one with it.
         image.may_flush()?;
         self.0.unsynced.reached(so_far);
         Ok(())
     }
 
-    /// Keeps everybody from writing the image again: this machine at once, and others by a mark in
-    /// its header, where its version has room for one.
+    /// Keeps everybody from writing the image: this machine at once, and others by a flag in its header, if its version
+    /// has one.
     pub(super) fn freeze_and_mark(&self) {
         if self.0.frozen.swap(true, Ordering::AcqRel) || self.0.version < 3 {
             return;
@@ -170,16 +170,16 @@ impl Layer {
         }
     }
 
-    /// Whether nothing may be written any more.
+    /// Whether writes are refused.
     pub(super) fn is_frozen(&self) -> bool {
         self.0.frozen.load(Ordering::Acquire)
     }
 
-    /// Writes bytes of the file as they are.
+    /// Writes bytes of the file.
     ///
     /// # Errors
     ///
-    /// What the host says; EIO once the image is frozen.
+    /// The host's error; EIO once the image is frozen.
     pub(super) fn write_bytes(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.is_frozen() {
             return Err(io::Error::from_raw_os_error(libc::EIO));
@@ -191,11 +191,11 @@ impl Layer {
         })
     }
 
-    /// Reads bytes of the file as they are, and zeroes for what its last cluster lacks.
+    /// Reads bytes of the file, and zeroes for what its last cluster lacks.
     ///
     /// # Errors
     ///
-    /// What the host says; EIO where the file should not have ended.
+    /// The host's error; EIO if the file should not have ended.
     pub(super) fn read_bytes(&self, mut rest: &mut [u8], mut offset: u64) -> io::Result<()> {
         let file = self.0.image.cached_file();
         while !rest.is_empty() {
@@ -226,8 +226,7 @@ impl fmt::Display for Layer {
     }
 }
 
-/// What the library asks of a file. It goes through the page cache, where every place and length
-/// can be had; the guest's data does not come along here.
+/// The library's storage. It uses buffered I/O, at any offset and length; guest data do not pass through it.
 impl Storage for Layer {
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.image.length())
@@ -237,7 +236,7 @@ impl Storage for Layer {
         Some(self.0.image.path().to_owned())
     }
 
-    // SAFETY: what the caller has to see to is alignment, and nothing has to be aligned here.
+    // SAFETY: the caller must ensure alignment, and nothing needs any here.
     unsafe fn pure_readv(&self, buffers: IoVectorMut<'_>, mut offset: u64) -> io::Result<()> {
         for mut buffer in buffers.into_inner() {
             self.read_bytes(&mut buffer, offset)?;
@@ -257,7 +256,7 @@ impl Storage for Layer {
 
     // SAFETY: as for `pure_readv`.
     unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
-        // It becomes zeroes that nothing leads to, or is refused, as it is when written.
+        // The range becomes zeroes that nothing refers to, or is refused, as when it is written.
         self.check_data(offset, length)
             .map_err(Overlap::into_error)?;
         if self.is_frozen() {

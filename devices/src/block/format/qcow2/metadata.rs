@@ -1,8 +1,8 @@
-//! Where an image's own tables lie in its file.
+//! The positions of an image's tables in its file.
 //!
-//! The library that reads and writes the tables trusts them. An entry that leads a guest's write to
-//! a table, or a table's cluster that counts as free, would let the guest destroy the image; so
-//! what is written where is looked at here first, as QEMU does (`qcow2_pre_write_overlap_check`).
+//! The library trusts the tables. An entry that refers a guest's write to a table, or a table's cluster with a refcount
+//! of zero, would let the guest destroy the image. Every write is therefore checked here first, as in QEMU
+//! (`qcow2_pre_write_overlap_check`).
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,11 +14,11 @@ use super::error::FormatError;
 use super::header::{Header, Tables, u64_at};
 use super::refcounts::{self, Shape};
 
-/// The bits of an entry of the first-level table, or of the refcount table, that are an offset.
+/// The bits of an entry of the L1 table, or of the refcount table, that are an offset.
 pub(super) const L2_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 pub(super) const BLOCK_OFFSET: u64 = 0xffff_ffff_ffff_fe00;
 
-/// What a cluster of the file is used for.
+/// The use of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Header,
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Header => "header",
@@ -43,20 +43,20 @@ impl Kind {
     }
 }
 
-/// What the library is about to write.
+/// A write of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Write {
     /// The header.
     Header,
-    /// An entry of the first-level table, which leads to a table of the second level.
+    /// An L1 entry, which refers to an L2 table.
     L1Entry,
-    /// An entry of the refcount table, which leads to a block of refcounts.
+    /// An entry of the refcount table, which refers to a refcount block.
     RefcountTableEntry,
     /// Refcounts.
     RefcountBlock,
-    /// A table of the second level that an entry leads to.
+    /// An L2 table that an entry refers to.
     L2,
-    /// Something that nothing leads to yet: a new table, or a copy of data.
+    /// Something without a reference yet: a new table, or a copy of data.
     Unreferenced,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Overlap {
 }
 
 impl Overlap {
-    /// As the library can pass it on.
+    /// In a form that the library passes on.
     pub(super) fn into_error(self) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, self)
     }
@@ -82,16 +82,16 @@ pub(super) struct Metadata {
     cluster_bits: u32,
     refcount_order: u32,
     tables: Tables,
-    /// What each cluster is used for that has no data of the guest.
+    /// The use of each cluster without guest data.
     clusters: BTreeMap<u64, Kind>,
 }
 
 impl Metadata {
-    /// Goes through the tables of an image that is to be written.
+    /// Reads the tables of an image that is to be written.
     ///
     /// # Errors
     ///
-    /// When a table cannot be read, shares a cluster with another, or counts as free space.
+    /// If a table cannot be read, shares a cluster with another, or has a refcount of zero.
     pub(super) fn read(file: &File, header: &Header) -> Result<Self, FormatError> {
         let mut metadata = Self {
             cluster_bits: header.cluster_bits,
@@ -122,7 +122,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Where refcounts are in their blocks.
+    /// The positions of refcounts in their blocks.
     pub(super) fn shape(&self) -> Shape {
         Shape {
             cluster_bits: self.cluster_bits,
@@ -130,22 +130,22 @@ impl Metadata {
         }
     }
 
-    /// Where the tables are that everything else hangs on.
+    /// The positions of the root tables.
     pub(super) fn tables(&self) -> Tables {
         self.tables
     }
 
-    /// Whether a cluster has no data of the guest.
+    /// Whether a cluster has no guest data.
     pub(super) fn is_table(&self, cluster: u64) -> bool {
         self.clusters.contains_key(&cluster)
     }
 
-    /// Notes that a cluster is free.
+    /// Records that a cluster is free.
     pub(super) fn forget(&mut self, cluster: u64) {
         self.clusters.remove(&cluster);
     }
 
-    /// Notes clusters.
+    /// Records clusters.
     fn add(&mut self, offset: u64, length: u64, kind: Kind) -> Result<(), FormatError> {
         let first = offset >> self.cluster_bits;
         let end = offset
@@ -162,8 +162,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// Notes what an entry leads to. One that leads between clusters is left to the library, which
-    /// says so when it is used.
+    /// Records the target of an entry. One that is not aligned is left to the library, which reports it on use.
     fn lead_to(&mut self, offset: u64, kind: Kind) -> Result<(), FormatError> {
         let is_table = offset != 0 && offset & ((1 << self.cluster_bits) - 1) == 0;
         if is_table {
@@ -173,7 +172,7 @@ impl Metadata {
         }
     }
 
-    /// Whether every table counts as used. One that does not would be given away.
+    /// Whether every table has a refcount. One without would be allocated again.
     fn check_refcounts(&self, file: &File, blocks: &[u64]) -> Result<(), FormatError> {
         let shape = self.shape();
         let mut current = None;
@@ -185,12 +184,12 @@ impl Metadata {
                 .map_or(0, |entry| entry & BLOCK_OFFSET);
             if current != Some(place) {
                 current = Some(place);
-                // What the file does not have counts nothing.
+                // What is beyond the file has no refcount.
                 block.fill(0);
                 let _ = (place != 0).then(|| read_available(file, &mut block, place));
             }
             let count = refcounts::get(&block, shape.index(*cluster), shape.order);
-            // Snapshots are not touched.
+            // Snapshots are not modified.
             if count == 0 && *kind != Kind::Snapshots {
                 let offset = cluster << self.cluster_bits;
                 return Err(FormatError::NotCounted(kind.name(), offset));
@@ -199,7 +198,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// The table that a write to that place would destroy, if there is one.
+    /// The table that a write at this offset would destroy, if there is one.
     pub(super) fn overlap(&self, offset: u64, length: u64) -> Option<Overlap> {
         let first = offset >> self.cluster_bits;
         let end = offset
@@ -213,7 +212,7 @@ impl Metadata {
         })
     }
 
-    /// What the library means by a write to that place.
+    /// The meaning of the library's write at this offset.
     ///
     /// # Errors
     ///
@@ -244,8 +243,7 @@ impl Metadata {
         }
     }
 
-    /// Takes note of an entry that is about to be written. One table that two entries lead to is
-    /// not for the library to make.
+    /// Records an entry that is about to be written. The library must not make two entries refer to one table.
     pub(super) fn note_entry(&mut self, write: Write, bytes: &[u8]) {
         let (mask, kind) = match write {
             Write::L1Entry => (L2_OFFSET, Kind::L2),
@@ -258,8 +256,7 @@ impl Metadata {
         }
     }
 
-    /// Takes note of a header that is about to be written: its tables may lie elsewhere now.
-    /// The library has written what they lead to.
+    /// Records a header that is about to be written, which may move tables. The library has written its targets.
     pub(super) fn note_header(&mut self, file: &File, bytes: &[u8]) {
         let Some(tables) = Tables::of(bytes).filter(|tables| *tables != self.tables) else {
             return;
@@ -283,7 +280,7 @@ impl Metadata {
             self.clusters
                 .extend((first..end).map(|cluster| (cluster, kind)));
         }
-        // What cannot be read is not looked after, and nothing more.
+        // A table that cannot be read is not guarded.
         let blocks = entries(file, tables.refcounts_offset, refcounts_length).unwrap_or_default();
         let blocks = blocks.into_iter().map(|entry| entry & BLOCK_OFFSET);
         self.clusters.extend(

@@ -1,6 +1,6 @@
-//! Blocks of refcounts as they are in the file: how many entries lead to each cluster.
+//! Refcount blocks in the file: the number of references to each cluster.
 
-/// Where the refcount of a cluster is.
+/// The position of a cluster's refcount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Binary logarithm of the size of a cluster.
@@ -15,12 +15,12 @@ impl Shape {
         self.cluster_bits + 3 - self.order
     }
 
-    /// Which entry of the refcount table leads to a cluster's block.
+    /// The entry of the refcount table that refers to a cluster's block.
     pub(super) fn block(self, cluster: u64) -> u64 {
         cluster >> self.block_bits()
     }
 
-    /// Which refcount of its block is a cluster's.
+    /// The index of a cluster's refcount in its block.
     pub(super) fn index(self, cluster: u64) -> u64 {
         cluster & ((1 << self.block_bits()) - 1)
     }
@@ -30,14 +30,14 @@ impl Shape {
         1 << self.cluster_bits
     }
 
-    /// The clusters that some bytes of the file are in.
+    /// The clusters of a range of the file.
     pub(super) fn clusters(self, offset: u64, length: u64) -> std::ops::Range<u64> {
         let end = offset.saturating_add(length);
         offset >> self.cluster_bits..end.div_ceil(self.cluster_size())
     }
 }
 
-/// The refcount at an index of a block; zero past its end.
+/// The refcount at an index of a block; zero beyond its end.
 pub(super) fn get(block: &[u8], index: u64, order: u32) -> u64 {
     let first_bit = index << order;
     let Ok(at) = usize::try_from(first_bit / 8) else {
@@ -56,7 +56,7 @@ pub(super) fn get(block: &[u8], index: u64, order: u32) -> u64 {
     }
 }
 
-/// Changes the refcount at an index of a block, to one that it has room for.
+/// Sets the refcount at an index of a block, to a value within its width.
 pub(super) fn set(block: &mut [u8], index: u64, order: u32, count: u64) {
     let first_bit = index << order;
     let Ok(at) = usize::try_from(first_bit / 8) else {

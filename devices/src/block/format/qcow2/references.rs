@@ -1,21 +1,21 @@
-//! Which clusters the entries of a table of the second level lead to.
+//! The clusters that entries of an L2 table refer to.
 
 use std::ops::Range;
 
 /// Bits of an entry (QEMU `docs/interop/qcow2.txt`).
 const COMPRESSED: u64 = 1 << 62;
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// The highest offset that compressed data can have.
+/// The highest offset of compressed data.
 const COMPRESSED_OFFSET: u64 = 0x00ff_ffff_ffff_ffff;
 /// The unit of the length of compressed data, in bytes.
 const SECTOR: u64 = 512;
 
-/// The clusters that one entry leads to, which is none, one, or for compressed data up to three.
+/// The clusters that an entry refers to: none, one, or up to three for compressed data.
 pub(super) fn of_entry(entry: u64, cluster_bits: u32) -> Range<u64> {
     if entry & COMPRESSED == 0 {
         let offset = entry & OFFSET;
         let cluster = offset >> cluster_bits;
-        // The library refuses one that is not aligned, and so it leads to nothing.
+        // The library refuses one that is not aligned, which therefore refers to nothing.
         let is_one = offset != 0 && offset.is_multiple_of(1 << cluster_bits);
         return cluster..cluster + u64::from(is_one);
     }
@@ -23,19 +23,19 @@ pub(super) fn of_entry(entry: u64, cluster_bits: u32) -> Range<u64> {
     let descriptor = entry & (COMPRESSED - 1);
     let offset = descriptor & ((1 << offset_bits) - 1) & COMPRESSED_OFFSET;
     let sectors = descriptor >> offset_bits;
-    // The first sector is not among them.
+    // The first sector is not counted.
     let end = offset / SECTOR * SECTOR + (sectors + 1) * SECTOR;
     offset >> cluster_bits..end.div_ceil(1 << cluster_bits)
 }
 
-/// The clusters that all entries of a table lead to, as often as they do.
+/// The clusters that all entries of a table refer to, as often as they do.
 pub(super) fn of_table(table: &[u8], cluster_bits: u32) -> impl Iterator<Item = u64> {
     let (entries, _) = table.as_chunks::<8>();
     let entries = entries.iter().copied().map(u64::from_be_bytes);
     entries.flat_map(move |entry| of_entry(entry, cluster_bits))
 }
 
-/// What a table leads to and did not before, and the other way round.
+/// The references that a table gains and loses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
     pub added: Vec<u64>,
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn compressed_data_is_in_each_cluster_that_it_touches() {
-        // From the second sector of cluster 3, so many more sectors.
+        // From the second sector of cluster 3, this many more sectors.
         let offset = (3 << 16) + 512 + 7;
         let entry = |sectors: u64| COMPRESSED | sectors << 54 | offset;
         assert_eq!(of_entry(entry(0), 16), 3..4);

@@ -1,7 +1,7 @@
 //! Dropped references: decrementing refcounts and punching holes.
 //!
-//! The argument for the order is in the module above. Until a refcount is decremented here, its
-//! cluster is not allocated again.
+//! The module above has the argument for the order. A cluster is not allocated again before its refcount is decremented
+//! here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,37 +17,37 @@ use super::ordering::Order;
 use super::{refcounts, references};
 use crate::sync::lock;
 
-/// Dropped clusters that are released without waiting for a flush. It bounds the memory for them.
+/// The number of dropped clusters that are released without waiting for a flush, to bound their memory.
 const MANY: usize = 16 << 10;
 
 /// Clusters that have lost references.
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
     clusters: BTreeMap<u64, Fate>,
-    /// What is dropped now is punched out of the file.
+    /// Whether clusters dropped now are punched out of the file.
     gives_back: bool,
 }
 
 /// What is known of a dropped cluster.
 #[derive(Debug, Clone, Copy, Default)]
 struct Fate {
-    /// References that are gone.
+    /// The references lost.
     count: u64,
-    /// It was a table itself.
+    /// Whether it was a table.
     is_table: bool,
-    /// It is punched out of the file if no reference is left.
+    /// Whether it is punched out of the file if no reference is left.
     is_given_back: bool,
 }
 
 impl Dropped {
-    /// Notes that a cluster of data has lost a reference.
+    /// Records that a data cluster has lost a reference.
     pub(super) fn add_data(&mut self, cluster: u64) {
         let fate = self.clusters.entry(cluster).or_default();
         fate.count += 1;
         fate.is_given_back |= self.gives_back;
     }
 
-    /// Notes that a cluster of a table has lost a reference.
+    /// Records that a table's cluster has lost a reference.
     pub(super) fn add_table(&mut self, cluster: u64) {
         self.add_data(cluster);
         let fate = self.clusters.entry(cluster).or_default();
@@ -56,7 +56,7 @@ impl Dropped {
 }
 
 impl Layer {
-    /// How many clusters wait for a decrement.
+    /// The number of clusters that wait for a decrement.
     pub(super) fn dropped(&self) -> usize {
         let order = self.0.order.as_ref();
         order.map_or(0, |order| lock(order).dropped.clusters.len())
@@ -77,28 +77,28 @@ impl Layer {
         fates.any(|fate| fate.is_given_back)
     }
 
-    /// Sets whether what is dropped from now on is to be punched out of the file.
+    /// Sets whether clusters dropped from now on are punched out of the file.
     pub(super) fn give_back(&self, gives_back: bool) {
         if let Some(order) = &self.0.order {
             lock(order).dropped.gives_back = gives_back;
         }
     }
 
-    /// Notes a cluster that was allocated for data and is not referenced after all.
+    /// Records a cluster that was allocated for data and is not referenced after all.
     pub(super) fn abandon(&self, cluster: u64) {
         if let Some(order) = &self.0.order {
             lock(order).dropped.add_data(cluster);
         }
     }
 
-    /// Decrements the refcounts of dropped clusters, and punches holes for those that reach zero.
-    /// The caller has the image alone, has flushed everything to the medium, and lets the library
-    /// read its tables anew before anybody else uses the image. Returns whether that is needed.
+    /// Decrements the refcounts of dropped clusters, and punches holes for those that reach zero. The caller has
+    /// exclusive access, has flushed everything to the medium, and makes the library read its tables again before
+    /// anybody else uses the image. Returns whether that is needed.
     ///
     /// # Errors
     ///
-    /// What the host says; clusters that are not decremented stay dropped. Those of a block that may
-    /// be written in part are leaked: to decrement one twice would give away what is in use.
+    /// The host's error; clusters that are not decremented stay dropped. Those of a block that may be partly written
+    /// are leaked: decrementing one twice would free a cluster in use.
     pub(super) fn release(&self) -> io::Result<bool> {
         let Some(order) = &self.0.order else {
             return Ok(false);
@@ -128,8 +128,8 @@ impl Layer {
         result
     }
 
-    /// Decrements refcounts of one block. The inner result is that of writing it; nothing has been
-    /// changed after an outer error.
+    /// Decrements refcounts of one block. The inner result is that of writing it; after an outer error nothing has been
+    /// changed.
     fn decrement(
         &self,
         order: &mut Order,
