@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use io_uring::register::Restriction;
 use io_uring::types::{Fixed, FsyncFlags};
-use io_uring::{IoUring, Probe, Submitter, cqueue, opcode, squeue};
+use io_uring::{IoUring, Probe, Submitter, opcode, squeue};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::step::{Allocation, IoStep, Progress, Way};
@@ -60,6 +60,8 @@ pub struct Uring {
     staged: VecDeque<usize>,
     waiting: VecDeque<(Token, HostRequest)>,
     finished: Vec<Completion>,
+    /// What [`Self::reap`] took last: kept for its room.
+    reaped: Vec<(usize, i32)>,
     /// Why the kernel takes nothing more.
     broken: Option<Errno>,
 }
@@ -102,6 +104,7 @@ impl Uring {
             staged: VecDeque::new(),
             waiting: VecDeque::new(),
             finished: Vec::new(),
+            reaped: Vec::new(),
             broken: None,
         })
     }
@@ -191,18 +194,20 @@ impl Uring {
         self.fill();
     }
 
-    /// What the kernel has completed: slots, and what a system call would have returned.
-    fn reap(&mut self) -> Vec<(usize, i32)> {
-        let of = |entry: cqueue::Entry| {
+    /// Takes what the kernel has completed: slots, and what a system call would have returned.
+    fn reap(&mut self) {
+        self.reaped.clear();
+        for entry in self.ring.completion() {
             let index = usize::try_from(entry.user_data()).unwrap_or(usize::MAX);
-            (index, entry.result())
-        };
-        self.ring.completion().map(of).collect()
+            self.reaped.push((index, entry.result()));
+        }
     }
 
     /// Takes what the kernel has completed, and goes on with what that was only a part of.
     fn harvest(&mut self) -> Vec<Completion> {
-        for (index, returned) in self.reap() {
+        self.reap();
+        for at in 0..self.reaped.len() {
+            let (index, returned) = self.reaped[at];
             let Some(Some(slot)) = self.slots.get_mut(index) else {
                 tracing::error!("io_uring completed what it was not asked for");
                 continue;
@@ -292,8 +297,13 @@ fn clamp(count: usize) -> u32 {
 impl Backend for Uring {
     fn submit(&mut self, token: Token, request: HostRequest) {
         // In order, as far as one can tell: nobody overtakes who waits.
-        self.waiting.push_back((token, request));
-        self.fill();
+        if self.waiting.is_empty()
+            && let Some(index) = self.free.pop()
+        {
+            self.begin(index, token, request);
+        } else {
+            self.waiting.push_back((token, request));
+        }
     }
 
     fn flush_submissions(&mut self) {
@@ -339,8 +349,9 @@ impl Drop for Uring {
             self.slots[index] = None;
         }
         while self.slots.iter().any(Option::is_some) {
-            for (index, _) in self.reap() {
-                if let Some(slot) = self.slots.get_mut(index) {
+            self.reap();
+            for (index, _) in &self.reaped {
+                if let Some(slot) = self.slots.get_mut(*index) {
                     *slot = None;
                 }
             }

@@ -104,6 +104,11 @@ impl<T> ThrottleQueue<T> {
         self.waiting.read.len() + self.waiting.write.len()
     }
 
+    /// Whether every request may go at once: the disk is in no group, and none waits.
+    pub fn is_idle(&self) -> bool {
+        self.member.is_none() && self.is_empty()
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

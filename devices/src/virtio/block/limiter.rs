@@ -37,6 +37,11 @@ impl<T> Limiter<T> {
         })
     }
 
+    /// Whether it has no limits, and nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_idle()
+    }
+
     /// Readable when it is time to ask for the next request. It is set, not read.
     pub(super) fn timer(&self) -> &impl AsRawFd {
         &self.timer

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vm_memory::{Bytes, GuestMemoryMmap};
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 
 use super::DiskConfiguration;
 use super::request::{Answer, RequestError, Status};
@@ -109,9 +109,9 @@ impl Queues {
 
     /// Writes a status and puts the chain into its used ring.
     pub(super) fn answer(&mut self, answer: Answer, status: Status) -> Result<(), Broken> {
-        self.memory
-            .write_obj(status.byte(), answer.status)
-            .map_err(|_| Broken::Answer)?;
+        let place = self.memory.get_slice(answer.status, 1);
+        let place = place.map_err(|_| Broken::Answer)?;
+        place.copy_from(&[status.byte()]);
         if let Some(ring) = self.ring(answer.queue) {
             ring.complete(answer.head, answer.data_length.saturating_add(1))?;
         }

@@ -1,11 +1,12 @@
 //! A disk's thread: its queues, its requests in flight, its held requests.
 
 mod faults;
+pub(super) mod in_flight;
 pub(super) mod parked;
 pub mod polling;
 pub(super) mod power;
+mod requests;
 mod resizing;
-mod serving;
 pub(super) mod state;
 mod submission;
 
@@ -22,19 +23,16 @@ use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::limiter::{Demand, Limiter};
+use super::limiter::Limiter;
 use super::queues::{Broken, Queues};
-use super::request::{self, Answer, Parsed, Status};
-use super::space::{Feature, Space};
-use super::{DiskConfiguration, DiskObserver, Done, ErrorKind, IoError, ResizeDone, SECTOR_SIZE};
+use super::space::Space;
+use super::{DiskConfiguration, DiskObserver, Done, ResizeDone};
 use crate::block::fault::engine::{Engine, EngineView};
 use crate::block::model::backend::Backend;
-use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::PowerCut;
-use crate::block::model::request::{Completion, Durability, Operation, Request, Token};
-use crate::block::model::segment::mark_written;
-use crate::block::policy::error_policy::{ErrorAction, IoStatusCell};
-use crate::block::policy::statistics::{Kind, Statistics};
+use crate::block::model::request::Token;
+use crate::block::policy::error_policy::IoStatusCell;
+use crate::block::policy::statistics::Statistics;
 use crate::block::policy::write_threshold::WriteThreshold;
 use crate::block::throttle::group::Member;
 use crate::life_cycle::{RestoreError, Run, SaveError, State};
@@ -43,8 +41,10 @@ use crate::virtio::complaints::Complaints;
 use crate::virtio::device::{Activation, Asleep};
 use crate::virtio::device_thread::DeviceWorker;
 use faults::Faults;
+use in_flight::InFlight;
 use parked::{Hanging, Release};
 use polling::Polling;
+use requests::Pending;
 use state::DiskState;
 
 /// What the thread can be asked for.
@@ -81,18 +81,6 @@ pub(super) struct Parts {
     pub inbox: Receiver<Message>,
 }
 
-/// A request that the guest waits for.
-struct Pending {
-    request: Request,
-    /// When it was to be submitted, the last time. It may have had to wait for that.
-    submitted: Instant,
-    answer: Answer,
-    /// How often it was about to be performed before.
-    attempt: u32,
-    /// It needs no other look.
-    is_judged: bool,
-}
-
 pub(super) struct Worker {
     parts: Parts,
     active: Option<Queues>,
@@ -101,7 +89,7 @@ pub(super) struct Worker {
     run: Run,
     /// Tokens grow, so that order by token is order of arrival.
     next_token: u64,
-    in_flight: BTreeMap<Token, Pending>,
+    in_flight: InFlight,
     held: BTreeMap<Token, Pending>,
     /// What waits to be submitted. Nothing comes out while nothing may be.
     limiter: Limiter<Pending>,
@@ -140,7 +128,7 @@ impl Worker {
             running: false,
             run: Run::default(),
             next_token: 0,
-            in_flight: BTreeMap::new(),
+            in_flight: InFlight::default(),
             held: BTreeMap::new(),
             limiter: Limiter::new()?,
             resizes: Vec::new(),
@@ -238,8 +226,7 @@ impl Worker {
         again.extend(self.limiter.drain());
         let mut ready = Vec::new();
         for (token, pending) in again {
-            let demand = Demand::of(&pending.request);
-            let passed = self.limiter.push(token, demand, pending, now);
+            let passed = self.limit(token, pending, now);
             ready.extend(passed.map(|pending| (token, pending)));
         }
         self.fail_cut_off();
@@ -252,7 +239,7 @@ impl Worker {
         self.serve_all();
     }
 
-    /// Does what has to wait for an empty flight, if it is empty.
+    /// Does what waits for no requests to be in flight, if none is.
     fn settle(&mut self) {
         if !self.in_flight.is_empty() {
             return;
@@ -293,56 +280,6 @@ impl Worker {
         }
     }
 
-    /// Submits or answers the request in `chain`, and returns how many bytes it is to move.
-    fn take_request(&mut self, active: &mut Queues, queue: usize) -> Result<u64, Broken> {
-        let space = &self.parts.space;
-        let capabilities = space.capabilities();
-        let features = active.features;
-        let disk = request::Disk {
-            sectors: space.sectors(),
-            access: self.parts.configuration.access,
-            durability: if space.caches_writes(features) {
-                Durability::Cached
-            } else {
-                Durability::Durable
-            },
-            serial: &self.parts.configuration.serial,
-            discard: capabilities
-                .discard
-                .filter(|_| Feature::Discard.is_in(features)),
-            write_zeroes: capabilities
-                .write_zeroes
-                .filter(|_| Feature::WriteZeroes.is_in(features)),
-            unmaps: capabilities.unmaps,
-        };
-        match request::parse(&self.parts.memory, queue, &mut self.chain, disk)? {
-            Parsed::Done(status, answer) => active.answer(answer, status).map(|()| 0),
-            Parsed::Invalid(kind, answer) => {
-                self.parts.statistics.invalid(kind);
-                active.answer(answer, Status::IoError).map(|()| 0)
-            }
-            Parsed::Submit(request, answer) => {
-                active.admit(queue)?;
-                let token = Token(self.next_token);
-                self.next_token += 1;
-                let bytes = request.data_length();
-                let demand = Demand::of(&request);
-                let now = Instant::now();
-                let pending = Pending {
-                    request,
-                    submitted: now,
-                    answer,
-                    attempt: 0,
-                    is_judged: false,
-                };
-                if let Some(pending) = self.limiter.push(token, demand, pending, now) {
-                    self.submit(token, pending);
-                }
-                Ok(bytes)
-            }
-        }
-    }
-
     /// Before the thread waits for something.
     fn end_turn(&mut self) {
         if self.faults.power.is_failing() {
@@ -352,128 +289,6 @@ impl Worker {
             tracing::error!(%error, "disk '{}'", self.parts.configuration.id);
         }
         self.set_fault_timer();
-    }
-
-    /// Ends a turn with the queues: one interrupt for all that it completed, or none; or their end.
-    fn finish(&mut self, mut active: Queues, result: Result<(), Broken>) {
-        match result.and_then(|()| active.announce()) {
-            Ok(()) => self.active = Some(active),
-            Err(error) => {
-                let disk = format_args!("disk '{}'", self.parts.configuration.id);
-                self.complaints.add(&disk, &error);
-                self.forget();
-                active.interrupt.needs_reset();
-            }
-        }
-    }
-
-    fn complete(&mut self, completions: Vec<Completion>) {
-        let mut active = self.active.take();
-        let mut result = Ok(());
-        for Completion { token, result: end } in completions {
-            let Some(pending) = self.in_flight.remove(&token) else {
-                tracing::error!(
-                    ?token,
-                    "disk '{}': completed twice",
-                    self.parts.configuration.id
-                );
-                continue;
-            };
-            if pending.request.operation.is_read() {
-                mark_written(&self.parts.memory, &pending.request.segments);
-            }
-            if self.faults.power.is_failing() {
-                if active.is_some() {
-                    self.faults.power.cut_off(token, pending);
-                }
-                continue;
-            }
-            let status = self.judge_end(&pending.request.operation, end);
-            self.count(&pending, end, status);
-            match (status, &mut active) {
-                (Some(status), Some(active)) if result.is_ok() => {
-                    result = active.end(pending.answer, status);
-                }
-                // After a reset there is nobody to answer.
-                (Some(_), _) => {}
-                (None, active) => {
-                    if active.is_some() {
-                        self.held.insert(token, pending);
-                    }
-                    self.halt();
-                    self.parts.observer.stop_machine(self.run);
-                }
-            }
-        }
-        if let Some(active) = active {
-            self.finish(active, result);
-        }
-        self.settle();
-    }
-
-    /// What the guest is to be told of a request's end, or nothing when the request is to be held.
-    /// An error is the observer's to hear of, and marks the disk, even when the driver that sent
-    /// the request is gone: what it wrote is still missing from the disk.
-    fn judge_end(&self, operation: &Operation, end: Result<(), Errno>) -> Option<Status> {
-        let Err(errno) = end else {
-            return Some(Status::Ok);
-        };
-        let is_read = operation.is_read();
-        let action = self.parts.configuration.policy.action(is_read, errno);
-        self.log(operation, errno, action);
-        if action == ErrorAction::Stop {
-            self.parts.io_status.set(self.run, errno);
-        }
-        self.parts.observer.io_error(&IoError {
-            kind: if is_read {
-                ErrorKind::Read
-            } else {
-                ErrorKind::Write
-            },
-            action,
-            errno,
-        });
-        match action {
-            ErrorAction::Report => Some(Status::IoError),
-            ErrorAction::Ignore => Some(Status::Ok),
-            ErrorAction::Stop => None,
-        }
-    }
-
-    /// Counts a request that has ended, as what its guest is to be told. One that is held has not.
-    fn count(&self, pending: &Pending, end: Result<(), Errno>, status: Option<Status>) {
-        let statistics = &self.parts.statistics;
-        let request = &pending.request;
-        let kind = Kind::of(&request.operation);
-        match status {
-            Some(Status::Ok) => statistics.done(kind, request.length(), pending.submitted),
-            Some(_) => statistics.failed(kind, pending.submitted),
-            None => {}
-        }
-        if kind == Kind::Write && end.is_ok() {
-            statistics.written_to(request.end());
-        }
-    }
-
-    fn log(&self, operation: &Operation, errno: Errno, action: ErrorAction) {
-        let id = &self.parts.configuration.id;
-        let (name, offset) = match operation {
-            Operation::Read { offset } => ("read", Some(*offset)),
-            Operation::Write { offset, .. } => ("write", Some(*offset)),
-            Operation::Flush => ("flush", None),
-            Operation::Discard { ranges } => ("discard", ranges.first().map(|range| range.offset)),
-            Operation::WriteZeroes { ranges, .. } => {
-                ("write of zeroes", ranges.first().map(|range| range.offset))
-            }
-        };
-        match offset.map(|offset| offset / SECTOR_SIZE) {
-            Some(sector) => {
-                tracing::info!(
-                    "disk '{id}': {name} at sector {sector} failed: {errno}; {action:?}"
-                );
-            }
-            None => tracing::info!("disk '{id}': {name} failed: {errno}; {action:?}"),
-        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Worker;
 use super::parked::{Hanging, Parked, Release};
 use super::power::Power;
-use super::{Pending, Worker};
+use super::requests::Pending;
 use crate::block::fault::alterations::Alterations;
 use crate::block::fault::engine::{Engine, EngineView};
 use crate::block::fault::judgement::{Fate, Judgement};
@@ -56,23 +57,12 @@ impl Faults {
 }
 
 impl Worker {
-    /// Submits a request, unless a rule has something else in mind for it.
-    pub(super) fn submit(&mut self, token: Token, mut pending: Pending) {
-        let is_judged = std::mem::take(&mut pending.is_judged);
-        // Counted without rules, too: a repeated log names attempts before there was one.
-        let attempt = pending.attempt;
-        pending.attempt = attempt.saturating_add(u32::from(!is_judged));
-        if self.faults.engine.is_idle() || is_judged {
-            self.start(token, pending);
-        } else {
-            self.judge(token, attempt, pending);
-        }
-    }
-
-    fn judge(&mut self, token: Token, attempt: u32, pending: Pending) {
-        let ordinal = token.0 + 1;
+    /// Has the fault engine decide on a request.
+    pub(super) fn judge(&mut self, token: Token, attempt: u32, pending: Pending) {
+        // The engine and its log count from 1.
+        let number = token.0 + 1;
         let engine = &mut self.faults.engine;
-        let judgement = engine.judge(ordinal, attempt, &pending.request);
+        let judgement = engine.judge(number, attempt, &pending.request);
         let Judgement {
             records,
             delay,
@@ -105,7 +95,7 @@ impl Worker {
         }
     }
 
-    /// Lets a request meet its fate.
+    /// Applies the fault decision to a request.
     fn act(&mut self, token: Token, mut pending: Pending, fate: Fate) {
         match fate {
             Fate::Perform => self.start(token, pending),
@@ -113,11 +103,11 @@ impl Worker {
                 self.check_threshold(&pending.request);
                 match self.translate_addresses(&pending.request) {
                     Ok(request) => {
+                        self.in_flight.insert(token, pending);
                         let backend = &mut *self.parts.backend;
                         let alterations = &mut self.faults.alterations;
                         let end = alterations.submit(backend, token, request, alteration);
                         self.faults.ended.extend(end);
-                        self.in_flight.insert(token, pending);
                     }
                     Err(errno) => self.end(token, pending, Err(errno)),
                 }
@@ -143,8 +133,8 @@ impl Worker {
 
     /// Notes the end of a request that no backend is to hear of.
     pub(super) fn end(&mut self, token: Token, pending: Pending, result: Result<(), Errno>) {
-        self.faults.ended.push(Completion { token, result });
         self.in_flight.insert(token, pending);
+        self.faults.ended.push(Completion { token, result });
     }
 
     /// Completes what has ended without a backend.

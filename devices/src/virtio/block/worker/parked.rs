@@ -1,10 +1,9 @@
-//! Requests that a fault keeps from being performed for a while: they are on their way nowhere, and
-//! nothing waits for them.
+//! Requests that a fault delays or hangs. They are not in flight, and nothing waits for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::Pending;
+use super::requests::Pending;
 use crate::block::fault::judgement::Fate;
 use crate::block::fault::record::Record;
 use crate::block::model::errno::Errno;

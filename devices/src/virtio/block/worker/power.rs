@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Pending, Worker};
+use super::Worker;
+use super::requests::Pending;
 use crate::block::fault::kinds::Kinds;
 use crate::block::fault::rng::Chance;
 use crate::block::model::errno::Errno;

@@ -1,9 +1,8 @@
-//! From the driver to the backend: what is submitted, and what must not be yet.
+//! Requests that may not be submitted yet, and when they may.
 
-use super::{Pending, Worker};
-use crate::block::model::backend::HostRequest;
+use super::Worker;
+use super::requests::Pending;
 use crate::block::model::errno::Errno;
-use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Request, SECTOR_SIZE, Token};
 
 impl Worker {
@@ -42,35 +41,6 @@ impl Worker {
         }
         self.parts.backend.flush_submissions();
         self.complete_ended();
-    }
-
-    /// Gives a request to the backend.
-    pub(super) fn start(&mut self, token: Token, pending: Pending) {
-        self.check_threshold(&pending.request);
-        match self.translate_addresses(&pending.request) {
-            Ok(request) => {
-                self.parts.backend.submit(token, request);
-                self.in_flight.insert(token, pending);
-            }
-            Err(errno) => self.end(token, pending, Err(errno)),
-        }
-    }
-
-    /// The request with host addresses. Its segments were checked when it was taken.
-    pub(super) fn translate_addresses(&self, request: &Request) -> Result<HostRequest, Errno> {
-        let segments = request.segments.iter().copied();
-        let buffers = IoBuffers::new(&self.parts.memory, segments);
-        Ok(HostRequest {
-            operation: request.operation.clone(),
-            buffers: buffers.map_err(|_| Errno(libc::EFAULT))?,
-        })
-    }
-
-    /// Tells of a request that is about to be performed past the mark for writes.
-    pub(super) fn check_threshold(&self, request: &Request) {
-        if let Some(exceeded) = self.parts.write_threshold.check(request) {
-            self.parts.observer.write_threshold_exceeded(exceeded);
-        }
     }
 
     /// Keeps a request until the machine is continued.

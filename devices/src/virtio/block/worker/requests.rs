@@ -1,0 +1,388 @@
+//! A request's way through the worker: from its ring to the backend, and back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Broken, Queues, Worker};
+use crate::block::model::backend::HostRequest;
+use crate::block::model::errno::Errno;
+use crate::block::model::io_buffers::IoBuffers;
+use crate::block::model::request::{
+    Completion, Durability, Operation, Request, SECTOR_SIZE, Token,
+};
+use crate::block::model::segment::mark_written;
+use crate::block::policy::error_policy::ErrorAction;
+use crate::block::policy::statistics::Kind;
+use crate::virtio::block::limiter::Demand;
+use crate::virtio::block::request::{self, Answer, Parsed, Status};
+use crate::virtio::block::space::Feature;
+use crate::virtio::block::{DiskConfiguration, ErrorKind, IoError};
+
+/// A request that the guest waits for.
+pub(super) struct Pending {
+    pub request: Request,
+    /// When it was to be submitted, the last time. It may have had to wait for that.
+    pub submitted: Instant,
+    pub answer: Answer,
+    /// How often it was about to be performed before.
+    pub attempt: u32,
+    /// It needs no other look.
+    pub is_judged: bool,
+}
+
+/// A batch for a host that does things while it is asked, as it does with what is in its page
+/// cache: the driver goes on with the first of them while the host does the next.
+const SMALL_BATCH: Batch = Batch {
+    requests: 8,
+    bytes: 256 << 10,
+};
+
+/// How much is submitted at once.
+#[derive(Debug, Clone, Copy)]
+struct Batch {
+    requests: u16,
+    bytes: u64,
+}
+
+/// Why the device stops draining a queue.
+enum Look {
+    /// It was empty, and the driver kicks when it is not any more.
+    Empty,
+    /// The batch is full.
+    Later,
+}
+
+impl Worker {
+    /// Takes what the driver has made available in a queue, at most one queue full at a time so
+    /// that a driver which never stops cannot make the thread deaf.
+    pub(super) fn serve(&mut self, queue: usize) {
+        let Some(mut left) = self.ring_size(queue) else {
+            return;
+        };
+        while self.running && self.resizes.is_empty() {
+            let Some(mut active) = self.active.take() else {
+                return;
+            };
+            let mut batch = Batch {
+                requests: left,
+                bytes: u64::MAX,
+            };
+            if self.host_is_immediate {
+                batch.requests = left.min(SMALL_BATCH.requests);
+                batch.bytes = SMALL_BATCH.bytes;
+            }
+            let looked = self.take_requests(&mut active, queue, &mut batch, &mut left);
+            // Also when the queue is broken: what was taken from it before is to be done.
+            self.parts.backend.flush_submissions();
+            let is_later = matches!(looked, Ok(Look::Later));
+            self.finish(active, looked.map(|_| ()));
+            self.complete_ended();
+            let completions = self.parts.backend.poll();
+            self.host_is_immediate = !completions.is_empty();
+            if self.host_is_immediate {
+                self.answered_at_once = true;
+                let completions = self.translate(completions);
+                self.complete(completions);
+            }
+            if !is_later {
+                return;
+            }
+            if left == 0 {
+                // Come back after whatever else the thread has to do.
+                if let Some(kick) = self.parts.kicks.get(queue) {
+                    let _ = kick.write(1);
+                }
+                return;
+            }
+        }
+    }
+
+    fn ring_size(&mut self, queue: usize) -> Option<u16> {
+        Some(self.active.as_mut()?.ring(queue)?.size())
+    }
+
+    fn take_requests(
+        &mut self,
+        active: &mut Queues,
+        queue: usize,
+        batch: &mut Batch,
+        left: &mut u16,
+    ) -> Result<Look, Broken> {
+        let Some(ring) = active.ring(queue) else {
+            return Ok(Look::Empty);
+        };
+        ring.disable_kicks()?;
+        let configuration = Arc::clone(&self.parts.configuration);
+        let disk = self.disk(&configuration, active.features);
+        let now = Instant::now();
+        loop {
+            while let Some(ring) = active.ring(queue)
+                && ring.pop(&mut self.chain)?
+            {
+                let bytes = self.take_request(active, queue, disk, now)?;
+                *left = left.saturating_sub(1);
+                batch.requests = batch.requests.saturating_sub(1);
+                batch.bytes = batch.bytes.saturating_sub(bytes);
+                if batch.requests == 0 || batch.bytes == 0 {
+                    return Ok(Look::Later);
+                }
+                if !self.running {
+                    // A fault has stopped the machine: what comes after it is not begun.
+                    return Ok(Look::Empty);
+                }
+            }
+            if self.is_polling {
+                return Ok(Look::Empty);
+            }
+            let came_meanwhile = match active.ring(queue) {
+                Some(ring) => ring.enable_kicks()?,
+                None => false,
+            };
+            if !came_meanwhile {
+                return Ok(Look::Empty);
+            }
+        }
+    }
+
+    /// What a driver with these features may ask for.
+    fn disk<'a>(&self, configuration: &'a DiskConfiguration, features: u64) -> request::Disk<'a> {
+        let space = &self.parts.space;
+        let capabilities = space.capabilities();
+        request::Disk {
+            sectors: space.sectors(),
+            access: configuration.access,
+            durability: if space.caches_writes(features) {
+                Durability::Cached
+            } else {
+                Durability::Durable
+            },
+            serial: &configuration.serial,
+            discard: capabilities
+                .discard
+                .filter(|_| Feature::Discard.is_in(features)),
+            write_zeroes: capabilities
+                .write_zeroes
+                .filter(|_| Feature::WriteZeroes.is_in(features)),
+            unmaps: capabilities.unmaps,
+        }
+    }
+
+    /// Submits or answers the request in `chain`, and returns how many bytes it is to move.
+    fn take_request(
+        &mut self,
+        active: &mut Queues,
+        queue: usize,
+        disk: request::Disk<'_>,
+        now: Instant,
+    ) -> Result<u64, Broken> {
+        match request::parse(&self.parts.memory, queue, &mut self.chain, disk)? {
+            Parsed::Done(status, answer) => active.answer(answer, status).map(|()| 0),
+            Parsed::Invalid(kind, answer) => {
+                self.parts.statistics.invalid(kind);
+                active.answer(answer, Status::IoError).map(|()| 0)
+            }
+            Parsed::Submit(request, answer) => {
+                active.admit(queue)?;
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                let bytes = request.data_length();
+                let pending = Pending {
+                    request,
+                    submitted: now,
+                    answer,
+                    attempt: 0,
+                    is_judged: false,
+                };
+                if self.limiter.is_idle() {
+                    self.submit(token, pending);
+                } else if let Some(pending) = self.limit(token, pending, now) {
+                    self.submit(token, pending);
+                }
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Takes a request to the disk's limits, and gives it back if it may be submitted at once.
+    pub(super) fn limit(
+        &mut self,
+        token: Token,
+        pending: Pending,
+        now: Instant,
+    ) -> Option<Pending> {
+        let demand = Demand::of(&pending.request);
+        self.limiter.push(token, demand, pending, now)
+    }
+
+    /// Submits a request, unless a rule decides otherwise.
+    pub(super) fn submit(&mut self, token: Token, mut pending: Pending) {
+        let is_judged = std::mem::take(&mut pending.is_judged);
+        // Counted without rules, too: a repeated log names attempts before there was one.
+        let attempt = pending.attempt;
+        pending.attempt = attempt.saturating_add(u32::from(!is_judged));
+        if self.faults.engine.is_idle() || is_judged {
+            self.start(token, pending);
+        } else {
+            self.judge(token, attempt, pending);
+        }
+    }
+
+    /// Gives a request to the backend.
+    pub(super) fn start(&mut self, token: Token, pending: Pending) {
+        self.check_threshold(&pending.request);
+        match self.translate_addresses(&pending.request) {
+            Ok(request) => {
+                self.in_flight.insert(token, pending);
+                self.parts.backend.submit(token, request);
+            }
+            Err(errno) => self.end(token, pending, Err(errno)),
+        }
+    }
+
+    /// The request with host addresses. Its segments were checked when it was taken.
+    pub(super) fn translate_addresses(&self, request: &Request) -> Result<HostRequest, Errno> {
+        let segments = request.segments.iter().copied();
+        let buffers = IoBuffers::new(&self.parts.memory, segments);
+        Ok(HostRequest {
+            operation: request.operation.clone(),
+            buffers: buffers.map_err(|_| Errno(libc::EFAULT))?,
+        })
+    }
+
+    /// Tells of a request that is about to be performed past the mark for writes.
+    pub(super) fn check_threshold(&self, request: &Request) {
+        if let Some(exceeded) = self.parts.write_threshold.check(request) {
+            self.parts.observer.write_threshold_exceeded(exceeded);
+        }
+    }
+
+    /// Ends a turn with the queues: one interrupt for all that it completed, or none; or their end.
+    pub(super) fn finish(&mut self, mut active: Queues, result: Result<(), Broken>) {
+        match result.and_then(|()| active.announce()) {
+            Ok(()) => self.active = Some(active),
+            Err(error) => {
+                let disk = format_args!("disk '{}'", self.parts.configuration.id);
+                self.complaints.add(&disk, &error);
+                self.forget();
+                active.interrupt.needs_reset();
+            }
+        }
+    }
+
+    /// Answers requests that have ended, or holds them.
+    pub(super) fn complete(&mut self, completions: Vec<Completion>) {
+        let now = Instant::now();
+        let mut active = self.active.take();
+        let mut result = Ok(());
+        for Completion { token, result: end } in completions {
+            let Some(pending) = self.in_flight.remove(&token) else {
+                tracing::error!(
+                    ?token,
+                    "disk '{}': completed twice",
+                    self.parts.configuration.id
+                );
+                continue;
+            };
+            if pending.request.operation.is_read() {
+                mark_written(&self.parts.memory, &pending.request.segments);
+            }
+            if self.faults.power.is_failing() {
+                if active.is_some() {
+                    self.faults.power.cut_off(token, pending);
+                }
+                continue;
+            }
+            let status = self.judge_end(&pending.request.operation, end);
+            self.count(&pending, end, status, now);
+            match (status, &mut active) {
+                (Some(status), Some(active)) if result.is_ok() => {
+                    result = active.end(pending.answer, status);
+                }
+                // After a reset there is nobody to answer.
+                (Some(_), _) => {}
+                (None, active) => {
+                    if active.is_some() {
+                        self.held.insert(token, pending);
+                    }
+                    self.halt();
+                    self.parts.observer.stop_machine(self.run);
+                }
+            }
+        }
+        if let Some(active) = active {
+            self.finish(active, result);
+        }
+        self.settle();
+    }
+
+    /// What the guest is to be told of a request's end, or nothing when the request is to be held.
+    /// An error is the observer's to hear of, and marks the disk, even when the driver that sent
+    /// the request is gone: what it wrote is still missing from the disk.
+    fn judge_end(&self, operation: &Operation, end: Result<(), Errno>) -> Option<Status> {
+        let Err(errno) = end else {
+            return Some(Status::Ok);
+        };
+        let is_read = operation.is_read();
+        let action = self.parts.configuration.policy.action(is_read, errno);
+        self.log(operation, errno, action);
+        if action == ErrorAction::Stop {
+            self.parts.io_status.set(self.run, errno);
+        }
+        self.parts.observer.io_error(&IoError {
+            kind: if is_read {
+                ErrorKind::Read
+            } else {
+                ErrorKind::Write
+            },
+            action,
+            errno,
+        });
+        match action {
+            ErrorAction::Report => Some(Status::IoError),
+            ErrorAction::Ignore => Some(Status::Ok),
+            ErrorAction::Stop => None,
+        }
+    }
+
+    /// Counts a request that has ended, as what its guest is to be told. One that is held has not.
+    fn count(
+        &self,
+        pending: &Pending,
+        end: Result<(), Errno>,
+        status: Option<Status>,
+        now: Instant,
+    ) {
+        let statistics = &self.parts.statistics;
+        let request = &pending.request;
+        let kind = Kind::of(&request.operation);
+        match status {
+            Some(Status::Ok) => statistics.done(kind, request.length(), pending.submitted, now),
+            Some(_) => statistics.failed(kind, pending.submitted, now),
+            None => {}
+        }
+        if kind == Kind::Write && end.is_ok() {
+            statistics.written_to(request.end());
+        }
+    }
+
+    fn log(&self, operation: &Operation, errno: Errno, action: ErrorAction) {
+        let id = &self.parts.configuration.id;
+        let (name, offset) = match operation {
+            Operation::Read { offset } => ("read", Some(*offset)),
+            Operation::Write { offset, .. } => ("write", Some(*offset)),
+            Operation::Flush => ("flush", None),
+            Operation::Discard { ranges } => ("discard", ranges.first().map(|range| range.offset)),
+            Operation::WriteZeroes { ranges, .. } => {
+                ("write of zeroes", ranges.first().map(|range| range.offset))
+            }
+        };
+        match offset.map(|offset| offset / SECTOR_SIZE) {
+            Some(sector) => {
+                tracing::info!(
+                    "disk '{id}': {name} at sector {sector} failed: {errno}; {action:?}"
+                );
+            }
+            None => tracing::info!("disk '{id}': {name} failed: {errno}; {action:?}"),
+        }
+    }
+}
