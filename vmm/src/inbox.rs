@@ -7,10 +7,11 @@ use std::sync::mpsc::{self, Receiver};
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::block::model::power_cut::{PowerCut, Then};
 use faultvisor_devices::legacy::GuestPanic;
-use faultvisor_devices::life_cycle::Run;
+use faultvisor_devices::life_cycle::{Done, Run};
 use faultvisor_schema::{MachineCommand, MachineReturn, Reply, ShutdownCause};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use crate::machine::Phase;
 use crate::vcpu::{Generation, VcpuExit};
 
 /// Which of the commands that wait for a disk.
@@ -41,12 +42,8 @@ pub enum Notice {
         /// What the machine does then.
         then: Then,
     },
-    /// A disk that was told to lose its power has got it back.
-    DiskPowerBack,
-    /// A disk that was told to pause in this run has nothing in flight.
-    DiskDrained(Run),
-    /// A disk has been reset.
-    DiskReset(Generation),
+    /// What a phase of a transition waits for has come.
+    PhaseEnded(Phase),
     /// A disk has a new length, or has kept its own.
     DiskResized(Ticket, Result<(), Errno>),
     /// A disk's thread is about to end.
@@ -96,6 +93,11 @@ impl Promise {
     /// Sends the notice.
     pub fn keep(self) {}
 
+    /// The same promise for several, who keep it together: the notice is sent when the last share has gone.
+    pub fn shared(self) -> SharedPromise {
+        SharedPromise(Arc::new(self))
+    }
+
     /// Sends another notice, which says more.
     pub fn keep_with(mut self, notice: Notice) {
         self.notice = Some(notice);
@@ -107,6 +109,18 @@ impl Drop for Promise {
         if let Some(notice) = self.notice.take() {
             self.sender.send(notice);
         }
+    }
+}
+
+/// A promise that several keep together.
+#[derive(Debug)]
+pub struct SharedPromise(Arc<Promise>);
+
+impl SharedPromise {
+    /// A share, which goes when it is called, or dropped.
+    pub fn share(&self) -> Done {
+        let share = Arc::clone(&self.0);
+        Box::new(move || drop(share))
     }
 }
 
@@ -162,14 +176,12 @@ impl Inbox {
 mod tests {
     use super::*;
 
-    fn resets(inbox: &Inbox) -> Vec<u64> {
-        let generation = |notice| match notice {
-            Notice::DiskReset(Generation(generation)) => generation,
+    fn phases(inbox: &Inbox) -> Vec<u64> {
+        let phase = |notice| match notice {
+            Notice::PhaseEnded(Phase(phase)) => phase,
             other => panic!("{other:?}"),
         };
-        std::iter::from_fn(|| inbox.next())
-            .map(generation)
-            .collect()
+        std::iter::from_fn(|| inbox.next()).map(phase).collect()
     }
 
     #[test]
@@ -180,20 +192,33 @@ mod tests {
         let senders: Vec<_> = (0..100).map(|_| sender.clone()).collect();
         assert!(open() < before + senders.len());
         for sender in senders {
-            sender.send(Notice::DiskReset(Generation(7)));
+            sender.send(Notice::PhaseEnded(Phase(7)));
         }
-        assert_eq!(resets(&inbox), [7; 100]);
+        assert_eq!(phases(&inbox), [7; 100]);
     }
 
     #[test]
     fn a_promise_is_kept_once_even_if_nobody_keeps_it() {
         let (inbox, sender) = Inbox::new().unwrap();
-        sender.promise(Notice::DiskReset(Generation(1))).keep();
-        let forgotten = sender.promise(Notice::DiskReset(Generation(2)));
-        assert_eq!(resets(&inbox), [1]);
+        sender.promise(Notice::PhaseEnded(Phase(1))).keep();
+        let forgotten = sender.promise(Notice::PhaseEnded(Phase(2)));
+        assert_eq!(phases(&inbox), [1]);
         // As the queue of a thread that has ended is.
         drop(forgotten);
-        assert_eq!(resets(&inbox), [2]);
+        assert_eq!(phases(&inbox), [2]);
         assert!(inbox.event().read().is_ok());
+    }
+    #[test]
+    fn a_shared_promise_is_kept_by_the_last_who_is_done_or_gone() {
+        let (inbox, sender) = Inbox::new().unwrap();
+        let promise = sender.promise(Notice::PhaseEnded(Phase(3))).shared();
+        let (done, gone) = (promise.share(), promise.share());
+        drop(promise);
+        done();
+        assert!(inbox.next().is_none());
+        drop(gone);
+        assert_eq!(phases(&inbox), [3]);
+        drop(sender.promise(Notice::PhaseEnded(Phase(4))).shared());
+        assert_eq!(phases(&inbox), [4]);
     }
 }

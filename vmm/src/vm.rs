@@ -147,6 +147,7 @@ pub struct Vm {
     vcpus: Vcpus,
     /// Held open for its interrupts and kicks, too.
     fd: VmFd,
+    is_paused: bool,
     /// The guest's clock (kvmclock), while it is stopped.
     clock: Option<kvm_clock_data>,
 }
@@ -197,13 +198,18 @@ impl Vm {
         let world = (&board.buses, &board.memory);
         let vcpus = Vcpus::start(vcpus, world, &board.sandbox, generation, inbox)
             .map_err(VmError::Start)?;
-        let clock = None;
-        Ok(Self { vcpus, fd, clock })
+        Ok(Self {
+            vcpus,
+            fd,
+            is_paused: true,
+            clock: None,
+        })
     }
 
     /// Stops the vCPUs, and the guest's clock with them.
     pub fn pause(&mut self) {
         self.vcpus.pause();
+        self.is_paused = true;
         match self.fd.get_clock() {
             Ok(clock) => self.clock = Some(clock),
             Err(error) => tracing::debug!(%error, "the guest's clock goes on"),
@@ -223,7 +229,13 @@ impl Vm {
                 tracing::debug!(%error, "the guest's clock has gone on");
             }
         }
+        self.is_paused = false;
         self.vcpus.resume();
+    }
+
+    /// Whether its vCPUs are paused, as they are at first.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// Its vCPUs.

@@ -1,7 +1,7 @@
 //! Putting the machine together, from a configuration to a guest before its first instruction.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -24,6 +24,7 @@ use super::faults::Rules;
 use super::reset::StartError;
 use super::resize::Resizing;
 use super::slots::Slots;
+use super::transition::Transitions;
 use super::view::View;
 use super::{Machine, RunPolicy, limits};
 use crate::boot::{BootError, Guest, Images, Loading, POWER_BUTTON_INTERRUPT};
@@ -239,11 +240,8 @@ impl Machine {
             generation: Generation::default(),
             state: RunState::Prelaunch,
             run: Run::default(),
-            waiting: VecDeque::new(),
+            transitions: Transitions::new(),
             resizing: Resizing::default(),
-            undrained: 0,
-            resetting: None,
-            cutting: None,
             signals,
             inbox,
             sender,

@@ -36,7 +36,6 @@ use super::{faults, limits, power_cut, statistics};
 use crate::cli::Drive;
 use crate::faults::{FaultLog, Target};
 use crate::inbox::{Notice, Sender, Ticket};
-use crate::vcpu::Generation;
 
 /// Why a `--drive` cannot be a disk.
 #[derive(Debug, thiserror::Error)]
@@ -295,10 +294,8 @@ impl MachineDisk {
         self.disk.release(which, how, done);
     }
 
-    pub(super) fn power_cut(&self, cut: PowerCut, inbox: &Sender) {
-        self.then(inbox, Notice::DiskPowerBack, |done| {
-            self.disk.power_cut(cut, done);
-        });
+    pub(super) fn power_cut(&self, cut: PowerCut, done: Done) {
+        self.disk.power_cut(cut, done);
     }
 
     /// Asks for another length in bytes; the ticket comes back with what became of it.
@@ -330,16 +327,12 @@ impl MachineDisk {
         self.transport.resume(run);
     }
 
-    pub(super) fn pause(&self, run: Run, inbox: &Sender) {
-        self.then(inbox, Notice::DiskDrained(run), |done| {
-            self.transport.pause(done);
-        });
+    pub(super) fn pause(&self, drained: Done) {
+        self.transport.pause(drained);
     }
 
-    pub(super) fn reset(&self, generation: Generation, inbox: &Sender) {
-        self.then(inbox, Notice::DiskReset(generation), |done| {
-            LifeCycle::reset(&*self.transport, done);
-        });
+    pub(super) fn reset(&self, done: Done) {
+        LifeCycle::reset(&*self.transport, done);
     }
 
     /// Whether a close only waits for what the guest was told is written.
@@ -347,15 +340,10 @@ impl MachineDisk {
         self.disk.is_at_rest()
     }
 
+    /// Closes the disk; the notice of its end comes, too, when its thread has ended without one.
     pub(super) fn close(&self, inbox: &Sender) {
-        self.then(inbox, Notice::DiskClosed, |done| self.transport.close(done));
-    }
-
-    /// Asks the disk for something whose end is a notice. It comes, too, when the disk's thread has ended, and with it all
-    /// that it had in flight.
-    fn then(&self, inbox: &Sender, notice: Notice, ask: impl FnOnce(Done)) {
-        let promise = inbox.promise(notice);
-        ask(Box::new(|| promise.keep()));
+        let closed = inbox.promise(Notice::DiskClosed);
+        self.transport.close(Box::new(|| closed.keep()));
     }
 
     /// What `query-named-block-nodes` says of what it has its data on.

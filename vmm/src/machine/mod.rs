@@ -17,11 +17,11 @@ mod resize;
 mod running;
 mod slots;
 mod statistics;
+mod transition;
 mod untaken;
 mod view;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -44,10 +44,9 @@ use crate::vm::{Board, Vm};
 pub use assembly::{AssemblyError, Plan};
 use disks::MachineDisk;
 use faults::Rules;
-use power_cut::Cutting;
-use reset::Resetting;
 use resize::Resizing;
-use running::Waiting;
+pub use transition::Phase;
+use transition::{Deferred, PowerFailure, Transitions};
 pub use view::View;
 
 /// How long the end of the program waits for requests in flight. They were not answered yet: the
@@ -102,13 +101,8 @@ pub struct Machine {
     generation: Generation,
     state: RunState,
     run: Run,
-    /// Commands that wait for the disks to come to rest, or for their turn.
-    waiting: VecDeque<Waiting>,
+    transitions: Transitions,
     resizing: Resizing,
-    /// Disks that have not said yet that nothing is in flight.
-    undrained: usize,
-    resetting: Option<Resetting>,
-    cutting: Option<Cutting>,
     signals: Signals,
     inbox: Inbox,
     sender: Sender,
@@ -155,14 +149,19 @@ impl Machine {
     /// The guest asked for a reset. It may have been stopped since; as in QEMU, it is reset all the
     /// same, and the vCPU that waits for it does not wait for ever.
     fn guest_reset(&mut self) {
-        if self.state != RunState::Shutdown && self.resetting.is_none() {
+        if self.state == RunState::Shutdown || self.transitions.is_resetting() {
+            return;
+        }
+        if self.transitions.is_losing_power() {
+            self.defer(Deferred::GuestReset(self.generation));
+        } else {
             self.reset(ShutdownCause::GuestReset, true, None);
         }
     }
 
     /// The guest switched itself off.
     fn guest_power_off(&mut self) {
-        if self.resetting.is_none() && self.state != RunState::Shutdown {
+        if !self.transitions.is_resetting() && self.state != RunState::Shutdown {
             self.shut_down(ShutdownCause::GuestShutdown, true);
         }
     }
@@ -205,10 +204,10 @@ impl Machine {
             }
             Notice::DiskError(run) => self.disk_error(run),
             Notice::DiskStop(run) => self.disk_stop(run),
-            Notice::PowerFailed { device, cut, then } => self.power_failed(&device, cut, then),
-            Notice::DiskPowerBack => self.power_is_back(),
-            Notice::DiskDrained(run) => self.disk_drained(run),
-            Notice::DiskReset(generation) => self.disk_reset(generation),
+            Notice::PowerFailed { device, cut, then } => {
+                self.power_failed(PowerFailure { device, cut, then });
+            }
+            Notice::PhaseEnded(phase) => self.phase_ended(phase),
             Notice::DiskResized(ticket, result) => self.disk_resized(ticket, result),
             Notice::DiskClosed => {}
             Notice::End(reason) => self.end(reason),

@@ -12,7 +12,7 @@ impl Machine {
     /// The vCPU that said it is outside the guest, and goes on after this only if the machine runs then.
     pub(super) fn guest_panicked(&mut self, panic: GuestPanic) {
         // A guest that is being reset is not there any more.
-        if self.resetting.is_some() {
+        if self.transitions.is_resetting() {
             return;
         }
         match panic {

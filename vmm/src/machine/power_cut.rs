@@ -11,15 +11,9 @@ use faultvisor_schema::{
 
 use super::Machine;
 use super::disks::MachineDisk;
+use super::transition::{Deferred, Outage, PowerFailure};
 use crate::faults;
-
-/// A power cut that waits for disks.
-pub(super) struct Cutting {
-    then: Then,
-    /// Disks that have not got their power back.
-    disks: usize,
-    reply: Option<Reply<()>>,
-}
+use crate::inbox::Notice;
 
 impl Machine {
     /// `block-power-cut`, answered when every disk has its power back and the machine has done what comes then.
@@ -28,14 +22,18 @@ impl Machine {
         arguments: &BlockPowerCutArguments,
         reply: Reply<()>,
     ) {
-        if self.cutting.is_some() || self.resetting.is_some() {
+        if self.transitions.is_losing_power() || self.transitions.is_resetting() {
             let message = "The machine is being reset, or its power is failing, already";
             return reply.send(Err(CommandError::generic(message)));
         }
         match power_cut(arguments) {
             Ok((cut, then)) => {
                 self.tell_of_lossless_cut(cut.survival);
-                self.cut_power(cut, then, None, Some(reply));
+                let outage = Outage {
+                    then: Some(then),
+                    reply: Some(reply),
+                };
+                self.cut_power(cut, outage, None);
             }
             Err(error) => reply.send(Err(error)),
         }
@@ -53,69 +51,58 @@ impl Machine {
         }
     }
 
-    /// A rule has cut the power of one disk.
-    pub(super) fn power_failed(&mut self, device: &str, cut: PowerCut, then: Then) {
-        // What cuts the power a second time while it is failing changes nothing.
-        if self.cutting.is_none() {
-            self.cut_power(cut, then, Some(device), None);
+    /// A rule has cut the power of one disk. Another cut while the power fails changes nothing.
+    pub(super) fn power_failed(&mut self, failure: PowerFailure) {
+        if self.transitions.is_resetting() {
+            self.transitions.defer_power_failure(failure);
+        } else if !self.transitions.is_losing_power() {
+            let outage = Outage {
+                then: Some(failure.then),
+                reply: None,
+            };
+            self.cut_power(failure.cut, outage, Some(&failure.device));
         }
     }
 
-    fn cut_power(
-        &mut self,
-        cut: PowerCut,
-        then: Then,
-        but: Option<&str>,
-        reply: Option<Reply<()>>,
-    ) {
-        let mut disks = 0;
-        for disk in self.disks.iter().filter(|disk| Some(disk.id()) != but) {
-            disk.power_cut(cut, &self.sender);
-            disks += 1;
-        }
-        self.cutting = Some(Cutting { then, disks, reply });
-        self.finish_power_cut();
-    }
-
-    /// A disk that was asked to lose its power has got it back.
-    pub(super) fn power_is_back(&mut self) {
-        if let Some(cutting) = &mut self.cutting {
-            cutting.disks = cutting.disks.saturating_sub(1);
-        }
-        self.finish_power_cut();
-    }
-
-    fn finish_power_cut(&mut self) {
-        let Some(Cutting { then, reply, .. }) = self.cutting.take_if(|cutting| cutting.disks == 0)
-        else {
-            return;
+    /// The rest of a power failure that a reset has overtaken: it is the reset that such a failure asks for.
+    pub(super) fn power_fails_after_reset(&mut self, failure: &PowerFailure) {
+        let outage = Outage {
+            then: Some(failure.then).filter(|then| *then != Then::Reset),
+            reply: None,
         };
-        match (then, reply) {
-            // Not behind a command that waits: what is left of the disks must not meet a guest that goes on.
-            (Then::Reset, Some(reply)) if self.resetting.is_none() => {
-                self.reset(ShutdownCause::HostQmpSystemReset, false, Some(reply));
-            }
-            (Then::Reset, Some(reply)) => {
-                self.reset_in_turn(ShutdownCause::HostQmpSystemReset, reply);
-            }
-            (Then::Reset, None) => {
-                if self.resetting.is_none() {
-                    self.reset(ShutdownCause::HostQmpSystemReset, false, None);
-                }
-            }
-            (Then::Stop, reply) => {
+        self.cut_power(failure.cut, outage, Some(&failure.device));
+    }
+
+    fn cut_power(&mut self, cut: PowerCut, outage: Outage, but: Option<&str>) {
+        let phase = self.transitions.begin_power_loss(outage);
+        let is_back = self.sender.promise(Notice::PhaseEnded(phase)).shared();
+        for disk in self.disks.iter().filter(|disk| Some(disk.id()) != but) {
+            disk.power_cut(cut, is_back.share());
+        }
+    }
+
+    /// Every disk that was asked to lose its power has it back. What follows comes before commands that wait: what is left of
+    /// the disks must not meet a guest that goes on.
+    pub(super) fn power_is_back(&mut self, outage: Outage) {
+        let Outage { then, reply } = outage;
+        match then {
+            Some(Then::Reset) => self.reset(ShutdownCause::HostQmpSystemReset, false, reply),
+            Some(Then::Stop) => {
                 self.stop(RunState::Paused);
                 if let Some(reply) = reply {
-                    self.answer_stopped(reply);
+                    let answer = Deferred::Stopped(reply);
+                    self.transitions.deferred.push_front(answer);
                 }
             }
-            (Then::Quit, reply) => {
+            Some(Then::Quit) => {
                 self.end(ShutdownCause::HostQmpQuit);
                 if let Some(reply) = reply {
                     reply.done();
                 }
             }
+            None => {}
         }
+        self.settle();
     }
 }
 

@@ -4,22 +4,12 @@
 use faultvisor_schema::{CommandError, Event, RebootAction, Reply, Reset, RunState, ShutdownCause};
 
 use super::Machine;
-use super::running::Waiting;
+use super::transition::{Deferred, Resetting};
 use crate::boot::{BootError, Placed};
+use crate::inbox::Notice;
 use crate::memory;
 use crate::vcpu::Generation;
 use crate::vm::{Vm, VmError};
-
-/// A reset that waits for vCPUs and disks.
-pub(super) struct Resetting {
-    reason: ShutdownCause,
-    guest: bool,
-    /// The command that asked for it.
-    reply: Option<Reply<()>>,
-    /// Those that have not ended.
-    vcpus: usize,
-    disks: usize,
-}
 
 /// Why a machine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +25,15 @@ pub enum StartError {
 impl Machine {
     /// Resets the machine for a command, behind those that wait, and answers when it has been reset.
     pub(super) fn reset_in_turn(&mut self, reason: ShutdownCause, reply: Reply<()>) {
-        if self.has_undone() {
-            self.waiting.push_back(Waiting::Reset(reason, reply));
+        if self.transitions.has_undone() || self.transitions.is_losing_power() {
+            self.defer(Deferred::Reset(reason, reply));
         } else {
             self.reset(reason, false, Some(reply));
         }
     }
 
-    /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`). It must not be being reset.
+    /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`). It must neither be being reset nor
+    /// lose its power.
     pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool, reply: Option<Reply<()>>) {
         if guest {
             self.tell_of_untaken_disks();
@@ -55,60 +46,43 @@ impl Machine {
             vm.vcpus().end();
             vm.vcpus().count()
         });
-        self.resetting = Some(Resetting {
+        let reset = Resetting {
             reason,
             guest,
             reply,
-            vcpus,
-            disks: self.disks.len(),
-        });
+            power_failure: None,
+        };
+        self.transitions.begin_reset(reset, vcpus);
         if vcpus == 0 {
             self.reset_disks();
         }
     }
 
     pub(super) fn vcpu_ended(&mut self) {
-        if let Some(resetting) = &mut self.resetting
-            && resetting.vcpus > 0
-        {
-            resetting.vcpus -= 1;
-            if resetting.vcpus == 0 {
-                self.reset_disks();
-            }
+        if self.transitions.vcpu_ended() {
+            self.reset_disks();
         }
     }
 
     /// No vCPU can touch a disk any more.
     fn reset_disks(&mut self) {
-        for disk in &self.disks {
-            disk.reset(self.generation, &self.sender);
-        }
-        self.finish_reset();
-    }
-
-    pub(super) fn disk_reset(&mut self, generation: Generation) {
-        if generation == self.generation
-            && let Some(resetting) = &mut self.resetting
-        {
-            resetting.disks = resetting.disks.saturating_sub(1);
-        }
-        self.finish_reset();
-    }
-
-    /// Starts the new virtual machine when nothing of the old one is at work any more.
-    fn finish_reset(&mut self) {
-        let Some(resetting) = self
-            .resetting
-            .take_if(|resetting| resetting.vcpus == 0 && resetting.disks == 0)
-        else {
+        let Some(phase) = self.transitions.begin_resetting_disks() else {
             return;
         };
+        let is_reset = self.sender.promise(Notice::PhaseEnded(phase)).shared();
+        for disk in &self.disks {
+            disk.reset(is_reset.share());
+        }
+    }
+
+    /// Starts the new virtual machine: nothing of the old one is at work any more.
+    pub(super) fn finish_reset(&mut self, reset: Resetting) {
         let Resetting {
             reason,
             guest,
             reply,
-            ..
-        } = resetting;
+            power_failure,
+        } = reset;
         if let Some(vm) = self.vm.take() {
             vm.close();
         }
@@ -123,15 +97,11 @@ impl Machine {
             let _ = line.event.read();
         }
         memory::clear(&self.board.memory, &self.board.backing);
-        // The disks are at rest: they have been reset.
-        self.undrained = 0;
         let built = self.build();
         self.signals.raise(Event::Reset(Reset { guest, reason }));
         let answer = match built {
             Ok(()) => {
-                if self.is_running() {
-                    self.begin_run();
-                } else {
+                if !self.is_running() {
                     self.state = RunState::Prelaunch;
                 }
                 Ok(())
@@ -147,7 +117,10 @@ impl Machine {
         if let Some(reply) = reply {
             reply.send(answer);
         }
-        self.go_on_waiting();
+        if let Some(failure) = power_failure {
+            self.power_fails_after_reset(&failure);
+        }
+        self.settle();
     }
 
     /// Makes a virtual machine anew.

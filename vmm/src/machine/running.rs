@@ -8,22 +8,13 @@
 //! that waits, waits as well: whatever the sessions, there is one order, as in QEMU.
 
 use faultvisor_devices::life_cycle::Run;
-use faultvisor_schema::{CommandError, Event, Reply, RunState, ShutdownCause};
+use faultvisor_schema::{CommandError, Event, Reply, RunState};
 
 use super::Machine;
 use super::disks::MachineDisk;
-
-/// A command that waits until no disk has anything in flight, and the machine is not being reset.
-pub(super) enum Waiting {
-    /// What has stopped the machine, and is answered then.
-    Stopped(Reply<()>),
-    /// A `stop` behind others that wait.
-    Stop(Reply<()>),
-    /// A `cont`.
-    Cont(Reply<()>),
-    /// A reset for this reason behind others that wait.
-    Reset(ShutdownCause, Reply<()>),
-}
+use super::transition::{Deferred, Phase, Reached};
+use crate::inbox::Notice;
+use crate::vm::Vm;
 
 impl Machine {
     pub(super) fn is_running(&self) -> bool {
@@ -37,26 +28,24 @@ impl Machine {
         }
     }
 
-    /// Begins a run.
+    /// Continues the guest: now, or when what is under way has ended.
     pub(super) fn start(&mut self) {
         self.state = RunState::Running;
         // Before anything can fail again: the client sees the error of the new run after it.
         self.signals.raise(Event::Resume);
-        if self.resetting.is_none() {
+        if self.transitions.is_settled() {
             self.begin_run();
         }
     }
 
-    /// Lets disks and vCPUs go.
-    pub(super) fn begin_run(&mut self) {
+    /// Resumes disks and vCPUs.
+    fn begin_run(&mut self) {
+        let Some(vm) = &mut self.vm else { return };
         self.run = Run(self.run.0 + 1);
         for disk in &self.disks {
             disk.resume(self.run);
         }
-        self.undrained = 0;
-        if let Some(vm) = &mut self.vm {
-            vm.resume();
-        }
+        vm.resume();
     }
 
     /// Stops the guest for a reason, if it runs.
@@ -79,41 +68,36 @@ impl Machine {
     }
 
     fn pause_disks(&mut self) {
-        self.undrained = self.disks.len();
+        let phase = self.transitions.begin_draining();
+        let drained = self.sender.promise(Notice::PhaseEnded(phase)).shared();
         for disk in &self.disks {
-            disk.pause(self.run, &self.sender);
+            disk.pause(drained.share());
         }
     }
 
     /// A client's `stop`: answered when the images are at rest.
     pub(super) fn stop_command(&mut self, reply: Reply<()>) {
-        if self.has_undone() {
-            return self.waiting.push_back(Waiting::Stop(reply));
+        if self.transitions.has_undone() {
+            return self.defer(Deferred::Stop(reply));
         }
         self.stop(RunState::Paused);
-        self.answer_stopped(reply);
-    }
-
-    /// Answers when the images are at rest.
-    pub(super) fn answer_stopped(&mut self, reply: Reply<()>) {
-        self.waiting.push_back(Waiting::Stopped(reply));
-        self.go_on_waiting();
+        self.defer(Deferred::Stopped(reply));
+        self.do_deferred();
     }
 
     /// A client's `cont`: done when the images are at rest.
     pub(super) fn cont_command(&mut self, reply: Reply<()>) {
-        let must_wait = self.undrained > 0 && !self.needs_reset() || self.is_about_to_stop();
-        if must_wait || self.has_undone() {
-            self.waiting.push_back(Waiting::Cont(reply));
+        let must_wait = !self.transitions.is_settled() && !self.needs_reset();
+        if must_wait || self.is_about_to_stop() || self.transitions.has_undone() {
+            self.defer(Deferred::Cont(reply));
         } else {
             reply.send(self.go_on());
         }
     }
 
-    /// Whether a command waits to be done, so that those after it have to wait, too.
-    pub(super) fn has_undone(&self) -> bool {
-        let is_undone = |waiting: &Waiting| !matches!(waiting, Waiting::Stopped(_));
-        self.resetting.is_some() || self.waiting.iter().any(is_undone)
+    /// Puts a command behind those that wait.
+    pub(super) fn defer(&mut self, command: Deferred) {
+        self.transitions.deferred.push_back(command);
     }
 
     /// Whether an error or a rule that stops the machine has been told of, and the notice of it is still on its way. A client
@@ -123,7 +107,7 @@ impl Machine {
     }
 
     /// Lets the machine go on, if anything but a reset can.
-    pub(super) fn go_on(&mut self) -> Result<(), CommandError> {
+    fn go_on(&mut self) -> Result<(), CommandError> {
         if self.needs_reset() {
             let message = "Resetting the Virtual Machine is required";
             return Err(CommandError::generic(message));
@@ -139,54 +123,72 @@ impl Machine {
         matches!(self.state, RunState::InternalError | RunState::Shutdown)
     }
 
-    /// Does what waits for the disks, in its order, as long as they are at rest.
-    pub(super) fn go_on_waiting(&mut self) {
+    /// A transition may have ended: resumes a machine that has been continued meanwhile, and does what waits.
+    pub(super) fn settle(&mut self) {
+        let has_ended = self.ending.get().is_some();
+        let is_paused = self.vm.as_ref().is_some_and(Vm::is_paused);
+        if self.transitions.is_settled() && self.is_running() && is_paused && !has_ended {
+            self.begin_run();
+        }
+        self.do_deferred();
+    }
+
+    /// Does the commands that wait, in their order, while nothing is under way.
+    fn do_deferred(&mut self) {
         // What is left at the end is answered by the end of its replies.
         while self.ending.get().is_none()
-            && self.undrained == 0
-            && self.resetting.is_none()
-            && let Some(waiting) = self.next_waiting()
+            && self.transitions.is_settled()
+            && let Some(command) = self.next_deferred()
         {
-            match waiting {
-                Waiting::Stopped(reply) => reply.done(),
-                Waiting::Stop(reply) => {
+            match command {
+                Deferred::Stopped(reply) => reply.done(),
+                Deferred::Stop(reply) => {
                     self.stop(RunState::Paused);
-                    self.waiting.push_front(Waiting::Stopped(reply));
+                    self.transitions
+                        .deferred
+                        .push_front(Deferred::Stopped(reply));
                 }
-                Waiting::Cont(reply) => {
-                    reply.send(self.go_on());
+                Deferred::Cont(reply) => reply.send(self.go_on()),
+                Deferred::Reset(reason, reply) => self.reset(reason, false, Some(reply)),
+                Deferred::GuestReset(generation) if generation == self.generation => {
+                    self.guest_reset();
                 }
-                Waiting::Reset(reason, reply) => self.reset(reason, false, Some(reply)),
+                // Another reset has been in time.
+                Deferred::GuestReset(_) => {}
             }
         }
     }
 
     /// The next command whose turn it is.
-    fn next_waiting(&mut self) -> Option<Waiting> {
-        if matches!(self.waiting.front(), Some(Waiting::Cont(_))) && self.is_about_to_stop() {
+    fn next_deferred(&mut self) -> Option<Deferred> {
+        let deferred = &self.transitions.deferred;
+        if matches!(deferred.front(), Some(Deferred::Cont(_))) && self.is_about_to_stop() {
             return None;
         }
-        self.waiting.pop_front()
+        self.transitions.deferred.pop_front()
     }
 
-    pub(super) fn disk_drained(&mut self, run: Run) {
-        if run == self.run && self.undrained > 0 {
-            self.undrained -= 1;
-            self.go_on_waiting();
+    /// The end of what a transition waits for.
+    pub(super) fn phase_ended(&mut self, phase: Phase) {
+        match self.transitions.phase_ended(phase) {
+            Some(Reached::Drained) => self.settle(),
+            Some(Reached::PowerBack(outage)) => self.power_is_back(outage),
+            Some(Reached::Reset(reset)) => self.finish_reset(reset),
+            None => {}
         }
     }
 
     /// A disk holds a request back. If the machine has been continued since, or reset, the request
     /// has been submitted again, or dropped, and the error is none any more.
     pub(super) fn disk_error(&mut self, run: Run) {
-        if run == self.run && self.resetting.is_none() {
+        if run == self.run && !self.transitions.is_resetting() {
             self.stop(RunState::IoError);
         }
     }
 
     /// As [`Self::disk_error`], for a request that a rule holds back.
     pub(super) fn disk_stop(&mut self, run: Run) {
-        if run == self.run && self.resetting.is_none() {
+        if run == self.run && !self.transitions.is_resetting() {
             self.stop(RunState::Paused);
         }
     }

@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     resets_of_two_sessions_are_both_done_and_both_answered,
     a_command_is_answered_once_though_another_session_ends_the_machine,
     a_power_cut_is_answered_when_the_machine_has_done_what_follows,
+    a_cont_during_a_power_cut_is_done_after_it,
     a_cont_that_answers_an_error_is_done_after_the_stop_that_follows_it,
     a_cont_that_answers_a_breakpoint_is_done_after_the_stop_that_follows_it,
     an_io_status_stands_until_cont_and_over_a_reset,
@@ -284,6 +285,35 @@ fn a_power_cut_is_answered_when_the_machine_has_done_what_follows(
         let answer = client.next_message("answer", SOON)?;
         check_eq!(answer, json!({ "return": {} }));
     }
+    machine.ends_well()
+}
+
+fn a_cont_during_a_power_cut_is_done_after_it(context: &Context) -> Result<(), Failure> {
+    let (mut machine, mut first) = working(context, &[])?;
+    let mut second = machine.wire_client()?;
+    second.negotiate(SOON)?;
+    // Often: the power may be back before the second session hears that it has gone.
+    for turn in 0..50 {
+        let arguments = json!({ "then": "stop" });
+        let cut = json!({ "execute": "block-power-cut", "arguments": arguments });
+        first.send(&cut.to_string())?;
+        let gone = second.next_message("BLOCK_POWER_CUT", SOON)?;
+        check_eq!(gone["event"], "BLOCK_POWER_CUT");
+        let played = play(&mut second, &[Step::Cont])?;
+        check!(
+            played == [STOP, RESUME, "cont: {}"],
+            "turn {turn}: {played:?}"
+        );
+        for expected in ["BLOCK_POWER_CUT", "STOP", "return", "RESUME"] {
+            let message = first.next_message(expected, SOON)?;
+            check!(
+                message["event"] == expected || message.get(expected).is_some(),
+                "turn {turn}: {message}, not {expected}"
+            );
+        }
+    }
+    check_eq!(play(&mut first, &[Step::Stop])?, [STOP, "stop: {}"]);
+    check_eq!(play(&mut first, &[Step::Quit])?, [SHUTDOWN, "quit: {}"]);
     machine.ends_well()
 }
 
