@@ -1,21 +1,20 @@
-//! What the clients that do not read may cost together.
+//! The memory that clients which do not read may use together.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// How many bytes a holder may have in any case: whoever reads what it is told needs no more, and is not disturbed by
-/// those who do not.
+/// The guaranteed share of each holder: a client that reads needs no more, and is not affected by those that do not.
 pub(crate) const SHARE: usize = 128 * 1024;
 
-/// How many bytes must have been given back before the allocator is asked to give them back, too.
+/// The memory that must have been freed before the allocator is asked to return it.
 const WORTH_RETURNING: usize = 2 * 1024 * 1024;
 
-/// A number of bytes that several holders have together, beside the share that each of them has.
+/// A limit of memory for several holders, beside the guaranteed share of each.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: Cell<usize>,
     held: Cell<usize>,
-    /// The most that was held since the allocator gave memory back.
+    /// The maximum since the allocator last returned memory.
     most: Cell<usize>,
 }
 
@@ -28,12 +27,12 @@ impl Budget {
         })
     }
 
-    /// Makes it large enough for one holder that may have this many bytes.
+    /// Raises it to suffice for one holder of this size.
     pub(crate) fn allow_one(&self, bytes: usize) {
         self.limit.set(self.limit.get().max(bytes));
     }
 
-    /// Whether so much was given back since this was last true that memory should go back to the host.
+    /// Whether so much was freed since the last time that memory should be returned to the host.
     pub(crate) fn is_worth_returning(&self) -> bool {
         let given_back = self.most.get().saturating_sub(self.held.get());
         if given_back < WORTH_RETURNING {
@@ -49,7 +48,7 @@ impl Budget {
     }
 }
 
-/// What one of them holds; given back when this is dropped.
+/// A holder's memory, released when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Rc<Budget>,
@@ -70,14 +69,14 @@ impl Charge {
             || self.budget.held.get().saturating_add(more) <= self.budget.limit.get()
     }
 
-    /// Holds this many bytes more, allowed or not.
+    /// Adds memory, within the limit or not.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.budget
             .change(self.budget.held.get().saturating_add(bytes));
     }
 
-    /// Gives back this many bytes.
+    /// Releases memory.
     pub(crate) fn give_back(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -92,7 +91,7 @@ impl Drop for Charge {
     }
 }
 
-/// Gives memory that was freed back to the host: the C library keeps it, scattered as it is among the threads' arenas.
+/// Returns freed memory to the host: the C library keeps it in its threads' arenas.
 #[cfg_attr(
     target_env = "gnu",
     expect(unsafe_code, reason = "the allocator is asked by a C function")

@@ -1,4 +1,4 @@
-//! The one way into the monitor's thread: events and answers, in the order they were given.
+//! The only way into the monitor's thread: events and answers, in their order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,20 +11,20 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::identity::Ticket;
 use crate::wire::event::Timestamp;
 
-/// What the monitor's thread is told.
+/// An item for the monitor's thread.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// An event was raised.
     Raised(Event, Timestamp),
-    /// Events like this one, which is the last of them, were raised that there was no room to keep.
+    /// Events like this one, which is the last of them, that did not fit.
     Dropped {
         last: Event,
         timestamp: Timestamp,
         count: u64,
     },
-    /// The machine answers.
+    /// The machine has answered.
     Answer(Ticket, Result<MachineReturn, CommandError>),
-    /// It is over; so long may the rest take.
+    /// The monitor ends, within this limit.
     Shutdown(Duration),
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct MonitorInbox {
     queue: Mutex<Backlog>,
     /// Signalled whenever the queue stops being empty.
     pub(crate) waker: EventFd,
-    /// How many events are kept. The guest can cause any number, and the monitor's thread may be behind.
+    /// The maximum number of events. The guest can cause any number, and the monitor's thread may be behind.
     event_limit: usize,
 }
 
@@ -55,7 +55,7 @@ impl MonitorInbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Backlog> {
-        // Nothing under this lock can leave the queue half changed.
+        // No operation under this lock leaves the queue inconsistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,10 +63,10 @@ impl MonitorInbox {
         self.put(|queue| queue.items.push_back(item));
     }
 
-    /// Takes an event from whatever thread raises it. It never waits for a client.
+    /// Queues an event, from any thread. It never waits for a client.
     pub(crate) fn raise(&self, event: Event) {
         self.put(|queue| {
-            // Stamped where it gets its place, so that time never runs back in the stream.
+            // The timestamp is taken under the lock, so that time never runs backwards in the stream.
             let now = Timestamp::now();
             if queue.events < self.event_limit {
                 queue.items.push_back(Item::Raised(event, now));
@@ -77,7 +77,7 @@ impl MonitorInbox {
         });
     }
 
-    /// The reply to the request with this ticket. Its answer takes its place behind the events that were raised before.
+    /// The reply to the request with this ticket. Its answer is queued behind the events that were raised before.
     pub(crate) fn reply(self: &Arc<Self>, ticket: Ticket) -> Reply<MachineReturn> {
         let inbox = Arc::clone(self);
         Reply::new(move |result| inbox.push(Item::Answer(ticket, result)))
@@ -93,14 +93,14 @@ impl MonitorInbox {
         }
     }
 
-    /// Whether nothing waits to be taken.
+    /// Whether it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().items.is_empty()
     }
 
-    /// Takes the oldest items, but no more than this many; the waker stays signalled if there are more.
+    /// Takes the oldest items, up to a limit; the waker stays signalled if there are more.
     pub(crate) fn take(&self, limit: usize) -> VecDeque<Item> {
-        // An eventfd that was not signalled has nothing to say, and that is fine.
+        // An eventfd that was not signalled is fine.
         let _ = self.waker.read();
         let mut queue = self.lock();
         let count = queue.items.len().min(limit);
@@ -124,7 +124,7 @@ impl MonitorInbox {
 }
 
 impl Backlog {
-    /// Counts an event that there is no room for, with those like it that were dropped in the same place.
+    /// Counts an event that does not fit, together with those like it in the same place.
     fn drop_event(&mut self, event: Event, now: Timestamp) {
         for item in self.items.iter_mut().rev() {
             match item {

@@ -1,7 +1,8 @@
 //! The QMP server.
 //!
-//! A [`Monitor`] listens where it is told to ([`ListenAddress`]), serves any number of clients in a thread of its own,
-//! and hands what only the machine can do to a [`Machine`]. Events come from the schema's [`Signals`](faultvisor_schema::Signals).
+//! A [`Monitor`] listens on its addresses ([`ListenAddress`]), serves any number of clients in a thread of its own, and
+//! passes the machine's commands to a [`Machine`]. Events come from the schema's
+//! [`Signals`](faultvisor_schema::Signals).
 //!
 //! Imports point one way, from a room to those above it in this table:
 //!
@@ -17,7 +18,7 @@
 //! | `server` | the loop, the listeners, and all sessions |
 //! | `monitor` | setting it up, starting it, ending it |
 //!
-//! Nothing here waits: not for a client, and not for the machine.
+//! Nothing here waits for a client or for the machine.
 
 mod budget;
 mod delivery;

@@ -1,27 +1,27 @@
-//! The machine, as the monitor sees it.
+//! The machine, from the monitor's side.
 
 use faultvisor_schema::{Event, MachineCommand, MachineReturn};
 
 /// Takes the answer to a command that the machine executes.
 pub type Reply = faultvisor_schema::Reply<MachineReturn>;
 
-/// What executes the commands that the monitor cannot answer itself.
+/// Executes the commands that the monitor does not.
 ///
 /// All methods are called on the monitor's thread and must not block it.
 pub trait Machine: Send + 'static {
-    /// Takes a command to be executed, here or elsewhere, now or later. `reply` takes its answer.
+    /// Takes a command to be executed, in any thread, now or later. Its answer goes to `reply`.
     ///
-    /// Of one session, no second in-band command comes before the first is answered.
+    /// A session's next in-band command is submitted after the answer to the one before.
     fn submit(&self, command: MachineCommand, reply: Reply);
 
-    /// Answers a command that only asks, if that can be done without asking anybody else. The answer must not be older
-    /// than the events that were raised before.
+    /// Answers a query, if this is possible without waiting. The answer must not be older than the events raised
+    /// before.
     fn answer(&self, command: &MachineCommand) -> Option<MachineReturn>;
 
-    /// Whether there is a device of that name.
+    /// Whether there is a device of this name.
     fn has_device(&self, name: &str) -> bool;
 
-    /// Whether what an event told of is still so, for a client that connects now: a `STOP` if the machine does not run,
-    /// a `BLOCK_IO_ERROR` if the disk's io-status is not ok.
+    /// Whether the state that an event reported still holds, for a late subscriber: for `STOP`, that the machine does
+    /// not run; for `BLOCK_IO_ERROR`, that the disk's io-status is not ok.
     fn is_current(&self, event: &Event) -> bool;
 }

@@ -1,4 +1,4 @@
-//! The monitor as the rest of the program sees it: set up, started, ended.
+//! The monitor's public interface: setting up, starting, ending.
 
 use std::cell::RefCell;
 use std::io;
@@ -25,8 +25,7 @@ use crate::transport::socket::{Bound, LocalAddress, Socket};
 use crate::transport::stdio::{self, Pump};
 use crate::transport::stream::Stream;
 
-/// As much as threads usually have, for the parts of a deep command, but less than a huge page of the host's: that would
-/// be resident as a whole.
+/// Sufficient for a deeply nested command, and less than a huge page of the host, which would be resident as a whole.
 const STACK: usize = (2 << 20) - (64 << 10);
 
 /// A monitor that is being set up.
@@ -38,58 +37,57 @@ pub struct MonitorBuilder {
 }
 
 impl MonitorBuilder {
-    /// How many clients each listener serves at once; 64 unless said otherwise.
+    /// Most clients of each listener; 64 by default.
     #[must_use]
     pub fn session_limit(mut self, sessions: usize) -> Self {
         self.settings.session_limit = sessions;
         self
     }
 
-    /// How many bytes a session may have to send before events are lost to it; 4 MiB unless said otherwise.
+    /// The output of a session in bytes beyond which it loses events; 4 MiB by default.
     #[must_use]
     pub fn output_limit(mut self, bytes: usize) -> Self {
         self.settings.output_limit = bytes;
         self
     }
 
-    /// How many bytes all sessions together may have to send, beside 128 KiB that each may have in any case; 32 MiB, or as
-    /// many as a single session may have, unless said otherwise.
+    /// The output of all sessions together in bytes, beside 128 KiB for each; 32 MiB by default, or the limit of a
+    /// single session if that is more.
     #[must_use]
     pub fn total_output_limit(mut self, bytes: usize) -> Self {
         self.settings.total_output_limit = bytes;
         self
     }
 
-    /// How many events may wait for the monitor's thread; 65,536 unless said otherwise.
+    /// Most events that wait for the monitor's thread; 65,536 by default.
     #[must_use]
     pub fn event_limit(mut self, events: usize) -> Self {
         self.settings.event_limit = events;
         self
     }
 
-    /// In what time a rate-limited default event comes once; a second unless said otherwise, zero for no limit.
+    /// The interval of rate-limited default events; a second by default, zero for no limit.
     #[must_use]
     pub fn default_event_interval(mut self, interval: Duration) -> Self {
         self.settings.default_event_interval = interval;
         self
     }
 
-    /// The signals whose events its clients hear; its own, for [`Monitor::signals`] to be raised on, unless said
-    /// otherwise.
+    /// The signals whose events clients receive; by default its own, to be raised on [`Monitor::signals`].
     #[must_use]
     pub fn signals(mut self, signals: &Signals) -> Self {
         self.signals = signals.clone();
         self
     }
 
-    /// What each of its threads does first; nothing unless said otherwise.
+    /// The first call of each of its threads; by default none.
     #[must_use]
     pub fn on_thread_start(mut self, first: impl Fn(ThreadKind) + Send + Sync + 'static) -> Self {
         self.thread_start = ThreadStart::new(first);
         self
     }
 
-    /// Listens. Clients can connect from now on; they are served once the monitor is started.
+    /// Listens. Clients can connect, and are served once the monitor is started.
     ///
     /// # Errors
     ///
@@ -118,16 +116,16 @@ impl MonitorBuilder {
     }
 }
 
-/// A monitor that listens and is not started yet.
+/// A monitor that listens and has not been started.
 #[derive(Debug)]
 pub struct Monitor {
     settings: Settings,
     signals: Signals,
     thread_start: ThreadStart,
-    /// What brings the signals' events into the inbox.
+    /// The connections that pass events to the inbox.
     connections: Vec<Connection>,
     inbox: Arc<MonitorInbox>,
-    /// What is listened on, by address.
+    /// The listening sockets, by address.
     sockets: Vec<(Vec<Socket>, ListenAddress)>,
     connected: Vec<(Stream, ListenAddress)>,
     stdio: Option<ListenAddress>,
@@ -135,16 +133,16 @@ pub struct Monitor {
     waiting: Arc<Waiting>,
 }
 
-/// Why a monitor was not started.
+/// A monitor cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The host gave no thread.
+    /// The host refuses a thread.
     #[error("cannot start the monitor's thread: {0}")]
     Thread(#[source] io::Error),
     /// Standard input and output cannot be used.
     #[error("cannot use standard input and output for the monitor: {0}")]
     Stdio(#[source] io::Error),
-    /// The loop could not be set up.
+    /// The loop cannot be set up.
     #[error("cannot start the monitor: {0}")]
     Loop(String),
 }
@@ -156,20 +154,20 @@ impl Monitor {
         MonitorBuilder::default()
     }
 
-    /// Where to raise events; what is raised before the start is kept.
+    /// The signals to raise events on; events raised before the start are kept.
     #[must_use]
     pub fn signals(&self) -> Signals {
         self.signals.clone()
     }
 
-    /// Where it listens, in the order of the addresses it was given; a host's name can stand for several.
+    /// Its addresses, in the order in which they were given; a host name may have several.
     #[must_use]
     pub fn local_addresses(&self) -> &[LocalAddress] {
         &self.local_addresses
     }
 
     /// Calls `then` once every listener with `wait=on` has had its first client: in the monitor's thread, or at once if
-    /// there is none to wait for. It is never called if the monitor ends before.
+    /// none waits. It is not called if the monitor ends before.
     pub fn when_clients_came(&self, then: impl FnOnce() + Send + 'static) {
         self.waiting.then(Box::new(then));
     }
@@ -188,7 +186,7 @@ impl Monitor {
                     }
                     self.sockets.push((sockets, address.clone()));
                 }
-                // Such a client is there already: there is nothing to wait for.
+                // This client is connected already.
                 Bound::Connected(stream) => self.connected.push((stream, address.clone())),
                 Bound::Stdio => {
                     if self.stdio.replace(address.clone()).is_some() {
@@ -205,7 +203,7 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// The host does not give what a thread and its loop need.
+    /// The host refuses what the thread and its loop need.
     pub fn start(mut self, machine: Box<dyn Machine>) -> Result<MonitorHandle, StartError> {
         let stdio = self.stdio.take().map(|address| {
             let (stream, pump) = stdio::open(&self.thread_start)?;
@@ -283,7 +281,7 @@ fn serve(
     reactor.run();
     let time = server.borrow().time_to_close(Instant::now());
     drop(reactor);
-    // The last owner of the sessions: their streams end here, and standard output can be written to its end.
+    // The last owner of the sessions: their streams are closed here, so that standard output can be written to its end.
     drop(server);
     if let Some(pump) = pump {
         pump.wait(time);
@@ -303,26 +301,26 @@ pub struct MonitorHandle {
 }
 
 impl MonitorHandle {
-    /// Where to raise events.
+    /// The signals to raise events on.
     #[must_use]
     pub fn signals(&self) -> Signals {
         self.signals.clone()
     }
 
-    /// Where it listens, in the order of the addresses it was given; a host's name can stand for several.
+    /// Its addresses, in the order in which they were given; a host name may have several.
     #[must_use]
     pub fn local_addresses(&self) -> &[LocalAddress] {
         &self.local_addresses
     }
 
-    /// Ends it: sends what is left to send, but no longer than `time`, and removes its sockets.
+    /// Ends it: sends queued output within the limit `time`, and removes its sockets.
     ///
-    /// Events raised and answers given before this are among what is sent.
+    /// This includes events raised and answers sent before.
     pub fn shutdown(mut self, time: Duration) {
         self.end(time);
     }
 
-    /// Begins that without waiting for it.
+    /// Begins to end it, without waiting.
     pub fn begin_shutdown(&mut self, time: Duration) {
         if !std::mem::replace(&mut self.is_ending, true) {
             self.inbox.push(Item::Shutdown(time));

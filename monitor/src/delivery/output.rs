@@ -1,4 +1,4 @@
-//! What a session still has to send: bounded for events, and honest about those that did not fit.
+//! A session's output: bounded for events, with a notice of those that did not fit.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -12,35 +12,35 @@ use crate::identity::Handle;
 use crate::transport::stream::comes_to_nothing;
 use crate::wire::event::EncodedEvent;
 
-/// How many pieces are handed to the kernel at once.
+/// The number of pieces in one write.
 const PIECES_PER_WRITE: usize = 64;
 
-/// What a piece costs beside its bytes: its place in the queue, its counts, and the allocator's own.
+/// The cost of a piece beside its bytes: its place in the queue, its counts, and the allocator's overhead.
 const PIECE_COST: usize = 48;
 
-/// A session's output. Answers always get in: a session that has too many of them is not read from.
+/// A session's output. Answers always fit: a session with too many of them is not read from.
 #[derive(Debug)]
 pub(crate) struct Output {
     pieces: VecDeque<Rc<[u8]>>,
-    /// How much of the first piece has been sent.
+    /// The bytes of the first piece that have been sent.
     sent: usize,
-    /// How many bytes are left to send.
+    /// The bytes left to send.
     bytes: usize,
     limit: usize,
-    /// What its pieces take of the memory that there is for all outputs.
+    /// The pieces' share of the memory for all outputs.
     charge: Charge,
-    /// The events that did not fit, in the order in which each kind began not to.
+    /// The lost events, in the order in which each kind began not to fit.
     lost: BTreeMap<u64, Lost>,
-    /// Where each kind is among them.
+    /// The position of each kind in it.
     places: HashMap<Kind, u64>,
     next_place: u64,
-    /// How much there was to send when the first notice did not fit: until it is less, it will not fit again.
+    /// The bytes left to send when the first notice did not fit: until they are fewer, it will not fit again.
     blocked_at: Option<usize>,
-    /// Whether nobody will read any of it.
+    /// Whether the client no longer reads.
     abandoned: bool,
 }
 
-/// Events of which one notice tells: those of a connection, or those that nobody asked for.
+/// The events of one notice: those of a connection, or default events.
 type Kind = (Option<Handle>, SignalName);
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Output {
         }
     }
 
-    /// Gives up what there is to send, and what will be: nobody reads it.
+    /// Drops present and future output, as the client no longer reads.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.pieces = VecDeque::new();
@@ -77,7 +77,7 @@ impl Output {
         self.blocked_at = None;
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the client no longer reads.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned
     }
@@ -115,7 +115,7 @@ impl Output {
         }
     }
 
-    /// Counts events as lost that never got here.
+    /// Counts events as lost that were dropped earlier.
     pub(crate) fn lose(
         &mut self,
         connection: Option<Handle>,
@@ -145,19 +145,19 @@ impl Output {
         self.next_place += 1;
     }
 
-    /// Says at once what a connection to a signal lost, because nothing may be said of it afterwards.
+    /// Reports at once what a connection lost, as nothing may be sent for it afterwards.
     pub(crate) fn close_connection(&mut self, connection: Handle, signal: SignalName) {
         let Some(place) = self.places.remove(&(Some(connection), signal)) else {
             return;
         };
-        // Another notice is the first one now, perhaps.
+        // The first notice may be another one now.
         self.blocked_at = None;
         if let Some(pieces) = self.lost.remove(&place).and_then(|lost| lost.notice()) {
             self.push_all(pieces);
         }
     }
 
-    /// Says what was lost, as far as there is room.
+    /// Reports lost events, as far as there is room.
     fn tell_lost(&mut self) {
         if self.blocked_at.is_some_and(|bytes| self.bytes >= bytes) {
             return;
@@ -175,7 +175,7 @@ impl Output {
         }
     }
 
-    /// Whether a line more is within the limits; into an empty queue anything fits.
+    /// Whether another line is within the limits; an empty queue takes any.
     fn fits(&self, pieces: &[Rc<[u8]>]) -> bool {
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
         let costs: usize = pieces.iter().map(|piece| cost(piece)).sum();
@@ -237,7 +237,7 @@ impl Output {
             self.pieces.pop_front();
         }
         if self.pieces.is_empty() {
-            // An idle session keeps no room for what it once had to send.
+            // An idle session keeps no allocation for its past output.
             self.pieces = VecDeque::new();
         }
     }
@@ -266,7 +266,7 @@ mod tests {
     use crate::budget::SHARE;
     use crate::wire::event::{Form, Timestamp};
 
-    /// A sink that takes only so many bytes.
+    /// A sink that takes a limited number of bytes.
     struct Pipe {
         taken: Vec<u8>,
         room: usize,
@@ -292,7 +292,7 @@ mod tests {
         std::str::from_utf8(&pipe.taken).unwrap().lines().collect()
     }
 
-    /// An event of 69 bytes that carries a number; the notice of its loss, under the longer name, has more.
+    /// An event of 69 bytes with a number; the notice of its loss, with a longer name, has more.
     fn event(output: &mut Output, number: u32) {
         let at = Timestamp {
             seconds: 0,
@@ -323,7 +323,7 @@ mod tests {
         }
         let held: usize = hogs.iter().map(|hog| hog.bytes).sum();
         assert!(held <= 3 * SHARE + 20 * (SHARE + SHARE / 8), "{held}");
-        // One who reads is told everything, at any time.
+        // A client that reads receives everything, at any time.
         let mut reader = Output::new(usize::MAX, &budget);
         for number in 0..100 {
             assert!(!reader.is_full());
@@ -336,7 +336,7 @@ mod tests {
             reader.send(&mut pipe).unwrap();
             assert!(!lines(&pipe)[0].contains("EVENTS_LOST"));
         }
-        // One who does not is told what it missed when it reads again.
+        // A client that does not read learns what it missed when it reads again.
         event(&mut hogs[0], 1);
         let mut pipe = Pipe {
             taken: Vec::new(),
@@ -350,7 +350,7 @@ mod tests {
         assert!(Charge::new(&budget).allows(3 * SHARE));
     }
 
-    /// A sink of a host that now and then has no memory for a write.
+    /// A sink of a host that is out of memory at times.
     struct Poor {
         turn: u32,
         taken: Vec<u8>,
@@ -419,7 +419,7 @@ mod tests {
     fn nothing_overtakes_the_notice_of_a_loss() {
         let mut output = output(700);
         (0..20).for_each(|number| event(&mut output, number));
-        // Room for an event, but not for the notice that goes before it.
+        // Room for an event, but not for the notice before it.
         let mut pipe = Pipe {
             taken: Vec::new(),
             room: 60,

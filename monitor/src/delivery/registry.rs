@@ -1,7 +1,7 @@
-//! The connections: who wants to hear which signal, and what the client knows that by.
+//! The connections of all sessions, by signal and by the client's name for them.
 //!
-//! There is one kind of connection for all the ways to make one: they differ in what the client calls it ([`Hold`]) and in
-//! how its events are written ([`Rendering`]).
+//! All ways to connect make one kind of connection: they differ in the client's name for it ([`Hold`]) and in the form
+//! of its events ([`Rendering`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -15,29 +15,29 @@ use crate::identity::{Handle, SessionId};
 use crate::wire::event::Form;
 use crate::wire::protocol::Protocol;
 
-/// A connection: a signal, a filter, and how its events are written.
+/// A connection: a signal, a filter, and the form of its events.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) session: SessionId,
     pub(crate) signal: SignalName,
-    /// The only device to hear of.
+    /// Only events about this device.
     pub(crate) device: Option<String>,
     pub(crate) rendering: Rc<Rendering>,
     hold: Hold,
 }
 
-/// What a client knows a connection by.
+/// A client's name for a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// By its handle, as the tag of its events.
+    /// Its handle, the tag of its events.
     Tag,
-    /// By a name of its own: the text that equal names have in common.
+    /// A name of the client's own: the canonical text, which equal names share.
     Name(String),
-    /// By its handle, as an object.
+    /// Its handle, as an object.
     Object,
 }
 
-/// What a connection is to be.
+/// A connection to be made.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) session: SessionId,
@@ -45,7 +45,7 @@ pub(crate) struct Wanted {
     pub(crate) device: Option<String>,
 }
 
-/// Why there is no connection.
+/// A connection is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("A session can hold {CONNECTION_LIMIT} connections at most")]
@@ -62,21 +62,21 @@ pub(crate) enum ConnectError {
     NoHandles,
 }
 
-/// How many connections a session may hold: memory that a client takes is bounded, this too.
+/// Most connections of a session.
 ///
 /// One event for each of them fits into the default output.
 const CONNECTION_LIMIT: usize = 10_000;
 
-/// How many bytes the name of a connection may have, as it is spelled.
+/// The longest name of a connection in bytes, as spelled.
 pub(crate) const NAME_LIMIT: usize = 4096;
 
-/// How many bytes the names of a session's connections may have, all together.
+/// The length of all names of a session's connections in bytes.
 const NAMES_LIMIT: usize = 1024 * 1024;
 
-/// How many bytes all connections may take, beside a share that each session has in any case.
+/// The memory of all connections in bytes, beside each session's guaranteed share.
 const TOTAL_LIMIT: usize = 32 * 1024 * 1024;
 
-/// What a connection takes without its name, as the allocator counts.
+/// The memory of a connection without its name, as the allocator counts.
 const CONNECTION_COST: usize = 400;
 
 impl Connection {
@@ -85,14 +85,14 @@ impl Connection {
     }
 }
 
-/// What one session holds.
+/// The connections of one session.
 #[derive(Debug)]
 struct Held {
     handles: BTreeSet<Handle>,
     names: HashMap<String, Named>,
-    /// What the names cost together.
+    /// The length of the names.
     name_bytes: usize,
-    /// What all of it takes.
+    /// The memory charged for them.
     charge: Charge,
 }
 
@@ -110,9 +110,9 @@ impl Held {
 #[derive(Debug)]
 struct Named {
     handle: Handle,
-    /// The bytes that count for the limit of names.
+    /// The bytes counted against the limit of names.
     bytes: usize,
-    /// The bytes that the name takes, wherever it is kept.
+    /// The bytes charged for the name, wherever it is kept.
     charged: usize,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Registry {
     connections: BTreeMap<Handle, Connection>,
     by_signal: BTreeMap<SignalName, BTreeSet<Handle>>,
     by_session: BTreeMap<SessionId, Held>,
-    /// What all connections may take together.
+    /// The memory of all connections.
     budget: Rc<Budget>,
 }
 
@@ -138,7 +138,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// What all connections may take together.
+    /// The memory of all connections.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -148,7 +148,7 @@ impl Registry {
         held.or_insert_with(|| Held::new(&self.budget))
     }
 
-    /// Makes a connection whose events carry its handle as their tag.
+    /// Makes a connection whose events carry its handle as tag.
     pub(crate) fn connect_tagged(
         &mut self,
         wanted: Wanted,
@@ -170,7 +170,7 @@ impl Registry {
         if held.names.contains_key(&name) {
             return Err(ConnectError::InUse(spoken(&name)));
         }
-        // It is kept twice to be found, and as it is written, also by itself.
+        // Its canonical text is kept twice, and its spelling twice.
         let bytes = 2 * name.len() + id.get().len();
         let charged = bytes + id.get().len();
         if held.name_bytes.saturating_add(bytes) > NAMES_LIMIT {
@@ -247,13 +247,13 @@ impl Registry {
         self.connections.get(&handle)
     }
 
-    /// The connection that a session knows by this name.
+    /// The session's connection of this name.
     pub(crate) fn named(&self, session: SessionId, name: &str) -> Option<Handle> {
         let named = self.by_session.get(&session)?.names.get(name)?;
         Some(named.handle)
     }
 
-    /// Ends a connection that `session` holds in this way. Returns whether it did.
+    /// Ends a connection that `session` holds under this name. Returns whether it did.
     pub(crate) fn disconnect(&mut self, session: SessionId, handle: Handle, hold: &Hold) -> bool {
         let holds =
             |connection: &Connection| connection.session == session && connection.hold == *hold;
@@ -283,12 +283,12 @@ impl Registry {
         }
     }
 
-    /// The connections that an event goes to, the oldest first.
+    /// The connections that receive an event, the oldest first.
     pub(crate) fn of_event(&self, event: &Event) -> impl Iterator<Item = (Handle, &Connection)> {
         self.of(event.signal(), event.device())
     }
 
-    /// The connections that an event of a signal about a device goes to.
+    /// The connections that receive an event of a signal about a device.
     pub(crate) fn of(
         &self,
         signal: SignalName,
@@ -309,7 +309,7 @@ impl Registry {
     }
 }
 
-/// A name as a message tells it.
+/// A name, for a message.
 pub(crate) fn spoken(name: &str) -> String {
     match serde_json::from_str(name) {
         Ok(serde_json::Value::String(text)) => text,

@@ -1,6 +1,6 @@
-//! How a connection's events are written: its form, and the members that mark them as the connection's.
+//! The form of a connection's events, and the members that mark them as the connection's.
 //!
-//! The encoder makes the head of a line, which connections share; each connection has the tail ready.
+//! The encoder makes the head of a line, which connections share; each connection keeps its tail.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::wire::event::{EncodedEvent, Form};
 use crate::wire::objects;
 use crate::wire::protocol::Protocol;
 
-/// How a connection's events are written.
+/// The form and the marks of a connection's events.
 #[derive(Debug)]
 pub(crate) struct Rendering {
     form: Form,
@@ -28,17 +28,17 @@ impl Rendering {
         Self::marked(Form::Event, "")
     }
 
-    /// Of a connection that its client knows by its handle.
+    /// For a connection with a handle.
     pub(crate) fn tagged(form: Form, handle: Handle) -> Self {
         Self::marked(form, &format!(", \"tag\": {handle}"))
     }
 
-    /// Of a connection that its client gave a name.
+    /// For a connection that its client named.
     pub(crate) fn named(form: Form, id: &RawValue) -> Self {
         Self::marked(form, &format!(", \"id\": {}", id.get()))
     }
 
-    /// Of a connection to an object.
+    /// For a connection to an object.
     pub(crate) fn object(protocol: Protocol, handle: Handle) -> Self {
         let form = match protocol {
             Protocol::Qmp => Form::Signal,

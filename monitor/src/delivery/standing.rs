@@ -1,4 +1,4 @@
-//! The states that events told of, for late subscribers.
+//! The states that events reported, for late subscribers.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use faultvisor_schema::{Event, SignalName};
 
 use crate::wire::event::Timestamp;
 
-/// The last event of each state: of each signal that is replayed, and of each device where its events have one.
+/// The last event of each state: for each replayed signal, and for each device if its events have one.
 ///
-/// It follows the events as they are raised, those that no client can be told of among them.
+/// It follows events as they are raised, including those that no client receives.
 #[derive(Debug)]
 pub(crate) struct Standing {
     last: BTreeMap<State, (Event, Timestamp)>,
 }
 
-/// What has a state: a signal, and the device if there is one.
+/// A state: its signal, and its device if there is one.
 type State = (SignalName, Option<String>);
 
 impl Standing {
-    /// Of a machine that has not been started yet.
+    /// For a machine that has not been started yet.
     pub(crate) fn new(now: Timestamp) -> Self {
         let mut standing = Self {
             last: BTreeMap::new(),
@@ -27,7 +27,7 @@ impl Standing {
         standing
     }
 
-    /// Takes an event in.
+    /// Records an event.
     pub(crate) fn note(&mut self, event: &Event, timestamp: Timestamp) {
         if event.ends_replay() {
             self.last.clear();
@@ -38,7 +38,7 @@ impl Standing {
         }
     }
 
-    /// The events of a signal that tell of a state, of one device if one is named.
+    /// The events of a signal that report a present state, about one device if one is given.
     pub(crate) fn of(&self, signal: SignalName, device: Option<&str>) -> Vec<(Event, Timestamp)> {
         self.last
             .range((signal, None)..)

@@ -1,11 +1,11 @@
-//! The rate limit of default events: one in each interval for each subject, the last one within it at its end.
+//! The rate limit of default events: one in each interval for each subject; the last one within it is sent at its end.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use faultvisor_schema::SignalName;
 
-/// Where each subject of each signal is in its interval.
+/// The interval of each subject of each signal.
 #[derive(Debug)]
 pub(crate) struct Throttle<T> {
     interval: Duration,
@@ -26,7 +26,7 @@ impl<T> Throttle<T> {
         }
     }
 
-    /// Lets a value through, or keeps it in place of the one that was kept.
+    /// Passes a value, or keeps it in place of the one kept before.
     pub(crate) fn admit(
         &mut self,
         signal: SignalName,
@@ -47,7 +47,7 @@ impl<T> Throttle<T> {
         Some(value)
     }
 
-    /// Gives out what waited for the end of its interval, and begins the next one for each.
+    /// Returns the values whose interval has ended, and begins the next interval for each.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<T> {
         let interval = self.interval;
         let mut due: Vec<(Instant, T)> = Vec::new();
@@ -70,7 +70,7 @@ impl<T> Throttle<T> {
         due.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// Gives out everything that waits, at once.
+    /// Returns all kept values at once.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         let mut waiting: Vec<(Instant, T)> = self
             .windows
@@ -82,7 +82,7 @@ impl<T> Throttle<T> {
         waiting.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// When something that waits is due next.
+    /// When the next kept value is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.windows
             .values()
@@ -93,7 +93,7 @@ impl<T> Throttle<T> {
     }
 }
 
-/// The end of an interval; one that the clock does not reach ends as late as can be told.
+/// The end of an interval; beyond the clock's range, the latest time that it can represent.
 pub(crate) fn later(now: Instant, interval: Duration) -> Instant {
     const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
     now.checked_add(interval)
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(throttle.next_due(), Some(start + SECOND));
         assert!(throttle.expire(start + SECOND / 2).is_empty());
         assert_eq!(throttle.expire(start + SECOND), [3]);
-        // What came late is the first of the next second.
+        // A late value is the first of the next interval.
         assert_eq!(throttle.admit(ERROR, "a", 4, start + SECOND), None);
         assert_eq!(throttle.expire(start + 2 * SECOND), [4]);
         assert!(throttle.expire(start + 3 * SECOND).is_empty());

@@ -1,4 +1,4 @@
-//! The subscriber that takes new clients in.
+//! The subscriber that accepts clients.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
@@ -17,19 +17,19 @@ use crate::transport::socket::Socket;
 use crate::transport::stream::Stream;
 use crate::wire::request::Stage;
 
-/// How many clients are taken in before others are served again.
+/// Most clients accepted before others are served again.
 const ACCEPTS_PER_TURN: usize = 16;
 
-/// One place to listen and the sessions that came of it.
+/// An address and its sessions.
 pub(crate) struct Listener {
     sockets: Vec<Socket>,
     address: ListenAddress,
     server: Shared,
     sessions: BTreeSet<SessionId>,
-    /// Who waits for the first client.
+    /// Waits for the first client.
     waiting: Option<Arc<Waiting>>,
-    /// Given up when there are no descriptors left, so that a client can be taken in to be sent away: one that stays
-    /// in the backlog keeps the socket ready, and the thread busy, for ever.
+    /// Closed when there are no descriptors left, so that a client can be accepted and turned away: one that stays in
+    /// the backlog keeps the socket ready, and the thread busy, for ever.
     spare: Option<EventFd>,
 }
 
@@ -50,7 +50,7 @@ impl Listener {
         }
     }
 
-    /// What it is to be told of.
+    /// The events that it subscribes to.
     pub(crate) fn events(&self) -> Vec<Events> {
         let sockets = self.sockets.iter();
         sockets
@@ -58,7 +58,7 @@ impl Listener {
             .collect()
     }
 
-    /// Takes in who waits at one of the sockets.
+    /// Accepts the clients of one of the sockets.
     fn accept(&mut self, fd: RawFd) {
         let Some(index) = self
             .sockets
@@ -71,7 +71,7 @@ impl Listener {
             match self.sockets[index].accept() {
                 Ok(stream) => self.welcome(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // That client is gone already; there may be others.
+                // That client has gone already; there may be others.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client");
@@ -96,8 +96,8 @@ impl Listener {
             let error = CommandError::generic(format!("{limit} clients are connected already"));
             let failure = Stage::Execution.failure(error);
             if let Ok(line) = self.address.protocol.farewell(&failure) {
-                // A socket that was just opened has room for a line; a client that is gone misses nothing. What it has
-                // said already is read, for otherwise the line would be taken back with the connection.
+                // A new socket has room for a line. The client's input is read, as closing with unread input would
+                // reset the connection and lose the line.
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write(&line);
             }
@@ -110,7 +110,7 @@ impl Listener {
     }
 }
 
-/// A descriptor that can be had without opening a file, which a confined thread cannot.
+/// A descriptor that a confined thread can make, as it opens no file.
 fn spare() -> Option<EventFd> {
     EventFd::new(EFD_CLOEXEC).ok()
 }

@@ -1,4 +1,4 @@
-//! The monitor's loop: what is ready is handled, then every session is taken as far as it gets.
+//! The monitor's loop: handles what is ready, and then advances every session.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,30 +15,30 @@ use crate::identity::SessionId;
 use crate::inbox::MonitorInbox;
 use crate::server::state::{Settled, Shared};
 
-/// What the loop dispatches to.
+/// The subscribers of the loop.
 type Subscriber = Box<dyn MutEventSubscriber>;
 
-/// The loop and what it watches.
+/// The loop and its subscribers.
 pub(crate) struct Reactor {
     manager: EventManager<Subscriber>,
     server: Shared,
     sessions: BTreeMap<SessionId, Watched>,
     timer: Rc<RefCell<TimerFd>>,
-    /// When the timer ends, if it is set.
+    /// When the timer expires, if it is set.
     due: Option<Instant>,
 }
 
-/// A session's stream, and what it is watched for: the kernel is told only what changes, since most of the time a
-/// session waits for the next request before and after it has answered one.
+/// A session's stream, and its subscribed events: the kernel is told only of changes, as most sessions wait for the
+/// next request before and after an answer.
 struct Watched {
     subscriber: SubscriberId,
     interest: EventSet,
 }
 
-/// What a session's stream is watched for from the start.
+/// The events that a session's stream is subscribed to at first.
 const FIRST_INTEREST: EventSet = EventSet::IN;
 
-/// Why there is no loop.
+/// The loop cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReactorError {
     #[error("{0}")]
@@ -65,11 +65,11 @@ impl Reactor {
         Ok(reactor)
     }
 
-    /// Dispatches these events to a subscriber.
+    /// Registers these events for a subscriber.
     ///
     /// # Errors
     ///
-    /// The host's: without them the subscriber would be deaf, so this is for whoever starts the monitor to know.
+    /// The host's error: without the events the subscriber is useless, so that the monitor does not start.
     pub(crate) fn add(
         &mut self,
         subscriber: Subscriber,
@@ -89,7 +89,7 @@ impl Reactor {
                 return;
             }
             self.set_timer();
-            // Who has more to do gets its next turn after everybody else.
+            // A session with more work gets its next turn after all others.
             let turn = if self.server.borrow().is_busy() {
                 self.manager.run_with_timeout(0)
             } else {
@@ -164,7 +164,7 @@ impl Reactor {
         }
         let mut timer = self.timer.borrow_mut();
         let set = match due {
-            // A timer of zero is one that is off.
+            // A timer of zero would be disarmed.
             Some(due) => {
                 let left = due.saturating_duration_since(now);
                 timer.reset(left.max(Duration::from_nanos(1)), None)
@@ -178,7 +178,7 @@ impl Reactor {
     }
 }
 
-/// Watches one session's stream.
+/// Watches a session's stream.
 struct Watch {
     id: SessionId,
     server: Shared,
@@ -222,7 +222,7 @@ impl MutEventSubscriber for Alarm {
     fn init(&mut self, _: &mut EventOps<'_>) {}
 
     fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
-        // The timer is ready, so this does not wait; it is set anew before the loop goes on.
+        // The timer is ready, so that this does not block; it is set again before the loop continues.
         let _ = self.timer.borrow_mut().wait();
         self.server.borrow_mut().send_delayed(Instant::now());
     }

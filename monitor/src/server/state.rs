@@ -1,4 +1,4 @@
-//! The server's state: every session and every connection, and what happens to them.
+//! The server's state: every session and every connection.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,29 +23,29 @@ use crate::transport::address::{Endpoint, ListenAddress};
 use crate::transport::stream::Stream;
 use crate::wire::event::{EncodedEvent, Timestamp};
 
-/// How much of the inbox is dealt with before what came of it is sent: a client that reads all the time shall not lose
-/// anything because the rest of a burst came first.
+/// Most inbox items that are handled before the resulting output is sent, so that a client that reads does not lose
+/// events to a burst.
 const ITEMS_PER_TURN: usize = 256;
 
-/// How much is read from a client at a time.
+/// The size of a read.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How long a client that was told everything has to close its side before the program ends.
+/// How long a client that has received everything may take to close its side before the program ends.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// The end, once it has begun.
+/// The end of the server, in progress.
 #[derive(Clone, Copy, Debug)]
 struct Closing {
-    /// Until when clients are waited for that have been told everything.
+    /// The limit for clients that have received everything.
     lingers_until: Instant,
-    /// Until when others are.
+    /// The limit for the others.
     ends: Instant,
 }
 
-/// The server, as its subscribers share it. They all run on the monitor's thread.
+/// The server, shared by its subscribers, which all run on the monitor's thread.
 pub(crate) type Shared = Rc<RefCell<Server>>;
 
-/// What a delayed default event is kept as.
+/// A delayed default event.
 #[derive(Debug)]
 struct Delayed {
     signal: SignalName,
@@ -58,11 +58,11 @@ pub(crate) struct Server {
     machine: Box<dyn Machine>,
     inbox: Arc<MonitorInbox>,
     sessions: BTreeMap<SessionId, Session>,
-    /// Sessions that something happened to since the last [`Server::settle`].
+    /// Sessions with work since the last [`Server::settle`].
     touched: BTreeSet<SessionId>,
-    /// Sessions that began since then.
+    /// Sessions begun since then.
     begun: Vec<SessionId>,
-    /// What their outputs may hold together.
+    /// The memory of their outputs.
     budget: Rc<Budget>,
     next_session: SessionId,
     registry: Registry,
@@ -73,13 +73,13 @@ pub(crate) struct Server {
     scratch: Vec<u8>,
 }
 
-/// What became of a session, for the loop that watches its stream.
+/// The state of a session, for the loop that watches its stream.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// It waits for this.
+    /// It waits for these events.
     Waits(EventSet),
-    /// It is over. Its stream is still open: closed, it could not be taken out of what is watched, and would stay in it if
-    /// somebody else has it open too.
+    /// It has ended. Its stream is still open: a closed one could not be removed from the loop, and would stay in it if
+    /// another process has it open, too.
     Over(Stream),
 }
 
@@ -126,17 +126,17 @@ impl Server {
         id
     }
 
-    /// The sessions that began since this was last asked.
+    /// The sessions begun since the last call.
     pub(crate) fn take_begun(&mut self) -> Vec<SessionId> {
         std::mem::take(&mut self.begun)
     }
 
-    /// Whether a session goes on.
+    /// Whether a session exists.
     pub(crate) fn has_session(&self, id: SessionId) -> bool {
         self.sessions.contains_key(&id)
     }
 
-    /// A session's stream is ready for something.
+    /// A session's stream is ready.
     pub(crate) fn ready(&mut self, id: SessionId, events: EventSet) {
         if let Some(session) = self.sessions.get_mut(&id) {
             if self.closing.is_some() && events.contains(EventSet::IN) {
@@ -148,12 +148,12 @@ impl Server {
         }
     }
 
-    /// What a session waits for, and on which descriptor.
+    /// A session, for its descriptor and the events that it waits for.
     pub(crate) fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(&id)
     }
 
-    /// Something came into the inbox.
+    /// The inbox has items.
     pub(crate) fn receive(&mut self, now: Instant) {
         for item in self.inbox.take(ITEMS_PER_TURN) {
             match item {
@@ -180,7 +180,7 @@ impl Server {
         }
     }
 
-    /// Begins to end: nothing is asked any more, and what is left is sent, as far as there is time.
+    /// Begins the end: no request is executed any more, and queued output is sent within the limit.
     fn close(&mut self, now: Instant, time: Duration) {
         for delayed in self.throttle.drain() {
             self.send_default(&delayed);
@@ -225,7 +225,7 @@ impl Server {
         }
     }
 
-    /// Sends the default events whose second is over.
+    /// Sends the delayed default events that are due.
     pub(crate) fn send_delayed(&mut self, now: Instant) {
         for delayed in self.throttle.expire(now) {
             self.send_default(&delayed);
@@ -243,7 +243,7 @@ impl Server {
         }
     }
 
-    /// Tells everyone who would have heard of events that they will not.
+    /// Counts events as lost for every session that would have received them.
     fn lose(&mut self, signal: SignalName, device: Option<&str>, count: u64) {
         for (id, session) in &mut self.sessions {
             if session.has_default_events() {
@@ -261,7 +261,7 @@ impl Server {
         }
     }
 
-    /// Takes every session that something happened to as far as it gets.
+    /// Advances every session with work.
     pub(crate) fn settle(&mut self) -> Vec<(SessionId, Settled)> {
         let mut settled = Vec::new();
         for id in std::mem::take(&mut self.touched) {
@@ -280,7 +280,7 @@ impl Server {
                 });
             }
             if session.is_over() {
-                // What the client held goes with it.
+                // The session's connections end with it.
                 self.registry.leave(id);
                 if let Some(session) = self.sessions.remove(&id) {
                     settled.push((id, Settled::Over(session.stream)));
@@ -297,19 +297,19 @@ impl Server {
             settled.push((id, Settled::Waits(interest)));
         }
         let (outputs, connections) = (&self.budget, self.registry.budget());
-        // Both are asked.
+        // Both have to be evaluated.
         if outputs.is_worth_returning() | connections.is_worth_returning() {
             budget::return_memory();
         }
         settled
     }
 
-    /// Whether a session has more to do than it did in its turn.
+    /// Whether a session has more work than fitted its turn.
     pub(crate) fn is_busy(&self) -> bool {
         !self.touched.is_empty()
     }
 
-    /// Gives a session up, because it cannot be served.
+    /// Ends a session that cannot be served.
     pub(crate) fn give_up(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.give_up();
@@ -317,7 +317,7 @@ impl Server {
         }
     }
 
-    /// When to wake up even if nothing happens.
+    /// When to wake up without an event.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let closing = self.closing.map(|closing| {
             if self.is_flushed() {
@@ -336,7 +336,7 @@ impl Server {
         self.sessions.values().all(Session::is_flushed)
     }
 
-    /// Whether the server is done: told to end, with nobody left to tell anything or no more time to.
+    /// Whether the server has ended: all output is sent, or the limit has passed.
     pub(crate) fn is_done(&self, now: Instant) -> bool {
         self.closing.is_some_and(|closing| {
             let lingered = now >= closing.lingers_until && self.is_flushed();
@@ -344,7 +344,7 @@ impl Server {
         })
     }
 
-    /// How long is left to end in.
+    /// The time left to end.
     pub(crate) fn time_to_close(&self, now: Instant) -> Duration {
         self.closing.map_or(Duration::ZERO, |closing| {
             closing.ends.saturating_duration_since(now)

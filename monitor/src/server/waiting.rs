@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is done once all of them have come.
+/// Called once all of them have come.
 type Then = Box<dyn FnOnce() + Send>;
 
-/// How many listeners still wait for their first client.
+/// The number of listeners without a first client.
 #[derive(Default)]
 pub(crate) struct Waiting {
     state: Mutex<State>,
@@ -23,12 +23,12 @@ impl Waiting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One listener more waits.
+    /// Adds a listener that waits.
     pub(crate) fn expect(&self) {
         self.lock().left += 1;
     }
 
-    /// One of them has its client.
+    /// A listener has its first client.
     pub(crate) fn arrived(&self) {
         let mut state = self.lock();
         state.left = state.left.saturating_sub(1);
@@ -42,7 +42,7 @@ impl Waiting {
         }
     }
 
-    /// Does this when none of them waits any more.
+    /// Calls this when no listener waits any more.
     pub(crate) fn then(&self, then: Then) {
         let mut state = self.lock();
         if state.left > 0 {

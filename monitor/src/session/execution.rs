@@ -1,4 +1,4 @@
-//! Executing what a session asks for, in its order or out of band, and answering.
+//! Execution of a session's requests, in order or out of band, and their answers.
 
 use faultvisor_schema::{
     Command, CommandError, Empty, MachineCommand, MachineReturn, MonitorCommand, QMPCapability,
@@ -16,7 +16,7 @@ use crate::wire::objects::Hinted;
 use crate::wire::request::{Band, Failure, Request, Stage};
 
 impl Session {
-    /// The machine answers.
+    /// The machine has answered.
     pub(crate) fn answered(&mut self, sequence: u64, result: &Result<MachineReturn, CommandError>) {
         let Some(request) = self.in_flight.remove(&sequence) else {
             return;
@@ -45,7 +45,7 @@ impl Session {
         }
     }
 
-    /// Executes requests in their order until one has to wait for the machine, or for its turn.
+    /// Executes requests in order until one has to wait for the machine, or the turn is over.
     pub(super) fn execute_waiting(&mut self, context: &mut ServerContext<'_>) {
         while self.can_execute()
             && !self.turn.is_over()
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// Has the machine execute a command.
+    /// Passes a command to the machine.
     fn ask(
         &mut self,
         command: MachineCommand,
@@ -117,7 +117,7 @@ impl Session {
         band: Band,
         context: &mut ServerContext<'_>,
     ) {
-        // Asked for first: what was raised before it was found is in the inbox then, and must not be overtaken.
+        // The answer is asked for first: events raised before it are in the inbox by then, and must precede it.
         if let Some(answer) = context.machine.answer(&command)
             && context.inbox.is_empty()
         {
@@ -138,7 +138,7 @@ impl Session {
         context.machine.submit(command, reply);
     }
 
-    /// Does what the monitor does itself, and answers.
+    /// Executes a command of the monitor's own, and answers.
     fn perform<T: Serialize>(
         &mut self,
         id: Option<&RawValue>,
@@ -151,7 +151,7 @@ impl Session {
         let initial = executor.initial;
         self.answer(result.as_ref(), id, band);
         match self.waiting.front_mut() {
-            // Its answer is still to come, with those of its batch.
+            // Its answer is sent with those of its batch.
             Some(first) if band == Band::In && first.batch.is_some() => {
                 first.initial.extend(initial);
             }
@@ -176,7 +176,7 @@ impl Session {
         }
     }
 
-    /// Whether a batch may go on: what it has to say is kept until its end, and that is bounded too.
+    /// Whether a batch may continue: its answers are kept until its end, and are bounded, too.
     fn has_room(&self, band: Band) -> Result<(), Failure> {
         let batch = self.waiting.front().and_then(|first| first.batch.as_ref());
         if band == Band::In && batch.is_some_and(|answers| !answers.has_room(self.output_limit)) {
@@ -217,7 +217,7 @@ impl Session {
         match line {
             Ok(line) => self.output.answer(line),
             Err(error) => {
-                // The schema's types always encode; a client that missed an answer would never notice.
+                // The schema's types always encode; a client would wait for a missing answer for ever.
                 tracing::error!(%error, "cannot encode an answer");
                 self.broken = true;
             }

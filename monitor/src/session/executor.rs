@@ -1,4 +1,4 @@
-//! The commands that the monitor answers itself.
+//! The commands that the monitor executes itself.
 
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -23,7 +23,7 @@ use crate::wire::json;
 use crate::wire::objects::{self, Object};
 use crate::wire::protocol::Protocol;
 
-/// The version of QEMU whose schema the commands follow, and what this program is.
+/// The versions of QEMU's schema and of this program.
 pub(crate) fn version() -> VersionInfo {
     VersionInfo {
         qemu: VersionTriple {
@@ -35,7 +35,7 @@ pub(crate) fn version() -> VersionInfo {
     }
 }
 
-/// The answer to `query-qmp-schema`, which never changes and is long.
+/// The answer to `query-qmp-schema`, which is constant and long.
 pub(crate) fn schema() -> &'static RawValue {
     static TEXT: LazyLock<Box<RawValue>> = LazyLock::new(|| {
         codec::encode(&introspection())
@@ -47,26 +47,26 @@ pub(crate) fn schema() -> &'static RawValue {
     &TEXT
 }
 
-/// What the greeting offers.
+/// The greeting's capabilities.
 pub(crate) const CAPABILITIES: &[QMPCapability] = &[
     QMPCapability::Oob,
     QMPCapability::Subscribe,
     QMPCapability::ClassHints,
 ];
 
-/// How far a session is, and what it has settled.
+/// The state of a session's negotiation.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
     /// Whether `qmp_capabilities` has succeeded.
     pub(crate) complete: bool,
-    /// Whether events arrive unasked once it has.
+    /// Whether the session has default events then.
     pub(crate) default_events: bool,
-    /// What was switched on.
+    /// The enabled capabilities.
     pub(crate) enabled: Vec<QMPCapability>,
 }
 
 impl Negotiation {
-    /// At the start of a session. JSON-RPC has no negotiation, and no events that nobody asked for.
+    /// At the start of a session. JSON-RPC has neither negotiation nor default events.
     pub(crate) fn new(protocol: Protocol) -> Self {
         let negotiates = protocol == Protocol::Qmp;
         Self {
@@ -76,13 +76,13 @@ impl Negotiation {
         }
     }
 
-    /// Whether a capability was switched on.
+    /// Whether a capability is enabled.
     pub(crate) fn has(&self, capability: QMPCapability) -> bool {
         self.enabled.contains(&capability)
     }
 }
 
-/// What a command of the monitor's own works on.
+/// The context of a command of the monitor's own.
 pub(crate) struct Executor<'a> {
     pub(crate) session: SessionId,
     pub(crate) protocol: Protocol,
@@ -91,12 +91,12 @@ pub(crate) struct Executor<'a> {
     pub(crate) registry: &'a mut Registry,
     pub(crate) machine: &'a dyn Machine,
     pub(crate) standing: &'a Standing,
-    /// The connection that was just made, to be told how things are once the command is answered.
+    /// The new connection whose state is replayed after the answer.
     pub(crate) initial: Option<Handle>,
 }
 
 impl Executor<'_> {
-    /// Makes a connection that its client names, for the subscription of a protocol and for `listen-event`.
+    /// Makes a connection that its client names, for a subscription or `listen-event`.
     pub(crate) fn listen(
         &mut self,
         event: &str,
@@ -112,7 +112,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Ends a connection that its client names, of this event if one is named.
+    /// Ends a connection that its client named, of this event if one is given.
     pub(crate) fn unlisten(
         &mut self,
         id: &RawValue,
@@ -138,7 +138,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Tells a connection that was just made how things are.
+    /// Replays the current state to a new connection.
     pub(crate) fn tell_initial(&mut self, handle: Handle) {
         let Some(connection) = self.registry.connection(handle) else {
             return;
@@ -156,9 +156,9 @@ impl Executor<'_> {
         }
     }
 
-    /// What a connection with this id is found by.
+    /// The canonical text of a connection's id.
     fn name(id: &RawValue) -> Result<String, CommandError> {
-        // Before anything is made of it.
+        // Before it is parsed.
         if id.get().len() > NAME_LIMIT {
             return Err(refused(&ConnectError::NameTooLong));
         }
@@ -181,7 +181,7 @@ impl Executor<'_> {
         })
     }
 
-    /// Ends a connection, if the session holds it in this way.
+    /// Ends a connection, if the session holds it under this name.
     fn end(&mut self, handle: Handle, hold: &Hold) -> bool {
         let signal = self.registry.connection(handle).map(|held| held.signal);
         let ended = self.registry.disconnect(self.session, handle, hold);
@@ -191,7 +191,7 @@ impl Executor<'_> {
         ended
     }
 
-    /// A protocol without negotiation has no way to ask for it.
+    /// A protocol without negotiation needs no capability.
     fn needs_class_hints(&self, command: &str) -> Result<(), CommandError> {
         if self.protocol != Protocol::Qmp || self.negotiation.has(QMPCapability::ClassHints) {
             return Ok(());
@@ -201,7 +201,7 @@ impl Executor<'_> {
     }
 }
 
-/// The signal that raises an event, which may be spelled as in the schema or in lower case with dashes.
+/// The signal of an event, spelled as in the schema or in lower case with dashes.
 fn signal_of(event: &str) -> Result<SignalName, CommandError> {
     let is_called =
         |signal: &SignalName| signal.name() == event || objects::dashed(signal.name()) == event;
@@ -216,7 +216,7 @@ fn refused(error: &ConnectError) -> CommandError {
     CommandError::generic(error.to_string())
 }
 
-/// A string as the id that it is on the wire.
+/// A string as an id on the wire.
 fn string_id(id: &str) -> Result<Box<RawValue>, CommandError> {
     RawValue::from_string(ascii(&Value::from(id).to_string()))
         .map_err(|error| CommandError::generic(error.to_string()))

@@ -1,4 +1,4 @@
-//! JSON that a client sent: read strictly, and kept as it was spelled where that matters.
+//! A client's JSON, parsed strictly, with its spelling kept where that matters.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -9,9 +9,9 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-/// Reads a value from a text that holds nothing else.
+/// Parses a text that is one value.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, CommandError> {
-    // The lexer has bounded the nesting already.
+    // The lexer has bounded the nesting.
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.disable_recursion_limit();
     T::deserialize(&mut deserializer)
@@ -25,9 +25,9 @@ pub(crate) fn text(message: &[u8]) -> Result<&str, CommandError> {
         .map_err(|_| CommandError::generic("JSON parse error, invalid UTF-8"))
 }
 
-/// A text that two values have in common exactly if they are equal. Numbers are equal if they are spelled alike.
+/// A text that equal values share. Numbers are equal if they are spelled alike.
 ///
-/// Each level is read anew, so it is for short values.
+/// Each level is parsed again, so that it suits short values.
 pub(crate) fn canonical(value: &RawValue) -> Result<String, CommandError> {
     let text = value.get();
     Ok(match text.as_bytes().first() {
@@ -57,11 +57,11 @@ pub(crate) fn canonical(value: &RawValue) -> Result<String, CommandError> {
     })
 }
 
-/// Up to so many members are compared one by one, which is every request that is one. More are hashed: a client may send
+/// Up to this many members are compared one by one, as in every valid request. More are hashed, as a client may send
 /// any number.
 const FEW: usize = 8;
 
-/// The members of an object, each as it was spelled.
+/// The members of an object, each with its spelling.
 pub(crate) struct Members(pub(crate) Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// Any JSON value, but no object that says one thing twice.
+/// Any JSON value in which no object has a duplicate member.
 #[derive(Debug)]
 pub struct Strict(
     /// The value.

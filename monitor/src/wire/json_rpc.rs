@@ -9,17 +9,17 @@ use crate::wire::codec::{self, ascii};
 use crate::wire::json::{self, Members};
 use crate::wire::request::{Band, Call, Failure, Request, Stage};
 
-/// How many requests a batch may have: their answers are all kept until the last one is there.
+/// Most requests of a batch: their answers are kept until the last one is complete.
 const BATCH_LIMIT: usize = 1000;
 
-/// A message: a request, or several in one.
+/// A message: one request, or a batch.
 #[derive(Debug)]
 pub(crate) enum Message {
     One(Request),
     Batch(Vec<Request>),
 }
 
-/// Makes requests of a message.
+/// Parses a message.
 pub(crate) fn parse(message: &[u8]) -> Message {
     let in_text = |error| Message::One(refused(None, Stage::Text.failure(error)));
     let text = match json::text(message) {
@@ -43,13 +43,13 @@ pub(crate) fn parse(message: &[u8]) -> Message {
     }
 }
 
-/// What stands for a message that was none.
+/// The request that stands for an unreadable message.
 pub(crate) fn unreadable(error: &impl std::fmt::Display) -> Message {
     let error = CommandError::generic(error.to_string());
     Message::One(refused(None, Stage::Text.failure(error)))
 }
 
-/// A request that cannot be executed. Where it has no id that could be told, the answer's is null.
+/// A request that cannot be executed. Without a readable id, the answer's is null.
 fn refused(id: Option<Box<RawValue>>, failure: Failure) -> Request {
     Request {
         id: Some(id.unwrap_or_else(|| RawValue::NULL.to_owned())),
@@ -94,7 +94,7 @@ fn request(value: &RawValue) -> Request {
     let call =
         match params {
             Some(params) if params.get().starts_with('[') => {
-                // No command has arguments that are known by their place; without any, the place does not matter.
+                // No command has arguments by position; an empty array has none.
                 match json::read::<Vec<Box<RawValue>>>(params.get()) {
                     Ok(none) if none.is_empty() => Ok(None),
                     _ => Err(Stage::Command
@@ -116,7 +116,7 @@ fn request(value: &RawValue) -> Request {
     }
 }
 
-/// Whether a value, which is known to be JSON, is a string, a number or null.
+/// Whether a JSON value is a string, a number or null.
 fn is_id(value: &str) -> bool {
     value == "null" || value.starts_with(|first: char| matches!(first, '"' | '-' | '0'..='9'))
 }

@@ -1,19 +1,18 @@
-//! Finds the messages in a stream of bytes, and turns QMP's dialect of JSON into JSON.
+//! Splits a stream of bytes into messages, and converts QMP's dialect into JSON.
 //!
-//! The lexer knows brackets, strings and white space, and nothing more: whether what stands between them is JSON is
-//! asked of a parser, once, when the message is whole. It is fed in pieces of any size, and any division of the same
-//! bytes gives the same messages.
+//! The lexer knows brackets, strings and white space only: a parser checks a complete message once. Input may be split
+//! at any point, with the same messages as a result.
 
-/// How many levels objects and arrays may be nested.
+/// The maximum nesting of objects and arrays.
 pub(crate) const NESTING_LIMIT: usize = 1024;
 
-/// How many bytes a message may have.
+/// The maximum size of a message in bytes.
 pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
 
-/// What most messages have room in, so that theirs is made once.
+/// An initial capacity that most messages fit into.
 const USUAL_SIZE: usize = 256;
 
-/// Why there is no message where there might have been one.
+/// A lexical error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LexicalError {
     #[error("JSON parse error, stray byte {0:#04x}")]
@@ -28,16 +27,16 @@ pub(crate) enum LexicalError {
     TooLarge,
 }
 
-/// What a piece of input came to.
+/// The result of lexing a piece of input.
 pub(crate) type Lexed = Result<Vec<u8>, LexicalError>;
 
-/// What the messages are written in.
+/// The dialect of the messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// QMP's: strings may be in single quotes, and single quotes escaped in both.
+    /// QMP's: strings may be in single quotes, which are escaped in both kinds of strings.
     #[default]
     Qmp,
-    /// JSON proper.
+    /// Standard JSON.
     Json,
 }
 
@@ -45,17 +44,17 @@ pub(crate) enum Dialect {
 #[derive(Debug, Default)]
 pub(crate) struct Lexer {
     dialect: Dialect,
-    /// The message so far, in JSON proper.
+    /// The message so far, as standard JSON.
     message: Vec<u8>,
-    /// The bytes of input that it is made of.
+    /// Its length in the input.
     size: usize,
-    /// The brackets that are open, as what closes them.
+    /// The closing brackets of those that are open.
     open: Vec<u8>,
     /// The string that is open.
     string: Option<OpenString>,
-    /// Set after an error in a message whose end is still to come: how deep it is nested.
+    /// The nesting of a message whose rest is skipped after an error.
     discarding: Option<usize>,
-    /// Set right after a byte that restarts: a row of them is one error.
+    /// Set after a byte that forces a restart: a run of them is one error.
     restarted: bool,
 }
 
@@ -65,20 +64,20 @@ struct OpenString {
     escaped: bool,
 }
 
-/// What became of one byte.
+/// The effect of one byte.
 enum Scanned {
-    /// It belongs to a message that goes on.
+    /// It continues a message.
     Goes,
     /// It ends a message.
     Ends,
-    /// The message has ended before it.
+    /// The message ended before it.
     EndedBefore,
     /// It is an error.
     Fails(LexicalError),
 }
 
 impl Lexer {
-    /// Before the first piece.
+    /// A lexer at its start.
     pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
@@ -90,7 +89,7 @@ impl Lexer {
         byte == b'"' || (byte == b'\'' && self.dialect == Dialect::Qmp)
     }
 
-    /// Reads up to the end of the next message, or of the input. Returns how many bytes that were.
+    /// Reads up to the end of the next message, or of the input. Returns the number of bytes read.
     pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Option<Lexed>) {
         if self.message.capacity() == 0 {
             self.message.reserve(input.len().min(USUAL_SIZE));
@@ -135,13 +134,13 @@ impl Lexer {
     fn in_string(&mut self, byte: u8, string: OpenString) -> Scanned {
         match byte {
             b'\n' => {
-                // A line that ends within a string: nothing that follows belongs to it.
+                // A line feed inside of a string: what follows is a new message.
                 self.reset();
                 Scanned::Fails(LexicalError::ControlInString(byte))
             }
             b'\t' | b'\r' => self.fail_within(byte, LexicalError::ControlInString(byte)),
             _ if string.escaped => {
-                // JSON knows no escaped single quote, and needs none.
+                // JSON has no escaped single quote, and needs none.
                 if byte != b'\'' || self.dialect == Dialect::Json {
                     self.message.push(b'\\');
                 }
@@ -180,14 +179,14 @@ impl Lexer {
     }
 
     fn outside_string(&mut self, byte: u8) -> Scanned {
-        // Outside of all brackets, words and signs run up to the next space, bracket or quote.
+        // Outside of brackets, words and signs extend up to the next space, bracket or quote.
         let after_run = self.open.is_empty() && !self.message.is_empty();
         match byte {
             b'{' | b'[' if after_run => return Scanned::EndedBefore,
             _ if after_run && self.is_quote(byte) => return Scanned::EndedBefore,
             _ if after_run && is_space(byte) => return Scanned::Ends,
             _ if is_space(byte) => {
-                // One space says as much as many, and an answer that echoes it stays on one line.
+                // A run of white space becomes one space, so that an answer that echoes it stays on one line.
                 if self.message.last().is_some_and(|last| *last != b' ') {
                     self.message.push(b' ');
                 }
@@ -221,7 +220,7 @@ impl Lexer {
         Scanned::Goes
     }
 
-    /// An error in a message whose structure is not in doubt: the rest of it is passed over.
+    /// An error in a message whose structure is known: its rest is skipped.
     fn fail_within(&mut self, byte: u8, error: LexicalError) -> Scanned {
         let depth = self.open.len();
         self.message = Vec::new();
@@ -289,7 +288,7 @@ pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// The bytes that QMP sets aside to get a stream back to its start, whatever state it is in.
+/// The bytes that force QMP's parser to its start, in any state.
 pub(crate) fn restarts(byte: u8) -> bool {
     byte == 0xff || (byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n'))
 }

@@ -1,8 +1,8 @@
-//! The wire: where a message ends, what it asks for, and how answers and events are spelled.
+//! The wire format: message boundaries, requests, answers, events.
 //!
-//! Nothing here knows a session or a connection. [`lexer`] splits the stream into messages, [`json`] reads JSON strictly,
-//! [`protocol`] chooses between the two spellings: QMP ([`request`], [`codec`]) and JSON-RPC ([`json_rpc`]). [`event`] encodes
-//! events; [`objects`] is the object model of class hints.
+//! Nothing here depends on sessions or connections. [`lexer`] splits the stream into messages, [`json`] parses JSON
+//! strictly, [`protocol`] selects QMP ([`request`], [`codec`]) or JSON-RPC ([`json_rpc`]). [`event`] encodes events;
+//! [`objects`] is the object model of class hints.
 
 pub(crate) mod codec;
 pub(crate) mod event;

@@ -1,5 +1,5 @@
-//! The object model of the capability "class-hints": which signals are properties of which objects, and which answers
-//! hold objects with an identity (docs/protocol.md, section 8).
+//! The object model of the capability "class-hints": signals as properties of objects, and objects with an identity in
+//! answers (docs/protocol.md, section 8).
 
 use faultvisor_schema::{BlockInfo, CommandError, MachineReturn, SignalName};
 use serde::{Serialize, Serializer};
@@ -18,7 +18,7 @@ pub(crate) fn dashed(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }
 
-/// What a signal is called as a property of its object.
+/// A signal's name as a property of its object.
 pub(crate) fn signal(signal: SignalName) -> String {
     let name = dashed(signal.name());
     match name.strip_prefix("block-") {
@@ -27,7 +27,7 @@ pub(crate) fn signal(signal: SignalName) -> String {
     }
 }
 
-/// An object that has signals.
+/// An object with signals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
     BlockDevice(String),
@@ -35,7 +35,7 @@ pub(crate) enum Object {
 }
 
 impl Object {
-    /// Reads how a client names an object. Whether there is such a device is the machine's to say.
+    /// Parses an object's identity. Whether the device exists is up to the machine.
     pub(crate) fn parse(value: Value) -> Result<Self, CommandError> {
         let (class, id) = identity(value, "obj")?;
         match (class.as_str(), id) {
@@ -60,7 +60,7 @@ impl Object {
         }
     }
 
-    /// The signal of that name, and the device that it is of.
+    /// The signal of that name, and its device.
     pub(crate) fn signal(self, name: &str) -> Result<(SignalName, Option<String>), CommandError> {
         let of_device = matches!(self, Self::BlockDevice(_));
         let found = SignalName::ALL
@@ -79,12 +79,12 @@ impl Object {
     }
 }
 
-/// What a client calls a connection.
+/// The identity of a connection.
 pub(crate) fn connection(handle: Handle) -> Value {
     json!({CLASS: CONNECTION, "id": handle.tag()})
 }
 
-/// Reads what a client calls a connection.
+/// Parses the identity of a connection.
 pub(crate) fn parse_connection(value: Value) -> Result<Handle, CommandError> {
     let (class, id) = identity(value, "connection")?;
     if class != CONNECTION {
@@ -104,7 +104,7 @@ pub(crate) fn parse_connection(value: Value) -> Result<Handle, CommandError> {
     }
 }
 
-/// The class and the id of an object, which has nothing else.
+/// The class and the id of an object without other members.
 fn identity(value: Value, parameter: &str) -> Result<(String, Option<Value>), CommandError> {
     let Value::Object(mut members) = value else {
         let message = format!("Invalid parameter type for '{parameter}', expected: object");
@@ -131,7 +131,7 @@ fn identity(value: Value, parameter: &str) -> Result<(String, Option<Value>), Co
     }
 }
 
-/// An answer of the machine in which objects say which ones they are.
+/// An answer of the machine, with the identities of its objects.
 pub(crate) struct Hinted<'a>(pub(crate) &'a MachineReturn);
 
 impl Serialize for Hinted<'_> {
@@ -143,7 +143,7 @@ impl Serialize for Hinted<'_> {
     }
 }
 
-/// A disk that says that it is one.
+/// A disk with its identity.
 #[derive(Serialize)]
 struct HintedDisk<'a> {
     #[serde(rename = "__jsonclass__")]

@@ -1,4 +1,4 @@
-//! The protocols that a session can be in: two spellings of the same requests, answers and events.
+//! The protocols of a session: QMP and JSON-RPC.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::wire::json_rpc::{self, Message};
 use crate::wire::lexer::Dialect;
 use crate::wire::request::{Failure, Request};
 
-/// Which protocol a client speaks.
+/// The protocol of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// QEMU's.
@@ -22,7 +22,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// What its messages are written in.
+    /// The dialect of its messages.
     pub(crate) fn dialect(self) -> Dialect {
         match self {
             Self::Qmp => Dialect::Qmp,
@@ -30,7 +30,7 @@ impl Protocol {
         }
     }
 
-    /// Whether a message can begin with this byte: an object, in JSON-RPC also a batch of them.
+    /// Whether a message can begin with this byte: an object, or in JSON-RPC a batch.
     pub(crate) fn begins(self, byte: u8) -> bool {
         match self {
             Self::Qmp => byte == b'{',
@@ -38,7 +38,7 @@ impl Protocol {
         }
     }
 
-    /// How events are told in it.
+    /// The form of its events.
     pub(crate) fn form(self) -> Form {
         match self {
             Self::Qmp => Form::Event,
@@ -46,7 +46,7 @@ impl Protocol {
         }
     }
 
-    /// Makes requests of a message.
+    /// Parses a message.
     pub(crate) fn parse(self, message: &[u8]) -> Message {
         match self {
             Self::Qmp => Message::One(Request::parse(message)),
@@ -54,7 +54,7 @@ impl Protocol {
         }
     }
 
-    /// What stands for a message that was none.
+    /// The request that stands for an unreadable message.
     pub(crate) fn unreadable(self, error: &impl fmt::Display) -> Message {
         match self {
             Self::Qmp => Message::One(Request::unreadable(error)),
@@ -74,7 +74,7 @@ impl Protocol {
         }
     }
 
-    /// The line for a client that is not served, or not any more.
+    /// The last line for a client that is turned away.
     pub(crate) fn farewell(self, failure: &Failure) -> serde_json::Result<Vec<u8>> {
         let id = (self == Self::JsonRpc).then_some(RawValue::NULL);
         let mut line = self

@@ -1,4 +1,4 @@
-//! What a client asks for, whatever the protocol that it asks in; and QMP's way of asking.
+//! Requests, independent of the protocol; and their form in QMP.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use crate::wire::json::{self, Members, Strict};
 /// A request, well-formed or not.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// What the client wants to know the answer by, spelled as the client spelled it.
+    /// The client's id for the answer, as spelled.
     pub(crate) id: Option<Box<RawValue>>,
-    /// What it asks for, or why that cannot be said.
+    /// The call, or why there is none.
     pub(crate) call: Result<Call, Failure>,
 }
 
-/// What is asked for. Arguments are an object, and not looked at before it is their turn.
+/// A call. Its arguments are an object, and are decoded when it is executed.
 #[derive(Debug)]
 pub(crate) enum Call {
     /// A command by name.
@@ -26,7 +26,7 @@ pub(crate) enum Call {
         arguments: Option<Box<RawValue>>,
         band: Band,
     },
-    /// A subscription, which the request's id names.
+    /// A subscription, named by the request's id.
     Subscribe {
         event: String,
         arguments: Option<Box<RawValue>>,
@@ -35,30 +35,30 @@ pub(crate) enum Call {
     Unsubscribe { event: String },
 }
 
-/// Whether a command waits for its turn.
+/// Whether a command is executed in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Band {
-    /// `execute`: it does.
+    /// `execute`: in order.
     In,
-    /// `exec-oob`: it overtakes those that do.
+    /// `exec-oob`: ahead of those in order.
     Out,
 }
 
-/// Why a request has no result, and how far it got: JSON-RPC tells these apart.
+/// A request failed, at this stage, which JSON-RPC reports.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) stage: Stage,
     pub(crate) error: CommandError,
 }
 
-/// How far a request got.
+/// The stage of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It is no JSON.
+    /// It is not JSON.
     Text,
-    /// It is no request.
+    /// It is not a request.
     Request,
-    /// It asks for nothing that there is, or with the wrong arguments.
+    /// The command does not exist, or its arguments are wrong.
     Command,
     /// It was executed.
     Execution,
@@ -72,7 +72,7 @@ impl Stage {
 }
 
 impl Request {
-    /// Makes a request of a message in QMP.
+    /// Parses a message in QMP.
     pub(crate) fn parse(message: &[u8]) -> Self {
         let mut id = None;
         let call = members(message).and_then(|members| {
@@ -86,7 +86,7 @@ impl Request {
         Self { id, call }
     }
 
-    /// What stands for a message that was none.
+    /// The request that stands for an unreadable message.
     pub(crate) fn unreadable(error: &impl fmt::Display) -> Self {
         let error = CommandError::generic(error.to_string());
         Self {
@@ -95,7 +95,7 @@ impl Request {
         }
     }
 
-    /// Whether it is not to wait for its turn.
+    /// Whether it is out of band.
     pub(crate) fn is_out_of_band(&self) -> bool {
         matches!(
             self.call,
@@ -113,7 +113,7 @@ fn members(message: &[u8]) -> Result<Members, Failure> {
     if message.first() == Some(&b'{') {
         return json::read(text).map_err(in_text);
     }
-    // What is no JSON at all is told so, and what is some other JSON is told that.
+    // Invalid JSON has its own error, and other JSON values another one.
     json::read::<Strict>(text).map_err(in_text)?;
     let error = CommandError::generic("QMP input must be a JSON object");
     Err(Stage::Request.failure(error))
@@ -164,7 +164,7 @@ fn wrong_member(name: &str, expected: &str) -> CommandError {
     CommandError::generic(format!("QMP input member '{name}' must be {expected}"))
 }
 
-/// A member that no request has, or not in this session.
+/// The error for a member that requests do not have, or not in this session.
 pub(crate) fn unexpected_member(name: &str) -> CommandError {
     CommandError::generic(format!("QMP input member '{name}' is unexpected"))
 }
