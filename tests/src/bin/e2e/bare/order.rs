@@ -299,7 +299,7 @@ fn a_cont_during_a_power_cut_is_done_after_it(context: &Context) -> Result<(), F
         first.send(&cut.to_string())?;
         let gone = second.next_message("BLOCK_POWER_CUT", SOON)?;
         check_eq!(gone["event"], "BLOCK_POWER_CUT");
-        let played = play(&mut second, &[Step::Cont])?;
+        let played = play(&mut second, &[ScriptCommand::Cont])?;
         check!(
             played == [STOP, RESUME, "cont: {}"],
             "turn {turn}: {played:?}"
@@ -312,8 +312,14 @@ fn a_cont_during_a_power_cut_is_done_after_it(context: &Context) -> Result<(), F
             );
         }
     }
-    check_eq!(play(&mut first, &[Step::Stop])?, [STOP, "stop: {}"]);
-    check_eq!(play(&mut first, &[Step::Quit])?, [SHUTDOWN, "quit: {}"]);
+    check_eq!(
+        play(&mut first, &[ScriptCommand::Stop])?,
+        [STOP, "stop: {}"]
+    );
+    check_eq!(
+        play(&mut first, &[ScriptCommand::Quit])?,
+        [SHUTDOWN, "quit: {}"]
+    );
     machine.ends_well()
 }
 
