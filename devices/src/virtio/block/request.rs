@@ -89,7 +89,7 @@ pub enum Parsed {
 
 /// What parsing needs to know of the disk.
 #[derive(Debug, Clone, Copy)]
-pub struct Disk<'a> {
+pub struct RequestContext<'a> {
     /// Sectors of the disk.
     pub sectors: u64,
     /// Whether the guest may write.
@@ -115,7 +115,7 @@ pub fn parse(
     memory: &GuestMemoryMmap,
     queue: usize,
     chain: &mut Chain,
-    disk: Disk<'_>,
+    disk: RequestContext<'_>,
 ) -> Result<Parsed, RequestError> {
     let header = take_header(memory, &mut chain.readable)?;
     let status = take_status(memory, &mut chain.writable)?;
@@ -191,7 +191,7 @@ pub fn parse(
 /// A request about ranges of the disk, once they are known to exist.
 fn ranged(
     memory: &GuestMemoryMmap,
-    disk: Disk<'_>,
+    disk: RequestContext<'_>,
     (limits, flags): (RangeLimits, u32),
     list: &[Segment],
     operation: impl FnOnce(Vec<Range>, Zeroing) -> Operation,
@@ -222,7 +222,7 @@ fn without_data(operation: Operation, answer: Answer) -> Parsed {
 /// A read or write, once its place on the disk and in memory is known to exist.
 fn transfer(
     memory: &GuestMemoryMmap,
-    disk: Disk<'_>,
+    disk: RequestContext<'_>,
     sector: u64,
     data: &[Segment],
     operation: impl FnOnce(u64) -> Operation,

@@ -145,10 +145,14 @@ impl Worker {
     }
 
     /// What a driver with these features may ask for.
-    fn disk<'a>(&self, configuration: &'a DiskConfiguration, features: u64) -> request::Disk<'a> {
+    fn disk<'a>(
+        &self,
+        configuration: &'a DiskConfiguration,
+        features: u64,
+    ) -> request::RequestContext<'a> {
         let space = &self.parts.space;
         let capabilities = space.capabilities();
-        request::Disk {
+        request::RequestContext {
             sectors: space.sectors(),
             access: configuration.access,
             durability: if space.caches_writes(features) {
@@ -172,7 +176,7 @@ impl Worker {
         &mut self,
         active: &mut Queues,
         queue: usize,
-        disk: request::Disk<'_>,
+        disk: request::RequestContext<'_>,
         now: Instant,
     ) -> Result<u64, Broken> {
         match request::parse(&self.parts.memory, queue, &mut self.chain, disk)? {
