@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use event_manager::{
-    EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberId, SubscriberOps,
+    EventManager, EventSet, Events, MutEventSubscriber, SubscriberId, SubscriberOps,
 };
 use vmm_sys_util::timerfd::TimerFd;
 
 use crate::identity::SessionId;
 use crate::inbox::MonitorInbox;
-use crate::server::state::{Settled, Shared};
+use crate::server::state::{Alarm, FIRST_INTEREST, Mail, Settled, Shared, Watch};
 
 /// The subscribers of the loop.
 type Subscriber = Box<dyn MutEventSubscriber>;
@@ -34,9 +34,6 @@ struct Watched {
     subscriber: SubscriberId,
     interest: EventSet,
 }
-
-/// The events that a session's stream is subscribed to at first.
-const FIRST_INTEREST: EventSet = EventSet::IN;
 
 /// The loop cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -175,55 +172,5 @@ impl Reactor {
             Ok(()) => self.due = due,
             Err(error) => tracing::error!(%error, "cannot set the monitor's timer"),
         }
-    }
-}
-
-/// Watches a session's stream.
-struct Watch {
-    id: SessionId,
-    server: Shared,
-}
-
-impl MutEventSubscriber for Watch {
-    fn init(&mut self, ops: &mut EventOps<'_>) {
-        let mut server = self.server.borrow_mut();
-        let Some(session) = server.session(self.id) else {
-            return;
-        };
-        if let Err(error) = ops.add(Events::new(&session.stream, FIRST_INTEREST)) {
-            tracing::error!(%error, "cannot watch a session");
-            server.give_up(self.id);
-        }
-    }
-
-    fn process(&mut self, events: Events, _: &mut EventOps<'_>) {
-        self.server.borrow_mut().ready(self.id, events.event_set());
-    }
-}
-
-/// Watches the inbox.
-struct Mail(Shared);
-
-impl MutEventSubscriber for Mail {
-    fn init(&mut self, _: &mut EventOps<'_>) {}
-
-    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
-        self.0.borrow_mut().receive(Instant::now());
-    }
-}
-
-/// Watches the timer.
-struct Alarm {
-    timer: Rc<RefCell<TimerFd>>,
-    server: Shared,
-}
-
-impl MutEventSubscriber for Alarm {
-    fn init(&mut self, _: &mut EventOps<'_>) {}
-
-    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
-        // The timer is ready, so that this does not block; it is set again before the loop continues.
-        let _ = self.timer.borrow_mut().wait();
-        self.server.borrow_mut().send_delayed(Instant::now());
     }
 }

@@ -1,4 +1,4 @@
-//! The server's state: every session and every connection.
+//! The server's state: every session and every connection, and the subscribers that bring it events.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_manager::EventSet;
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use faultvisor_schema::{Event, SignalName};
+use vmm_sys_util::timerfd::TimerFd;
 
 use crate::budget::{self, Budget};
 use crate::delivery::registry::Registry;
@@ -349,5 +350,58 @@ impl Server {
         self.closing.map_or(Duration::ZERO, |closing| {
             closing.ends.saturating_duration_since(now)
         })
+    }
+}
+
+/// The events that a session's stream is subscribed to at first.
+pub(super) const FIRST_INTEREST: EventSet = EventSet::IN;
+
+/// Watches a session's stream.
+pub(super) struct Watch {
+    pub(super) id: SessionId,
+    pub(super) server: Shared,
+}
+
+impl MutEventSubscriber for Watch {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        let mut server = self.server.borrow_mut();
+        let Some(session) = server.session(self.id) else {
+            return;
+        };
+        if let Err(error) = ops.add(Events::new(&session.stream, FIRST_INTEREST)) {
+            tracing::error!(%error, "cannot watch a session");
+            server.give_up(self.id);
+        }
+    }
+
+    fn process(&mut self, events: Events, _: &mut EventOps<'_>) {
+        self.server.borrow_mut().ready(self.id, events.event_set());
+    }
+}
+
+/// Watches the inbox.
+pub(super) struct Mail(pub(super) Shared);
+
+impl MutEventSubscriber for Mail {
+    fn init(&mut self, _: &mut EventOps<'_>) {}
+
+    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
+        self.0.borrow_mut().receive(Instant::now());
+    }
+}
+
+/// Watches the timer.
+pub(super) struct Alarm {
+    pub(super) timer: Rc<RefCell<TimerFd>>,
+    pub(super) server: Shared,
+}
+
+impl MutEventSubscriber for Alarm {
+    fn init(&mut self, _: &mut EventOps<'_>) {}
+
+    fn process(&mut self, _: Events, _: &mut EventOps<'_>) {
+        // The timer is ready, so that this does not block; it is set again before the loop continues.
+        let _ = self.timer.borrow_mut().wait();
+        self.server.borrow_mut().send_delayed(Instant::now());
     }
 }

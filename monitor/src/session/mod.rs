@@ -1,11 +1,10 @@
 //! A session: one client, from its greeting to its last answer.
 //!
-//! Here is what comes in and goes out, and whose turn it is; `opening` is what it may begin with, `meaning` what a request
-//! means at this point of the session, `execution` does it, `pending` is what is not done yet.
+//! Here is what comes in and goes out, and whose turn it is; `opening` is what it may begin with, `execution` checks, executes
+//! and answers requests, `pending` is what is not done yet.
 
 mod execution;
 mod executor;
-mod meaning;
 mod opening;
 mod pending;
 

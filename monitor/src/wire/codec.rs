@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 use std::io;
 
-use faultvisor_schema::{CommandError, QMPCapability, VersionInfo};
+use faultvisor_schema::{QMPCapability, VersionInfo};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
-use serde_json::value::RawValue;
 
 /// What ends a line.
 pub(crate) const LINE_END: &[u8] = b"\r\n";
@@ -56,7 +55,8 @@ impl Formatter for Ascii {
     }
 }
 
-fn is_plain(text: &str) -> bool {
+/// Whether a text has neither control characters nor characters beyond ASCII.
+pub(crate) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
@@ -120,27 +120,6 @@ pub(crate) fn greeting(
     })
 }
 
-/// The answer to a request, without the end of its line.
-pub(crate) fn answer<T: Serialize + ?Sized>(
-    result: Result<&T, &CommandError>,
-    id: Option<&RawValue>,
-) -> serde_json::Result<Vec<u8>> {
-    #[derive(Serialize)]
-    struct Answer<'a, T: ?Sized> {
-        #[serde(rename = "return", skip_serializing_if = "Option::is_none")]
-        value: Option<&'a T>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<&'a CommandError>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<&'a RawValue>,
-    }
-    encode(&Answer {
-        value: result.ok(),
-        error: result.err(),
-        id,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,15 +145,5 @@ mod tests {
             "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": 0, \"major\": 10}, \
              \"package\": \"faultvisor 1.2.3\"}, \"capabilities\": [\"oob\"]}}\r\n"
         );
-    }
-
-    #[test]
-    fn server_output_is_one_line_of_ascii() {
-        let value = "a\"\\\n\u{1}\u{7f}ä€𝄞".to_owned();
-        let body = answer(Ok(&value), None).unwrap();
-        assert!(is_plain(text(&body)), "{}", text(&body));
-        assert!(text(&body).contains("\\ud834\\udd1e"));
-        let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(read["return"], value);
     }
 }

@@ -1,7 +1,7 @@
 //! The wire format: message boundaries, requests, answers, events.
 //!
 //! Nothing here depends on sessions or connections. [`lexer`] splits the stream into messages, [`json`] parses JSON
-//! strictly, [`protocol`] selects QMP ([`request`], [`codec`]) or JSON-RPC ([`json_rpc`]). [`event`] encodes events;
+//! strictly, [`protocol`] makes [`request`]s of messages and writes answers, in QMP or in JSON-RPC ([`json_rpc`]). [`event`] encodes events;
 //! [`objects`] is the object model of class hints.
 
 pub(crate) mod codec;
