@@ -6,16 +6,16 @@ use std::time::Duration;
 use event_manager::{EventManager, MutEventSubscriber, SubscriberOps};
 use faultvisor_devices::console::ConsoleOutput;
 use faultvisor_monitor::{Monitor, MonitorHandle};
-use faultvisor_schema::{Event, MachineCommand, MachineReturn, Reply, Signals};
+use faultvisor_schema::Signals;
 
 use crate::boot::BootError;
 use crate::cli::{Configuration, Unfired, UsageError};
 use crate::console::{Console, ConsoleError};
 use crate::faults::{self, LogError};
 use crate::host_signals;
-use crate::inbox::{Inbox, Notice, Sender};
+use crate::inbox::{Inbox, Notice};
 use crate::logging::{self, LevelError};
-use crate::machine::{AssemblyError, Ending, Machine, Plan, View};
+use crate::machine::{AssemblyError, Ending, Link, Machine, Plan};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::sandbox::{self, Kind, Sandbox, SandboxError};
 
@@ -66,30 +66,6 @@ pub enum ProgramError {
     Setup(#[from] io::Error),
 }
 
-/// The monitor's access to the machine.
-struct Link {
-    inbox: Sender,
-    view: View,
-}
-
-impl faultvisor_monitor::Machine for Link {
-    fn submit(&self, command: MachineCommand, reply: Reply<MachineReturn>) {
-        self.inbox.send(Notice::Command(command, reply));
-    }
-
-    fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
-        self.view.answer(command)
-    }
-
-    fn has_device(&self, name: &str) -> bool {
-        self.view.has_disk(name)
-    }
-
-    fn is_current(&self, event: &Event) -> bool {
-        self.view.is_current(event)
-    }
-}
-
 /// Runs a machine to its end.
 ///
 /// # Errors
@@ -136,10 +112,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     // The first notice of all, unless it waits for clients.
     let switch = sender.clone();
     monitor.when_clients_came(move || switch.send(Notice::PowerOn));
-    let monitor = monitor.start(Box::new(Link {
-        inbox: sender,
-        view: connections.view,
-    }))?;
+    let monitor = monitor.start(Box::new(Link::new(sender, connections.view)))?;
     if let Err(error) = sandbox::close_on_exec() {
         tracing::warn!(%error, "descriptors would be inherited by a program that is executed");
     }

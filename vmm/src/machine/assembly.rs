@@ -21,6 +21,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disks::{DriveError, MachineDisk, Surroundings};
 use super::faults::Rules;
+use super::owed::Owed;
 use super::reset::StartError;
 use super::resize::Resizing;
 use super::slots::Slots;
@@ -242,6 +243,7 @@ impl Machine {
             run: Run::default(),
             transitions: Transitions::new(),
             resizing: Resizing::default(),
+            owed: Owed::default(),
             signals,
             inbox,
             sender,

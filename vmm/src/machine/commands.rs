@@ -1,22 +1,54 @@
-//! The machine's part of the monitor's commands.
+//! The machine's part of the monitor's commands: how they reach the main thread, and what each does.
 
 use faultvisor_schema::{
     BlockDeviceInfo, BlockFaultAdded, BlockFaultClearArguments, BlockFaultInfo,
     BlockFaultReleaseArguments, BlockFaultReleased, BlockFaultRemoveArguments, BlockFaultRule,
     BlockFaultSetStateArguments, BlockIOThrottle, BlockInfo, BlockPowerCutArguments,
     BlockResizeArguments, BlockSetWriteThresholdArguments, BlockStats, CommandError, CpuInfoFast,
-    CpuInstanceProperties, Event, IOThreadInfo, KvmInfo, MachineCommands, MemoryInfo, NameInfo,
-    QueryBlockstatsArguments, QueryNamedBlockNodesArguments, Reply, SetActionArguments,
-    ShutdownCause, StatusInfo, SysEmuTarget,
+    CpuInstanceProperties, Event, IOThreadInfo, KvmInfo, MachineCommand, MachineCommands,
+    MachineReturn, MemoryInfo, NameInfo, QueryBlockstatsArguments, QueryNamedBlockNodesArguments,
+    Reply, SetActionArguments, ShutdownCause, StatusInfo, SysEmuTarget,
 };
 
 use super::Machine;
 use super::disks::MachineDisk;
 use super::nodes::Nesting;
-use super::view;
+use super::view::{self, View};
+use crate::inbox::{Notice, Sender};
 use crate::memory;
 use crate::vcpu::Vcpus;
 use crate::vm::Vm;
+
+/// The monitor's access to the machine.
+pub struct Link {
+    inbox: Sender,
+    view: View,
+}
+
+impl Link {
+    /// Access by the main thread's queue, and by what the machine has published.
+    pub fn new(inbox: Sender, view: View) -> Self {
+        Self { inbox, view }
+    }
+}
+
+impl faultvisor_monitor::Machine for Link {
+    fn submit(&self, command: MachineCommand, reply: Reply<MachineReturn>) {
+        self.inbox.send(Notice::Command(command, reply));
+    }
+
+    fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
+        self.view.answer(command)
+    }
+
+    fn has_device(&self, name: &str) -> bool {
+        self.view.has_disk(name)
+    }
+
+    fn is_current(&self, event: &Event) -> bool {
+        self.view.is_current(event)
+    }
+}
 
 impl MachineCommands for Machine {
     fn query_status(&mut self) -> Result<StatusInfo, CommandError> {
@@ -67,6 +99,7 @@ impl MachineCommands for Machine {
     }
 
     fn block_set_io_throttle(&mut self, arguments: BlockIOThrottle, reply: Reply<()>) {
+        let reply = self.owed.lend(reply);
         self.limit_command(&arguments, reply);
     }
 
@@ -78,14 +111,17 @@ impl MachineCommands for Machine {
     }
 
     fn block_fault_add(&mut self, rule: BlockFaultRule, reply: Reply<BlockFaultAdded>) {
+        let reply = self.owed.lend(reply);
         self.fault_add(rule, reply);
     }
 
     fn block_fault_remove(&mut self, arguments: BlockFaultRemoveArguments, reply: Reply<()>) {
+        let reply = self.owed.lend(reply);
         self.fault_remove(arguments, reply);
     }
 
     fn block_fault_clear(&mut self, arguments: BlockFaultClearArguments, reply: Reply<()>) {
+        let reply = self.owed.lend(reply);
         self.fault_clear(&arguments, reply);
     }
 
@@ -98,10 +134,12 @@ impl MachineCommands for Machine {
         arguments: BlockFaultReleaseArguments,
         reply: Reply<BlockFaultReleased>,
     ) {
+        let reply = self.owed.lend(reply);
         self.fault_release(arguments, reply);
     }
 
     fn block_fault_set_state(&mut self, arguments: BlockFaultSetStateArguments, reply: Reply<()>) {
+        let reply = self.owed.lend(reply);
         self.fault_set_state(arguments, reply);
     }
 

@@ -10,6 +10,7 @@ mod disks;
 mod faults;
 mod limits;
 mod nodes;
+mod owed;
 mod panic;
 mod power_cut;
 mod reset;
@@ -42,12 +43,14 @@ use crate::inbox::{Inbox, Notice, Sender};
 use crate::vcpu::{Generation, VcpuExit};
 use crate::vm::{Board, Vm};
 pub use assembly::{AssemblyError, Plan};
+pub use commands::Link;
 use disks::MachineDisk;
 use faults::Rules;
+use owed::Owed;
 use resize::Resizing;
 pub use transition::Phase;
 use transition::{Deferred, PowerFailure, Transitions};
-pub use view::View;
+use view::View;
 
 /// How long the end of the program waits for requests in flight. They were not answered yet: the
 /// guest was never told that they are safe. What was answered is waited for, however long that takes.
@@ -103,6 +106,8 @@ pub struct Machine {
     run: Run,
     transitions: Transitions,
     resizing: Resizing,
+    /// Replies that disks' threads hold.
+    owed: Owed,
     signals: Signals,
     inbox: Inbox,
     sender: Sender,
