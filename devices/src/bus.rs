@@ -1,6 +1,9 @@
 //! Address spaces that vCPU exits are dispatched on: port I/O and MMIO.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::sync::lock;
 
 /// A device that answers reads and writes in a range of a bus.
 ///
@@ -11,10 +14,6 @@ pub trait BusDevice: Send + Sync {
 
     /// Writes `data` (1 to 8 bytes) at `offset` from the start of the device's range.
     fn write(&self, offset: u64, data: &[u8]);
-
-    /// Puts every register back to its state after power-on. No vCPU accesses the device meanwhile, and what a virtio
-    /// device has in flight has ended.
-    fn reset(&self) {}
 }
 
 /// Two devices claim one address, or a range is empty or passes the end of the address space.
@@ -27,17 +26,25 @@ pub struct RangeError {
     pub length: u64,
 }
 
+#[derive(Clone)]
 struct Range {
     start: u64,
     length: u64,
     device: Arc<dyn BusDevice>,
 }
 
-/// One address space. Built before the vCPUs start and not changed after.
-#[derive(Default)]
+/// One address space, which clones share. Devices can join it while vCPUs access others.
+#[derive(Clone, Default)]
 pub struct Bus {
-    /// Sorted by start, without overlap.
-    ranges: Vec<Range>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Sorted by start, without overlap. Replaced as a whole.
+    ranges: Mutex<Arc<Vec<Range>>>,
+    /// How often they have been replaced.
+    version: AtomicU64,
 }
 
 impl Bus {
@@ -46,41 +53,60 @@ impl Bus {
         Self::default()
     }
 
-    /// Gives `[start, start + length)` to a device.
+    /// Gives `[start, start + length)` to a device. Every access that begins after this finds it.
     ///
     /// # Errors
     ///
     /// [`RangeError`] when the range is not free.
     pub fn insert(
-        &mut self,
+        &self,
         start: u64,
         length: u64,
         device: Arc<dyn BusDevice>,
     ) -> Result<(), RangeError> {
         let refused = RangeError { start, length };
         let end = start.checked_add(length).ok_or(refused)?;
-        let at = self.ranges.partition_point(|range| range.start < start);
+        let mut ranges = lock(&self.shared.ranges);
+        let at = ranges.partition_point(|range| range.start < start);
         let before_ends = at
             .checked_sub(1)
-            .map_or(0, |i| self.ranges[i].start + self.ranges[i].length);
-        let after_starts = self.ranges.get(at).map_or(u64::MAX, |range| range.start);
+            .map_or(0, |i| ranges[i].start + ranges[i].length);
+        let after_starts = ranges.get(at).map_or(u64::MAX, |range| range.start);
         if length == 0 || before_ends > start || end > after_starts {
             return Err(refused);
         }
-        self.ranges.insert(
-            at,
-            Range {
-                start,
-                length,
-                device,
-            },
-        );
+        let range = Range {
+            start,
+            length,
+            device,
+        };
+        Arc::make_mut(&mut *ranges).insert(at, range);
+        self.shared.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
+    /// A way to access the devices, for one vCPU.
+    pub fn access(&self) -> BusAccess {
+        BusAccess {
+            shared: Arc::clone(&self.shared),
+            version: 0,
+            ranges: Arc::default(),
+        }
+    }
+}
+
+/// One vCPU's accesses to a bus. It has the ranges itself, so that an access costs no more than a look at whether they have
+/// been replaced.
+pub struct BusAccess {
+    shared: Arc<Shared>,
+    version: u64,
+    ranges: Arc<Vec<Range>>,
+}
+
+impl BusAccess {
     /// Reads from whatever is at `address`; where nothing is, every bit reads as one, as on a PC
     /// bus that nobody drives.
-    pub fn read(&self, address: u64, data: &mut [u8]) {
+    pub fn read(&mut self, address: u64, data: &mut [u8]) {
         match self.find(address) {
             Some((device, offset)) => device.read(offset, data),
             None => data.fill(0xff),
@@ -88,20 +114,18 @@ impl Bus {
     }
 
     /// Writes to whatever is at `address`; where nothing is, the write goes nowhere.
-    pub fn write(&self, address: u64, data: &[u8]) {
+    pub fn write(&mut self, address: u64, data: &[u8]) {
         if let Some((device, offset)) = self.find(address) {
             device.write(offset, data);
         }
     }
 
-    /// Resets every device of the bus.
-    pub fn reset(&self) {
-        for range in &self.ranges {
-            range.device.reset();
+    fn find(&mut self, address: u64) -> Option<(&dyn BusDevice, u64)> {
+        if self.shared.version.load(Ordering::Acquire) != self.version {
+            let ranges = lock(&self.shared.ranges);
+            self.version = self.shared.version.load(Ordering::Acquire);
+            self.ranges = Arc::clone(&ranges);
         }
-    }
-
-    fn find(&self, address: u64) -> Option<(&dyn BusDevice, u64)> {
         let at = self.ranges.partition_point(|range| range.start <= address);
         let range = &self.ranges[at.checked_sub(1)?];
         let offset = address - range.start;
@@ -111,14 +135,13 @@ impl Bus {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::thread;
 
     use super::*;
 
     #[derive(Default)]
     struct Recorder(Mutex<Vec<(u64, Vec<u8>)>>);
-
-    const RESET: (u64, Vec<u8>) = (u64::MAX, Vec::new());
 
     impl BusDevice for Recorder {
         fn read(&self, offset: u64, data: &mut [u8]) {
@@ -128,53 +151,37 @@ mod tests {
         fn write(&self, offset: u64, data: &[u8]) {
             self.0.lock().unwrap().push((offset, data.to_vec()));
         }
-
-        fn reset(&self) {
-            self.0.lock().unwrap().push(RESET);
-        }
-    }
-
-    #[test]
-    fn a_reset_of_the_bus_reaches_every_device_once() {
-        let devices = [0x100, 0x80, 0x200].map(|start| (start, Arc::new(Recorder::default())));
-        let mut bus = Bus::new();
-        for (start, device) in &devices {
-            bus.insert(*start, 0x10, device.clone()).unwrap();
-        }
-        bus.reset();
-        for (_, device) in devices {
-            assert_eq!(*device.0.lock().unwrap(), [RESET]);
-        }
     }
 
     #[test]
     fn an_access_reaches_the_device_with_its_offset_and_no_other() {
         let (low, high) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
-        let mut bus = Bus::new();
+        let bus = Bus::new();
         bus.insert(0x100, 0x10, high.clone()).unwrap();
         bus.insert(0x80, 0x80, low.clone()).unwrap();
-        bus.write(0xff, &[1]);
-        bus.write(0x100, &[2, 3]);
-        bus.write(0x110, &[4]);
-        bus.write(0x7f, &[5]);
+        let mut access = bus.access();
+        access.write(0xff, &[1]);
+        access.write(0x100, &[2, 3]);
+        access.write(0x110, &[4]);
+        access.write(0x7f, &[5]);
         assert_eq!(*low.0.lock().unwrap(), [(0x7f, vec![1])]);
         assert_eq!(*high.0.lock().unwrap(), [(0, vec![2, 3])]);
         let mut data = [0; 2];
-        bus.read(0x10f, &mut data);
+        access.read(0x10f, &mut data);
         assert_eq!(data, [0xf; 2]);
     }
 
     #[test]
     fn an_address_without_a_device_reads_as_ones() {
         let mut data = [0; 8];
-        Bus::new().read(u64::MAX, &mut data);
+        Bus::new().access().read(u64::MAX, &mut data);
         assert_eq!(data, [0xff; 8]);
     }
 
     #[test]
     fn ranges_that_overlap_or_wrap_are_refused() {
         let device = Arc::new(Recorder::default());
-        let mut bus = Bus::new();
+        let bus = Bus::new();
         bus.insert(0x100, 0x10, device.clone()).unwrap();
         for (start, length) in [
             (0x100, 1),
@@ -189,5 +196,38 @@ mod tests {
         }
         bus.insert(0x110, 1, device.clone()).unwrap();
         bus.insert(0xff, 1, device).unwrap();
+    }
+
+    /// Answers when another device has joined the bus.
+    struct Waits(Mutex<Receiver<()>>, Sender<()>);
+
+    impl BusDevice for Waits {
+        fn read(&self, _: u64, data: &mut [u8]) {
+            self.1.send(()).unwrap();
+            self.0.lock().unwrap().recv().unwrap();
+            data.fill(1);
+        }
+
+        fn write(&self, _: u64, _: &[u8]) {}
+    }
+
+    #[test]
+    fn a_device_joins_the_bus_during_an_access_to_another() {
+        let bus = Bus::new();
+        let (joined, has_joined) = mpsc::channel();
+        let (begun, has_begun) = mpsc::channel();
+        let waits = Waits(Mutex::new(has_joined), begun);
+        bus.insert(0x100, 1, Arc::new(waits)).unwrap();
+        let mut access = bus.access();
+        let vcpu = thread::spawn(move || {
+            let mut data = [0xff; 2];
+            access.read(0x100, &mut data[..1]);
+            access.read(0x200, &mut data[1..]);
+            data
+        });
+        has_begun.recv().unwrap();
+        bus.insert(0x200, 1, Arc::new(Recorder::default())).unwrap();
+        joined.send(()).unwrap();
+        assert_eq!(vcpu.join().unwrap(), [1, 0]);
     }
 }

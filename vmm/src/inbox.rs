@@ -46,8 +46,8 @@ pub enum Notice {
     PhaseEnded(Phase),
     /// A disk has a new length, or has kept its own.
     DiskResized(Ticket, Result<(), Errno>),
-    /// A disk's thread is about to end.
-    DiskClosed,
+    /// A part of the machine has closed: its thread is about to end, if it has one.
+    PartClosed,
     /// The user, or the host, wants the program to end.
     End(ShutdownCause),
 }

@@ -1,9 +1,11 @@
 //! Faultvisor: a KVM virtual machine monitor whose disk errors are signals.
 
+mod address_map;
 mod boot;
 mod cli;
 mod console;
 mod cpu;
+mod device_manager;
 mod faults;
 mod host_signals;
 mod inbox;

@@ -16,14 +16,8 @@ use vm_memory::{
     MmapRegion,
 };
 
+use crate::address_map::{HIGH_MEMORY_START, LOW_MEMORY_END};
 use crate::parallel::Threads;
-
-/// Below 4 GiB, memory ends here at the latest: the interrupt controllers and the devices' windows
-/// follow.
-pub const LOW_MEMORY_END: u64 = 0xc000_0000;
-
-/// Memory that does not fit below [`LOW_MEMORY_END`] goes on here.
-pub const HIGH_MEMORY_START: u64 = 1 << 32;
 
 /// The host's huge pages. KVM maps guest memory with them only where guest and host addresses have the same offset in
 /// theirs, so that host memory must begin on such a boundary as guest memory does.

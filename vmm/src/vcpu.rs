@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use faultvisor_devices::block::model::errno::Errno;
-use faultvisor_devices::bus::Bus;
+use faultvisor_devices::bus::{Bus, BusAccess};
 use faultvisor_devices::sync::{lock, wait, wait_timeout};
 use faultvisor_devices::thread_id::ThreadId;
 use kvm_bindings::{
@@ -149,6 +149,7 @@ pub fn prepare_signals() -> io::Result<()> {
 }
 
 /// What vCPU exits are dispatched on.
+#[derive(Clone, Default)]
 pub struct Buses {
     /// Port I/O.
     pub pio: Bus,
@@ -179,7 +180,7 @@ impl Vcpus {
     /// When the host refuses a thread. Threads that were started have ended.
     pub fn start(
         vcpus: Vec<VcpuFd>,
-        (buses, memory): (&Arc<Buses>, &Arc<GuestMemoryMmap>),
+        (buses, memory): (&Buses, &Arc<GuestMemoryMmap>),
         sandbox: &Sandbox,
         generation: Generation,
         inbox: &Sender,
@@ -194,7 +195,8 @@ impl Vcpus {
                 index,
                 fd,
                 is_exit_pending: false,
-                buses: buses.clone(),
+                pio: buses.pio.access(),
+                mmio: buses.mmio.access(),
                 memory: memory.clone(),
                 gate: started.gate.clone(),
                 generation,
@@ -288,7 +290,8 @@ struct Vcpu {
     fd: VcpuFd,
     /// Whether the last exit is one that KVM completes at the next KVM_RUN.
     is_exit_pending: bool,
-    buses: Arc<Buses>,
+    pio: BusAccess,
+    mmio: BusAccess,
     memory: Arc<GuestMemoryMmap>,
     gate: Arc<Gate>,
     generation: Generation,
@@ -362,10 +365,10 @@ impl Vcpu {
             Ok(Exit::IoOut(..) | Exit::IoIn(..) | Exit::MmioWrite(..) | Exit::MmioRead(..))
         );
         match result {
-            Ok(Exit::IoOut(port, data)) => self.buses.pio.write(port.into(), data),
-            Ok(Exit::IoIn(port, data)) => self.buses.pio.read(port.into(), data),
-            Ok(Exit::MmioWrite(address, data)) => self.buses.mmio.write(address, data),
-            Ok(Exit::MmioRead(address, data)) => self.buses.mmio.read(address, data),
+            Ok(Exit::IoOut(port, data)) => self.pio.write(port.into(), data),
+            Ok(Exit::IoIn(port, data)) => self.pio.read(port.into(), data),
+            Ok(Exit::MmioWrite(address, data)) => self.mmio.write(address, data),
+            Ok(Exit::MmioRead(address, data)) => self.mmio.read(address, data),
             Ok(Exit::Intr | Exit::IrqWindowOpen | Exit::Hlt) => {}
             Ok(Exit::Shutdown) => return Some(VcpuExit::TripleFault),
             Ok(Exit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _)) => return Some(VcpuExit::Reset),
@@ -494,14 +497,15 @@ mod tests {
         let gate = Arc::new(Gate::new());
         gate.set(Order::Run);
         let device = Arc::new(Ends(gate.clone()));
-        let (mut pio, mut mmio) = (Bus::new(), Bus::new());
+        let (pio, mmio) = (Bus::new(), Bus::new());
         pio.insert(0x10, 1, device.clone()).unwrap();
         mmio.insert(0x2_0000, 8, device).unwrap();
         let vcpu = Vcpu {
             index: 0,
             fd,
             is_exit_pending: false,
-            buses: Arc::new(Buses { pio, mmio }),
+            pio: pio.access(),
+            mmio: mmio.access(),
             memory,
             gate,
             generation: Generation(1),

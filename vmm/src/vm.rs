@@ -6,7 +6,6 @@
 use std::io;
 use std::sync::Arc;
 
-use faultvisor_devices::life_cycle::LifeCycle;
 use kvm_bindings::{
     CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config, kvm_userspace_memory_region,
 };
@@ -14,19 +13,15 @@ use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use vm_memory::{
     Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress,
 };
-use vmm_sys_util::eventfd::EventFd;
 
+use crate::address_map;
 use crate::boot::Entry;
 use crate::cpu::{self, CpuError};
+use crate::device_manager::DeviceManager;
 use crate::inbox::Sender;
 use crate::memory::Backing;
 use crate::sandbox::Sandbox;
-use crate::vcpu::{Buses, Generation, Vcpus};
-
-/// Three pages that KVM needs on Intel hosts, and one for its identity map; both below the
-/// firmware's place, where a PC has nothing.
-const TSS: usize = 0xfffb_d000;
-const IDENTITY_MAP: u64 = 0xfffb_c000;
+use crate::vcpu::{Generation, Vcpus};
 
 /// Why there is no virtual machine.
 #[derive(Debug, thiserror::Error)]
@@ -99,40 +94,14 @@ pub fn open_kvm() -> Result<Kvm, VmError> {
     Ok(kvm)
 }
 
-/// An eventfd that raises an interrupt when it is written to.
-#[derive(Debug)]
-pub struct Line {
-    /// Written to by the device.
-    pub event: EventFd,
-    /// The interrupt controllers' input.
-    pub interrupt: u32,
-}
-
-/// An eventfd that KVM writes to when the guest kicks a queue of a virtio device.
-#[derive(Debug)]
-pub struct Kick {
-    /// Read by the device.
-    pub event: EventFd,
-    /// Where the guest writes.
-    pub address: u64,
-    /// What it writes: the queue's number.
-    pub value: u32,
-}
-
-/// What a virtual machine is plugged into. It outlives resets.
-pub struct Board {
+/// What virtual machines are made on, one after the other: it outlives resets.
+pub struct Platform {
     /// Guest memory.
     pub memory: Arc<GuestMemoryMmap>,
     /// What it is on the host.
     pub backing: Backing,
     /// The devices.
-    pub buses: Arc<Buses>,
-    /// Those of them that a reset asks one by one; a disk is reset with its transport.
-    pub parts: Vec<Arc<dyn LifeCycle>>,
-    /// Their interrupts.
-    pub lines: Vec<Line>,
-    /// Their kicks.
-    pub kicks: Vec<Kick>,
+    pub devices: DeviceManager,
     /// Features of every vCPU.
     pub features: CpuId,
     /// Number of vCPUs.
@@ -160,18 +129,18 @@ impl Vm {
     /// [`VmError`] with what KVM refused.
     pub fn new(
         kvm: &Kvm,
-        board: &Board,
+        platform: &Platform,
         entry: Entry,
         generation: Generation,
         inbox: &Sender,
     ) -> Result<Self, VmError> {
         let refuses = |what| move |source| VmError::Kvm { what, source };
         let fd = kvm.create_vm().map_err(refuses("make a machine"))?;
-        fd.set_identity_map_address(IDENTITY_MAP)
+        fd.set_identity_map_address(address_map::IDENTITY_MAP)
             .map_err(refuses("place its identity map"))?;
-        fd.set_tss_address(TSS)
+        fd.set_tss_address(address_map::TASK_STATE)
             .map_err(refuses("place its task state"))?;
-        map_memory(&fd, &board.memory)?;
+        map_memory(&fd, &platform.memory)?;
         fd.create_irq_chip()
             .map_err(refuses("make interrupt controllers"))?;
         let pit = kvm_pit_config {
@@ -179,24 +148,24 @@ impl Vm {
             ..Default::default()
         };
         fd.create_pit2(pit).map_err(refuses("make a timer"))?;
-        for line in &board.lines {
+        for line in platform.devices.lines() {
             fd.register_irqfd(&line.event, line.interrupt)
                 .map_err(refuses("connect an interrupt"))?;
         }
-        for kick in &board.kicks {
+        for kick in platform.devices.kicks() {
             let notify = IoEventAddress::Mmio(kick.address);
             fd.register_ioevent(&kick.event, &notify, kick.value)
                 .map_err(refuses("connect a device's kick"))?;
         }
-        cpu::write_tables(&board.memory)?;
+        cpu::write_tables(&platform.memory)?;
         let mut vcpus = Vec::new();
-        for cpu in 0..board.cpus {
+        for cpu in 0..platform.cpus {
             let vcpu = fd.create_vcpu(cpu.into()).map_err(refuses("make a vCPU"))?;
-            cpu::configure(&vcpu, cpu, board.cpus, &board.features, entry)?;
+            cpu::configure(&vcpu, cpu, platform.cpus, &platform.features, entry)?;
             vcpus.push(vcpu);
         }
-        let world = (&board.buses, &board.memory);
-        let vcpus = Vcpus::start(vcpus, world, &board.sandbox, generation, inbox)
+        let world = (platform.devices.buses(), &platform.memory);
+        let vcpus = Vcpus::start(vcpus, world, &platform.sandbox, generation, inbox)
             .map_err(VmError::Start)?;
         Ok(Self {
             vcpus,
@@ -268,7 +237,7 @@ pub fn map_memory(fd: &VmFd, memory: &GuestMemoryMmap) -> Result<(), VmError> {
             userspace_addr: host as u64,
         };
         // SAFETY: the range is a mapping of the process, at an address that the region has just given;
-        // it lives as long as the board, which outlives every virtual machine made on it, and nothing
+        // it lives as long as the platform, which outlives every virtual machine made on it, and nothing
         // forms references into it.
         unsafe { fd.set_user_memory_region(description) }.map_err(|source| VmError::Kvm {
             what: "map guest memory",

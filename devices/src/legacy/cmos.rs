@@ -48,9 +48,7 @@ pub struct Cmos {
 }
 
 impl Cmos {
-    /// The index port; the data port follows it.
-    pub const BASE: u64 = 0x70;
-    /// Number of ports.
+    /// Number of ports: the index port, and the data port behind it.
     pub const PORTS: u64 = 2;
 
     /// A clock.

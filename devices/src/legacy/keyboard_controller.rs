@@ -6,9 +6,6 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::bus::BusDevice;
 use crate::life_cycle::{Done, LifeCycle, RestoreError, SaveError, State, Stateless};
 
-/// Offset of the status (read) and command (write) register from the data port.
-const STATUS_COMMAND: u64 = 4;
-
 /// Status: the controller has a byte for the driver.
 ///
 /// It is always set and the input-buffer-full bit (0x02) never. A driver that finds the output
@@ -23,13 +20,10 @@ pub struct KeyboardController {
 }
 
 impl KeyboardController {
-    /// First port of the controller; the range is [`Self::PORTS`] long.
-    pub const BASE: u64 = 0x60;
-    /// Number of ports from [`Self::BASE`]. Port 0x61 in between belongs to the PIT's speaker
-    /// gate, which KVM answers before an exit gets here.
+    /// Number of ports. The second of them belongs to the PIT's speaker gate, which KVM answers before an exit gets here.
     pub const PORTS: u64 = 5;
-    /// The port that takes commands.
-    pub const COMMAND_PORT: u64 = Self::BASE + STATUS_COMMAND;
+    /// Offset of the status (read) and command (write) register from the first port.
+    pub const COMMAND: u64 = 4;
     /// Command: pulse output line 0, which is wired to the CPU's reset.
     pub const PULSE_RESET: u8 = 0xfe;
 
@@ -42,13 +36,13 @@ impl KeyboardController {
 impl BusDevice for KeyboardController {
     fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
-        if offset == STATUS_COMMAND {
+        if offset == Self::COMMAND {
             data[0] = OUTPUT_BUFFER_FULL;
         }
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
-        if offset == STATUS_COMMAND && data.first() == Some(&Self::PULSE_RESET) {
+        if offset == Self::COMMAND && data.first() == Some(&Self::PULSE_RESET) {
             // An eventfd refuses a write only when its counter is at its limit, and then the
             // reset is already known.
             let _ = self.reset.write(1);
@@ -83,10 +77,13 @@ mod tests {
     fn only_the_reset_command_pulses_the_reset_line() {
         let reset = EventFd::new(EFD_NONBLOCK).unwrap();
         let device = KeyboardController::new(reset.try_clone().unwrap());
-        device.write(STATUS_COMMAND, &[0xd1]);
+        device.write(KeyboardController::COMMAND, &[0xd1]);
         device.write(0, &[KeyboardController::PULSE_RESET]);
         assert!(reset.read().is_err());
-        device.write(STATUS_COMMAND, &[KeyboardController::PULSE_RESET]);
+        device.write(
+            KeyboardController::COMMAND,
+            &[KeyboardController::PULSE_RESET],
+        );
         assert_eq!(reset.read().unwrap(), 1);
     }
 
@@ -94,7 +91,7 @@ mod tests {
     fn the_input_buffer_is_always_free_so_that_a_reboot_never_waits() {
         let device = KeyboardController::new(EventFd::new(EFD_NONBLOCK).unwrap());
         let mut status = [0];
-        device.read(STATUS_COMMAND, &mut status);
+        device.read(KeyboardController::COMMAND, &mut status);
         assert_eq!(status[0] & 0x02, 0);
         assert_ne!(status[0] & OUTPUT_BUFFER_FULL, 0);
     }

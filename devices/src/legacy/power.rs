@@ -1,13 +1,13 @@
 //! The registers by which a guest sends a hardware-reduced ACPI machine to sleep (ACPI 6.4 §4.8.3.7).
 //! Sleep state S5, soft off, is all that there is.
 
+use acpi_tables::aml::{Name, Package};
+use acpi_tables::{Aml, AmlSink};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::bus::BusDevice;
-use crate::life_cycle::{Done, LifeCycle, RestoreError, SaveError, State, Stateless};
+use crate::life_cycle::{Done, LifeCycle, Placement, RestoreError, SaveError, State, Stateless};
 
-/// Offset of the sleep control register from the first port.
-const CONTROL: u64 = 0;
 /// Control: enter the sleep state in bits 2 to 4.
 const SLEEP_ENABLE: u8 = 0x20;
 const SLEEP_TYPE_SHIFT: u8 = 2;
@@ -19,14 +19,14 @@ pub struct PowerControl {
 }
 
 impl PowerControl {
-    /// Port of the sleep control register, of one byte.
-    pub const SLEEP_CONTROL: u16 = 0x600;
-    /// Port of the sleep status register, of one byte. It reads as zero: nobody wakes from S5.
-    pub const SLEEP_STATUS: u16 = Self::SLEEP_CONTROL + 1;
+    /// Offset of the sleep control register, of one byte.
+    pub const CONTROL: u64 = 0;
+    /// Offset of the sleep status register, of one byte. It reads as zero: nobody wakes from S5.
+    pub const STATUS: u64 = 1;
     /// Number of ports of both.
     pub const PORTS: u64 = 2;
-    /// The value of SLP_TYP that means S5, soft off; the `_S5` package must name it.
-    pub const SOFT_OFF: u8 = 5;
+    /// The value of SLP_TYP that means S5, soft off, as the `_S5` package says.
+    const SOFT_OFF: u8 = 5;
 
     /// Writes to `power_off` when the guest enters S5.
     pub fn new(power_off: EventFd) -> Self {
@@ -40,7 +40,7 @@ impl BusDevice for PowerControl {
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
-        let (CONTROL, Some(control)) = (offset, data.first()) else {
+        let (Self::CONTROL, Some(control)) = (offset, data.first()) else {
             return;
         };
         let sleep_type = control >> SLEEP_TYPE_SHIFT & SLEEP_TYPE_MASK;
@@ -65,6 +65,12 @@ impl LifeCycle for PowerControl {
         let Stateless {} = state.decode()?;
         Ok(())
     }
+
+    /// What to write to enter S5 (ACPI 6.4 §7.4.2); the registers' addresses are in the FADT.
+    fn describe(&self, _placement: &Placement, dsdt: &mut dyn AmlSink) {
+        let off = Self::SOFT_OFF;
+        Name::new("_S5_".into(), &Package::new(vec![&off, &off])).to_aml_bytes(dsdt);
+    }
 }
 
 #[cfg(test)]
@@ -78,15 +84,15 @@ mod tests {
     fn only_s5_switches_the_machine_off() {
         let off = EventFd::new(EFD_NONBLOCK).unwrap();
         let device = PowerControl::new(off.try_clone().unwrap());
-        device.write(CONTROL, &[5 << 2]);
-        device.write(CONTROL, &[0x20 | 3 << 2]);
-        device.write(CONTROL + 1, &[0x34]);
-        device.write(CONTROL, &[]);
+        device.write(PowerControl::CONTROL, &[5 << 2]);
+        device.write(PowerControl::CONTROL, &[0x20 | 3 << 2]);
+        device.write(PowerControl::CONTROL + 1, &[0x34]);
+        device.write(PowerControl::CONTROL, &[]);
         assert!(off.read().is_err());
-        device.write(CONTROL, &[0x34]);
+        device.write(PowerControl::CONTROL, &[0x34]);
         assert_eq!(off.read().unwrap(), 1);
         // The wider write reaches both registers.
-        device.write(CONTROL, &[0x34, 0xff]);
+        device.write(PowerControl::CONTROL, &[0x34, 0xff]);
         assert_eq!(off.read().unwrap(), 1);
     }
 
@@ -94,17 +100,17 @@ mod tests {
     fn the_registers_read_as_zero() {
         let device = PowerControl::new(EventFd::new(EFD_NONBLOCK).unwrap());
         let mut data = [0xff; 2];
-        device.read(CONTROL, &mut data);
+        device.read(PowerControl::CONTROL, &mut data);
         assert_eq!(data, [0, 0]);
     }
 
     #[test]
     fn the_registers_read_the_same_after_reset_and_restore() {
         let device = PowerControl::new(EventFd::new(EFD_NONBLOCK).unwrap());
-        device.write(CONTROL, &[3 << 2]);
+        device.write(PowerControl::CONTROL, &[3 << 2]);
         assert_survives_a_reset(&device, |device| {
             let mut data = [0xff; 2];
-            device.read(CONTROL, &mut data);
+            device.read(PowerControl::CONTROL, &mut data);
             data
         });
         assert_refuses(&device, &["null", r#"{"sleep_type":5}"#]);

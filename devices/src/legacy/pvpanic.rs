@@ -1,7 +1,11 @@
 //! pvpanic: the port by which a guest says that it cannot go on (QEMU `docs/specs/pvpanic.rst`).
 
+use acpi_tables::AmlSink;
+use acpi_tables::aml::{Name, ResourceTemplate};
+
+use super::aml::{PRESENT, on_system_bus, ports};
 use crate::bus::BusDevice;
-use crate::life_cycle::{Done, LifeCycle, RestoreError, SaveError, State, Stateless};
+use crate::life_cycle::{Done, LifeCycle, Placement, RestoreError, SaveError, State, Stateless};
 
 /// What a guest says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +29,6 @@ pub struct Pvpanic {
 }
 
 impl Pvpanic {
-    /// Its port.
-    pub const PORT: u16 = 0x505;
     /// Number of its ports.
     pub const PORTS: u64 = 1;
 
@@ -69,6 +71,21 @@ impl LifeCycle for Pvpanic {
     fn restore(&self, state: &State) -> Result<(), RestoreError> {
         let Stateless {} = state.decode()?;
         Ok(())
+    }
+
+    /// Under the hardware ID that QEMU gave it.
+    fn describe(&self, placement: &Placement, dsdt: &mut dyn AmlSink) {
+        let ports = ports(placement);
+        let resources = ResourceTemplate::new(vec![&ports]);
+        on_system_bus(
+            "PEVT",
+            vec![
+                &Name::new("_HID".into(), &"QEMU0001"),
+                &Name::new("_STA".into(), &PRESENT),
+                &Name::new("_CRS".into(), &resources),
+            ],
+            dsdt,
+        );
     }
 }
 

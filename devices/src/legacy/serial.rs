@@ -4,23 +4,19 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use acpi_tables::AmlSink;
+use acpi_tables::aml::{EISAName, Name, ResourceTemplate};
 use serde::{Deserialize, Serialize};
 use vm_superio::serial::NoEvents;
 use vm_superio::{Serial as Uart, SerialState, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
+use super::aml::{PRESENT, edge, on_system_bus, ports};
 use crate::bus::BusDevice;
 use crate::console::ConsoleOutput;
 use crate::interrupt::InterruptLine;
-use crate::life_cycle::{self, Done, LifeCycle, RestoreError, SaveError};
+use crate::life_cycle::{self, Done, LifeCycle, Placement, RestoreError, SaveError};
 use crate::sync::lock;
-
-/// First I/O port of COM1.
-pub const COM1_BASE: u64 = 0x3f8;
-/// Number of ports of a UART.
-pub const COM_PORTS: u64 = 8;
-/// The ISA interrupt of COM1.
-pub const COM1_INTERRUPT: u32 = 4;
 
 /// Receive buffer register.
 const DATA: u8 = 0;
@@ -80,6 +76,9 @@ impl Trigger for Line {
 }
 
 impl Serial {
+    /// Number of ports.
+    pub const PORTS: u64 = 8;
+
     /// A UART on an interrupt line. `room` is written to whenever input fits again after
     /// [`Serial::receive`] took less than it was given.
     pub fn new(line: Arc<dyn InterruptLine>, output: ConsoleOutput, room: EventFd) -> Self {
@@ -283,6 +282,22 @@ impl LifeCycle for Serial {
         state.waiting = saved.waiting.into();
         let _ = self.room.write(1);
         Ok(())
+    }
+
+    fn describe(&self, placement: &Placement, dsdt: &mut dyn AmlSink) {
+        let id = EISAName::new("PNP0501");
+        let (ports, interrupt) = (ports(placement), edge(placement));
+        let resources = ResourceTemplate::new(vec![&ports, &interrupt]);
+        on_system_bus(
+            "COM1",
+            vec![
+                &Name::new("_HID".into(), &id),
+                &Name::new("_UID".into(), &0u8),
+                &Name::new("_STA".into(), &PRESENT),
+                &Name::new("_CRS".into(), &resources),
+            ],
+            dsdt,
+        );
     }
 }
 

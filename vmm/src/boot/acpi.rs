@@ -4,11 +4,6 @@
 //! look for any. What there is instead: a generic event device that brings the power button's events (§5.6.9), and
 //! registers to sleep and to reset. Stock distribution kernels look for virtio-mmio devices here and nowhere else.
 
-use std::sync::Arc;
-
-use acpi_tables::aml::{
-    Device, EISAName, IO, Interrupt, Method, Name, Notify, Package, Path, ResourceTemplate, Scope,
-};
 use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
@@ -19,25 +14,10 @@ use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, AmlSink};
-use faultvisor_devices::legacy::{
-    COM_PORTS, COM1_BASE, COM1_INTERRUPT, KeyboardController, PowerControl, Pvpanic,
-};
-
-use faultvisor_devices::life_cycle::Placement;
-use faultvisor_devices::virtio::transport::Transport;
+use faultvisor_devices::legacy::{KeyboardController, PowerControl};
 
 use super::layout;
-
-/// Where KVM's in-kernel interrupt controllers are.
-const LOCAL_APIC: u32 = 0xfee0_0000;
-const IO_APIC: u32 = 0xfec0_0000;
-
-/// The interrupt of the power button. A PC has its power events there, and disks get others.
-pub const POWER_BUTTON_INTERRUPT: u32 = 9;
-/// What the power button's object is notified of when it is pressed (ACPI 6.4 §4.8.2.2.1.2).
-const BUTTON_PRESSED: u8 = 0x80;
-/// The path of the power button's object.
-const POWER_BUTTON: &str = "\\_SB_.PWRB";
+use crate::address_map;
 
 const OEM: [u8; 6] = *b"FLTVSR";
 const OEM_TABLE: [u8; 8] = *b"FAULTVSR";
@@ -73,16 +53,8 @@ fn bytes_of(table: &dyn Aml) -> Vec<u8> {
     bytes.0
 }
 
-/// What the DSDT says of virtio devices.
-pub fn terms(devices: &[(Arc<dyn Transport>, Placement)]) -> Vec<u8> {
-    let mut terms = Bytes::default();
-    for (device, placement) in devices {
-        device.describe(placement, &mut terms);
-    }
-    terms.0
-}
-
-/// The tables, as they are to lie at [`layout::ACPI_TABLES`]; the RSDP comes first.
+/// The tables, as they are to lie at [`layout::ACPI_TABLES`]; the RSDP comes first. The devices have described themselves in
+/// `devices`, the DSDT's terms.
 pub fn tables(cpus: u8, devices: &[u8]) -> Vec<u8> {
     let mut area = vec![0; Rsdp::len()];
     let mut place = |table: &[u8]| {
@@ -104,75 +76,10 @@ pub fn tables(cpus: u8, devices: &[u8]) -> Vec<u8> {
     area
 }
 
-/// What to write to enter S5 (ACPI 6.4 §7.4.2), and the devices.
 fn dsdt(devices: &[u8]) -> Vec<u8> {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
-    let off = PowerControl::SOFT_OFF;
-    let soft_off = Name::new("_S5_".into(), &Package::new(vec![&off, &off]));
-    dsdt.append_slice(&bytes_of(&soft_off));
-    dsdt.append_slice(&platform());
     dsdt.append_slice(devices);
     dsdt.as_slice().to_vec()
-}
-
-/// The devices that every machine has: the first serial port, the power button with the generic event device that
-/// tells of it, and pvpanic under the hardware ID that QEMU gave it.
-fn platform() -> Vec<u8> {
-    let present = 0x0fu8;
-    let serial_ports = ports(COM1_BASE, COM_PORTS);
-    let serial_interrupt = edge(COM1_INTERRUPT);
-    let serial_resources = ResourceTemplate::new(vec![&serial_ports, &serial_interrupt]);
-    let serial_id = EISAName::new("PNP0501");
-    let serial: [&dyn Aml; 4] = [
-        &Name::new("_HID".into(), &serial_id),
-        &Name::new("_UID".into(), &0u8),
-        &Name::new("_STA".into(), &present),
-        &Name::new("_CRS".into(), &serial_resources),
-    ];
-    let button_id = EISAName::new("PNP0C0C");
-    let button: [&dyn Aml; 3] = [
-        &Name::new("_HID".into(), &button_id),
-        &Name::new("_UID".into(), &0u8),
-        &Name::new("_STA".into(), &present),
-    ];
-    // The device has one interrupt, so that the method need not ask which it was.
-    let power_button = Path::new(POWER_BUTTON);
-    let notify = Notify::new(&power_button, &BUTTON_PRESSED);
-    let event_interrupt = edge(POWER_BUTTON_INTERRUPT);
-    let event_resources = ResourceTemplate::new(vec![&event_interrupt]);
-    let events: [&dyn Aml; 4] = [
-        &Name::new("_HID".into(), &"ACPI0013"),
-        &Name::new("_UID".into(), &0u8),
-        &Name::new("_CRS".into(), &event_resources),
-        &Method::new("_EVT".into(), 1, true, vec![&notify]),
-    ];
-    let panic_port = ports(Pvpanic::PORT.into(), Pvpanic::PORTS);
-    let panic_resources = ResourceTemplate::new(vec![&panic_port]);
-    let panic: [&dyn Aml; 3] = [
-        &Name::new("_HID".into(), &"QEMU0001"),
-        &Name::new("_STA".into(), &present),
-        &Name::new("_CRS".into(), &panic_resources),
-    ];
-    bytes_of(&Scope::new(
-        "\\_SB_".into(),
-        vec![
-            &Device::new("COM1".into(), serial.to_vec()),
-            &Device::new("PWRB".into(), button.to_vec()),
-            &Device::new("GED_".into(), events.to_vec()),
-            &Device::new("PEVT".into(), panic.to_vec()),
-        ],
-    ))
-}
-
-/// A range of ports. All of the machine's are below 64 Ki and shorter than 256.
-fn ports(first: u64, count: u64) -> IO {
-    let first = u16::try_from(first).unwrap_or_default();
-    IO::new(first, first, 1, u8::try_from(count).unwrap_or_default())
-}
-
-/// An interrupt of one device's own, by edges, as an irqfd makes them.
-fn edge(interrupt: u32) -> Interrupt {
-    Interrupt::new(true, true, false, false, interrupt)
 }
 
 fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
@@ -194,10 +101,10 @@ fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
     fadt.p_lvl2_lat = 101.into();
     fadt.p_lvl3_lat = 1001.into();
     fadt.iapc_boot_arch = (BOOT_NO_VGA | BOOT_NO_MSI | BOOT_NO_CMOS_CLOCK).into();
-    fadt.reset_reg = byte_port(KeyboardController::COMMAND_PORT);
+    fadt.reset_reg = byte_port(address_map::KEYBOARD_CONTROLLER + KeyboardController::COMMAND);
     fadt.reset_value = KeyboardController::PULSE_RESET;
-    fadt.sleep_control_reg = byte_port(PowerControl::SLEEP_CONTROL.into());
-    fadt.sleep_status_reg = byte_port(PowerControl::SLEEP_STATUS.into());
+    fadt.sleep_control_reg = byte_port(address_map::POWER_CONTROL + PowerControl::CONTROL);
+    fadt.sleep_status_reg = byte_port(address_map::POWER_CONTROL + PowerControl::STATUS);
     bytes_of(&fadt.finalize())
 }
 
@@ -211,59 +118,27 @@ fn madt(cpus: u8) -> Vec<u8> {
         OEM,
         OEM_TABLE,
         OEM_REVISION,
-        LocalInterruptController::Address(LOCAL_APIC),
+        LocalInterruptController::Address(address_map::LOCAL_APIC),
     );
     for cpu in 0..cpus {
         madt.add_structure(ProcessorLocalApic::new(cpu, cpu, EnabledStatus::Enabled));
     }
     // Its ID must differ from every local APIC's.
-    madt.add_structure(IoApic::new(cpus, IO_APIC, 0));
+    madt.add_structure(IoApic::new(cpus, address_map::IO_APIC, 0));
     bytes_of(&madt)
 }
 
 #[cfg(test)]
 mod tests {
-    use faultvisor_devices::life_cycle::{Done, RestoreError, Run, SaveError, State};
-    use faultvisor_devices::virtio::device::{Activation, Asleep, VirtioDevice};
+    use std::sync::Arc;
+
+    use faultvisor_devices::life_cycle::{LifeCycle, Placement};
     use faultvisor_devices::virtio::transport::RingFeatures;
     use faultvisor_devices::virtio::transport::mmio::MmioTransport;
     use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
     use super::*;
-
-    /// A device that nobody uses.
-    struct NoDevice;
-
-    impl VirtioDevice for NoDevice {
-        fn device_id(&self) -> u32 {
-            0
-        }
-        fn features(&self) -> u64 {
-            0
-        }
-        fn queue_sizes(&self) -> &[u16] {
-            &[]
-        }
-        fn kick_events(&self) -> &[EventFd] {
-            &[]
-        }
-        fn read_config(&self, _: u64, _: &mut [u8]) {}
-        fn write_config(&self, _: u64, _: u64, _: &[u8]) {}
-        fn config_generation(&self) -> u32 {
-            0
-        }
-        fn activate(&self, _: Activation) {}
-        fn reset(&self, _: Done) {}
-        fn sleep(&self, _: Asleep) {}
-        fn wake(&self, _: Run) {}
-        fn close(&self, _: Done) {}
-        fn save(&self) -> Result<State, SaveError> {
-            Err(SaveError::Ended)
-        }
-        fn restore(&self, _: &State) -> Result<(), RestoreError> {
-            Err(RestoreError::Ended)
-        }
-    }
+    use crate::device_manager::testing::NoDevice;
 
     fn u64_at(bytes: &[u8], offset: usize) -> u64 {
         u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap())
@@ -279,19 +154,16 @@ mod tests {
     fn every_table_is_reachable_and_sums_to_zero() {
         let line = Arc::new(EventFd::new(EFD_NONBLOCK).unwrap());
         let transport = MmioTransport::new(Arc::new(NoDevice), RingFeatures::default(), line);
-        let transport: Arc<dyn Transport> = Arc::new(transport);
-        let slot = |instance| {
-            let range = 0xd000_0000..0xd000_1000;
-            let interrupt = Some(5);
+        let mut terms = Vec::new();
+        for instance in (0..).take(MAX_DEVICES) {
             let placement = Placement {
                 instance,
-                range,
-                interrupt,
+                range: 0xd000_0000..0xd000_1000,
+                interrupt: Some(5),
             };
-            (transport.clone(), placement)
-        };
-        let slots: Vec<_> = (0..).take(MAX_DEVICES).map(slot).collect();
-        let area = tables(2, &terms(&slots));
+            transport.describe(&placement, &mut terms);
+        }
+        let area = tables(2, &terms);
         let end = layout::ACPI_TABLES + area.len() as u64;
         assert!(end <= layout::ACPI_TABLES_END);
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));

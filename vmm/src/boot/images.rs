@@ -10,8 +10,9 @@ use super::initrd::{self, Initrd};
 use super::kernel::{self, Kernel};
 use super::transfers::{Failed, Transfers};
 use super::{BootError, layout};
+use crate::address_map;
 use crate::cli::{Configuration, SerialPort};
-use crate::memory::{self, Amount};
+use crate::memory::Amount;
 use crate::parallel::Threads;
 
 const STACK: usize = 256 << 10;
@@ -137,5 +138,5 @@ fn low_memory_end(memory: &GuestMemoryMmap) -> u64 {
     memory
         .find_region(GuestAddress(0))
         .map_or(0, GuestMemoryRegion::len)
-        .min(memory::LOW_MEMORY_END)
+        .min(address_map::LOW_MEMORY_END)
 }

@@ -11,18 +11,15 @@ mod pvh;
 mod transfers;
 
 use std::io;
-use std::sync::Arc;
 
-use faultvisor_devices::life_cycle::Placement;
-use faultvisor_devices::virtio::transport::Transport;
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
 use vm_memory::{
     Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
 };
 
 use crate::cli::Configuration;
+use crate::device_manager::DeviceManager;
 use crate::memory::Amount;
-pub use acpi::POWER_BUTTON_INTERRUPT;
 pub use images::{Images, Loading, Placed};
 use initrd::InitrdError;
 pub use kernel::{Entry, KernelError};
@@ -63,8 +60,8 @@ pub enum BootError {
 #[derive(Debug)]
 pub struct Guest {
     command_line: String,
-    /// What the DSDT says of its virtio devices.
-    terms: Vec<u8>,
+    /// What the DSDT says of its devices.
+    dsdt: Vec<u8>,
     cpus: u8,
     acpi: bool,
     /// Whether it learns of its devices on its command line.
@@ -87,12 +84,10 @@ impl Guest {
     /// # Errors
     ///
     /// [`BootError`] when it cannot be told of so many, or its command line is of no use.
-    pub fn new(
-        configuration: &Configuration,
-        devices: &[(Arc<dyn Transport>, Placement)],
-    ) -> Result<Self, BootError> {
-        if devices.len() > acpi::MAX_DEVICES {
-            return Err(BootError::TooManyDevices(devices.len()));
+    pub fn new(configuration: &Configuration, devices: &DeviceManager) -> Result<Self, BootError> {
+        let count = devices.virtio_count();
+        if count > acpi::MAX_DEVICES {
+            return Err(BootError::TooManyDevices(count));
         }
         let mut command_line = configuration.append.trim().to_owned();
         let looks_away = command_line
@@ -100,11 +95,9 @@ impl Guest {
             .any(|word| word == "acpi=off");
         let is_told_by_command_line = looks_away || !configuration.acpi;
         if is_told_by_command_line {
-            for (device, placement) in devices {
-                if let Some(parameter) = device.kernel_parameter(placement) {
-                    command_line.push(' ');
-                    command_line.push_str(&parameter);
-                }
+            for parameter in devices.kernel_parameters() {
+                command_line.push(' ');
+                command_line.push_str(&parameter);
             }
         }
         if command_line.len() >= layout::COMMAND_LINE_LIMIT {
@@ -116,7 +109,7 @@ impl Guest {
         }
         Ok(Self {
             command_line,
-            terms: acpi::terms(devices),
+            dsdt: devices.dsdt(),
             cpus: configuration.cpus,
             acpi: configuration.acpi,
             is_told_by_command_line,
@@ -148,7 +141,7 @@ impl Guest {
             GuestAddress(layout::COMMAND_LINE),
         )?;
         if self.acpi {
-            let tables = acpi::tables(self.cpus, &self.terms);
+            let tables = acpi::tables(self.cpus, &self.dsdt);
             memory.write_slice(&tables, GuestAddress(layout::ACPI_TABLES))?;
         }
         match kernel.entry {

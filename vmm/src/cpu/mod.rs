@@ -9,8 +9,8 @@ use kvm_bindings::CpuId;
 use kvm_ioctls::{Kvm, VcpuFd};
 use vm_memory::GuestMemoryMmap;
 
+use crate::address_map;
 use crate::boot::Entry;
-use crate::memory;
 pub use state::describe;
 
 /// KVM refused part of a vCPU's state.
@@ -71,16 +71,16 @@ pub fn supported_features(kvm: &Kvm) -> Result<CpuId, CpuError> {
 ///
 /// [`CpuError::OutOfReach`], or KVM's error.
 pub fn check_memory(kvm: &Kvm, bytes: u64) -> Result<(), CpuError> {
-    match bytes.checked_sub(memory::LOW_MEMORY_END) {
+    match bytes.checked_sub(address_map::LOW_MEMORY_END) {
         // Every vCPU does, and KVM's answer takes long.
         None | Some(0) => Ok(()),
         Some(high) => check_high_memory(&supported_features(kvm)?, high),
     }
 }
 
-/// The same for this many bytes from [`memory::HIGH_MEMORY_START`] on.
+/// The same for this many bytes from [`address_map::HIGH_MEMORY_START`] on.
 fn check_high_memory(features: &CpuId, bytes: u64) -> Result<(), CpuError> {
-    let end = memory::HIGH_MEMORY_START.saturating_add(bytes);
+    let end = address_map::HIGH_MEMORY_START.saturating_add(bytes);
     let bits = cpuid::physical_address_bits(features);
     match end.checked_shr(bits) {
         None | Some(0) => Ok(()),

@@ -3,18 +3,19 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
 use faultvisor_devices::block::fault::replay::Replay;
-use faultvisor_devices::bus::{Bus, RangeError};
+use faultvisor_devices::bus::RangeError;
 use faultvisor_devices::console::ConsoleOutput;
+use faultvisor_devices::interrupt::InterruptLine;
 use faultvisor_devices::legacy::{
-    COM_PORTS, COM1_BASE, COM1_INTERRUPT, Cmos, GuestPanic, KeyboardController, PowerControl,
-    Pvpanic, Serial,
+    Cmos, GuestPanic, KeyboardController, PowerButton, PowerControl, Pvpanic, Serial,
 };
-use faultvisor_devices::life_cycle::{LifeCycle, Run};
+use faultvisor_devices::life_cycle::Run;
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -24,19 +25,20 @@ use super::faults::Rules;
 use super::owed::Owed;
 use super::reset::StartError;
 use super::resize::Resizing;
-use super::slots::Slots;
 use super::transition::Transitions;
 use super::view::View;
 use super::{Machine, RunPolicy, limits};
-use crate::boot::{BootError, Guest, Images, Loading, POWER_BUTTON_INTERRUPT};
+use crate::address_map;
+use crate::boot::{BootError, Guest, Images, Loading};
 use crate::cli::{Configuration, Throttling};
 use crate::cpu::{self, CpuError};
+use crate::device_manager::{DeviceManager, Line};
 use crate::faults::{self, FaultLog, FaultsError, LogError};
 use crate::inbox::{Inbox, Notice, Sender};
 use crate::memory::{self, MemoryError};
 use crate::sandbox::Sandbox;
-use crate::vcpu::{self, Buses, Generation};
-use crate::vm::{self, Board, Line, VmError};
+use crate::vcpu::{self, Generation};
+use crate::vm::{self, Platform, VmError};
 
 /// Why there is no machine.
 #[derive(Debug, thiserror::Error)]
@@ -137,54 +139,37 @@ impl Machine {
         let (placed, loading) = images.load(&memory)?;
         let features = cpu::supported_features(&kvm)?;
         let event = || EventFd::new(EFD_NONBLOCK);
-        let (reset_line, power_off, room, serial_line) = (event()?, event()?, event()?, event()?);
-        let serial = Arc::new(Serial::new(
-            Arc::new(serial_line.try_clone()?),
-            output,
-            room.try_clone()?,
-        ));
-
-        let mut pio = Bus::new();
-        let keyboard = Arc::new(KeyboardController::new(reset_line.try_clone()?));
-        let power = Arc::new(PowerControl::new(power_off.try_clone()?));
-        let cmos = Arc::new(Cmos::new());
-        let pvpanic = Arc::new(Pvpanic::new(panic_listener(sender.clone())));
-        pio.insert(COM1_BASE, COM_PORTS, serial.clone())?;
-        pio.insert(
-            KeyboardController::BASE,
-            KeyboardController::PORTS,
-            keyboard.clone(),
-        )?;
-        pio.insert(Cmos::BASE, Cmos::PORTS, cmos.clone())?;
-        pio.insert(
-            PowerControl::SLEEP_CONTROL.into(),
-            PowerControl::PORTS,
-            power.clone(),
-        )?;
-        pio.insert(Pvpanic::PORT.into(), Pvpanic::PORTS, pvpanic.clone())?;
-        let parts: Vec<Arc<dyn LifeCycle>> = vec![serial.clone(), keyboard, cmos, power, pvpanic];
+        let (reset_line, power_off, room) = (event()?, event()?, event()?);
+        let mut devices = DeviceManager::default();
+        let power = PowerControl::new(power_off.try_clone()?);
+        let ports = ports(address_map::POWER_CONTROL, PowerControl::PORTS);
+        devices.add_ports(ports, None, Arc::new(power))?;
+        let (line, raise) = line(address_map::COM1_INTERRUPT)?;
+        let serial = Arc::new(Serial::new(raise, output, room.try_clone()?));
+        let ports = self::ports(address_map::COM1, Serial::PORTS);
+        devices.add_ports(ports, Some(line), serial.clone())?;
+        let mut power_button = None;
+        if configuration.acpi {
+            let (line, raise) = self::line(address_map::POWER_BUTTON_INTERRUPT)?;
+            let button = Arc::new(PowerButton::new(raise));
+            devices.add_part(Some(line), button.clone());
+            power_button = Some(button);
+        }
+        let pvpanic = Pvpanic::new(panic_listener(sender.clone()));
+        let ports = self::ports(address_map::PVPANIC, Pvpanic::PORTS);
+        devices.add_ports(ports, None, Arc::new(pvpanic))?;
+        let keyboard = KeyboardController::new(reset_line.try_clone()?);
+        let ports = self::ports(address_map::KEYBOARD_CONTROLLER, KeyboardController::PORTS);
+        devices.add_ports(ports, None, Arc::new(keyboard))?;
+        let ports = self::ports(address_map::CMOS, Cmos::PORTS);
+        devices.add_ports(ports, None, Arc::new(Cmos::new()))?;
 
         let fault_log = match &configuration.fault_log {
             Some(path) => Some(Arc::new(FaultLog::create(path)?)),
             None => None,
         };
         let threads = sandbox.device_threads();
-        let mut mmio = Bus::new();
         let mut disks = Vec::new();
-        let mut slots = Slots::default();
-        let mut lines = vec![Line {
-            event: serial_line,
-            interrupt: COM1_INTERRUPT,
-        }];
-        let mut power_button = None;
-        if configuration.acpi {
-            let event = event()?;
-            power_button = Some(event.try_clone()?);
-            lines.push(Line {
-                event,
-                interrupt: POWER_BUTTON_INTERRUPT,
-            });
-        }
         for (index, drive) in (0..).zip(&configuration.drives) {
             let surroundings = Surroundings {
                 memory: &memory,
@@ -193,7 +178,7 @@ impl Machine {
                 fault_log: fault_log.as_ref(),
                 threads: &threads,
             };
-            let disk = MachineDisk::open(drive, index, surroundings, &mut slots)?;
+            let disk = MachineDisk::open(drive, index, surroundings, &mut devices)?;
             if let Some(Throttling { group, limits }) = &drive.throttling {
                 let group = limits::group(&disks, group.clone(), *limits);
                 disk.set_group(Some(group), Box::new(|| ()));
@@ -207,18 +192,13 @@ impl Machine {
         let mut notes = configuration.notes.clone();
         notes.extend(resolved.notes);
         notes.extend(images.notes(configuration));
-        slots.map(&mut mmio)?;
-        lines.extend(slots.lines()?);
-        let guest = Guest::new(configuration, slots.slots())?;
+        let guest = Guest::new(configuration, &devices)?;
         let by_name = disks.iter().map(MachineDisk::shared).collect();
         let view = View::new(configuration.name.clone(), by_name);
-        let board = Board {
+        let platform = Platform {
             memory,
             backing,
-            buses: Arc::new(Buses { pio, mmio }),
-            parts,
-            lines,
-            kicks: slots.kicks()?,
+            devices,
             features,
             cpus: configuration.cpus,
             sandbox,
@@ -231,7 +211,7 @@ impl Machine {
                 has_monitor,
             },
             kvm,
-            board,
+            platform,
             images,
             guest,
             disks,
@@ -278,6 +258,18 @@ impl Assembled {
         }
         Ok(self.machine)
     }
+}
+
+/// The ports from the first on.
+fn ports(first: u64, count: u64) -> Range<u64> {
+    first..first + count
+}
+
+/// An interrupt line, for the virtual machine and for the device.
+fn line(interrupt: u32) -> io::Result<(Line, Arc<dyn InterruptLine>)> {
+    let event = EventFd::new(EFD_NONBLOCK)?;
+    let raise = Arc::new(event.try_clone()?);
+    Ok((Line { event, interrupt }, raise))
 }
 
 /// Tells the main thread of a guest's panic, and holds the vCPU that it came from until it is known what becomes of the

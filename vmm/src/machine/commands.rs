@@ -167,7 +167,7 @@ impl MachineCommands for Machine {
         };
         self.signals.raise(Event::Powerdown);
         // Refused only when it is pressed already.
-        let _ = button.write(1);
+        let _ = button.press();
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl MachineCommands for Machine {
 
     fn query_memory_size_summary(&mut self) -> Result<MemoryInfo, CommandError> {
         Ok(MemoryInfo {
-            base_memory: memory::size(&self.board.memory),
+            base_memory: memory::size(&self.platform.memory),
             plugged_memory: Some(0),
         })
     }

@@ -16,14 +16,12 @@ use faultvisor_devices::block::open::AioError;
 use faultvisor_devices::block::policy::error_policy::{ErrorAction, IoStatus};
 use faultvisor_devices::block::policy::write_threshold::Exceeded;
 use faultvisor_devices::block::throttle::group::Group;
-use faultvisor_devices::life_cycle::LifeCycle;
 use faultvisor_devices::life_cycle::Run;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
     Disk, DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release,
     longest_poll_window,
 };
-use faultvisor_devices::virtio::transport::Transport;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockDeviceIoStatus, BlockErrorAction, BlockInfo, BlockIoError, BlockStats,
     BlockWriteThreshold, Event, IOThreadInfo, IoOperationType, Signals,
@@ -31,9 +29,9 @@ use faultvisor_schema::{
 use vm_memory::GuestMemoryMmap;
 
 use super::nodes::{self, Nesting, Nodes};
-use super::slots::Slots;
 use super::{faults, limits, power_cut, statistics};
 use crate::cli::Drive;
+use crate::device_manager::DeviceManager;
 use crate::faults::{FaultLog, Target};
 use crate::inbox::{Notice, Sender, Ticket};
 
@@ -146,8 +144,6 @@ pub(super) fn transport_path(id: &str) -> String {
 /// A disk with the image behind it.
 pub(super) struct MachineDisk {
     disk: Arc<Disk>,
-    /// What the guest has it behind.
-    transport: Arc<dyn Transport>,
     nodes: Nodes,
     /// Whether a power cut can lose what was written to it.
     has_volatile_cache: bool,
@@ -185,14 +181,14 @@ impl MachineDisk {
         drive: &Drive,
         index: u32,
         surroundings: Surroundings<'_>,
-        slots: &mut Slots,
+        devices: &mut DeviceManager,
     ) -> Result<Self, DriveError> {
         let (nodes, backend) = nodes::open(drive, index, surroundings)?;
         let setup_error = |source| DriveError::Setup {
             id: drive.disk.id.clone(),
             source,
         };
-        Self::set_up(drive, nodes, backend, surroundings, slots).map_err(setup_error)
+        Self::set_up(drive, nodes, backend, surroundings, devices).map_err(setup_error)
     }
 
     fn set_up(
@@ -200,7 +196,7 @@ impl MachineDisk {
         nodes: Nodes,
         backend: Box<dyn Backend>,
         surroundings: Surroundings<'_>,
-        slots: &mut Slots,
+        devices: &mut DeviceManager,
     ) -> io::Result<Self> {
         let Surroundings {
             memory,
@@ -223,8 +219,8 @@ impl MachineDisk {
             threads,
         )?;
         let disk = Arc::new(disk);
+        devices.add_virtio(disk.clone(), drive.ring_features)?;
         Ok(Self {
-            transport: slots.plug(disk.clone(), drive.ring_features)?,
             disk,
             nodes,
             has_volatile_cache: drive.volatile_cache.is_some(),
@@ -323,27 +319,9 @@ impl MachineDisk {
         self.disk.write_threshold().set(offset);
     }
 
-    pub(super) fn resume(&self, run: Run) {
-        self.transport.resume(run);
-    }
-
-    pub(super) fn pause(&self, drained: Done) {
-        self.transport.pause(drained);
-    }
-
-    pub(super) fn reset(&self, done: Done) {
-        LifeCycle::reset(&*self.transport, done);
-    }
-
     /// Whether a close only waits for what the guest was told is written.
     pub(super) fn is_at_rest(&self) -> bool {
         self.disk.is_at_rest()
-    }
-
-    /// Closes the disk; the notice of its end comes, too, when its thread has ended without one.
-    pub(super) fn close(&self, inbox: &Sender) {
-        let closed = inbox.promise(Notice::DiskClosed);
-        self.transport.close(Box::new(|| closed.keep()));
     }
 
     /// What `query-named-block-nodes` says of what it has its data on.

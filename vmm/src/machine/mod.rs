@@ -16,7 +16,6 @@ mod power_cut;
 mod reset;
 mod resize;
 mod running;
-mod slots;
 mod statistics;
 mod transition;
 mod untaken;
@@ -30,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use faultvisor_devices::legacy::PowerButton;
 use faultvisor_devices::life_cycle::Run;
 use faultvisor_schema::{
     Event, PanicAction, RunState, Shutdown, ShutdownAction, ShutdownCause, Signals,
@@ -41,7 +41,7 @@ use crate::boot::{Guest, Images};
 use crate::cli::Actions;
 use crate::inbox::{Inbox, Notice, Sender};
 use crate::vcpu::{Generation, VcpuExit};
-use crate::vm::{Board, Vm};
+use crate::vm::{Platform, Vm};
 pub use assembly::{AssemblyError, Plan};
 pub use commands::Link;
 use disks::MachineDisk;
@@ -93,7 +93,7 @@ pub struct Machine {
     view: View,
     policy: RunPolicy,
     kvm: Kvm,
-    board: Board,
+    platform: Platform,
     images: Arc<Images>,
     guest: Guest,
     disks: Vec<MachineDisk>,
@@ -115,8 +115,8 @@ pub struct Machine {
     reset_line: EventFd,
     /// The guest switched itself off.
     power_off: EventFd,
-    /// Written to when somebody presses the power button, if there is one.
-    power_button: Option<EventFd>,
+    /// None without ACPI.
+    power_button: Option<Arc<PowerButton>>,
     /// A signal of the host that asks for the end.
     host_signal: UnixStream,
     ending: Rc<Cell<Option<Ending>>>,
@@ -214,24 +214,21 @@ impl Machine {
             }
             Notice::PhaseEnded(phase) => self.phase_ended(phase),
             Notice::DiskResized(ticket, result) => self.disk_resized(ticket, result),
-            Notice::DiskClosed => {}
+            Notice::PartClosed => {}
             Notice::End(reason) => self.end(reason),
         }
     }
 
-    /// Ends vCPUs and disks, as far as that is possible in reasonable time.
+    /// Ends vCPUs and devices, as far as that is possible in reasonable time.
     pub fn close(mut self) {
         if let Some(vm) = &self.vm {
             vm.vcpus().end();
         }
-        for disk in &self.disks {
-            disk.close(&self.sender);
-        }
         let mut deadline = Instant::now() + CLOSE_PATIENCE;
-        let mut open = self.disks.len();
+        let mut open = self.platform.devices.close(&self.sender);
         while open > 0 {
             match self.inbox.next_until(deadline) {
-                Some(Notice::DiskClosed) => open -= 1,
+                Some(Notice::PartClosed) => open -= 1,
                 Some(Notice::DiskResized(ticket, result)) => self.disk_resized(ticket, result),
                 // A command's reply answers that there is none any more. So do, in the end, those that wait.
                 Some(_) => {}

@@ -54,25 +54,23 @@ impl Machine {
         };
         self.transitions.begin_reset(reset, vcpus);
         if vcpus == 0 {
-            self.reset_disks();
+            self.reset_devices();
         }
     }
 
     pub(super) fn vcpu_ended(&mut self) {
         if self.transitions.vcpu_ended() {
-            self.reset_disks();
+            self.reset_devices();
         }
     }
 
-    /// No vCPU can touch a disk any more.
-    fn reset_disks(&mut self) {
-        let Some(phase) = self.transitions.begin_resetting_disks() else {
+    /// No vCPU can touch a device any more.
+    fn reset_devices(&mut self) {
+        let Some(phase) = self.transitions.begin_resetting_devices() else {
             return;
         };
         let is_reset = self.sender.promise(Notice::PhaseEnded(phase)).shared();
-        for disk in &self.disks {
-            disk.reset(is_reset.share());
-        }
+        self.platform.devices.reset(&is_reset);
     }
 
     /// Starts the new virtual machine: nothing of the old one is at work any more.
@@ -86,17 +84,11 @@ impl Machine {
         if let Some(vm) = self.vm.take() {
             vm.close();
         }
-        for part in &self.board.parts {
-            part.reset(Box::new(|| ()));
-        }
-        self.board.buses.mmio.reset();
         // Pulses of the old machine mean nothing to the new one.
         let _ = self.reset_line.read();
         let _ = self.power_off.read();
-        for line in &self.board.lines {
-            let _ = line.event.read();
-        }
-        memory::clear(&self.board.memory, &self.board.backing);
+        self.platform.devices.clear_interrupts();
+        memory::clear(&self.platform.memory, &self.platform.backing);
         let built = self.build();
         self.signals.raise(Event::Reset(Reset { guest, reason }));
         let answer = match built {
@@ -125,7 +117,7 @@ impl Machine {
 
     /// Makes a virtual machine anew.
     fn build(&mut self) -> Result<(), StartError> {
-        let (placed, loading) = self.images.load(&self.board.memory)?;
+        let (placed, loading) = self.images.load(&self.platform.memory)?;
         let built = self.build_around(placed);
         // Whatever became of the rest: nothing must write to memory any more when this ends.
         loading.finish()?;
@@ -134,9 +126,15 @@ impl Machine {
 
     /// Makes a virtual machine while its images are on their way to their places. It must not run before they are there.
     pub(super) fn build_around(&mut self, placed: Placed) -> Result<(), StartError> {
-        let entry = self.guest.describe(&self.board.memory, placed)?;
+        let entry = self.guest.describe(&self.platform.memory, placed)?;
         self.next_generation();
-        match Vm::new(&self.kvm, &self.board, entry, self.generation, &self.sender) {
+        match Vm::new(
+            &self.kvm,
+            &self.platform,
+            entry,
+            self.generation,
+            &self.sender,
+        ) {
             Ok(vm) => self.vm = Some(vm),
             Err(error) => {
                 // What vCPUs say that had started already is about nothing that there is.

@@ -38,13 +38,11 @@ impl Machine {
         }
     }
 
-    /// Resumes disks and vCPUs.
+    /// Resumes devices and vCPUs.
     fn begin_run(&mut self) {
         let Some(vm) = &mut self.vm else { return };
         self.run = Run(self.run.0 + 1);
-        for disk in &self.disks {
-            disk.resume(self.run);
-        }
+        self.platform.devices.resume(self.run);
         vm.resume();
     }
 
@@ -58,7 +56,7 @@ impl Machine {
         }
         self.state = reason;
         self.signals.raise(Event::Stop);
-        self.pause_disks();
+        self.pause_devices();
     }
 
     /// Brings the machine into a state that only a reset leads out of, whether or not it runs now.
@@ -67,12 +65,10 @@ impl Machine {
         self.state = state;
     }
 
-    fn pause_disks(&mut self) {
+    fn pause_devices(&mut self) {
         let phase = self.transitions.begin_draining();
         let drained = self.sender.promise(Notice::PhaseEnded(phase)).shared();
-        for disk in &self.disks {
-            disk.pause(drained.share());
-        }
+        self.platform.devices.pause(&drained);
     }
 
     /// A client's `stop`: answered when the images are at rest.

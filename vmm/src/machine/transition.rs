@@ -27,8 +27,8 @@ enum Transition {
     },
     /// A reset waits for this many vCPUs to end: one that runs could set a disk up again.
     EndingVcpus { reset: Resetting, vcpus: usize },
-    /// A reset waits for the disks.
-    ResettingDisks { reset: Resetting, phase: Phase },
+    /// A reset waits for the devices.
+    ResettingDevices { reset: Resetting, phase: Phase },
 }
 
 /// A power cut.
@@ -111,7 +111,7 @@ impl Transitions {
     pub(super) fn is_resetting(&self) -> bool {
         matches!(
             self.current,
-            Transition::EndingVcpus { .. } | Transition::ResettingDisks { .. }
+            Transition::EndingVcpus { .. } | Transition::ResettingDevices { .. }
         )
     }
 
@@ -133,7 +133,7 @@ impl Transitions {
                 self.current = Transition::Draining(phase);
             }
             Transition::LosingPower { draining, .. } => *draining = Some(phase),
-            Transition::EndingVcpus { .. } | Transition::ResettingDisks { .. } => {}
+            Transition::EndingVcpus { .. } | Transition::ResettingDevices { .. } => {}
         }
         phase
     }
@@ -172,13 +172,13 @@ impl Transitions {
         }
     }
 
-    /// No vCPU is left: the phase ends when the disks have been reset. None where no reset has got that far.
+    /// No vCPU is left: the phase ends when the devices have been reset. None where no reset has got that far.
     #[must_use]
-    pub(super) fn begin_resetting_disks(&mut self) -> Option<Phase> {
+    pub(super) fn begin_resetting_devices(&mut self) -> Option<Phase> {
         let phase = self.next_phase();
         match std::mem::replace(&mut self.current, Transition::Settled) {
             Transition::EndingVcpus { reset, vcpus: 0 } => {
-                self.current = Transition::ResettingDisks { reset, phase };
+                self.current = Transition::ResettingDevices { reset, phase };
                 Some(phase)
             }
             other => {
@@ -190,7 +190,7 @@ impl Transitions {
 
     /// Keeps the first power failure for when the reset that is under way has ended.
     pub(super) fn defer_power_failure(&mut self, failure: PowerFailure) {
-        if let Transition::EndingVcpus { reset, .. } | Transition::ResettingDisks { reset, .. } =
+        if let Transition::EndingVcpus { reset, .. } | Transition::ResettingDevices { reset, .. } =
             &mut self.current
         {
             reset.power_failure.get_or_insert(failure);
@@ -202,7 +202,7 @@ impl Transitions {
     pub(super) fn phase_ended(&mut self, ended: Phase) -> Option<Reached> {
         match std::mem::replace(&mut self.current, Transition::Settled) {
             Transition::Draining(phase) if phase == ended => Some(Reached::Drained),
-            Transition::ResettingDisks { reset, phase } if phase == ended => {
+            Transition::ResettingDevices { reset, phase } if phase == ended => {
                 Some(Reached::Reset(reset))
             }
             Transition::LosingPower {
@@ -291,7 +291,7 @@ mod tests {
         let dropped = transitions.begin_draining();
         transitions.begin_reset(reset(), 0);
         assert!(transitions.phase_ended(dropped).is_none());
-        let phase = transitions.begin_resetting_disks().unwrap();
+        let phase = transitions.begin_resetting_devices().unwrap();
         assert!(transitions.phase_ended(dropped).is_none());
         assert!(transitions.is_resetting());
         let reached = transitions.phase_ended(phase);
@@ -302,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_waits_for_every_vcpu_and_then_for_the_disks() {
+    fn a_reset_waits_for_every_vcpu_and_then_for_the_devices() {
         let mut transitions = Transitions::new();
         transitions.begin_reset(reset(), 2);
         assert!(!transitions.vcpu_ended());
-        assert_eq!(transitions.begin_resetting_disks(), None);
+        assert_eq!(transitions.begin_resetting_devices(), None);
         assert!(transitions.vcpu_ended());
         assert!(!transitions.vcpu_ended());
-        let phase = transitions.begin_resetting_disks().unwrap();
+        let phase = transitions.begin_resetting_devices().unwrap();
         // A stop meanwhile is drained by the reset.
         let drained = transitions.begin_draining();
         assert!(transitions.phase_ended(drained).is_none());
@@ -341,7 +341,7 @@ mod tests {
         transitions.defer_power_failure(failure("nobody resets"));
         transitions.begin_reset(reset(), 0);
         transitions.defer_power_failure(failure("first"));
-        let phase = transitions.begin_resetting_disks().unwrap();
+        let phase = transitions.begin_resetting_devices().unwrap();
         transitions.defer_power_failure(failure("second"));
         let Some(Reached::Reset(reset)) = transitions.phase_ended(phase) else {
             panic!("not reset");

@@ -1,9 +1,9 @@
 //! The headers of an ELF file, checked before it is loaded.
 
 use super::Refusal;
+use crate::address_map::LOW_MEMORY_END;
 use crate::boot::image_file::ImageFile;
 use crate::boot::layout;
-use crate::memory::LOW_MEMORY_END;
 
 /// The magic number of every ELF file.
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
