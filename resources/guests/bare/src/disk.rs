@@ -28,9 +28,11 @@ pub mod register {
     pub const WRITEBACK_AND_QUEUES: u64 = 0x120;
 }
 
-/// The version of the registers that this driver knows, and the ID of a block device (virtio 1.2 §4.2.2, §5).
+/// The version of the registers that this driver knows (virtio 1.2 §4.2.2).
 const MODERN: u32 = 2;
+/// IDs of a block device, and of an entropy device, whose chains are put together by hand (virtio 1.2 §5).
 const BLOCK_DEVICE: u32 = 2;
+const ENTROPY_DEVICE: u32 = 4;
 /// Device status: ACKNOWLEDGE and DRIVER; with FEATURES_OK; with DRIVER_OK.
 const ACKNOWLEDGED: u32 = 3;
 const AGREED: u32 = ACKNOWLEDGED | 8;
@@ -140,9 +142,10 @@ impl Disk {
         }
     }
 
-    /// Whether there is a disk behind the registers.
+    /// Whether there is a disk, or an entropy device, behind the registers.
     pub fn is_there(&self) -> bool {
-        self.get(register::VERSION) == MODERN && self.get(register::DEVICE_ID) == BLOCK_DEVICE
+        let is_known = [BLOCK_DEVICE, ENTROPY_DEVICE].contains(&self.get(register::DEVICE_ID));
+        is_known && self.get(register::VERSION) == MODERN
     }
 
     /// Reads a register.
