@@ -16,6 +16,7 @@ mod policies;
 mod power;
 mod ranges;
 mod resize;
+mod saving;
 mod space;
 mod statistics;
 mod strategies;
