@@ -10,7 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, Command};
 
 /// Options with a value, and their meaning.
-pub const WITH_VALUE: [(&str, &str, &str); 17] = [
+pub const WITH_VALUE: [(&str, &str, &str); 18] = [
     (
         "kernel",
         "FILE",
@@ -20,6 +20,11 @@ pub const WITH_VALUE: [(&str, &str, &str); 17] = [
     ("append", "TEXT", "Kernel command line"),
     ("smp", "N", "Number of vCPUs [default: 1]"),
     ("drive", "KEYS", "Disk; repeatable (--help drive)"),
+    (
+        "device",
+        "KEYS",
+        "Entropy device, virtio-rng-device; repeatable (--help device)",
+    ),
     (
         "fault",
         "RULE",
@@ -104,7 +109,7 @@ pub const SWITCHES: [(&str, &str); 6] = [
 ];
 
 /// Options that may be repeated; of the others, the last one counts.
-pub const REPEATABLE: [&str; 5] = ["action", "drive", "fault", "fault-profile", "qmp"];
+pub const REPEATABLE: [&str; 6] = ["action", "device", "drive", "fault", "fault-profile", "qmp"];
 
 /// The end of `--help`.
 fn after() -> String {

@@ -220,7 +220,7 @@ fn cache(word: &str) -> Result<(CacheMode, WriteCache), &'static str> {
 }
 
 /// QEMU's rule for identifiers: a letter, then letters, digits and `-`, `.`, `_`.
-fn identifier(word: &str) -> Result<String, &'static str> {
+pub(super) fn identifier(word: &str) -> Result<String, &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if word.starts_with(|first: char| first.is_ascii_alphabetic()) && word.bytes().all(allowed) {
         Ok(word.to_owned())

@@ -8,6 +8,7 @@ mod drive;
 mod name;
 mod processors;
 mod qemu;
+mod rng;
 mod serial;
 mod size;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use faultvisor_devices::virtio::rng::RngConfiguration;
 use faultvisor_monitor::ListenAddress;
 use faultvisor_monitor::option_syntax::{self, KeyValues, OptionError, nearest};
 use faultvisor_schema::{RebootAction, ShutdownAction};
@@ -59,6 +61,8 @@ pub struct Configuration {
     pub cpus: u8,
     /// The disks, in order.
     pub drives: Vec<Drive>,
+    /// The entropy devices (`--device virtio-rng-device`), in order.
+    pub rngs: Vec<RngConfiguration>,
     /// The fault rules, in the order in which the disks evaluate them.
     pub faults: Vec<GivenRule>,
     /// `--sandbox`: whether threads are confined.
@@ -205,6 +209,17 @@ fn configuration(words: &Words) -> Result<Configuration, UsageError> {
         }
         drives.push(drive);
     }
+    let mut rngs = Vec::new();
+    for (index, (_, text)) in words.all("device").enumerate() {
+        let rng = rng::parse(text, index).map_err(|error| UsageError::of("device", &error))?;
+        if !ids.insert(rng.id.clone()) {
+            return Err(UsageError::new(format!(
+                "two devices have the id '{}'",
+                rng.id
+            )));
+        }
+        rngs.push(rng);
+    }
     let faults = faults(words, &drives).map_err(|error| UsageError::new(error.to_string()))?;
     let mut qmp = Vec::new();
     for (_, text) in words.all("qmp") {
@@ -252,6 +267,7 @@ fn configuration(words: &Words) -> Result<Configuration, UsageError> {
         },
         cpus,
         drives,
+        rngs,
         faults,
         serial,
         qmp,

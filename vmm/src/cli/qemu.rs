@@ -2,6 +2,8 @@
 
 use faultvisor_monitor::option_syntax::parts;
 
+use super::rng;
+
 /// The treatment of an option of QEMU's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -206,9 +208,6 @@ pub(super) fn takes_value(name: &str) -> Option<bool> {
     if let Some((_, truth)) = accepted.find(|(known, _)| *known == name) {
         return Some(matches!(truth, Truth::Values(..)));
     }
-    if name == "device" {
-        return Some(true);
-    }
     let mut refused = REFUSED.iter();
     let found = refused.find(|(known, ..)| *known == name);
     found.map(|(_, has_value, _)| *has_value)
@@ -235,20 +234,24 @@ pub(super) fn answer(name: &str, value: Option<&str>) -> Option<Answer> {
             ))),
         };
     }
-    if name == "device" {
-        return no(&device(value.unwrap_or_default()));
-    }
     let (.., text) = REFUSED.iter().find(|(known, ..)| *known == name)?;
     no(&text.replace("{}", value.unwrap_or("PATH")))
 }
 
-/// The equivalent of a `-device`.
-fn device(value: &str) -> String {
+/// The equivalent of a `-device` that is none here, or nothing for one that is.
+pub(super) fn other_device(value: &str) -> Option<String> {
     let first = parts(value).into_iter().next().unwrap_or_default();
     let kind = match first.pair() {
         Some(("driver", kind)) => kind,
         _ => first.text(),
     };
+    if kind == rng::DRIVER {
+        return None;
+    }
+    Some(equivalent(kind))
+}
+
+fn equivalent(kind: &str) -> String {
     if ["virtio-blk", "scsi-hd", "ide-hd", "nvme", "usb-storage"]
         .iter()
         .any(|disk| kind.starts_with(disk))
@@ -259,6 +262,9 @@ fn device(value: &str) -> String {
     }
     match kind {
         "isa-serial" | "pci-serial" | "virtconsole" | "virtserialport" => NO_PORT.to_owned(),
+        "virtio-rng" | "virtio-rng-pci" | "virtio-rng-ccw" => {
+            format!("devices are on virtio-mmio: --device {}", rng::DRIVER)
+        }
         "pvpanic" | "pvpanic-pci" => "every machine has pvpanic: leave it out".to_owned(),
         _ => format!(
             "there is no device '{kind}': a machine has disks, by --drive, and a serial port, by --serial"
@@ -274,7 +280,6 @@ mod tests {
     fn no_option_is_answered_in_two_ways() {
         let mut names: Vec<_> = TRUE.iter().map(|(name, _)| *name).collect();
         names.extend(REFUSED.iter().map(|(name, ..)| *name));
-        names.push("device");
         let own = super::super::definition::WITH_VALUE.iter();
         names.extend(own.map(|(name, ..)| *name));
         let own = super::super::definition::SWITCHES.iter();

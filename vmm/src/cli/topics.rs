@@ -13,7 +13,7 @@ pub struct Topic {
 }
 
 /// The options with a description of their own.
-pub const TOPICS: [Topic; 7] = [
+pub const TOPICS: [Topic; 8] = [
     Topic {
         option: "drive",
         about: "A virtio-blk disk: key=value,key=value… A comma in a value is written twice.",
@@ -120,6 +120,23 @@ pub const TOPICS: [Topic; 7] = [
             "--drive file=disk.qcow2,id=disk0,werror=stop,rerror=stop",
             "--drive file=disk.img,format=raw,id=disk0,volatile-cache=on",
             "--drive file=blkdebug:rules.conf:disk.img,format=raw,id=disk0,throttling.iops-total=100",
+        ],
+    },
+    Topic {
+        option: "device",
+        about: "An entropy device for the guest's random numbers, filled from the host's: \
+                virtio-rng-device,key=value,key=value…",
+        lines: &[
+            ("id=ID", "name of the device [rng0, rng1…]"),
+            (
+                "max-bytes=N",
+                "most bytes that the guest gets in a period [as many as it asks for]",
+            ),
+            ("period=N", "length of a period in milliseconds [65536]"),
+        ],
+        examples: &[
+            "--device virtio-rng-device",
+            "--device virtio-rng-device,max-bytes=1024,period=1000",
         ],
     },
     Topic {

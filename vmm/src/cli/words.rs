@@ -210,6 +210,13 @@ impl Reader {
     fn option(&mut self, option: &Typed<'_>, place: usize, value: Option<String>) {
         let typed = option.typed;
         if let Some(name) = known(option.name, WITH_VALUE.iter().map(|(name, ..)| *name)) {
+            let other_device = match (name, &value) {
+                ("device", Some(value)) => qemu::other_device(value),
+                _ => None,
+            };
+            if let Some(reason) = other_device {
+                return self.refuse(format!("{typed}: {reason}"));
+            }
             match value.filter(|value| !value.is_empty() || name == "append") {
                 Some(value) => self
                     .words

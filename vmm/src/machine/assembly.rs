@@ -16,6 +16,8 @@ use faultvisor_devices::legacy::{
     Cmos, GuestPanic, KeyboardController, PowerButton, PowerControl, Pvpanic, Serial,
 };
 use faultvisor_devices::life_cycle::Run;
+use faultvisor_devices::virtio::rng::{HostEntropy, Rng};
+use faultvisor_devices::virtio::transport::RingFeatures;
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -184,6 +186,10 @@ impl Machine {
                 disk.set_group(Some(group), Box::new(|| ()));
             }
             disks.push(disk);
+        }
+        for rng in &configuration.rngs {
+            let rng = Rng::new(rng.clone(), Box::new(HostEntropy), memory.clone(), &threads)?;
+            devices.add_virtio(Arc::new(rng), RingFeatures::default())?;
         }
         let disk = |id: &str| disks.iter().find(|disk| disk.id() == id);
         let has_monitor = !configuration.qmp.is_empty();

@@ -30,6 +30,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::measurement::TESTS,
     bare::statistics::TESTS,
     bare::errors::TESTS,
+    bare::entropy::TESTS,
     bare::space::TESTS,
     bare::held::TESTS,
     bare::limits::TESTS,

@@ -4,6 +4,7 @@ pub mod chains;
 pub mod clients;
 pub mod console;
 pub mod descriptors;
+pub mod entropy;
 pub mod errors;
 pub mod faults;
 pub mod harness;
