@@ -336,7 +336,8 @@ pub(super) enum Effect<'a> {
 }
 
 /// How a request is performed differently.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Alteration {
     /// It is performed, and fails.
     FailAfter(Errno),

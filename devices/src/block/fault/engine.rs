@@ -26,6 +26,14 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Counts that go on from these numbers.
+    pub(super) fn new(matches: u64, hits: u64) -> Self {
+        Self {
+            matches: AtomicU64::new(matches),
+            hits: AtomicU64::new(hits),
+        }
+    }
+
     /// Requests that met every condition but `skip`, `count` and `probability`.
     pub fn matches(&self) -> u64 {
         self.matches.load(Ordering::Relaxed)
@@ -132,6 +140,18 @@ impl Engine {
             replay: None,
             found: Vec::new(),
         }
+    }
+
+    /// The state of the rules.
+    pub(super) fn state(&self) -> &str {
+        &self.state
+    }
+
+    /// The records that a replay has not applied, in the order of the requests.
+    pub(super) fn remaining_records(&self) -> Vec<Record> {
+        self.replay
+            .as_ref()
+            .map_or_else(Vec::new, Replay::remaining)
     }
 
     /// Whether it has no rule and no replay.

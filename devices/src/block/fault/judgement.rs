@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::{Alteration, Effect};
 use super::record::Record;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{PowerCut, Then};
 
 /// What happens to a request after its delay.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It is performed.
     Perform,

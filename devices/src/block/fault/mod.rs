@@ -24,5 +24,6 @@ pub mod replay;
 pub mod rng;
 pub mod rule;
 pub mod rule_error;
+pub mod state;
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,11 @@ impl Replay {
         Arc::clone(&self.undone)
     }
 
+    /// The records not yet applied, in the order of the requests.
+    pub(super) fn remaining(&self) -> Vec<Record> {
+        self.records.values().flatten().cloned().collect()
+    }
+
     /// Whether all records have been applied.
     pub(super) fn is_over(&self) -> bool {
         self.records.is_empty()

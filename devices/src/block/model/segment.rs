@@ -56,18 +56,18 @@ pub(crate) fn mark_written(memory: &GuestMemoryMmap, segments: &[Segment]) {
 }
 
 /// A guest address as its number.
-mod address {
+pub(crate) mod address {
     use serde::{Deserialize, Deserializer, Serializer};
     use vm_memory::GuestAddress;
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         address: &GuestAddress,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         to.serialize_u64(address.0)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<GuestAddress, D::Error> {
         u64::deserialize(from).map(GuestAddress)

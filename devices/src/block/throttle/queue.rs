@@ -91,6 +91,12 @@ impl<T> ThrottleQueue<T> {
         }
     }
 
+    /// All that waits.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let waiting = self.waiting.read.iter().chain(&self.waiting.write);
+        waiting.map(|waiting| &waiting.request)
+    }
+
     /// Takes out everything that waits.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         self.suspend();

@@ -82,6 +82,11 @@ impl<T> Limiter<T> {
         self.queue.suspend();
     }
 
+    /// All that waits.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Token, T)> {
+        self.queue.iter()
+    }
+
     /// Takes out all that waits.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Token, T)> + use<T> {
         self.queue.drain()

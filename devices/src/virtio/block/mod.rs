@@ -434,7 +434,7 @@ impl VirtioDevice for Disk {
 
     fn restore(&self, state: &State) -> Result<(), RestoreError> {
         let state = state.decode()?;
-        self.ask(|answer| Message::Restore(state, answer))
+        self.ask(|answer| Message::Restore(Box::new(state), answer))
             .ok_or(RestoreError::Ended)?
     }
 }

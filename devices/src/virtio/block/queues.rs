@@ -81,12 +81,6 @@ impl Queues {
         Some(&mut self.queues.get_mut(queue)?.as_mut()?.ring)
     }
 
-    /// Whether the driver waits for any request.
-    pub(super) fn is_awaited(&self) -> bool {
-        let mut queues = self.queues.iter().flatten();
-        queues.any(|queue| queue.unanswered > 0)
-    }
-
     /// Notes that a queue's driver waits for one request more.
     pub(super) fn admit(&mut self, queue: usize) -> Result<(), Broken> {
         if let Some(Some(queue)) = self.queues.get_mut(queue) {

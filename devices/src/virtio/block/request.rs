@@ -1,6 +1,7 @@
 //! From a descriptor chain to a request, or to the status that its defect deserves
 //! (virtio 1.2 §5.2.6).
 
+use serde::{Deserialize, Serialize};
 use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID,
     VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
@@ -16,7 +17,7 @@ use crate::block::model::access::Access;
 use crate::block::model::request::{
     Durability, Operation, Range, RangeLimits, Request, SECTOR_SIZE, Zeroing,
 };
-use crate::block::model::segment::{Segment, Segments, length};
+use crate::block::model::segment::{Segment, Segments, address, length};
 use crate::block::policy::statistics::Kind;
 use crate::virtio::chain::Chain;
 
@@ -64,16 +65,25 @@ pub enum RequestError {
 }
 
 /// Where the answer to a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The queue that the chain came from.
     pub queue: usize,
     /// The chain's name in the used ring.
     pub head: u16,
     /// Where the status byte goes.
+    #[serde(with = "address")]
     pub status: GuestAddress,
     /// Device-writable bytes before the status byte that the device fills.
     pub data_length: u32,
+}
+
+impl Answer {
+    /// Whether there is a place for the status.
+    pub(super) fn is_in(&self, memory: &GuestMemoryMmap) -> bool {
+        memory.check_address(self.status).is_some()
+    }
 }
 
 /// What a chain asks for.

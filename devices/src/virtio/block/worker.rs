@@ -59,7 +59,7 @@ pub(super) enum Message {
     Release(Hanging, Release, Box<dyn FnOnce(u64) + Send>),
     PowerCut(PowerCut, Done),
     Save(Sender<Result<State, SaveError>>),
-    Restore(DiskState, Sender<Result<(), RestoreError>>),
+    Restore(Box<DiskState>, Sender<Result<(), RestoreError>>),
     Close(Done),
 }
 
@@ -171,7 +171,7 @@ impl Worker {
             Message::Release(which, how, done) => done(self.release_hanging(&which, how)),
             Message::PowerCut(cut, done) => self.power_cut(cut, done),
             Message::Save(answer) => drop(answer.send(self.save())),
-            Message::Restore(state, answer) => drop(answer.send(self.restore(state))),
+            Message::Restore(state, answer) => drop(answer.send(self.restore(*state))),
             Message::Close(done) => {
                 self.halt();
                 self.closing.push(done);
@@ -188,7 +188,10 @@ impl Worker {
             ..
         } = &self.parts;
         let interrupt = Arc::clone(&activation.interrupt);
-        match Queues::new(activation, configuration, memory) {
+        let queues = Queues::new(activation, configuration, memory)
+            .map_err(Broken::from)
+            .and_then(|mut queues| self.admit_waiting(&mut queues).map(|()| queues));
+        match queues {
             Ok(queues) => {
                 // What it read of the size before it was ready may be what that was before.
                 if std::mem::take(&mut self.resized_unseen) {
@@ -200,6 +203,7 @@ impl Worker {
             Err(error) => {
                 self.complaints
                     .add(&format_args!("disk '{}'", configuration.id), &error);
+                self.forget();
                 interrupt.needs_reset();
             }
         }

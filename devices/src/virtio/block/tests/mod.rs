@@ -18,6 +18,7 @@ mod ranges;
 mod resize;
 mod saving;
 mod space;
+mod state;
 mod statistics;
 mod strategies;
 mod threshold;

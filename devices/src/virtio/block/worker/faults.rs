@@ -11,6 +11,7 @@ use super::requests::Pending;
 use crate::block::fault::alterations::Alterations;
 use crate::block::fault::engine::{Engine, EngineView};
 use crate::block::fault::judgement::{Fate, Judgement};
+use crate::block::fault::record::Record;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Completion, Token};
 use crate::timer::Timer;
@@ -47,6 +48,12 @@ impl Faults {
             self.view.nothing_hangs();
         }
         parked
+    }
+
+    /// Lets a request hang, visibly.
+    pub(super) fn hang(&mut self, token: Token, pending: Pending, record: Record) {
+        self.view.hangs(&record);
+        self.parked.hang(token, pending, record);
     }
 
     /// Drops what was never answered and will not be.
@@ -115,8 +122,7 @@ impl Worker {
             Fate::Fail(errno) => self.end(token, pending, Err(errno)),
             Fate::Drop => self.end(token, pending, Ok(())),
             Fate::Hang(record) => {
-                self.faults.view.hangs(&record);
-                self.faults.parked.hang(token, pending, record);
+                self.faults.hang(token, pending, record);
             }
             Fate::Stop => {
                 pending.is_judged = true;

@@ -91,6 +91,20 @@ impl Parked {
         Some((token, pending, fate))
     }
 
+    /// The delayed ones, each with its fate and when that is due.
+    pub(super) fn delayed(&self) -> impl Iterator<Item = (Token, &Pending, &Fate, Instant)> {
+        self.due.iter().filter_map(|(due, token)| {
+            let (pending, fate) = self.delayed.get(token)?;
+            Some((*token, pending, fate, *due))
+        })
+    }
+
+    /// The hanging ones.
+    pub(super) fn hanging(&self) -> impl Iterator<Item = (Token, &Pending, &Record)> {
+        let hanging = self.hanging.iter();
+        hanging.map(|(token, (pending, record))| (*token, pending, record))
+    }
+
     /// Takes all of them out, in the order of their arrival.
     pub(super) fn drain(&mut self) -> BTreeMap<Token, Pending> {
         self.due.clear();

@@ -59,6 +59,11 @@ impl Power {
         self.cut_off.insert(token, pending);
     }
 
+    /// The requests that it has interrupted.
+    pub(super) fn waiting_cut_off(&self) -> impl Iterator<Item = (&Token, &Pending)> {
+        self.cut_off.iter()
+    }
+
     pub(super) fn resume_later(&mut self, run: Run) {
         self.resume = Some(run);
     }

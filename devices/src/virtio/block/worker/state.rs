@@ -1,17 +1,26 @@
 //! A disk as plain data.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
 use super::Worker;
+use super::requests::Pending;
+use crate::block::fault::judgement::Fate;
+use crate::block::fault::record::Record;
+use crate::block::model::request::{Request, Token};
+use crate::block::policy::error_policy::IoStatusState;
+use crate::block::policy::statistics::StatisticsState;
 use crate::life_cycle::{RestoreError, SaveError, State};
-use crate::virtio::block::queues::Queues;
+use crate::virtio::block::queues::{Broken, Queues};
+use crate::virtio::block::request::Answer;
 use crate::virtio::block::space::SpaceState;
 
 /// Most requests that a disk has taken since it was made: no run of any length has more.
 const MOST_REQUESTS: u64 = 1 << 62;
 
-/// A disk that has no request of its driver's left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A disk with nothing in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskState {
     space: SpaceState,
@@ -19,20 +28,97 @@ pub struct DiskState {
     requests: u64,
     /// The size has changed since the last reset, and no driver was there to be told.
     resized_unseen: bool,
+    io_status: IoStatusState,
+    statistics: StatisticsState,
+    /// Offset in bytes; 0 for none.
+    write_threshold: u64,
+    /// The requests that the driver waits for, in the order of their arrival within each reason.
+    waiting: Vec<WaitingRequest>,
+}
+
+/// A request that is not in flight, and that the driver waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WaitingRequest {
+    /// Its number on its disk, from 0.
+    ordinal: u64,
+    request: Request,
+    answer: Answer,
+    attempt: u32,
+    is_judged: bool,
+    reason: Reason,
+}
+
+/// Why it is not in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Reason {
+    /// It is held until the machine is continued, or waits for the disk's limits.
+    Held,
+    /// A fault delays it.
+    Delayed {
+        /// What happens to it then.
+        fate: Fate,
+        /// What is left of the delay.
+        nanoseconds: u64,
+    },
+    /// A fault makes it hang.
+    Hanging(Record),
+    /// A power cut has interrupted it.
+    CutOff,
+}
+
+impl WaitingRequest {
+    fn new(token: Token, pending: &Pending, reason: Reason) -> Self {
+        Self {
+            ordinal: token.0,
+            request: pending.request.clone(),
+            answer: pending.answer,
+            attempt: pending.attempt,
+            is_judged: pending.is_judged,
+            reason,
+        }
+    }
 }
 
 impl Worker {
-    /// The disk's state, if it is asleep and its driver waits for nothing.
+    /// The disk's state, if it is asleep.
     pub(in crate::virtio::block) fn save(&self) -> Result<State, SaveError> {
-        let is_awaited = self.active.as_ref().is_some_and(Queues::is_awaited);
-        if self.running || !self.in_flight.is_empty() || is_awaited {
+        if self.running || !self.in_flight.is_empty() || self.faults.power.is_failing() {
             return Err(SaveError::Busy);
         }
         State::of(&DiskState {
             space: self.parts.space.save(),
             requests: self.next_token,
             resized_unseen: self.resized_unseen,
+            io_status: self.parts.io_status.save(),
+            statistics: self.parts.statistics.save(),
+            write_threshold: self.parts.write_threshold.get(),
+            waiting: self.waiting(),
         })
+    }
+
+    fn waiting(&self) -> Vec<WaitingRequest> {
+        let now = Instant::now();
+        let new = |token: &Token, pending, reason| WaitingRequest::new(*token, pending, reason);
+        let limited = self.limiter.iter().map(|(token, pending)| (token, pending));
+        let held = self.held.iter().chain(limited);
+        let held = held.map(|(token, pending)| new(token, pending, Reason::Held));
+        let delayed = self.faults.parked.delayed();
+        let delayed = delayed.map(|(token, pending, fate, due)| {
+            let left = due.saturating_duration_since(now).as_nanos();
+            let reason = Reason::Delayed {
+                fate: fate.clone(),
+                nanoseconds: u64::try_from(left).unwrap_or(u64::MAX),
+            };
+            new(&token, pending, reason)
+        });
+        let hanging = self.faults.parked.hanging();
+        let hanging = hanging
+            .map(|(token, pending, record)| new(&token, pending, Reason::Hanging(record.clone())));
+        let cut_off = self.faults.power.waiting_cut_off();
+        let cut_off = cut_off.map(|(token, pending)| new(token, pending, Reason::CutOff));
+        held.chain(delayed).chain(hanging).chain(cut_off).collect()
     }
 
     /// Takes a state that was saved.
@@ -44,6 +130,10 @@ impl Worker {
             space,
             requests,
             resized_unseen,
+            io_status,
+            statistics,
+            write_threshold,
+            waiting,
         } = state;
         if self.running || !self.in_flight.is_empty() {
             return Err(RestoreError::Busy);
@@ -54,11 +144,91 @@ impl Worker {
                 value: requests,
             });
         }
+        for waiting in &waiting {
+            self.check_waiting(waiting, requests)?;
+        }
         self.parts.space.restore(space)?;
         self.active = None;
         self.forget();
         self.next_token = requests;
         self.resized_unseen = resized_unseen;
+        self.parts.io_status.restore(io_status);
+        self.parts.statistics.restore(&statistics);
+        self.parts.write_threshold.set(write_threshold);
+        for waiting in waiting {
+            self.restore_waiting(waiting);
+        }
+        Ok(())
+    }
+
+    /// Whether it is a request as a driver can have sent it.
+    fn check_waiting(&self, waiting: &WaitingRequest, requests: u64) -> Result<(), RestoreError> {
+        let out_of_range = |member, value| Err(RestoreError::OutOfRange { member, value });
+        let WaitingRequest {
+            ordinal,
+            request,
+            answer,
+            ..
+        } = waiting;
+        if *ordinal >= requests {
+            return out_of_range("ordinal", *ordinal);
+        }
+        let queues = self.parts.kicks.len();
+        if answer.queue >= queues {
+            return out_of_range("queue", answer.queue as u64);
+        }
+        if !answer.is_in(&self.parts.memory) {
+            return out_of_range("status", answer.status.0);
+        }
+        if i64::try_from(request.end()).is_err() {
+            return out_of_range("offset", request.end());
+        }
+        let segments = request.segments.iter();
+        let outside = segments
+            .copied()
+            .find(|segment| !segment.is_in(&self.parts.memory));
+        match outside {
+            Some(segment) => out_of_range("address", segment.address.0),
+            None => Ok(()),
+        }
+    }
+
+    fn restore_waiting(&mut self, waiting: WaitingRequest) {
+        let WaitingRequest {
+            ordinal,
+            request,
+            answer,
+            attempt,
+            is_judged,
+            reason,
+        } = waiting;
+        let token = Token(ordinal);
+        let now = Instant::now();
+        let pending = Pending {
+            request,
+            submitted: now,
+            answer,
+            attempt,
+            is_judged,
+        };
+        match reason {
+            Reason::Held => drop(self.held.insert(token, pending)),
+            Reason::Delayed { fate, nanoseconds } => {
+                let until = now.checked_add(Duration::from_nanos(nanoseconds));
+                let until = until.unwrap_or(now);
+                self.faults.parked.delay(until, token, pending, fate);
+            }
+            Reason::Hanging(record) => self.faults.hang(token, pending, record),
+            Reason::CutOff => self.faults.power.cut_off(token, pending),
+        }
+    }
+
+    /// Tells queues that have just been activated of the requests that their driver waits for
+    /// already: those of a restored disk.
+    pub(super) fn admit_waiting(&self, queues: &mut Queues) -> Result<(), Broken> {
+        for waiting in self.waiting() {
+            queues.admit(waiting.answer.queue)?;
+        }
         Ok(())
     }
 }
