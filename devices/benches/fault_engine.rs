@@ -1,7 +1,7 @@
-//! What the fault engine costs a request.
+//! The fault engine's cost per request.
 //!
-//! `cargo xtask bench fault`, or `cargo bench -p faultvisor-devices --bench fault_engine`. With 1,000
-//! ranges set on a disk it should be a microsecond at most.
+//! Run with `cargo xtask bench fault`, or `cargo bench -p faultvisor-devices --bench fault_engine`. The aim is at most
+//! 1 µs with 1,000 ranges set on a disk.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn engine(rules: impl IntoIterator<Item = Rule>) -> Engine {
     engine
 }
 
-/// Ranges of eight sectors, one every [`STRIDE`].
+/// Ranges of eight sectors, one per [`STRIDE`].
 fn ranges(count: u64, probability: f64) -> Engine {
     let range = |index| (index * STRIDE, SECTORS);
     engine((0..count).map(|index| rule(Kinds::READ, range(index), probability)))
@@ -78,7 +78,7 @@ fn measure(criterion: &mut Criterion, group: &str, name: &str, engine: Engine, r
         });
 }
 
-/// The request is about the middle of the part of the disk that the ranges lie in.
+/// The request lies in the middle of the sectors that the ranges span.
 fn disjoint_ranges(criterion: &mut Criterion) {
     for count in [0, 1, 10, 1000] {
         let middle = count / 2 * STRIDE;
@@ -100,7 +100,7 @@ fn disjoint_ranges(criterion: &mut Criterion) {
     }
 }
 
-/// The worst that 1,000 ranges can be: the request overlaps all of them.
+/// Worst case of 1,000 ranges: the request overlaps all of them.
 fn overlapping_ranges(criterion: &mut Criterion) {
     let group = "1000 ranges that all overlap the request";
     let read = request(1000);
@@ -118,7 +118,7 @@ fn overlapping_ranges(criterion: &mut Criterion) {
     }
 }
 
-/// Delays of the rules on every request, beside the wait itself.
+/// Rules that delay every request, without the wait itself.
 fn delay(criterion: &mut Criterion) {
     let points = [(50.0, 100), (99.0, 2000), (100.0, 50_000)];
     let points = points.map(|(percentile, microseconds)| Percentile {

@@ -11,7 +11,7 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/block")
 }
 
-/// The rooms in the order of the table in mod.rs, each with its row.
+/// The rooms in the order of the table in mod.rs, each with its row number.
 fn rooms() -> BTreeMap<String, usize> {
     let library = fs::read_to_string(source().join("mod.rs")).unwrap();
     let rows = library

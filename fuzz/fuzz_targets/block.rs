@@ -1,4 +1,4 @@
-//! A driver of a disk, and the machine and the host around it.
+//! A disk's driver, with the machine and the host around it.
 
 #![no_main]
 

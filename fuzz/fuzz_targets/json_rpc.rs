@@ -1,4 +1,4 @@
-//! A session in JSON-RPC: arbitrary bytes in arbitrary pieces.
+//! A JSON-RPC session: arbitrary bytes in arbitrary pieces.
 
 #![no_main]
 

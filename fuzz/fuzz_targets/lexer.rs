@@ -1,4 +1,4 @@
-//! The lexer: any division of the input gives the same messages.
+//! The lexer: any split of the input yields the same messages.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A qcow2 image with anything in it, and what its driver asks for.
+//! An arbitrary qcow2 image, and its driver's requests.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A session in QMP: arbitrary bytes in arbitrary pieces.
+//! A QMP session: arbitrary bytes in arbitrary pieces.
 
 #![no_main]
 

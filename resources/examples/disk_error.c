@@ -1,5 +1,5 @@
 /*
- * A guest's disk fails, and the error comes as a typed event: with libqmp.
+ * A guest's disk fails, and libqmp delivers the error as a typed event.
  *
  * README.md says how to run it, and with which guest.
  */
@@ -18,7 +18,7 @@
 
 enum { SOON = 60, DISK_BYTES = 64 << 20 };
 
-/* Where everything is that goes with the machine. */
+/* Directory of the machine's files. */
 static char directory[] = "/tmp/faultvisor-XXXXXX";
 static char disk[sizeof directory + 8], serial[sizeof directory + 8];
 
@@ -28,7 +28,7 @@ static const char *setting(const char *name, const char *otherwise)
     return value != NULL ? value : otherwise;
 }
 
-/* Makes an empty disk. */
+/* Creates an empty disk image. */
 static int make_disk(void)
 {
     FILE *file;
@@ -62,7 +62,7 @@ static QmpSession *start(QmpError **error)
     return libqmp_session_new_spawn((char *const *)arguments, &options, error);
 }
 
-/* Connects to the serial console. What the guest has said before waits there. */
+/* Connects to the serial console, which holds the guest's output until then. */
 static int open_console(void)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -74,7 +74,7 @@ static int open_console(void)
     return -1;
 }
 
-/* Reads until the guest has said a text, whose first character is nowhere else in it. */
+/* Reads until the guest has printed a text, whose first character occurs nowhere else in it. */
 static int wait_for(int console, const char *text)
 {
     time_t deadline = time(NULL) + SOON;
@@ -98,7 +98,7 @@ static int wait_for(int console, const char *text)
     return text[found] == '\0' ? 0 : -1;
 }
 
-/* Has the guest read what cannot be read, and returns the event. */
+/* Has the guest read a bad sector, and returns the event. */
 static QmpBlockIoErrorOccurrence *fail_a_read(QmpSession *session, int console, QmpError **error)
 {
     static const char command[] = "head -c 512 /dev/vda\n";
@@ -118,7 +118,7 @@ static QmpBlockIoErrorOccurrence *fail_a_read(QmpSession *session, int console, 
     return occurrence;
 }
 
-/* Tells the error, and whether it is the one that was asked for. */
+/* Prints the error, and returns whether it is the expected one. */
 static int tell(const QmpBlockIoError *error)
 {
     printf("%s on %s: %s\n", libqmp_io_operation_type_name(error->operation), error->device, error->reason);

@@ -56,7 +56,7 @@ async def end(client):
     try:
         await client.disconnect()
     except EOFError:
-        # The machine was first.
+        # The machine has closed the connection first.
         pass
 
 

@@ -1,4 +1,4 @@
-//! Tells the linker where things lie in guest memory.
+//! Passes the guest's memory layout to the linker.
 
 fn main() {
     let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a guest does when its disk fails. The README says how to run it.
+//! A guest's reaction to a failing disk. The README says how to run it.
 
 use std::error::Error;
 use std::time::Duration;

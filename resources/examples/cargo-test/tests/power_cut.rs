@@ -1,4 +1,4 @@
-//! What is left of a guest's writes when the power fails. The README says how to run it.
+//! Which of a guest's writes survive a power cut. The README says how to run it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,7 +10,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn what_was_flushed_is_there_after_a_power_cut_and_the_rest_is_not() -> Result<(), Box<dyn Error>> {
-    // Without a volatile cache there would be nothing to lose.
+    // Without a volatile cache nothing is lost.
     let disk = Disk::scratch(64 << 20).volatile("disk0");
     let power_cut = fault::power_cut(&disk)
         .before(BlockFaultOperation::Flush)
@@ -24,7 +24,7 @@ fn what_was_flushed_is_there_after_a_power_cut_and_the_rest_is_not() -> Result<(
         .start()?;
     machine.console().wait_for("A disk is /dev/vda", SOON)?;
 
-    // The console shows the command, too, so that the answer must not stand in it.
+    // The console echoes the command, so it must not contain the answer.
     let first = "echo kept | dd of=/dev/vda conv=fsync && echo the first is' 'durable";
     machine.console().type_line(first)?;
     machine.console().wait_for("the first is durable", SOON)?;

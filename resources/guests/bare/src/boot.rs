@@ -1,10 +1,11 @@
-//! From the 64-bit Linux boot protocol (ring 0, RSI at the boot parameters), or from PVH (32 bits without paging, EBX at
-//! the start information), to ring 3. A VMM that knows PVH finds its entry in a note; the other is that of the ELF file.
+//! Entry from the 64-bit Linux boot protocol (ring 0, RSI at the boot parameters) or from PVH (32 bits without paging,
+//! EBX at the start information), down to ring 3. A VMM that knows PVH finds its entry in a note; the other is that of
+//! the ELF file.
 //!
-//! As few instructions as possible run in ring 0: a KVM without hardware virtualization interprets them, one at a time,
-//! and not all of them. So the tables are data that the linker fills in, there is no interrupt descriptor table (a
-//! fault is a triple fault, which is one of the ways to end). Ring 3 may use every port, by IOPL and by the permission
-//! bitmap of the task state both: the KVM on one of our machines looks only at the latter.
+//! As few instructions as possible run in ring 0: a KVM without hardware virtualization interprets them one at a time,
+//! and does not know all of them. So the linker fills in the tables, and there is no interrupt descriptor table (a
+//! fault is a triple fault, which is one of the ways to end). Ring 3 may use every port, by IOPL and by the task
+//! state's permission bitmap: some KVMs check only the bitmap.
 
 use core::arch::global_asm;
 
@@ -137,7 +138,7 @@ stack_end:
 "#
 );
 
-/// By which protocol the VMM has started the guest, as `guest_main` is told.
+/// The protocol by which the VMM started the guest, as passed to `guest_main`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Linux `Documentation/arch/x86/boot.rst`, "64-bit Boot Protocol".
@@ -147,13 +148,13 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What the entry code has put into a register.
+    /// The value that the entry code puts into a register.
     pub fn from_register(value: u32) -> Self {
         if value == 0 { Self::Linux } else { Self::Pvh }
     }
 }
 
-/// What the VMM has left in memory.
+/// What the VMM left in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct BootParameters {
     /// The kernel command line.
@@ -179,7 +180,7 @@ mod pvh {
     pub const MODULE_SIZE: u64 = 8;
 }
 
-/// Longer command lines than this are nobody's.
+/// Longest command line that is accepted.
 const COMMAND_LINE_LIMIT: usize = 4096;
 
 impl BootParameters {
@@ -187,7 +188,7 @@ impl BootParameters {
     ///
     /// # Safety
     ///
-    /// There must be parameters of that protocol, and what they point to must stay as it is.
+    /// There must be parameters of that protocol, and what they point to must not change.
     pub unsafe fn at(address: u64, protocol: Protocol) -> Self {
         // SAFETY: the caller vouches for the addresses; the fields are aligned to 4 bytes. All that a VMM leaves lies
         // below 4 GiB, whatever the width of the field.
@@ -217,7 +218,7 @@ impl BootParameters {
             command_line: unsafe { text_up_to_zero(command_line) },
             initrd: match length {
                 0 => "",
-                // SAFETY: the VMM put that many bytes there, and nothing writes to them.
+                // SAFETY: the VMM placed that many bytes there, and nothing writes to them.
                 _ => text(unsafe {
                     core::slice::from_raw_parts(initrd as *const u8, length as usize)
                 }),
@@ -228,7 +229,7 @@ impl BootParameters {
 
 /// # Safety
 ///
-/// The text must end in a zero, lie in memory up to that, and stay as it is.
+/// The text must end in a zero, lie in mapped memory up to it, and not change.
 unsafe fn text_up_to_zero(address: u64) -> &'static str {
     let start = address as *const u8;
     let mut length = 0;

@@ -1,4 +1,4 @@
-//! A virtio-blk driver that polls (virtio 1.2 §4.2, §5.2), with every buffer at a known place.
+//! A polling virtio-blk driver (virtio 1.2 §4.2, §5.2) whose buffers are all at known addresses.
 
 use core::fmt;
 
@@ -28,7 +28,7 @@ pub mod register {
     pub const WRITEBACK_AND_QUEUES: u64 = 0x120;
 }
 
-/// The version of the registers that this driver knows (virtio 1.2 §4.2.2).
+/// The register version that this driver supports (virtio 1.2 §4.2.2).
 const MODERN: u32 = 2;
 /// IDs of a block device, and of an entropy device, whose chains are put together by hand (virtio 1.2 §5).
 const BLOCK_DEVICE: u32 = 2;
@@ -37,7 +37,7 @@ const ENTROPY_DEVICE: u32 = 4;
 const ACKNOWLEDGED: u32 = 3;
 const AGREED: u32 = ACKNOWLEDGED | 8;
 const RUNNING: u32 = AGREED | 4;
-/// The device met something that it cannot recover from.
+/// Set by a device after an error that it cannot recover from.
 pub const NEEDS_RESET: u32 = 64;
 
 /// Descriptor flags.
@@ -47,43 +47,43 @@ const INDIRECT: u16 = 4;
 
 const F_INDIRECT: u64 = 1 << 28;
 const F_EVENT_IDX: u64 = 1 << 29;
-/// What this driver knows how to use: FLUSH, BLK_SIZE and the like, the write cache, several queues, discards, zeroes,
+/// Features that this driver supports: FLUSH, BLK_SIZE and the like, the write cache, several queues, discards, zeroes,
 /// indirect descriptors, EVENT_IDX, VERSION_1.
 const KNOWN: u64 =
     1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 9 | 0xf << 11 | F_INDIRECT | F_EVENT_IDX | 1 << 32;
 
-/// Bytes for the data of requests, all slots of all queues together.
+/// Bytes of request data, all slots of all queues together.
 pub const ROOM: u64 = 0x80_0000;
-/// Descriptors of a queue, if nothing else is asked for.
+/// Default queue size, in descriptors.
 const SIZE: u32 = 256;
-/// Most queues of a disk that can be used.
+/// Most queues of a disk.
 pub const QUEUES: usize = 8;
-/// How many disks there is room for.
+/// Most disks.
 pub const DISKS: usize = 16;
 
-/// Where a disk's memory lies: its queues' and then its data. A guest with N disks needs 4 + 9 N MiB.
+/// Layout of a disk's memory: its queues, then its data. A guest with N disks needs 4 + 9 N MiB.
 const FIRST: u64 = 0x40_0000;
 const EACH: u64 = 0x90_0000;
 const DATA: u64 = 0x10_0000;
 
-/// What is asked of a disk (virtio 1.2 §5.2.6).
+/// Request types (virtio 1.2 §5.2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Sectors into the slot's buffer.
+    /// Reads sectors into the slot's buffer.
     Read,
-    /// The slot's buffer onto sectors.
+    /// Writes the slot's buffer to sectors.
     Write,
-    /// Make all of it durable.
+    /// Makes all completed writes durable.
     Flush,
-    /// The disk's name into the slot's buffer.
+    /// Reads the disk's name into the slot's buffer.
     Identify,
-    /// Nobody needs the ranges that the slot's buffer lists.
+    /// Discards the ranges that the slot's buffer lists.
     Discard,
-    /// The ranges that the slot's buffer lists are to be zero.
+    /// Zeroes the ranges that the slot's buffer lists.
     Zero,
 }
 
-/// How a disk's queues are set up; the first one's addresses are the driver's own unless the script says otherwise.
+/// Setup of a disk's queues; the driver chooses the first one's addresses unless the script does.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
     pub size: u32,
@@ -113,20 +113,20 @@ pub struct Disk {
     registers: u64,
     memory: u64,
     rings: [Ring; QUEUES],
-    /// How many of them are set up, and which of them requests go to.
+    /// Number of queues set up, and the one that requests go to.
     queues: usize,
     queue: usize,
     indirect: bool,
     /// Bytes of each slot's buffer.
     buffer: u64,
-    /// Notifications that the device asked for.
+    /// Notifications that the device did not suppress.
     pub kicks: u64,
-    /// Completions of what was not in flight.
+    /// Completions of requests that were not in flight.
     pub doubled: u64,
 }
 
 impl Disk {
-    /// The `index`-th disk, whose registers are at that address.
+    /// The disk number `index`, whose registers are at that address.
     pub fn new(index: usize, registers: u64) -> Self {
         let memory = FIRST + EACH * index as u64;
         Self {
@@ -142,7 +142,7 @@ impl Disk {
         }
     }
 
-    /// Whether there is a disk, or an entropy device, behind the registers.
+    /// Whether the registers are those of a disk or an entropy device.
     pub fn is_there(&self) -> bool {
         let is_known = [BLOCK_DEVICE, ENTROPY_DEVICE].contains(&self.get(register::DEVICE_ID));
         is_known && self.get(register::VERSION) == MODERN
@@ -151,7 +151,7 @@ impl Disk {
     /// Reads a register.
     pub fn get(&self, register: u64) -> u32 {
         let value;
-        // SAFETY: the VMM said that a device's registers are there. The instruction is one that every KVM can emulate.
+        // SAFETY: the VMM announced a device's registers there. Every KVM can emulate this instruction.
         unsafe {
             core::arch::asm!("mov {0:e}, [{1}]", out(reg) value, in(reg) self.registers + register, options(nostack));
         }
@@ -166,7 +166,7 @@ impl Disk {
         }
     }
 
-    /// Reads a byte of the registers, which the configuration space allows.
+    /// Reads one byte, as the configuration space allows.
     pub fn get_byte(&self, register: u64) -> u8 {
         let value;
         // SAFETY: as in `get`.
@@ -176,7 +176,7 @@ impl Disk {
         value
     }
 
-    /// Writes a byte of the registers.
+    /// Writes one byte of the registers.
     pub fn set_byte(&self, register: u64, value: u8) {
         // SAFETY: as in `get`.
         unsafe {
@@ -184,12 +184,12 @@ impl Disk {
         }
     }
 
-    /// Queues that the device says it has.
+    /// Number of queues that the device reports.
     pub fn offered_queues(&self) -> u32 {
         self.get(register::WRITEBACK_AND_QUEUES) >> 16
     }
 
-    /// Sectors.
+    /// The capacity, in sectors.
     pub fn capacity(&self) -> u64 {
         u64::from(self.get(register::CAPACITY)) | u64::from(self.get(register::CAPACITY + 4)) << 32
     }
@@ -204,7 +204,7 @@ impl Disk {
         features
     }
 
-    /// Resets the device, and waits until it says that it is (virtio 1.2 §2.4.2).
+    /// Resets the device, and waits until its status reads 0 (virtio 1.2 §2.4.2).
     pub fn reset(&mut self) {
         self.set(register::STATUS, 0);
         while self.get(register::STATUS) != 0 {
@@ -261,7 +261,7 @@ impl Disk {
         &mut self.rings[self.queue]
     }
 
-    /// Lets requests go to another queue, if it has been set up.
+    /// Directs requests to another queue. Returns false if that queue is not set up.
     pub fn select(&mut self, queue: usize) -> bool {
         let exists = queue < self.queues;
         if exists {
@@ -270,23 +270,23 @@ impl Disk {
         exists
     }
 
-    /// Which queue requests go to.
+    /// The queue that requests go to.
     pub fn queue(&self) -> usize {
         self.queue
     }
 
-    /// Requests that can be in flight at once on a queue.
+    /// Most requests in flight on the queue.
     pub fn depth(&self) -> usize {
         let size = usize::from(self.ring().size).min(SLOTS);
         if self.indirect { size } else { size / 3 }
     }
 
-    /// Bytes that a queue has for data.
+    /// Data bytes of a queue.
     pub fn room(&self) -> u64 {
         ROOM / self.queues as u64
     }
 
-    /// Most bytes of a request.
+    /// Longest request, in bytes.
     pub fn longest(&self) -> u64 {
         self.buffer
     }
@@ -294,28 +294,29 @@ impl Disk {
     /// A slot's buffer.
     pub fn buffer(&mut self, slot: usize, length: u64) -> &mut [u8] {
         let start = self.address_of(slot) as *mut u8;
-        // SAFETY: mapped memory of this driver's. While the device works on a slot, nobody here looks at its buffer.
+        // SAFETY: mapped memory of this driver's. The driver does not access a slot's buffer while the device owns the
+        // slot.
         unsafe { core::slice::from_raw_parts_mut(start, length.min(self.buffer) as usize) }
     }
 
-    /// Where a slot's buffer is.
+    /// A slot's buffer's guest address.
     pub fn address_of(&self, slot: usize) -> u64 {
         self.memory + DATA + self.room() * self.queue as u64 + self.buffer * slot as u64
     }
 
-    /// Makes each slot's buffer that long, or gives each its share. Only as many slots can be used as fit into
-    /// [`Disk::room`], and nothing may be in flight.
+    /// Sets the length of each slot's buffer, by default an equal share. Only the slots that fit into [`Disk::room`]
+    /// can be used. Nothing may be in flight.
     pub fn divide(&mut self, buffer: Option<u64>) {
         let slots = u64::from(self.ring().size).clamp(u64::from(SIZE), SLOTS as u64);
         self.buffer = buffer.unwrap_or(self.room() / slots);
     }
 
-    /// Asks the device not to interrupt: whoever polls needs none.
+    /// Asks the device not to interrupt, since this driver polls.
     pub fn silence(&mut self) {
         self.ring_mut().silence();
     }
 
-    /// Puts a request into the available ring; [`Disk::kick`] tells the device.
+    /// Puts a request into the available ring; [`Disk::kick`] notifies the device.
     pub fn submit(&mut self, slot: usize, kind: Kind, sector: u64, length: u64) {
         let (code, data_flags) = match kind {
             Kind::Read => (0u32, WRITE),
@@ -329,7 +330,7 @@ impl Disk {
         let status = memory + place::STATUSES + slot as u64;
         let header = memory + place::HEADERS + 16 * slot as u64;
         self.write_header(header, code, sector);
-        // SAFETY: this slot's, which the device does not have.
+        // SAFETY: this slot's entries, which the device does not own.
         unsafe { store(status, 0xffu8) };
         let data = self.address_of(slot);
         let (table, first, head) = if self.indirect {
@@ -386,7 +387,7 @@ impl Disk {
         self.ring_mut().set_available(index);
     }
 
-    /// Tells the device of what is available, if it wants to be told.
+    /// Notifies the device of available requests unless it suppresses notifications.
     pub fn kick(&mut self) {
         if self.ring_mut().wants_kick() {
             self.notify();
@@ -394,22 +395,22 @@ impl Disk {
         }
     }
 
-    /// Tells the device to look.
+    /// Notifies the device unconditionally.
     pub fn notify(&self) {
         self.set(register::QUEUE_NOTIFY, self.queue as u32);
     }
 
-    /// How many entries of the used ring have not been looked at.
+    /// Number of used ring entries not yet consumed.
     pub fn ready(&self) -> u16 {
         self.ring().ready()
     }
 
-    /// The next entry of the used ring, if there is one.
+    /// Consumes the next entry of the used ring.
     pub fn poll(&mut self) -> Option<Used> {
         self.ring_mut().poll()
     }
 
-    /// The next slot that the device has completed, with its status byte. What was not in flight is counted.
+    /// The next completed slot with its status byte. Completions of requests that were not in flight are counted.
     pub fn completed(&mut self) -> Option<(usize, u8)> {
         loop {
             let used = self.poll()?;
@@ -428,7 +429,7 @@ impl Disk {
         }
     }
 
-    /// Where a script's word for an address points to: `header`, `status`, `data`, `entries`, or a number; each may be
+    /// Resolves a script's word for an address: `header`, `status`, `data`, `entries`, or a number, each optionally
     /// followed by `+` and a number.
     pub fn address(&self, word: &str) -> Option<u64> {
         let (name, offset) = match word.split_once('+') {
@@ -449,7 +450,7 @@ impl Disk {
         Some(base.wrapping_add(offset))
     }
 
-    /// Writes the header for a chain of the script's own, and prepares its status byte.
+    /// Writes the header of a chain made by the script, and prepares its status byte.
     pub fn raw_header(&mut self, code: u32, sector: u64) {
         let memory = self.ring().memory;
         self.write_header(memory + place::RAW_HEADER, code, sector);
@@ -457,13 +458,13 @@ impl Disk {
         unsafe { store(memory + place::RAW_STATUS, 0xffu8) };
     }
 
-    /// The status byte of a chain of the script's own.
+    /// The status byte of a chain made by the script.
     pub fn raw_status(&self) -> u8 {
         // SAFETY: this driver's.
         unsafe { load(self.ring().memory + place::RAW_STATUS) }
     }
 
-    /// Writes a descriptor of the queue's table, or of an indirect table of the script's own.
+    /// Writes a descriptor of the queue's table, or of an indirect table made by the script.
     pub fn raw_descriptor(&mut self, table: &str, descriptor: Descriptor) {
         let table = self.address(table).unwrap_or(self.ring().memory);
         descriptor.write(table);

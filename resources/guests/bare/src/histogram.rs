@@ -1,6 +1,6 @@
-//! Counts of durations, to find percentiles among millions of them.
+//! Histogram of durations, for percentiles among millions of them.
 
-/// Bits of a value that its bucket keeps; a bucket is at most 1/64 of its values wide.
+/// Bits of a value that select its bucket; a bucket is at most 1/64 of its values wide.
 const PRECISION: u32 = 6;
 const SUB_BUCKETS: usize = 1 << PRECISION;
 /// Values below `SUB_BUCKETS` have a bucket each, and each power of two from there on has that many.
@@ -15,7 +15,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// One without any.
+    /// An empty histogram.
     pub const fn new() -> Self {
         Self {
             counts: [0; BUCKETS],
@@ -33,12 +33,12 @@ impl Histogram {
         self.longest = self.longest.max(duration);
     }
 
-    /// The longest.
+    /// The longest duration.
     pub fn longest(&self) -> u64 {
         self.longest
     }
 
-    /// What that many of a thousand are not longer than, up to the width of a bucket; 0 of none.
+    /// The quantile for that many of a thousand, rounded up to its bucket's end; 0 without durations.
     pub fn permille(&self, permille: u64) -> u64 {
         let rank = (self.total * permille).div_ceil(1000).max(1);
         let mut seen = 0;
@@ -54,7 +54,7 @@ impl Histogram {
 
 fn bucket(value: u64) -> usize {
     let magnitude = (u64::BITS - value.leading_zeros()).saturating_sub(PRECISION + 1);
-    // The top bits, of which the first is set from the second group on.
+    // The top bits, the first of which is set from the second group on.
     (magnitude as usize) * SUB_BUCKETS + (value >> magnitude) as usize
 }
 

@@ -1,4 +1,4 @@
-//! The machine's ports: its serial console, and the ways to end.
+//! The machine's ports: the serial console, and the ways to end.
 
 use core::arch::asm;
 use core::fmt;
@@ -14,7 +14,7 @@ const SLEEP_CONTROL: u16 = 0x600;
 const SOFT_OFF: u8 = 1 << 5 | 5 << 2;
 /// pvpanic's port.
 const PVPANIC: u16 = 0x505;
-/// A device's registers: mapped, but no memory that could be executed.
+/// A device's registers: mapped, but not executable.
 const NO_MEMORY: u64 = 0xd000_0000;
 
 fn write_port(port: u16, value: u8) {
@@ -29,12 +29,12 @@ fn read_port(port: u16) -> u8 {
     value
 }
 
-/// Writes to the serial console. Its transmitter is always ready here.
+/// Writes to the serial console, whose transmitter is always ready.
 #[derive(Debug, Clone, Copy)]
 pub struct Serial;
 
 impl Serial {
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub fn write(bytes: &[u8]) {
         // SAFETY: the string instruction reads exactly those bytes.
         unsafe {
@@ -48,7 +48,7 @@ impl Serial {
         }
     }
 
-    /// Whether something was typed.
+    /// Whether input is waiting.
     pub fn has_input() -> bool {
         read_port(LINE_STATUS) & DATA_READY != 0
     }
@@ -69,7 +69,7 @@ impl fmt::Write for Serial {
     }
 }
 
-/// How to end.
+/// The ways to end.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
     /// ACPI S5.
@@ -78,21 +78,21 @@ pub enum End {
     Reset,
     /// A triple fault.
     TripleFault,
-    /// Going on where there is no memory, which no KVM can emulate.
+    /// Executes where there is no memory, which no KVM can emulate.
     Lost,
 }
 
-/// Tells the machine what the guest thinks of itself: bit 0 that it cannot go on, bit 1 that another kernel takes over.
+/// Reports the guest's state to pvpanic: bit 0 that it has panicked, bit 1 that a crash kernel takes over.
 pub fn panicked(what: u8) {
     write_port(PVPANIC, what);
 }
 
-/// Ends, and never returns even if the machine goes on.
+/// Ends the guest, and never returns even if the machine goes on.
 pub fn end(how: End) -> ! {
     match how {
         End::Off => write_port(SLEEP_CONTROL, SOFT_OFF),
         End::Reset => write_port(KEYBOARD_COMMAND, PULSE_RESET),
-        // SAFETY: there is nothing after it; without an interrupt table the fault is a triple fault.
+        // SAFETY: nothing comes after it; without an interrupt table the fault is a triple fault.
         End::TripleFault => unsafe { asm!("ud2", options(noreturn)) },
         // SAFETY: nothing comes after it.
         End::Lost => unsafe { asm!("jmp {}", in(reg) NO_MEMORY, options(noreturn)) },
@@ -100,7 +100,7 @@ pub fn end(how: End) -> ! {
     spin()
 }
 
-/// Does nothing, for ever.
+/// Spins for ever.
 pub fn spin() -> ! {
     loop {
         core::hint::spin_loop();

@@ -1,7 +1,7 @@
 //! A guest without an operating system, for tests and measurements of Faultvisor.
 //!
-//! It does, in ring 3, what the script in its initrd says, and reports each step in a line on COM1. README.md describes
-//! the script.
+//! It executes the script in its initrd in ring 3, and reports each step in a line on COM1. README.md describes the
+//! script.
 #![no_std]
 #![no_main]
 
@@ -25,11 +25,11 @@ use machine::{End, Serial};
 use script::Words;
 use steps::{Guest, Next};
 
-/// Ring 3 starts here.
+/// Entry in ring 3.
 #[unsafe(no_mangle)]
 extern "C" fn guest_main(boot_parameters: u64, protocol: u32) -> ! {
     let protocol = Protocol::from_register(protocol);
-    // SAFETY: the boot protocol says that they are there, and src/boot.rs passes the register on.
+    // SAFETY: the boot protocol places them there, and src/boot.rs passes the register on.
     let parameters = unsafe { BootParameters::at(boot_parameters, protocol) };
     let mut guest = Guest::default();
     for word in parameters.command_line.split_ascii_whitespace() {
@@ -56,7 +56,7 @@ extern "C" fn guest_main(boot_parameters: u64, protocol: u32) -> ! {
     machine::end(End::Off)
 }
 
-/// The address in `virtio_mmio.device=4K@0xd0000000:5`. QEMU's microvm announces windows with nothing in them, too.
+/// Parses the address of `virtio_mmio.device=4K@0xd0000000:5`. QEMU's microvm announces empty windows, too.
 fn window_address(word: &str) -> Option<u64> {
     let device = word.strip_prefix("virtio_mmio.device=")?;
     let (_, place) = device.split_once('@')?;
@@ -65,9 +65,9 @@ fn window_address(word: &str) -> Option<u64> {
 
 /// Writes a line `FV <step> ...`.
 fn report(step: usize, what: core::fmt::Arguments<'_>) {
-    // Put together first: each write is an exit, or several.
+    // Assembled first: each write costs one exit or several.
     let mut line = Line::default();
-    // What does not fit is cut off.
+    // What does not fit is truncated.
     let _ = writeln!(line, "FV {step} {what}\r");
     Serial::write(&line.bytes[..line.length]);
 }
@@ -97,7 +97,7 @@ impl Write for Line {
     }
 }
 
-/// The rest of a line's words, with one space between them.
+/// The rest of a line's words, separated by single spaces.
 fn text(words: &mut Words<'_>) {
     let mut first = true;
     while let Some(word) = words.rest() {

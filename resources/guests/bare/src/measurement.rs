@@ -1,4 +1,4 @@
-//! How fast a disk is: a number of requests always in flight, each of them timed.
+//! Measures a disk's speed: a constant number of requests in flight, each timed.
 
 use crate::disk::{Disk, Kind};
 use crate::histogram::Histogram;
@@ -8,21 +8,21 @@ use crate::ring::SLOTS;
 use crate::script::{Words, Wrong};
 use crate::{machine, memory};
 
-/// Where each request goes.
+/// Access pattern.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     Random,
     Sequential,
 }
 
-/// After what no further request is submitted.
+/// When submission ends.
 #[derive(Debug, Clone, Copy)]
 enum Limit {
     Count(u64),
     Cycles(u64),
 }
 
-/// What is measured.
+/// Parameters of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct MeasurementOf {
     kind: Kind,
@@ -33,21 +33,21 @@ pub struct MeasurementOf {
     seed: u64,
 }
 
-/// What came of it.
+/// Results of a measurement.
 #[derive(Debug)]
 pub struct Measured {
-    /// How the requests ended, and how long all of them took.
+    /// Status bytes by kind, and the cycles that all requests took.
     pub tally: Tally,
-    /// The first eight bytes of each block that was read, added up.
+    /// Sum of the first eight bytes of each block that was read.
     pub sum: u64,
-    /// Notifications that the device asked for.
+    /// Notifications that the device did not suppress.
     pub kicks: u64,
-    /// Cycles from putting a request into the ring to finding it done.
+    /// Cycles from a request's entry in the ring to its completion being seen.
     pub latencies: Histogram,
 }
 
 impl MeasurementOf {
-    /// The words of a step behind its disk.
+    /// Parses the words of a step after its disk.
     pub fn parse(words: &mut Words<'_>) -> Result<Self, Wrong> {
         Ok(Self {
             kind: match words.word()? {
@@ -71,7 +71,7 @@ impl MeasurementOf {
         })
     }
 
-    /// Whether driver, memory and disk have room for it.
+    /// Whether the driver, memory and the disk have room for it.
     pub fn fits(&self, disk: &Disk) -> bool {
         let blocks = self.blocks(disk);
         self.bytes_each.is_multiple_of(SECTOR as u64)
@@ -80,7 +80,7 @@ impl MeasurementOf {
             && (self.depth as u64).saturating_mul(self.bytes_each) <= disk.room()
     }
 
-    /// Runs it to its end.
+    /// Runs the measurement.
     pub fn run(&self, disk: &mut Disk) -> Measured {
         let blocks = self.blocks(disk).unwrap_or_default();
         let mut measured = Measured {
@@ -110,7 +110,7 @@ impl MeasurementOf {
         disk.kick();
         let mut now = start;
         while in_flight > 0 {
-            // One kick for all that is found at once, as a driver with an interrupt for all of it would.
+            // One kick for all completions found at once, as after one interrupt.
             for _ in 0..disk.ready() {
                 let Some((slot, status)) = disk.completed() else {
                     break;
@@ -120,7 +120,7 @@ impl MeasurementOf {
                 measured.tally.count(status);
                 measured.latencies.add(now.wrapping_sub(submitted_at[slot]));
                 if self.kind == Kind::Read {
-                    // SAFETY: the slot's buffer, which the device has given back.
+                    // SAFETY: the slot's buffer, which the device has returned.
                     let first: u64 = unsafe { memory::load(disk.address_of(slot)) };
                     measured.sum = measured.sum.wrapping_add(first);
                 }
@@ -158,7 +158,7 @@ impl MeasurementOf {
         };
         let sector = block * (self.bytes_each / SECTOR as u64);
         if self.kind == Kind::Write {
-            // SAFETY: the slot's buffer, which the device does not have.
+            // SAFETY: the slot's buffer, which the device does not own.
             unsafe { memory::store(disk.address_of(slot), sector) };
         }
         disk.submit(slot, self.kind, sector, self.bytes_each);

@@ -1,8 +1,8 @@
-//! What a compiler expects of a C library, and access to memory that a device shares.
+//! The C library functions that compilers call, and access to memory shared with a device.
 
 use core::arch::asm;
 
-/// Reads memory or a register that somebody else may write.
+/// Reads memory or a register that a device may write.
 ///
 /// # Safety
 ///
@@ -12,7 +12,7 @@ pub unsafe fn load<T: Copy>(address: u64) -> T {
     unsafe { (address as *const T).read_volatile() }
 }
 
-/// Writes memory that somebody else may read.
+/// Writes memory that a device may read.
 ///
 /// # Safety
 ///
@@ -45,10 +45,10 @@ pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     if (to as usize).wrapping_sub(from as usize) >= count {
-        // SAFETY: the caller's; forwards is right here.
+        // SAFETY: the caller's; copying forwards is right here.
         return unsafe { memcpy(to, from, count) };
     }
-    // SAFETY: the caller's; the direction flag is put back.
+    // SAFETY: the caller's; the direction flag is restored.
     unsafe {
         asm!("std", "rep movsb", "cld",
             inout("rdi") to.wrapping_add(count).wrapping_sub(1) => _,
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn memset(to: *mut u8, value: i32, count: usize) -> *mut u
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     for index in 0..count {
-        // SAFETY: the caller's. Volatile, so that the loop is not taken for a memcmp and made a call of this.
+        // SAFETY: the caller's. Volatile, so that the compiler does not turn the loop into a call of this function.
         let [left, right] = unsafe { [left, right].map(|start| start.add(index).read_volatile()) };
         if left != right {
             return i32::from(left) - i32::from(right);

@@ -1,4 +1,4 @@
-//! What lies on a sector, and sums over it. The tests compile this file too, so that both sides mean the same.
+//! Data patterns of sectors, and checksums. The tests compile this file too, so that both sides agree.
 
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
@@ -11,7 +11,7 @@ pub fn mix(value: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// Fills whole sectors, the first of them being `sector`, with what `seed` puts there.
+/// Fills whole sectors, from `sector` on, with the pattern of `seed`.
 pub fn fill(seed: u64, sector: u64, bytes: &mut [u8]) {
     let start = sector.wrapping_mul(SECTOR as u64 / 8);
     for (index, word) in (0u64..).zip(bytes.chunks_mut(8)) {
@@ -20,7 +20,7 @@ pub fn fill(seed: u64, sector: u64, bytes: &mut [u8]) {
     }
 }
 
-/// The block, out of so many, that the `index`-th request of a measurement in random order goes to.
+/// The block, out of so many, of request number `index` in random order.
 pub fn place(seed: u64, index: u64, blocks: u64) -> u64 {
     let chance = u128::from(mix(mix(seed).wrapping_add(index)));
     // The upper half of the product, which is below the number of blocks.
@@ -32,25 +32,25 @@ pub fn sum(bytes: &[u8]) -> u64 {
     continue_sum(0xcbf2_9ce4_8422_2325, bytes)
 }
 
-/// A sum over what `sum` was taken of and `bytes` behind it.
+/// Extends the checksum `sum` by `bytes`.
 pub fn continue_sum(sum: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(sum, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
     })
 }
 
-/// What the `index`-th request of a storm does.
+/// What request number `index` of a storm does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storm {
-    /// It writes its own sectors.
+    /// Writes its own sectors.
     Write,
-    /// It reads what an earlier request has written, chosen by this number.
+    /// Reads the data of an earlier request, chosen by this number.
     Read(u64),
-    /// It flushes.
+    /// Flushes.
     Flush,
 }
 
-/// The `index`-th request of the storm of `seed`.
+/// Request number `index` of the storm of `seed`.
 pub fn storm(seed: u64, index: u64) -> Storm {
     let chance = mix(mix(seed).wrapping_add(index));
     match chance % 8 {

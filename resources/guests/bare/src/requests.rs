@@ -1,18 +1,18 @@
-//! Requests, many at once.
+//! Batches of requests.
 
 use crate::disk::{Disk, Kind};
 use crate::pattern::{self, SECTOR, Storm};
 use crate::{machine, pattern::mix};
 
-/// How some requests ended.
+/// Counts of completions, by status.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {
     pub ok: u64,
     pub io_error: u64,
     pub unsupported: u64,
-    /// Status bytes that the standard does not have, and data that differs.
+    /// Invalid status bytes, and data that differs.
     pub bad: u64,
-    /// Time stamp counter, from the first submission to the last completion.
+    /// Cycles from the first submission to the last completion.
     pub cycles: u64,
 }
 
@@ -28,7 +28,7 @@ impl Tally {
     }
 }
 
-/// Requests of one kind on neighbouring ranges, all in flight at once.
+/// Requests of one kind on adjacent ranges, all in flight at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Burst {
     pub kind: Kind,
@@ -43,7 +43,7 @@ impl Burst {
         self.first + self.sectors_each * slot as u64
     }
 
-    /// Bytes of each.
+    /// Bytes of each request.
     pub fn length(&self) -> u64 {
         self.sectors_each * SECTOR as u64
     }
@@ -53,7 +53,7 @@ impl Burst {
         self.count <= disk.depth() && self.sectors_each <= disk.longest() / SECTOR as u64
     }
 
-    /// Submits all of it, with one kick.
+    /// Submits all requests with one kick.
     pub fn start(&self, disk: &mut Disk) {
         for slot in 0..self.count {
             let sector = self.sector(slot);
@@ -66,7 +66,7 @@ impl Burst {
         disk.kick();
     }
 
-    /// The sum over all buffers, in the order of the sectors.
+    /// The checksum over all buffers, in sector order.
     pub fn sum(&self, disk: &mut Disk) -> u64 {
         let mut sum = pattern::sum(&[]);
         for slot in 0..self.count {
@@ -93,10 +93,10 @@ pub fn wait(disk: &mut Disk, count: usize) -> Tally {
     tally
 }
 
-/// Most requests of a storm that are remembered, so that their data can be read again.
+/// Most requests of a storm, since its writes are remembered for later reads.
 const REMEMBERED: usize = 1 << 16;
 
-/// A random mixture of requests, with a number of them always in flight, each checked.
+/// Random requests, a constant number of them in flight, each checked.
 #[derive(Debug, Clone, Copy)]
 pub struct StormOf {
     pub first: u64,
@@ -106,7 +106,7 @@ pub struct StormOf {
     pub seed: u64,
 }
 
-/// What a slot is busy with: nothing, or a request's index with one added, and whether that is a read of it.
+/// A slot's request: 0 or its index plus one, and whether it reads that request's data.
 #[derive(Clone, Copy, Default)]
 struct Busy {
     index: usize,
@@ -114,7 +114,7 @@ struct Busy {
 }
 
 impl StormOf {
-    /// Whether driver and memory have room for it.
+    /// Whether the driver and memory have room for it.
     pub fn fits(&self, disk: &Disk) -> bool {
         (1..=disk.depth()).contains(&self.depth)
             && self.count <= REMEMBERED
@@ -125,7 +125,7 @@ impl StormOf {
         self.first + self.sectors_each * index as u64
     }
 
-    /// Runs it to its end.
+    /// Runs the storm.
     pub fn run(&self, disk: &mut Disk) -> Tally {
         let mut written = [0u64; REMEMBERED / 64];
         let mut busy = [Busy::default(); crate::ring::SLOTS];

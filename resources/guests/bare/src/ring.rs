@@ -1,16 +1,16 @@
-//! A split virtqueue (virtio 1.2 §2.7), with every ring and table at a known place, and what is in flight on it.
+//! A split virtqueue (virtio 1.2 §2.7) with rings and tables at known addresses, and the requests in flight on it.
 
 use core::sync::atomic::{Ordering, fence};
 
 use crate::memory::{load, store};
 
-/// Most requests at once on a queue, and its longest size.
+/// Most requests in flight on a queue, and its largest size.
 pub const SLOTS: usize = 1024;
 
-/// Bytes of memory that a queue has beside its data.
+/// Bytes of a queue's memory, without its data.
 pub const EACH: u64 = 0x2_0000;
 
-/// Where the parts of that are, from its start on.
+/// Offsets of its parts.
 pub mod place {
     pub const TABLE: u64 = 0;
     pub const AVAILABLE: u64 = 0x4000;
@@ -26,19 +26,19 @@ pub mod place {
 /// Flag of the available ring, for a device without EVENT_IDX.
 const NO_INTERRUPT: u16 = 1;
 
-/// A request's end.
+/// An entry of the used ring.
 #[derive(Debug, Clone, Copy)]
 pub struct Used {
-    /// The descriptor that named it.
+    /// The head descriptor's index.
     pub head: u16,
-    /// Bytes that the device says it wrote.
+    /// Bytes that the device reports as written.
     pub length: u32,
 }
 
 /// A queue and its driver's state.
 #[derive(Debug, Clone, Copy)]
 pub struct Ring {
-    /// Where its memory is.
+    /// Guest address of its memory.
     pub memory: u64,
     /// Its descriptors.
     pub size: u16,
@@ -50,7 +50,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// One that is not set up, in this memory.
+    /// A ring that is not set up, in this memory.
     pub const fn new(memory: u64) -> Self {
         Self {
             memory,
@@ -63,9 +63,9 @@ impl Ring {
         }
     }
 
-    /// An empty one of that many descriptors, in this memory.
+    /// An empty ring of that many descriptors, in this memory.
     pub fn empty(memory: u64, size: u16, event_idx: bool) -> Self {
-        // SAFETY: the rings' memory is this driver's alone, and the device has been reset.
+        // SAFETY: only this driver uses the rings' memory, and the device has been reset.
         unsafe { core::ptr::write_bytes(memory as *mut u8, 0, place::HEADERS as usize) };
         Self {
             size,
@@ -74,17 +74,17 @@ impl Ring {
         }
     }
 
-    /// Nothing is in flight any more.
+    /// Clears the record of requests in flight.
     pub fn forget(&mut self) {
         self.in_flight = [0; SLOTS / 64];
     }
 
-    /// A slot's request is in flight.
+    /// Records a slot's request as in flight.
     pub fn begin(&mut self, slot: usize) {
         self.in_flight[slot / 64] |= 1 << (slot % 64);
     }
 
-    /// A slot's request has ended. Returns whether it was in flight.
+    /// Records a slot's completion. Returns whether its request was in flight.
     pub fn end(&mut self, slot: usize) -> bool {
         let Some(slots) = self.in_flight.get_mut(slot / 64) else {
             return false;
@@ -95,13 +95,13 @@ impl Ring {
         was
     }
 
-    /// Asks the device not to interrupt: whoever polls needs none.
+    /// Asks the device not to interrupt, since this driver polls.
     pub fn silence(&mut self) {
         let ring = self.memory + place::AVAILABLE;
         // SAFETY: this driver's ring.
         unsafe {
             if self.event_idx {
-                // As far ahead as the index goes: one interrupt in 65536 completions.
+                // As far ahead as the index reaches: one interrupt in 65536 completions.
                 let event = ring + 4 + 2 * u64::from(self.size);
                 store(event, self.used.wrapping_sub(1));
             } else {
@@ -127,13 +127,13 @@ impl Ring {
         unsafe { store(self.memory + place::AVAILABLE + 2, index) };
     }
 
-    /// Whether the device wants to be told of what is available (virtio 1.2 §2.7.10); it is taken to be told.
+    /// Whether the device wants a notification for the available entries (virtio 1.2 §2.7.10); records it as sent.
     pub fn wants_kick(&mut self) -> bool {
         fence(Ordering::SeqCst);
         let ring = self.memory + place::USED;
         let (new, old) = (self.available, self.announced);
         self.announced = new;
-        // SAFETY: the rings are memory of this driver's, and aligned.
+        // SAFETY: the rings are this driver's memory, and aligned.
         unsafe {
             if self.event_idx {
                 let event: u16 = load(ring + 4 + 8 * u64::from(self.size));
@@ -144,17 +144,17 @@ impl Ring {
         }
     }
 
-    /// How many entries of the used ring have not been looked at.
+    /// Number of used ring entries not yet consumed.
     pub fn ready(&self) -> u16 {
         // SAFETY: this driver's ring.
         let index: u16 = unsafe { load(self.memory + place::USED + 2) };
         index.wrapping_sub(self.used)
     }
 
-    /// The next entry of the used ring, if there is one.
+    /// Consumes the next entry of the used ring.
     pub fn poll(&mut self) -> Option<Used> {
         let ring = self.memory + place::USED;
-        // SAFETY: the rings are memory of this driver's, and aligned.
+        // SAFETY: the rings are this driver's memory, and aligned.
         unsafe {
             if load::<u16>(ring + 2) == self.used {
                 return None;

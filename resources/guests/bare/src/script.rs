@@ -1,11 +1,11 @@
-//! The script's language: one step a line, words with spaces between them.
+//! The script's language: one step a line, words separated by spaces.
 
 use core::str::{FromStr, SplitAsciiWhitespace};
 
-/// Why a step cannot be done; it is what the report says.
+/// Why a step cannot be executed, as the report says it.
 pub type Wrong = &'static str;
 
-/// A number, in decimal or after `0x` in hexadecimal.
+/// Parses a number, in decimal or after `0x` in hexadecimal.
 pub fn number(word: &str) -> Option<u64> {
     match word.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
@@ -13,12 +13,12 @@ pub fn number(word: &str) -> Option<u64> {
     }
 }
 
-/// The words of a step behind its name.
+/// The words of a step after its name.
 #[derive(Debug, Clone)]
 pub struct Words<'a>(SplitAsciiWhitespace<'a>);
 
 impl<'a> Words<'a> {
-    /// The words of a line.
+    /// Splits a line into words.
     pub fn of(line: &'a str) -> Self {
         Self(line.split_ascii_whitespace())
     }

@@ -11,23 +11,23 @@ use crate::ring::{Descriptor, SLOTS};
 use crate::script::{Words, Wrong, number};
 use crate::{report, text};
 
-/// What comes after a step.
+/// What follows a step.
 #[derive(Debug, Clone, Copy)]
 pub enum Next {
-    /// The next one.
+    /// The next step.
     Go,
-    /// The end.
+    /// The script's end.
     End(End),
 }
 
-/// The guest's disks, and what it has left in flight.
+/// The guest's disks, and the requests that it left in flight.
 #[derive(Debug)]
 pub struct Guest {
-    /// The disks; the first `count` of them are there.
+    /// The disks; the first `count` exist.
     pub disks: [Disk; DISKS],
-    /// How many there are.
+    /// Number of disks.
     pub count: usize,
-    /// On each queue, of whichever disk.
+    /// Requests left in flight by queue number, whichever the disk.
     started: [Option<Burst>; QUEUES],
 }
 
@@ -42,7 +42,7 @@ impl Default for Guest {
 }
 
 impl Guest {
-    /// Does a step. Empty lines and those that begin with `#` are none.
+    /// Executes a step. Empty lines and lines that begin with `#` are skipped.
     pub fn step(&mut self, number: usize, line: &str) -> Result<Next, Wrong> {
         let mut words = Words::of(line);
         let Some(name) = words.rest() else {
@@ -222,7 +222,7 @@ fn measure(step: usize, disk: &mut Disk, measurement: &MeasurementOf) -> Result<
     Ok(())
 }
 
-/// Steps that put chains together by hand.
+/// Steps that build chains by hand.
 fn chain_step(
     step: usize,
     disk: &mut Disk,
@@ -343,7 +343,7 @@ fn finish(step: usize, disk: &mut Disk, burst: &Burst) {
 }
 
 fn report_tally(step: usize, word: &str, disk: &mut Disk, tally: requests::Tally, sum: u64) {
-    // One that comes twice comes now, if not later.
+    // Catches duplicate completions that have arrived by now.
     while disk.completed().is_some() {}
     let requests::Tally {
         ok,
@@ -361,7 +361,7 @@ fn report_tally(step: usize, word: &str, disk: &mut Disk, tally: requests::Tally
     );
 }
 
-/// Waits until the device says that its configuration has changed, and takes note.
+/// Waits for a configuration change interrupt, and acknowledges it.
 fn changed(step: usize, disk: &Disk) {
     const CHANGED: u32 = 2;
     let cause = loop {
@@ -372,7 +372,7 @@ fn changed(step: usize, disk: &Disk) {
         core::hint::spin_loop();
     };
     disk.set(register::INTERRUPT_ACK, cause);
-    // Until both halves of a size are of the same time (virtio 1.2 §2.5).
+    // Repeats until both halves of the size are from one generation (virtio 1.2 §2.5).
     let (generation, sectors) = loop {
         let before = disk.get(register::CONFIG_GENERATION);
         let sectors = disk.capacity();
@@ -389,7 +389,7 @@ fn changed(step: usize, disk: &Disk) {
     );
 }
 
-/// One request about ranges of the disk: flags, which all of them have, and then first sector and sectors of each.
+/// One request about ranges of the disk: flags, common to all, then first sector and sectors of each.
 fn ranges(step: usize, disk: &mut Disk, kind: Kind, words: &mut Words<'_>) -> Result<(), Wrong> {
     const LENGTH: usize = 16;
     let flags: u32 = words.number()?;
@@ -423,7 +423,7 @@ fn identify(step: usize, disk: &mut Disk) {
     report(step, format_args!("id ok={} text={name}", tally.ok));
 }
 
-/// Prints that many bytes, letters that depend on their place; fewer if something is typed meanwhile.
+/// Prints that many bytes, letters that depend on their position; fewer if input arrives meanwhile.
 fn flood(step: usize, bytes: u64) {
     const PIECE: usize = 1024;
     let mut piece = [0; PIECE];
