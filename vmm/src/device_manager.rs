@@ -1,5 +1,5 @@
-//! The machine's devices: their places on the buses, their interrupts, and the list of parts that every step of the
-//! machine's life goes through.
+//! The machine's devices: their bus addresses, their interrupts, and the list of parts that every life cycle step
+//! visits.
 
 use std::io;
 use std::ops::Range;
@@ -32,11 +32,11 @@ pub struct Kick {
     pub event: EventFd,
     /// Where the guest writes.
     pub address: u64,
-    /// What it writes: the queue's number.
+    /// The value it writes: the queue's number.
     pub value: u32,
 }
 
-/// The devices, which outlive resets. One can be added at any time: accesses of vCPUs find it at once, and the next virtual
+/// The devices, which outlive resets. A device can be added at any time: vCPUs access it at once, and the next virtual
 /// machine is connected to it.
 #[derive(Default)]
 pub struct DeviceManager {
@@ -119,39 +119,39 @@ impl DeviceManager {
         Ok(())
     }
 
-    /// What vCPU exits are dispatched on.
+    /// The buses that vCPU exits are dispatched on.
     pub fn buses(&self) -> &Buses {
         &self.buses
     }
 
-    /// The interrupts, for a virtual machine to be connected to.
+    /// The interrupt lines that a virtual machine is connected to.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
-    /// The kicks, for a virtual machine to be connected to.
+    /// The kicks that a virtual machine is connected to.
     pub fn kicks(&self) -> &[Kick] {
         &self.kicks
     }
 
-    /// Pauses every part. The promise is kept when nothing is in flight.
+    /// Pauses every part. The promise is kept when no request is in flight.
     pub fn pause(&self, drained: &SharedPromise) {
         self.each(drained, |part, done| part.pause(done));
     }
 
-    /// Lets every part serve the guest, in this run.
+    /// Resumes every part, in this run.
     pub fn resume(&self, run: Run) {
         for (part, _) in &self.parts {
             part.resume(run);
         }
     }
 
-    /// Resets every part. The promise is kept when all of them have their state after power-on.
+    /// Resets every part. The promise is kept when all have their power-on state.
     pub fn reset(&self, is_reset: &SharedPromise) {
         self.each(is_reset, |part, done| part.reset(done));
     }
 
-    /// Closes every part, and returns how many notices of [`Notice::PartClosed`] come, now or later.
+    /// Closes every part, and returns the number of [`Notice::PartClosed`] notices to expect.
     pub fn close(&self, inbox: &Sender) -> usize {
         for (part, _) in &self.parts {
             let closed = inbox.promise(Notice::PartClosed);
@@ -166,7 +166,7 @@ impl DeviceManager {
         }
     }
 
-    /// Drops the pulses of interrupts that no virtual machine has taken.
+    /// Discards interrupt pulses that no virtual machine has consumed.
     pub fn clear_interrupts(&self) {
         for line in &self.lines {
             let _ = line.event.read();
@@ -187,7 +187,7 @@ impl DeviceManager {
         terms
     }
 
-    /// The words on the command line of a guest that reads no ACPI tables.
+    /// The kernel parameters of a guest that reads no ACPI tables.
     pub fn kernel_parameters(&self) -> impl Iterator<Item = String> {
         self.transports
             .iter()
@@ -195,7 +195,7 @@ impl DeviceManager {
     }
 }
 
-/// What a virtual machine is connected to for a transport.
+/// The interrupt lines and kicks of a transport.
 fn wiring(transport: &dyn Transport, placement: &Placement) -> io::Result<(Vec<Line>, Vec<Kick>)> {
     let events = transport.interrupts().into_iter().zip(placement.interrupt);
     let lines = events.map(|(event, interrupt)| {
@@ -269,7 +269,7 @@ mod tests {
     use crate::inbox::Inbox;
     use crate::machine::Phase;
 
-    /// Keeps the ends of what it is asked for.
+    /// Keeps the promises that it is given.
     #[derive(Default)]
     struct Slow(Mutex<Vec<Done>>);
 
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn a_virtio_device_that_joins_later_is_found_by_vcpus() {
         let mut devices = DeviceManager::default();
-        // As a vCPU that runs has it.
+        // Like that of a running vCPU.
         let mut access = devices.buses().mmio.access();
         let mut magic = |address| {
             let mut magic = [0; 4];

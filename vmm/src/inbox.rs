@@ -1,4 +1,4 @@
-//! What reaches the main thread from the others: one queue, so that there is one order.
+//! The main thread's inbox: one queue, so that there is one order.
 
 use std::io;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use crate::machine::Phase;
 use crate::vcpu::{Generation, VcpuExit};
 
-/// Which of the commands that wait for a disk.
+/// Identifies a command that waits for a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Ticket(pub u64);
 
 /// One thing for the main thread to do.
 #[derive(Debug)]
 pub enum Notice {
-    /// Everybody is there whom the machine is to wait for.
+    /// Every client that the machine waits for has connected.
     PowerOn,
     /// A client's command.
     Command(MachineCommand, Reply<MachineReturn>),
-    /// A vCPU cannot go on, or has ended as it was told to.
+    /// A vCPU cannot continue, or has ended on request.
     Vcpu(Generation, VcpuExit),
-    /// The guest has panicked. The vCPU that said so goes on when the sender in this is gone.
+    /// The guest has panicked. The vCPU that reported it continues when the sender in this is dropped.
     GuestPanic(GuestPanic, mpsc::Sender<()>),
-    /// A disk holds a request back because of an error in this run.
+    /// A disk holds a request because of an error in this run.
     DiskError(Run),
-    /// A disk holds a request back because of a rule that stops the machine, in this run.
+    /// A disk holds a request because of a rule that stops the machine, in this run.
     DiskStop(Run),
     /// A rule has cut a disk's power.
     PowerFailed {
@@ -39,21 +39,20 @@ pub enum Notice {
         device: String,
         /// How.
         cut: PowerCut,
-        /// What the machine does then.
+        /// The machine's action afterwards.
         then: Then,
     },
-    /// What a phase of a transition waits for has come.
+    /// A phase of a transition has ended.
     PhaseEnded(Phase),
-    /// A disk has a new length, or has kept its own.
+    /// A disk's resize has succeeded or failed.
     DiskResized(Ticket, Result<(), Errno>),
     /// A part of the machine has closed: its thread is about to end, if it has one.
     PartClosed,
-    /// The user, or the host, wants the program to end.
+    /// The user or the host requests the end of the program.
     End(ShutdownCause),
 }
 
-/// The sending side; any thread may have one. Another one costs no descriptor: whoever has begun something can be told of
-/// its end.
+/// The sending side, for any thread. A clone costs no descriptor, so that each operation can hold one for its end.
 #[derive(Debug, Clone)]
 pub struct Sender {
     shared: Arc<Shared>,
@@ -66,13 +65,13 @@ struct Shared {
 }
 
 impl Sender {
-    /// Sends a notice. Once the main thread has ended nobody hears it, and nobody needs to.
+    /// Sends a notice. It is dropped once the main thread has ended.
     pub fn send(&self, notice: Notice) {
         let _ = self.shared.queue.send(notice);
         let _ = self.shared.wake.write(1);
     }
 
-    /// A promise to send a notice, which is kept when it is dropped at the latest.
+    /// A promise to send a notice, kept at the latest when it is dropped.
     pub fn promise(&self, notice: Notice) -> Promise {
         Promise {
             sender: self.clone(),
@@ -81,8 +80,8 @@ impl Sender {
     }
 }
 
-/// A notice that is sent exactly once, whatever becomes of who has been asked for it: a thread that ends with requests in
-/// its queue keeps nobody waiting.
+/// A notice that is sent exactly once, also when its holder ends without an answer: a thread that ends with requests in
+/// its queue blocks no transition.
 #[derive(Debug)]
 pub struct Promise {
     sender: Sender,
@@ -93,12 +92,12 @@ impl Promise {
     /// Sends the notice.
     pub fn keep(self) {}
 
-    /// The same promise for several, who keep it together: the notice is sent when the last share has gone.
+    /// Shares the promise: the notice is sent when the last share is dropped.
     pub fn shared(self) -> SharedPromise {
         SharedPromise(Arc::new(self))
     }
 
-    /// Sends another notice, which says more.
+    /// Sends `notice` in place of the promised one.
     pub fn keep_with(mut self, notice: Notice) {
         self.notice = Some(notice);
     }
@@ -112,12 +111,12 @@ impl Drop for Promise {
     }
 }
 
-/// A promise that several keep together.
+/// A promise with several holders.
 #[derive(Debug)]
 pub struct SharedPromise(Arc<Promise>);
 
 impl SharedPromise {
-    /// A share, which goes when it is called, or dropped.
+    /// A share, released when it is called or dropped.
     pub fn share(&self) -> Done {
         let share = Arc::clone(&self.0);
         Box::new(move || drop(share))
@@ -150,12 +149,12 @@ impl Inbox {
         Ok((Self { queue, shared }, sender))
     }
 
-    /// Readable while there may be something.
+    /// Readable while the queue may hold a notice.
     pub fn event(&self) -> &EventFd {
         &self.shared.wake
     }
 
-    /// Makes the event unreadable until something new is sent. Take everything after it.
+    /// Clears the event until the next notice is sent. Drain the queue afterwards.
     pub fn clear_event(&self) {
         let _ = self.shared.wake.read();
     }
@@ -203,7 +202,7 @@ mod tests {
         sender.promise(Notice::PhaseEnded(Phase(1))).keep();
         let forgotten = sender.promise(Notice::PhaseEnded(Phase(2)));
         assert_eq!(phases(&inbox), [1]);
-        // As the queue of a thread that has ended is.
+        // Like the queue of a thread that has ended.
         drop(forgotten);
         assert_eq!(phases(&inbox), [2]);
         assert!(inbox.event().read().is_ok());

@@ -115,8 +115,8 @@ pub fn allocate(size: u64, backing: &Backing) -> Result<Arc<GuestMemoryMmap>, Me
     Ok(Arc::new(memory))
 }
 
-/// Refuses memory that is to be resident and that the host cannot provide: the OOM killer would end processes, this one
-/// perhaps, before a page is refused.
+/// Refuses resident memory that the host cannot provide: the OOM killer would end processes, perhaps this one, before a
+/// page is refused.
 fn check_available(size: u64, available: Option<u64>) -> Result<(), String> {
     match available {
         Some(available) if available < size => Err(format!(

@@ -30,7 +30,7 @@ mod tests {
     fn a_panic_of_any_thread_ends_the_program_and_is_told() {
         if env::var_os(IS_THE_PROGRAM).is_some() {
             end_the_program();
-            // Nobody receives it this way.
+            // No thread joins it.
             let _ = thread::spawn(|| panic!("a mistake, on purpose")).join();
             return;
         }

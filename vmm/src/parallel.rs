@@ -8,7 +8,7 @@ use std::thread;
 use faultvisor_devices::sync::lock;
 use rustix::thread::sched_getaffinity;
 
-/// More threads than this only wait for memory.
+/// More threads than this are bound by memory bandwidth.
 const MOST_THREADS: usize = 16;
 const STACK: usize = 64 << 10;
 

@@ -19,7 +19,7 @@ use crate::machine::{AssemblyError, Ending, Link, Machine, Plan};
 use crate::pid_file::{PidFile, PidFileError};
 use crate::sandbox::{self, Kind, Sandbox, SandboxError};
 
-/// How long the end of the program waits for clients and the console to take what is left.
+/// How long the end of the program waits for clients and the console to read the remaining output.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long it waits for a slow console.
@@ -74,7 +74,7 @@ pub enum ProgramError {
 pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     logging::install()?;
     let sandbox = Sandbox::prepare(configuration)?;
-    // It may be a pipe, and is waited for while a signal still ends the program at once.
+    // It may be a pipe: read while a signal still ends the program at once.
     let replay = match &configuration.fault_replay {
         Some(path) => Some(faults::read(path, |id| configuration.has_drive(id))?),
         None => None,
@@ -109,7 +109,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     // The guest is loaded in the background until it is finished.
     let (machine, connections) = Machine::assemble(plan)?;
     let console = console.connect(connections.serial, connections.room, sender.clone())?;
-    // The first notice of all, unless it waits for clients.
+    // The first notice, unless the machine waits for clients.
     let switch = sender.clone();
     monitor.when_clients_came(move || switch.send(Notice::PowerOn));
     let monitor = monitor.start(Box::new(Link::new(sender, connections.view)))?;
@@ -153,7 +153,7 @@ pub fn run(configuration: &Configuration) -> Result<Ending, ProgramError> {
     outcome
 }
 
-/// Gives the readers of the console and the monitor's clients the same time to take what is left.
+/// Flushes the console and the monitor's clients, within one time limit.
 fn say_farewell(output: &ConsoleOutput, mut monitor: MonitorHandle) {
     monitor.begin_shutdown(FAREWELL);
     output.drain(FAREWELL, LIMIT);

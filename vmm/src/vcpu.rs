@@ -22,33 +22,33 @@ use crate::cpu;
 use crate::inbox::{Notice, Sender};
 use crate::sandbox::{Kind, Sandbox};
 
-/// How long the gate waits for a vCPU to leave the guest before it is kicked again. A kick that
-/// comes between a vCPU's last look at the gate and its entry into the guest has no effect.
+/// How long the gate waits for a vCPU to leave the guest before it kicks again. A kick between a vCPU's last check of
+/// the gate and KVM_RUN has no effect.
 const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What a vCPU's log says when it enters the guest for the first time.
+/// Logged when a vCPU enters the guest for the first time.
 const FIRST_ENTRY: &str = "enters the guest";
 
-/// Which of the machine's successive virtual machines a notice is about: a reset makes a new one.
+/// Identifies the virtual machine that a notice is about: a reset makes a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Generation(pub u64);
 
-/// Why a vCPU does not go on.
+/// Why a vCPU does not continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VcpuExit {
-    /// It was told to end, and its thread does.
+    /// It ended on request; its thread ends.
     Ended,
     /// A triple fault: on a PC, the reset line.
     TripleFault,
-    /// KVM says that the guest has reset itself.
+    /// KVM reports that the guest has reset itself.
     Reset,
-    /// KVM says that the guest has switched itself off.
+    /// KVM reports that the guest has powered off.
     PowerOff,
-    /// Something that KVM cannot go on from.
+    /// An error that KVM cannot continue from.
     Failed(String),
 }
 
-/// What the vCPUs are to do.
+/// The order to the vCPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Run,
@@ -56,7 +56,7 @@ enum Order {
     End,
 }
 
-/// The gate: each vCPU looks at it before it enters the guest.
+/// The gate: each vCPU checks it before it enters the guest.
 struct Gate {
     order: Mutex<Order>,
     changed: Condvar,
@@ -90,7 +90,7 @@ impl Gate {
 
     /// Counts a vCPU into the guest while the gate is open.
     fn try_enter(&self) -> bool {
-        // Counted before the look: whoever closes the gate sees the count, or the vCPU sees the gate closed.
+        // Counted before the check: the thread that closes the gate sees the count, or the vCPU sees the gate closed.
         self.count_in();
         if self.open.load(Ordering::SeqCst) != 0 {
             return true;
@@ -104,7 +104,7 @@ impl Gate {
         self.inside.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Waits while the order is to pause, and returns the next.
+    /// Waits until the order is not to pause, and returns it.
     fn wait_for_order(&self) -> Order {
         let mut order = lock(&self.order);
         while *order == Order::Pause {
@@ -116,7 +116,7 @@ impl Gate {
     fn leave(&self) {
         self.inside.fetch_sub(1, Ordering::SeqCst);
         if self.open.load(Ordering::SeqCst) == 0 {
-            // Under the lock, so that a waiter cannot miss it between looking and waiting.
+            // Under the lock, so that a waiter cannot miss it between check and wait.
             let _order = lock(&self.order);
             self.left.notify_all();
         }
@@ -131,14 +131,14 @@ impl Gate {
     }
 }
 
-/// The signal that interrupts KVM_RUN. Its handler does nothing: the interruption is all.
+/// The signal that interrupts KVM_RUN. Its handler does nothing: EINTR is the effect.
 fn kick_signal() -> i32 {
     SIGRTMIN()
 }
 
 extern "C" fn on_kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// Makes the kick signal harmless to the process. Once, before the first vCPU.
+/// Installs the kick signal's handler. Call it once, before the first vCPU.
 ///
 /// # Errors
 ///
@@ -148,7 +148,7 @@ pub fn prepare_signals() -> io::Result<()> {
         .map_err(|error| io::Error::from_raw_os_error(error.errno()))
 }
 
-/// What vCPU exits are dispatched on.
+/// The buses that vCPU exits are dispatched on.
 #[derive(Clone, Default)]
 pub struct Buses {
     /// Port I/O.
@@ -157,7 +157,7 @@ pub struct Buses {
     pub mmio: Bus,
 }
 
-/// The vCPU threads of one virtual machine. They begin paused.
+/// The vCPU threads of one virtual machine. They start paused.
 pub struct Vcpus {
     gate: Arc<Gate>,
     threads: Vec<JoinHandle<()>>,
@@ -232,7 +232,7 @@ impl Vcpus {
         self.threads.len()
     }
 
-    /// The host's numbers of the threads, in the order of the vCPUs.
+    /// The host's thread IDs, in the order of the vCPUs.
     pub fn thread_ids(&self) -> impl Iterator<Item = i32> {
         self.ids.iter().map(ThreadId::get)
     }
@@ -242,8 +242,8 @@ impl Vcpus {
         self.gate.set(Order::Run);
     }
 
-    /// Returns when no vCPU executes guest code. One may still be busy with an exit; what that does
-    /// to a device is part of the instruction that it belongs to.
+    /// Returns when no vCPU executes guest code. A vCPU may still handle an exit; its effect on a device is part of the
+    /// exiting instruction.
     pub fn pause(&self) {
         self.gate.set(Order::Pause);
         let mut order = lock(&self.gate.order);
@@ -254,13 +254,13 @@ impl Vcpus {
         drop(order);
     }
 
-    /// Pauses for good: the threads end as soon as they are done with what they are doing.
+    /// Pauses for good: the threads end after the exits that they handle.
     pub fn end(&self) {
         self.pause();
         self.gate.set(Order::End);
     }
 
-    /// Waits for the threads, which have been told to end.
+    /// Joins the threads, which have been told to end.
     pub fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
@@ -271,13 +271,13 @@ impl Vcpus {
 
     fn kick(&self) {
         for thread in &self.threads {
-            // A thread that has ended cannot be kicked, and need not be.
+            // Fails for a thread that has ended, which needs no kick.
             let _ = thread.kill(kick_signal());
         }
     }
 }
 
-/// How a vCPU comes to enter the guest.
+/// The circumstances of an entry into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
     First,
@@ -288,7 +288,7 @@ enum Pace {
 struct Vcpu {
     index: usize,
     fd: VcpuFd,
-    /// Whether the last exit is one that KVM completes at the next KVM_RUN.
+    /// Whether KVM completes the last exit at the next KVM_RUN.
     is_exit_pending: bool,
     pio: BusAccess,
     mmio: BusAccess,
@@ -302,7 +302,7 @@ impl Vcpu {
     fn run(mut self) {
         self.run_to_the_end();
         let (inbox, generation) = (self.inbox, self.generation);
-        // Closed before it is reported: the virtual machine can be let go of then.
+        // Closed before the report, after which the virtual machine may be closed.
         drop(self.fd);
         inbox.send(Notice::Vcpu(generation, VcpuExit::Ended));
     }
@@ -334,8 +334,8 @@ impl Vcpu {
         }
     }
 
-    /// Has KVM complete the instruction of an exit that has been answered, without running the guest: until then the vCPU's
-    /// registers are those from before it (KVM API §5, `immediate_exit`).
+    /// Completes the instruction of a handled exit in KVM, without running the guest: until then the vCPU's registers
+    /// are those from before it (KVM API §5, `immediate_exit`).
     fn complete_exit(&mut self) {
         // One instruction may exit again, as an access across two pages does.
         while self.is_exit_pending {
@@ -348,8 +348,8 @@ impl Vcpu {
         }
     }
 
-    /// Lets the guest's watchdog know that it was the guest that stood still, not this vCPU (KVM API §4.71). Refused
-    /// where the guest does not use KVM's clock, and then it cannot be told.
+    /// Tells the guest's soft-lockup watchdog that the guest was paused (KVM API §4.71, KVM_KVMCLOCK_CTRL). Fails where
+    /// the guest does not use kvmclock, and then has no effect.
     fn tell_of_pause(&self) {
         let _ = self.fd.kvmclock_ctrl();
     }
@@ -396,14 +396,14 @@ impl Vcpu {
         None
     }
 
-    /// What is known of a vCPU that KVM gave up on.
+    /// Describes a vCPU after an exit that KVM cannot continue from.
     fn failed(&self, reason: &str) -> VcpuExit {
         let state = cpu::describe(&self.fd, &self.memory);
         VcpuExit::Failed(format!("vcpu{}: {reason}{state}", self.index))
     }
 }
 
-/// What KVM says of an error of its own (KVM API §5, KVM_EXIT_INTERNAL_ERROR).
+/// The data of an internal error of KVM (KVM API §5, KVM_EXIT_INTERNAL_ERROR).
 #[expect(unsafe_code, reason = "the exit's data are a union that KVM fills in")]
 fn internal_error(vcpu: &mut VcpuFd) -> String {
     // SAFETY: after this exit KVM has filled in this member, and every value of its numbers is one.

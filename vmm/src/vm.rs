@@ -1,7 +1,7 @@
 //! One virtual machine: from power-on to the next reset.
 //!
-//! A reset does not put an old machine back in order; it makes a new one around the same memory
-//! and devices, so that there is one way for a machine to start.
+//! A reset makes a new virtual machine on the same memory and devices, so that there is one path by which a machine
+//! starts.
 
 use std::io;
 use std::sync::Arc;
@@ -32,15 +32,15 @@ pub enum VmError {
     /// It is not the KVM API that every Linux since 2.6.22 has.
     #[error("/dev/kvm has API version {0}, expected 12")]
     Version(i32),
-    /// KVM lacks something that the machine is built on.
+    /// KVM lacks a required capability.
     #[error("this KVM lacks {0:?}")]
     Missing(Cap),
     /// A KVM call.
     #[error("KVM refuses to {what}: {source}")]
     Kvm {
-        /// What it was asked to do.
+        /// The operation.
         what: &'static str,
-        /// What it said.
+        /// KVM's error.
         source: kvm_ioctls::Error,
     },
     /// A region of guest memory is not mapped in this process.
@@ -64,7 +64,7 @@ fn open_hint(errno: &faultvisor_devices::block::model::errno::Errno) -> &'static
     }
 }
 
-/// Opens KVM and checks that it has what the machine is built on.
+/// Opens KVM and checks for the required capabilities.
 ///
 /// # Errors
 ///
@@ -94,11 +94,11 @@ pub fn open_kvm() -> Result<Kvm, VmError> {
     Ok(kvm)
 }
 
-/// What virtual machines are made on, one after the other: it outlives resets.
+/// The platform of successive virtual machines, which outlives resets.
 pub struct Platform {
     /// Guest memory.
     pub memory: Arc<GuestMemoryMmap>,
-    /// What it is on the host.
+    /// Its backing on the host.
     pub backing: Backing,
     /// The devices.
     pub devices: DeviceManager,
@@ -110,11 +110,11 @@ pub struct Platform {
     pub sandbox: Sandbox,
 }
 
-/// A virtual machine with its vCPUs, which begin paused.
+/// A virtual machine with its vCPUs, which start paused.
 #[derive(Debug)]
 pub struct Vm {
     vcpus: Vcpus,
-    /// Held open for its interrupts and kicks, too.
+    /// Also keeps its irqfds and ioeventfds alive.
     fd: VmFd,
     is_paused: bool,
     /// The guest's clock (kvmclock), while it is stopped.
@@ -175,7 +175,7 @@ impl Vm {
         })
     }
 
-    /// Stops the vCPUs, and the guest's clock with them.
+    /// Stops the vCPUs and the guest's clock.
     pub fn pause(&mut self) {
         self.vcpus.pause();
         self.is_paused = true;
@@ -185,11 +185,11 @@ impl Vm {
         }
     }
 
-    /// Lets the vCPUs run, and the guest's clock go on from where it was stopped, as in QEMU: a guest does not notice
-    /// that it was stopped, for a day or for a millisecond.
+    /// Resumes the vCPUs, and the guest's clock from where it was stopped, as in QEMU: a stop of any length is
+    /// invisible to the guest.
     pub fn resume(&mut self) {
         if let Some(clock) = self.clock.take() {
-            // Without flags: those that KVM gave say how exact the clock is, and are none that it takes.
+            // Without flags: those that KVM returned describe the clock's accuracy, and KVM refuses them.
             let stopped = kvm_clock_data {
                 clock: clock.clock,
                 ..Default::default()
@@ -202,7 +202,7 @@ impl Vm {
         self.vcpus.resume();
     }
 
-    /// Whether its vCPUs are paused, as they are at first.
+    /// Whether its vCPUs are paused, as they are at the start.
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
@@ -212,7 +212,7 @@ impl Vm {
         &self.vcpus
     }
 
-    /// Ends it, after its vCPUs have reported that they ended.
+    /// Closes it, after its vCPUs have reported their end.
     pub fn close(self) {
         self.vcpus.join();
     }

@@ -1,4 +1,4 @@
-//! Putting the machine together, from a configuration to a guest before its first instruction.
+//! Assembles the machine from a configuration, up to the guest's first instruction.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ pub enum AssemblyError {
     /// Kernel, initrd or command line.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// Two devices in one place.
+    /// Two devices claim one address range.
     #[error(transparent)]
     Range(#[from] RangeError),
     /// The first start.
@@ -87,21 +87,21 @@ pub struct Plan<'a> {
     pub signals: Signals,
     /// The main thread's queue.
     pub inbox: Inbox,
-    /// And its other end.
+    /// The sending side of `inbox`.
     pub sender: Sender,
     /// Readable when the host wants the program to end.
     pub host_signal: UnixStream,
-    /// What confines the threads.
+    /// The sandbox of the threads.
     pub sandbox: Sandbox,
-    /// The decisions that each disk repeats.
+    /// The logged decisions that each disk replays.
     pub replay: Option<BTreeMap<String, Replay>>,
 }
 
-/// A machine that is complete but for its guest, which is still being loaded.
+/// A machine whose guest images are still being loaded.
 pub struct Assembled {
     machine: Machine,
     loading: Loading,
-    /// What is to be said of a machine that is made, and may not be what was meant.
+    /// Warnings about a machine that may not be the intended one.
     notes: Vec<String>,
 }
 
@@ -109,14 +109,14 @@ pub struct Assembled {
 pub struct Connections {
     /// The serial port, for its input.
     pub serial: Arc<Serial>,
-    /// Written to when the serial port has room again.
+    /// Written to when the serial port's buffer has room again.
     pub room: EventFd,
-    /// What the monitor's thread may look at.
+    /// The state that the monitor's thread reads.
     pub view: View,
 }
 
 impl Machine {
-    /// Puts a machine together. Its images are being loaded yet.
+    /// Assembles a machine. Its images load in the background.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ impl Assembled {
     }
 }
 
-/// The ports from the first on.
+/// `count` ports from `first` on.
 fn ports(first: u64, count: u64) -> Range<u64> {
     first..first + count
 }
@@ -278,13 +278,13 @@ fn line(interrupt: u32) -> io::Result<(Line, Arc<dyn InterruptLine>)> {
     Ok((Line { event, interrupt }, raise))
 }
 
-/// Tells the main thread of a guest's panic, and holds the vCPU that it came from until it is known what becomes of the
-/// machine: what a guest does after its panic, a reset for one, must not be done by one that is to stop.
+/// Notifies the main thread of a guest's panic, and blocks the vCPU that reported it until the panic action is applied:
+/// a guest that is to stop must not execute anything after its panic, a reset for example.
 fn panic_listener(inbox: Sender) -> Box<dyn Fn(GuestPanic) + Send + Sync> {
     Box::new(move |panic| {
         let (hold, released) = mpsc::channel();
         inbox.send(Notice::GuestPanic(panic, hold));
-        // Ends when the notice is gone, whatever became of it.
+        // Returns when the notice is dropped, handled or not.
         let _ = released.recv();
     })
 }

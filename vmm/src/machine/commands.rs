@@ -1,4 +1,4 @@
-//! The machine's part of the monitor's commands: how they reach the main thread, and what each does.
+//! The machine's commands: how they reach the main thread, and what each does.
 
 use faultvisor_schema::{
     BlockDeviceInfo, BlockFaultAdded, BlockFaultClearArguments, BlockFaultInfo,
@@ -26,7 +26,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Access by the main thread's queue, and by what the machine has published.
+    /// Makes a link to the main thread's queue and to the published state.
     pub fn new(inbox: Sender, view: View) -> Self {
         Self { inbox, view }
     }
@@ -166,7 +166,7 @@ impl MachineCommands for Machine {
             return Err(CommandError::generic(message));
         };
         self.signals.raise(Event::Powerdown);
-        // Refused only when it is pressed already.
+        // Fails only when the button is already pressed.
         let _ = button.press();
         Ok(())
     }
@@ -176,7 +176,7 @@ impl MachineCommands for Machine {
         actions.reboot = arguments.reboot.unwrap_or(actions.reboot);
         actions.shutdown = arguments.shutdown.unwrap_or(actions.shutdown);
         actions.panic = arguments.panic.unwrap_or(actions.panic);
-        // There is no watchdog whose action `arguments.watchdog` could be.
+        // No watchdog device: `arguments.watchdog` has no effect.
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The machine's disks: opening them, and what joins them to the monitor.
+//! The machine's disks: opens them, and connects them to the monitor.
 
 use std::io;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use crate::device_manager::DeviceManager;
 use crate::faults::{FaultLog, Target};
 use crate::inbox::{Notice, Sender, Ticket};
 
-/// Why a `--drive` cannot be a disk.
+/// A `--drive` that cannot be opened as a disk.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// The image.
@@ -46,7 +46,7 @@ pub enum DriveError {
         /// What is wrong.
         source: OpenError,
     },
-    /// The host does not carry out requests in the way that was asked for.
+    /// The host lacks the requested engine.
     #[error("drive '{id}': {source}")]
     Aio {
         /// The drive.
@@ -59,12 +59,12 @@ pub enum DriveError {
     Setup {
         /// The drive.
         id: String,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
 }
 
-/// What raises a disk's errors as signals and stops the machine for them.
+/// Raises a disk's errors as signals, and stops the machine for them.
 struct Observer {
     id: String,
     signals: Signals,
@@ -130,13 +130,12 @@ impl DiskObserver for Observer {
     }
 }
 
-/// Where QEMU's object tree has a disk: the device itself, below the one that a `-device virtio-blk-pci` makes, which is
-/// its transport.
+/// A disk's path in QEMU's object tree: the device, below the transport that `-device virtio-blk-pci` makes.
 pub(super) fn qom_path(id: &str) -> String {
     format!("{}/virtio-backend", transport_path(id))
 }
 
-/// Where QEMU's object tree has a disk's transport.
+/// The path of a disk's transport in QEMU's object tree.
 pub(super) fn transport_path(id: &str) -> String {
     format!("/machine/peripheral/{id}")
 }
@@ -145,25 +144,25 @@ pub(super) fn transport_path(id: &str) -> String {
 pub(super) struct MachineDisk {
     disk: Arc<Disk>,
     nodes: Nodes,
-    /// Whether a power cut can lose what was written to it.
+    /// Whether it has a volatile cache, which a power cut empties.
     has_volatile_cache: bool,
-    /// Whether the host does something for a flush of it.
+    /// Whether a flush reaches the host.
     flushes: bool,
 }
 
-/// What a disk is put into.
+/// The surroundings of a disk.
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub memory: &'a Arc<GuestMemoryMmap>,
     pub signals: &'a Signals,
     pub inbox: &'a Sender,
     pub fault_log: Option<&'a Arc<FaultLog>>,
-    /// What its threads do first.
+    /// What its threads do at their start.
     pub threads: &'a ThreadStart,
 }
 
 impl MachineDisk {
-    /// Its thread, as `query-iothreads` shows it. It submits as much together as there is.
+    /// Its thread, as `query-iothreads` shows it. The size of a batch is not limited.
     pub(super) fn thread_info(&self) -> IOThreadInfo {
         let longest = longest_poll_window().as_nanos();
         IOThreadInfo {
@@ -176,7 +175,7 @@ impl MachineDisk {
         }
     }
 
-    /// Opens a drive and starts its thread; the disk begins paused.
+    /// Opens a drive and starts its thread. The disk starts paused.
     pub(super) fn open(
         drive: &Drive,
         index: u32,
@@ -237,12 +236,12 @@ impl MachineDisk {
         &self.disk.configuration().id
     }
 
-    /// How many sectors the guest's disk has.
+    /// The disk's capacity in sectors of 512 bytes.
     pub(super) fn sectors(&self) -> u64 {
         self.disk.length() / SECTOR_SIZE
     }
 
-    /// What rules can do to it, in a machine with a monitor or without.
+    /// The capabilities that rules for it are checked against.
     pub(super) fn target(&self, has_monitor: bool) -> Target {
         Target {
             sectors: self.sectors(),
@@ -253,12 +252,12 @@ impl MachineDisk {
         }
     }
 
-    /// Whether a power cut can lose what was written to it.
+    /// Whether it has a volatile cache, which a power cut empties.
     pub(super) fn has_volatile_cache(&self) -> bool {
         self.has_volatile_cache
     }
 
-    /// Whether a driver has ever taken it.
+    /// Whether a driver has ever activated it.
     pub(super) fn was_driven(&self) -> bool {
         self.disk.was_driven()
     }
@@ -272,7 +271,7 @@ impl MachineDisk {
         self.disk.configuration().access
     }
 
-    /// What its fault engine shows.
+    /// The state of its fault engine.
     pub(super) fn faults(&self) -> EngineState {
         self.disk.faults()
     }
@@ -294,14 +293,14 @@ impl MachineDisk {
         self.disk.power_cut(cut, done);
     }
 
-    /// Asks for another length in bytes; the ticket comes back with what became of it.
+    /// Requests a new length in bytes. The result arrives as a notice with the ticket.
     pub(super) fn resize(&self, length: u64, ticket: Ticket, inbox: &Sender) {
         let promise = inbox.promise(Notice::DiskResized(ticket, Err(Errno::EIO)));
         let done = move |result| promise.keep_with(Notice::DiskResized(ticket, result));
         self.disk.resize(length, Box::new(done));
     }
 
-    /// The group whose limits it has.
+    /// Its throttling group.
     pub(super) fn group(&self) -> Option<Arc<Group>> {
         self.disk.group()
     }
@@ -310,7 +309,7 @@ impl MachineDisk {
         self.disk.set_group(group, done);
     }
 
-    /// Whether it has something that stops the machine, and had not when the machine went on the last time.
+    /// Whether it has held a request that stops the machine since the last resume.
     pub(super) fn stops_machine(&self) -> bool {
         self.disk.stops_machine()
     }
@@ -319,17 +318,17 @@ impl MachineDisk {
         self.disk.write_threshold().set(offset);
     }
 
-    /// Whether a close only waits for what the guest was told is written.
+    /// Whether a close waits only for data whose writes were completed to the guest.
     pub(super) fn is_at_rest(&self) -> bool {
         self.disk.is_at_rest()
     }
 
-    /// What `query-named-block-nodes` says of what it has its data on.
+    /// Its nodes, as `query-named-block-nodes` shows them.
     pub(super) fn all_nodes(&self, nesting: Nesting) -> Vec<BlockDeviceInfo> {
         self.nodes.all(&self.disk, nesting)
     }
 
-    /// What `query-blockstats` says of it.
+    /// Its statistics, as `query-blockstats` shows them.
     pub(super) fn statistics(&self) -> BlockStats {
         let id = self.id().to_owned();
         BlockStats {
@@ -339,7 +338,7 @@ impl MachineDisk {
         }
     }
 
-    /// What it says of what the disk has its data on.
+    /// Its node's statistics, as `query-blockstats` shows them.
     pub(super) fn node_statistics(&self) -> BlockStats {
         BlockStats {
             device: None,
@@ -351,7 +350,7 @@ impl MachineDisk {
         }
     }
 
-    /// What `query-block` says of it.
+    /// The disk, as `query-block` shows it.
     pub(super) fn info(&self) -> BlockInfo {
         let configuration = self.disk.configuration();
         let io_status = match self.disk.io_status() {
@@ -359,7 +358,7 @@ impl MachineDisk {
             IoStatus::Failed => BlockDeviceIoStatus::Failed,
             IoStatus::NoSpace => BlockDeviceIoStatus::Nospace,
         };
-        // As in QEMU, limits are the disk's and not its node's.
+        // As in QEMU, limits belong to the disk and not to its node.
         let mut medium = self.nodes.top(&self.disk);
         if let Some(group) = self.group() {
             limits::show(&group, &mut medium);
@@ -371,7 +370,7 @@ impl MachineDisk {
             removable: false,
             locked: false,
             inserted: Some(medium),
-            // As in QEMU: only a disk whose errors can stop the machine has one.
+            // As in QEMU, only a disk whose error policy can stop the machine has an io-status.
             io_status: configuration.policy.may_stop().then_some(io_status),
         }
     }

@@ -24,19 +24,19 @@ use super::Machine;
 use super::disks::MachineDisk;
 use crate::faults::{self, Doubt};
 
-/// Most rules of a machine.
+/// The maximum number of rules of a machine.
 const MAX_RULES: usize = 10_000;
 
-/// Most rules that are named one by one at the end.
+/// The maximum number of unfired rules that are named at the end.
 const MOST_NAMED: usize = 10;
 
-/// The machine's rules, as they were given, in their order.
+/// The machine's rules as given, in order.
 #[derive(Default)]
 pub(super) struct Rules {
     rules: Vec<Entry>,
-    /// Of each disk with a fault log to repeat, how many of its lines are left.
+    /// The number of fault log lines that each replaying disk has left.
     replayed: Vec<(String, Arc<AtomicUsize>)>,
-    /// For the names of rules that were given none.
+    /// The number in the next generated rule id.
     next: u64,
 }
 
@@ -51,7 +51,7 @@ impl Rules {
         self.rules.iter().any(|entry| entry.id == id)
     }
 
-    /// A name that no rule has.
+    /// An id that no rule has.
     fn free_id(&mut self) -> String {
         loop {
             self.next += 1;
@@ -62,7 +62,7 @@ impl Rules {
         }
     }
 
-    /// Notes a rule, and returns where it is counted.
+    /// Records a rule, and returns its counters.
     fn add(&mut self, id: String, rule: BlockFaultRule) -> Arc<Counts> {
         let counts = Arc::new(Counts::default());
         self.rules.push(Entry {
@@ -111,7 +111,7 @@ impl Machine {
         }
     }
 
-    /// Gives the disks the rules of the command line, and what they are to do again.
+    /// Gives the disks the rules of the command line, and the decisions to replay.
     pub(super) fn give_faults(
         &mut self,
         given: Vec<(BlockFaultRule, Rule)>,
@@ -129,7 +129,7 @@ impl Machine {
         }
     }
 
-    /// Checks a rule, and completes it.
+    /// Validates a rule, and fills in its defaults.
     fn new_fault(
         &mut self,
         mut given: BlockFaultRule,
@@ -165,7 +165,8 @@ impl Machine {
         Ok((given, rule))
     }
 
-    /// Names the rules that have never fired, and what of a fault log was not repeated; says how many both are.
+    /// Reports the rules that never fired and the fault log lines that were not replayed. Returns the number of both
+    /// together.
     pub fn tell_of_unfired_rules(&self) -> usize {
         let unfired = self
             .rules
@@ -197,7 +198,7 @@ impl Machine {
         count
     }
 
-    /// `block-fault-remove`, answered when the disk's thread has it no more.
+    /// `block-fault-remove`, answered when the disk's thread has dropped the rule.
     pub(super) fn fault_remove(&mut self, arguments: BlockFaultRemoveArguments, reply: Reply<()>) {
         let BlockFaultRemoveArguments { id } = arguments;
         let mut rules = self.rules.rules.iter();
@@ -227,7 +228,7 @@ impl Machine {
         self.rules
             .rules
             .retain(|entry| !is_meant(&entry.rule.device));
-        // Whoever comes last drops the last of it.
+        // The last thread to finish drops the last reference, which answers.
         let last = Arc::new(AnswerWhenDropped(Some(reply)));
         for disk in self.disks.iter().filter(|disk| is_meant(disk.id())) {
             let last = Arc::clone(&last);
@@ -298,7 +299,7 @@ impl Machine {
         Ok((disk, how))
     }
 
-    /// What `query-block-faults` says.
+    /// The answer to `query-block-faults`.
     pub(super) fn fault_infos(&self) -> Vec<BlockFaultInfo> {
         let info = |disk: &MachineDisk| {
             let shown = disk.faults();
@@ -324,13 +325,13 @@ impl Machine {
     }
 }
 
-/// A seed for what was given none.
+/// A random seed.
 pub(super) fn seed() -> Result<u64, CommandError> {
     faults::random_seed()
         .map_err(|error| CommandError::generic(format!("There is no random number: {error}")))
 }
 
-/// The answer to a command that several threads have to do something for.
+/// Answers a command when the last of several threads has executed it.
 struct AnswerWhenDropped(Option<Reply<()>>);
 
 impl Drop for AnswerWhenDropped {
@@ -351,7 +352,7 @@ fn hanging(record: Record) -> BlockFaultHanging {
     }
 }
 
-/// The event that tells of a rule that fired.
+/// The event of a rule that fired.
 pub(super) fn injected(record: &Record) -> BlockFaultInjected {
     BlockFaultInjected {
         id: record.id.clone(),

@@ -1,5 +1,4 @@
-//! What disks may do in a second, and their marks for writes: the commands that change them, and
-//! how they are shown.
+//! Throttling limits and write thresholds: the commands that change them, and how queries show them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +13,7 @@ use super::Machine;
 use super::disks::{MachineDisk, qom_path, transport_path};
 
 impl Machine {
-    /// `block_set_io_throttle`, as QEMU has it (`block/qapi-system.c`), answered when the disk's thread keeps to the limits.
+    /// `block_set_io_throttle`, as in QEMU (`block/qapi-system.c`), answered when the disk's thread applies the limits.
     pub(super) fn limit_command(&self, arguments: &BlockIOThrottle, reply: Reply<()>) {
         match self.limited(arguments) {
             Ok((disk, group)) => disk.set_group(group, Box::new(|| reply.done())),
@@ -22,7 +21,7 @@ impl Machine {
         }
     }
 
-    /// The disk that is meant, and the group that it is to be in, with its new limits.
+    /// The addressed disk, and its new group with the new limits.
     fn limited(
         &self,
         arguments: &BlockIOThrottle,
@@ -59,8 +58,7 @@ impl Machine {
         found.ok_or_else(|| CommandError::device_not_found(name))
     }
 
-    /// `block-set-write-threshold`, as QEMU has it (`block/write-threshold.c`): there, too, an
-    /// unknown node is an error without a class of its own.
+    /// `block-set-write-threshold`, as in QEMU (`block/write-threshold.c`): an unknown node is a `GenericError`.
     pub(super) fn set_write_threshold(
         &self,
         arguments: &BlockSetWriteThresholdArguments,
@@ -74,7 +72,7 @@ impl Machine {
     }
 }
 
-/// The group of that name with these limits: the one that a disk has already, or a new one.
+/// The group of that name, existing or new, with these limits.
 pub(super) fn group(disks: &[MachineDisk], name: String, limits: Limits) -> Arc<Group> {
     let mut groups = disks.iter().filter_map(MachineDisk::group);
     let now = Instant::now();
@@ -87,7 +85,7 @@ pub(super) fn group(disks: &[MachineDisk], name: String, limits: Limits) -> Arc<
     }
 }
 
-/// What a client asks for. A number below zero is one that is too large, as in QEMU.
+/// The requested limits. A negative number counts as too large, as in QEMU.
 fn limits(arguments: &BlockIOThrottle) -> Result<Limits, CommandError> {
     let number = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
     let limit = |measure| {
@@ -111,7 +109,7 @@ fn limits(arguments: &BlockIOThrottle) -> Result<Limits, CommandError> {
     Limits::new(limit, size).map_err(|error| CommandError::generic(error.to_string()))
 }
 
-/// Puts a group's limits into what is said of a disk.
+/// Adds a group's limits to a disk's description.
 pub(super) fn show(group: &Group, info: &mut BlockDeviceInfo) {
     let limits = group.limits();
     let number = |value| i64::try_from(value).unwrap_or(i64::MAX);

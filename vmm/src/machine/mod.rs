@@ -1,8 +1,8 @@
 //! The machine: its parts, and its run state, which the main thread owns.
 //!
-//! Everything that changes the run state arrives as a [`Notice`] in one queue, and is done with
-//! before the next is looked at. Nothing here waits for a disk or for a vCPU that is busy with a
-//! device: what takes time is asked for, and its end is another notice.
+//! Everything that changes the run state arrives as a [`Notice`] in one queue, and is handled to completion before the
+//! next. Nothing here blocks on a disk or on a vCPU that is busy with a device: long operations are started, and their
+//! end is another notice.
 
 mod assembly;
 mod commands;
@@ -52,34 +52,34 @@ pub use transition::Phase;
 use transition::{Deferred, PowerFailure, Transitions};
 use view::View;
 
-/// How long the end of the program waits for requests in flight. They were not answered yet: the
-/// guest was never told that they are safe. What was answered is waited for, however long that takes.
+/// How long the end of the program waits for requests in flight, which were never completed to the guest. Data whose
+/// writes were completed is waited for without a limit.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the machine does when its guest starts, resets, panics or switches itself off.
+/// The machine's actions at the guest's start, reset, panic and shutdown.
 #[derive(Debug, Clone, Copy)]
 pub struct RunPolicy {
     /// `-S`.
     pub start_stopped: bool,
-    /// `--action` and its like, and `set-action`.
+    /// Set by `--action`, its short forms and `set-action`.
     pub actions: Actions,
-    /// Whether any client can reach the machine and continue or end it.
+    /// Whether a monitor is configured, through which a client can continue or end the machine.
     pub has_monitor: bool,
 }
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The guest shut down, or somebody asked for the end.
+    /// The guest shut down, or the user, a client or the host requested the end.
     Orderly,
-    /// The guest could not be kept running, and nobody is there to look at it.
+    /// The guest cannot continue, and there is no monitor to inspect it through.
     Failed,
     /// As [`Self::Orderly`], but for rules that never fired (`--fault-unfired fail`).
     Unfired,
 }
 
 impl Ending {
-    /// The same end, of a machine whose rules never all fired and should have.
+    /// The ending of a machine with rules that should have fired and did not.
     pub fn with_unfired_rules(self) -> Self {
         match self {
             Self::Orderly => Self::Unfired,
@@ -98,7 +98,7 @@ pub struct Machine {
     guest: Guest,
     disks: Vec<MachineDisk>,
     rules: Rules,
-    /// Whether nobody has been told yet which disks no driver has taken.
+    /// Whether untaken disks are still to be reported.
     tells_of_untaken_disks: bool,
     vm: Option<Vm>,
     generation: Generation,
@@ -106,14 +106,14 @@ pub struct Machine {
     run: Run,
     transitions: Transitions,
     resizing: Resizing,
-    /// Replies that disks' threads hold.
+    /// Replies held by disks' threads.
     owed: Owed,
     signals: Signals,
     inbox: Inbox,
     sender: Sender,
     /// The guest pulsed the reset line.
     reset_line: EventFd,
-    /// The guest switched itself off.
+    /// The guest powered off.
     power_off: EventFd,
     /// None without ACPI.
     power_button: Option<Arc<PowerButton>>,
@@ -123,7 +123,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// How the program is to end, once it is.
+    /// The program's ending, once it is decided.
     pub fn ending(&self) -> Rc<Cell<Option<Ending>>> {
         self.ending.clone()
     }
@@ -143,7 +143,7 @@ impl Machine {
         }
     }
 
-    /// The guest cannot go on. A client may look at it; without one, the program ends.
+    /// Handles a guest that cannot continue: it is kept for a client to inspect. Without a monitor, the program ends.
     fn fail(&mut self) {
         self.halt(RunState::InternalError);
         if !self.policy.has_monitor {
@@ -151,8 +151,8 @@ impl Machine {
         }
     }
 
-    /// The guest asked for a reset. It may have been stopped since; as in QEMU, it is reset all the
-    /// same, and the vCPU that waits for it does not wait for ever.
+    /// Handles a reset by the guest. As in QEMU, a guest that has been stopped since is reset too, so that the vCPU
+    /// that waits for the reset does not wait forever.
     fn guest_reset(&mut self) {
         if self.state == RunState::Shutdown || self.transitions.is_resetting() {
             return;
@@ -164,14 +164,14 @@ impl Machine {
         }
     }
 
-    /// The guest switched itself off.
+    /// The guest powered off.
     fn guest_power_off(&mut self) {
         if !self.transitions.is_resetting() && self.state != RunState::Shutdown {
             self.shut_down(ShutdownCause::GuestShutdown, true);
         }
     }
 
-    /// The machine is off: the end, unless it is kept for a client to look at (`--no-shutdown`).
+    /// Handles a shutdown: ends the program, unless the machine is kept for a client to inspect (`--no-shutdown`).
     fn shut_down(&mut self, reason: ShutdownCause, guest: bool) {
         self.tell_of_untaken_disks();
         self.signals
@@ -186,9 +186,9 @@ impl Machine {
         }
     }
 
-    /// Somebody wants the program to end, whatever the guest does.
+    /// Ends the program, regardless of the guest.
     fn end(&mut self, reason: ShutdownCause) {
-        // A client that ends a machine early means it.
+        // A client that quits early does so on purpose: no warning about unfired rules.
         if reason != ShutdownCause::HostQmpQuit && self.run != Run::default() {
             self.tell_of_untaken_disks();
         }
@@ -219,7 +219,7 @@ impl Machine {
         }
     }
 
-    /// Ends vCPUs and devices, as far as that is possible in reasonable time.
+    /// Ends vCPUs and devices, within a time limit.
     pub fn close(mut self) {
         if let Some(vm) = &self.vm {
             vm.vcpus().end();
@@ -230,7 +230,7 @@ impl Machine {
             match self.inbox.next_until(deadline) {
                 Some(Notice::PartClosed) => open -= 1,
                 Some(Notice::DiskResized(ticket, result)) => self.disk_resized(ticket, result),
-                // A command's reply answers that there is none any more. So do, in the end, those that wait.
+                // Dropping a command's reply answers it with an error, as dropping the deferred commands does.
                 Some(_) => {}
                 None if self.disks.iter().all(MachineDisk::is_at_rest) => {
                     tracing::warn!("{open} disks are still being written");
@@ -238,7 +238,7 @@ impl Machine {
                 }
                 None => {
                     tracing::warn!("{open} disks still have requests in flight");
-                    // Their threads cannot be waited for; the process takes them with it.
+                    // Their threads cannot be joined, and end with the process.
                     std::mem::forget(self.disks);
                     return;
                 }
@@ -269,7 +269,7 @@ impl MutEventSubscriber for Machine {
 }
 
 impl Machine {
-    /// Does something that may change the run state, and lets others see it once it is done.
+    /// Executes something that may change the run state, and then publishes the state.
     fn change(&mut self, act: impl FnOnce(&mut Self)) {
         let view = self.view.clone();
         let mut published = view.change();
@@ -278,7 +278,7 @@ impl Machine {
     }
 
     fn process_event(&mut self, fd: RawFd) {
-        // Several may have come at once, and the first of them may have been the end.
+        // An earlier notice of the same wakeup may have ended the machine.
         if self.ending.get().is_some() {
             return;
         }

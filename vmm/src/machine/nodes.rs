@@ -1,4 +1,4 @@
-//! The images behind a disk: opening them, and what the monitor's queries say of them.
+//! A disk's images: opens them, and describes them for the monitor's queries.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -27,25 +27,25 @@ use faultvisor_schema::{
 use super::disks::{DriveError, Surroundings};
 use crate::cli::{Drive, Format};
 
-/// Whether the answer has what is under an image in it.
+/// Whether a description of an image includes its backing files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nesting {
-    /// It has.
+    /// It does.
     Nested,
-    /// Each image stands by itself.
+    /// Each image is described alone.
     Flat,
 }
 
 /// The images of one disk.
 pub(super) struct Nodes {
-    /// The guest's first, and under each the next.
+    /// The images from the guest's down the backing chain.
     layers: Vec<LayerInfo>,
     cache: CacheMode,
-    /// The disk's place among the machine's, for names of nodes that nobody named.
+    /// The disk's index in the machine, for generated node names.
     index: u32,
 }
 
-/// What one of a disk's images is called: the guest's as the disk.
+/// The node name of an image. The top image has the disk's name.
 fn node_name(id: &str, index: u32, depth: usize) -> String {
     match depth {
         0 => id.to_owned(),
@@ -53,7 +53,7 @@ fn node_name(id: &str, index: u32, depth: usize) -> String {
     }
 }
 
-/// Raises what is wrong with an image as a signal.
+/// Raises an image's corruption as a signal.
 struct CorruptionSignal {
     id: String,
     index: u32,
@@ -75,7 +75,7 @@ impl CorruptionObserver for CorruptionSignal {
     }
 }
 
-/// Opens a drive's images, as the command line asks for them or as they look.
+/// Opens a drive's images, in the configured or the probed format.
 pub(super) fn open(
     drive: &Drive,
     index: u32,
@@ -96,13 +96,13 @@ pub(super) fn open(
     };
     let cache = VolatileCache::new(backend, capacity).map_err(|error| setup_error(drive, error))?;
     if drive.format == Format::Probe && !is_qcow2 {
-        // Also in front of the cache, where the guest is still there to be told that it may not.
+        // In front of the cache too, where a refused write still fails to the guest.
         return Ok((nodes, Box::new(Probed::new(Box::new(cache)))));
     }
     Ok((nodes, Box::new(cache)))
 }
 
-/// Whether an image of which nobody said the format is qcow2. Warns of what it is taken for.
+/// Probes an image without a configured format for qcow2. Warns about the result.
 fn probe(drive: &Drive) -> Result<bool, DriveError> {
     let (id, path) = (&drive.disk.id, drive.file.display());
     let refused = |source| DriveError::Open {
@@ -208,7 +208,7 @@ impl Nodes {
         self.node(0, disk, Nesting::Nested)
     }
 
-    /// All of them.
+    /// All images.
     pub(super) fn all(&self, disk: &Disk, nesting: Nesting) -> Vec<BlockDeviceInfo> {
         let depths = 0..self.layers.len();
         depths
@@ -229,7 +229,7 @@ impl Nodes {
             drv: format.unwrap_or_default().to_owned(),
             backing_file: under.map(|layer| layer.path.display().to_string()),
             backing_file_depth: number(self.layers.len() as u64 - 1 - depth as u64),
-            // No other machine takes it over.
+            // No migration makes a node inactive.
             active: true,
             encrypted: false,
             detect_zeroes: BlockdevDetectZeroesOptions::Off,
@@ -266,7 +266,7 @@ impl Nodes {
         }
     }
 
-    /// The disk's own node has the disk's name; QEMU makes names like these for others.
+    /// The top node has the disk's name. The others have generated names like QEMU's.
     fn name(&self, depth: usize, disk: &Disk) -> String {
         node_name(&disk.configuration().id, self.index, depth)
     }

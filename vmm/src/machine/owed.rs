@@ -1,14 +1,14 @@
-//! Replies that were given to disks' threads.
+//! Replies that disks' threads hold.
 //!
-//! A disk's thread answers such a command when it has executed it. At the end of the program a thread that hangs in the host
-//! never does, and what it holds is never dropped: then the machine answers that there is no answer.
+//! A disk's thread answers such a command when it has executed it. A thread that hangs in the host at the end of the
+//! program never answers and never drops its reply: the machine then answers with an error.
 
 use std::sync::{Arc, Mutex, Weak};
 
 use faultvisor_devices::sync::lock;
 use faultvisor_schema::Reply;
 
-/// The replies that other threads hold. When this is dropped, those that are left are.
+/// The replies that other threads hold. Dropping this drops the unsent ones.
 #[derive(Default)]
 pub(super) struct Owed(Vec<Weak<dyn Abandon>>);
 
@@ -26,7 +26,7 @@ impl<T: 'static> Abandon for Mutex<Option<Reply<T>>> {
 }
 
 impl Owed {
-    /// A reply to be given to another thread. Its answer, or its end without one, is that of `reply`.
+    /// Wraps a reply for another thread. Its answer, or its drop, is that of `reply`.
     pub(super) fn lend<T: 'static>(&mut self, reply: Reply<T>) -> Reply<T> {
         let held = Arc::new(Mutex::new(Some(reply)));
         let weak: Weak<dyn Abandon> = Arc::downgrade(&(Arc::clone(&held) as Arc<dyn Abandon>));
@@ -91,7 +91,7 @@ mod tests {
     fn a_reply_that_hangs_with_its_thread_is_answered_at_the_end() {
         let mut owed = Owed::default();
         let (reply, answers) = reply();
-        // As what a disk holds whose thread cannot be waited for.
+        // Like the reply of a disk whose thread cannot be joined.
         std::mem::forget(owed.lend(reply));
         assert!(answers.try_recv().is_err());
         drop(owed);

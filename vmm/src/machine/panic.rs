@@ -1,4 +1,4 @@
-//! What the machine does when its guest says that it cannot go on.
+//! Applies the panic action when the guest reports a panic.
 
 use faultvisor_devices::legacy::GuestPanic;
 use faultvisor_schema::{
@@ -9,9 +9,10 @@ use faultvisor_schema::{
 use super::Machine;
 
 impl Machine {
-    /// The vCPU that said it is outside the guest, and goes on after this only if the machine runs then.
+    /// Handles a panic. The vCPU that reported it is outside the guest, and enters it again only if the machine runs
+    /// then.
     pub(super) fn guest_panicked(&mut self, panic: GuestPanic) {
-        // A guest that is being reset is not there any more.
+        // A guest that is being reset no longer exists.
         if self.transitions.is_resetting() {
             return;
         }

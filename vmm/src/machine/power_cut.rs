@@ -1,5 +1,4 @@
-//! Power cuts: every disk loses its power, whoever asked for it, and then the machine does what it
-//! is to do after that.
+//! Power cuts: every disk loses its power, then the machine resets, stops or ends.
 
 use faultvisor_devices::block::fault::power_cut;
 use faultvisor_devices::block::model::power_cut::{PowerCut, Survival, Then};
@@ -16,7 +15,7 @@ use crate::faults;
 use crate::inbox::Notice;
 
 impl Machine {
-    /// `block-power-cut`, answered when every disk has its power back and the machine has done what comes then.
+    /// `block-power-cut`, answered when every disk has its power back and the machine has executed `then`.
     pub(super) fn power_cut_command(
         &mut self,
         arguments: &BlockPowerCutArguments,
@@ -39,7 +38,7 @@ impl Machine {
         }
     }
 
-    /// A power cut that is to lose something, of a machine that has nothing to lose.
+    /// Warns of a lossy power cut on a machine without a volatile cache.
     fn tell_of_lossless_cut(&self, survival: Survival) {
         let has_none = !self.disks.iter().any(MachineDisk::has_volatile_cache);
         if has_none
@@ -51,7 +50,7 @@ impl Machine {
         }
     }
 
-    /// A rule has cut the power of one disk. Another cut while the power fails changes nothing.
+    /// Handles a rule's power cut of one disk. A cut during a power failure has no effect.
     pub(super) fn power_failed(&mut self, failure: PowerFailure) {
         if self.transitions.is_resetting() {
             self.transitions.defer_power_failure(failure);
@@ -64,7 +63,7 @@ impl Machine {
         }
     }
 
-    /// The rest of a power failure that a reset has overtaken: it is the reset that such a failure asks for.
+    /// Completes a power failure that occurred during a reset. That reset is the failure's reset.
     pub(super) fn power_fails_after_reset(&mut self, failure: &PowerFailure) {
         let outage = Outage {
             then: Some(failure.then).filter(|then| *then != Then::Reset),
@@ -81,8 +80,8 @@ impl Machine {
         }
     }
 
-    /// Every disk that was asked to lose its power has it back. What follows comes before commands that wait: what is left of
-    /// the disks must not meet a guest that goes on.
+    /// Handles the return of power to every disk. `then` precedes deferred commands: a guest must not continue on disks
+    /// that lost data.
     pub(super) fn power_is_back(&mut self, outage: Outage) {
         let Outage { then, reply } = outage;
         match then {
@@ -106,7 +105,7 @@ impl Machine {
     }
 }
 
-/// What a command asks for.
+/// Decodes a command's arguments.
 fn power_cut(arguments: &BlockPowerCutArguments) -> Result<(PowerCut, Then), CommandError> {
     let BlockPowerCutArguments {
         survive,
@@ -127,7 +126,7 @@ fn power_cut(arguments: &BlockPowerCutArguments) -> Result<(PowerCut, Then), Com
     Ok((cut, power_cut::then(then)))
 }
 
-/// The event that tells of a power cut.
+/// The event of a power cut.
 pub(super) fn event(device: &str, report: &PowerCutReport) -> BlockPowerCut {
     let loss = report.result.unwrap_or_default();
     BlockPowerCut {

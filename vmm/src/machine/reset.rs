@@ -1,5 +1,5 @@
-//! Reset: the vCPUs end, then the disks come to rest, and a new virtual machine starts on the same
-//! memory and devices. In this order: a vCPU that still runs could set a disk up again.
+//! Reset: the vCPUs end, then the disks drain and reset, and a new virtual machine starts on the same memory and
+//! devices. The order matters: a running vCPU could activate a disk again.
 
 use faultvisor_schema::{CommandError, Event, RebootAction, Reply, Reset, RunState, ShutdownCause};
 
@@ -11,7 +11,7 @@ use crate::memory;
 use crate::vcpu::Generation;
 use crate::vm::{Vm, VmError};
 
-/// Why a machine did not start.
+/// A machine that did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Kernel, initrd or command line.
@@ -23,7 +23,7 @@ pub enum StartError {
 }
 
 impl Machine {
-    /// Resets the machine for a command, behind those that wait, and answers when it has been reset.
+    /// Resets the machine for a command, behind deferred ones, and answers when the reset is complete.
     pub(super) fn reset_in_turn(&mut self, reason: ShutdownCause, reply: Reply<()>) {
         if self.transitions.has_undone() || self.transitions.is_losing_power() {
             self.defer(Deferred::Reset(reason, reply));
@@ -32,8 +32,8 @@ impl Machine {
         }
     }
 
-    /// Resets the machine, or ends it where that is what a reset does (`--no-reboot`). It must neither be being reset nor
-    /// lose its power.
+    /// Resets the machine, or ends it where that is the action on reset (`--no-reboot`). No reset or power failure may
+    /// be under way.
     pub(super) fn reset(&mut self, reason: ShutdownCause, guest: bool, reply: Option<Reply<()>>) {
         if guest {
             self.tell_of_untaken_disks();
@@ -64,7 +64,7 @@ impl Machine {
         }
     }
 
-    /// No vCPU can touch a device any more.
+    /// Resets the devices. No vCPU accesses them any more.
     fn reset_devices(&mut self) {
         let Some(phase) = self.transitions.begin_resetting_devices() else {
             return;
@@ -73,7 +73,7 @@ impl Machine {
         self.platform.devices.reset(&is_reset);
     }
 
-    /// Starts the new virtual machine: nothing of the old one is at work any more.
+    /// Starts the new virtual machine. Nothing of the old one runs any more.
     pub(super) fn finish_reset(&mut self, reset: Resetting) {
         let Resetting {
             reason,
@@ -84,7 +84,7 @@ impl Machine {
         if let Some(vm) = self.vm.take() {
             vm.close();
         }
-        // Pulses of the old machine mean nothing to the new one.
+        // Discards pulses of the old virtual machine.
         let _ = self.reset_line.read();
         let _ = self.power_off.read();
         self.platform.devices.clear_interrupts();
@@ -99,7 +99,7 @@ impl Machine {
                 Ok(())
             }
             Err(error) => {
-                // What the host refuses now it may grant at the next reset.
+                // The host may grant at the next reset what it refuses now.
                 let message = format!("the machine cannot start again: {error}");
                 tracing::error!("{message}");
                 self.fail();
@@ -115,16 +115,16 @@ impl Machine {
         self.settle();
     }
 
-    /// Makes a virtual machine anew.
+    /// Makes a new virtual machine.
     fn build(&mut self) -> Result<(), StartError> {
         let (placed, loading) = self.images.load(&self.platform.memory)?;
         let built = self.build_around(placed);
-        // Whatever became of the rest: nothing must write to memory any more when this ends.
+        // On errors too: nothing may write to memory after this returns.
         loading.finish()?;
         built
     }
 
-    /// Makes a virtual machine while its images are on their way to their places. It must not run before they are there.
+    /// Makes a virtual machine while its images load. It must not run before they are loaded.
     pub(super) fn build_around(&mut self, placed: Placed) -> Result<(), StartError> {
         let entry = self.guest.describe(&self.platform.memory, placed)?;
         self.next_generation();
@@ -137,7 +137,7 @@ impl Machine {
         ) {
             Ok(vm) => self.vm = Some(vm),
             Err(error) => {
-                // What vCPUs say that had started already is about nothing that there is.
+                // Notices of vCPUs that had already started are stale.
                 self.next_generation();
                 return Err(error.into());
             }

@@ -1,4 +1,4 @@
-//! `block_resize`: a disk's new size, answered when it has it.
+//! `block_resize`, answered when the disk has its new size.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,16 @@ use super::Machine;
 use super::disks::MachineDisk;
 use crate::inbox::Ticket;
 
-/// Changes of size that disks are asked for. The machine keeps the replies: at its end it answers those of disks whose host
-/// does not.
+/// Resizes in progress. The machine keeps the replies: at its end it answers those of disks whose host hangs.
 #[derive(Default)]
 pub(super) struct Resizing {
     next: Ticket,
-    /// Each with the image's path.
+    /// The replies, with the image's path.
     replies: BTreeMap<Ticket, (String, Reply<()>)>,
 }
 
 impl Machine {
-    /// Begins a change of size, whose end is the answer.
+    /// Starts a resize, which is answered at its end.
     pub(super) fn resize_command(&mut self, arguments: &BlockResizeArguments, reply: Reply<()>) {
         let (disk, length) = match self.resizable(arguments) {
             Ok(resizable) => resizable,
@@ -34,7 +33,7 @@ impl Machine {
         self.resizing.replies.insert(ticket, (path, reply));
     }
 
-    /// A disk has a new size, or has not.
+    /// Handles the end of a resize.
     pub(super) fn disk_resized(&mut self, ticket: Ticket, result: Result<(), Errno>) {
         if let Some((path, reply)) = self.resizing.replies.remove(&ticket) {
             reply.send(match result {
@@ -47,7 +46,7 @@ impl Machine {
         }
     }
 
-    /// The disk that is meant, and its new length in bytes.
+    /// The addressed disk, and its new length in bytes.
     fn resizable(
         &self,
         arguments: &BlockResizeArguments,
@@ -71,7 +70,7 @@ impl Machine {
         Ok((disk, length))
     }
 
-    /// A disk by its own name or by its node's, which is the same (QEMU `bdrv_lookup_bs`).
+    /// A disk by device name or node name, which are the same (QEMU `bdrv_lookup_bs`).
     fn disk_or_node(
         &self,
         device: Option<&str>,

@@ -1,11 +1,10 @@
 //! Stopping and continuing.
 //!
-//! The machine goes on only when its disks are at rest. A request that was on its way to the host when the machine stopped
-//! may still fail: its error belongs to the run that is over, and what a client does about errors before it continues is
-//! to be about that one, too.
+//! The machine resumes only after its disks have drained. A request in flight when the machine stopped may still fail:
+//! its error belongs to the run that has ended, and is reported before a client's `cont` takes effect.
 //!
-//! Each command is answered when it is done, after the event that tells of it. One that would overtake a reset, or another
-//! that waits, waits as well: whatever the sessions, there is one order, as in QEMU.
+//! Each command is answered when it is complete, after its event. A command that would overtake a reset or a deferred
+//! command is deferred too: there is one order for all sessions, as in QEMU.
 
 use faultvisor_devices::life_cycle::Run;
 use faultvisor_schema::{CommandError, Event, Reply, RunState};
@@ -21,17 +20,17 @@ impl Machine {
         self.state == RunState::Running
     }
 
-    /// Starts the guest, or leaves it before its first instruction (`-S`). A client may have started it already.
+    /// Starts the guest, or leaves it before its first instruction (`-S`). A client may already have started it.
     pub(super) fn power_on(&mut self) {
         if !self.policy.start_stopped && self.state == RunState::Prelaunch {
             self.start();
         }
     }
 
-    /// Continues the guest: now, or when what is under way has ended.
+    /// Continues the guest: at once, or when the transition under way has ended.
     pub(super) fn start(&mut self) {
         self.state = RunState::Running;
-        // Before anything can fail again: the client sees the error of the new run after it.
+        // Precedes the run: a client sees the errors of the new run after it.
         self.signals.raise(Event::Resume);
         if self.transitions.is_settled() {
             self.begin_run();
@@ -59,7 +58,7 @@ impl Machine {
         self.pause_devices();
     }
 
-    /// Brings the machine into a state that only a reset leads out of, whether or not it runs now.
+    /// Enters a state that only a reset leaves, whether or not the machine runs.
     pub(super) fn halt(&mut self, state: RunState) {
         self.stop(state);
         self.state = state;
@@ -71,7 +70,7 @@ impl Machine {
         self.platform.devices.pause(&drained);
     }
 
-    /// A client's `stop`: answered when the images are at rest.
+    /// A client's `stop`, answered when the disks have drained.
     pub(super) fn stop_command(&mut self, reply: Reply<()>) {
         if self.transitions.has_undone() {
             return self.defer(Deferred::Stop(reply));
@@ -81,7 +80,7 @@ impl Machine {
         self.do_deferred();
     }
 
-    /// A client's `cont`: done when the images are at rest.
+    /// A client's `cont`, executed when the disks have drained.
     pub(super) fn cont_command(&mut self, reply: Reply<()>) {
         let must_wait = !self.transitions.is_settled() && !self.needs_reset();
         if must_wait || self.is_about_to_stop() || self.transitions.has_undone() {
@@ -91,18 +90,18 @@ impl Machine {
         }
     }
 
-    /// Puts a command behind those that wait.
+    /// Appends a command to the deferred ones.
     pub(super) fn defer(&mut self, command: Deferred) {
         self.transitions.deferred.push_back(command);
     }
 
-    /// Whether an error or a rule that stops the machine has been told of, and the notice of it is still on its way. A client
-    /// that answers the event with `cont` means the stop that follows: the machine goes on after that.
+    /// Whether a disk has raised the event of an error or a rule that stops the machine, and its notice is still
+    /// queued. A `cont` in response to the event refers to the stop that follows: the machine resumes after that.
     fn is_about_to_stop(&self) -> bool {
         self.is_running() && self.disks.iter().any(MachineDisk::stops_machine)
     }
 
-    /// Lets the machine go on, if anything but a reset can.
+    /// Lets the machine resume, unless its state needs a reset.
     fn go_on(&mut self) -> Result<(), CommandError> {
         if self.needs_reset() {
             let message = "Resetting the Virtual Machine is required";
@@ -114,12 +113,13 @@ impl Machine {
         Ok(())
     }
 
-    /// As QEMU has it. A guest that has panicked may have more to say.
+    /// As in QEMU. A panicked guest may continue.
     fn needs_reset(&self) -> bool {
         matches!(self.state, RunState::InternalError | RunState::Shutdown)
     }
 
-    /// A transition may have ended: resumes a machine that has been continued meanwhile, and does what waits.
+    /// Handles a possible end of a transition: resumes a machine that was continued meanwhile, and executes deferred
+    /// commands.
     pub(super) fn settle(&mut self) {
         let has_ended = self.ending.get().is_some();
         let is_paused = self.vm.as_ref().is_some_and(Vm::is_paused);
@@ -129,9 +129,9 @@ impl Machine {
         self.do_deferred();
     }
 
-    /// Does the commands that wait, in their order, while nothing is under way.
+    /// Executes deferred commands in order, while no transition is under way.
     fn do_deferred(&mut self) {
-        // What is left at the end is answered by the end of its replies.
+        // At the end of the program, dropping the replies answers the rest.
         while self.ending.get().is_none()
             && self.transitions.is_settled()
             && let Some(command) = self.next_deferred()
@@ -149,13 +149,13 @@ impl Machine {
                 Deferred::GuestReset(generation) if generation == self.generation => {
                     self.guest_reset();
                 }
-                // Another reset has been in time.
+                // An earlier reset has already reset that virtual machine.
                 Deferred::GuestReset(_) => {}
             }
         }
     }
 
-    /// The next command whose turn it is.
+    /// The next deferred command that can be executed.
     fn next_deferred(&mut self) -> Option<Deferred> {
         let deferred = &self.transitions.deferred;
         if matches!(deferred.front(), Some(Deferred::Cont(_))) && self.is_about_to_stop() {
@@ -164,7 +164,7 @@ impl Machine {
         self.transitions.deferred.pop_front()
     }
 
-    /// The end of what a transition waits for.
+    /// Handles the end of a phase.
     pub(super) fn phase_ended(&mut self, phase: Phase) {
         match self.transitions.phase_ended(phase) {
             Some(Reached::Drained) => self.settle(),
@@ -174,15 +174,15 @@ impl Machine {
         }
     }
 
-    /// A disk holds a request back. If the machine has been continued since, or reset, the request
-    /// has been submitted again, or dropped, and the error is none any more.
+    /// Handles an error whose request a disk holds. The notice is stale if the machine has been continued or reset
+    /// since: the request has been resubmitted or dropped.
     pub(super) fn disk_error(&mut self, run: Run) {
         if run == self.run && !self.transitions.is_resetting() {
             self.stop(RunState::IoError);
         }
     }
 
-    /// As [`Self::disk_error`], for a request that a rule holds back.
+    /// As [`Self::disk_error`], for a request that a rule holds.
     pub(super) fn disk_stop(&mut self, run: Run) {
         if run == self.run && !self.transitions.is_resetting() {
             self.stop(RunState::Paused);

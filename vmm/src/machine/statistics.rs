@@ -1,9 +1,9 @@
-//! What `query-blockstats` says of a disk.
+//! A disk's part of the answer to `query-blockstats`.
 
 use faultvisor_devices::block::policy::statistics::{Kind, Statistics};
 use faultvisor_schema::BlockDeviceStats;
 
-/// A disk's numbers as QEMU has them.
+/// A disk's counters in QEMU's form.
 pub(super) fn of(statistics: &Statistics) -> BlockDeviceStats {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let [read, write, flush, unmap] =

@@ -1,4 +1,4 @@
-//! The machine's transitions: what is under way, what ends it, and which commands wait for that.
+//! The machine's transitions: the one under way, what ends it, and the deferred commands.
 //!
 //! One transition at a time. ARCHITECTURE.md draws the states and the edges between them.
 
@@ -9,15 +9,15 @@ use faultvisor_schema::{Reply, ShutdownCause};
 
 use crate::vcpu::Generation;
 
-/// One phase of a transition. Its number keeps a late notice of its end from ending another.
+/// One phase of a transition. Its number tells a stale notice of an earlier phase apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Phase(pub u64);
 
-/// What is under way.
+/// The transition under way.
 enum Transition {
     /// Nothing: a command takes effect at once.
     Settled,
-    /// The machine has stopped, and its disks drain.
+    /// The machine has stopped; its disks drain.
     Draining(Phase),
     /// Disks lose their power. A stop meanwhile has begun to drain them.
     LosingPower {
@@ -33,7 +33,7 @@ enum Transition {
 
 /// A power cut.
 pub(super) struct Outage {
-    /// What the machine does when the power is back; nothing where a reset has overtaken it.
+    /// The machine's action when the power is back; none during a reset.
     pub then: Option<Then>,
     /// The command that asked for it.
     pub reply: Option<Reply<()>>,
@@ -52,42 +52,42 @@ pub(super) struct Resetting {
     pub guest: bool,
     /// The command that asked for it.
     pub reply: Option<Reply<()>>,
-    /// A power failure since it began. The other disks lose their power before the guest starts again.
+    /// A power failure during the reset. The other disks lose their power before the guest starts again.
     pub power_failure: Option<PowerFailure>,
 }
 
-/// What has come to its end.
+/// The effect that a transition has reached.
 pub(super) enum Reached {
     /// No request is in flight.
     Drained,
     /// Every disk has its power back.
     PowerBack(Outage),
-    /// Nothing of the old virtual machine is at work.
+    /// Nothing of the old virtual machine runs.
     Reset(Resetting),
 }
 
-/// A command that waits for its turn.
+/// A deferred command.
 pub(super) enum Deferred {
-    /// What has stopped the machine, and is answered when that is drained.
+    /// A `stop` that took effect, answered when the disks have drained.
     Stopped(Reply<()>),
-    /// A `stop` behind others that wait.
+    /// A `stop` behind other deferred commands.
     Stop(Reply<()>),
     /// A `cont`.
     Cont(Reply<()>),
     /// A reset for this reason.
     Reset(ShutdownCause, Reply<()>),
-    /// The guest of this virtual machine asked for a reset.
+    /// A reset by the guest of this virtual machine.
     GuestReset(Generation),
 }
 
 impl Deferred {
-    /// Whether it has had no effect yet, so that commands after it must not overtake it.
+    /// Whether it has not taken effect yet, so that later commands must not overtake it.
     fn is_undone(&self) -> bool {
         !matches!(self, Self::Stopped(_))
     }
 }
 
-/// What is under way, and the commands behind it in the order of their arrival.
+/// The transition under way, and the deferred commands in order of arrival.
 pub(super) struct Transitions {
     current: Transition,
     last_phase: Phase,
@@ -119,12 +119,12 @@ impl Transitions {
         matches!(self.current, Transition::LosingPower { .. })
     }
 
-    /// Whether a command waits to be done, so that those after it have to wait, too.
+    /// Whether a deferred command has not taken effect, so that later commands are deferred too.
     pub(super) fn has_undone(&self) -> bool {
         self.is_resetting() || self.deferred.iter().any(Deferred::is_undone)
     }
 
-    /// A stop begins: the phase ends when the disks have drained. A reset drains them anyway, and waits for no stop.
+    /// Begins to drain: the phase ends when the disks have drained. Ignored during a reset, which drains them itself.
     #[must_use]
     pub(super) fn begin_draining(&mut self) -> Phase {
         let phase = self.next_phase();
@@ -138,8 +138,8 @@ impl Transitions {
         phase
     }
 
-    /// A power cut begins, of a machine that neither loses its power nor is reset: the phase ends when every disk has its
-    /// power back.
+    /// Begins a power cut: the phase ends when every disk has its power back. No power failure or reset may be under
+    /// way.
     #[must_use]
     pub(super) fn begin_power_loss(&mut self, outage: Outage) -> Phase {
         let phase = self.next_phase();
@@ -155,12 +155,12 @@ impl Transitions {
         phase
     }
 
-    /// A reset begins, of a machine that neither loses its power nor is being reset.
+    /// Begins a reset. No power failure or reset may be under way.
     pub(super) fn begin_reset(&mut self, reset: Resetting, vcpus: usize) {
         self.current = Transition::EndingVcpus { reset, vcpus };
     }
 
-    /// A vCPU has ended. Whether it was the last that a reset waits for.
+    /// Counts a vCPU that has ended. Returns whether it is the last that a reset waits for.
     #[must_use]
     pub(super) fn vcpu_ended(&mut self) -> bool {
         match &mut self.current {
@@ -172,7 +172,8 @@ impl Transitions {
         }
     }
 
-    /// No vCPU is left: the phase ends when the devices have been reset. None where no reset has got that far.
+    /// Begins to reset devices after the last vCPU has ended: the phase ends when they have been reset. None outside of
+    /// a reset.
     #[must_use]
     pub(super) fn begin_resetting_devices(&mut self) -> Option<Phase> {
         let phase = self.next_phase();
@@ -188,7 +189,7 @@ impl Transitions {
         }
     }
 
-    /// Keeps the first power failure for when the reset that is under way has ended.
+    /// Defers the first power failure until the reset under way has ended.
     pub(super) fn defer_power_failure(&mut self, failure: PowerFailure) {
         if let Transition::EndingVcpus { reset, .. } | Transition::ResettingDevices { reset, .. } =
             &mut self.current
@@ -197,7 +198,7 @@ impl Transitions {
         }
     }
 
-    /// What a phase's end has brought about: nothing for a phase that no transition waits for any more.
+    /// Ends a phase. None for a stale one.
     #[must_use]
     pub(super) fn phase_ended(&mut self, ended: Phase) -> Option<Reached> {
         match std::mem::replace(&mut self.current, Transition::Settled) {
@@ -310,7 +311,7 @@ mod tests {
         assert!(transitions.vcpu_ended());
         assert!(!transitions.vcpu_ended());
         let phase = transitions.begin_resetting_devices().unwrap();
-        // A stop meanwhile is drained by the reset.
+        // The reset drains a concurrent stop.
         let drained = transitions.begin_draining();
         assert!(transitions.phase_ended(drained).is_none());
         assert!(transitions.phase_ended(phase).is_some());

@@ -1,10 +1,10 @@
-//! Disks that no driver has taken: said when the guest is at an end, and may have failed for want of them.
+//! Disks that no driver has activated, reported when the guest has ended, perhaps for lack of them.
 
 use super::Machine;
 use super::disks::MachineDisk;
 
 impl Machine {
-    /// Names, once, the disks that no driver has taken.
+    /// Reports, once, the disks that no driver has activated.
     pub(super) fn tell_of_untaken_disks(&mut self) {
         if !std::mem::take(&mut self.tells_of_untaken_disks) {
             return;

@@ -1,4 +1,4 @@
-//! What the monitor's thread may look at, so that it need not ask the machine's.
+//! State that the monitor's thread reads without asking the machine's thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -10,7 +10,7 @@ use faultvisor_schema::{
     Event, KvmInfo, MachineCommand, MachineReturn, NameInfo, RunState, StatusInfo,
 };
 
-/// A machine as it looks to other threads.
+/// The machine's state, published to other threads.
 #[derive(Clone)]
 pub struct View {
     shared: Arc<Shared>,
@@ -19,8 +19,8 @@ pub struct View {
 struct Shared {
     name: Option<String>,
     disks: BTreeMap<String, Arc<Disk>>,
-    /// The run state, from power-on on. Held by the machine's thread while it changes anything: what it raises in
-    /// between is followed by a state that it has not published yet.
+    /// The run state, from power-on on. The machine's thread holds the lock during a change: events that it raises
+    /// meanwhile belong to a state that is not published yet.
     state: Mutex<Option<RunState>>,
 }
 
@@ -32,17 +32,17 @@ impl View {
         }
     }
 
-    /// For the machine's thread: keeps others from looking until the guard, with the new state in it, is gone.
+    /// For the machine's thread: keeps readers out until the guard, with the new state in it, is dropped.
     pub(super) fn change(&self) -> MutexGuard<'_, Option<RunState>> {
         lock(&self.shared.state)
     }
 
-    /// Whether a disk has that name.
+    /// Whether there is a disk of that name.
     pub fn has_disk(&self, name: &str) -> bool {
         self.shared.disks.contains_key(name)
     }
 
-    /// Whether the state that a replayed event tells of holds, as far as can be seen from here.
+    /// Whether a replayed event still describes the current state, as far as the published state shows.
     pub fn is_current(&self, event: &Event) -> bool {
         match event {
             Event::Stop => self.state() != Some(RunState::Running),
@@ -56,8 +56,8 @@ impl View {
         }
     }
 
-    /// The answer to a command that only asks, unless the machine's thread is busy: then it has to be asked, so that
-    /// its answer fits to the events that the client has seen.
+    /// Answers a query, unless the machine's thread is busy. That thread then answers, so that the answer is consistent
+    /// with the events that the client has seen.
     pub fn answer(&self, command: &MachineCommand) -> Option<MachineReturn> {
         let state = self.state()?;
         match command {
@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// The run state, unless it is not known yet or about to change.
+    /// The run state; none before power-on and during a change.
     fn state(&self) -> Option<RunState> {
         match self.shared.state.try_lock() {
             Ok(state) => *state,
@@ -84,7 +84,7 @@ impl View {
     }
 }
 
-/// What `query-status` says of a state.
+/// The answer to `query-status` in a state.
 pub(super) fn status(state: RunState) -> StatusInfo {
     StatusInfo {
         running: state == RunState::Running,
@@ -92,7 +92,7 @@ pub(super) fn status(state: RunState) -> StatusInfo {
     }
 }
 
-/// What `query-kvm` says.
+/// The answer to `query-kvm`.
 pub(super) fn kvm() -> KvmInfo {
     KvmInfo {
         enabled: true,
