@@ -1,4 +1,4 @@
-//! Generated files: each is written whole or not at all, and only when what it is made from has changed.
+//! Generated files: each is written whole or not at all, and only when its inputs have changed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -29,17 +29,17 @@ impl ArtifactError {
     }
 }
 
-/// What a generated file is made from, condensed.
+/// A hash of a generated file's inputs.
 #[derive(Debug, Clone, Default)]
 pub struct Fingerprint(DefaultHasher);
 
 impl Fingerprint {
-    /// The fingerprint of nothing.
+    /// The fingerprint of no inputs.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds something that has a value: a text, a number, a recipe's version.
+    /// Adds a value: a text, a number, a recipe's version.
     #[must_use]
     pub fn value(mut self, value: impl Hash) -> Self {
         value.hash(&mut self.0);
@@ -61,19 +61,19 @@ impl Fingerprint {
     }
 }
 
-/// Whether a generated file had to be made.
+/// Whether a generated file had to be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// It was there, made from the same inputs.
+    /// It existed, built from the same inputs.
     Cached,
-    /// It has been made now.
+    /// It has been built now.
     Built,
 }
 
-/// Makes `path` by `build` unless it is there already, made from inputs with the same fingerprint.
+/// Builds `path` by `build` unless it exists, built from inputs with the same fingerprint.
 ///
-/// `build` makes a file or a directory at the path that it is given, which becomes `path` by one rename. The
-/// fingerprint is recorded after that, so that a build interrupted anywhere is repeated.
+/// `build` makes a file or a directory at the path that it is passed, which a rename moves to `path`. The fingerprint
+/// is recorded after that, so that an interrupted build is repeated.
 pub fn ensure<E: From<ArtifactError>>(
     path: &Path,
     fingerprint: &Fingerprint,
@@ -92,7 +92,7 @@ pub fn ensure<E: From<ArtifactError>>(
     Ok(Freshness::Built)
 }
 
-/// Makes `path` by `build` in a temporary place beside it, then renames it into place.
+/// Builds `path` by `build` in a temporary place beside it, then renames it into place.
 pub fn replace<E: From<ArtifactError>>(
     path: &Path,
     build: impl FnOnce(&Path) -> Result<(), E>,
@@ -103,7 +103,7 @@ pub fn replace<E: From<ArtifactError>>(
     let temporary = with_suffix(path, &format!(".{}.tmp", process::id()));
     remove(&temporary)?;
     if let Err(error) = build(&temporary) {
-        // The build's own error is the one worth reporting.
+        // The build's own error matters more.
         let _ = remove(&temporary);
         return Err(error);
     }

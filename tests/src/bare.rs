@@ -14,7 +14,7 @@ use faultvisor_harness::Process;
 #[path = "../../resources/guests/bare/src/pattern.rs"]
 pub mod pattern;
 
-/// How long anything may take on a busy machine.
+/// Timeout of each wait, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(40);
 
 /// A command line of the program under test with the bare-metal guest.
@@ -26,12 +26,12 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// A machine whose guest does what `script` says, with its console on stdio and a monitor.
+    /// A machine whose guest executes `script`, with its console on stdio and a monitor.
     pub fn new(context: &'a Context, script: &str) -> Result<Self, Failure> {
         Self::wrapped(context, script, context.command())
     }
 
-    /// The same, with the program started by another: `command` must end in the program's name.
+    /// As [`new`](Self::new), with the program started by another: `command` must end in the program's name.
     pub fn wrapped(
         context: &'a Context,
         script: &str,
@@ -76,12 +76,12 @@ impl<'a> Plan<'a> {
         self
     }
 
-    /// The command, for who starts it otherwise.
+    /// The command, to be started by the caller.
     pub fn into_command(self) -> Command {
         self.command
     }
 
-    /// Where the monitor listens.
+    /// The monitor's socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -96,7 +96,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A machine whose guest reports what it does.
+/// A machine whose guest reports its steps.
 #[derive(Debug)]
 pub struct BareMachine {
     /// The process and its console.
@@ -105,22 +105,22 @@ pub struct BareMachine {
 }
 
 impl BareMachine {
-    /// A client that hears every event.
+    /// Connects a client that receives every event.
     pub fn client(&self) -> Result<Client, Failure> {
         Ok(Client::connect(&self.socket, SOON)?)
     }
 
-    /// A client that has not even read the greeting, and sees the lines.
+    /// Connects a client that sees the lines, and has not read the greeting.
     pub fn wire_client(&self) -> Result<WireClient, Failure> {
         Ok(WireClient::connect(&self.socket, SOON)?)
     }
 
-    /// Where the monitor listens.
+    /// The monitor's socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Waits for the guest's next report that begins with `word`. One that says that the script is wrong fails.
+    /// Waits for the guest's next report with this `word`. A report of an error in the script, or of a panic, fails.
     pub fn report(&mut self, word: &str) -> Result<Report, Failure> {
         loop {
             let line = self.machine.console().wait_for_line("FV ", SOON)?;
@@ -134,7 +134,7 @@ impl BareMachine {
         }
     }
 
-    /// Waits for the orderly end.
+    /// Waits for an orderly end.
     pub fn ends_well(&mut self) -> Result<(), Failure> {
         Ok(self.machine.expect_exit(0, SOON)?)
     }
@@ -145,13 +145,13 @@ impl BareMachine {
 pub struct Report {
     /// The whole line.
     pub line: String,
-    /// What was done.
+    /// The step's result.
     pub word: String,
     values: BTreeMap<String, String>,
 }
 
 impl Report {
-    /// Finds the report in a line, whatever is before it.
+    /// Finds the report in a line, after any other text.
     pub fn parse(line: &str) -> Self {
         let start = line.find("FV ").unwrap_or_default();
         let mut words = line[start..].split_whitespace().skip(2);
@@ -165,7 +165,7 @@ impl Report {
         }
     }
 
-    /// A value as text; empty if it is not there.
+    /// A value as text; empty if absent.
     pub fn text(&self, key: &str) -> &str {
         self.values.get(key).map_or("", String::as_str)
     }
@@ -180,7 +180,7 @@ impl Report {
         number.map_err(|_| Failure::new(format!("no number '{key}' in '{}'", self.line)))
     }
 
-    /// Fails unless the guest saw these numbers of requests end: done, failed and refused, each once.
+    /// Fails unless the guest counted these completions: done, failed and refused, each once.
     pub fn expect(&self, ok: u64, io_error: u64, unsupported: u64) -> Result<(), Failure> {
         let seen = ["ok", "ioerr", "unsupp", "bad", "doubled"];
         let expected = [ok, io_error, unsupported, 0, 0];
@@ -196,14 +196,14 @@ impl Report {
     }
 }
 
-/// What a seed puts on some sectors.
+/// The pattern that a seed puts on some sectors.
 pub fn content(seed: u64, first_sector: u64, sectors: usize) -> Vec<u8> {
     let mut bytes = vec![0; sectors * pattern::SECTOR];
     pattern::fill(seed, first_sector, &mut bytes);
     bytes
 }
 
-/// Makes an image of that many sectors, with what `seed` puts there.
+/// Creates an image of that many sectors, with the pattern of `seed`.
 pub fn image(path: &Path, seed: u64, sectors: usize) -> std::io::Result<()> {
     std::fs::write(path, content(seed, 0, sectors))
 }

@@ -1,4 +1,4 @@
-//! Cargo, as the project's own programs run it to build others.
+//! Runs cargo to build other programs.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -7,23 +7,23 @@ use std::process::{Command, Stdio};
 use crate::tool::{self, ToolError};
 use crate::workspace::Workspace;
 
-/// Where the bare-metal guest's own configuration has it built.
+/// Target of the bare-metal guest's own configuration.
 const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Where a build's progress goes.
+/// Where a build's progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// To standard error, where that is a terminal.
+    /// On standard error, if that is a terminal.
     OnTerminal,
     /// Nowhere.
     Hidden,
 }
 
-/// The cargo that this was started by.
+/// The cargo that started this program.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.env("CARGO_TERM_COLOR", "never");
-    // What `cargo run` has set for this program is about this program.
+    // What `cargo run` sets describes this program only.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
             cargo.env_remove(name);
@@ -32,11 +32,11 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Runs a `cargo build`, and returns what it says of what it has built: a JSON message a line.
+/// Runs a `cargo build`, and returns its messages: a JSON object a line.
 ///
 /// # Errors
 ///
-/// Cargo cannot be run, or does not build it.
+/// Cargo cannot be run, or the build fails.
 pub fn run(
     workspace: &Workspace,
     cargo: &mut Command,
@@ -53,11 +53,11 @@ pub fn run(
     tool::output(cargo)
 }
 
-/// A cargo command for the bare-metal guest, which is no member of the workspace.
+/// A cargo command for the bare-metal guest, which is not a member of the workspace.
 pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
     let directory = workspace.root().join("resources/guests/bare");
     let mut cargo = cargo();
-    // Its own flags only: these make it a kernel.
+    // Only the flags that make it a kernel.
     cargo
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
@@ -74,11 +74,11 @@ pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
     cargo
 }
 
-/// Builds the bare-metal guest, and returns where it is.
+/// Builds the bare-metal guest, and returns its path.
 ///
 /// # Errors
 ///
-/// Cargo cannot be run, or does not build it.
+/// Cargo cannot be run, or the build fails.
 pub fn bare_guest(workspace: &Workspace) -> Result<PathBuf, ToolError> {
     let mut cargo = bare_guest_command(workspace, "build");
     tool::run(cargo.current_dir(workspace.root()))?;

@@ -1,6 +1,6 @@
-//! A client of the monitor for tests: a session of libqmp, and every event in the order in which it arrives.
+//! A client of the monitor for tests: a libqmp session, and its events in order of arrival.
 //!
-//! Each event comes once, as often as it is raised: unlike default events, what a session asks for is never thinned.
+//! Each event arrives once, and every time: connections, unlike default events, have no rate limit.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use libqmp::{AnyEvent, Error, Occurrence, RawEvent, Session, Timestamp};
 use serde_json::Value;
 
-/// An event, with its data as they are on the wire.
+/// An event, with its data as on the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its name, as `BLOCK_IO_ERROR`.
+    /// Its name, such as `BLOCK_IO_ERROR`.
     pub name: String,
-    /// An object; without members, for an event that has none.
+    /// An object; without members for an event without data.
     pub data: Value,
     /// When it was raised.
     pub timestamp: Timestamp,
@@ -31,25 +31,25 @@ impl From<Occurrence<RawEvent>> for Event {
     }
 }
 
-/// A session, which has all typed commands, with the events that arrive at it.
+/// A session with all typed commands, and the events that it receives.
 #[derive(Debug)]
 pub struct Client {
     session: Session,
     events: AnyEvent,
-    /// The events that are of interest; all, if there are none.
+    /// The events to return; all if empty.
     names: Vec<String>,
     patience: Duration,
 }
 
 impl Client {
-    /// Connects to a Unix socket as soon as somebody listens there. Nothing may take longer than `patience`.
+    /// Connects to a Unix socket as soon as something listens there. `patience` bounds each wait.
     pub fn connect(path: &Path, patience: Duration) -> Result<Self, Error> {
         let options = Session::options().within(patience).timeout(patience);
         let session = options.connect(&format!("unix:{}", path.display()))?;
         Self::of(session, patience)
     }
 
-    /// Hears the events of a session from now on.
+    /// Receives the events of a session from now on.
     pub fn of(session: Session, patience: Duration) -> Result<Self, Error> {
         Ok(Self {
             events: session.any_event()?,
@@ -59,29 +59,29 @@ impl Client {
         })
     }
 
-    /// The same client, deaf to all events but those of these names.
+    /// The same client, which drops all events but those of these names.
     #[must_use]
     pub fn only(mut self, names: &[&str]) -> Self {
         self.names = names.iter().map(|&name| name.to_owned()).collect();
         self
     }
 
-    /// Executes a command without arguments, or one that may be wrong.
+    /// Executes a command without arguments, known to the schema or not.
     pub fn execute(&self, command: &str) -> Result<Value, Error> {
         self.session.execute_raw(command, None)
     }
 
-    /// Executes a command with arguments, which may be wrong.
+    /// Executes a command with arguments, valid or not.
     pub fn execute_with(&self, command: &str, arguments: Value) -> Result<Value, Error> {
         self.session.execute_raw(command, Some(arguments))
     }
 
-    /// The next event, whichever it is.
+    /// The next event of any name.
     pub fn next_event(&self) -> Result<Event, Error> {
         self.next_event_within(self.patience)
     }
 
-    /// The next event, whichever it is, waited for only so long.
+    /// The next event of any name, waited for only so long.
     pub fn next_event_within(&self, within: Duration) -> Result<Event, Error> {
         let deadline = Instant::now() + within;
         loop {
@@ -105,7 +105,7 @@ impl Client {
         }
     }
 
-    /// What has arrived and was not asked for yet: at least what was raised before the last answer.
+    /// The events received and not returned yet: at least those raised before the last answer.
     pub fn take_events(&self) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
         loop {

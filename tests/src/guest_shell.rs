@@ -1,5 +1,5 @@
-//! A Linux guest that obeys a test: its shell takes commands from the serial console and answers with their output and
-//! status.
+//! A Linux guest that a test controls: its shell takes commands from the serial console and answers with their output
+//! and status.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,29 +11,29 @@ use faultvisor_harness::{Error, Process};
 
 /// The shell's script.
 const SHELL: &str = include_str!("guest/shell.sh");
-/// The line that says that the shell is there.
+/// The line that reports that the shell is ready.
 const SHELL_MARKER: &str = "FV-SHELL";
-/// What the line behind a command's output starts with.
+/// The prefix of the line after a command's output.
 const STATUS_MARKER: &str = "FV-STATUS ";
-/// What the lines above and the init's all begin with.
+/// The common prefix of the lines above and the init's.
 const ANY_MARKER: &str = "FV-";
 
-/// Makes a shell that a person could use obey a test, where a test types it. What is typed shows, and must not be taken
-/// for what the shell says.
+/// Typed into an interactive shell, makes it obey a test. The terminal echoes what is typed, which must not look like
+/// the shell's output.
 pub const TYPED: &str = "stty -echo; echo FV-SH''ELL; \
                          while read -r line; do eval \"$line\"; echo \"FV-STATUS $?\"; done";
 
-/// How long anything may take: a guest boots in the lab in some 7 s, on a busy machine in several times that.
+/// Timeout of each wait: a guest boots in the lab in some 7 s, on a busy machine in several times that.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a guest gets that needs no more, as `-m` takes it.
+/// The default guest memory, as `-m` takes it.
 pub const MEMORY: &str = "192M";
 
-/// The kernel's part of the command line. No kernel message may cut a line of the shell's in two; the kernel's log has
-/// them all.
+/// The kernel's part of the command line. Kernel messages, which would split the shell's lines, go to the kernel's log
+/// only.
 pub const APPEND: &str = "console=ttyS0 quiet loglevel=0 panic=-1 reboot=t";
 
-/// Why a command in the guest did not do what a test needs.
+/// Why a command in the guest failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
     /// The guest did not answer.
@@ -41,7 +41,7 @@ pub enum ShellError {
     NoAnswer {
         /// The command.
         command: String,
-        /// What the machine did instead.
+        /// What happened instead.
         #[source]
         source: Error,
     },
@@ -57,25 +57,25 @@ pub enum ShellError {
     },
 }
 
-/// What a command in the guest came to.
+/// The result of a command in the guest.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Its exit status.
     pub status: i32,
-    /// What it wrote, lines joined by newlines.
+    /// Its output, lines joined by newlines.
     pub output: String,
     /// When the line with its status arrived.
     pub at: Instant,
 }
 
-/// What became of a command during which the guest may start again.
+/// The result of a command during which the guest may restart.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Its exit status; none if the guest has started again instead.
+    /// Its exit status; none if the guest has restarted instead.
     pub status: Option<i32>,
-    /// The whole lines that it wrote.
+    /// Its complete output lines.
     pub lines: Vec<Line>,
-    /// When the line with its status arrived, or the first of the guest that has started again.
+    /// When the line with its status arrived, or the first line of the restarted guest.
     pub at: Instant,
 }
 
@@ -83,9 +83,9 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct GuestShell {
     machine: Process,
-    /// The command that is being carried out.
+    /// The command in progress.
     command: String,
-    /// How long it may take.
+    /// Its timeout.
     patience: Duration,
 }
 
@@ -94,12 +94,12 @@ pub fn script() -> Script {
     Script::new(SHELL)
 }
 
-/// The same, with something that the guest does each time before it takes commands.
+/// As [`script`], with commands that the guest executes at each start before it takes others.
 pub fn script_after(setup: &str) -> Script {
     Script::new(format!("{setup}\n{SHELL}"))
 }
 
-/// Completes a VMM's command line with a kernel, an initramfs and a monitor. The guest's memory is left to say.
+/// Completes a VMM's command line with a kernel, an initramfs and a monitor. The guest's memory is up to the caller.
 pub fn boot_arguments<'a>(
     command: &'a mut Command,
     kernel: &Path,
@@ -115,7 +115,7 @@ pub fn boot_arguments<'a>(
 }
 
 impl GuestShell {
-    /// A machine whose guest, with [`script`] in its initramfs, is on its way.
+    /// A starting machine whose guest has [`script`] in its initramfs.
     pub fn new(machine: Process) -> Self {
         Self {
             machine,
@@ -124,7 +124,7 @@ impl GuestShell {
         }
     }
 
-    /// Lets commands take longer than is usual from now on.
+    /// Sets the timeout of commands from now on.
     pub fn be_patient(&mut self, patience: Duration) {
         self.patience = patience;
     }
@@ -145,7 +145,7 @@ impl GuestShell {
             .map(drop)
     }
 
-    /// Has the guest begin with a command, and does not wait for it.
+    /// Starts a command, and does not wait for it.
     pub fn begin(&mut self, command: &str) -> Result<(), ShellError> {
         command.clone_into(&mut self.command);
         let typed = self.machine.console().type_text(&format!("{command}\n"));
@@ -157,7 +157,7 @@ impl GuestShell {
         ShellError::NoAnswer { command, source }
     }
 
-    /// Waits for the end of what was begun.
+    /// Waits for the end of the command that was started.
     pub fn finish(&mut self) -> Result<Answer, ShellError> {
         let answer = self
             .machine
@@ -181,11 +181,11 @@ impl GuestShell {
         })
     }
 
-    /// Waits for the end of what was begun, or until the guest starts again.
+    /// Waits for the end of the command that was started, or until the guest restarts.
     pub fn finish_or_restart(&mut self) -> Result<Outcome, ShellError> {
         let answer = self.machine.console().read_until(ANY_MARKER, self.patience);
         let mut lines = answer.map_err(|source| self.no_answer(source))?;
-        // What stands before a marker in its line was to be a longer one.
+        // Text before a marker is the start of an incomplete line.
         let marker = lines.pop();
         let at = marker.as_ref().map_or_else(Instant::now, |line| line.at);
         let status = marker
@@ -195,19 +195,19 @@ impl GuestShell {
         Ok(Outcome { status, lines, at })
     }
 
-    /// Carries out a command, however it ends.
+    /// Executes a command, whatever its status.
     pub fn attempt(&mut self, command: &str) -> Result<Answer, ShellError> {
         self.begin(command)?;
         self.finish()
     }
 
-    /// Carries out a command that has to succeed, and returns its output.
+    /// Executes a command that has to succeed, and returns its output.
     pub fn run(&mut self, command: &str) -> Result<String, ShellError> {
         self.begin(command)?;
         self.succeed()
     }
 
-    /// Waits for the end of what was begun, which has to succeed, and returns its output.
+    /// Waits for the end of the command that was started, which has to succeed, and returns its output.
     pub fn succeed(&mut self) -> Result<String, ShellError> {
         let answer = self.finish()?;
         if answer.status == 0 {
@@ -225,7 +225,7 @@ impl GuestShell {
         self.run("dmesg | grep 'I/O error' || true")
     }
 
-    /// Has the guest write what is cached, and switch itself off.
+    /// Has the guest sync its file systems and power off.
     pub fn power_off(&mut self) -> Result<(), ShellError> {
         self.begin("sync; poweroff -f")
     }

@@ -1,8 +1,7 @@
-//! What this machine's KVM is good for, found out by asking it.
+//! Probes what this machine's KVM can run.
 //!
-//! A KVM without hardware virtualization interprets a guest's kernel, and cannot interpret every instruction that Linux
-//! has in it. So a guest of one page executes such an instruction in 64-bit kernel mode: where it reaches the `hlt`
-//! behind it, Linux boots.
+//! A KVM without hardware virtualization interprets a guest's kernel, and lacks some instructions of Linux. So a
+//! one-page guest executes such an instruction in 64-bit kernel mode: if it reaches the `hlt` after it, Linux boots.
 
 #![expect(unsafe_code, reason = "giving memory to a guest has no safe interface")]
 
@@ -24,15 +23,15 @@ pub enum Kvm {
         /// How the probe ended.
         why: String,
     },
-    /// There is none that this process may use.
+    /// There is none, or this process may not use it.
     NoKvm {
-        /// Why.
+        /// The cause.
         why: String,
     },
 }
 
 impl Kvm {
-    /// Asks this machine's /dev/kvm.
+    /// Probes this machine's /dev/kvm.
     pub fn probe() -> Self {
         match open() {
             Err(error) => Self::NoKvm {
@@ -50,12 +49,12 @@ impl Kvm {
         }
     }
 
-    /// Whether guests of any kind run on it.
+    /// Whether it runs guests of any kind.
     pub fn is_there(&self) -> bool {
         !matches!(self, Self::NoKvm { .. })
     }
 
-    /// Whether Linux guests run on it.
+    /// Whether it runs Linux guests.
     pub fn runs_linux(&self) -> bool {
         *self == Self::Direct
     }
@@ -97,7 +96,7 @@ const PROGRAM: [u8; 6] = [0xf0, 0x48, 0x0f, 0xc7, 0x0e, 0xf4];
 
 fn open() -> io::Result<Device> {
     const O_CLOEXEC: i32 = 0o2_000_000;
-    // For the error that says why: kvm-ioctls keeps only the number.
+    // For the error's text: kvm-ioctls keeps only the number.
     std::fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -197,7 +196,7 @@ mod tests {
             .split_whitespace()
             .any(|flag| flag == "vmx" || flag == "svm");
         let found = Kvm::probe();
-        // A KVM may be absent or forbidden for reasons of its own; but it runs Linux only on such a CPU.
+        // A KVM may be absent or forbidden for other reasons; but it runs Linux only on such a CPU.
         assert!(
             !found.runs_linux() || hardware,
             "{found} on a CPU without vmx and svm"

@@ -1,8 +1,8 @@
 //! Initramfs archives in the "newc" cpio format (Linux `Documentation/driver-api/early-userspace/buffer-format.rst`).
 //!
 //! Archives concatenate: the kernel unpacks one after the other, later files replacing earlier ones. Each is padded to
-//! four bytes here, so that appending needs no care. They are uncompressed, because unpacking costs more than reading
-//! when the reader is emulated.
+//! four bytes here, so that appending needs no care. They are uncompressed: unpacking costs more than reading if the
+//! reader is emulated.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
-/// An archive on its way to `W`. Directories that a file needs are made as it is added.
+/// An archive written to `W`. Parent directories are added with their files.
 #[derive(Debug)]
 pub struct Archive<W: Write> {
     to: W,
@@ -57,7 +57,7 @@ impl<W: Write> Archive<W> {
         self.pad(u64::from(size))
     }
 
-    /// Adds a copy of a file of this machine, under its own mode.
+    /// Adds a copy of a file of this machine, with its mode.
     pub fn copy(&mut self, path: &str, source: &Path) -> io::Result<()> {
         let mut file = File::open(source)?;
         let metadata = file.metadata()?;
@@ -80,12 +80,12 @@ impl<W: Write> Archive<W> {
         self.pad(copied)
     }
 
-    /// Adds a program of this machine and the libraries that it loads, all at their own paths.
+    /// Adds a program of this machine and its libraries, all at their own paths.
     pub fn program(&mut self, source: &Path) -> io::Result<()> {
         self.program_at(&source.to_string_lossy(), source)
     }
 
-    /// Adds a program of this machine at `path`, and the libraries that it loads at their own paths.
+    /// Adds a program of this machine at `path`, and its libraries at their own paths.
     pub fn program_at(&mut self, path: &str, source: &Path) -> io::Result<()> {
         for library in libraries(source)?.iter().map(Path::new) {
             self.copy(&library.to_string_lossy(), &fs::canonicalize(library)?)?;
@@ -115,7 +115,7 @@ impl<W: Write> Archive<W> {
         self.header(path, CHARACTER_DEVICE | mode, 0, (major, minor))
     }
 
-    /// Ends the archive and gives back where it went.
+    /// Ends the archive and returns its destination.
     pub fn finish(mut self) -> io::Result<W> {
         self.inode = 0;
         self.header("TRAILER!!!", 0, 0, (0, 0))?;
@@ -134,7 +134,7 @@ impl<W: Write> Archive<W> {
         self.inode += 1;
         let name_size = path.len() + 1;
         write!(self.to, "070701{:08X}{mode:08X}", self.inode)?;
-        // Owner root, one link; times are nil so that the same contents make the same archive.
+        // Owner root, one link; times are 0, so that equal contents make equal archives.
         write!(self.to, "{:08X}{:08X}{:08X}{:08X}{size:08X}", 0, 0, 1, 0)?;
         write!(
             self.to,
@@ -167,8 +167,8 @@ fn too_large(path: &str) -> io::Error {
     ))
 }
 
-/// The libraries that a program of this machine loads: what the loader says, which is there wherever a program is that
-/// needs one, in the lab too.
+/// The libraries that a program of this machine loads, as listed by the loader, which exists wherever such a program
+/// runs, in the lab too.
 fn libraries(program: &Path) -> io::Result<Vec<String>> {
     // The x86-64 psABI fixes its path.
     const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
@@ -193,7 +193,7 @@ fn parse_libraries(listing: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// Name, mode, and contents of every member, read back by the rules of the format.
+    /// Name, mode, and contents of every member, read by the rules of the format.
     fn members(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut found = Vec::new();
         let mut at = 0;

@@ -1,20 +1,20 @@
 //! Linux kernel images: the ELF vmlinux inside a bzImage.
 //!
-//! The setup header says where the compressed payload lies (Linux `Documentation/arch/x86/boot.rst`, protocol 2.08 and
-//! later); the payload says by its first bytes how it is compressed.
+//! The setup header locates the compressed payload (Linux `Documentation/arch/x86/boot.rst`, protocol 2.08 and later);
+//! the payload's first bytes tell its compression.
 
 use std::io::{self, Write};
 use std::process::Stdio;
 
 use crate::tool::{self, ToolError};
 
-/// Why no vmlinux came out of an image.
+/// Why no vmlinux was extracted.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The image has no setup header.
     #[error("not a bzImage: there is no setup header")]
     NoSetupHeader,
-    /// The boot protocol is too old to name the payload.
+    /// The boot protocol is too old to locate the payload.
     #[error("boot protocol {major}.{minor} does not name the payload (2.08 or later does)", major = .0 >> 8, minor = .0 & 0xff)]
     OldProtocol(u16),
     /// The header points outside of the file.
@@ -22,18 +22,18 @@ pub enum KernelError {
         "the setup header names a payload of {length} bytes at {offset}, which is outside of the file"
     )]
     OutOfBounds {
-        /// Where it should start in the file.
+        /// Its offset in the file.
         offset: usize,
-        /// How long it should be.
+        /// Its length.
         length: usize,
     },
-    /// The payload is compressed by something unknown.
+    /// The payload's compression is unknown.
     #[error("the payload's compression is unknown: it starts with {0:02x?}")]
     UnknownCompression([u8; 4]),
     /// The LZ4 stream is damaged.
     #[error("the LZ4 payload is damaged at byte {0}")]
     DamagedLz4(usize),
-    /// What was unpacked is not an ELF image.
+    /// The unpacked payload is not an ELF image.
     #[error("the unpacked payload is not an ELF image")]
     NotElf,
     /// Decompressing by a tool failed.
@@ -52,7 +52,7 @@ const PAYLOAD_LENGTH: usize = 0x24c;
 const SECTOR: usize = 512;
 
 const LZ4_LEGACY_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
-/// The legacy frame format cuts its input into blocks of this size.
+/// The legacy frame format splits its input into blocks of this size.
 const LZ4_LEGACY_BLOCK: usize = 8 << 20;
 
 /// The ELF vmlinux inside a bzImage.
@@ -91,7 +91,7 @@ fn payload(image: &[u8]) -> Result<&[u8], KernelError> {
     }
     let field = |at: usize| u32_at(image, at).ok_or(KernelError::NoSetupHeader);
     let sectors = match image[SETUP_SECTORS] {
-        0 => 4, // As old boot sectors had it.
+        0 => 4, // As in old boot sectors.
         sectors => usize::from(sectors),
     };
     let offset = (sectors + 1) * SECTOR + field(PAYLOAD_OFFSET)?;
@@ -101,7 +101,7 @@ fn payload(image: &[u8]) -> Result<&[u8], KernelError> {
         .ok_or(KernelError::OutOfBounds { offset, length })
 }
 
-/// The kernel's build appends the unpacked size to every payload whose format does not hold it.
+/// The kernel's build appends the unpacked size to each payload whose format does not contain it.
 fn without_size(payload: &[u8]) -> &[u8] {
     &payload[..payload.len().saturating_sub(4)]
 }
@@ -129,9 +129,9 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(*field)).ok()
 }
 
-/// Unpacks `compressed` by the command-line tool of that name.
+/// Unpacks `compressed` with the command-line tool of that name.
 pub fn decompress_by(tool: &str, compressed: &[u8]) -> Result<Vec<u8>, KernelError> {
-    // A file, because a pipe that is written and read by one thread can block for ever.
+    // A file: a pipe written and read by one thread can deadlock.
     let mut input = tempfile::tempfile().map_err(KernelError::Pipe)?;
     input.write_all(compressed).map_err(KernelError::Pipe)?;
     io::Seek::rewind(&mut input).map_err(KernelError::Pipe)?;

@@ -1,9 +1,9 @@
-//! The test harness: what the end-to-end tests, the benchmarks and `cargo xtask` are made of.
+//! The test harness of the end-to-end tests, the benchmarks and `cargo xtask`.
 //!
-//! From the bottom up: [`packages`], [`kernel`] and [`initramfs`] make the images that [`guest`] and [`lab`] keep under
-//! `target/`; [`host`] says whether this machine can run Linux guests itself or needs the lab; [`client`] and [`guest_shell`]
-//! drive one VMM and the guest in it, whose process is the business of [`faultvisor_harness`]; [`suite`] is how an
-//! end-to-end test is written, run and reported.
+//! From the bottom up: [`packages`], [`kernel`] and [`initramfs`] build the images that [`guest`] and [`lab`] keep
+//! under `target/`; [`host`] probes whether this machine runs Linux guests itself or needs the lab; [`client`] and
+//! [`guest_shell`] drive one VMM and its guest, whose process [`faultvisor_harness`] owns; [`suite`] defines, runs and
+//! reports end-to-end tests.
 
 pub mod artifact;
 pub mod bare;

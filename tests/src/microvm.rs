@@ -1,15 +1,15 @@
-//! QEMU's microvm with the bare-metal guest of `resources/guests/bare`, to do in it what is done in Faultvisor.
+//! QEMU's microvm with the bare-metal guest of `resources/guests/bare`, for comparison with Faultvisor.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The smallest machine; without ACPI, so that it announces its disks on the kernel's command line.
+/// The minimal machine; without ACPI, it announces its disks on the kernel's command line.
 const MACHINE: &str = "microvm,acpi=off,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on,auto-kernel-cmdline=on";
 
-/// The name of the thread that runs the guest.
+/// The name of the vCPU's thread.
 pub const VCPU_THREAD: &str = "CPU 0/KVM";
 
-/// A microvm without a disk, on emulated CPUs, that starts `kernel`, with its console on stdio.
+/// A microvm without a disk, on emulated CPUs, that boots `kernel`, with its console on stdio.
 pub fn emulated(qemu: &Path, kernel: &Path, initrd: &Path, memory_mib: u32) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-M", MACHINE, "-accel", "tcg"]);
@@ -21,8 +21,8 @@ pub fn emulated(qemu: &Path, kernel: &Path, initrd: &Path, memory_mib: u32) -> C
     command
 }
 
-/// A microvm that starts `kernel`, with its console on stdio, and one disk with a thread of its own; `options` follow the
-/// image, as in `cache=none,aio=io_uring`. It ends, with status 0, when the guest resets the machine.
+/// A microvm that boots `kernel`, with its console on stdio, and one disk with a thread of its own; `options` follow
+/// the image, as in `cache=none,aio=io_uring`. It ends, with status 0, when the guest resets the machine.
 pub fn command(
     qemu: &Path,
     kernel: &Path,
@@ -32,7 +32,7 @@ pub fn command(
 ) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-M", MACHINE, "-accel", "kvm"]);
-    // A KVM without hardware virtualization offers that register, but does not let it be set.
+    // A KVM without hardware virtualization offers that register, but refuses to set it.
     command.args(["-cpu", "host,-arch-capabilities"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
     command.args(["-serial", "stdio", "-no-reboot"]);

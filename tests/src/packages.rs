@@ -1,7 +1,7 @@
-//! What the project needs from the Debian or Ubuntu archive.
+//! Packages of the Debian or Ubuntu archive that the project needs.
 //!
-//! Programs that must be installed are installed by apt when this runs as root; otherwise the exact command is part of
-//! the error. Files that only go into images (the kernel, busybox) are fetched and unpacked without any privilege.
+//! As root, apt installs the programs that must be installed; otherwise the error contains the exact command. Files
+//! that only go into images (the kernel, busybox) are fetched and unpacked without privilege.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,12 +12,12 @@ use std::sync::{Mutex, PoisonError};
 use crate::artifact::{self, ArtifactError, Fingerprint, Freshness};
 use crate::tool::{self, ToolError};
 
-/// A program and the package that brings it.
+/// A program and its package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requirement {
-    /// The program's name, as found in `PATH`.
+    /// The program's name in `PATH`.
     pub program: &'static str,
-    /// The Debian package; Ubuntu has the same names.
+    /// The Debian package; Ubuntu uses the same names.
     pub package: &'static str,
 }
 
@@ -31,27 +31,27 @@ pub const CXX: Requirement = Requirement {
     program: "c++",
     package: "g++",
 };
-/// Lets an ordinary user make images whose files belong to others.
+/// Builds images with files of other owners as an ordinary user.
 pub const FAKEROOT: Requirement = Requirement {
     program: "fakeroot",
     package: "fakeroot",
 };
-/// Asks a disk for all that it can do.
+/// Generates load on disks.
 pub const FIO: Requirement = Requirement {
     program: "fio",
     package: "fio",
 };
-/// Makes the guest's disk image, and goes into guests.
+/// Makes file systems, for the guest's disk image and in guests.
 pub const MKE2FS: Requirement = Requirement {
     program: "mke2fs",
     package: "e2fsprogs",
 };
-/// Makes a Debian.
+/// Installs Debian into a directory.
 pub const MMDEBSTRAP: Requirement = Requirement {
     program: "mmdebstrap",
     package: "mmdebstrap",
 };
-/// Tells how programs are compiled with a library that is installed.
+/// Prints the flags for compiling with an installed library.
 pub const PKG_CONFIG: Requirement = Requirement {
     program: "pkg-config",
     package: "pkg-config",
@@ -76,7 +76,7 @@ pub const SQLITE: Requirement = Requirement {
     program: "sqlite3",
     package: "sqlite3",
 };
-/// Finds what C programs do wrong with memory.
+/// Finds memory errors of C programs.
 pub const VALGRIND: Requirement = Requirement {
     program: "valgrind",
     package: "valgrind",
@@ -86,58 +86,58 @@ pub const XFSPROGS: Requirement = Requirement {
     program: "mkfs.xfs",
     package: "xfsprogs",
 };
-/// Unpacks kernels and modules compressed by it.
+/// Unpacks compressed kernels and modules.
 pub const XZ: Requirement = Requirement {
     program: "xz",
     package: "xz-utils",
 };
-/// Unpacks kernels and modules compressed by it.
+/// Unpacks compressed kernels and modules.
 pub const ZSTD: Requirement = Requirement {
     program: "zstd",
     package: "zstd",
 };
 
-/// Why something could not be had from the archive.
+/// Why something cannot be obtained from the archive.
 #[derive(Debug, thiserror::Error)]
 pub enum PackagesError {
-    /// Programs are missing, and only root may install them.
+    /// Programs are missing, and this process is not root.
     #[error("{programs} missing; as root, run: {command}")]
     NeedsRoot {
         /// The missing programs, as a list with its verb.
         programs: String,
-        /// What installs them.
+        /// The command that installs them.
         command: String,
     },
-    /// None of the packages is known to apt.
+    /// apt knows none of the packages.
     #[error(
         "apt knows none of these packages: {0}; if its lists are empty, run as root: apt-get update"
     )]
     Unknown(String),
-    /// The package exists in name only.
+    /// The package is virtual or has no version to fetch.
     #[error("package '{0}' depends on no kernel image")]
     NoImage(String),
-    /// The package was fetched, but does not hold what it should.
+    /// The package was fetched, but lacks the expected file.
     #[error("package '{package}' holds no '{file}'")]
     Lacks {
         /// The package.
         package: String,
-        /// What was looked for.
+        /// The expected file.
         file: String,
     },
     /// A tool failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
 }
 
-/// Installs what is missing, or says how to.
+/// Installs what is missing, or returns the command for it.
 pub fn ensure_installed(
     requirements: &[Requirement],
     note: &dyn Fn(&str),
 ) -> Result<(), PackagesError> {
-    // Two at a time would lack dpkg's lock; and the second may find everything there.
+    // dpkg's lock admits one at a time; a second caller may find everything installed.
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<_> = requirements
@@ -181,13 +181,13 @@ pub struct Unpacked {
     pub package: String,
     /// Its version.
     pub version: String,
-    /// The directory that stands for `/`.
+    /// The directory that represents `/`.
     pub root: PathBuf,
-    /// Whether it had to be fetched.
+    /// Whether it was fetched by this call.
     pub freshness: Freshness,
 }
 
-/// Fetches `package` and unpacks it under `cache`, with no privilege and without installing it.
+/// Fetches `package` and unpacks it under `cache`, without privilege and without installing it.
 pub fn unpack(package: &str, cache: &Path, note: &dyn Fn(&str)) -> Result<Unpacked, PackagesError> {
     let root = cache.join(package);
     let version = candidate(package)?.ok_or_else(|| PackagesError::Unknown(package.to_owned()))?;
@@ -201,7 +201,7 @@ pub fn unpack(package: &str, cache: &Path, note: &dyn Fn(&str)) -> Result<Unpack
             fs::create_dir_all(temporary).map_err(unwritable)?;
             let download = tempfile::tempdir_in(cache).map_err(unwritable)?;
             let mut fetch = tool::command("apt-get")?;
-            // The sandbox user of apt cannot write to a private directory, and warns about it.
+            // apt's sandbox user cannot write to a private directory, and warns about it.
             fetch
                 .args(["-o", "APT::Sandbox::User=root", "download", package])
                 .current_dir(download.path());
@@ -221,7 +221,7 @@ pub fn unpack(package: &str, cache: &Path, note: &dyn Fn(&str)) -> Result<Unpack
     })
 }
 
-/// The first of `packages` that apt knows; its lists are fetched if it knows none and this runs as root.
+/// The first of `packages` that apt knows; as root, its lists are updated if it knows none.
 pub fn first_known<'a>(packages: &[&'a str]) -> Result<&'a str, PackagesError> {
     let known = |packages: &[&'a str]| -> Result<Option<&'a str>, PackagesError> {
         for package in packages {
@@ -243,7 +243,7 @@ pub fn first_known<'a>(packages: &[&'a str]) -> Result<&'a str, PackagesError> {
     Err(PackagesError::Unknown(packages.join(", ")))
 }
 
-/// What a package directly depends on, versions and alternatives left out.
+/// The direct dependencies of a package, without versions and alternatives.
 pub fn dependencies(package: &str) -> Result<Vec<String>, PackagesError> {
     let shown =
         tool::output(tool::command("apt-cache")?.args(["show", "--no-all-versions", package]))?;

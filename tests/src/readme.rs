@@ -1,19 +1,19 @@
-//! The commands in the README, as its readers paste them.
+//! The commands in the README, as readers paste them.
 
 const README: &str = include_str!("../../README.md");
 
-/// The programs that the README's commands are of.
+/// Prefixes of the README's commands.
 const PROGRAMS: [&str; 3] = ["cargo ", "qmp ", "target/"];
 
-/// The commands in the README's blocks of code, each in one line.
+/// The commands in the README's code blocks, one line each.
 pub fn commands() -> Vec<String> {
     commands_in(README)
 }
 
-/// The commands in a text's blocks of code that no language is named for.
+/// The commands in a text's code blocks that name no language.
 fn commands_in(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
-    // Text and blocks take turns.
+    // Text and blocks alternate.
     for block in text.split("\n```").skip(1).step_by(2) {
         let Some(block) = block.strip_prefix('\n') else {
             continue;

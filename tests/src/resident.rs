@@ -1,4 +1,4 @@
-//! What a machine's process takes of the host's memory.
+//! A machine's resident memory.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub fn of_process(process: &Process) -> Result<u64, Failure> {
     status(process, "VmRSS:")
 }
 
-/// Bytes that a process has of the host's pool of huge pages, which are not counted as resident.
+/// Bytes of a process in the host's huge page pool, which are not counted as resident.
 pub fn huge_pages_of_process(process: &Process) -> Result<u64, Failure> {
     status(process, "HugetlbPages:")
 }

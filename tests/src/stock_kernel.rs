@@ -1,4 +1,4 @@
-//! The distribution's own kernel for virtual machines, taken out of its package: its image and its modules.
+//! The distribution's own kernel for virtual machines, from its package: its image and its modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,18 +19,18 @@ const CANDIDATES: [&str; 5] = [
 /// Why there is no stock kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum StockKernelError {
-    /// A package could not be had.
+    /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
-    /// A file could not be read.
+    /// A file cannot be read.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// A compressed module could not be unpacked.
+    /// A compressed module cannot be unpacked.
     #[error("cannot unpack module '{path}'")]
     Module {
         /// The module's file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: KernelError,
     },
@@ -39,7 +39,7 @@ pub enum StockKernelError {
 /// An unpacked kernel package.
 #[derive(Debug)]
 pub struct StockKernel {
-    /// The kernel's release, as `uname -r` will say it.
+    /// The kernel's release, as in `uname -r`.
     release: String,
     image: PathBuf,
     packages: Vec<Unpacked>,
@@ -47,7 +47,7 @@ pub struct StockKernel {
 }
 
 impl StockKernel {
-    /// Fetches the kernel package of this machine's distribution into `cache`, unless it is there.
+    /// Fetches the kernel package of this machine's distribution into `cache`, unless it exists.
     pub fn fetch(cache: &Path, note: &dyn Fn(&str)) -> Result<Self, StockKernelError> {
         let meta_package = packages::first_known(&CANDIDATES)?;
         let (image_package, release) = packages::dependencies(meta_package)?
@@ -55,7 +55,7 @@ impl StockKernel {
             .find_map(|name| release_of(&name).map(|release| (name.clone(), release)))
             .ok_or_else(|| PackagesError::NoImage(meta_package.to_owned()))?;
         let mut unpacked = vec![packages::unpack(&image_package, cache, note)?];
-        // Ubuntu has the modules in a package of their own, on which the image depends.
+        // Ubuntu has the modules in a package that the image depends on.
         let modules_package = format!("linux-modules-{release}");
         if packages::dependencies(&image_package)?.contains(&modules_package) {
             unpacked.push(packages::unpack(&modules_package, cache, note)?);
@@ -67,7 +67,7 @@ impl StockKernel {
         })?;
         let mut modules = Vec::new();
         for package in &unpacked {
-            // Newer packages keep them under /usr.
+            // Newer packages have them under /usr.
             for library in ["lib", "usr/lib"] {
                 let directory = package.root.join(library).join("modules").join(&release);
                 collect_modules(&directory, &mut modules)?;
@@ -81,7 +81,7 @@ impl StockKernel {
         })
     }
 
-    /// The kernel's release, as `uname -r` will say it.
+    /// The kernel's release, as in `uname -r`.
     pub fn release(&self) -> &str {
         &self.release
     }
@@ -91,7 +91,7 @@ impl StockKernel {
         &self.image
     }
 
-    /// Stands for everything that is made from this kernel.
+    /// A fingerprint of everything built from this kernel.
     pub fn fingerprint(&self) -> Fingerprint {
         let versions = self
             .packages
@@ -100,7 +100,7 @@ impl StockKernel {
         Fingerprint::new().value(versions.collect::<Vec<_>>())
     }
 
-    /// The contents of a module, by the name of its file without `.ko`; none if it is built in, or not there at all.
+    /// The contents of a module, by its file's name without `.ko`; none if it is built in, or does not exist.
     pub fn module(&self, name: &str) -> Result<Option<Vec<u8>>, StockKernelError> {
         let Some(path) = self
             .modules
@@ -134,7 +134,7 @@ impl StockKernel {
     }
 }
 
-/// The release in the name of a package that holds one kernel's image, such as `linux-image-6.1.0-56-cloud-amd64`.
+/// The release in the name of a kernel image package, such as `linux-image-6.1.0-56-cloud-amd64`.
 fn release_of(package: &str) -> Option<String> {
     let release = package.strip_prefix("linux-image-")?;
     let release = release.strip_prefix("unsigned-").unwrap_or(release);
@@ -150,12 +150,12 @@ fn find_file(packages: &[Unpacked], path: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The kernel takes both spellings for the same module; its files have either.
+/// The kernel takes both spellings for a module; its files use either.
 fn is_same_module(one: &str, other: &str) -> bool {
     one.replace('-', "_") == other.replace('-', "_")
 }
 
-/// `virtio_blk` for `…/virtio_blk.ko.xz`.
+/// Returns `virtio_blk` for `…/virtio_blk.ko.xz`.
 fn module_name(path: &Path) -> Option<&str> {
     path.file_name()?
         .to_str()?

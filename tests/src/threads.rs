@@ -4,33 +4,33 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-/// Threads that the host's kernel adds to a process, and ends as it likes: a ring of io_uring has workers for what would
-/// block, an idle one of which stays for seconds, and newer kernels have KVM's worker there. They never leave the kernel.
+/// Threads that the host's kernel adds to a process, and ends at will: an io_uring has workers for requests that would
+/// block, which stay for seconds when idle, and newer kernels have KVM's worker there. They never leave the kernel.
 const THE_KERNELS: [&str; 2] = ["iou-wrk-", "kvm-"];
 
 /// A thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thread {
-    /// The host's number of it.
+    /// The host's thread ID.
     pub id: i32,
-    /// As much of its name as the kernel keeps: 15 bytes.
+    /// Its name, truncated by the kernel to 15 bytes.
     pub name: String,
-    /// What /proc says of it.
+    /// Its directory in /proc.
     pub directory: PathBuf,
 }
 
-/// The threads that a process has started itself, as they are found.
+/// The threads that a process has started itself, in the order of /proc.
 ///
 /// # Errors
 ///
-/// When there is no such process.
+/// There is no such process.
 pub fn of(process: u32) -> io::Result<Vec<Thread>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(format!("/proc/{process}/task"))? {
         let directory = entry?.path();
         let id = directory.file_name().and_then(|name| name.to_str());
         let id = id.and_then(|name| name.parse().ok());
-        // One that has ended meanwhile has no name any more.
+        // A thread that has ended meanwhile has no name.
         let (Some(id), Ok(name)) = (id, fs::read_to_string(directory.join("comm"))) else {
             continue;
         };

@@ -8,34 +8,34 @@ use std::process::{Command, ExitStatus};
 
 use faultvisor_harness::command_line;
 
-/// Why a tool did not do its work.
+/// Why a tool failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// It is not on this machine.
+    /// It is not installed.
     #[error("'{0}' is not installed")]
     Missing(String),
-    /// It could not be started.
+    /// It cannot be started.
     #[error("cannot start '{program}'")]
     Start {
         /// The tool.
         program: String,
-        /// What the kernel said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// It ended with a failure.
+    /// It failed.
     #[error("'{command}' ended with {status}: {message}")]
     Failed {
         /// The whole command line.
         command: String,
-        /// How it ended.
+        /// Its status.
         status: ExitStatus,
-        /// The last of what it wrote to stderr.
+        /// The end of its stderr.
         message: String,
     },
 }
 
-/// Finds a program in `PATH`, or where the system's programs are that an ordinary user's `PATH` may lack.
+/// Finds a program in `PATH`, or in the system directories that an ordinary user's `PATH` may lack.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -44,7 +44,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// A command for a tool that must be there.
+/// A command for a required tool.
 pub fn command(name: &str) -> Result<Command, ToolError> {
     find(name)
         .map(Command::new)
@@ -73,7 +73,7 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>, ToolError> {
     })
 }
 
-/// Runs a command to its end; what it writes is shown only if it fails.
+/// Runs a command to its end; its output is shown only if it fails.
 pub fn run(command: &mut Command) -> Result<(), ToolError> {
     output(command).map(drop)
 }

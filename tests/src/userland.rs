@@ -1,4 +1,4 @@
-//! What the guest's and the lab's user space have in common: busybox, and modules loaded by init.
+//! Common user space of the guest and the lab: busybox, and modules loaded by init.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -14,7 +14,7 @@ use crate::tool;
 /// A module and its contents.
 pub type Module = (String, Vec<u8>);
 
-/// Those of `names` that are not built into the kernel, each behind the modules that it depends on.
+/// The modules of `names` that are not built into the kernel, each after its dependencies.
 pub fn modules(kernel: &StockKernel, names: &[&str]) -> Result<Vec<Module>, StockKernelError> {
     let mut ordered = Vec::new();
     for name in names {
@@ -40,7 +40,7 @@ fn add_with_dependencies<E>(
     Ok(())
 }
 
-/// What a module's `.modinfo` section says that it depends on.
+/// The dependencies in a module's `.modinfo` section.
 fn dependencies(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {
@@ -58,12 +58,12 @@ fn dependencies(module: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Adds modules, and the order in which init loads them.
+/// Adds modules, and their load order for init.
 pub fn add_modules(archive: &mut FileArchive, modules: &[Module]) -> io::Result<()> {
     add_modules_in_order(archive, modules, "/lib/modules/order")
 }
 
-/// Adds modules, and a file at the path `order` with their names as they have to be loaded.
+/// Adds modules, and a file at the path `order` with their names in load order.
 pub fn add_modules_in_order(
     archive: &mut FileArchive,
     modules: &[Module],
@@ -79,7 +79,7 @@ pub fn add_modules_in_order(
     archive.file(order, 0o644, names.as_bytes())
 }
 
-/// An archive that goes to a file.
+/// An archive written to a file.
 pub type FileArchive = Archive<BufWriter<File>>;
 
 /// Writes one archive to a new file at `path`.
@@ -95,17 +95,17 @@ pub fn write_archive(
     write().map_err(|error| ArtifactError::new("write", path, error))
 }
 
-/// The one program that both the guest's and the lab's user space consist of.
+/// The one program of the guest's and the lab's user space.
 #[derive(Debug)]
 pub struct Busybox {
     program: PathBuf,
     applets: Vec<String>,
-    /// Changes when it does.
+    /// Changes with its contents.
     pub fingerprint: String,
 }
 
 impl Busybox {
-    /// Fetches the static busybox into `cache`, unless it is there.
+    /// Fetches the static busybox into `cache`, unless it exists.
     pub fn fetch(cache: &Path, note: &dyn Fn(&str)) -> Result<Self, PackagesError> {
         const PACKAGE: &str = "busybox-static";
         let unpacked = packages::unpack(PACKAGE, cache, note)?;
@@ -129,7 +129,7 @@ impl Busybox {
         })
     }
 
-    /// Adds it with a link for each of its commands, and the directories and devices that an init needs first.
+    /// Adds busybox with a link for each of its commands, and the directories and devices that an init needs first.
     pub fn add_to(&self, archive: &mut FileArchive) -> io::Result<()> {
         archive.copy("/bin/busybox", &self.program)?;
         for applet in self.applets.iter().filter(|applet| *applet != "busybox") {

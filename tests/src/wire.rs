@@ -1,7 +1,7 @@
-//! A client that writes and reads the monitor's lines itself: for tests whose subject is the lines, such as which events
-//! carry a handle and which come by default, or what happens to requests that are sent without waiting for answers.
+//! A client that writes and reads the monitor's lines itself: for tests about the lines, such as which events carry a
+//! handle and which are default events, or about requests sent without waiting for answers.
 //!
-//! It knows nothing of the schema on purpose: what it sends and receives is JSON as on the wire. Every other test uses
+//! It deliberately has no schema: messages are JSON as on the wire. Every other test uses
 //! [`Client`](crate::client::Client), and with it libqmp.
 
 use std::collections::VecDeque;
@@ -16,14 +16,14 @@ use serde_json::Value;
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// Nobody listens there.
+    /// Nothing listens there.
     #[error("cannot connect to '{path}' within {within:?}")]
     Connect {
         /// The socket.
         path: PathBuf,
-        /// How long was tried.
+        /// The timeout.
         within: Duration,
-        /// What the last attempt said.
+        /// The last attempt's error.
         #[source]
         source: io::Error,
     },
@@ -35,18 +35,18 @@ pub enum WireError {
         /// Its description.
         desc: String,
     },
-    /// What was waited for did not come.
+    /// A message did not arrive.
     #[error("no {wanted} within {within:?}")]
     TimedOut {
-        /// What should have come.
+        /// The expected message.
         wanted: String,
-        /// How long was waited.
+        /// The timeout.
         within: Duration,
     },
     /// The server closed the connection.
     #[error("the server closed the connection; waiting for {0}")]
     Closed(String),
-    /// The server sent something else than a JSON object in a line.
+    /// The server sent a line that is not a JSON object.
     #[error("the server sent what is no JSON object: {0}")]
     NotJson(String),
     /// Reading or writing failed.
@@ -63,7 +63,7 @@ pub struct WireClient {
 }
 
 impl WireClient {
-    /// Connects to a Unix socket, trying until somebody listens there.
+    /// Connects to a Unix socket, retrying until something listens there.
     pub fn connect(path: &Path, within: Duration) -> Result<Self, WireError> {
         let stream = connect(path, within)?;
         Ok(Self {
@@ -73,14 +73,14 @@ impl WireClient {
         })
     }
 
-    /// Reads the greeting and leaves the negotiation behind, with no capability enabled.
+    /// Reads the greeting and completes the negotiation, with no capability enabled.
     pub fn negotiate(&mut self, within: Duration) -> Result<Value, WireError> {
         let greeting = self.next_message("greeting", within)?;
         self.execute("qmp_capabilities", None, within)?;
         Ok(greeting)
     }
 
-    /// Executes a command and returns what it returned. Events that come before the answer are kept for
+    /// Executes a command and returns its value. Events before the answer are kept for
     /// [`next_event`](Self::next_event).
     pub fn execute(
         &mut self,
@@ -88,7 +88,7 @@ impl WireClient {
         arguments: Option<Value>,
         within: Duration,
     ) -> Result<Value, WireError> {
-        // In the order of the protocol's documents, for whoever reads along.
+        // In the order of the protocol's documents, for readers of a log.
         let name = Value::from(command);
         self.send(&match arguments {
             None => format!("{{\"execute\": {name}}}"),
@@ -112,7 +112,7 @@ impl WireClient {
         }
     }
 
-    /// The next event, whichever it is.
+    /// The next event of any name.
     pub fn next_event(&mut self, within: Duration) -> Result<Value, WireError> {
         match self.events.pop_front() {
             Some(event) => Ok(event),
@@ -137,7 +137,7 @@ impl WireClient {
         }
     }
 
-    /// The next message, whatever it is.
+    /// The next message of any kind.
     pub fn next_message(&mut self, wanted: &str, within: Duration) -> Result<Value, WireError> {
         let deadline = Instant::now() + within;
         let line = loop {
@@ -153,7 +153,7 @@ impl WireClient {
             if left == Duration::ZERO {
                 return Err(timed_out());
             }
-            // None at all would be for ever.
+            // A timeout of 0 is invalid.
             let timeout = left.max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(timeout))?;
             let mut buffer = [0; 4096];
@@ -171,18 +171,17 @@ impl WireClient {
         }
     }
 
-    /// Sends a text as it is, with an end of line.
+    /// Sends a text unchanged, with an end of line.
     pub fn send(&mut self, text: &str) -> Result<(), WireError> {
         Ok(self.stream.write_all(format!("{text}\r\n").as_bytes())?)
     }
 }
 
-/// Connects to a Unix socket, trying until somebody listens there. Connecting is itself what is waited for; nothing
-/// announces a listener.
+/// Connects to a Unix socket, retrying until something listens there: nothing announces a listener.
 ///
 /// # Errors
 ///
-/// [`WireError::Connect`] with what the last attempt said.
+/// [`WireError::Connect`] with the last attempt's error.
 pub fn connect(path: &Path, within: Duration) -> Result<UnixStream, WireError> {
     const PAUSE: Duration = Duration::from_millis(5);
     let deadline = Instant::now() + within;
@@ -210,7 +209,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// A client of a server that says each text after it has read a line; the first without.
+    /// A client of a server that sends each text after it has read a line; the first one at once.
     fn client_of(answers: &'static [&'static str]) -> (WireClient, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("qmp");

@@ -1,20 +1,20 @@
-//! Where the project's sources and its generated files are.
+//! Paths of the project's sources and of generated files.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Why the workspace could not be found.
+/// Why the workspace was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
-    /// No directory from here upwards holds the workspace's Cargo.toml.
+    /// No directory from here upwards contains the workspace's Cargo.toml.
     #[error("no Cargo workspace from '{0}' upwards: run this from within the project")]
     NotFound(PathBuf),
-    /// The current directory cannot be told.
+    /// The current directory is unknown.
     #[error("cannot tell the current directory")]
     CurrentDirectory(#[source] std::io::Error),
 }
 
-/// The checked-out project.
+/// The project's working tree.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: PathBuf,
@@ -22,7 +22,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds it from where Cargo started this program, or from the current directory upwards.
+    /// Finds it from the directory where Cargo started this program, or from the current one, upwards.
     pub fn locate() -> Result<Self, WorkspaceError> {
         let start = match env::var_os("CARGO_MANIFEST_DIR") {
             Some(directory) => PathBuf::from(directory),
@@ -50,12 +50,12 @@ impl Workspace {
         &self.target
     }
 
-    /// Where the guest's kernel, initramfs and disk image are built.
+    /// The directory of the guest's kernel, initramfs and disk image.
     pub fn guest_directory(&self) -> PathBuf {
         self.target.join("guest")
     }
 
-    /// Where the lab's images are built. `target/lab` itself belongs to Cargo: the profile `lab` builds there.
+    /// The directory of the lab's images. `target/lab` itself is Cargo's: the profile `lab` builds there.
     pub fn lab_directory(&self) -> PathBuf {
         self.target.join("lab-images")
     }

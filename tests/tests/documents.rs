@@ -1,4 +1,4 @@
-//! The documents lead somewhere: links, headings, and the files that they name.
+//! Links of the documents resolve: pages, headings, and the files that they name.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -26,7 +26,7 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Every file of the project, by its path from the root. What is built or hidden is none.
+/// Every file of the project, by its path from the root, without generated and hidden ones.
 fn files() -> BTreeSet<PathBuf> {
     let root = root();
     let mut files = BTreeSet::new();
@@ -49,7 +49,7 @@ fn files() -> BTreeSet<PathBuf> {
     files
 }
 
-/// The documents: their paths from the root, and their text without blocks of code.
+/// The documents: their paths from the root, and their text without code blocks.
 fn documents(files: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, String> {
     let is_document = |path: &&PathBuf| path.extension().is_some_and(|is| is == "md");
     let documents = files.iter().filter(is_document);
@@ -73,7 +73,7 @@ fn without_code(text: &str) -> String {
     lines.join("\n")
 }
 
-/// What a document's headings are linked to by.
+/// The anchor of a heading.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let mut anchors = BTreeSet::new();
@@ -95,12 +95,12 @@ fn links(text: &str) -> Vec<&str> {
     targets.filter_map(|rest| rest.split(')').next()).collect()
 }
 
-/// The pieces of code within a text.
+/// The code spans of a text.
 fn code(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// A path without `.` and `..`.
+/// Normalizes a path: no `.` and `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! What `cargo xtask install` puts in place is found there, and works.
+//! `cargo xtask install` puts the files in place, and they work there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use faultvisor_tests::packages::{self, CC, PKG_CONFIG};
 
-/// Fails to connect, and says why.
+/// Fails to connect, and prints why.
 const PROGRAM: &str = r#"
 #include <libqmp.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@ int main(void)
 }
 "#;
 
-/// What a command says when it succeeds.
+/// The output of a command, which has to succeed.
 #[track_caller]
 fn said(command: &mut Command) -> String {
     let Output {
@@ -40,7 +40,7 @@ fn said(command: &mut Command) -> String {
     String::from_utf8(stdout).unwrap()
 }
 
-/// Builds with the profile that tests have, which is there already.
+/// Builds with the tests' profile, which is built already.
 fn install(prefix: &Path, destdir: Option<&Path>) {
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
     xtask
@@ -72,7 +72,7 @@ fn what_is_installed_is_where_a_system_looks_for_it_and_works() {
         ] {
             let script = fs::read_to_string(prefix.join(&completion)).unwrap();
             assert!(script.contains(program), "{completion}");
-            // Its commands and their arguments are the server's.
+            // The server provides its commands and their arguments.
             let asks = script.contains("qmp complete -- ");
             assert_eq!(asks, program == "qmp", "{completion}");
         }

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The folders, and those whose packages a package there may be built with, beside its own folder's.
-/// A package's own tests may use more.
+/// The folders, and those whose packages a package there may depend on, beside its own folder's. A package's own tests
+/// may use more.
 const FOLDERS: [(&str, &[&str]); 8] = [
     ("schema", &[]),
     ("monitor", &["schema"]),
@@ -24,7 +24,7 @@ const FOLDERS: [(&str, &[&str]); 8] = [
     ("resources", &[]),
 ];
 
-/// What cargo says of each package of the workspace.
+/// cargo's metadata of each package of the workspace.
 fn packages() -> Vec<Value> {
     let mut cargo = build::cargo();
     cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -84,7 +84,7 @@ fn packages_depend_on_one_another_one_way() {
         );
         let (_, allowed) = known.unwrap();
         for dependency in package["dependencies"].as_array().unwrap() {
-            // Only those of the workspace are found by a path.
+            // Only workspace dependencies have a path.
             let Some(path) = dependency["path"].as_str() else {
                 continue;
             };

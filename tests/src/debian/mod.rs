@@ -1,13 +1,13 @@
-//! Debian 12, as it installs itself: a disk image with systemd and two kernels, made by mmdebstrap under
+//! Debian 12 as it installs itself: a disk image with systemd and two kernels, built by mmdebstrap under
 //! `target/guest/debian/`.
 //!
 //! | file | what it is |
 //! | --- | --- |
 //! | `disk.img` | the root file system, ext4 without a partition table |
-//! | `boot/vmlinuz`, `boot/initrd.img` | its kernel, and the initramfs that initramfs-tools has made for it |
-//! | `boot/vmlinuz-backports`, `boot/initrd.img-backports` | the same of the kernel from the backports |
+//! | `boot/vmlinuz`, `boot/initrd.img` | its kernel, and the initramfs built by initramfs-tools |
+//! | `boot/vmlinuz-backports`, `boot/initrd.img-backports` | the same for the kernel from the backports |
 //!
-//! Nothing in it knows of Faultvisor. root has the password [`PASSWORD`].
+//! Nothing in it is specific to Faultvisor. root has the password [`PASSWORD`].
 
 pub(crate) mod sources;
 
@@ -23,35 +23,35 @@ use crate::workspace::Workspace;
 
 /// The password of root.
 pub const PASSWORD: &str = "debian";
-/// How many disks there are for the tests: each begins with one that is as it was made.
+/// Number of disks for the tests: each starts from the original.
 pub const DISKS: usize = 3;
 
-/// Beside what every Debian has: what makes it start, and what a person needs to log in and to switch it off.
+/// Packages beyond the minimal variant: those to boot, to log in and to power off.
 const PACKAGES: &str = "systemd-sysv,dbus,libpam-systemd,udev,kmod,login,passwd,initramfs-tools,\
                         linux-image-cloud-amd64";
-/// Nothing reads these in a test.
+/// Directories of `/usr/share` that no test reads.
 const LEFT_OUT: [&str; 3] = ["doc", "man", "locale"];
 const CUSTOMIZE: &str = include_str!("customize.sh");
 const FINISH: &str = include_str!("finish.sh");
-/// The keys that Debian's archive is signed with, where they are installed.
+/// Debian's archive keys, where they are installed.
 const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
 const KEYRING_PACKAGE: &str = "debian-archive-keyring";
 
 /// Why there is no Debian.
 #[derive(Debug, thiserror::Error)]
 pub enum DebianError {
-    /// A package could not be had.
+    /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
     /// A tool failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
 }
 
-/// Which of its two kernels runs it.
+/// One of its two kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     /// The release's own: 6.1.
@@ -61,7 +61,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// What its version begins with.
+    /// The prefix of its version.
     pub fn version(self) -> &'static str {
         match self {
             Self::Release => "6.1.",
@@ -69,7 +69,7 @@ impl Kernel {
         }
     }
 
-    /// Its image, in a directory with what a boot loader would load.
+    /// Its image, in a directory of what a boot loader would load.
     pub fn image(self, boot: &Path) -> PathBuf {
         boot.join(self.file_name("vmlinuz"))
     }
@@ -87,14 +87,14 @@ impl Kernel {
     }
 }
 
-/// Where Debian is on this machine.
+/// Debian's files on this machine.
 #[derive(Debug, Clone)]
 pub struct DebianImages {
     directory: PathBuf,
 }
 
 impl DebianImages {
-    /// Its disk, which is not to be written to.
+    /// Its disk, which must not be written to.
     pub fn disk(&self) -> PathBuf {
         self.directory.join("disk.img")
     }
@@ -105,7 +105,7 @@ impl DebianImages {
     }
 }
 
-/// Makes what is missing or out of date under `target/guest/debian/`.
+/// Builds what is missing or out of date under `target/guest/debian/`.
 pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<DebianImages, DebianError> {
     packages::ensure_installed(&[packages::MKE2FS, packages::MMDEBSTRAP], note)?;
     if !packages::is_root() {
@@ -113,7 +113,7 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<DebianImages,
     }
     let keyring = keyring(workspace, note)?;
     let list = sources::list(&keyring)?;
-    // On a Debian 12, a new kernel makes a new image.
+    // On a Debian 12 host, a new kernel makes a new image.
     let kernel = packages::candidate("linux-image-cloud-amd64")?;
     let recipe = (PACKAGES, LEFT_OUT, CUSTOMIZE, FINISH);
     let inputs = Fingerprint::new().value((recipe, &list, kernel));
@@ -129,7 +129,7 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<DebianImages,
     Ok(DebianImages { directory })
 }
 
-/// The archive's keys: this machine's, or out of their package.
+/// The archive's keys: this machine's, or from their package.
 pub(crate) fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<PathBuf, DebianError> {
     let installed = Path::new("/").join(KEYRING);
     if installed.is_file() {
@@ -142,10 +142,10 @@ pub(crate) fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<Path
         .join(KEYRING))
 }
 
-/// Makes an archive of the root file system. As an ordinary user, it needs user namespaces.
+/// The command that archives the root file system. An ordinary user needs user namespaces for it.
 fn mmdebstrap(archive: &Path, list: Option<&str>, keyring: &Path) -> Result<Command, DebianError> {
     let mut command = tool::command(packages::MMDEBSTRAP.program)?;
-    // It starts a Python for each package: the system's, not one that a user's path has before it.
+    // It starts a Python for each package: force the system's, not one from the user's path.
     let mut path = OsString::from("/usr/sbin:/usr/bin:/sbin:/bin:");
     path.push(std::env::var_os("PATH").unwrap_or_default());
     command.env("PATH", path);
@@ -165,7 +165,7 @@ fn mmdebstrap(archive: &Path, list: Option<&str>, keyring: &Path) -> Result<Comm
                 .map_err(|error| ArtifactError::new("write", &sources, error))?;
             command.arg(sources::SUITE).arg(archive).arg(sources);
         }
-        // It has sources of its own then.
+        // mmdebstrap uses its default sources.
         None => {
             command.arg(format!("--keyring={}", keyring.display()));
             command.arg(format!("--setup-hook={}", sources::ADD_BACKPORTS));
@@ -175,7 +175,8 @@ fn mmdebstrap(archive: &Path, list: Option<&str>, keyring: &Path) -> Result<Comm
     Ok(command)
 }
 
-/// Makes the disk image and takes the kernels out. As an ordinary user, the files' owners are remembered by fakeroot.
+/// The command that builds the disk image and extracts the kernels. For an ordinary user, fakeroot keeps the files'
+/// owners.
 fn finish(archive: &Path, directory: &Path) -> Result<Command, ToolError> {
     let mut command = if packages::is_root() {
         Command::new("sh")
@@ -184,7 +185,7 @@ fn finish(archive: &Path, directory: &Path) -> Result<Command, ToolError> {
         fakeroot.arg("sh");
         fakeroot
     };
-    // An ordinary user may not have it in its path.
+    // Not always in an ordinary user's path.
     let mke2fs = tool::find(packages::MKE2FS.program);
     let beside = mke2fs.as_deref().and_then(Path::parent);
     let mut path = std::env::var_os("PATH").unwrap_or_default();

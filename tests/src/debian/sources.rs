@@ -1,4 +1,4 @@
-//! Where Debian 12 comes from: this machine's own sources, if it is one, and the backports beside them.
+//! Sources of Debian 12: this machine's, if it is a Debian, and the backports.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use crate::tool::{self, ToolError};
 
 /// The release's code name.
 pub(super) const SUITE: &str = "bookworm";
-/// What mmdebstrap runs before it fetches anything where it takes the sources that it knows itself: adds the backports
-/// beside them. Its argument is the directory that becomes the root file system.
+/// A hook that mmdebstrap runs before it fetches anything from its default sources: adds the backports. Its argument is
+/// the directory that becomes the root file system.
 pub(super) const ADD_BACKPORTS: &str = r#"sed -n 's/ bookworm main/ bookworm-backports main/p' "$1/etc/apt/sources.list" > "$1/etc/apt/sources.list.d/backports.list""#;
-/// What apt on this machine was told about fetching, as far as it is a matter of the network or of the clock.
+/// Prefixes of apt's settings that concern the network or the clock.
 const SETTINGS: [&str; 4] = [
     "Acquire::http",
     "Acquire::ftp",
@@ -17,7 +17,7 @@ const SETTINGS: [&str; 4] = [
     "Acquire::Check-",
 ];
 
-/// The sources, as lines of a sources.list; none where this machine knows no source of Debian.
+/// The sources, as lines of a sources.list; none if this machine knows no source of Debian.
 pub(super) fn list(keyring: &Path) -> Result<Option<String>, ToolError> {
     let mut indextargets = tool::command("apt-get")?;
     indextargets.args(["indextargets", "--format"]);
@@ -33,7 +33,7 @@ pub(super) fn list(keyring: &Path) -> Result<Option<String>, ToolError> {
     Ok(sources.map(|sources| sources.iter().map(line).collect()))
 }
 
-/// This machine's mirror of Debian; none where it knows none.
+/// This machine's mirror of Debian; none if it knows none.
 pub(crate) fn mirror(keyring: &Path) -> Result<Option<String>, ToolError> {
     let lines = list(keyring)?.unwrap_or_default();
     let of_backports = format!("{SUITE}-backports");
@@ -41,14 +41,14 @@ pub(crate) fn mirror(keyring: &Path) -> Result<Option<String>, ToolError> {
     Ok(line.and_then(|line| Some(line.split(' ').nth(2)?.to_owned())))
 }
 
-/// What apt on this machine was told, as mmdebstrap takes it.
+/// This machine's apt settings, as mmdebstrap takes them.
 pub(super) fn apt_options() -> Result<Vec<String>, ToolError> {
     let dump = tool::output(tool::command("apt-config")?.arg("dump"))?;
     Ok(of_dump(&String::from_utf8_lossy(&dump)))
 }
 
-/// Mirrors and suites: those of Debian 12 among apt's index targets, or Debian 12 from a mirror of another release, then
-/// the backports.
+/// Mirrors and suites: those of Debian 12 among apt's index targets, or Debian 12 from the mirror of another release,
+/// then the backports.
 fn of_targets(targets: &str) -> Option<Vec<(String, String)>> {
     let mut sources = Vec::new();
     let mut other = None;
@@ -60,7 +60,7 @@ fn of_targets(targets: &str) -> Option<Vec<(String, String)>> {
         if suite.starts_with(SUITE) && !sources.contains(&source) {
             sources.push(source);
         } else if !suite.contains('-') {
-            // A release, not its updates: these may come from elsewhere.
+            // Only a release: its updates may come from elsewhere.
             other.get_or_insert(mirror);
         }
     }
@@ -81,7 +81,7 @@ fn of_targets(targets: &str) -> Option<Vec<(String, String)>> {
 
 fn of_dump(dump: &str) -> Vec<String> {
     let is_wanted = |line: &&str| SETTINGS.iter().any(|prefix| line.starts_with(prefix));
-    // One that has only members has no value.
+    // A setting that has only members has no value.
     let has_value = |line: &&str| !line.ends_with("\"\";");
     let lines = dump.lines().filter(is_wanted).filter(has_value);
     lines

@@ -1,4 +1,4 @@
-//! The guest that the tests boot: a stock kernel, an initramfs as small as it gets, and a disk image.
+//! The guest that the tests boot: a stock kernel, a minimal initramfs, and a disk image.
 //!
 //! Under `target/guest/`:
 //!
@@ -6,11 +6,11 @@
 //! | --- | --- |
 //! | `bzImage`, `vmlinux` | the distribution's kernel for virtual machines, as packaged and as ELF |
 //! | `initramfs.cpio` | busybox, the virtio modules, and [an init](mod@self) that ends in a shell or in a test's script |
-//! | `e2fsprogs.cpio` | mkfs.ext4 and e2fsck with their libraries, to append where a script needs them |
-//! | `fio.cpio`, `sqlite.cpio`, `xfsprogs.cpio` | the same for fio, SQLite and XFS, made only where tests run |
+//! | `e2fsprogs.cpio` | mkfs.ext4 and e2fsck with their libraries, appended where a script needs them |
+//! | `fio.cpio`, `sqlite.cpio`, `xfsprogs.cpio` | the same for fio, SQLite and XFS, built only where tests run |
 //! | `disk.img` | 64 MiB of ext4 |
 //!
-//! What the guest runs is up to its [`Script`].
+//! A [`Script`] decides what the guest runs.
 
 mod script;
 mod tools;
@@ -31,13 +31,13 @@ pub use tools::{Tools, build_tools};
 
 /// The first line that the guest's init writes.
 pub const INIT_MARKER: &str = "FV-INIT";
-/// What the line with a script's exit status starts with.
+/// The prefix of the line with a script's exit status.
 pub const EXIT_MARKER: &str = "FV-EXIT ";
 
-/// Loaded by the guest, with what they depend on; one that is built in is left out.
+/// Modules that the guest loads, with their dependencies; built-in ones are left out.
 const MODULES: [&str; 2] = ["virtio_mmio", "virtio_blk"];
-/// There for the tests that load them, in the order of [`MACHINE_MODULES_ORDER`]: the power button and what it is read
-/// by, and pvpanic.
+/// Modules that some tests load, in the order of [`MACHINE_MODULES_ORDER`]: the power button with its input device, and
+/// pvpanic.
 const MACHINE_MODULES: [&str; 3] = ["button", "evdev", "pvpanic-mmio"];
 /// The file with their names.
 pub const MACHINE_MODULES_ORDER: &str = "/lib/modules/machine";
@@ -47,7 +47,7 @@ const DISK_SIZE: &str = "64M";
 /// Why the guest's images could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
-    /// A package could not be had.
+    /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
     /// There is no stock kernel.
@@ -58,11 +58,11 @@ pub enum GuestError {
     Kernel {
         /// The bzImage.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: KernelError,
     },
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     /// A tool failed.
@@ -70,14 +70,14 @@ pub enum GuestError {
     Tool(#[from] ToolError),
 }
 
-/// Where the guest's files are, here or in the lab.
+/// The guest's files, here or in the lab.
 #[derive(Debug, Clone)]
 pub struct GuestImages {
     directory: PathBuf,
 }
 
 impl GuestImages {
-    /// The images in a directory that has them already.
+    /// Images that exist in a directory.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -115,7 +115,7 @@ impl GuestImages {
     }
 }
 
-/// Makes what is missing or out of date under `target/guest/`.
+/// Builds what is missing or out of date under `target/guest/`.
 pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<GuestImages, GuestError> {
     packages::ensure_installed(&[packages::MKE2FS], note)?;
     let images = GuestImages::at(workspace.guest_directory());
@@ -184,14 +184,14 @@ fn make_disk(to: &Path) -> Result<(), GuestError> {
     Ok(())
 }
 
-/// Where packages are unpacked.
+/// The directory that packages are unpacked to.
 pub(crate) fn cache(workspace: &Workspace) -> Result<PathBuf, ArtifactError> {
     let cache = workspace.guest_directory().join("cache");
     fs::create_dir_all(&cache).map_err(|error| ArtifactError::new("create", &cache, error))?;
     Ok(cache)
 }
 
-/// Makes the ELF image of `kernel` at `path`, unless it is there.
+/// Extracts the ELF image of `kernel` to `path`, unless it exists.
 pub(crate) fn vmlinux(
     kernel: &StockKernel,
     path: &Path,

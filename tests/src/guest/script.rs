@@ -1,4 +1,4 @@
-//! What a test has its guest do.
+//! The script of a test's guest.
 
 use std::fmt;
 use std::fs::File;
@@ -12,12 +12,12 @@ use crate::initramfs::Archive;
 /// How the guest ends after its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ending {
-    /// `reboot -f`: by the way that the kernel's parameter `reboot=` names. Ends a VMM with `--no-reboot`.
+    /// `reboot -f`: by the method in the kernel's parameter `reboot=`. Ends a VMM with `--no-reboot`.
     #[default]
     Reboot,
     /// `poweroff -f`: needs ACPI.
     PowerOff,
-    /// `halt -f`: the vCPU stops for ever, the VMM stays.
+    /// `halt -f`: the vCPU halts for ever, the VMM stays.
     Halt,
     /// The guest idles; the test ends the VMM.
     Stay,
@@ -53,7 +53,7 @@ impl fmt::Debug for Script {
 }
 
 impl Script {
-    /// A script that is run by `sh`, in /tmp, with the disks' modules loaded.
+    /// A script for `sh`, run in /tmp with the disks' modules loaded.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -61,28 +61,28 @@ impl Script {
         }
     }
 
-    /// How the guest ends; by `reboot -f` if not said.
+    /// Sets how the guest ends; the default is `reboot -f`.
     #[must_use]
     pub fn ending(mut self, ending: Ending) -> Self {
         self.ending = ending;
         self
     }
 
-    /// A file that the script finds in /test.
+    /// Adds a file, which the script finds in /test.
     #[must_use]
     pub fn file(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
         self.files.push((name.to_owned(), contents.into()));
         self
     }
 
-    /// A program that the script finds in /test, with the libraries that it loads.
+    /// Adds a program with its libraries, which the script finds in /test.
     #[must_use]
     pub fn program(mut self, name: &str, source: impl Into<PathBuf>) -> Self {
         self.programs.push((name.to_owned(), source.into()));
         self
     }
 
-    /// The script needs these programs.
+    /// Adds a set of programs.
     #[must_use]
     pub fn with(mut self, tools: Tools) -> Self {
         self.tools.push(tools);

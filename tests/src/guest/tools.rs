@@ -1,4 +1,4 @@
-//! Programs that only some guests need: each set is an archive to append to the guest's initramfs.
+//! Programs that only some guests need: each set is an archive that is appended to the guest's initramfs.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub enum Tools {
 }
 
 impl Tools {
-    /// Those that not every guest image is built with.
+    /// Sets that are not part of every guest image.
     pub const OPTIONAL: [Self; 3] = [Self::Fio, Self::Sqlite, Self::Xfsprogs];
 
     pub(super) fn file_name(self) -> &'static str {
@@ -37,7 +37,7 @@ impl Tools {
     }
 }
 
-/// Makes the archives of [`Tools::OPTIONAL`], and installs what goes into them.
+/// Builds the archives of [`Tools::OPTIONAL`], and installs the programs in them.
 pub fn build_tools(
     workspace: &Workspace,
     images: &GuestImages,
@@ -57,9 +57,9 @@ pub fn build_tools(
     )
 }
 
-/// Makes the archive of [`Tools::E2fsprogs`].
+/// Builds the archive of [`Tools::E2fsprogs`].
 pub(super) fn build_e2fsprogs(images: &GuestImages) -> Result<(), GuestError> {
-    // busybox has a mke2fs of its own, which its shell prefers.
+    // busybox's shell would prefer its own mke2fs.
     const MKFS: &str = "/bin/mkfs.ext4";
     let programs = ["mke2fs", "e2fsck"];
     make(
@@ -112,7 +112,7 @@ fn make(
     Ok(())
 }
 
-/// The module that the others are there for.
+/// The last module, which the others are loaded for.
 fn last_name(modules: &[Module]) -> &str {
     modules
         .last()

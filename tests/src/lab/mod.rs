@@ -1,12 +1,12 @@
-//! The lab: a nested host in software, for machines whose own KVM cannot run Linux.
+//! The lab: a nested host emulated in software, for machines whose own KVM cannot run Linux.
 //!
 //! QEMU's TCG emulates AMD's SVM with nested paging, so that a stock Linux in it has a real /dev/kvm. A [`Payload`] is
-//! what a run brings along; [`Images::run`] boots the lab, runs the payload's script in it, and hands on each line of
-//! its console as it comes.
+//! what a run adds; [`Images::run`] boots the lab, runs the payload's script in it, and passes on each line of its
+//! console as it arrives.
 //!
 //! The payload is part of the initramfs. Measured with a vmlinux of 53 MB (best of three, to the shutdown): in an
-//! uncompressed initramfs 4.1 s, on an NVMe disk with ext4, which the cloud kernel has built in, 4.6 s; without it
-//! 3.9 s. An initramfs works with every kernel, and its memory is no worse spent than a page cache's.
+//! uncompressed initramfs 4.1 s, on an NVMe disk with ext4, which the cloud kernel has built in, 4.6 s; without it 3.9
+//! s. An initramfs works with every kernel, and takes no more memory than a page cache.
 
 mod payload;
 mod run;
@@ -26,26 +26,26 @@ pub use payload::Payload;
 pub use run::{Outcome, RunError, SCRATCH, Settings};
 pub use scratch::ScratchDisk;
 
-/// Loaded by the lab, with what they depend on: KVM, a network card and a disk for runs that have one, and block devices
-/// for disks.
+/// Modules that the lab loads, with their dependencies: KVM, a network card and a disk for runs that have one, and
+/// block devices for disks.
 const MODULES: [&str; 5] = [KVM_MODULE, "virtio_pci", "virtio_net", "virtio_blk", "loop"];
-/// The one without which there is no lab.
+/// The module that the lab requires.
 const KVM_MODULE: &str = "kvm-amd";
 const INIT: &str = include_str!("init.sh");
 
 /// Why the lab's images could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    /// A package could not be had.
+    /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
     /// There is no stock kernel.
     #[error(transparent)]
     StockKernel(#[from] StockKernelError),
-    /// Its image or busybox could not be had.
+    /// Its image or busybox cannot be obtained.
     #[error(transparent)]
     Guest(#[from] GuestError),
-    /// A file could not be written.
+    /// A file cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     /// A tool failed.
@@ -68,7 +68,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// The kernel, as ELF: QEMU starts it directly, without firmware or decompression.
+    /// The kernel as ELF: QEMU starts it directly, without firmware or decompression.
     fn vmlinux(&self) -> PathBuf {
         self.directory.join("vmlinux")
     }
@@ -79,7 +79,7 @@ impl Images {
     }
 }
 
-/// Makes what is missing or out of date under `target/lab-images/`, and installs QEMU.
+/// Builds what is missing or out of date under `target/lab-images/`, and installs QEMU.
 pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<Images, LabError> {
     packages::ensure_installed(&[packages::QEMU], note)?;
     let images = Images {

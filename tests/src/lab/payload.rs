@@ -1,4 +1,4 @@
-//! What one run brings into the lab.
+//! What one run adds to the lab.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -10,7 +10,7 @@ use crate::guest::{GuestImages, Tools};
 use crate::tool;
 use crate::userland::FileArchive;
 
-/// Files for the lab, and the script that it runs. The file of this machine that holds them goes when this is dropped.
+/// Files for the lab, and its script. The temporary file that holds them is removed on drop.
 #[derive(Debug)]
 pub struct Payload {
     archive: FileArchive,
@@ -45,11 +45,11 @@ impl Payload {
             .map_err(|error| ArtifactError::new("copy", source, error))
     }
 
-    /// Adds a program that has been built here at `path` in the lab, without what only a debugger reads, and the
-    /// libraries that it loads at their own paths.
+    /// Adds a program built here at `path` in the lab, stripped of debugging information, and its libraries at their
+    /// own paths.
     pub fn built(&mut self, path: &str, source: &Path) -> Result<(), ArtifactError> {
         let mut add = || {
-            // It comes with the linker that has made the program.
+            // Part of the toolchain that linked the program.
             let stripped = tempfile::NamedTempFile::new()?.into_temp_path();
             let mut strip = tool::command("strip").map_err(io::Error::other)?;
             strip.arg("--strip-debug").arg("-o").arg(&stripped);
@@ -65,14 +65,14 @@ impl Payload {
         written.map_err(|error| ArtifactError::new("write", Path::new(path), error))
     }
 
-    /// Adds an installed program with the libraries that it loads, all at their own paths.
+    /// Adds an installed program with its libraries, all at their own paths.
     pub fn program(&mut self, source: &Path) -> Result<(), ArtifactError> {
         self.archive
             .program(source)
             .map_err(|error| ArtifactError::new("copy", source, error))
     }
 
-    /// Adds the guest's kernel and initramfs, and returns where they are in the lab.
+    /// Adds the guest's kernel and initramfs, and returns their paths in the lab.
     pub fn guest(&mut self, images: &GuestImages) -> Result<GuestImages, ArtifactError> {
         let inside = GuestImages::at("/payload/guest");
         let pairs = [
@@ -90,7 +90,7 @@ impl Payload {
         Ok(inside)
     }
 
-    /// Adds programs for guests, behind [`guest`](Self::guest), as far as there are any.
+    /// Adds the optional programs for guests that exist, beside [`guest`](Self::guest).
     pub fn optional_tools(
         &mut self,
         images: &GuestImages,
@@ -117,7 +117,7 @@ impl Payload {
     }
 }
 
-/// A whole initramfs for one run.
+/// A complete initramfs for one run.
 pub(super) struct Initramfs(tempfile::TempPath);
 
 impl Initramfs {

@@ -13,29 +13,28 @@ use crate::tool::{self, ToolError};
 use faultvisor_harness::child::Guarded;
 use faultvisor_harness::transcript::{NoLine, Transcript};
 
-/// Where the lab mounts a disk of its own.
+/// The mount point of the lab's own disk.
 pub const SCRATCH: &str = "/scratch";
 const UP_MARKER: &str = "FV-LAB-UP";
 const EXIT_MARKER: &str = "FV-LAB-EXIT ";
 
-/// How one run of the lab is set up.
+/// Parameters of one run of the lab.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The run's whole wall time; the lab is killed when it has passed.
+    /// The wall time of the run; the lab is killed after it.
     pub limit: Duration,
     /// The lab's memory.
     pub memory_mib: u32,
-    /// The image of a disk for the lab, with a file system, which is mounted at [`SCRATCH`].
+    /// The image of the lab's disk, with a file system, which is mounted at [`SCRATCH`].
     pub scratch_disk: Option<PathBuf>,
-    /// The images of further disks, which come behind that one and may be the same. Nothing that is written to them
-    /// stays.
+    /// The images of further disks, which follow that one and may be identical. Writes to them are discarded.
     pub disks: Vec<PathBuf>,
-    /// TCP ports of this machine's loopback and the ports in the lab that they lead to.
+    /// TCP ports of this machine's loopback, and the lab's ports that they are forwarded to.
     pub forwarded_ports: Vec<(u16, u16)>,
 }
 
 impl Settings {
-    /// As much memory as a run needs, no network.
+    /// The default memory, and no network.
     pub fn with_limit(limit: Duration) -> Self {
         Self {
             limit,
@@ -52,7 +51,7 @@ impl Settings {
 pub struct Outcome {
     /// The exit status of the payload's script.
     pub status: i32,
-    /// From QEMU's start until /dev/kvm was there.
+    /// From QEMU's start until /dev/kvm existed.
     pub up_after: Duration,
     /// From QEMU's start until its end.
     pub total: Duration,
@@ -61,19 +60,19 @@ pub struct Outcome {
 /// Why a run of the lab has no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The payload could not be written.
+    /// The payload cannot be written.
     #[error(transparent)]
     Payload(#[from] ArtifactError),
     /// There is no QEMU.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// QEMU could not be started or waited for.
+    /// QEMU cannot be started or waited for.
     #[error("cannot run the lab")]
     Process(#[from] io::Error),
     /// It took too long and was killed.
     #[error("the lab was killed after {limit:?}; its console ended with:\n{tail}")]
     TimedOut {
-        /// The limit that had been set.
+        /// The limit.
         limit: Duration,
         /// The last lines of its console.
         tail: String,
@@ -87,7 +86,7 @@ pub enum RunError {
 }
 
 impl Images {
-    /// Boots the lab, runs `script` in it, and hands on each line of its console as it comes.
+    /// Boots the lab, runs `script` in it, and passes on each line of its console as it arrives.
     pub fn run(
         &self,
         payload: Payload,
@@ -132,7 +131,7 @@ impl Images {
                 on_line(&line.text);
             }
         }
-        // The console is closed: what is left to do for QEMU takes no time worth a limit of its own.
+        // The console is closed: QEMU's exit takes no time worth a limit of its own.
         process.wait_until(deadline + Duration::from_secs(5))?;
         match (up_after, status) {
             (Some(up_after), Some(status)) => Ok(Outcome {
@@ -172,13 +171,13 @@ impl Images {
             "chardev:console",
         ]);
         command.arg("-kernel").arg(self.vmlinux());
-        // loglevel=1 leaves panics: a kernel message must not cut a result in two.
+        // loglevel=1 leaves panics: a kernel message must not split a result.
         command.args([
             "-append",
             "console=ttyS0 panic=-1 reboot=t quiet loglevel=1",
         ]);
         if let Some(image) = &settings.scratch_disk {
-            // What is on it is not missed when this machine fails.
+            // Its data need not survive a crash of this machine.
             let mut drive = OsString::from("if=none,id=scratch,format=raw,cache=unsafe,file=");
             drive.push(image);
             command.arg("-drive").arg(drive);
@@ -208,7 +207,7 @@ fn network(forwarded: &[(u16, u16)]) -> OsString {
     option.into()
 }
 
-/// QEMU warns about every CPU feature that TCG lacks.
+/// QEMU warns about each CPU feature that TCG lacks.
 fn without_warnings(messages: &str) -> String {
     messages
         .lines()

@@ -1,5 +1,5 @@
-//! A disk for the lab: room for the images of large disks, on a file system with direct I/O, which the lab's own, in
-//! memory, does not have.
+//! The lab's disk: space for images of large disks, on a file system with direct I/O, which the lab's root file system,
+//! in memory, lacks.
 
 use std::path::Path;
 
@@ -7,13 +7,12 @@ use super::{Images, LabError};
 use crate::artifact::ArtifactError;
 use crate::tool;
 
-/// A disk with a file system. Its image, which is as large as what was ever written to it, goes when this is
-/// dropped.
+/// A disk with a file system. Its image, sparse until written, is removed on drop.
 #[derive(Debug)]
 pub struct ScratchDisk(tempfile::TempPath);
 
 impl ScratchDisk {
-    /// Makes one, with copies of the files in a directory if there is one.
+    /// Creates one, with copies of the files in a directory if given.
     pub fn new(images: &Images, mebibytes: u64, contents: Option<&Path>) -> Result<Self, LabError> {
         let path = tempfile::Builder::new()
             .prefix("scratch-")

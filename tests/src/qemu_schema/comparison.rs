@@ -1,20 +1,20 @@
-//! Our schema, held against QEMU's: what a client made from QEMU's schema would not understand, or not be able to say.
+//! Compares our schema with QEMU's: what a client generated from QEMU's schema would not understand, or could not send.
 
 use std::collections::BTreeSet;
 
 use super::model::{Member, Model, Shape, Value};
 
-/// Who says a value.
+/// The sender of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Flow {
-    /// The client: everything that QEMU understands should be understood.
+    /// The client: we should understand everything that QEMU understands.
     Argument,
-    /// The server: everything that is said should be understood by a client of QEMU's.
+    /// The server: a client of QEMU's should understand everything that we send.
     Answer,
 }
 
-/// Every difference, each with its place, such as `query-block: [].inserted: member 'active' is missing`. Commands, events
-/// and types that only one of the two has are none.
+/// Every difference with its place, such as `query-block: [].inserted: member 'active' is missing`. Commands, events
+/// and types that only one of the two has are not differences.
 pub fn compare(ours: &Model, theirs: &Model) -> BTreeSet<String> {
     let mut comparison = Comparison {
         ours,
@@ -73,7 +73,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// A type of ours against one of theirs. What a type has is told once, by its name where it has one.
+    /// Compares a type of ours with one of theirs. Each pair is compared once, and reported at its first place.
     fn types(&mut self, flow: Flow, our: &str, their: &str, place: &str) {
         if !self.seen.insert((flow, our.to_owned(), their.to_owned())) {
             return;
@@ -129,7 +129,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Objects, once for each value that decides about members.
+    /// Compares objects, once for each value of the discriminator.
     fn objects(&mut self, flow: Flow, our: &str, their: &str, place: &str) {
         let (ours, theirs) = (self.ours, self.theirs);
         let Some(tag) = tag(theirs, their).or_else(|| tag(ours, our)) else {
@@ -190,7 +190,7 @@ impl Comparison<'_> {
     }
 }
 
-/// The member of an object that decides about others.
+/// The discriminator of a union.
 fn tag(model: &Model, name: &str) -> Option<String> {
     match model.shape(name) {
         Shape::Object { variants, .. } => variants.as_ref().map(|variants| variants.tag.clone()),

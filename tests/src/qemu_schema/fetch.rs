@@ -1,4 +1,4 @@
-//! QEMU's schema out of its source package, under `target/guest/cache/`. Nothing of apt's own state is touched.
+//! Fetches QEMU's schema from its source package, to `target/guest/cache/`. apt's own state is not touched.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::packages::{self, PackagesError};
 use crate::tool;
 use crate::workspace::Workspace;
 
-/// The version that the monitor's greeting claims, without its last number.
+/// The version in the monitor's greeting, without its last number.
 pub const VERSION: &str = "10.0";
 
 /// The source package.
 const PACKAGE: &str = "qemu";
 
-/// The suites that have had this version: backports may have moved on, the release stays.
+/// The suites with this version: backports may have moved on, the release stays.
 const SUITES: [&str; 2] = ["bookworm-backports", "trixie"];
 
 /// QEMU's schema on this machine: a directory with QEMU's `VERSION` and its `qapi`.
@@ -26,17 +26,17 @@ pub struct QemuSchema {
 }
 
 impl QemuSchema {
-    /// The one in a directory that [`fetch`] has made.
+    /// The schema in a directory that [`fetch`] has made.
     pub fn at(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// Where it is.
+    /// Its directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The file that it begins with.
+    /// The schema's first file.
     pub fn file(&self) -> PathBuf {
         self.directory.join("qapi/qapi-schema.json")
     }
@@ -45,18 +45,18 @@ impl QemuSchema {
     ///
     /// # Errors
     ///
-    /// What keeps its file from being read.
+    /// Its file cannot be read.
     pub fn version(&self) -> std::io::Result<String> {
         let version = fs::read_to_string(self.directory.join("VERSION"))?;
         Ok(version.trim().to_owned())
     }
 }
 
-/// Fetches it, unless it is there.
+/// Fetches the schema, unless it exists.
 ///
 /// # Errors
 ///
-/// What keeps it from being fetched, such as the lack of a network.
+/// It cannot be fetched, for example without a network.
 pub fn fetch(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<QemuSchema, DebianError> {
     let cache = workspace.guest_directory().join("cache");
     let directory = cache.join("qemu-schema");
@@ -85,7 +85,7 @@ pub fn fetch(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<QemuSchema, D
     Ok(QemuSchema { directory })
 }
 
-/// Downloads the source's archive into a directory of its own, where apt keeps everything else, too.
+/// Downloads the source's archive into a directory of its own, which holds apt's state, too.
 fn archive(directory: &Path, keyring: &Path) -> Result<PathBuf, DebianError> {
     let unknown = || {
         PackagesError::Unknown(format!(
@@ -109,7 +109,7 @@ fn archive(directory: &Path, keyring: &Path) -> Result<PathBuf, DebianError> {
     let version = newest_of(VERSION, &String::from_utf8_lossy(&shown))
         .ok_or_else(|| PackagesError::Unknown(format!("the source of {PACKAGE} {VERSION}")))?;
     let mut source = apt("apt-get", directory)?;
-    // Nothing but the archive: the rest is Debian's.
+    // Only the upstream archive: the rest is Debian's.
     source.args(["source", "--download-only", "--tar-only"]);
     tool::run(source.arg(format!("{PACKAGE}={version}")))?;
     let is_archive = |path: &PathBuf| path.to_string_lossy().contains(".orig.tar.");
@@ -135,7 +135,7 @@ fn apt(program: &str, directory: &Path) -> Result<Command, DebianError> {
         ("Dir::State::Lists", within("lists")),
         ("Dir::State::Status", "/dev/null".to_owned()),
         ("Dir::Cache", within("cache")),
-        // The sandbox user of apt cannot write to a private directory, and warns about it.
+        // apt's sandbox user cannot write to a private directory, and warns about it.
         ("APT::Sandbox::User", "root".to_owned()),
     ] {
         command.arg("-o").arg(format!("{option}={value}"));
@@ -143,7 +143,7 @@ fn apt(program: &str, directory: &Path) -> Result<Command, DebianError> {
     Ok(command)
 }
 
-/// The first version of a package that begins with `wanted`, in what apt says of its sources.
+/// The first version of a package that begins with `wanted`, in apt's list of sources.
 fn newest_of(wanted: &str, shown: &str) -> Option<String> {
     let versions = shown
         .lines()

@@ -1,8 +1,8 @@
-//! QEMU's own schema, as a measure of ours: which of its commands, events and types we have, and where they differ.
+//! QEMU's own schema as a reference: which of its commands, events and types we have, and where they differ.
 //!
-//! `fetch` has it out of QEMU's source package, [`Model`] is a schema as far as it is to be seen on the wire,
-//! [`compare`] holds ours against QEMU's, and [`Model::check_answer`] and its kind hold what was sent against it, as a client
-//! does whose types are made from QEMU's schema; a [`Witness`] does so with all lines of sessions.
+//! `fetch` extracts it from QEMU's source package. [`Model`] is the part of a schema that shows on the wire.
+//! [`compare`] compares ours with QEMU's. [`Model::check_answer`] and its kind check messages against it, as a client
+//! generated from QEMU's schema does; a [`Witness`] does so for all lines of sessions.
 
 mod comparison;
 mod fetch;

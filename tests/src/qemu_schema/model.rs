@@ -1,4 +1,4 @@
-//! A schema as far as it is to be seen on the wire.
+//! The part of a schema that shows on the wire.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -6,21 +6,21 @@ use std::path::Path;
 use faultvisor_qapi_generator::Definition;
 use faultvisor_qapi_generator::definition::{self, Data, Kind};
 
-/// The object that has no members.
+/// The type without members.
 const NOTHING: &str = "nothing";
 
-/// Why a schema cannot be compared with.
+/// Why a schema cannot be modelled.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// It is not in QAPI's language.
+    /// It is not valid QAPI.
     #[error("the schema cannot be read")]
     Unreadable(#[from] faultvisor_qapi_generator::SchemaError),
-    /// It speaks of a type that it does not define.
+    /// It uses a type that it does not define.
     #[error("the schema has no type '{0}'")]
     NoType(String),
 }
 
-/// A schema. Types are known by their names; what states its members itself has a type of its own.
+/// A schema. Types are identified by name; inline members get a named type.
 #[derive(Debug, Default)]
 pub struct Model {
     types: HashMap<String, Shape>,
@@ -28,7 +28,7 @@ pub struct Model {
     events: BTreeMap<String, Event>,
 }
 
-/// What values of a type look like.
+/// The form of a type's values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     /// Anything.
@@ -39,19 +39,19 @@ pub enum Shape {
     Text,
     /// `true` or `false`.
     Boolean,
-    /// A number without a fraction, between these two.
+    /// An integer, from the first to the second, inclusive.
     Integer(i128, i128),
     /// A number.
     Number,
     /// One of these strings.
     Enumeration(Vec<Value>),
-    /// Any number of this type.
+    /// An array of this type.
     Array(String),
     /// Members by name.
     Object {
-        /// Those that each has.
+        /// The common members.
         members: Vec<Member>,
-        /// What else one has, which depends on a member.
+        /// Members that depend on the discriminator.
         variants: Option<Variants>,
     },
     /// One of these types.
@@ -80,12 +80,12 @@ pub struct Member {
     pub features: Vec<String>,
 }
 
-/// What an object has beside the members that each has.
+/// Members that a union's discriminator selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variants {
-    /// The member whose value says which it is.
+    /// The discriminator.
     pub tag: String,
-    /// The type that each value adds. One that is not here adds nothing.
+    /// The type that each value adds. A value that is absent adds nothing.
     pub cases: BTreeMap<String, String>,
 }
 
@@ -116,7 +116,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The first error in it.
     pub fn own(path: &Path) -> Result<Self, ModelError> {
         Self::of(&faultvisor_qapi_generator::load(path)?.definitions)
     }
@@ -125,7 +125,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// What in it is no QAPI.
+    /// The first construct that is not valid QAPI.
     pub fn foreign(path: &Path) -> Result<Self, ModelError> {
         Self::of(&faultvisor_qapi_generator::load_foreign(path)?.definitions)
     }
@@ -140,7 +140,7 @@ impl Model {
         &self.events
     }
 
-    /// The names of the types that have one, without those of the language.
+    /// The names of the named types, without the built-in ones.
     pub fn type_names(&self) -> Vec<&str> {
         let names = self.types.keys().map(String::as_str);
         let is_named =
@@ -150,7 +150,7 @@ impl Model {
         names
     }
 
-    /// What values of a type look like: anything, for a name that is none of this model's.
+    /// The form of a type's values: anything, for a name that is not in this model.
     pub fn shape(&self, name: &str) -> &Shape {
         self.types.get(name).unwrap_or(&Shape::Any)
     }
@@ -214,7 +214,7 @@ impl Model {
         Ok(())
     }
 
-    /// The type of arguments or of data, which is called `name` if they state their members themselves.
+    /// The type of arguments or of data, which is called `name` if the members are inline.
     fn data(&mut self, data: &Data, name: &str) -> String {
         let members = match data {
             Data::Empty => return NOTHING.to_owned(),
@@ -227,7 +227,7 @@ impl Model {
         name.to_owned()
     }
 
-    /// Adds the arrays that are spoken of, and looks every other type up.
+    /// Adds the array types in use, and checks that every other type is defined.
     fn arrays(&mut self) -> Result<(), ModelError> {
         let mut used: Vec<String> = Vec::new();
         for shape in self.types.values() {
@@ -298,7 +298,7 @@ fn built_in() -> impl Iterator<Item = (String, Shape)> {
         ("bool", Shape::Boolean),
         ("null", Shape::Null),
         ("any", Shape::Any),
-        // A type of QEMU's alone, of which no client sees a value.
+        // QEMU's alone: no client sees a value of it.
         ("QType", Shape::Any),
         ("int", integer(64, true)),
         ("int8", integer(8, true)),
@@ -316,7 +316,7 @@ fn built_in() -> impl Iterator<Item = (String, Shape)> {
         .map(|(name, shape)| (name.to_owned(), shape))
 }
 
-/// The members of a struct, those of its bases first.
+/// The members of a struct, its bases' first.
 fn members_of(name: &str, all: &[Definition]) -> Result<Vec<Member>, ModelError> {
     let definition = all.iter().find(|definition| definition.name == name);
     match definition.map(|definition| &definition.kind) {

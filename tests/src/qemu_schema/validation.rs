@@ -1,14 +1,15 @@
-//! What was sent, held against a schema.
+//! Checks messages against a schema.
 
 use serde_json::Value as Json;
 
 use super::model::{Member, Model, Shape};
 
-/// The members of an event beside those of its data.
+/// The members of an event.
 const OF_EVENTS: [&str; 3] = ["event", "timestamp", "data"];
 
 impl Model {
-    /// What does not fit its type in what a command returned: each with its place, such as `query-block: [].inserted.ro`.
+    /// Mismatches between a command's return value and its type, each with its place, such as `query-block:
+    /// [].inserted.ro`.
     pub fn check_answer(&self, command: &str, returned: &Json) -> Vec<String> {
         let mut problems = Vec::new();
         match self.commands().get(command) {
@@ -18,7 +19,7 @@ impl Model {
         problems
     }
 
-    /// The same of an event, as it is on the wire.
+    /// Mismatches of an event, as on the wire.
     pub fn check_event(&self, event: &Json) -> Vec<String> {
         let mut problems = Vec::new();
         let name = event["event"].as_str().unwrap_or("an event without a name");
@@ -42,7 +43,7 @@ impl Model {
         problems
     }
 
-    /// The same of an answer that is an error: its class is one of the enumeration `QapiErrorClass`.
+    /// Mismatches of an error: its class has to be in the enumeration `QapiErrorClass`.
     pub fn check_error(&self, command: &str, error: &Json) -> Vec<String> {
         let mut problems = Vec::new();
         let place = format!("{command}: error.class");
@@ -53,7 +54,7 @@ impl Model {
         problems
     }
 
-    /// The same of a value of any type.
+    /// Mismatches of a value of any type.
     pub fn check(&self, of: &str, value: &Json, place: &str) -> Vec<String> {
         let mut problems = Vec::new();
         self.value(of, value, place, &mut problems);
@@ -133,7 +134,7 @@ impl Model {
         }
     }
 
-    /// The members of an object whose members have these values, as far as they decide about others.
+    /// The members of an object, given its discriminators' values.
     pub(super) fn members_for(
         &self,
         of: &str,

@@ -1,4 +1,4 @@
-//! Who reads along on sessions, and holds what is sent against a schema.
+//! Reads the lines of sessions, and checks what is sent against a schema.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ pub struct Witness {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Commands that are not answered yet, by their ids.
+    /// Unanswered commands by id.
     asked: HashMap<String, String>,
     problems: BTreeSet<String>,
     answered: BTreeMap<String, usize>,
@@ -26,7 +26,7 @@ struct State {
 }
 
 impl Witness {
-    /// One that knows a schema. What the schema does not have is not looked at.
+    /// A witness that knows a schema. It ignores what the schema does not define.
     pub fn new(model: Model) -> Self {
         let state = Mutex::default();
         Self { model, state }
@@ -45,22 +45,22 @@ impl Witness {
         }
     }
 
-    /// Everything that did not fit.
+    /// All mismatches.
     pub fn problems(&self) -> BTreeSet<String> {
         self.state().problems.clone()
     }
 
-    /// How often commands were answered, by something else than an error.
+    /// How often each command succeeded.
     pub fn answered(&self) -> BTreeMap<String, usize> {
         self.state().answered.clone()
     }
 
-    /// How often commands were answered by an error.
+    /// How often each command was answered by an error.
     pub fn refused(&self) -> BTreeMap<String, usize> {
         self.state().refused.clone()
     }
 
-    /// How often events were raised.
+    /// How often each event was raised.
     pub fn raised(&self) -> BTreeMap<String, usize> {
         self.state().raised.clone()
     }

@@ -1,4 +1,4 @@
-//! What a test has at hand.
+//! What a test is given.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::qemu_schema::QemuSchema;
 use faultvisor_harness::Process;
 use faultvisor_harness::transcript::Transcript;
 
-/// What the lines with a test's figures start with.
+/// The prefix of lines with a test's figures.
 pub(super) const NOTE: &str = "FV-NOTE ";
 
-/// Where a run takes place: which files it has.
+/// The place of a run: its files.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The program under test.
@@ -23,33 +23,33 @@ pub struct Place {
     pub guest: GuestImages,
     /// The bare-metal guest (resources/guests/bare).
     pub bare_guest: PathBuf,
-    /// A Python that has qemu.qmp, where there is one.
+    /// A Python with qemu.qmp, if there is one.
     pub python: Option<PathBuf>,
-    /// The directory of the examples that have been built, where there are any.
+    /// The directory of the examples, if they were built.
     pub examples: Option<PathBuf>,
-    /// Where images of large disks may lie: on a file system with direct I/O, which the one of scratch directories may
-    /// not have.
+    /// The directory for images of large disks: on a file system with direct I/O, which that of scratch directories may
+    /// lack.
     pub disks: Option<PathBuf>,
-    /// QEMU's schema, where it was fetched.
+    /// QEMU's schema, if it was fetched.
     pub qemu_schema: Option<PathBuf>,
-    /// Debian, where it was made.
+    /// Debian, if it was built.
     pub debian: Option<DebianPlace>,
-    /// How large tests are that have a size.
+    /// The size of tests that have sizes.
     pub size: Size,
 }
 
-/// Where Debian is, for its tests.
+/// Debian's files for its tests.
 #[derive(Debug, Clone)]
 pub struct DebianPlace {
     /// The directory with its kernels and their initramfs images.
     pub boot: PathBuf,
-    /// Its disk, once for each test, to be written to.
+    /// Writable copies of its disk, one for each test.
     pub disks: Vec<PathBuf>,
-    /// Whether the CPU is an emulated one, in the lab.
+    /// Whether the CPU is emulated, as in the lab.
     pub is_emulated: bool,
 }
 
-/// What a test has at hand. Machines started through it show their consoles when the test fails.
+/// What a test is given. The consoles of machines started through it are shown if the test fails.
 #[derive(Debug)]
 pub struct Context {
     place: Place,
@@ -59,7 +59,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with an empty scratch directory, which goes with it.
+    /// A context with an empty scratch directory, removed on drop.
     pub(super) fn new(place: Place) -> std::io::Result<Self> {
         let mut directory = tempfile::Builder::new();
         directory.prefix("fv-");
@@ -79,7 +79,7 @@ impl Context {
         &self.place.program
     }
 
-    /// The command-line client, which is built beside the program under test.
+    /// The command-line client, built beside the program under test.
     pub fn qmp(&self) -> PathBuf {
         self.place.program.with_file_name("qmp")
     }
@@ -94,32 +94,32 @@ impl Context {
         &self.place.bare_guest
     }
 
-    /// A Python that has qemu.qmp, where there is one.
+    /// A Python with qemu.qmp, if there is one.
     pub fn python(&self) -> Option<&Path> {
         self.place.python.as_deref()
     }
 
-    /// An example of resources/examples, by the name that it was built under. The test is skipped where it was not.
+    /// An example of resources/examples, by its built name. Skips the test if it was not built.
     pub fn example(&self, name: &str) -> Result<PathBuf, Failure> {
         let built = self.place.examples.as_ref().map(|path| path.join(name));
         let built = built.filter(|path| path.exists());
         built.ok_or_else(|| Failure::skip(format!("the example '{name}' was not built")))
     }
 
-    /// QEMU's schema. The test is skipped where it was not fetched.
+    /// QEMU's schema. Skips the test if it was not fetched.
     pub fn qemu_schema(&self) -> Result<QemuSchema, Failure> {
         let fetched = self.place.qemu_schema.clone();
         let fetched = fetched.ok_or_else(|| Failure::skip("QEMU's schema was not fetched"))?;
         Ok(QemuSchema::at(fetched))
     }
 
-    /// Debian. The test is skipped where it was not made.
+    /// Debian. Skips the test if it was not built.
     pub fn debian(&self) -> Result<&DebianPlace, Failure> {
         let made = self.place.debian.as_ref();
         made.ok_or_else(|| Failure::skip("no Debian was made"))
     }
 
-    /// A directory of the test's own, on a short path, so that sockets fit in it.
+    /// A directory of the test's own, on a path short enough for sockets.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
@@ -129,21 +129,21 @@ impl Context {
         self.scratch.path().join(name)
     }
 
-    /// A path for the image of a large disk, on a file system with direct I/O. The test is skipped where there is none.
+    /// A path for the image of a large disk, on a file system with direct I/O. Skips the test if there is none.
     pub fn disk(&self, name: &str) -> Result<PathBuf, Failure> {
         let disks = self.disks.as_ref();
         let disks = disks.ok_or_else(|| Failure::skip("no place for the images of large disks"))?;
         Ok(disks.path().join(name))
     }
 
-    /// How large this test is, if it has a size.
+    /// The size of this test, if it has sizes.
     pub fn size(&self) -> Size {
         self.place.size
     }
 
-    /// Tells a figure that is worth knowing when the test passes, in one line.
+    /// Prints a figure worth knowing when the test passes, in one line.
     pub fn note(&self, text: &str) {
-        // It is no reason to fail that nobody listens.
+        // A closed output is no reason to fail.
         let _ = writeln!(io::stdout(), "{NOTE}{text}");
     }
 
@@ -166,13 +166,13 @@ impl Context {
         Ok(machine)
     }
 
-    /// What all machines of this test say.
+    /// The output of all machines of this test.
     pub(super) fn logs(&self) -> Logs {
         self.logs.clone()
     }
 }
 
-/// The outputs of a test's machines, shared with whoever ends the test.
+/// The outputs of a test's machines, shared with the watchdog that ends the test.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Logs(Arc<Mutex<Vec<(String, Transcript)>>>);
 
@@ -190,7 +190,7 @@ impl Logs {
         ));
     }
 
-    /// All that was said until now, line by line, each under its machine.
+    /// All output until now, line by line, each with its machine.
     pub(super) fn text(&self) -> String {
         let transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();

@@ -2,17 +2,17 @@
 
 use std::error::Error;
 
-/// Why a test did not pass. Every error becomes one by `?`, with the errors under it.
+/// Why a test did not pass. `?` converts any error, with its sources.
 #[derive(Debug)]
 pub enum Failure {
-    /// The behaviour is not as the test says.
+    /// The behaviour differs from what the test expects.
     Failed(String),
     /// The test cannot run here.
     Skipped(String),
 }
 
 impl Failure {
-    /// The behaviour is not as the test says.
+    /// The behaviour differs from what the test expects.
     pub fn new(why: impl Into<String>) -> Self {
         Self::Failed(why.into())
     }
@@ -29,7 +29,7 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-/// An error and the errors under it in one line.
+/// An error and its sources in one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,8 +1,8 @@
-//! How an end-to-end test is written, run and reported.
+//! Defines, runs and reports end-to-end tests.
 //!
 //! A test is a function from a [`Context`] to a result, its name a sentence about behaviour. The binary `e2e` runs
-//! them: on this machine where its KVM can, in the lab where not, as the same static binary. Each test has a process of
-//! its own, so that one that crashes or hangs takes nothing with it.
+//! them: on this machine if its KVM can, otherwise in the lab, as the same static binary. Each test has its own
+//! process, so that a crash or a hang affects no other.
 
 mod context;
 mod failure;
@@ -16,10 +16,10 @@ pub use failure::{Failure, chain};
 pub use result::{Outcome, Record, Report, TestResult};
 pub use runner::{Part, Selection, run_all, run_one, selected};
 
-/// What a test cannot run without.
+/// What a test requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing beyond the program.
+    /// Only the program.
     Nothing,
     /// Any /dev/kvm.
     Kvm,
@@ -29,18 +29,18 @@ pub enum Needs {
     Debian,
 }
 
-/// How large tests are that have a size.
+/// The size of tests that have sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Size {
-    /// Seconds each, for every run of all tests.
+    /// Seconds each, for every complete run.
     #[default]
     Small,
-    /// As large as what they stand for.
+    /// Realistic size.
     Full,
 }
 
 impl Size {
-    /// One of two, by the size.
+    /// Selects one of two values by the size.
     pub const fn choose<T: Copy>(self, small: T, full: T) -> T {
         match self {
             Self::Small => small,
@@ -54,9 +54,9 @@ impl Size {
 pub struct Test {
     /// A sentence about behaviour, such as `a_full_disk_stops_the_machine`.
     pub name: &'static str,
-    /// What it cannot run without.
+    /// What it requires.
     pub needs: Needs,
-    /// It is killed, and has failed, when this time has passed, in the small size.
+    /// It is killed, and has failed, after this time, in the small size.
     pub limit: Duration,
     /// Whether it has a full size too.
     pub has_sizes: bool,
@@ -65,7 +65,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// A test with the default limit: many times what a Linux guest takes to boot in the lab.
+    /// A test with the default limit: many times a Linux guest's boot time in the lab.
     pub const fn new(
         name: &'static str,
         needs: Needs,
@@ -87,7 +87,7 @@ impl Test {
         self
     }
 
-    /// The same test, which looks at the context's size, and may take longer even in the small one.
+    /// The same test with sizes, which may take longer even in the small one.
     #[must_use]
     pub const fn with_sizes(mut self) -> Self {
         self.has_sizes = true;

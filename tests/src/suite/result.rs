@@ -1,15 +1,15 @@
-//! Results as lines of text, for a console that kernel messages share.
+//! Results as lines of text, for a console shared with kernel messages.
 //!
 //! ```text
 //! FV-START <name>
-//! FV-NOTE <name> <a figure that is worth knowing>
-//! FV-LOG <name> <a line of what a failed test has collected>
+//! FV-NOTE <name> <a figure worth knowing>
+//! FV-LOG <name> <a line of a failed test's log>
 //! FV-TEST <name> ok|FAILED|skipped <seconds> <why>
 //! FV-END <number of results>
 //! ```
 //!
-//! Nothing is believed that is not said: a test that started and has no result has failed, and so has a run without an
-//! end or with another number of results.
+//! A missing result is a failure: of a test that started, and of a run without an end or with another number of
+//! results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,9 +26,9 @@ const END: &str = "FV-END ";
 pub enum Outcome {
     /// It passed.
     Passed,
-    /// It failed, for this reason.
+    /// It failed, with the reason.
     Failed(String),
-    /// It could not run, for this reason.
+    /// It could not run, with the reason.
     Skipped(String),
 }
 
@@ -39,7 +39,7 @@ pub struct TestResult {
     pub name: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// How long it took.
+    /// How long it took, in seconds.
     pub seconds: f64,
 }
 
@@ -48,14 +48,14 @@ pub struct TestResult {
 pub enum Record {
     /// A test starts.
     Start(String),
-    /// A figure that is worth knowing.
+    /// A figure worth knowing.
     Note {
         /// The test's name.
         name: String,
         /// The figure.
         text: String,
     },
-    /// A line that a failed test has collected.
+    /// A line of a failed test's log.
     Log {
         /// The test's name.
         name: String,
@@ -66,7 +66,7 @@ pub enum Record {
     Result(TestResult),
     /// All tests ended.
     End {
-        /// How many results there are.
+        /// Number of results.
         results: usize,
     },
 }
@@ -88,7 +88,7 @@ impl fmt::Display for Record {
                     Outcome::Skipped(why) => ("skipped", why.as_str()),
                 };
                 write!(f, "{TEST}{name} {word} {seconds:.3}")?;
-                // A reason of several lines is one line here.
+                // Joins a reason of several lines.
                 let mut lines = why.lines().filter(|line| !line.is_empty());
                 lines.next().map_or(Ok(()), |line| write!(f, " {line}"))?;
                 lines.try_for_each(|line| write!(f, "; {line}"))
@@ -101,10 +101,10 @@ impl fmt::Display for Record {
 impl FromStr for Record {
     type Err = ();
 
-    /// Finds the record in a line, whatever is before it: a console's other writers do not always end their lines.
+    /// Finds the record in a line, after any other text: other writers to a console do not always end their lines.
     fn from_str(line: &str) -> Result<Self, ()> {
         let behind = |marker: &str| line.find(marker).map(|at| &line[at + marker.len()..]);
-        // A log may quote anything, so it is looked for first.
+        // First, since a log may quote any other record.
         let named = |rest: &str| {
             let (name, text) = rest.split_once(' ').unwrap_or((rest, ""));
             (name.to_owned(), text.to_owned())
@@ -141,7 +141,7 @@ impl FromStr for Record {
     }
 }
 
-/// The results that a console's lines amount to.
+/// Collects the results from a console's lines.
 #[derive(Debug, Default)]
 pub struct Report {
     results: Vec<TestResult>,
@@ -151,7 +151,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Takes a line, and tells what it is if it is part of the protocol.
+    /// Takes a line, and returns its record if it is part of the protocol.
     pub fn line(&mut self, line: &str) -> Option<Record> {
         let record: Record = line.parse().ok()?;
         match &record {
@@ -174,8 +174,8 @@ impl Report {
         Some(record)
     }
 
-    /// The results, in order; `run` names the whole run, for the failures that are its own. `ended` says how the run
-    /// ended if not well.
+    /// The results, in order; `run` names the whole run, for failures of its own. `ended` is the run's own failure, if
+    /// any.
     pub fn finish(
         mut self,
         run: &str,

@@ -1,4 +1,4 @@
-//! Runs tests, each in a process of its own, and says how they ended.
+//! Runs tests, each in a process of its own, and reports how they ended.
 
 use std::cmp::Reverse;
 use std::ffi::OsString;
@@ -15,47 +15,47 @@ use crate::host::Kvm;
 use faultvisor_harness::child::Guarded;
 use faultvisor_harness::transcript::Transcript;
 
-/// The exit status of a test's process, beside 0.
+/// Exit statuses of a test's process, beside 0.
 const FAILED: u8 = 1;
 const SKIPPED: u8 = 77;
-/// What the line with the reason starts with.
+/// The prefix of the line with the reason.
 const WHY: &str = "FV-WHY ";
-/// How long a test's process may take to say what it has at its limit, and to start and end.
+/// How long a test's process may take to write its log at its limit, and to start and end.
 const GRACE: Duration = Duration::from_secs(5);
-/// No more of a failed test's log is passed on: a serial console may have said very much.
+/// Most lines of a failed test's log that are passed on: a serial console may be verbose.
 const LOG_LINES: usize = 400;
 
 /// Which tests to run.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Only tests whose names hold one of these; all if empty.
+    /// Only tests whose names contain one of these; all if empty.
     pub names: Vec<String>,
     /// Only tests that need any of these; all if empty.
     pub needs: Vec<Needs>,
     /// In the full size, only tests that have one.
     pub size: Size,
-    /// One of the parts that these tests are dealt into; all of them if there is none.
+    /// One of the parts that these tests are dealt into; all if none.
     pub part: Option<Part>,
 }
 
 /// One of so many parts of a list of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// Which, from 0.
+    /// Its index, from 0.
     pub index: usize,
-    /// Of how many; not 0.
+    /// The number of parts; not 0.
     pub count: usize,
 }
 
 impl Part {
-    /// All of it.
+    /// The whole list.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 }
 
 impl FromStr for Part {
     type Err = String;
 
-    /// As `1/2` is the first of two parts.
+    /// Parses `1/2`, the first of two parts.
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (number, count) = text.split_once('/')?;
@@ -77,7 +77,7 @@ impl Selection {
 
 /// The selected tests, in order.
 ///
-/// They are dealt into parts one by one, those first that may take long, so that all parts take about as long.
+/// They are dealt into parts in order of their limits, longest first, so that all parts take about as long.
 pub fn selected<'a>(tests: &'a [&'a [Test]], selection: &Selection) -> Vec<&'a Test> {
     let all = tests.iter().copied().flatten();
     let mut selected: Vec<&Test> = all.filter(|test| selection.has(test)).collect();
@@ -91,8 +91,8 @@ pub fn selected<'a>(tests: &'a [&'a [Test]], selection: &Selection) -> Vec<&'a T
     selected
 }
 
-/// Runs the selected tests one after the other, writing a [`Record`] for whatever happens. `arguments` make this program
-/// call [`run_one`] when a test's name is appended to them. Returns whether none failed.
+/// Runs the selected tests one after the other, and writes a [`Record`] of each event. `arguments`, with a test's name
+/// appended, make this program call [`run_one`]. Returns whether none failed.
 pub fn run_all(
     tests: &[&[Test]],
     selection: &Selection,
@@ -154,7 +154,7 @@ fn missing(needs: Needs, kvm: &Kvm) -> Option<String> {
     (!enough).then(|| kvm.to_string())
 }
 
-/// Runs a test's process, which ends itself at its limit. It is killed if it does not.
+/// Runs a test's process, which ends itself at its limit, and kills it if it does not.
 fn run_process(command: &mut Command, limit: Duration) -> io::Result<(Outcome, String)> {
     command
         .stdin(Stdio::null())
@@ -167,7 +167,7 @@ fn run_process(command: &mut Command, limit: Duration) -> io::Result<(Outcome, S
     let errors = Transcript::record(process.child().stderr.take().ok_or_else(missing)?)?;
     let ended = process.wait_until(deadline)?;
     process.kill()?;
-    // What the test has started dies with it, and closes the pipes.
+    // The test's own processes die with it, which closes the pipes.
     let closed = Instant::now() + GRACE;
     let log = [&errors, &output]
         .map(|pipe| pipe.wait_for_end(closed).unwrap_or_else(|_| pipe.text()))
@@ -206,8 +206,8 @@ fn last_line(transcript: &Transcript) -> String {
         .to_owned()
 }
 
-/// Runs one test in this process. Writes its log if it fails, and returns the exit status with which this process must
-/// end so that [`run_all`] understands it.
+/// Runs one test in this process. Writes its log if it fails, and returns the exit status that [`run_all`] expects of
+/// this process.
 pub fn run_one(tests: &[&[Test]], name: &str, place: Place, to: &mut dyn Write) -> io::Result<u8> {
     let Some(test) = tests
         .iter()
@@ -240,7 +240,7 @@ pub fn run_one(tests: &[&[Test]], name: &str, place: Place, to: &mut dyn Write) 
     Ok(status)
 }
 
-/// Ends this process when `limit` has passed, with all that is known until then.
+/// Ends this process after `limit`, with the log until then.
 fn end_at_limit(limit: Duration, logs: Logs) -> io::Result<()> {
     let watchdog = move || {
         thread::sleep(limit);
@@ -248,7 +248,7 @@ fn end_at_limit(limit: Duration, logs: Logs) -> io::Result<()> {
             "{}{WHY}not done after its limit of {limit:?}\n",
             logs.text()
         );
-        // The process ends next, whether anybody hears why or not.
+        // The process ends next, even if the output is closed.
         let _ = io::stdout().write_all(end.as_bytes());
         process::exit(i32::from(FAILED));
     };
@@ -331,7 +331,7 @@ mod tests {
             why.ends_with("exit status: 101: thread 'main' panicked at x.rs"),
             "{why}"
         );
-        // No reason given is no success and no skip.
+        // A missing reason is neither success nor skip.
         assert!(matches!(run("exit 77", LONG).0, Outcome::Failed(_)));
     }
 }
