@@ -1,6 +1,6 @@
 //! How long VMMs take from exec to the guest's init, side by side.
 //!
-//! The measurement runs where the VMMs run, which may be the lab; its results travel as lines of text.
+//! The measurement runs beside the VMMs, which may be in the lab; its results are lines of text.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -16,22 +16,22 @@ use faultvisor_tests::resident;
 use crate::contender::Contender;
 use crate::cpu_time::Shares;
 
-/// Longer than any VMM worth measuring takes in the lab.
+/// More than any VMM worth measuring takes in the lab.
 const LIMIT: Duration = Duration::from_secs(90);
 const PREFIX: &str = "FV-BOOT ";
 
 /// Why a measurement has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum BootTimeError {
-    /// A VMM did not get its guest to init.
+    /// A VMM's guest did not reach init.
     #[error("{name}: {source}")]
     NoInit {
         /// The contender.
         name: String,
-        /// Why.
+        /// The cause.
         source: Error,
     },
-    /// Results could not be written.
+    /// Results cannot be written.
     #[error("cannot write the results")]
     Write(#[from] io::Error),
 }
@@ -45,7 +45,7 @@ pub struct Sample {
     pub seconds: f64,
     /// Resident memory beside the guest's, in KiB, at that moment.
     pub overhead_kib: u64,
-    /// CPU time until that moment.
+    /// CPU time up to that moment.
     pub cpu: Shares,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Sample {
 impl FromStr for Sample {
     type Err = ();
 
-    /// Finds the sample in a line, whatever is before it.
+    /// Finds the sample in a line, after any other text.
     fn from_str(line: &str) -> Result<Self, ()> {
         let at = line.find(PREFIX).ok_or(())?;
         let mut words = line[at + PREFIX.len()..].split_whitespace();
@@ -85,8 +85,8 @@ impl FromStr for Sample {
     }
 }
 
-/// Boots each contender `runs` times, taking turns, and writes a line for each boot. `guest_memory_mib` is what each
-/// gives its guest.
+/// Boots each contender `runs` times, alternating, and writes a line for each boot. `guest_memory_mib` is the memory of
+/// each guest.
 pub fn measure(
     contenders: &[Contender],
     runs: usize,
@@ -123,7 +123,7 @@ fn boot(contender: &Contender, guest_memory_mib: u64) -> Result<Sample, BootTime
     })
 }
 
-/// The medians of samples, one line a contender, in the order in which they first appear.
+/// The medians of samples, one line per contender, in order of first appearance.
 pub fn summary(samples: &[Sample]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for sample in samples {

@@ -1,11 +1,11 @@
-//! Who is measured, and the list of them, by which one process tells another.
+//! The VMMs to measure, and their list, which one process passes to another.
 
 use serde_json::{Value, json};
 
-/// Why a text is no list of contenders.
+/// Why a text is not a list of contenders.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// It is no JSON.
+    /// It is not JSON.
     #[error("not a list of contenders: {0}")]
     NotAList(#[from] serde_json::Error),
     /// A contender lacks a member.
@@ -16,13 +16,13 @@ pub enum ListError {
 /// A VMM and how it boots the guest, with the serial console on stdio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contender {
-    /// One word.
+    /// Its name: one word.
     pub name: String,
     /// The program and its arguments.
     pub command: Vec<String>,
 }
 
-/// Contenders as a text, to be passed to another process.
+/// Encodes contenders as a text for another process.
 pub fn to_json(contenders: &[Contender]) -> String {
     let list = contenders
         .iter()
@@ -30,11 +30,11 @@ pub fn to_json(contenders: &[Contender]) -> String {
     Value::Array(list.collect()).to_string()
 }
 
-/// Contenders as [`to_json`] wrote them.
+/// Decodes contenders that [`to_json`] encoded.
 ///
 /// # Errors
 ///
-/// The text is no such list.
+/// The text is not such a list.
 pub fn from_json(text: &str) -> Result<Vec<Contender>, ListError> {
     let list: Vec<Value> = serde_json::from_str(text)?;
     list.iter().map(Contender::from_value).collect()

@@ -1,4 +1,4 @@
-//! The CPU time of other processes, thread by thread, and of the whole machine.
+//! CPU time of other processes, thread by thread, and of the whole machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,14 +6,14 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Milliseconds between the kernel's counts in `/proc/stat` and `/proc/…/stat` (`USER_HZ` is 100 on x86-64).
+/// Milliseconds per tick in `/proc/stat` and `/proc/…/stat` (`USER_HZ` is 100 on x86-64).
 const TICK: u64 = 10;
 
-/// For how long one looks whether the machine is quiet, and the share of a CPU that it may be busy then.
+/// How long the machine is observed, and the divisor of a CPU's time that may be busy in a quiet one.
 const LOOK: Duration = Duration::from_secs(1);
 const QUIET: u32 = 5;
 
-/// What each thread of a process has had until a moment, and all CPUs together.
+/// CPU time of each thread of a process, and of all CPUs, up to a moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     threads: BTreeMap<u32, Thread>,
@@ -29,16 +29,16 @@ struct Thread {
 /// CPU time between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {
-    /// The threads of those names.
+    /// CPU time of the threads with the given names.
     pub named: Duration,
     /// All other threads of the process.
     pub rest: Duration,
-    /// Everything else on the machine.
+    /// CPU time of everything else on the machine.
     pub others: Duration,
 }
 
 impl Snapshot {
-    /// A process now. The kernel's workers for its io_uring are threads of it.
+    /// A process now, with the kernel's workers for its io_uring, which are its threads.
     pub fn of(process: u32) -> io::Result<Self> {
         let mut threads = BTreeMap::new();
         for entry in fs::read_dir(format!("/proc/{process}/task"))? {
@@ -47,7 +47,7 @@ impl Snapshot {
                 .file_name()
                 .and_then(|name| name.to_str()?.parse().ok());
             let read = |file| fs::read_to_string(path.join(file));
-            // A thread may end while one looks.
+            // A thread may end meanwhile.
             if let (Some(id), Ok(name), Ok(time)) = (id, read("comm"), read("schedstat")) {
                 let time = on_cpu(&time).ok_or_else(|| io::Error::other("no schedstat"))?;
                 let name = name.trim_end().to_owned();
@@ -60,8 +60,8 @@ impl Snapshot {
         })
     }
 
-    /// What was spent since an earlier one; nothing if no thread has any of those names. What a thread did that ended meanwhile is
-    /// left out: those are workers that had been idle for seconds.
+    /// CPU time since an earlier snapshot; none if no thread has any of the names. Threads that ended meanwhile are
+    /// left out: those are workers that were idle for seconds.
     pub fn since(&self, earlier: &Self, names: &[&str]) -> Option<Spent> {
         let mut spent = Spent {
             named: Duration::ZERO,
@@ -85,19 +85,19 @@ impl Snapshot {
     }
 }
 
-/// The CPU time of all processes that this one has started and waited for.
+/// CPU time of all processes that this one has started and waited for.
 pub fn children() -> io::Result<Duration> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     of_children(&stat).ok_or_else(|| io::Error::other("a strange /proc/self/stat"))
 }
 
-/// The CPU time that all CPUs were busy, what the hypervisor took included.
+/// Busy time of all CPUs, time stolen by the hypervisor included.
 pub fn machine() -> io::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     busy(&stat).ok_or_else(|| io::Error::other("a strange /proc/stat"))
 }
 
-/// Waits until the machine is quiet, but no longer than until then.
+/// Waits until the machine is quiet, at most until that moment.
 pub fn await_quiet(deadline: Instant) -> io::Result<()> {
     while Instant::now() < deadline {
         let before = machine()?;
@@ -109,7 +109,7 @@ pub fn await_quiet(deadline: Instant) -> io::Result<()> {
     Ok(())
 }
 
-/// How busy the machine has been in the last minute.
+/// The load of the last minute.
 pub fn load() -> io::Result<String> {
     let load = fs::read_to_string("/proc/loadavg")?;
     Ok(load.split(' ').next().unwrap_or_default().to_owned())
@@ -120,7 +120,7 @@ fn on_cpu(schedstat: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanoseconds))
 }
 
-/// proc(5): the numbers behind the name in parentheses begin with the third, and cutime and cstime are the 16th and 17th.
+/// proc(5): the fields after the name in parentheses begin with the third; cutime and cstime are the 16th and 17th.
 fn of_children(stat: &str) -> Option<Duration> {
     let (_, numbers) = stat.rsplit_once(')')?;
     let mut numbers = numbers.split_whitespace().skip(13);
@@ -139,28 +139,28 @@ fn busy(stat: &str) -> Option<Duration> {
     Some(duration(ticks))
 }
 
-/// What a process has spent since its start, by who spent it.
+/// CPU time of a process since its start, by consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shares {
     /// Its guest.
     pub guest: Duration,
     /// The program itself.
     pub program: Duration,
-    /// The host's kernel for it, KVM included.
+    /// The host's kernel on its behalf, KVM included.
     pub kernel: Duration,
 }
 
 impl Shares {
-    /// Of a process now.
+    /// The shares of a process now.
     pub fn of(process: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
         shares(&stat).ok_or_else(|| io::Error::other("no times in the process's stat"))
     }
 }
 
-/// From `/proc/…/stat`, whose time in user mode includes the guest's.
+/// Parses `/proc/…/stat`, whose user time includes the guest's.
 fn shares(stat: &str) -> Option<Shares> {
-    // The name in parentheses may hold anything.
+    // The name in parentheses may contain anything.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let time = |index: usize| Some(duration(fields.get(index)?.parse().ok()?));

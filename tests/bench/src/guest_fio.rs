@@ -1,6 +1,6 @@
-//! fio in a Linux guest, in one VMM after the other.
+//! fio in a Linux guest, one VMM after the other.
 //!
-//! The measurement runs where the VMMs run, which may be the lab; its results travel as lines of text.
+//! The measurement runs beside the VMMs, which may be in the lab; its results are lines of text.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -18,61 +18,61 @@ use faultvisor_tests::{microvm, packages};
 use crate::contender::Contender;
 use crate::cpu_time::Snapshot;
 
-/// What the guest says before a job, and before fio's result.
+/// The guest's lines before a job, and before fio's result.
 const JOB_MARKER: &str = "FV-JOB ";
 const RESULT_MARKER: &str = "FV-RESULT ";
-/// What all that it says begins with.
+/// The common prefix of its lines.
 const ANY_MARKER: &str = "FV-";
 const PREFIX: &str = "FV-FIO ";
-/// The threads that run guests, in Faultvisor and in QEMU.
+/// The names of the vCPU threads, in Faultvisor and in QEMU.
 const VCPU_THREADS: [&str; 2] = ["vcpu0", microvm::VCPU_THREAD];
-/// Longer than a guest takes to boot in the lab, and than a job takes.
+/// More than a guest takes to boot in the lab, and than a job takes.
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Why a measurement has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestFioError {
-    /// A VMM's guest did not get that far.
+    /// A VMM's guest failed.
     #[error("{name}: {source}")]
     NoResult {
         /// The contender.
         name: String,
-        /// Why.
+        /// The cause.
         source: Error,
     },
-    /// fio said something else.
+    /// fio's output is unexpected.
     #[error("{name}: no result of fio: {line}")]
     NotAResult {
         /// The contender.
         name: String,
-        /// What came.
+        /// The output.
         line: String,
     },
-    /// The guest's initramfs could not be made.
+    /// The guest's initramfs cannot be made.
     #[error(transparent)]
     Initramfs(#[from] ArtifactError),
     /// There is no fio.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// The VMM could not be looked at, or results could not be written.
+    /// The VMM cannot be observed, or results cannot be written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What one run of a job came to.
+/// The result of one run of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The contender's name.
     pub name: String,
     /// The job's name.
     pub job: String,
-    /// I/Os a second.
+    /// I/Os per second.
     pub rate: f64,
-    /// Latency in µs that half of the I/Os did not exceed.
+    /// Median latency in µs.
     pub p50: f64,
-    /// Latency in µs that 99 in 100 did not exceed.
+    /// 99th percentile of latency in µs.
     pub p99: f64,
-    /// CPU time in µs, for each I/O, of all threads of the VMM but the one that runs the guest.
+    /// CPU time in µs, per I/O, of all threads of the VMM but the vCPU's.
     pub cpu: f64,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for Sample {
 impl FromStr for Sample {
     type Err = ();
 
-    /// Finds the sample in a line, whatever is before it.
+    /// Finds the sample in a line, after any other text.
     fn from_str(line: &str) -> Result<Self, ()> {
         let at = line.find(PREFIX).ok_or(())?;
         let mut words = line[at + PREFIX.len()..].split_whitespace();
@@ -139,7 +139,7 @@ pub fn initramfs(
         .write(images, to)?)
 }
 
-/// Has each contender's guest do its jobs `runs` times, taking turns, and writes a line for each job.
+/// Runs the jobs in each contender's guest `runs` times, alternating, and writes a line for each job.
 pub fn measure(
     contenders: &[Contender],
     runs: usize,
@@ -192,7 +192,7 @@ fn run(contender: &Contender, to: &mut dyn Write) -> Result<(), GuestFioError> {
     }
 }
 
-/// What is needed of fio's terse output, version 3 (its `HOWTO`, "Terse output").
+/// The part of fio's terse output, version 3 (its `HOWTO`, "Terse output"), that is used.
 #[derive(Debug, PartialEq)]
 struct Terse {
     count: f64,
@@ -201,14 +201,14 @@ struct Terse {
     p99: f64,
 }
 
-/// Where reading begins, where writing does, and what lies where from there on.
+/// Fields: the first for reads, the first for writes, and offsets from there.
 const DIRECTIONS: [usize; 2] = [5, 46];
 const RATE: usize = 2;
 const RUNTIME_MS: usize = 3;
 const PERCENTILES: std::ops::Range<usize> = 12..32;
 
 impl Terse {
-    /// The direction in which there was anything.
+    /// Parses the direction that has I/O.
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split(';').collect();
         let directions = DIRECTIONS.iter().filter_map(|start| fields.get(*start..));

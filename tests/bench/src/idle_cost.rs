@@ -1,6 +1,6 @@
-//! What idle guests cost, in one VMM after the other: the CPU time that a VMM has while its guest does nothing.
+//! The cost of idle guests, one VMM after the other: the VMM's CPU time while its guest is idle.
 //!
-//! The measurement runs where the VMMs run, which may be the lab; its results travel as lines of text.
+//! The measurement runs beside the VMMs, which may be in the lab; its results are lines of text.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use crate::contender::{Contender, ListError};
 use crate::cpu_time::{self, Snapshot};
 
-/// Ends with 0 as soon as two seconds have passed in which the guest's CPU was busy for less than four ticks of 10 ms,
-/// and with 1 if that does not come. The shell alone looks: a program would be work.
+/// Ends with 0 after two seconds in which the guest's CPU was busy for less than four ticks of 10 ms, and with 1 if
+/// that does not happen. Only the shell runs: starting a program would be work.
 const SETTLE: &str = "\
 busy() { read -r name user nice system idle wait irq soft rest < /proc/stat; now=$((user + nice + system + irq + soft)); }
 for attempt in $(seq 60); do
@@ -34,61 +34,61 @@ done
 exit 1
 ";
 const PREFIX: &str = "FV-IDLE ";
-/// Longer than a guest takes to boot in the lab and to settle.
+/// More than a guest takes to boot in the lab and to settle.
 const LIMIT: Duration = Duration::from_secs(240);
-/// How long the rest of the machine may take to settle.
+/// Most time for the rest of the machine to settle.
 const QUIET: Duration = Duration::from_secs(20);
-/// The threads that run guests, in Faultvisor and in QEMU.
+/// The names of the vCPU threads, in Faultvisor and in QEMU.
 const VCPU_THREADS: [&str; 2] = ["vcpu0", microvm::VCPU_THREAD];
-/// Where KVM counts what each machine does, if it is mounted (Linux `Documentation/virt/kvm/api.rst`, "debugfs").
+/// KVM's counters of each machine, if mounted (Linux `Documentation/virt/kvm/api.rst`, "debugfs").
 const KVM_STATISTICS: &str = "/sys/kernel/debug/kvm";
 
 /// Why a measurement has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum IdleCostError {
-    /// A VMM's guest did not get that far.
+    /// A VMM's guest failed.
     #[error("{name}: {source}")]
     NotUp {
         /// The contender.
         name: String,
-        /// Why.
+        /// The cause.
         source: Error,
     },
-    /// A guest found always something to do.
+    /// A guest did not become idle.
     #[error("{0}: the guest does not come to rest")]
     Restless(String),
-    /// A VMM's monitor could not be connected to.
+    /// A VMM's monitor refused a connection.
     #[error("{name}: no monitor")]
     NoMonitor {
         /// The contender.
         name: String,
-        /// Why.
+        /// The cause.
         source: libqmp::Error,
     },
-    /// A VMM has no thread for its vCPU.
+    /// A VMM has no vCPU thread.
     #[error("{0}: no thread of a vCPU")]
     NoVcpu(String),
-    /// The list of contenders cannot be read.
+    /// The list of contenders is invalid.
     #[error(transparent)]
     NotAList(#[from] ListError),
-    /// The guest's initramfs could not be made.
+    /// The guest's initramfs cannot be made.
     #[error(transparent)]
     Initramfs(#[from] ArtifactError),
-    /// The VMM could not be looked at, or results could not be written.
+    /// The VMM cannot be observed, or results cannot be written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// A VMM, and the socket of its monitor if a client is to be connected.
+/// A VMM, and the socket of its monitor if a client connects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idler {
     /// The VMM, with the initramfs of [`initramfs`] and the serial console on stdio.
     pub contender: Contender,
-    /// Where a client connects, and then does nothing.
+    /// The socket to which an idle client connects.
     pub monitor: Option<String>,
 }
 
-/// Idlers as a text, to be passed to another process.
+/// Encodes idlers as a text for another process.
 pub fn to_json(idlers: &[Idler]) -> String {
     let list = idlers.iter().map(|idler| {
         let Contender { name, command } = &idler.contender;
@@ -97,7 +97,7 @@ pub fn to_json(idlers: &[Idler]) -> String {
     Value::Array(list.collect()).to_string()
 }
 
-/// Idlers as [`to_json`] wrote them.
+/// Decodes idlers that [`to_json`] encoded.
 pub fn from_json(text: &str) -> Result<Vec<Idler>, IdleCostError> {
     let list: Vec<Value> = serde_json::from_str(text).map_err(ListError::from)?;
     let idler = |value: &Value| {
@@ -109,26 +109,26 @@ pub fn from_json(text: &str) -> Result<Vec<Idler>, IdleCostError> {
     list.iter().map(idler).collect()
 }
 
-/// Writes an initramfs whose guest tells when it has come to rest, and stays there.
+/// Writes an initramfs whose guest reports when it has become idle, and stays so.
 pub fn initramfs(images: &GuestImages, to: &Path) -> Result<(), IdleCostError> {
     let script = Script::new(SETTLE).ending(Ending::Stay);
     Ok(script.write(images, to)?)
 }
 
-/// What a VMM with an idle guest had.
+/// The cost of an idle guest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The contender's name.
     pub name: String,
-    /// For how long it was watched, in seconds.
+    /// How long it was watched, in seconds.
     pub seconds: f64,
-    /// CPU time of the thread that runs the guest, in milliseconds.
+    /// CPU time of the vCPU's thread, in milliseconds.
     pub vcpu: f64,
     /// CPU time of the VMM's other threads, in milliseconds.
     pub rest: f64,
-    /// How often a thread of the VMM has gone to sleep.
+    /// Voluntary context switches of the VMM's threads.
     pub sleeps: u64,
-    /// How often the guest was left; 0 where KVM does not tell.
+    /// Number of exits; 0 if KVM does not tell.
     pub exits: u64,
 }
 
@@ -152,7 +152,7 @@ impl fmt::Display for Sample {
 impl FromStr for Sample {
     type Err = ();
 
-    /// Finds the sample in a line, whatever is before it.
+    /// Finds the sample in a line, after any other text.
     fn from_str(line: &str) -> Result<Self, ()> {
         let at = line.find(PREFIX).ok_or(())?;
         let words: Vec<&str> = line[at + PREFIX.len()..].split_whitespace().collect();
@@ -170,7 +170,7 @@ impl FromStr for Sample {
     }
 }
 
-/// Watches each idler's guest for so long `runs` times, taking turns, and writes a line for each time.
+/// Watches each idler's guest for that long `runs` times, alternating, and writes a line for each time.
 pub fn measure(
     idlers: &[Idler],
     runs: usize,
@@ -209,7 +209,7 @@ fn watch(idler: &Idler, watched: Duration) -> Result<Sample, IdleCostError> {
     cpu_time::await_quiet(Instant::now() + QUIET)?;
     let (before, counts) = (Snapshot::of(machine.id())?, Counts::of(machine.id())?);
     let started = Instant::now();
-    // Nothing is waited for: this is the time that is measured.
+    // Waits for no event: this is the measured time.
     thread::sleep(watched);
     let spent = Snapshot::of(machine.id())?.since(&before, &VCPU_THREADS);
     let seconds = started.elapsed().as_secs_f64();
@@ -230,7 +230,7 @@ fn connect(path: &str) -> Result<Session, libqmp::Error> {
     options.connect(&format!("unix:{path}"))
 }
 
-/// What is counted of a process and its machine.
+/// Counters of a process and its machine.
 struct Counts {
     sleeps: u64,
     exits: u64,
@@ -240,7 +240,7 @@ impl Counts {
     fn of(process: u32) -> io::Result<Self> {
         let mut sleeps = 0;
         for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-            // A thread may end while one looks.
+            // A thread may end meanwhile.
             let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
             sleeps += voluntary_switches(&status);
         }
@@ -260,7 +260,7 @@ fn voluntary_switches(status: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// The exits of a process's machines, whose directories are named for the process.
+/// Exits of a process's machines, whose directories are named after the process.
 fn exits(process: u32) -> u64 {
     let machines = fs::read_dir(KVM_STATISTICS).into_iter().flatten().flatten();
     let prefix = format!("{process}-");
@@ -272,7 +272,7 @@ fn exits(process: u32) -> u64 {
         .sum()
 }
 
-/// The medians of samples, side by side: those whose names end alike behind the VMM's name are compared.
+/// The medians of samples, side by side: names with the same ending after the VMM's name are compared.
 pub fn summary(samples: &[Sample]) -> String {
     let mut groups: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
     for sample in samples {

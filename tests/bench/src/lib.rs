@@ -1,5 +1,5 @@
-//! Measurements of guests in several VMMs side by side, each with its samples as lines of text: `bench-guests` takes them
-//! where the guests run, which may be the lab, and `bench` reads and compares them.
+//! Measurements of guests in several VMMs side by side, with samples as lines of text: `bench-guests` takes them beside
+//! the guests, which may be in the lab, and `bench` reads and compares them.
 
 pub mod boot_time;
 pub mod contender;

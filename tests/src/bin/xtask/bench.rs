@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks are a program of their own, in `tests/bench`.
+//! `cargo xtask bench`: the benchmarks are a separate program, in `tests/bench`.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -18,7 +18,8 @@ pub struct Options {
     arguments: Vec<OsString>,
 }
 
-/// Builds that program and becomes it. It has this one's current directory, which paths may be relative to.
+/// Builds that program and executes it in place of this one, in the same current directory, which paths may be relative
+/// to.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let mut cargo = build::cargo();
     cargo.arg("run").arg("--manifest-path");

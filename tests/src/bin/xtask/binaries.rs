@@ -1,7 +1,7 @@
-//! The programs: as the tests have them, and as they are shipped.
+//! Builds the programs: for tests, and for shipping.
 //!
-//! There are two sets of flags, so that little is compiled twice. Everything that runs in tests has the profile of the
-//! unit tests, whose checks of arithmetic and of assertions it has too. The other is the release's.
+//! There are two sets of flags, to compile little twice. Everything that runs in tests has the profile of the unit
+//! tests, with overflow checks and assertions. The other is the release profile.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,26 +13,26 @@ use serde_json::Value;
 
 use crate::{console, progress};
 
-/// What tests run.
+/// The programs for tests.
 #[derive(Debug, Clone)]
 pub struct Binaries {
     /// The program under test.
     pub faultvisor: PathBuf,
-    /// The command-line client, beside it.
+    /// The command-line client.
     pub qmp: PathBuf,
     /// The end-to-end tests.
     pub e2e: PathBuf,
     /// The bare-metal guest.
     pub bare_guest: PathBuf,
-    /// The C library, to be linked statically.
+    /// The C library, for static linking.
     pub c_library: PathBuf,
     /// The example of a `cargo test`.
     pub example: PathBuf,
-    /// And that of one with a power cut.
+    /// The example with a power cut.
     pub power_cut_example: PathBuf,
 }
 
-/// Builds it.
+/// Builds the programs for tests.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the programs and the end-to-end tests");
     let mut cargo = build::cargo();
@@ -44,7 +44,7 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
         "--test",
         "power_cut",
     ]);
-    // Of one build, so that what they have in common has the same features.
+    // In one build, so that common dependencies have the same features.
     cargo.args([
         "--package",
         "libqmp-capi",
@@ -65,7 +65,7 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     })
 }
 
-/// Builds what is shipped, as `cargo build --release` does, with another profile if asked for. Returns where it is.
+/// Builds what is shipped, as `cargo build --release` does, or with another profile. Returns its directory.
 pub fn build_shipped(
     workspace: &Workspace,
     profile: &str,
@@ -75,17 +75,17 @@ pub fn build_shipped(
     for package in ["faultvisor", "qmp", "libqmp-capi"] {
         cargo.args(["--package", package]);
     }
-    // Of all profiles only this one builds elsewhere than under its name.
+    // Only this profile builds to a directory of another name.
     let directory = if profile == "dev" { "debug" } else { profile };
     if profile == "dev" {
-        // As the tests are built, so that it is there already.
+        // With the tests' features, so that it is built already.
         cargo.args(["--package", "faultvisor-tests", "--lib", "--bins"]);
     }
     run(workspace, &mut cargo)?;
     Ok(workspace.target().join(directory))
 }
 
-/// All packages each time: what is built for one alone would have other features, and be built again.
+/// Selects all packages each time: a single one would have other features, and be built again.
 fn programs<'a>(cargo: &'a mut Command, names: &[&str]) -> &'a mut Command {
     for package in ["faultvisor", "faultvisor-tests", "qmp"] {
         cargo.args(["--package", package]);
@@ -96,7 +96,7 @@ fn programs<'a>(cargo: &'a mut Command, names: &[&str]) -> &'a mut Command {
     cargo
 }
 
-/// Runs a `cargo build`; its progress is shown where nothing else writes over it.
+/// Runs a `cargo build`; shows its progress unless a status line is drawn.
 fn run(workspace: &Workspace, cargo: &mut Command) -> Result<Vec<u8>, ToolError> {
     let progress = if progress::is_drawn() {
         Progress::Hidden
@@ -106,7 +106,7 @@ fn run(workspace: &Workspace, cargo: &mut Command) -> Result<Vec<u8>, ToolError>
     build::run(workspace, cargo, progress)
 }
 
-/// Where the program of an integration test is, by what cargo has said.
+/// The path of an integration test's program, from cargo's messages.
 fn test_program(said: &[u8], test: &str) -> Result<PathBuf, ToolError> {
     let built = String::from_utf8_lossy(said)
         .lines()

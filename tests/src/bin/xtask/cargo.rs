@@ -1,4 +1,4 @@
-//! Cargo's own checks and tests, and what their output says.
+//! Runs cargo's checks and tests, and parses their output.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -15,11 +15,11 @@ use crate::progress::Running;
 /// How long a killed command's pipe may stay open.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What one command amounted to.
+/// The result of one command.
 pub struct Ran {
     /// Its results.
     pub results: Vec<TestResult>,
-    /// All of its output, if anything failed.
+    /// Its output, if anything failed.
     pub output: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub fn check(
     Ok(check_and_tell(workspace, name, command, limit)?.0)
 }
 
-/// As [`check`]; returns what the command said, too.
+/// As [`check`]; returns the command's output, too.
 pub fn check_and_tell(
     workspace: &Workspace,
     name: &str,
@@ -64,7 +64,7 @@ pub fn check_and_tell(
         outcome,
         seconds,
     };
-    // What cargo says to programs is of no use to people.
+    // cargo's JSON messages are for programs only.
     let is_text = |line: &&String| !line.starts_with('{');
     let shown = output.iter().filter(is_text);
     let ran = Ran {
@@ -75,7 +75,7 @@ pub fn check_and_tell(
 }
 
 /// Runs a `cargo test`, or one of the programs that it builds, which has a result for each test and is killed after
-/// `limit`. The tests are those of `group`, unless cargo says of which they are.
+/// `limit`. The tests belong to `group`, unless cargo's output names another.
 pub fn test(name: &str, group: &str, command: &mut Command, limit: Duration) -> io::Result<Ran> {
     let Ended {
         output,
@@ -90,7 +90,7 @@ pub fn test(name: &str, group: &str, command: &mut Command, limit: Duration) -> 
         None if has_ended(&output) => None,
         None => Some("it did not say how its tests have ended".to_owned()),
         Some(Failure::Limit) => Some(format!("{}: {}", killed(limit), unfinished(&output))),
-        // It did not build, or a test took its whole process with it.
+        // The build failed, or a test ended the whole process.
         Some(Failure::Status) => ran.is_well().then(|| first_error(&output)),
     };
     let has_failed = failure.is_some() || outcome.is_some();
@@ -111,7 +111,7 @@ fn killed(limit: Duration) -> String {
     format!("killed after its limit of {limit:?}")
 }
 
-/// [`build::cargo`], which lets guests go first: a test of a guest has its time measured, a build has not.
+/// [`build::cargo`] with a lower priority than guests: their tests have time limits.
 pub fn beside_guests() -> Command {
     let cargo = build::cargo();
     let mut nice = Command::new("nice");
@@ -133,7 +133,7 @@ struct Ended {
 }
 
 enum Failure {
-    /// It said so itself.
+    /// Its status says so.
     Status,
     /// It was killed.
     Limit,
@@ -142,17 +142,17 @@ enum Failure {
 fn run(name: &str, command: &mut Command, limit: Duration) -> io::Result<Ended> {
     let _running = Running::new(name);
     let started = Instant::now();
-    // One pipe for both, so that cargo's lines stay where they belong among its tests'.
+    // One pipe for both, so that cargo's lines stay in order among the tests'.
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null());
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut process = Guarded::spawn(command)?;
-    // The command holds the pipe's other end open.
+    // `command` holds the pipe's writing end open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let output = Transcript::record(reader)?;
     let ended = process.wait_until(started + limit)?;
     process.kill()?;
-    // What it has started may hold the pipe open, for longer than anybody waits.
+    // Processes that it has started may hold the pipe open beyond any useful time.
     let text = output.wait_for_end(Instant::now() + GRACE);
     let text = text.unwrap_or_else(|_| output.text());
     let failure = match ended {
@@ -166,12 +166,12 @@ fn run(name: &str, command: &mut Command, limit: Duration) -> io::Result<Ended> 
     })
 }
 
-/// Whether the harness came to its last line.
+/// Whether the harness has printed its last line.
 fn has_ended(output: &[String]) -> bool {
     output.iter().any(|line| line.starts_with("test result: "))
 }
 
-/// The tests that the harness has missed for a minute, and that have no result.
+/// The tests that the harness reported as slow, and that have no result.
 fn unfinished(output: &[String]) -> String {
     const MISSED: &str = " has been running for over ";
     let missed = output.iter().filter_map(|line| {
@@ -192,7 +192,7 @@ fn first_error(output: &[String]) -> String {
     found.cloned().unwrap_or_default()
 }
 
-/// The results in the output of `cargo test`: `test a::b ... ok` under `Running unittests …` or `Doc-tests …`.
+/// Parses the output of `cargo test`: `test a::b ... ok` under `Running unittests …` or `Doc-tests …`.
 fn parse_tests(group: &str, output: &[String]) -> Vec<TestResult> {
     let mut group = group.to_owned();
     let mut results = Vec::new();
@@ -223,7 +223,7 @@ fn parse_tests(group: &str, output: &[String]) -> Vec<TestResult> {
     results
 }
 
-/// `faultvisor_tests` in `unittests src/lib.rs (target/debug/deps/faultvisor_tests-5d92c05184e9fad7)`.
+/// Returns `faultvisor_tests` for `unittests src/lib.rs (target/debug/deps/faultvisor_tests-5d92c05184e9fad7)`.
 fn test_binary(running: &str) -> &str {
     let file = running.rsplit(['/', '(']).next().unwrap_or(running);
     file.split(['-', ')']).next().unwrap_or(file)

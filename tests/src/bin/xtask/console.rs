@@ -1,4 +1,4 @@
-//! What the user sees.
+//! Output to the user.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,17 +9,17 @@ use faultvisor_tests::suite::{Outcome, TestResult, chain};
 
 use crate::progress;
 
-/// How many of the slowest are named at the end.
+/// Number of slowest items named at the end.
 const SLOWEST: usize = 10;
 
-/// A reader that has gone away, such as `head`, is no reason to stop working.
+/// Ignores a closed output, as with `head`.
 fn say(text: Arguments<'_>) {
     progress::above_status(|to| {
         let _ = writeln!(to, "{text}");
     });
 }
 
-/// Says what is being done.
+/// Reports progress.
 pub fn note(text: &str) {
     say(format_args!("── {text}"));
 }
@@ -29,13 +29,13 @@ pub fn line(text: &str) {
     say(format_args!("{text}"));
 }
 
-/// Says why a command cannot be done.
+/// Prints why a command failed.
 pub fn error(error: &dyn Error) {
-    // There is no better place if this fails too.
+    // A write error can be reported nowhere else.
     let _ = writeln!(io::stderr(), "xtask: {}", chain(error));
 }
 
-/// Prints a test's result as it comes.
+/// Prints a test's result as it arrives.
 pub fn result(result: &TestResult) {
     let TestResult {
         name,
@@ -49,7 +49,7 @@ pub fn result(result: &TestResult) {
     }
 }
 
-/// Prints what took longest.
+/// Prints the slowest items.
 pub fn slowest(times: &[(String, f64)]) {
     let mut times: Vec<_> = times.iter().collect();
     times.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -59,7 +59,7 @@ pub fn slowest(times: &[(String, f64)]) {
     }
 }
 
-/// Prints what failed tests have collected, each test that failed or was skipped with why, and the closing line.
+/// Prints the logs of failed tests, each failed or skipped test with its reason, and the closing line.
 pub fn summary(results: &[TestResult], logs: &BTreeMap<String, Vec<String>>) {
     say(format_args!(""));
     for result in results

@@ -1,4 +1,4 @@
-//! What the tests of Debian are given: on this machine copies of its disk, in the lab disks that forget.
+//! Debian's disks for its tests: copies on this machine, and discarded writes in the lab.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::console;
 
-/// What tests need that boot it.
+/// The requirement of tests that boot it.
 pub const NEEDED: &str = "debian";
 
 /// The memory of its lab.
 const MEMORY_MIB: u32 = 6500;
 
-/// Makes it.
+/// Builds Debian's images.
 pub fn build(workspace: &Workspace) -> Result<DebianImages, Box<dyn Error>> {
     Ok(debian::build(workspace, &console::note)?)
 }
 
-/// Copies of its disk on this machine, which go when this is dropped.
+/// Copies of its disk on this machine, removed on drop.
 pub struct Copies {
     boot: PathBuf,
     disks: Vec<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Makes them below a directory.
+    /// Copies the disk below a directory.
     pub fn make(images: &DebianImages, below: &Path) -> Result<Self, Box<dyn Error>> {
         let directory = tempfile::tempdir_in(below)?;
         let name = |index| directory.path().join(format!("disk{index}.img"));
@@ -46,19 +46,19 @@ impl Copies {
         })
     }
 
-    /// What tells the tests where they are.
+    /// Arguments for the tests' program.
     pub fn arguments(&self) -> Vec<String> {
         arguments(&self.boot, &self.disks)
     }
 }
 
-/// Gives the lab its disks. What a loader would load has to be in the scratch disk. Returns what tells the tests where
-/// everything is.
+/// Gives the lab its disks. The kernels and initramfs images must be on the scratch disk. Returns arguments for the
+/// tests' program.
 pub fn in_lab(images: &DebianImages, settings: &mut Settings) -> Vec<String> {
     // The first is the scratch disk.
     let names = ('b'..='z').take(DISKS);
     let disks: Vec<PathBuf> = names.map(|name| format!("/dev/vd{name}").into()).collect();
-    // One of the tests gives its guest 5 GiB. What no guest touches costs this machine nothing.
+    // One test gives its guest 5 GiB. Untouched memory costs this machine nothing.
     settings.memory_mib = MEMORY_MIB;
     settings.disks = disks.iter().map(|_| images.disk()).collect();
     let mut arguments = arguments(Path::new(lab::SCRATCH), &disks);

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: everything that a fresh machine lacks, and then the main job.
+//! `cargo xtask demo`: installs what is missing, then shows the main job.
 
 use std::error::Error;
 use std::io;
@@ -22,7 +22,7 @@ use crate::cargo::Ran;
 use crate::progress::Running;
 use crate::{console, namespace};
 
-/// It takes a fraction of this.
+/// Its time limit; it takes a fraction of this.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What to show, beside the default.
@@ -52,7 +52,7 @@ impl Shortage {
     }
 }
 
-/// Makes what is missing and shows the main job; fails if anything in it is not as it should be.
+/// Builds what is missing and shows the main job; fails if any part of it fails.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let mut needed = vec![packages::MKE2FS];
     if !is_direct(&Kvm::probe(), options) {
@@ -69,7 +69,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     })
 }
 
-/// The demonstration as one test, with what has been built, whose output is of interest only if it fails.
+/// Runs the demonstration as one test, with what was built; keeps its output only if it fails.
 pub fn run(
     workspace: &Workspace,
     binaries: &Binaries,
@@ -82,7 +82,7 @@ pub fn run(
     let shown = show(workspace, binaries, guest, &Options::default(), &mut take);
     let outcome = match shown {
         Ok(true) => Outcome::Passed,
-        // What was not as it should be is the last that it says.
+        // The last line names the failure.
         Ok(false) => Outcome::Failed(output.last().cloned().unwrap_or_default()),
         Err(error) => Outcome::Failed(chain(error.as_ref())),
     };
@@ -100,7 +100,7 @@ pub fn run(
     })
 }
 
-/// Hands on each line of the demonstration as it comes, and tells whether all was as it should be.
+/// Passes on each line of the demonstration as it arrives, and returns whether all of it succeeded.
 fn show(
     workspace: &Workspace,
     binaries: &Binaries,
@@ -124,7 +124,7 @@ fn show(
     run_in_lab(workspace, binaries, guest, options.shortage, on_line)
 }
 
-/// Whether it needs no lab.
+/// Whether it runs without the lab.
 fn is_direct(kvm: &Kvm, options: &Options) -> bool {
     kvm.runs_linux() && !options.in_lab
 }
@@ -136,7 +136,7 @@ fn run_directly(
     on_line: &mut dyn FnMut(&str),
 ) -> Result<bool, Box<dyn Error>> {
     let namespace = namespace::command();
-    // A small file system takes a mount namespace; without one a limit on the size of files does as well.
+    // A small file system needs a mount namespace; without one, limit the size of files.
     let shortage = shortage.unwrap_or(match namespace {
         Some(_) => Shortage::FileSystem,
         None => Shortage::FileSizeLimit,
@@ -153,7 +153,7 @@ fn run_directly(
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?);
     let mut process = Guarded::spawn(command.stderr(writer))?;
-    // The command holds the pipe's other end open.
+    // `command` holds the pipe's writing end open.
     drop(command);
     let output = Transcript::record(reader)?;
     let deadline = Instant::now() + LIMIT;

@@ -10,12 +10,12 @@ use faultvisor_tests::workspace::Workspace;
 use crate::binaries::Binaries;
 use crate::console;
 
-/// Where they are.
+/// The built examples.
 #[derive(Debug, Clone)]
 pub struct Examples {
-    /// All of them.
+    /// The directory with all of them.
     pub directory: PathBuf,
-    /// The names of those that need nothing else, in the lab neither.
+    /// The names of those without further requirements, even in the lab.
     pub programs: Vec<&'static str>,
 }
 
@@ -34,7 +34,7 @@ pub fn build(workspace: &Workspace, binaries: &Binaries) -> Result<Examples, Box
         &sources.join("disk_error.c"),
         &directory.join("c"),
     )?;
-    // No example, but built the same way: the library's own test, for servers that are real.
+    // Not an example, but built the same way: the library's own test, here against real servers.
     let client = workspace.root().join("client/capi/tests/c/client.c");
     compile(workspace, binaries, &client, &directory.join("c-client"))?;
     fs::copy(
@@ -47,7 +47,7 @@ pub fn build(workspace: &Workspace, binaries: &Binaries) -> Result<Examples, Box
     })
 }
 
-/// Makes a program of a C source with libqmp in it, by the compiler that rustc needs too.
+/// Compiles a C source with libqmp, by the compiler that rustc links with.
 fn compile(
     workspace: &Workspace,
     binaries: &Binaries,

@@ -1,6 +1,6 @@
-//! A short run of the fuzz targets in `fuzz/`. They are libFuzzer's, with the coverage that the stable compiler can give
-//! and without sanitizers: what they check is said by `faultvisor_monitor::fuzzing` and `faultvisor_devices::fuzzing`.
-//! `cargo fuzz run` on nightly is for long runs.
+//! A short run of the fuzz targets in `fuzz/`, with libFuzzer, the stable compiler's coverage and no sanitizers.
+//! `faultvisor_monitor::fuzzing` and `faultvisor_devices::fuzzing` define what they check. For long runs, use `cargo
+//! fuzz run` on nightly.
 
 use std::fs;
 use std::io;
@@ -13,19 +13,19 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::cargo::{self, Ran};
 
-/// How long each target runs.
+/// Run time of each target.
 const SECONDS: u32 = 5;
-/// How long it may take, with its start and its corpus, on a busy machine.
+/// Time limit of each, with start and corpus, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// What `cargo fuzz build --sanitizer none` passes: libFuzzer is told what is reached and what is compared.
+/// The flags of `cargo fuzz build --sanitizer none`: instrument coverage and comparisons for libFuzzer.
 const FLAGS: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// The names of the fuzz targets: each is a file.
+/// The names of the fuzz targets, one a file.
 pub fn targets(workspace: &Workspace) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(workspace.root().join("fuzz/fuzz_targets"))? {
@@ -41,7 +41,7 @@ pub fn targets(workspace: &Workspace) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Checks how the targets are formatted.
+/// The command that checks the targets' formatting.
 pub fn formatting(workspace: &Workspace) -> Command {
     let mut cargo = build::cargo();
     cargo.args(["fmt", "--manifest-path"]);
@@ -59,17 +59,17 @@ pub fn build(workspace: &Workspace) -> Command {
     cargo
         .arg("--target-dir")
         .arg(workspace.target().join("fuzz"));
-    // Its own flags only, and none for build scripts: they run without libFuzzer.
+    // Only these flags, and none for build scripts, which run without libFuzzer.
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.env("RUSTFLAGS", FLAGS);
     cargo
 }
 
-/// Runs a target for a few seconds, from its corpus on.
+/// Fuzzes a target for a few seconds, starting from its corpus.
 pub fn run(workspace: &Workspace, target: &str) -> io::Result<Ran> {
     let artifacts = workspace.target().join("fuzz/artifacts");
     fs::create_dir_all(&artifacts)?;
-    // What it finds worth keeping is kept until the end of the run.
+    // New inputs are kept until the end of the run.
     let found = tempfile::tempdir()?;
     let mut command = Command::new(target_directory(workspace).join(target));
     command.arg(format!("-max_total_time={SECONDS}"));

@@ -1,4 +1,4 @@
-//! `cargo xtask guest`: something to boot.
+//! `cargo xtask guest`: builds a guest to boot.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,7 +10,7 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::console;
 
-/// Makes the images and prints the command line that boots them.
+/// Builds the images and prints the command line that boots them.
 pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
     let images = guest::build(workspace, &console::note)?;
     let shown = |path: &Path| {

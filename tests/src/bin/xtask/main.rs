@@ -1,4 +1,4 @@
-//! `cargo xtask`: what one does with this project beside building it.
+//! `cargo xtask`: tasks of this project beyond building it.
 
 mod bench;
 mod binaries;

@@ -1,12 +1,12 @@
-//! Where an ordinary user may mount, and where mounts go away by themselves.
+//! Mount namespaces, for ordinary users too.
 
 use std::process::Command;
 
 use faultvisor_tests::packages;
 use faultvisor_tests::tool;
 
-/// What runs a program where it may mount: in a mount namespace of its own, which takes its mounts with it, and for an
-/// ordinary user in a user namespace too. None where that is not permitted.
+/// A command that runs a program in a mount namespace of its own, and for an ordinary user in a user namespace too, so
+/// that it may mount. None if that is not permitted.
 pub fn command() -> Option<Command> {
     let mut unshare = tool::command("unshare").ok()?;
     unshare.arg("--mount");

@@ -1,4 +1,4 @@
-//! What is running, and for how long: on a terminal as its last line, in a log as a line every half minute.
+//! Shows what is running, and for how long: in a terminal's last line, or in a log's line every half minute.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,13 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often the last line of a terminal is drawn anew.
+/// Redraw interval on a terminal.
 const ON_TERMINAL: Duration = Duration::from_secs(1);
-/// How often a log says what is running.
+/// Interval of a log's status lines.
 const IN_LOG: Duration = Duration::from_secs(30);
-/// Erases the line that the cursor is on (ECMA-48), and goes to its beginning.
+/// Erases the cursor's line (ECMA-48), and returns to its beginning.
 const ERASE: &str = "\r\x1b[2K";
-/// Columns of a terminal that does not tell.
+/// Default number of columns.
 const COLUMNS: usize = 80;
 
 static STATUS: Mutex<Status> = Mutex::new(Status::new());
@@ -23,18 +23,18 @@ fn status() -> MutexGuard<'static, Status> {
     STATUS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What runs, in the order in which it began.
+/// Running work, in order of start.
 struct Status {
     running: BTreeMap<u64, Work>,
     next: u64,
-    /// On a terminal, while a [`Display`] lives.
+    /// Set on a terminal while a [`Display`] exists.
     is_drawn: bool,
 }
 
 struct Work {
     name: String,
     since: Instant,
-    /// The part of it that is being done, since when.
+    /// The part in progress, and its start.
     part: Option<(String, Instant)>,
 }
 
@@ -65,7 +65,7 @@ impl Status {
     fn draw(&self, to: &mut dyn Write) {
         if self.is_drawn {
             let text = self.text(Instant::now());
-            // One column stays free, so that no terminal begins a new line.
+            // Keep one column free: some terminals wrap at the last one.
             let text: String = text.chars().take(columns().saturating_sub(1)).collect();
             let _ = write!(to, "{ERASE}{text}");
             let _ = to.flush();
@@ -79,7 +79,7 @@ fn columns() -> usize {
     if columns == 0 { COLUMNS } else { columns }
 }
 
-/// Writes lines where they do not mix with the last line of a terminal.
+/// Writes lines without mixing them with a terminal's status line.
 pub fn above_status(print: impl FnOnce(&mut dyn Write)) {
     let status = status();
     let mut to = io::stdout().lock();
@@ -90,17 +90,17 @@ pub fn above_status(print: impl FnOnce(&mut dyn Write)) {
     status.draw(&mut to);
 }
 
-/// Whether somebody else would write over the last line.
+/// Whether a status line is drawn.
 pub fn is_drawn() -> bool {
     status().is_drawn
 }
 
-/// Something that runs as long as this lives.
+/// Work in progress, until dropped.
 #[derive(Debug)]
 pub struct Running(u64);
 
 impl Running {
-    /// It begins.
+    /// Starts the work.
     pub fn new(name: &str) -> Self {
         let mut status = status();
         let number = status.next;
@@ -114,7 +114,7 @@ impl Running {
         Self(number)
     }
 
-    /// A part of it begins, and another one ends.
+    /// Starts a part of it, and ends the previous one.
     pub fn part(&self, part: &str) {
         if let Some(work) = status().running.get_mut(&self.0) {
             work.part = Some((part.to_owned(), Instant::now()));
@@ -128,18 +128,18 @@ impl Drop for Running {
     }
 }
 
-/// Shows what is running, as long as this lives.
+/// Shows what is running, until dropped.
 pub struct Display {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Display {
-    /// Shows it from now on.
+    /// Starts showing.
     ///
     /// # Errors
     ///
-    /// There can be no thread for it.
+    /// A thread cannot be started.
     pub fn start() -> io::Result<Self> {
         let is_terminal = io::stdout().is_terminal();
         status().is_drawn = is_terminal;

@@ -1,5 +1,5 @@
-//! A Python with QEMU's own client library, for the tests that let it speak to the monitor, and with cffi, for one that has
-//! it read libqmp's header.
+//! A Python with QEMU's own client library, for tests of the monitor, and with cffi, for one that parses libqmp's
+//! header.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,11 +10,11 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::console;
 
-/// What is installed into the virtual environment.
+/// Packages of the virtual environment.
 const LIBRARIES: [&str; 2] = ["qemu.qmp==0.0.6", "cffi==2.1.1"];
 
-/// A Python in a virtual environment under `target/` that has [`LIBRARIES`]. Without one the tests that need it are
-/// skipped by name; this says why.
+/// A Python in a virtual environment under `target/` that has [`LIBRARIES`]. Without one, tests that need it are
+/// skipped by name; this reports why.
 pub fn with_qmp(workspace: &Workspace) -> Option<PathBuf> {
     let directory = workspace.target().join("python");
     let python = directory.join("bin/python3");
@@ -38,7 +38,7 @@ fn has_libraries(python: &Path) -> bool {
 
 fn make(directory: &Path, python: &Path) -> Result<(), ToolError> {
     if let Err(error) = make_environment(directory) {
-        // Debian keeps what `venv` needs in a package of its own.
+        // Debian has the requirements of `venv` in a separate package.
         if !rustix::process::geteuid().is_root() {
             return Err(error);
         }

@@ -1,4 +1,4 @@
-//! Jobs that run side by side, as far as they can and as there are CPUs.
+//! Runs jobs in parallel, as far as their order and the CPUs permit.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,28 +7,28 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What only one job at a time may do.
+/// Which jobs exclude each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Building with cargo, which would wait for a lock otherwise, where nobody sees it.
+    /// Building with cargo, which would silently wait for a lock otherwise.
     Cargo,
-    /// Anything else.
+    /// Excludes nothing.
     Free,
 }
 
-/// Something to be done.
+/// A unit of work.
 pub struct Job<'a> {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// The jobs that must have been done before; what is not part of the schedule is not waited for.
+    /// Jobs that have to end before it; those not in the schedule are ignored.
     pub after: &'static [&'static str],
-    /// What it must not do beside others.
+    /// Which jobs it excludes.
     pub lane: Lane,
-    /// How many CPUs it keeps busy; none if it mostly waits for the network.
+    /// Number of CPUs it keeps busy; 0 if it mostly waits for the network.
     pub cpus: usize,
-    /// How long it may take.
+    /// Its time limit.
     pub limit: Duration,
-    /// Does it; fails if those that come after it are in vain then.
+    /// Does the work; fails if the jobs after it cannot run then.
     pub run: Box<dyn FnOnce() -> Result<(), String> + Send + 'a>,
 }
 
@@ -47,7 +47,7 @@ pub fn run(
 ) -> io::Result<()> {
     let mut waiting = jobs;
     let mut running: BTreeMap<String, Occupied> = BTreeMap::new();
-    // Of those that ended badly, why.
+    // Names and reasons of failed jobs.
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
     let (sender, ended) = mpsc::channel();
     thread::scope(|scope| {
@@ -77,7 +77,7 @@ pub fn run(
                 let sender = sender.clone();
                 let work = move || {
                     let end = panic::catch_unwind(AssertUnwindSafe(run));
-                    // Who waits is there until all have ended.
+                    // The receiver exists until all jobs have ended.
                     let _ = sender.send((name, end.ok()));
                 };
                 thread::Builder::new().spawn_scoped(scope, work)?;
@@ -106,15 +106,15 @@ pub fn run(
     })
 }
 
-/// What a running job takes.
+/// Resources of a running job.
 struct Occupied {
     lane: Lane,
     cpus: usize,
-    /// When it is overdue; none if it has been told.
+    /// When it is overdue; none if reported.
     until: Option<Instant>,
 }
 
-/// Waits until a job ends, and tells of those that have not when they should.
+/// Waits until a job ends, and reports overdue ones.
 fn wait<T>(
     ended: &Receiver<(String, T)>,
     running: &mut BTreeMap<String, Occupied>,
@@ -141,7 +141,7 @@ fn wait<T>(
     }
 }
 
-/// The first job that comes after one that failed.
+/// The first job that depends on a failed one.
 fn vain(waiting: &[Job<'_>], failed: &BTreeMap<String, String>) -> Option<usize> {
     waiting
         .iter()
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// For jobs that end.
+    /// Fails the test if a job is overdue.
     fn never(name: &str) {
         panic!("{name} is overdue");
     }
@@ -252,7 +252,7 @@ mod tests {
     fn a_job_that_does_not_end_at_its_limit_is_told_of_once() {
         let (told, heard) = mpsc::channel::<()>();
         let mut slow = job("slow", &[], Lane::Free, move || {
-            // Until it has been told of.
+            // Ends once it is reported.
             heard.recv().map_err(|error| error.to_string())
         });
         slow.limit = Duration::from_millis(20);

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     match perform(Arguments::parse().measurement) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The lab's console is stdout and stderr; there is no better place if this fails too.
+            // The lab's console is stdout and stderr; a write error can be reported nowhere else.
             let _ = writeln!(io::stderr(), "bench-guests: {error}");
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! A client that costs as little as it can: it looks at lines only as far as a measurement needs.
+//! A client with minimal cost: it parses lines only as far as a measurement needs.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -9,11 +9,11 @@ use faultvisor_tests::wire;
 
 use crate::Measured;
 
-/// How long anything may take before a measurement is given up.
+/// The timeout of each wait in a measurement.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const BUFFER_SIZE: usize = 256 * 1024;
 
-/// A connection and what was read of it.
+/// A connection and its read buffer.
 pub struct Client {
     stream: UnixStream,
     reader: BufReader<UnixStream>,
@@ -21,7 +21,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, trying until somebody listens there.
+    /// Connects, retrying until something listens there.
     pub fn connect(path: &Path) -> Measured<Self> {
         let stream = wire::connect(path, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -32,7 +32,7 @@ impl Client {
         })
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send(&mut self, bytes: &[u8]) -> Measured {
         Ok(self.stream.write_all(bytes)?)
     }
@@ -47,12 +47,12 @@ impl Client {
         }
     }
 
-    /// How many bytes the last line had, with its end.
+    /// The length of the last line, with its end.
     pub fn line_length(&self) -> u64 {
         self.line.len() as u64
     }
 
-    /// The next line, which has to be an answer that is no error.
+    /// The next line, which has to be a successful answer.
     pub fn answer(&mut self) -> Measured<&[u8]> {
         let line = self.line()?;
         if line.starts_with(b"{\"return\"") {
@@ -68,7 +68,7 @@ impl Client {
         self.answer()
     }
 
-    /// Reads the greeting and leaves the negotiation behind; without default events where the server knows how.
+    /// Reads the greeting and completes the negotiation; without default events where the server can disable them.
     pub fn negotiate(&mut self) -> Measured {
         let is_ours = self.line()?.windows(10).any(|word| word == b"faultvisor");
         if is_ours {
@@ -78,7 +78,7 @@ impl Client {
     }
 }
 
-/// A command without arguments.
+/// Encodes a command without arguments.
 pub fn request(command: &str) -> String {
     format!("{{\"execute\": \"{command}\"}}\r\n")
 }

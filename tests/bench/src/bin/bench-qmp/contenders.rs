@@ -1,4 +1,4 @@
-//! Who is measured beside whom, all of them started before anything is measured.
+//! The processes to compare, all started before any measurement.
 
 use std::fs;
 use std::path::Path;
@@ -10,16 +10,16 @@ use crate::{Measured, Options};
 
 /// The processes that answer requests.
 pub struct Contenders {
-    /// The floor.
+    /// The floor: a bare echo.
     pub echo: Peer,
     /// Faultvisor, if there is a KVM for it.
     pub faultvisor: Option<Peer>,
-    /// QEMU, if it is there.
+    /// QEMU, if installed.
     pub qemu: Option<Peer>,
 }
 
 impl Contenders {
-    /// Starts them.
+    /// Starts all of them.
     pub fn start(options: &Options, cpus: &Cpus) -> Measured<Self> {
         let faultvisor = options
             .faultvisor
@@ -39,7 +39,7 @@ impl Contenders {
     }
 }
 
-/// A machine that has not started: nothing but its monitor does anything.
+/// A machine started with `-S`: only its monitor is active.
 fn faultvisor_with(program: &Path, guest: &Path, cpus: &Cpus) -> Measured<Peer> {
     Peer::start(cpus, |directory, socket| {
         let script = directory.join("script");

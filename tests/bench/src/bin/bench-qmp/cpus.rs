@@ -1,19 +1,19 @@
-//! Which CPUs a measurement has. Left to the scheduler, a server runs now on the client's CPU and now on another, and what
-//! is measured is mostly which: to wake a CPU that sleeps takes longer than everything else in a round trip.
+//! CPU affinity of a measurement. The scheduler would place a server on the client's CPU or on another at random, and
+//! waking a sleeping CPU takes longer than the rest of a round trip.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Measured;
 
-/// Where the client runs, and where all other processes do.
+/// The CPUs of the client, and those of all other processes.
 pub struct Cpus {
     client: CpuSet,
     peers: CpuSet,
 }
 
 impl Cpus {
-    /// The client on a CPU of its own and the others on the rest, as on a machine that has enough; and everything on one
-    /// CPU. The same, where there is only one.
+    /// Two sets: the client on a CPU of its own and the others on the rest; and everything on one CPU. Both are equal
+    /// if there is only one.
     pub fn divide() -> Measured<(Self, Self)> {
         let all = sched_getaffinity(None)?;
         let is_there = |cpu: &usize| all.is_set(*cpu);
@@ -35,7 +35,7 @@ impl Cpus {
         Ok((apart, together))
     }
 
-    /// Does something, such as to start a process, on the CPUs of the others; this goes on where the client runs.
+    /// Runs `act`, which may start a process, on the peers' CPUs; then returns to the client's.
     pub fn for_peers<T>(&self, act: impl FnOnce() -> T) -> Measured<T> {
         sched_setaffinity(None, &self.peers)?;
         let done = act();

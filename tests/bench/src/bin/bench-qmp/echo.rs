@@ -1,4 +1,4 @@
-//! The floor: a process that sends back what comes on a unix socket, and does nothing else.
+//! The floor: a process that echoes what it receives on a unix socket.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixListener;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::Measured;
 
-/// Serves one client, until it goes away.
+/// Serves one client until it disconnects.
 pub fn serve(socket: &Path) -> Measured {
     let (mut stream, _) = UnixListener::bind(socket)?.accept()?;
     let mut buffer = [0; 4096];

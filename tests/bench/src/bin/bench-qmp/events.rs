@@ -1,4 +1,4 @@
-//! Events: how long one takes from the device that raises it to the client, on one connection and on ten thousand.
+//! Event latency from the device to the client, on one connection and on ten thousand.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,12 @@ use crate::table::{Row, Table};
 pub const ACCESSOR: &str = "get-block-io-error-event";
 const WARM_UP: u64 = 200;
 const CONNECTIONS: usize = 10_000;
-/// How many accessors are sent at once.
+/// Number of accessors in flight.
 const WINDOW: usize = 200;
-/// What an event may take beside one way of the echo.
+/// The allowed cost of an event beyond one way of the echo.
 const OVERHEAD: Duration = Duration::from_micros(20);
 
-/// The number of an event and when it was raised, as the host has written them into its line.
+/// An event's number and moment, from the reason in its line.
 pub fn reason(line: &[u8]) -> Measured<(u64, Moment)> {
     const MEMBER: &str = "\"reason\": \"";
     let text = std::str::from_utf8(line)?;
@@ -32,14 +32,14 @@ pub fn reason(line: &[u8]) -> Measured<(u64, Moment)> {
     number_and_moment(reason)
 }
 
-/// The number of an event and when it was raised, as its reason says them.
+/// An event's number and moment, from its reason.
 pub fn number_and_moment(reason: &str) -> Measured<(u64, Moment)> {
     let parts = reason.split_once(' ');
     let (number, moment) = parts.ok_or_else(|| format!("no reason of the host's: {reason}"))?;
     Ok((number.parse()?, moment.parse()?))
 }
 
-/// Reads the event with that number, and says how long ago it was raised.
+/// Reads the event with that number, and returns its latency.
 fn next_event(client: &mut Client, expected: u64) -> Measured<Duration> {
     let line = client.line()?;
     let now = Moment::now();
@@ -50,7 +50,7 @@ fn next_event(client: &mut Client, expected: u64) -> Measured<Duration> {
     Ok(now.since(raised))
 }
 
-/// Measures single events beside one way of the echo.
+/// Measures the latency of single events beside one way of the echo.
 pub fn latency(cpus: &Cpus, runs: usize, table: &mut Table) -> Measured {
     let mut host = Peer::host(cpus)?;
     let mut client = host.client()?;
@@ -96,7 +96,7 @@ pub fn latency(cpus: &Cpus, runs: usize, table: &mut Table) -> Measured {
     Ok(())
 }
 
-/// Measures one session with ten thousand connections on one signal.
+/// Measures one session with ten thousand connections to one signal.
 pub fn on_many_connections(cpus: &Cpus, table: &mut Table) -> Measured {
     let mut host = Peer::host(cpus)?;
     let mut client = host.client()?;

@@ -1,5 +1,5 @@
-//! A process with a monitor and a device that raises events when it is told to, so that what is measured is the monitor
-//! and no guest.
+//! A process with a monitor and a device that raises events on request, so that the monitor is measured without a
+//! guest.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -13,7 +13,7 @@ use faultvisor_schema::{
 use crate::Measured;
 use crate::sample::Moment;
 
-/// Has no commands and one disk.
+/// A host with one disk and no commands.
 struct OneDisk;
 
 impl Machine for OneDisk {
@@ -34,8 +34,8 @@ impl Machine for OneDisk {
     }
 }
 
-/// Serves clients until standard input ends. Each line there is a number of events to be raised and the number of the
-/// first; an event's reason is its number and the [`Moment`] when it was raised.
+/// Serves clients until standard input ends. Each line there is a number of events to raise and the first one's number;
+/// an event's reason is its number and the [`Moment`] when it was raised.
 pub fn serve(socket: &Path) -> Measured {
     let address: ListenAddress = format!("unix:{}", socket.display()).parse()?;
     let handle = Monitor::builder()

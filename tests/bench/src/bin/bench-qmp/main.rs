@@ -1,4 +1,4 @@
-//! The benchmark of the monitor, as one optimised program: the client that measures, and the processes that it measures
+//! The benchmark of the monitor, as one optimised program: the measuring client, and the processes that are measured
 //! beside Faultvisor and QEMU. `cargo xtask bench qmp` builds and runs it.
 
 mod client;
@@ -25,7 +25,7 @@ use contenders::Contenders;
 use cpus::Cpus;
 use table::Table;
 
-/// What a measurement comes to.
+/// The result of a measurement.
 type Measured<T = ()> = Result<T, Box<dyn Error>>;
 
 #[derive(Parser)]
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     match perform(Arguments::parse().role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // There is no better place if this fails too.
+            // A write error can be reported nowhere else.
             let _ = writeln!(io::stderr(), "bench-qmp: {error}");
             ExitCode::FAILURE
         }

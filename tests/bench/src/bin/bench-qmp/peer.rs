@@ -20,12 +20,12 @@ pub struct Peer {
     process: Guarded,
     socket: PathBuf,
     input: Option<ChildStdin>,
-    /// Where the socket is.
+    /// The path of its socket.
     _directory: TempDir,
 }
 
 impl Peer {
-    /// Starts what `command` makes of a directory and the path of a socket in it.
+    /// Starts the command that `command` returns for a directory and the path of a socket in it.
     pub fn start(
         cpus: &Cpus,
         command: impl FnOnce(&Path, &Path) -> io::Result<Command>,
@@ -62,25 +62,25 @@ impl Peer {
         Self::of_this_program(cpus, "host")
     }
 
-    /// A connection, as soon as the process listens.
+    /// Connects as soon as the process listens.
     pub fn connect(&self) -> Measured<Client> {
         Client::connect(&self.socket)
     }
 
-    /// A client that has negotiated, and hears nothing that it does not ask for where the server can do that.
+    /// Connects a client that has negotiated, without default events where the server can disable them.
     pub fn client(&self) -> Measured<Client> {
         let mut client = self.connect()?;
         client.negotiate()?;
         Ok(client)
     }
 
-    /// A session of the typed client.
+    /// Connects a session of the typed client.
     pub fn session(&self) -> Measured<Session> {
         let address = format!("unix:{}", self.socket.display());
         Ok(Session::options().within(PATIENCE).connect(&address)?)
     }
 
-    /// Has the host raise `count` events with numbers from `first` on.
+    /// Has the host raise `count` events, numbered from `first` on.
     pub fn raise(&mut self, count: u64, first: u64) -> Measured {
         let input = self.input.as_mut().ok_or("a child without its pipe")?;
         Ok(input.write_all(format!("{count} {first}\n").as_bytes())?)

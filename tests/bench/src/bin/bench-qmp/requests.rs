@@ -1,4 +1,4 @@
-//! `query-status`: one at a time, and hundreds at once.
+//! `query-status`: one at a time, and with hundreds in flight.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use crate::peer::Peer;
 use crate::sample::Samples;
 use crate::table::{Row, Table};
 
-/// How many turns the contenders take, so that what else the machine does hits all of them.
+/// Number of turns, in which the contenders alternate, so that other load affects all of them.
 const TURNS: usize = 10;
 const WARM_UP: usize = 200;
-/// How many requests are sent at once.
+/// Number of requests in flight.
 const WINDOW: usize = 200;
 
-/// How long a round trip of the bare echo takes.
+/// Measures round trips of the bare echo.
 pub fn echo_round_trip(echo: &mut Client, runs: usize, samples: &mut Samples) -> Measured {
     let request = request("query-status");
     for _ in 0..runs {
@@ -27,7 +27,7 @@ pub fn echo_round_trip(echo: &mut Client, runs: usize, samples: &mut Samples) ->
     Ok(())
 }
 
-/// Measures so many round trips of `query-status`.
+/// Measures that many round trips of `query-status`.
 pub fn round_trip(client: &mut Client, runs: usize, samples: &mut Samples) -> Measured {
     let request = request("query-status");
     for _ in 0..runs {
@@ -89,12 +89,12 @@ pub fn one_at_a_time(
     Ok(())
 }
 
-/// As a table shows it.
+/// Formats a duration for the table.
 pub fn microseconds(duration: Duration) -> String {
     format!("{:.1} µs", duration.as_secs_f64() * 1e6)
 }
 
-/// Commands a second, with [`WINDOW`] of them in flight.
+/// Commands per second, with [`WINDOW`] of them in flight.
 fn throughput(peer: Option<&Peer>, windows: usize) -> Measured<Option<f64>> {
     let Some(peer) = peer else { return Ok(None) };
     let mut client = peer.client()?;
@@ -115,10 +115,10 @@ fn throughput(peer: Option<&Peer>, windows: usize) -> Measured<Option<f64>> {
     Ok(Some(f64::from(commands) / started.elapsed().as_secs_f64()))
 }
 
-/// Measures `query-status` sent in hundreds.
+/// Measures pipelined `query-status`.
 pub fn pipelined(contenders: &Contenders, runs: usize, table: &mut Table) -> Measured {
     let faultvisor = throughput(contenders.faultvisor.as_ref(), runs / 10)?;
-    // It is slower by far, and its rate does not depend on how many there are.
+    // It is much slower, and its rate does not depend on the number of commands.
     let qemu = throughput(contenders.qemu.as_ref(), runs / 200)?;
     let per_second = |rate: f64| format!("{rate:.0}/s");
     table.add(Row {

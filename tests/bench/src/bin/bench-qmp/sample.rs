@@ -1,4 +1,4 @@
-//! Moments that two processes can compare, and what many measurements come to.
+//! Moments comparable between processes, and percentiles of durations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A moment on the clock that all processes share.
+/// A moment on the monotonic clock, which all processes share.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
 impl Moment {
-    /// This one.
+    /// The current moment.
     pub fn now() -> Self {
         let now = clock_gettime(ClockId::Monotonic);
-        // Neither part is negative on a clock that starts with the machine.
+        // Neither part is negative on a clock that starts at boot.
         Self(Duration::new(
             u64::try_from(now.tv_sec).unwrap_or_default(),
             u32::try_from(now.tv_nsec).unwrap_or_default(),
@@ -41,22 +41,22 @@ impl FromStr for Moment {
     }
 }
 
-/// Durations of the same thing.
+/// Durations of one operation.
 #[derive(Default)]
 pub struct Samples(Vec<Duration>);
 
 impl Samples {
-    /// Adds one.
+    /// Adds a duration.
     pub fn add(&mut self, duration: Duration) {
         self.0.push(duration);
     }
 
-    /// What half of them are not longer than; nothing of nothing.
+    /// The median; none without durations.
     pub fn median(&mut self) -> Option<Duration> {
         self.percentile(50)
     }
 
-    /// What 99 in 100 of them are not longer than; nothing of nothing.
+    /// The 99th percentile; none without durations.
     pub fn p99(&mut self) -> Option<Duration> {
         self.percentile(99)
     }

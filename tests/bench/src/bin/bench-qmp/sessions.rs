@@ -1,4 +1,4 @@
-//! Many sessions at once: that each hears everything, and what one costs that does nothing.
+//! Many sessions at once: whether each receives every event, and the cost of an idle one.
 
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use crate::table::{Row, Table};
 
 const SESSIONS: usize = 64;
 const EVENTS: u64 = 100_000;
-/// How many events are raised at once. Two windows in flight fit into a session's output and the monitor's queue.
+/// Number of events raised at once. Two windows in flight fit into a session's output and the monitor's queue.
 const WINDOW: u64 = 500;
 const IDLE_SESSIONS: u32 = 60;
 
-/// Has every session hear every event, and checks that it does, in order.
+/// Sends every event to every session, and checks that each receives all of them in order.
 pub fn hear_everything(cpus: &Cpus, table: &mut Table) -> Measured {
     let mut host = Peer::host(cpus)?;
     let mut clients = Vec::new();
@@ -28,7 +28,7 @@ pub fn hear_everything(cpus: &Cpus, table: &mut Table) -> Measured {
     let mut bytes = 0;
     host.raise(WINDOW, 0)?;
     for first in (0..EVENTS).step_by(usize::try_from(WINDOW)?) {
-        // One window more is on its way while this one is read.
+        // One more window is in flight while this one is read.
         if first + WINDOW < EVENTS {
             host.raise(WINDOW, first + WINDOW)?;
         }
@@ -58,8 +58,7 @@ pub fn hear_everything(cpus: &Cpus, table: &mut Table) -> Measured {
     Ok(())
 }
 
-/// Reads a window of events with numbers from `first` on, and fails at the first that is not there. Returns how many
-/// bytes they had.
+/// Reads a window of events numbered from `first` on, and fails at the first gap. Returns their length in bytes.
 fn hear(client: &mut Client, first: u64) -> Measured<u64> {
     let mut bytes = 0;
     for expected in first..first + WINDOW {
@@ -72,10 +71,10 @@ fn hear(client: &mut Client, first: u64) -> Measured<u64> {
     Ok(bytes)
 }
 
-/// Measures what the host's memory grows by with sessions that have negotiated and do nothing.
+/// Measures resident memory per idle session, after negotiation.
 pub fn idle(cpus: &Cpus, table: &mut Table) -> Measured {
     let host = Peer::host(cpus)?;
-    // What the first session makes resident is the program, not the session.
+    // The first session makes the program itself resident.
     drop(host.client()?);
     let first = host.client()?;
     let before = host.resident_kib()?;

@@ -1,4 +1,4 @@
-//! What is printed in the end: a line for each measurement, side by side with what it is measured against.
+//! The printed table: one line per measurement, side by side with its reference.
 
 use std::fmt;
 
@@ -13,18 +13,18 @@ pub struct Row {
     pub qemu: Option<String>,
     /// The bare echo's.
     pub echo: Option<String>,
-    /// Faultvisor's by what it is compared with, which is named.
+    /// Faultvisor's ratio to the named reference.
     pub ratio: Option<String>,
-    /// What it should be, and in what unit if the ratio is not meant.
+    /// The target, with its unit unless the ratio is meant.
     pub target: Option<String>,
 }
 
-/// All of them.
+/// All measurements.
 #[derive(Default)]
 pub struct Table(Vec<Row>);
 
 impl Table {
-    /// Adds a line.
+    /// Adds a measurement.
     pub fn add(&mut self, row: Row) {
         self.0.push(row);
     }

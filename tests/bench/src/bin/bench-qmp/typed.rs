@@ -1,4 +1,4 @@
-//! The typed client beside one that only looks at lines: what types, threads and objects cost.
+//! The typed client beside one that only splits lines: the cost of types, threads and objects.
 
 use std::error::Error;
 use std::thread;
@@ -16,16 +16,16 @@ use crate::sample::{Moment, Samples};
 use crate::table::{Row, Table};
 use crate::{Measured, Options};
 
-/// How many turns both take, so that what else the machine does hits both.
+/// Number of turns, in which both alternate, so that other load affects both.
 const TURNS: usize = 10;
 const WARM_UP: usize = 200;
 const THREADS: usize = 8;
-/// How many events are raised at once; two of these fit into a session's output.
+/// Number of events raised at once; two of these windows fit into a session's output.
 const WINDOW: u64 = 5_000;
 const EVENTS: u64 = 100_000;
 const TARGET: &str = "≤ 1.10 × raw";
 
-/// Measures it all.
+/// Runs all measurements.
 pub fn beside_raw(options: &Options, cpus: &Cpus, table: &mut Table) -> Measured {
     let contenders = Contenders::start(options, cpus)?;
     if let Some(peer) = &contenders.faultvisor {
@@ -62,7 +62,7 @@ fn one_at_a_time(peer: &Peer, runs: usize, table: &mut Table) -> Measured {
     Ok(())
 }
 
-/// A line for what takes so long through libqmp, and so long without.
+/// A row of durations, through libqmp and without.
 fn times(what: &'static str, typed: Option<Duration>, raw: Option<Duration>) -> Row {
     let both = typed.zip(raw);
     Row {
@@ -77,7 +77,7 @@ fn times(what: &'static str, typed: Option<Duration>, raw: Option<Duration>) -> 
     }
 }
 
-/// A line for what is done so often in a second through libqmp, and so often without.
+/// A row of rates per second, through libqmp and without.
 fn rates(what: &'static str, typed: f64, raw: f64, of_raw: &str) -> Row {
     Row {
         what,
@@ -88,7 +88,7 @@ fn rates(what: &'static str, typed: f64, raw: f64, of_raw: &str) -> Row {
     }
 }
 
-/// As many calls in flight as threads: typed ones that share a connection, beside raw ones that have one each.
+/// One call in flight per thread: typed calls share a connection, raw ones have one each.
 fn of_threads(peer: &Peer, runs: usize, table: &mut Table) -> Measured {
     let each = runs / TURNS / THREADS;
     let session = peer.session()?;
@@ -100,7 +100,7 @@ fn of_threads(peer: &Peer, runs: usize, table: &mut Table) -> Measured {
     for turn in 0..=TURNS {
         let of_typed = typed_from_threads(&session, each)?;
         let of_raw = raw_from_threads(&mut clients, each)?;
-        // The first is to warm up.
+        // The first turn warms up.
         if turn > 0 {
             typed += of_typed;
             raw += of_raw;
@@ -118,7 +118,7 @@ fn typed_from_threads(session: &Session, each: usize) -> Measured<Duration> {
     together((0..THREADS).map(calls))
 }
 
-/// Each thread has a connection of its own: a raw client cannot tell whose answer it reads.
+/// Each thread has its own connection: a raw client cannot match answers to threads.
 fn raw_from_threads(clients: &mut [Client], each: usize) -> Measured<Duration> {
     together(clients.iter_mut().map(|client| {
         move || {
@@ -129,7 +129,7 @@ fn raw_from_threads(clients: &mut [Client], each: usize) -> Measured<Duration> {
     }))
 }
 
-/// How long these take, each in a thread of its own.
+/// Times these, each in a thread of its own.
 fn together<E: Into<Box<dyn Error>> + Send>(
     work: impl Iterator<Item = impl FnOnce() -> Result<(), E> + Send>,
 ) -> Measured<Duration> {
@@ -150,7 +150,7 @@ fn together<E: Into<Box<dyn Error>> + Send>(
     Ok(time)
 }
 
-/// How long ago the next event was raised when it is here, and its number.
+/// The next event's number and latency.
 fn next_typed(events: &BlockIoErrorEvent) -> Measured<(u64, Duration)> {
     let event = events.recv()?;
     let now = Moment::now();
@@ -176,7 +176,7 @@ fn expect(expected: u64, (number, time): (u64, Duration)) -> Measured<Duration> 
 }
 
 fn single_events(cpus: &Cpus, runs: usize, table: &mut Table) -> Measured {
-    // One host each: with both on one, the second to be served would wait for the first.
+    // One host each: on a common one, the second to be served would wait for the first.
     let (mut of_raw, mut of_typed) = (Peer::host(cpus)?, Peer::host(cpus)?);
     let (mut client, session) = (of_raw.client()?, of_typed.session()?);
     client.execute(ACCESSOR)?;
@@ -199,7 +199,7 @@ fn single_events(cpus: &Cpus, runs: usize, table: &mut Table) -> Measured {
     Ok(())
 }
 
-/// How fast events are read that come without end.
+/// Measures the rate at which a continuous stream of events is read.
 fn many_events(cpus: &Cpus, table: &mut Table) -> Measured {
     let (mut of_raw, mut of_typed) = (Peer::host(cpus)?, Peer::host(cpus)?);
     let (mut client, session) = (of_raw.client()?, of_typed.session()?);

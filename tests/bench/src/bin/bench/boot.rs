@@ -60,11 +60,11 @@ enum Vmm {
     Microvm,
 }
 
-/// How often the program's start is measured; it takes a fraction of a second.
+/// Number of times that the program's start is measured; one takes a fraction of a second.
 const ENTRIES: usize = 11;
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
+/// Measures on this machine's KVM if it runs Linux, otherwise in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
     let programs = programs::build(workspace)?;

@@ -1,22 +1,22 @@
-//! What the user sees.
+//! Output to the user.
 
 use std::error::Error;
 use std::io::{self, Write};
 
 use faultvisor_tests::suite::chain;
 
-/// Says what is being done.
+/// Reports progress.
 pub fn note(text: &str) {
     line(&format!("── {text}"));
 }
 
-/// Prints a result. A reader that has gone away, such as `head`, is no reason to stop working.
+/// Prints a result. A closed output, as with `head`, is no reason to stop.
 pub fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Says why a command cannot be done.
+/// Prints why a command failed.
 pub fn error(error: &dyn Error) {
-    // There is no better place if this fails too.
+    // A write error can be reported nowhere else.
     let _ = writeln!(io::stderr(), "xtask: {}", chain(error));
 }

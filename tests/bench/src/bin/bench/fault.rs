@@ -1,4 +1,4 @@
-//! `cargo xtask bench fault`: what the fault engine costs a request of a disk, with up to 1,000 rules.
+//! `cargo xtask bench fault`: the fault engine's cost per request of a disk, with up to 1,000 rules.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ const BENCHMARK: [&str; 5] = [
     "fault_engine",
 ];
 
-/// Runs the benchmark, which says itself what it has measured.
+/// Runs the benchmark, which prints its results itself.
 pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
     let mut command = build::cargo();
     command.current_dir(workspace.root()).args(BENCHMARK);

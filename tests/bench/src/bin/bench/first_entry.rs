@@ -1,4 +1,4 @@
-//! How long the program takes from exec to its first KVM_RUN, on this machine's KVM, whatever that can run.
+//! The program's time from exec to its first KVM_RUN, on this machine's KVM, of any kind.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,7 +10,7 @@ use faultvisor_tests::guest::GuestImages;
 
 use crate::console;
 
-/// What the program logs before its first KVM_RUN.
+/// The program's log line before its first KVM_RUN.
 const ENTERED: &str = "vcpu0: enters the guest";
 const LIMIT: Duration = Duration::from_secs(30);
 

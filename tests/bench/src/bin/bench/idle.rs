@@ -1,4 +1,4 @@
-//! `cargo xtask bench idle`: what an idle guest costs, in Faultvisor and in QEMU's microvm.
+//! `cargo xtask bench idle`: the cost of an idle guest, in Faultvisor and in QEMU's microvm.
 
 use std::error::Error;
 use std::path::Path;
@@ -44,13 +44,13 @@ const CASES: [(Case, &str); 3] = [
     (Case::Disk, "disk"),
     (Case::Client, "disk-and-client"),
 ];
-/// Where the monitors listen, one after the other.
+/// The paths of the monitors' sockets, one after the other.
 const FAULTVISOR_MONITOR: &str = "/tmp/fv-idle-faultvisor";
 const MICROVM_MONITOR: &str = "/tmp/fv-idle-microvm";
-/// What a guest takes to boot and to settle, at most, beside the time for which it is watched.
+/// Most time for a guest to boot and to settle, before it is watched.
 const AROUND: u64 = 120;
 
-/// Measures, on this machine's KVM if it runs Linux, otherwise in the lab.
+/// Measures on this machine's KVM if it runs Linux, otherwise in the lab.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
     let programs = programs::build(workspace)?;

@@ -1,4 +1,4 @@
-//! The programs that are measured, as they are shipped, and those that measure them.
+//! The measured programs, as shipped, and the measuring ones.
 
 use std::path::PathBuf;
 
@@ -8,19 +8,19 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::console;
 
-/// Where they are.
+/// The paths of the programs.
 pub struct Programs {
-    /// The program, as it is shipped.
+    /// The program, as shipped.
     pub faultvisor: PathBuf,
     /// The benchmark of the monitor.
     pub qmp: PathBuf,
-    /// What measures guests.
+    /// The benchmark that runs beside guests.
     pub guests: PathBuf,
     /// The bare-metal guest.
     pub bare_guest: PathBuf,
 }
 
-/// Builds them.
+/// Builds all of them.
 pub fn build(workspace: &Workspace) -> Result<Programs, ToolError> {
     console::note(
         "building the program and its benchmarks, which takes some minutes the first time",

@@ -21,7 +21,7 @@ pub struct Options {
     measures: Vec<String>,
 }
 
-/// Measures, on this machine. Faultvisor needs a KVM even to wait; what does without is measured everywhere.
+/// Measures on this machine. Faultvisor needs a KVM even for a stopped machine; the rest is measured everywhere.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     packages::ensure_installed(&[packages::QEMU], &console::note)?;
     let programs = programs::build(workspace)?;

@@ -1,4 +1,4 @@
-//! Faultvisor and QEMU's microvm with the same Linux guest, measured where that guest runs.
+//! Faultvisor and QEMU's microvm with the same Linux guest, measured beside that guest.
 
 use std::error::Error;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::programs::Programs;
 use crate::{console, qemu};
 
 const KERNEL_COMMAND_LINE: &str = "console=ttyS0 reboot=t panic=-1 quiet";
-/// What QEMU's microvm loads beside the kernel.
+/// Firmware that QEMU's microvm loads.
 const FIRMWARE: [&str; 5] = [
     "bios-microvm.bin",
     "qboot.rom",
@@ -25,12 +25,12 @@ const FIRMWARE: [&str; 5] = [
     "kvmvapic.bin",
 ];
 
-/// Where the VMMs and the guest's files are, on this machine or in the lab.
+/// The paths of the VMMs and the guest's files, on this machine or in the lab.
 pub struct Place {
     faultvisor: PathBuf,
     qemu: PathBuf,
     guest: GuestImages,
-    /// Where further files of this machine are, if not at their own paths.
+    /// The directory of further files of this machine, unless they keep their own paths.
     files: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -40,13 +40,13 @@ impl Place {
         &self.guest
     }
 
-    /// Where a file of this machine is that the measurement brings along.
+    /// The path of a file of this machine that the measurement uses.
     pub fn file(&self, source: &Path) -> PathBuf {
         let found = self.files.iter().find(|(file, _)| file == source);
         found.map_or_else(|| source.to_path_buf(), |(_, inside)| inside.clone())
     }
 
-    /// Faultvisor, as it is here.
+    /// This build of Faultvisor.
     pub fn program(&self) -> &Path {
         &self.faultvisor
     }
@@ -56,7 +56,7 @@ impl Place {
         self.build(&self.faultvisor, initramfs, memory_mib)
     }
 
-    /// The command line of any build of it.
+    /// The command line of any build of Faultvisor.
     pub fn build(&self, program: &Path, initramfs: &Path, memory_mib: u64) -> Vec<String> {
         let memory = format!("{memory_mib}M");
         let mut command = words(&[&shown(program), "-m", &memory]);
@@ -64,7 +64,7 @@ impl Place {
         command
     }
 
-    /// QEMU's, with the machine that is most like it.
+    /// The command line of QEMU, with its most similar machine.
     pub fn microvm(&self, initramfs: &Path, memory_mib: u64) -> Vec<String> {
         let memory = memory_mib.to_string();
         let mut command = words(&[&shown(&self.qemu), "-M", "microvm", "-accel", "kvm"]);
@@ -74,7 +74,7 @@ impl Place {
         command
     }
 
-    /// What both are told in the same words.
+    /// Arguments that both take.
     fn guest_arguments(&self, initramfs: &Path) -> Vec<String> {
         let (kernel, initramfs) = (shown(&self.guest.vmlinux()), shown(initramfs));
         let mut arguments = words(&["-no-reboot", "-serial", "stdio", "-kernel", &kernel]);
@@ -88,7 +88,7 @@ impl Place {
     }
 }
 
-/// A list of words.
+/// Splits a list of words.
 pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
@@ -97,7 +97,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// What is measured.
+/// A measurement.
 pub struct Measurement<'a> {
     /// The command of `bench-guests`, and its arguments but `--contenders`.
     pub arguments: Vec<String>,
@@ -105,13 +105,13 @@ pub struct Measurement<'a> {
     pub contenders: &'a dyn Fn(&Place) -> String,
     /// Files that it needs beside the guest's images.
     pub files: &'a [PathBuf],
-    /// How long the lab may take.
+    /// The lab's time limit.
     pub limit: Duration,
 }
 
 impl Measurement<'_> {
-    /// Measures, on this machine's KVM if it runs Linux, otherwise in the lab, and hands on each line. Returns whether
-    /// that went well.
+    /// Measures on this machine's KVM if it runs Linux, otherwise in the lab, and passes on each line. Returns whether
+    /// that succeeded.
     pub fn perform(
         &self,
         workspace: &Workspace,
@@ -161,7 +161,7 @@ impl Measurement<'_> {
         const LIST: &str = "/payload/contenders.json";
         let mut payload = Payload::new(lab)?;
         let inside = Path::new("/payload");
-        // Files of one name may differ.
+        // Different files may have the same name.
         let files = self.files.iter().enumerate();
         let files = files.map(|(index, file)| (file.clone(), inside.join(format!("file{index}"))));
         let place = Place {
@@ -180,7 +180,7 @@ impl Measurement<'_> {
             payload.copy(&shown(inside), file)?;
         }
         payload.file(LIST, 0o644, (self.contenders)(&place).as_bytes())?;
-        // KVM's statistics are there.
+        // The mount point of KVM's statistics.
         let script = format!(
             "mount -t debugfs debug /sys/kernel/debug\n/payload/bench-guests {} --contenders {LIST}",
             self.arguments.join(" ")
@@ -190,7 +190,7 @@ impl Measurement<'_> {
     }
 }
 
-/// The files of [`FIRMWARE`] in the directories where QEMU looks for them.
+/// The files of [`FIRMWARE`] in QEMU's directories.
 pub fn firmware(qemu: &Path) -> Result<Vec<PathBuf>, ToolError> {
     let directories = tool::output(Command::new(qemu).args(["-L", "help"]))?;
     let directories = String::from_utf8_lossy(&directories).into_owned();

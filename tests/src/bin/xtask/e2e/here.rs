@@ -20,13 +20,13 @@ use crate::debian::Copies;
 use crate::namespace;
 use crate::progress::Running;
 
-/// What tests on this machine have beside the others.
+/// What tests have only on this machine.
 pub struct Here<'a> {
-    /// What is tested, with the command-line client beside it.
+    /// The program under test, with the command-line client beside it.
     pub program: &'a Path,
-    /// A Python with qemu.qmp, where there is one.
+    /// A Python with qemu.qmp, if there is one.
     pub python: Option<&'a PathBuf>,
-    /// QEMU's schema, where it was fetched.
+    /// QEMU's schema, if it was fetched.
     pub qemu_schema: Option<&'a QemuSchema>,
     /// Debian, for its tests.
     pub debian: Option<&'a DebianImages>,
@@ -52,7 +52,7 @@ pub fn run(
             unshare.arg(&programs.binaries.e2e);
             unshare
         }
-        // Tests that mount are skipped, and say why.
+        // Tests that mount are skipped with the reason.
         None => Command::new(&programs.binaries.e2e),
     };
     command.arg("run").arg("--program").arg(here.program);

@@ -14,10 +14,10 @@ use super::{Choice, Images, Programs, Results, limit, take, without};
 use crate::progress::Running;
 use crate::{console, debian};
 
-/// Where the examples are in the lab.
+/// The directory of the examples in the lab.
 const EXAMPLES: &str = "/payload/examples";
 
-/// The lab's disk for images, which takes only the space that is written to.
+/// The lab's disk for images, a sparse file.
 const fn scratch_mebibytes(size: Size) -> u64 {
     size.choose(4 << 10, 32 << 10)
 }
@@ -85,7 +85,7 @@ pub fn run(
     Ok(report.finish(name, ended.as_deref()))
 }
 
-/// What is taken into the lab, and where the guest's images are in it.
+/// Adds files to the lab, and returns the guest's images' paths in it.
 fn payload(
     programs: &Programs,
     guest: &GuestImages,

@@ -1,4 +1,4 @@
-//! The end-to-end tests: on this machine, and in labs side by side.
+//! The end-to-end tests: on this machine, and in several labs.
 
 mod here;
 mod in_lab;
@@ -25,7 +25,7 @@ use crate::{console, debian};
 pub use here::{Here, run as run_here};
 pub use in_lab::run as run_in_lab;
 
-/// All tests on this machine, or all tests in a lab, take less by far; in the full size, longer than one waits.
+/// Time limit of all tests on this machine or in a lab: far more than they take.
 const fn limit(size: Size) -> Duration {
     Duration::from_secs(60 * size.choose(25, 600))
 }
@@ -33,7 +33,7 @@ const fn limit(size: Size) -> Duration {
 /// The end-to-end tests' results and the logs of those that failed.
 pub type Results = (Vec<TestResult>, BTreeMap<String, Vec<String>>);
 
-/// What is built for them.
+/// What is built for the tests.
 #[derive(Debug, Clone)]
 pub struct Programs {
     /// The programs under test, and the tests.
@@ -42,17 +42,17 @@ pub struct Programs {
     pub examples: Examples,
 }
 
-/// What guests and labs boot. Without it every test that needs it fails by name, and says why.
+/// Images for guests and labs. Without them each test that needs them fails by name, with the reason.
 #[derive(Debug, Clone)]
 pub struct Images {
     /// The guest's.
     pub guest: Result<GuestImages, String>,
-    /// The lab's, where there has to be one.
+    /// The lab's, if one is needed.
     pub lab: Result<lab::Images, String>,
 }
 
 impl Images {
-    /// Makes them.
+    /// Builds the images.
     pub fn build(workspace: &Workspace, kvm: &Kvm) -> Result<Self, Box<dyn Error>> {
         let guest = guest::build(workspace, &console::note);
         if let Ok(images) = &guest
@@ -61,7 +61,7 @@ impl Images {
             if in_ci() {
                 return Err(error.into());
             }
-            // The tests that need them are skipped, and say so.
+            // Tests that need them are skipped with the reason.
             console::note(&chain(&error));
         }
         let lab = if kvm.runs_linux() {
@@ -76,21 +76,21 @@ impl Images {
     }
 }
 
-/// Some of the tests, which are run one after the other.
+/// A selection of tests, run one after the other.
 #[derive(Debug, Clone)]
 pub struct Choice<'a> {
     /// Those that need one of these.
     pub needs: &'static [&'static str],
-    /// Those whose names hold one of these; all if there are none.
+    /// Those whose names contain one of these; all if empty.
     pub names: &'a [String],
     /// In the full size, only those that have one.
     pub size: Size,
-    /// One of so many parts of them.
+    /// One of several parts of them.
     pub part: Part,
 }
 
 impl Choice<'_> {
-    /// What tells the tests' program which they are.
+    /// Arguments for the tests' program.
     fn arguments(&self) -> Vec<String> {
         let mut options = Vec::new();
         for needed in self.needs {
@@ -117,26 +117,26 @@ impl Choice<'_> {
     }
 }
 
-/// Debian, if there can be one.
+/// Builds Debian, if possible.
 pub fn debian(workspace: &Workspace) -> Result<Option<DebianImages>, Box<dyn Error>> {
     match debian::build(workspace) {
         Ok(images) => Ok(Some(images)),
         Err(error) if in_ci() => Err(error),
         Err(error) => {
-            // Its tests are skipped, and say so.
+            // Its tests are skipped with the reason.
             console::note(&chain(error.as_ref()));
             Ok(None)
         }
     }
 }
 
-/// QEMU's schema, if it can be fetched.
+/// Fetches QEMU's schema, if possible.
 pub fn qemu_schema(workspace: &Workspace) -> Result<Option<QemuSchema>, Box<dyn Error>> {
     match qemu_schema::fetch(workspace, &console::note) {
         Ok(schema) => Ok(Some(schema)),
         Err(error) if in_ci() => Err(error.into()),
         Err(error) => {
-            // Its tests are skipped, and say so.
+            // Its tests are skipped with the reason.
             console::note(&chain(&error));
             Ok(None)
         }
@@ -154,7 +154,7 @@ fn take(report: &mut Report, line: &str, running: &Running) {
     }
 }
 
-/// Each test that needs what there is not, skipped by name; failed in CI, where a skip would go unnoticed.
+/// Skips by name each test whose requirement is missing; in CI fails it, where a skip would go unnoticed.
 fn without(names: Vec<String>, why: &str) -> Results {
     let outcome = if in_ci() {
         Outcome::Failed(why.to_owned())
@@ -171,7 +171,7 @@ fn without(names: Vec<String>, why: &str) -> Results {
     (results, BTreeMap::new())
 }
 
-/// Whether this is an automatic run, where nobody sees what is skipped.
+/// Whether this is CI, where nobody sees what is skipped.
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }

@@ -1,4 +1,4 @@
-//! Manuals, and what shells complete, made from the programs' own definitions of their command lines.
+//! Manuals and shell completions, generated from the programs' command line definitions.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use super::place::Place;
 #[path = "../../../../../vmm/src/cli/definition.rs"]
 mod faultvisor;
 
-/// Where each shell looks for what completes a program's arguments.
+/// The directories of each shell's completions.
 fn completion(shell: Shell, program: &str) -> String {
     match shell {
         Shell::Zsh => format!("share/zsh/site-functions/_{program}"),
@@ -20,7 +20,7 @@ fn completion(shell: Shell, program: &str) -> String {
     }
 }
 
-/// Puts them in place.
+/// Installs them.
 pub fn install(place: &Place) -> Result<(), Box<dyn Error>> {
     let manuals = place.directory("share/man/man1")?;
     for command in [faultvisor::command(), qmp_cli::command()] {
@@ -38,7 +38,7 @@ pub fn install(place: &Place) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How a program is called: with every option and its value, and what may stand behind them.
+/// A program's synopsis: every option with its value, and the positional arguments.
 fn synopsis(command: &Command) -> String {
     let mut words = vec![command.get_name().to_owned()];
     let options = command.get_opts().filter(|option| !option.is_hide_set());
@@ -79,7 +79,7 @@ fn completes(mut command: Command, shell: Shell) -> Result<String, Box<dyn Error
     Ok(String::from_utf8(script)?)
 }
 
-/// The script of qmp, which asks the server as well.
+/// qmp's completion script, which asks the server as well.
 fn with_server(shell: Shell, options: &str) -> Result<String, Box<dyn Error>> {
     let shell = match shell {
         Shell::Zsh => scripts::Shell::Zsh,

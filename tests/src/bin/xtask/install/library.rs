@@ -1,4 +1,4 @@
-//! The C library, its header, and what pkg-config says of it.
+//! The C library, its header, and its pkg-config file.
 
 use std::error::Error;
 use std::fs;
@@ -10,12 +10,12 @@ use super::place::Place;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Puts it in place.
+/// Installs it.
 pub fn install(workspace: &Workspace, built: &Path, place: &Place) -> Result<(), Box<dyn Error>> {
     let sources = workspace.root().join("client/capi");
     let file = format!("libqmp.so.{VERSION}");
     place.program(&built.join("libqmp.so"), &format!("lib/{file}"))?;
-    // What programs ask for when they start, and what the linker looks for.
+    // The names for the dynamic loader and for the linker.
     place.link("lib/libqmp.so.1", &file)?;
     place.link("lib/libqmp.so", "libqmp.so.1")?;
     place.file(&built.join("libqmp.a"), "lib/libqmp.a")?;
@@ -27,7 +27,7 @@ pub fn install(workspace: &Workspace, built: &Path, place: &Place) -> Result<(),
     Ok(())
 }
 
-/// The template with everything filled in.
+/// Fills in the template.
 fn described(template: &str, prefix: &str) -> String {
     template
         .replace("@PREFIX@", prefix)

@@ -1,4 +1,4 @@
-//! `cargo xtask install`: the programs, the C library, manuals and shells' completions, where a system looks for them.
+//! `cargo xtask install`: installs the programs, the C library, manuals and shell completions.
 
 mod documents;
 mod library;
@@ -32,7 +32,7 @@ pub struct Options {
     profile: String,
 }
 
-/// Builds everything, and puts it in place.
+/// Builds and installs everything.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let prefix = path::absolute(&options.prefix)?;
     let place = Place::new(&prefix, options.destdir.as_deref())?;

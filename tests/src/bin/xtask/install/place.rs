@@ -1,16 +1,16 @@
-//! A directory tree that files are put into.
+//! A directory tree to install files into.
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// What may be done with programs and shared libraries.
+/// Mode of programs and shared libraries.
 const PROGRAM: u32 = 0o755;
-/// What may be done with everything else.
+/// Mode of all other files.
 const FILE: u32 = 0o644;
 
-/// Something that could not be put in place.
+/// A file cannot be installed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot install {}: {source}", path.display())]
 pub struct PlaceError {
@@ -18,7 +18,7 @@ pub struct PlaceError {
     source: io::Error,
 }
 
-/// Where everything goes, and what it will be called there.
+/// The tree's current and future paths.
 #[derive(Debug)]
 pub struct Place {
     root: PathBuf,
@@ -26,7 +26,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Under `prefix`, which is under `destdir` for now, if that is given.
+    /// A tree under `prefix`, itself under `destdir` if given.
     ///
     /// # Errors
     ///
@@ -44,29 +44,29 @@ impl Place {
         Ok(place)
     }
 
-    /// Where it is now.
+    /// Its current path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where it will be.
+    /// Its future path.
     pub fn prefix(&self) -> &Path {
         &self.prefix
     }
 
-    /// A directory in it, which is there.
+    /// Creates a directory in it.
     pub fn directory(&self, name: &str) -> Result<PathBuf, PlaceError> {
         let path = self.root.join(name);
         put(&path, |path| fs::create_dir_all(path))?;
         Ok(path)
     }
 
-    /// A program or a shared library.
+    /// Installs a program or a shared library.
     pub fn program(&self, from: &Path, name: &str) -> Result<(), PlaceError> {
         self.copy(from, name, PROGRAM)
     }
 
-    /// Any other file.
+    /// Installs any other file.
     pub fn file(&self, from: &Path, name: &str) -> Result<(), PlaceError> {
         self.copy(from, name, FILE)
     }
@@ -76,12 +76,12 @@ impl Place {
         self.write(&content, name, mode)
     }
 
-    /// A file with this content.
+    /// Writes a file with this content.
     pub fn content(&self, content: &[u8], name: &str) -> Result<(), PlaceError> {
         self.write(content, name, FILE)
     }
 
-    /// A program that runs keeps its old file, whose name the new one takes.
+    /// Replaces a file by name: a running program keeps its old file.
     fn write(&self, content: &[u8], name: &str, mode: u32) -> Result<(), PlaceError> {
         let path = self.free(name)?;
         put(&path, |path| fs::write(path, content))?;
@@ -90,12 +90,12 @@ impl Place {
         })
     }
 
-    /// A link to a file beside it.
+    /// Creates a link to a file in the same directory.
     pub fn link(&self, name: &str, to: &str) -> Result<(), PlaceError> {
         put(&self.free(name)?, |path| symlink(to, path))
     }
 
-    /// A path where nothing is.
+    /// A path, with any existing file removed.
     fn free(&self, name: &str) -> Result<PathBuf, PlaceError> {
         let path = self.root.join(name);
         if let Some(parent) = path.parent() {

@@ -1,4 +1,4 @@
-//! What is checked without being run: formatting, lints, documentation.
+//! Static checks: formatting, lints, documentation.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use faultvisor_tests::workspace::Workspace;
 
 use crate::{cargo, fuzz};
 
-/// How the sources are formatted.
+/// Commands that check formatting.
 pub fn formatting(workspace: &Workspace) -> [(&'static str, Command); 3] {
     let mut all = build::cargo();
     all.args(["fmt", "--all", "--", "--check"]);
@@ -24,7 +24,7 @@ pub fn formatting(workspace: &Workspace) -> [(&'static str, Command); 3] {
     ]
 }
 
-/// What cargo looks at.
+/// Commands of cargo's checks.
 pub fn by_cargo(workspace: &Workspace) -> [(&'static str, Command); 3] {
     let mut clippy = cargo::beside_guests();
     clippy.args(["clippy", "--quiet", "--workspace", "--all-targets"]);

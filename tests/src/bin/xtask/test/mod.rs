@@ -64,7 +64,7 @@ impl Options {
     }
 }
 
-/// Runs the stages; fails if anything in them does.
+/// Runs the stages; fails if any test in them fails.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let here = thread::available_parallelism()?.get();
     let cpus = options.jobs.unwrap_or(here).max(1);
@@ -76,7 +76,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
             .failed(name, "ended, for it did not end by itself");
         end_children();
         plan.tally.summary();
-        // Nobody can end the thread that waits.
+        // The waiting thread cannot be ended otherwise.
         process::exit(1);
     };
     schedule::run(plan.jobs(), cpus, &mut leave_out, &mut end)?;
@@ -88,11 +88,11 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     })
 }
 
-/// Ends the processes that this one has started.
+/// Ends this process's children.
 fn end_children() {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
     for thread in threads.flatten() {
-        // Where the kernel does not tell, those end that notice that they are alone.
+        // Without this file, only children that notice their parent's end are ended.
         let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
         let pids = children
             .split_whitespace()

@@ -1,7 +1,7 @@
-//! The jobs of a run of all tests, in the order in which they are wanted.
+//! The jobs of a complete test run, in order of priority.
 //!
-//! Two chains of work take about as long as each other: what cargo builds and looks at, and guests. They run side by
-//! side, and what cargo does comes first wherever both could go on, so that guests are never without company.
+//! Two chains of work take about as long as each other: cargo's builds and checks, and guests. They run in parallel,
+//! and cargo goes first where both could run, so that guests never run alone.
 
 use std::error::Error;
 use std::io;
@@ -25,15 +25,15 @@ use crate::progress::Running;
 use crate::schedule::{Job, Lane};
 use crate::{binaries, cargo, console, debian, demo, examples, fuzz, python};
 
-/// How long cargo may take for one thing, on a busy machine.
+/// Time limit of one cargo command, on a busy machine.
 const CARGO_LIMIT: Duration = Duration::from_secs(60 * 30);
 
-/// How long any job may take: one that hangs is ended before somebody does it who does not know which it was.
+/// Time limit of any job: a hanging one is ended and named.
 const JOB_LIMIT: Duration = Duration::from_secs(60 * 45);
-/// The same of one in the full size.
+/// Time limit of a job in the full size.
 const FULL_JOB_LIMIT: Duration = Duration::from_secs(60 * 660);
 
-/// Names of jobs that others come after.
+/// Names of jobs that others depend on.
 const PACKAGES: &str = "installing packages";
 const PROGRAMS: &str = "building the programs";
 const SHIPPED: &str = "building what is shipped";
@@ -44,13 +44,13 @@ const SCHEMA: &str = "fetching QEMU's schema";
 const UNIT: &str = "building the unit tests";
 const FUZZ: &str = "building the fuzz targets";
 
-/// What jobs make for others.
+/// The results that jobs pass to others.
 pub struct Plan<'a> {
     workspace: &'a Workspace,
     options: &'a Options,
     cpus: usize,
     kvm: Kvm,
-    /// What has been found.
+    /// Test results.
     pub tally: Tally,
     programs: OnceLock<Programs>,
     shipped: OnceLock<PathBuf>,
@@ -62,7 +62,7 @@ pub struct Plan<'a> {
     fuzz: OnceLock<bool>,
 }
 
-/// What a job is for others, if it fails: its reason is told once, and those after it are left out.
+/// A job's result for its dependents: a failure is reported once, and they are left out.
 type Outcome = Result<(), Box<dyn Error>>;
 
 impl<'a> Plan<'a> {
@@ -85,7 +85,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The jobs. What cargo builds for guests comes first, then what they boot, then everything else of cargo's.
+    /// The jobs, in this order: cargo's builds for guests, what guests boot, everything else of cargo's.
     pub fn jobs(&self) -> Vec<Job<'_>> {
         let mut jobs = vec![self.job(PACKAGES, &[], Lane::Free, 0, || self.install_packages())];
         if self.options.has_guests() {
@@ -134,7 +134,7 @@ impl<'a> Plan<'a> {
         jobs
     }
 
-    /// A job whose reason to fail is printed with its name.
+    /// A job whose failure is printed with its name.
     fn job<'s>(
         &'s self,
         name: &str,
@@ -161,7 +161,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// As [`job`](Self::job), shown as long as it runs, and counted among what takes time.
+    /// As [`job`](Self::job), shown while it runs, and counted among the slow items.
     fn shown<'s>(
         &'s self,
         name: &'static str,
@@ -179,7 +179,8 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// All at once: each call of apt takes its time. Who lacks something says so, by name, and does without if it can.
+    /// Installs all at once, since each call of apt takes its time. A job whose program is missing reports that by
+    /// name, and does without if it can.
     fn install_packages(&self) -> Outcome {
         let mut needed = Vec::new();
         if self.options.has(Stage::Unit) {
@@ -200,7 +201,7 @@ impl<'a> Plan<'a> {
             needed.extend([
                 packages::CC,
                 packages::MKE2FS,
-                // For the lab, and for tests that do the same in QEMU.
+                // For the lab, and for tests that compare with QEMU.
                 packages::QEMU,
                 packages::QEMU_IMG,
                 packages::QEMU_IO,
@@ -244,7 +245,7 @@ impl<'a> Plan<'a> {
                 }
                 Ok(())
             };
-            // Much of its time it waits for packages to arrive.
+            // It mostly waits for downloads.
             jobs.push(self.shown(DEBIAN, &[PACKAGES], Lane::Free, 0, make));
         }
         if self.options.has(Stage::E2e) || self.options.has(Stage::Soak) {
@@ -320,7 +321,7 @@ impl<'a> Plan<'a> {
         };
         jobs.push(self.job(FUZZ, &[PACKAGES], Lane::Cargo, 1, build));
         let run = || {
-            // What kept them from being built has been told.
+            // A failed build has been reported.
             let has_targets = self.fuzz.get().is_some_and(|is_built| *is_built);
             let targets = fuzz::targets(self.workspace)?;
             for target in targets.into_iter().filter(|_| has_targets) {
@@ -332,7 +333,7 @@ impl<'a> Plan<'a> {
         jobs.push(self.job("fuzzing", &[FUZZ], Lane::Free, 1, run));
     }
 
-    /// Runs a command that is one test, and tells whether it passed.
+    /// Runs a command that is one test, and returns whether it passed.
     fn check(&self, name: &str, command: &mut Command) -> io::Result<bool> {
         let ran = cargo::check(self.workspace, name, command, CARGO_LIMIT)?;
         let is_well = ran.is_well();
@@ -348,9 +349,9 @@ impl<'a> Plan<'a> {
         self.images.get().ok_or("there are no images")
     }
 
-    /// The tests of one size, where each of them can run.
+    /// Adds the tests of one size, where each of them can run.
     fn add_end_to_end<'s>(&'s self, jobs: &mut Vec<Job<'s>>, size: Size) {
-        // Twice as many as there are CPUs: none is left without work while another has much.
+        // Two parts per CPU: none idles while another has much to do.
         let parts = size.choose((2 * self.cpus).min(8), 1);
         match self.kvm {
             Kvm::Direct => {
@@ -412,7 +413,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether a test runs on this machine: those that are named may all run in the lab.
+    /// Whether any test runs on this machine: the selected names may all run in the lab.
     fn has_tests_here(&self) -> Result<bool, Box<dyn Error>> {
         let choice = Choice {
             needs: self.here(),
@@ -424,7 +425,7 @@ impl<'a> Plan<'a> {
         Ok(!names.is_empty())
     }
 
-    /// What tests need that run on this machine.
+    /// The requirements of tests that run on this machine.
     fn here(&self) -> &'static [&'static str] {
         match self.kvm {
             Kvm::Direct => &["nothing", "kvm", "linux", debian::NEEDED],
@@ -435,7 +436,7 @@ impl<'a> Plan<'a> {
 
     fn run_end_to_end(&self, choice: &Choice<'_>, place: Where, name: &str) -> Outcome {
         let (programs, images) = (self.programs()?, self.images()?);
-        // Nothing is prepared for no test.
+        // Without tests, nothing is prepared.
         if choice.names(&programs.binaries)?.is_empty() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What has been found until now, by jobs that run side by side.
+//! Results of jobs that run in parallel.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,16 +9,16 @@ use crate::cargo::Ran;
 use crate::console;
 use crate::e2e::Results;
 
-/// Which results are printed at once; all of them are counted.
+/// Which results are printed at once; all are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// All.
+    /// All of them.
     Every,
     /// There are hundreds of unit tests.
     NotPassed,
 }
 
-/// All results, what failed tests have collected, and how long everything took.
+/// All results, the logs of failed tests, and all durations.
 #[derive(Default)]
 pub struct Tally(Mutex<Found>);
 
@@ -34,7 +34,7 @@ impl Tally {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what a command amounted to, and prints it.
+    /// Adds a command's results, and prints them.
     pub fn add(&self, name: &str, ran: Ran, shown: Shown) {
         if !ran.output.is_empty() {
             let lines = ran.output.iter().map(|line| format!("   │ {line}"));
@@ -53,7 +53,7 @@ impl Tally {
         self.add_end_to_end((ran.results, BTreeMap::new()));
     }
 
-    /// Adds results that have been printed.
+    /// Adds results that were printed before.
     pub fn add_end_to_end(&self, (results, logs): Results) {
         let mut found = self.found();
         for TestResult { name, seconds, .. } in &results {
@@ -63,7 +63,7 @@ impl Tally {
         found.logs.extend(logs);
     }
 
-    /// Adds something that failed as a whole.
+    /// Adds the failure of a whole job.
     pub fn failed(&self, name: &str, why: &str) {
         let result = TestResult {
             name: name.to_owned(),
@@ -74,12 +74,12 @@ impl Tally {
         self.found().results.push(result);
     }
 
-    /// How long something took that is no test.
+    /// Adds the duration of something other than a test.
     pub fn took(&self, name: &str, seconds: f64) {
         self.found().times.push((name.to_owned(), seconds));
     }
 
-    /// Prints what it all comes to, and tells whether nothing has failed.
+    /// Prints the summary, and returns whether nothing failed.
     pub fn summary(&self) -> bool {
         let found = self.found();
         console::slowest(&found.times);

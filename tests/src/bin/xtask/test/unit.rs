@@ -1,4 +1,4 @@
-//! Unit tests: built at once, and each program of them run by itself.
+//! Unit tests: built together; each program runs by itself.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,24 +10,24 @@ use serde_json::Value;
 
 use crate::cargo::{self, Ran};
 
-/// How long the tests of one program may take, on a busy machine.
+/// Time limit of one program's tests, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Where the examples are: their tests start Linux guests, and the end-to-end tests run them.
+/// The examples' path: their tests start Linux guests, and the end-to-end tests run them.
 const EXAMPLES: &str = "resources/examples";
 
-/// A program of tests.
+/// A test program.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The crate's name, as it stands before the tests' names.
+    /// The crate's name, as a prefix of its tests' names.
     pub name: String,
-    /// Where it is.
+    /// Its path.
     path: PathBuf,
-    /// Where cargo runs it.
+    /// The directory in which cargo runs it.
     package: PathBuf,
 }
 
 impl Program {
-    /// Runs it, with its tests that need `/dev/kvm` (and are marked as ignored for that) where there is one.
+    /// Runs it, including its ignored tests, which need `/dev/kvm`, if there is one.
     pub fn run(&self, kvm: &Kvm) -> std::io::Result<Ran> {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.package);
@@ -39,13 +39,13 @@ impl Program {
         cargo::test(&name, &self.name, &mut command, LIMIT)
     }
 
-    /// Whether its tests build something by cargo.
+    /// Whether its tests run cargo builds.
     pub fn builds(&self) -> bool {
         self.name == "install"
     }
 }
 
-/// What builds the programs, and says where they are.
+/// The command that builds the programs and reports their paths.
 pub fn build() -> Command {
     let mut cargo = cargo::beside_guests();
     cargo.args(["test", "--workspace", "--no-run", "--quiet"]);
@@ -54,7 +54,7 @@ pub fn build() -> Command {
     cargo
 }
 
-/// The programs that cargo says to have built for running their tests.
+/// The programs in cargo's messages.
 pub fn programs(said: &[String]) -> Vec<Program> {
     let program = |message: &Value| {
         let target = &message["target"];
@@ -75,7 +75,7 @@ pub fn programs(said: &[String]) -> Vec<Program> {
         .collect()
 }
 
-/// The examples in the documentation.
+/// Runs the doc tests.
 pub fn documentation(workspace: &Workspace) -> std::io::Result<Ran> {
     let mut cargo = cargo::beside_guests();
     cargo.args(["test", "--workspace", "--no-fail-fast", "--doc"]);

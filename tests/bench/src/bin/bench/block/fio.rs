@@ -1,4 +1,4 @@
-//! A job as fio does it on the host, on the same file.
+//! A job run by fio on the host, on the same file.
 
 use std::error::Error;
 use std::process::Command;
@@ -12,17 +12,17 @@ use serde_json::Value;
 use super::job::{Job, Kind, Order, Sample};
 use super::medium::{Cache, Medium};
 
-/// fio, and what it takes to start it.
+/// fio, and its startup cost.
 #[derive(Debug)]
 pub struct Fio {
-    /// How long a job runs.
+    /// Duration of a job.
     time: Duration,
-    /// CPU time that it takes to do a single I/O.
+    /// CPU time of a run with a single I/O.
     start: Duration,
 }
 
 impl Fio {
-    /// One that runs jobs for that long.
+    /// A fio whose jobs run for that long.
     pub fn new(medium: &Medium, time: Duration) -> Result<Self, Box<dyn Error>> {
         let mut fio = Self {
             time,
@@ -63,13 +63,13 @@ impl Fio {
         let mut command = tool::command(packages::FIO.program)?;
         let image = medium.image().display().to_string();
         command.args(options(job, &image, medium.cache));
-        // The page cache stays as the guest finds it, too.
+        // The page cache is left as the guest finds it, too.
         command.args(["--output-format=json", "--invalidate=0"]);
         Ok(command)
     }
 }
 
-/// What makes fio do a job.
+/// fio's options for a job.
 pub fn options(job: Job, file: &str, cache: Cache) -> Vec<String> {
     let kind = match (job.order, job.kind) {
         (Order::Random, Kind::Read) => "randread",
@@ -91,19 +91,19 @@ pub fn options(job: Job, file: &str, cache: Cache) -> Vec<String> {
         format!("--direct={direct}"),
         format!("--bs={bytes}"),
         format!("--iodepth={depth}"),
-        // It submits and takes back as many at once as there are, as the guest does; by default it is one at a time.
+        // Submit and reap as many at once as possible, as the guest does; the default is one at a time.
         format!("--iodepth_batch_submit={depth}"),
         format!("--iodepth_batch_complete_max={depth}"),
         "--iodepth_batch_complete_min=1".to_owned(),
-        // The guest does not remember either which blocks it had.
+        // Like the guest, keep no record of the blocks done.
         "--norandommap".to_owned(),
-        // From submission to completion.
+        // Latency from submission to completion.
         "--lat_percentiles=1".to_owned(),
         "--clat_percentiles=0".to_owned(),
     ]
 }
 
-/// What is needed of fio's report.
+/// The part of fio's report that is used.
 struct Outcome {
     count: f64,
     rate: f64,

@@ -1,4 +1,4 @@
-//! What is measured: how the disk is asked, and how fast it answered.
+//! Jobs: how the disk is loaded, and how fast it answered.
 
 use std::fmt;
 
@@ -9,33 +9,33 @@ pub enum Kind {
     Write,
 }
 
-/// Where each request goes.
+/// Access pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     Random,
     Sequential,
 }
 
-/// One way to ask a disk.
+/// A load for a disk.
 #[derive(Debug, Clone, Copy)]
 pub struct Job {
     pub order: Order,
     pub kind: Kind,
     /// Bytes of each request.
     pub bytes: u64,
-    /// Requests that are always in flight.
+    /// Requests in flight.
     pub depth: u32,
 }
 
 /// The size of random requests.
 const SMALL: u64 = 4 << 10;
 const RANDOM_DEPTHS: [u32; 4] = [1, 8, 32, 128];
-/// The size of sequential requests, and as many of them as the guest has room for.
+/// The size and number in flight of sequential requests: as many as the guest has memory for.
 const LARGE: u64 = 1 << 20;
 const SEQUENTIAL_DEPTH: u32 = 8;
 
 impl Job {
-    /// All jobs, in the order in which they are measured.
+    /// All jobs, in order of measurement.
     pub fn all() -> Vec<Self> {
         let random = [Kind::Read, Kind::Write].map(|kind| {
             RANDOM_DEPTHS.map(|depth| Self {
@@ -60,14 +60,14 @@ impl Job {
         f64::from(u32::try_from(self.bytes).unwrap_or(u32::MAX)) / f64::from(1 << 20)
     }
 
-    /// Whether the project has set itself an aim for it.
+    /// Whether the project has a target for it.
     pub fn has_target(&self) -> bool {
         self.order == Order::Random && self.depth == 32
     }
 }
 
 impl fmt::Display for Job {
-    /// A name to choose it by, such as `randread-4k-32`.
+    /// A name for selecting it, such as `randread-4k-32`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.order {
             Order::Random => "rand",
@@ -85,20 +85,20 @@ impl fmt::Display for Job {
     }
 }
 
-/// What one run of a job came to.
+/// The result of one run of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// I/Os a second.
+    /// I/Os per second.
     pub rate: f64,
-    /// Latency in µs that half of the I/Os did not exceed.
+    /// Median latency in µs.
     pub p50: f64,
-    /// Latency in µs that 99 in 100 did not exceed.
+    /// 99th percentile of latency in µs.
     pub p99: f64,
-    /// Host CPU time in µs for each I/O.
+    /// Host CPU time in µs per I/O.
     pub cpu: f64,
-    /// The guest's notifications for each I/O, where there is a guest.
+    /// The guest's notifications per I/O, if there is a guest.
     pub kicks: Option<f64>,
-    /// CPUs that were busy with something else meanwhile.
+    /// CPUs that were busy with other work meanwhile.
     pub others: f64,
 }
 

@@ -1,4 +1,4 @@
-//! The same jobs by fio inside Linux, in the lab, where the image lies in memory.
+//! The same jobs run by fio inside Linux, in the lab, with the image in memory.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -18,13 +18,13 @@ use super::medium::Cache;
 use super::table::{Entry, FAULTVISOR, Group, MICROVM, Table};
 use crate::{console, programs, qemu, side_by_side};
 
-/// What is in the lab.
+/// The lab's files.
 const PROGRAM: &str = "/payload/faultvisor";
 const MEASURES: &str = "/payload/bench-guests";
 const INITRAMFS: &str = "/payload/fio.cpio";
 const LIST: &str = "/payload/contenders.json";
 const IMAGE: &str = "/tmp/disk.img";
-/// The lab holds all of it in memory, beside a guest with fio's libraries.
+/// The lab keeps the image in memory, beside a guest with fio's libraries.
 const IMAGE_MIB: u64 = 128;
 const GUEST_MEMORY_MIB: &str = "448M";
 const LAB_MEMORY_MIB: u32 = 3000;
@@ -82,7 +82,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     })
 }
 
-/// Each job's name, and what makes fio do it in the guest.
+/// Each job's name, and fio's options for it in the guest.
 fn fio_jobs(jobs: &[Job], milliseconds: u64) -> Vec<(String, Vec<String>)> {
     let options = |job: &Job| {
         let mut options = fio::options(*job, "/dev/vda", Cache::None);
@@ -112,7 +112,7 @@ fn contenders(options: &Options, kernel: &str, qemu: &str) -> Vec<Contender> {
         "stdio",
         "-drive",
     ];
-    // The lab's file system in memory has no direct I/O.
+    // The lab's file system in memory lacks direct I/O.
     let drive = format!("file={IMAGE},format=raw,cache=writeback,aio=io_uring");
     let words = |program: &str, rest: &[&str]| {
         let words = [program].into_iter().chain(common).chain(serial);

@@ -1,4 +1,4 @@
-//! The file that everybody reads and writes.
+//! The file that all contenders read and write.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -19,21 +19,21 @@ pub enum Cache {
     Writeback,
 }
 
-/// A file, and the way to it.
+/// A file and its cache mode.
 #[derive(Debug)]
 pub struct Medium {
     image: PathBuf,
-    /// How it is opened.
+    /// The cache mode.
     pub cache: Cache,
 }
 
 const SEED: u64 = 1;
 const SECTORS_PER_MIB: u64 = 2048;
-/// What `stat` counts blocks in.
+/// The unit of `stat`'s block count.
 const STAT_BLOCK: u64 = 512;
 
 impl Medium {
-    /// Writes the file, unless it is there with every block of it, and brings it into the page cache if that is wanted.
+    /// Writes the file, unless it exists with every block allocated; with `Writeback`, reads it into the page cache.
     pub fn prepare(
         directory: &Path,
         mib: u64,
@@ -59,7 +59,7 @@ impl Medium {
     }
 }
 
-/// A file with holes would be faster than a disk.
+/// A sparse file would be faster than the medium.
 fn is_whole(image: &Path, mib: u64) -> bool {
     fs::metadata(image).is_ok_and(|metadata| {
         metadata.len() == mib << 20 && metadata.blocks() * STAT_BLOCK >= mib << 20

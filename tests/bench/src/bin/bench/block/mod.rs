@@ -1,8 +1,8 @@
 //! `cargo xtask bench block`: a guest's disk in Faultvisor and in QEMU's microvm, and the same file under fio.
 //!
-//! The guest is `resources/guests/bare`. It polls, so that it always takes a whole CPU; the CPU time that is counted is
-//! that of all threads of the VMM but the one that runs the guest, the kernel's io_uring workers included. fio's is that
-//! of its whole process, less what it takes to start.
+//! The guest is `resources/guests/bare`. It polls, so that its vCPU always takes a whole CPU; the CPU time counted is
+//! that of all other threads of the VMM, the kernel's io_uring workers included. fio's is that of its whole process,
+//! without its startup.
 
 mod fio;
 mod job;
@@ -99,7 +99,7 @@ impl Contender {
     }
 }
 
-/// Measures, on this machine's KVM, whatever it can run.
+/// Measures on this machine's KVM, of any kind.
 pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if options.in_lab {
         return lab::perform(workspace, options);
@@ -148,8 +148,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// All rounds of a job before the next one, the contenders taking turns, so that what a busy machine or disk does to
-    /// one of them it does to all.
+    /// Measures all rounds of a job before the next one. The contenders alternate, so that other load on the machine or
+    /// the disk affects all of them.
     fn measure(&self, options: &Options) -> Result<Table, Box<dyn Error>> {
         let is_chosen = |contender| {
             (options.contenders.is_empty() || options.contenders.contains(contender))
@@ -164,7 +164,7 @@ impl Bench {
         for job in options.jobs() {
             let mut entries: Vec<Entry> = contenders.iter().map(|it| entry(*it)).collect();
             for round in 0..options.runs {
-                // Nobody is always the one who comes after a certain other.
+                // Rotate the order, so that no contender always follows the same other.
                 for turn in 0..contenders.len() {
                     let index = (round + turn) % contenders.len();
                     let sample = self.run_in_quiet(contenders[index], job, options.patience)?;
@@ -229,7 +229,7 @@ fn print(job: Job, contender: Contender, sample: &Sample) {
     ));
 }
 
-/// What the time stamp counter of guests and host counts in a millisecond.
+/// The frequency of the time stamp counter in guests and host, in kHz.
 fn tsc_khz() -> Result<u32, Box<dyn Error>> {
     Ok(Device::new()?.create_vm()?.create_vcpu(0)?.get_tsc_khz()?)
 }

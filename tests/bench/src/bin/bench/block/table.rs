@@ -1,10 +1,10 @@
-//! What is printed in the end: for each job a line a contender, and how they compare.
+//! The printed table: for each job a line per contender, and how they compare.
 
 use std::fmt;
 
 use super::job::{Job, Sample};
 
-/// The names by which contenders are compared.
+/// The contenders' names in comparisons.
 pub const FAULTVISOR: &str = "faultvisor";
 pub const BASELINE: &str = "baseline";
 pub const MICROVM: &str = "qemu-microvm";
@@ -13,9 +13,9 @@ pub const FIO: &str = "fio";
 /// A contender's samples of one job.
 #[derive(Debug)]
 pub struct Entry {
-    /// Who.
+    /// The contender's name.
     pub name: &'static str,
-    /// One for each round.
+    /// One sample per round.
     pub samples: Vec<Sample>,
 }
 
@@ -45,10 +45,10 @@ const HEAD: [&str; COLUMNS] = [
     "kicks/I/O",
     "others' CPUs",
 ];
-/// So many columns hold words.
+/// Number of leading columns that hold words.
 const WORDS: usize = 2;
 
-/// How Faultvisor is compared with another, and what the project aims at.
+/// How Faultvisor compares with another, and the project's target.
 struct Comparison {
     with: &'static str,
     what: &'static str,
@@ -108,7 +108,7 @@ impl Aim {
 }
 
 impl Entry {
-    /// The median of something; not a number of nothing.
+    /// The median of a figure; NaN without samples.
     fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
         let mut values: Vec<f64> = self.samples.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
@@ -125,7 +125,7 @@ impl Entry {
         let slowest = rates().fold(f64::INFINITY, f64::min);
         let fastest = rates().fold(0.0, f64::max);
         let rate = self.median(|sample| sample.rate);
-        // Not everything is known of everybody.
+        // Not every figure exists for every contender.
         let known = |value: f64| {
             if value.is_nan() {
                 "-".to_owned()

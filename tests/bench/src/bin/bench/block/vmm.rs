@@ -1,4 +1,4 @@
-//! A job as the bare-metal guest does it, in Faultvisor or in QEMU's microvm.
+//! A job run by the bare-metal guest, in Faultvisor or in QEMU's microvm.
 
 use std::error::Error;
 use std::fs;
@@ -14,15 +14,14 @@ use faultvisor_tests::microvm;
 use super::job::{Job, Kind, Order, Sample};
 use super::medium::{Cache, Medium};
 
-/// How long a guest may take beyond what it is asked to.
+/// How long a guest may take beyond its measurements.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What the guest needs for one disk.
+/// The guest's memory for one disk, in MiB.
 const MEMORY_MIB: u32 = 48;
-/// The share of a job's time that it runs without being measured first: memory is touched, and the host's file system
-/// has looked up what it needs.
+/// The warm-up, as a share of a job's time: it touches memory and fills the host's file system caches.
 const WARM_UP: f64 = 0.2;
 
-/// Which VMM, and where it is.
+/// The VMM and its path.
 #[derive(Debug, Clone)]
 pub enum Vmm {
     Faultvisor(PathBuf),
@@ -30,7 +29,7 @@ pub enum Vmm {
 }
 
 impl Vmm {
-    /// The name of the thread that runs the guest, which polls and so always takes a whole CPU.
+    /// The name of the vCPU's thread, which polls and so always takes a whole CPU.
     fn vcpu_thread(&self) -> &'static str {
         match self {
             Self::Faultvisor(_) => "vcpu0",
@@ -61,16 +60,16 @@ impl Vmm {
     }
 }
 
-/// How a job is done by guests.
+/// Runs jobs in guests.
 #[derive(Debug)]
 pub struct Guests {
     /// The guest.
     pub kernel: PathBuf,
-    /// Where its script is put.
+    /// The path of its script.
     pub script: PathBuf,
-    /// What the time stamp counter counts in a second.
+    /// The frequency of the time stamp counter, in Hz.
     pub cycles_per_second: f64,
-    /// How long a job runs.
+    /// Duration of a job.
     pub time: Duration,
 }
 
@@ -94,7 +93,7 @@ impl Guests {
         let measured = machine.console().wait_for_line(" measured ", limit)?;
         let after = Snapshot::of(machine.id())?;
         let latencies = machine.console().wait_for_line(" latencies ", limit)?;
-        // Only now is it let go on, and end.
+        // Only now may the guest go on and end.
         machine.console().type_text("!")?;
         machine.expect_exit(0, limit)?;
         let spent = after
@@ -145,12 +144,12 @@ impl Guests {
             )
         };
         let (warm_up, measured) = (measure(WARM_UP, 1), measure(1.0, 2));
-        // It waits to be looked at before and after. Its end is that of the program: neither machine reboots.
+        // It waits for the snapshots before and after. Its end is that of the program: neither machine reboots.
         format!("setup 0\n{warm_up}\nawait\n{measured}\nawait\nexit fault\n")
     }
 }
 
-/// A count. Those here are far below what a float holds exactly.
+/// Converts a count. The counts here are far below what a float represents exactly.
 #[expect(clippy::cast_precision_loss, reason = "counts of seconds of I/O")]
 fn float(count: u64) -> f64 {
     count as f64
