@@ -1,6 +1,6 @@
 //! The block layer, independent of virtio.
 //!
-//! A [`Request`](model::request::Request) has an operation, a range, and guest memory. A
+//! A [`Request`](model::request::Request) consists of an operation, a range and guest memory. A
 //! [`Backend`](model::backend::Backend) takes requests and later returns a [`Completion`](model::request::Completion)
 //! for each, whose result keeps the errno.
 //!

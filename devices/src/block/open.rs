@@ -37,13 +37,13 @@ impl FromStr for Aio {
     }
 }
 
-/// A disk has no backend.
+/// Why a disk has no backend.
 #[derive(Debug, thiserror::Error)]
 pub enum AioError {
-    /// io_uring was asked for, and is not available.
+    /// io_uring was requested and is not available.
     #[error("aio=io_uring: {}", Errno::of(.0))]
     IoUring(#[source] io::Error),
-    /// io_uring was asked for, and the image's format needs threads.
+    /// io_uring was requested and the image's format needs threads.
     #[error(
         "aio=io_uring: only a raw image can be used through io_uring; leave it out, or aio=threads"
     )]
@@ -54,12 +54,12 @@ pub enum AioError {
 }
 
 impl Aio {
-    /// A backend on an image, for the disk of this name. Logs which it is, in one line. Its threads first call
+    /// Starts a backend on an image, for the disk of this name, and logs its kind. Its threads first call
     /// `threads`.
     ///
     /// # Errors
     ///
-    /// [`AioError`] if the host refuses what was asked for.
+    /// [`AioError`] if the host refuses the requested engine.
     pub fn start(
         self,
         image: Image,
@@ -88,7 +88,7 @@ impl Aio {
     ///
     /// # Errors
     ///
-    /// [`AioError`] if io_uring was asked for, or the host refuses a descriptor.
+    /// [`AioError`] if io_uring was requested, or the host refuses a descriptor.
     pub fn start_qcow2(
         self,
         image: Qcow2Image,

@@ -1,4 +1,4 @@
-//! Carrying out one request on a raw image, blocking.
+//! Blocking execution of one request on a raw image.
 
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -7,7 +7,7 @@ use crate::block::host::image::Image;
 use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
 
-/// Does what the request says, to the end or to the first error.
+/// Performs the request, up to the first error.
 pub(in crate::block) fn execute(image: &Image, request: HostRequest) -> Result<(), Errno> {
     let file = |way| match way {
         Way::Plain => image.file(),

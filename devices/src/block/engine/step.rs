@@ -1,7 +1,6 @@
-//! A request on its way: what the host has to do next, and what follows from what it did.
+//! The steps of a request: the next host call, and what follows from its result.
 //!
-//! The host may do less than it was asked to, may be interrupted, and may refuse. What is made of
-//! that is decided here, once, for every backend.
+//! Short transfers, interruptions and refusals are handled here, once, for every backend.
 
 use crate::block::host::direct_io::CacheMode;
 use crate::block::host::image::Image;
@@ -10,18 +9,18 @@ use crate::block::model::errno::Errno;
 use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 
-/// How often one call is made again after the host had no means for it.
+/// Retries of one call after the host lacked resources for it.
 const MAX_ATTEMPTS: u32 = 16;
 
-/// Bytes that one call moves through memory of our own, where the guest's is not aligned.
+/// Bytes that one call moves through a bounce buffer.
 const BOUNCE: usize = 256 << 10;
 
-/// Which of the image's files a transfer is for.
+/// The image's file that a transfer uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::block) enum Way {
     /// [`Image::file`].
     Plain,
-    /// [`Image::cached_file`], as it is not aligned.
+    /// [`Image::cached_file`]: the transfer is not aligned.
     Cached,
 }
 
@@ -34,16 +33,16 @@ pub(in crate::block) struct Transfer<'a> {
     pub place: i64,
 }
 
-/// Space of the file that is to be given back or zeroed.
+/// A range of the file to deallocate or zero.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::block) struct Allocation {
     /// `FALLOC_FL_` flags.
     pub mode: i32,
-    /// Ends within what files can have.
+    /// Ends below the maximum file size.
     pub range: Range,
 }
 
-/// What the host has to do.
+/// The next call to the host.
 #[derive(Debug)]
 pub(in crate::block) enum IoStep<'a> {
     /// Read as much as one call can.
@@ -58,14 +57,14 @@ pub(in crate::block) enum IoStep<'a> {
     Done(Result<(), Errno>),
 }
 
-/// How a range becomes zeroes. What the host cannot do is tried in the next way.
+/// How a range is zeroed. Where the host lacks one method, the next is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
-    /// By giving its space back.
+    /// Deallocates it.
     Punch,
-    /// By marking its space as not written.
+    /// Marks its extents as unwritten.
     Zero,
-    /// By writing zeroes.
+    /// Writes zeroes.
     Write,
 }
 
@@ -79,7 +78,7 @@ impl Method {
     }
 }
 
-/// What the host was asked for last.
+/// The last call to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Transfer,
@@ -87,22 +86,21 @@ enum Asked {
     Allocate,
 }
 
-/// One request, and how much of it is done. It holds the guest memory that the host may be moving,
-/// and must be kept until a step that was begun has ended.
+/// One request, and how much of it is done. It holds the guest memory that the host may access, and
+/// must outlive each step that was begun.
 #[derive(Debug)]
 pub(in crate::block) struct Progress {
     request: HostRequest,
     asked: Asked,
     /// Ranges that are done.
     ranges: usize,
-    /// How the present range becomes zeroes.
+    /// How the current range is zeroed.
     method: Method,
-    /// Bytes that are done, of the request or of the present range.
+    /// Bytes that are done, of the request or of the current range.
     done: u64,
-    /// What remains of the buffers, once something is done.
+    /// The rest of the buffers, after a partial transfer.
     rest: Option<IoBuffers>,
-    /// Aligned memory of our own that stands for the guest's in the present step, or has the zeroes
-    /// that are to be written.
+    /// The bounce buffer of the current step, or the zeroes to write.
     bounce: Option<IoBuffers>,
     attempts: u32,
     end: Option<Result<(), Errno>>,
@@ -130,8 +128,8 @@ impl Progress {
         }
     }
 
-    /// What is to be done now. Asking again, without [`Progress::ended`] in between, brings the
-    /// same answer.
+    /// The current step. Without [`Progress::ended`] in between, a second call returns the same
+    /// step.
     pub(in crate::block) fn step(&mut self, image: &Image) -> IoStep<'_> {
         if let Some(result) = self.end {
             return IoStep::Done(result);
@@ -161,14 +159,14 @@ impl Progress {
         image.may_flush().map(|()| IoStep::Sync).map_err(Err)
     }
 
-    /// The next range that has something to give back.
+    /// The next range with space to deallocate.
     fn discard(&mut self, image: &Image) -> Result<IoStep<'_>, Result<(), Errno>> {
         let Some(limits) = image.capabilities().discard else {
             return Err(Ok(()));
         };
         self.asked = Asked::Allocate;
         while let Some(range) = self.range()? {
-            // What lies at the ends keeps its space: the host has nothing smaller to give back.
+            // Unaligned ends stay allocated: the host deallocates whole units only.
             let unit = u64::from(limits.alignment);
             let (start, end) = (
                 range.offset.next_multiple_of(unit),
@@ -236,7 +234,7 @@ impl Progress {
         Ok(IoStep::Write(transfer, 0))
     }
 
-    /// The range that is to be done now, if any is left. Its end is a place that files can have.
+    /// The current range, if any is left. It ends below the maximum file size.
     fn range(&self) -> Result<Option<Range>, Result<(), Errno>> {
         let (Operation::Discard { ranges } | Operation::WriteZeroes { ranges, .. }) =
             &self.request.operation
@@ -280,7 +278,7 @@ impl Progress {
         })
     }
 
-    /// Takes what became of a step: the bytes that it moved, which is nothing for a flush.
+    /// Takes the result of a step: the bytes that it moved, zero for a flush.
     pub(in crate::block) fn ended(&mut self, image: &Image, result: Result<usize, Errno>) {
         let bounce = self.bounce.take();
         let moved = match (self.asked, result) {
@@ -295,7 +293,7 @@ impl Progress {
                 self.end = Some(Err(image.flush_failed(errno)));
                 return;
             }
-            // Not if another has failed meanwhile, and with it what this one stands for.
+            // Fails if another flush has failed meanwhile, which covers the same writes.
             (Asked::Sync, Ok(_)) => {
                 self.end = Some(image.may_flush());
                 return;
@@ -321,7 +319,7 @@ impl Progress {
         }
     }
 
-    /// A part of the buffers has been moved.
+    /// Accounts for a partial transfer.
     fn moved(&mut self, moved: usize, bounce: Option<IoBuffers>) {
         let before = self.rest.as_ref().unwrap_or(&self.request.buffers);
         if let Some(bounce) = bounce
@@ -337,18 +335,18 @@ impl Progress {
         }
     }
 
-    /// Space has been given back or zeroed, or the host cannot do that.
+    /// Takes the result of an allocation step; the host may not support it.
     fn allocated(&mut self, result: Result<usize, Errno>) {
         let Err(errno) = result else {
             return self.range_done();
         };
-        // EINVAL is what a block device says of a range that is not made of its blocks.
+        // A block device returns EINVAL for a range that is not a multiple of its blocks.
         let cannot = matches!(
             errno,
             Errno(libc::EOPNOTSUPP | libc::EINVAL | libc::ENODEV | libc::ENOSYS | libc::ENOTTY)
         );
         match (&self.request.operation, self.method.next()) {
-            // It was only a hint.
+            // A discard is a hint.
             (Operation::Discard { .. }, _) if cannot => self.range_done(),
             (_, Some(method)) if cannot => self.method = method,
             _ => self.end = Some(Err(errno)),
@@ -362,7 +360,7 @@ impl Progress {
     }
 }
 
-/// A bounce buffer for that many bytes, or as many as go through it at a time.
+/// A bounce buffer for that many bytes, at most [`BOUNCE`].
 pub(in crate::block) fn bounce_buffer(length: u64) -> IoBuffers {
     IoBuffers::own_pages(usize::try_from(length).unwrap_or(BOUNCE).min(BOUNCE))
 }

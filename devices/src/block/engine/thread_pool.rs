@@ -15,21 +15,21 @@ use crate::block::model::request::{Capabilities, Completion, Token};
 use crate::sync::{lock, wait};
 use crate::thread::{ThreadKind, ThreadStart};
 
-/// Requests that one disk carries out at the same time. More than the depth at which common
-/// storage stops getting faster, few enough to cost little.
+/// Requests that one disk performs at the same time: more than the queue depth at which common
+/// storage saturates, few enough to be cheap.
 const MAX_THREADS: usize = 16;
 
-/// The threads need no more: they hold one request each and call into the kernel, or unpack a
-/// cluster before.
+/// Stack of a thread in bytes: it holds one request, decompresses at most a cluster, and makes
+/// system calls.
 const STACK_SIZE: usize = 256 << 10;
 
-/// What carries out a request in the thread that asks for it, and for several threads at once.
+/// Performs a request in the calling thread. Several threads call it at once.
 pub trait Medium: Send + Sync {
-    /// Does what the request says, to the end or to the first error.
+    /// Performs the request, up to the first error.
     ///
     /// # Errors
     ///
-    /// What the host says.
+    /// The host's errno.
     fn execute(&self, request: HostRequest) -> Result<(), Errno>;
 
     /// As for [`Backend::length`].
@@ -42,19 +42,19 @@ pub trait Medium: Send + Sync {
     ///
     /// # Errors
     ///
-    /// What the host says; then the length is what it was.
+    /// The host's errno; the length is unchanged then.
     fn resize(&self, length: u64) -> Result<(), Errno>;
 
-    /// Whether a resize to a length has a part that [`Medium::prepare_resize`] can do.
+    /// Whether [`Medium::prepare_resize`] has work for a resize to this length.
     fn can_prepare_resize(&self, _length: u64) -> bool {
         false
     }
 
-    /// Does the part of a resize for which requests need not wait. It ends early when the medium is
-    /// closed. An error is left to [`Medium::resize`].
+    /// Performs the part of a resize that runs beside requests. Returns early when the medium is
+    /// closed. [`Medium::resize`] reports errors.
     fn prepare_resize(&self, _length: u64) {}
 
-    /// Writes what is still in memory: no more requests come.
+    /// Writes what is still in memory. No request follows.
     fn close(&self) {}
 }
 
@@ -77,13 +77,13 @@ impl Medium for Image {
     }
 }
 
-/// Blocking I/O on a medium, in threads that are started when there is work for them.
+/// Blocking I/O on a medium, in threads that are started on demand.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     name: String,
     start: ThreadStart,
     threads: Vec<JoinHandle<()>>,
-    /// Prepares a resize, or has.
+    /// The thread that prepares, or prepared, a resize.
     preparing: Option<JoinHandle<()>>,
 }
 
@@ -100,12 +100,12 @@ struct State {
     completed: Vec<Completion>,
     idle: usize,
     closing: bool,
-    /// A resize is being prepared.
+    /// Whether a resize is being prepared.
     is_preparing: bool,
 }
 
 impl ThreadPool {
-    /// A pool for one medium; `name` names its threads, and `start` is what they do first.
+    /// A pool for one medium; `name` names its threads, and `start` runs first in each.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl ThreadPool {
         Ok(())
     }
 
-    /// Starts a thread that may do what I/O threads do.
+    /// Starts a thread with the restrictions of an I/O thread.
     fn spawn(&self, work: impl FnOnce(&Shared) + Send + 'static) -> io::Result<JoinHandle<()>> {
         let (shared, start) = (self.shared.clone(), self.start.clone());
         thread::Builder::new()
@@ -153,7 +153,7 @@ impl Backend for ThreadPool {
         if !enough && let Err(error) = self.start_thread() {
             tracing::warn!(%error, "{}: cannot start an I/O thread", self.name);
             if self.threads.is_empty() {
-                // Nobody would ever do it.
+                // No thread exists to perform it.
                 let failed = Err(Errno::of(&error));
                 let mut state = lock(&self.shared.state);
                 let waiting = std::mem::take(&mut state.waiting);
@@ -170,7 +170,7 @@ impl Backend for ThreadPool {
     }
 
     fn completed(&mut self) -> Vec<Completion> {
-        // Cleared first: what completes after this makes it readable again.
+        // Cleared first: a later completion makes it readable again.
         let _ = self.shared.done.read();
         std::mem::take(&mut lock(&self.shared.state).completed)
     }
@@ -199,7 +199,7 @@ impl Backend for ThreadPool {
         };
         match self.spawn(prepare) {
             Ok(thread) => self.preparing = Some(thread),
-            // All of it is done by the resize then.
+            // The resize does all of the work then.
             Err(_) => lock(&self.shared.state).is_preparing = false,
         }
         self.is_preparing_resize()
@@ -221,14 +221,14 @@ impl Backend for ThreadPool {
     }
 }
 
-/// Waits for what was submitted, and for what the medium still has to write. After that, nobody
-/// uses it any more: whoever opens it again at once must not find it in use.
+/// Waits for submitted requests and for the medium's close. The image is unused afterwards, so that
+/// it can be opened again at once.
 impl Drop for ThreadPool {
     fn drop(&mut self) {
         lock(&self.shared.state).closing = true;
         self.shared.work.notify_all();
         for thread in std::mem::take(&mut self.threads) {
-            // One that panicked has said so.
+            // A panic has been reported already.
             let _ = thread.join();
         }
         self.close();

@@ -1,8 +1,7 @@
 //! A backend that hands requests to the kernel in batches, through io_uring(7).
 //!
-//! The kernel reads and writes guest memory on its own until it says that a request has ended. Its
-//! `Progress`, which holds that memory, therefore stays in its slot until then, whatever becomes
-//! of the disk.
+//! The kernel accesses guest memory until it posts the completion. The `Progress` that holds this
+//! memory stays in its slot until then, also when the disk is dropped.
 #![expect(
     unsafe_code,
     reason = "the ring takes addresses that must stay valid until it gives them back"
@@ -24,20 +23,20 @@ use crate::block::model::backend::{Backend, HostRequest};
 use crate::block::model::errno::Errno;
 use crate::block::model::request::{Capabilities, Completion, Token};
 
-/// Requests that one disk has with the kernel at the same time. What is submitted beyond that waits
-/// in a queue, whose length the submitter limits: a disk's queue has 256 places.
+/// Requests of one disk in flight in the kernel. More of them wait in a queue that the submitter
+/// bounds: a disk's virtqueue has 256 entries.
 const DEPTH: usize = 128;
 
-/// The image's place in the ring's table of files.
+/// Index of the image among the ring's registered files.
 const IMAGE: Fixed = Fixed(0);
 
-/// The place there of the image through the page cache, which may be the same file.
+/// Index of the image opened through the page cache, which may be the same file.
 const CACHED: Fixed = Fixed(1);
 
 /// `IORING_ENTER_GETEVENTS`: wait for completions.
 const GET_EVENTS: u32 = 1;
 
-/// What the kernel is asked to do, and all that it would.
+/// The operations used, and the only ones that the ring permits.
 const OPERATIONS: [u8; 6] = [
     opcode::Read::CODE,
     opcode::Readv::CODE,
@@ -51,18 +50,19 @@ const OPERATIONS: [u8; 6] = [
 pub struct Uring {
     ring: IoUring,
     image: Arc<Image>,
-    /// Written by the kernel for each completion, and by us where there is something without one.
+    /// Written by the kernel for each completion, and by the backend for requests that end without
+    /// one.
     done: EventFd,
-    /// What the kernel has, or is about to get.
+    /// Requests that are in the kernel or staged for it.
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
-    /// Slots that are in the submission queue and that the kernel has not taken from it yet.
+    /// Slots in the submission queue that the kernel has not consumed.
     staged: VecDeque<usize>,
     waiting: VecDeque<(Token, HostRequest)>,
     finished: Vec<Completion>,
-    /// What [`Self::reap`] took last: kept for its room.
+    /// The result of the last [`Self::reap`]: the allocation is reused.
     reaped: Vec<(usize, i32)>,
-    /// Why the kernel takes nothing more.
+    /// Why the kernel accepts no more submissions.
     broken: Option<Errno>,
 }
 
@@ -76,7 +76,7 @@ impl Uring {
     ///
     /// # Errors
     ///
-    /// When the kernel has no io_uring, or not with all that is needed here, or does not permit it.
+    /// When the kernel lacks io_uring or a feature that is needed, or does not permit it.
     pub fn new(image: Arc<Image>) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         let ring = builder.setup_r_disabled();
@@ -86,7 +86,7 @@ impl Uring {
         if !OPERATIONS.into_iter().all(|code| probe.is_supported(code)) {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
-        // Without it, the kernel would read lists of pieces after it was told of them.
+        // Without SUBMIT_STABLE the kernel would read iovecs after the submission.
         if !ring.params().is_feature_submit_stable() || !ring.params().is_feature_nodrop() {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
@@ -109,14 +109,14 @@ impl Uring {
         })
     }
 
-    /// Puts a request that has no slot yet into one, or ends it at once.
+    /// Puts a new request into a slot, or completes it at once.
     fn begin(&mut self, index: usize, token: Token, request: HostRequest) {
         let progress = Progress::new(request);
         self.slots[index] = Some(Slot { token, progress });
         self.stage(index);
     }
 
-    /// Queues what a slot's request needs next, or ends it and frees the slot.
+    /// Queues the next step of a slot's request, or completes it and frees the slot.
     fn stage(&mut self, index: usize) {
         let Some(slot) = &mut self.slots[index] else {
             return;
@@ -136,7 +136,7 @@ impl Uring {
                     self.staged.push_back(index);
                     return;
                 }
-                // Not while there are as many places as slots.
+                // Unreachable: the queue has an entry for each slot.
                 Err(Errno::EIO)
             }
             Err(result) => result,
@@ -151,7 +151,7 @@ impl Uring {
         }
     }
 
-    /// Gives slots to what waits for one.
+    /// Moves waiting requests into free slots.
     fn fill(&mut self) {
         while !self.waiting.is_empty()
             && let Some(index) = self.free.pop()
@@ -161,7 +161,7 @@ impl Uring {
         }
     }
 
-    /// Tells the kernel of everything in the submission queue.
+    /// Submits the submission queue to the kernel.
     fn enter(&mut self) {
         while !self.staged.is_empty() {
             match self.ring.submit() {
@@ -176,15 +176,16 @@ impl Uring {
         }
     }
 
-    /// The kernel has no means at the moment. The next completion brings us back, or, if there is
-    /// none to come, the next turn of the disk's loop.
+    /// The kernel lacks resources at the moment. The next completion retries, or, if none is due,
+    /// the next iteration of the disk's loop.
     fn enter_later(&self) {
         if self.staged.len() + self.free.len() == DEPTH {
             let _ = self.done.write(1);
         }
     }
 
-    /// The kernel takes no more. It is never asked again, so that what it has not taken can end.
+    /// The kernel accepts no more. The ring is not entered again, so that requests that it has not
+    /// consumed can end.
     fn fail(&mut self, errno: Errno) {
         tracing::error!("{}: io_uring: {errno}", self.image.path().display());
         self.broken = Some(errno);
@@ -194,7 +195,7 @@ impl Uring {
         self.fill();
     }
 
-    /// Takes what the kernel has completed: slots, and what a system call would have returned.
+    /// Takes completions: slots, each with what the system call would have returned.
     fn reap(&mut self) {
         self.reaped.clear();
         for entry in self.ring.completion() {
@@ -203,7 +204,7 @@ impl Uring {
         }
     }
 
-    /// Takes what the kernel has completed, and goes on with what that was only a part of.
+    /// Takes completions, and continues requests of which a step has ended.
     fn harvest(&mut self) -> Vec<Completion> {
         self.reap();
         for at in 0..self.reaped.len() {
@@ -221,7 +222,7 @@ impl Uring {
         std::mem::take(&mut self.finished)
     }
 
-    /// Whoever waits for the event must look: something ended without the kernel.
+    /// Signals the completion event: a request ended without the kernel.
     fn ring_bell(&self) {
         if !self.finished.is_empty() {
             let _ = self.done.write(1);
@@ -229,8 +230,8 @@ impl Uring {
     }
 }
 
-/// Lets the ring be used for what it is for: these operations, on the image's files. What a ring does is out of reach of
-/// filters for system calls, and it could open files and make sockets otherwise. Since Linux 5.10.
+/// Restricts the ring to these operations on the registered files. Seccomp filters do not see what a ring does, which
+/// could open files and create sockets otherwise. Since Linux 5.10.
 fn restrict(ring: &Submitter<'_>) -> io::Result<()> {
     let registered = Restriction::sqe_flags_required(squeue::Flags::FIXED_FILE.bits());
     let operations = OPERATIONS.into_iter().map(Restriction::sqe_op);
@@ -239,7 +240,7 @@ fn restrict(ring: &Submitter<'_>) -> io::Result<()> {
     ring.register_enable_rings()
 }
 
-/// What the kernel is asked for, or how the request has ended.
+/// The submission entry of a step, or the result of a request that has ended.
 fn entry(step: &IoStep<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
     let file = |way| match way {
         Way::Plain => IMAGE,
@@ -289,14 +290,14 @@ fn entry(step: &IoStep<'_>) -> Result<squeue::Entry, Result<(), Errno>> {
     }
 }
 
-/// A number of pieces, which is far below the limit of the type.
+/// A number of iovecs, which is far below the limit of the type.
 fn clamp(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Backend for Uring {
     fn submit(&mut self, token: Token, request: HostRequest) {
-        // In order, as far as one can tell: nobody overtakes who waits.
+        // In order: no request overtakes one that waits.
         if self.waiting.is_empty()
             && let Some(index) = self.free.pop()
         {
@@ -312,7 +313,7 @@ impl Backend for Uring {
     }
 
     fn completed(&mut self) -> Vec<Completion> {
-        // Cleared first: what completes after this makes it readable again.
+        // Cleared first: a later completion makes it readable again.
         let _ = self.done.read();
         self.harvest()
     }
@@ -344,7 +345,7 @@ impl Backend for Uring {
 /// Waits for the kernel to be done with guest memory.
 impl Drop for Uring {
     fn drop(&mut self) {
-        // The kernel has not seen these, and will not.
+        // The kernel has not consumed these, and will not.
         for index in std::mem::take(&mut self.staged) {
             self.slots[index] = None;
         }
@@ -387,9 +388,9 @@ mod tests {
     use crate::block::host::image::ImageOptions;
     use crate::block::tests::bench::file;
 
-    /// What becomes of something that the ring is asked for behind the disk's back.
+    /// The result of an entry that is pushed to the ring directly.
     fn ask(ring: &mut Uring, entry: &squeue::Entry) -> i32 {
-        // SAFETY: the entry points to what lives until its completion is there.
+        // SAFETY: the entry points to memory that lives until its completion is posted.
         unsafe { ring.ring.submission().push(entry) }.unwrap();
         ring.ring.submit_and_wait(1).unwrap();
         ring.ring.completion().next().unwrap().result()
@@ -402,7 +403,7 @@ mod tests {
         let mut ring = Uring::new(Arc::new(opened)).unwrap();
         let mut bytes = [0; 8];
         let (start, length) = (bytes.as_mut_ptr(), 8);
-        // The image can be read, so that the refusals are about the rest.
+        // The image can be read, so that the refusals have another cause.
         let own = opcode::Read::new(IMAGE, start, length).build();
         assert_eq!(ask(&mut ring, &own), 8);
         let other = File::open("/dev/zero").unwrap();

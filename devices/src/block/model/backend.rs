@@ -1,4 +1,4 @@
-//! What a backend is: submit now, complete later.
+//! The backend trait: asynchronous submission and completion.
 
 use vmm_sys_util::eventfd::EventFd;
 
@@ -7,8 +7,8 @@ use super::io_buffers::IoBuffers;
 use super::power_cut::{Loss, PowerCut};
 use super::request::{Capabilities, Completion, Operation, Token};
 
-/// A request with its data at host addresses, on its way to a backend: made of a
-/// [`Request`](super::request::Request) when that is submitted, or of memory of our own.
+/// A request with its data at host addresses, for a backend: made from a
+/// [`Request`](super::request::Request) at submission, or from host memory.
 #[derive(Debug, Clone)]
 pub struct HostRequest {
     /// What to do.
@@ -26,32 +26,32 @@ impl HostRequest {
         }
     }
 
-    /// Bytes of the disk that it is about.
+    /// Bytes of the disk that it covers.
     pub fn length(&self) -> u64 {
         self.operation.length(self.buffers.length())
     }
 
-    /// The first byte behind all that it is about; zero for a flush.
+    /// The offset behind its last byte; zero for a flush.
     pub fn end(&self) -> u64 {
         self.operation.end(self.buffers.length())
     }
 }
 
-/// Where a disk's bytes are. Owned by one disk thread.
+/// Performs a disk's requests. Owned by one disk thread.
 pub trait Backend: Send {
-    /// Takes a request. Never waits for the medium. Every submitted token comes back once
-    /// through [`Backend::completed`], in any order. Its guest memory is held until then.
+    /// Submits a request without waiting for the medium. [`Backend::completed`] returns each
+    /// submitted token once, in any order. Its guest memory is held until then.
     fn submit(&mut self, token: Token, request: HostRequest);
 
-    /// Starts what was submitted since the last call, if it has not started by itself: a batch of
-    /// requests goes to the host at once.
+    /// Passes the requests submitted since the last call to the host, in one batch, if that has not
+    /// happened yet.
     fn flush_submissions(&mut self) {}
 
-    /// Takes what has completed since the last call.
+    /// Takes the completions since the last call.
     fn completed(&mut self) -> Vec<Completion>;
 
-    /// Takes what has completed as far as that can be seen without asking the host. The event may
-    /// become readable for it all the same.
+    /// Takes the completions that are visible without a system call. The event may become readable
+    /// for them nevertheless.
     fn poll(&mut self) -> Vec<Completion> {
         Vec::new()
     }
@@ -59,43 +59,41 @@ pub trait Backend: Send {
     /// Readable while completions wait; [`Backend::completed`] makes it unreadable again.
     fn completion_event(&self) -> &EventFd;
 
-    /// The disk's length now, in bytes.
+    /// The disk's current length, in bytes.
     fn length(&self) -> u64;
 
-    /// What it can do beside reading, writing and flushing. That never changes.
+    /// Its operations beside reading, writing and flushing. They never change.
     fn capabilities(&self) -> Capabilities;
 
-    /// Writes what is still in memory: nothing is in flight, and no more requests come. It may wait
-    /// for the medium.
+    /// Writes what is still in memory. Nothing is in flight, and no request follows. May wait for
+    /// the medium.
     fn close(&mut self) {}
 
-    /// Makes the disk longer, with zeroes, or shorter. Nothing is in flight. It may wait for the
-    /// medium.
+    /// Grows the disk, with zeroes, or shrinks it. Nothing is in flight. May wait for the medium.
     ///
     /// # Errors
     ///
-    /// What the host says; then the length is what it was.
+    /// The host's errno; the length is unchanged then.
     fn resize(&mut self, length: u64) -> Result<(), Errno>;
 
-    /// Begins the part of a resize to a length for which requests need not wait. Returns whether
-    /// there is one that goes on: when it has ended, [`Backend::is_preparing_resize`] is false and
-    /// the completion event becomes readable. The disk keeps its length until [`Backend::resize`].
+    /// Begins the part of a resize that runs beside requests. Returns whether there is one: when it
+    /// has ended, [`Backend::is_preparing_resize`] is false and the completion event becomes
+    /// readable. The disk keeps its length until [`Backend::resize`].
     fn prepare_resize(&mut self, _length: u64) -> bool {
         false
     }
 
-    /// Whether what [`Backend::prepare_resize`] began goes on.
+    /// Whether the preparation that [`Backend::prepare_resize`] began is running.
     fn is_preparing_resize(&self) -> bool {
         false
     }
 
-    /// Loses what only a cache of the disk's own holds, as far as the power cut says so, and makes
-    /// the rest durable. Nothing is in flight. It may wait for the medium. A backend without such a
-    /// cache has nothing to lose.
+    /// Loses what the power cut selects from the volatile cache, and makes the rest durable.
+    /// Nothing is in flight. May wait for the medium. A backend without such a cache loses nothing.
     ///
     /// # Errors
     ///
-    /// What the host says when what survives cannot be written.
+    /// The host's errno when what survives cannot be written.
     fn power_cut(&mut self, _cut: &PowerCut) -> Result<Loss, Errno> {
         Ok(Loss::default())
     }

@@ -1,4 +1,4 @@
-//! Why the host refused a disk request.
+//! The host's errno for a disk request.
 
 use std::{fmt, io};
 
@@ -13,7 +13,7 @@ pub struct Errno(pub i32);
 impl<'de> Deserialize<'de> for Errno {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let number = i32::deserialize(from)?;
-        // What a system call can return.
+        // The range that a system call can return.
         if (1..=4095).contains(&number) {
             return Ok(Self(number));
         }
@@ -35,12 +35,12 @@ impl Errno {
         error.raw_os_error().map_or(Self::EIO, Self)
     }
 
-    /// The error of the standard library that it is the errno of.
+    /// The error of the standard library for this errno.
     pub(in crate::block) fn into_error(self) -> io::Error {
         io::Error::from_raw_os_error(self.0)
     }
 
-    /// What a system call that counts bytes has returned.
+    /// The result of a system call that returns a number of bytes.
     pub(in crate::block) fn check(returned: isize) -> Result<usize, Self> {
         usize::try_from(returned).map_err(|_| Self::of(&io::Error::last_os_error()))
     }

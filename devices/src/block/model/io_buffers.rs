@@ -1,7 +1,7 @@
-//! Memory as the host's scatter-gather system calls take it: iovecs of guest memory, or of our own.
+//! Memory for the host's scatter-gather system calls: iovecs in guest memory or in bounce buffers.
 //!
-//! Guest memory becomes a raw pointer here, when a request is submitted. Who completes a read marks
-//! its segments as written (`segment::mark_written`): nothing here does.
+//! Guest memory becomes a raw pointer here, when a request is submitted. The code that completes a
+//! read marks its segments as written (`segment::mark_written`).
 #![expect(
     unsafe_code,
     reason = "preadv2 and pwritev2 on guest memory take raw pointers"
@@ -20,7 +20,7 @@ use super::errno::Errno;
 use super::request::Range;
 use super::segment::Segment;
 
-/// The kernel takes at most this many pieces in one call (`UIO_MAXIOV`).
+/// Maximum number of iovecs in one call (`UIO_MAXIOV`).
 const MAX_PIECES: usize = 1024;
 
 /// An address range that is not guest memory, or not all of it.
@@ -28,34 +28,34 @@ const MAX_PIECES: usize = 1024;
 #[error("{:#x}+{:#x} is not guest memory", .0.address.0, .0.length)]
 pub struct OutsideMemory(pub Segment);
 
-/// A sector of memory of our own, aligned so that most hosts need no copy of it for direct I/O.
-/// Its bytes may be written through a pointer, as a guest's.
+/// A sector of a bounce buffer, aligned for direct I/O on most hosts. Its bytes may be written
+/// through a pointer, as a guest's.
 #[repr(align(512))]
 struct OwnSector(#[expect(dead_code, reason = "used by address")] [AtomicU8; SECTOR]);
 
-/// Bytes of one.
+/// Its size in bytes.
 const SECTOR: usize = 512;
 
-/// A page of a bounce buffer, aligned to what any host asks for at direct I/O. Its bytes may be
+/// A page of a bounce buffer, aligned for direct I/O on any host. Its bytes may be
 /// written through a pointer, as a guest's.
 #[repr(align(4096))]
 struct OwnPage(#[expect(dead_code, reason = "used by address")] [AtomicU8; PAGE]);
 
-/// Bytes of one.
+/// Its size in bytes.
 const PAGE: usize = 4096;
 
-/// Bytes that are filled by one copy.
+/// Bytes that one copy fills.
 const FILLED_AT_ONCE: usize = 4096;
 
-/// Memory that is kept for as long as something points into it. Nothing else is asked of it.
+/// Keeps memory alive while iovecs point into it.
 type Memory = Arc<dyn Any + Send + Sync>;
 
-/// A list of iovecs, each of which has been checked to lie in guest memory or in memory of our own.
+/// A list of iovecs, each checked to lie in guest memory or in a bounce buffer.
 #[derive(Clone)]
 pub struct IoBuffers {
-    /// What `pieces` points into.
+    /// Keeps the memory of `pieces`.
     memory: Option<Memory>,
-    /// The same for memory of our own that the first piece may be in.
+    /// Keeps the bounce buffer that the first piece may lie in.
     start: Option<Memory>,
     /// None of them is empty. Most requests have one, which needs no allocation.
     pieces: SmallVec<[libc::iovec; 1]>,
@@ -80,7 +80,7 @@ unsafe impl Send for IoBuffers {}
 unsafe impl Sync for IoBuffers {}
 
 impl IoBuffers {
-    /// No memory at all, for a flush.
+    /// No memory, for a flush.
     pub fn none() -> Self {
         Self::nothing_of(None)
     }
@@ -94,20 +94,20 @@ impl IoBuffers {
         }
     }
 
-    /// So many bytes of our own, zeroes, in one piece. They go with the last that has any of them.
+    /// A zeroed bounce buffer of this many bytes, in one piece. The last clone frees it.
     pub(in crate::block) fn own(length: usize) -> Self {
         let sector = |_| OwnSector([const { AtomicU8::new(0) }; SECTOR]);
         Self::of_units((0..length.div_ceil(SECTOR)).map(sector).collect(), length)
     }
 
-    /// The same, beginning at a page. It comes from the heap: to map and unmap memory for a request
-    /// costs more than many a request.
+    /// The same, page-aligned. It comes from the heap: mapping and unmapping memory costs more than
+    /// a small request.
     pub(in crate::block) fn own_pages(length: usize) -> Self {
         let page = |_| OwnPage([const { AtomicU8::new(0) }; PAGE]);
         Self::of_units((0..length.div_ceil(PAGE)).map(page).collect(), length)
     }
 
-    /// The first bytes of what these units, which are zeroes that may be written, have at least.
+    /// The first `length` bytes of these units, which are zeroed, writable and long enough.
     fn of_units<U: Send + Sync + 'static>(units: Vec<U>, length: usize) -> Self {
         let units = Arc::new(units);
         let start = units.as_ptr().cast_mut();
@@ -142,7 +142,7 @@ impl IoBuffers {
                 buffers.add(&slice);
                 continue;
             }
-            // It may lie in several regions.
+            // It may span several regions.
             for slice in memory.get_slices(address, length) {
                 buffers.add(&slice.map_err(|_| OutsideMemory(segment))?);
             }
@@ -162,13 +162,13 @@ impl IoBuffers {
         self.length
     }
 
-    /// The pieces that one system call takes: their address and their number, which is zero when
-    /// nothing is left. They stay where they are until these buffers are moved or changed.
+    /// The iovecs for one system call: their address and number, zero when nothing is left. The
+    /// address is valid until these buffers are moved or changed.
     pub(in crate::block) fn pieces(&self) -> (*const libc::iovec, usize) {
         (self.pieces.as_ptr(), self.pieces.len().min(MAX_PIECES))
     }
 
-    /// The only piece, for the calls that take no list, which the kernel need not copy then.
+    /// The only piece, for calls without an iovec list, which spare the kernel a copy of it.
     pub(in crate::block) fn single(&self) -> Option<(*mut u8, u32)> {
         match self.pieces[..] {
             [piece] => Some((piece.iov_base.cast(), u32::try_from(piece.iov_len).ok()?)),
@@ -176,7 +176,7 @@ impl IoBuffers {
         }
     }
 
-    /// What remains when the first `count` bytes are done with.
+    /// The rest behind the first `count` bytes.
     pub(crate) fn after(&self, mut count: usize) -> Self {
         let mut rest = Self {
             memory: self.memory.clone(),
@@ -219,21 +219,21 @@ impl IoBuffers {
         first
     }
 
-    /// `length` bytes from the one at `offset` on, or as many of them as there are.
+    /// `length` bytes from `offset` on, or as many as there are.
     pub(in crate::block) fn part(&self, offset: u64, length: u64) -> Self {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         self.after(offset).first(length)
     }
 
-    /// Parts of it, each with the offset of its first byte. Ranges that do not begin behind the end
-    /// of the one before, or behind the last byte, are left out.
+    /// Its parts at these ranges, each with the offset of its first byte. A range that overlaps the
+    /// one before, or begins behind the last byte, is skipped.
     pub(in crate::block) fn parts(
         &self,
         ranges: impl IntoIterator<Item = Range>,
     ) -> Vec<(u64, Self)> {
         let in_memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let mut parts = Vec::new();
-        // The first piece that is not wholly behind us, where it begins, and what is done.
+        // The first piece that is not done, its offset, and the bytes done.
         let (mut from, mut begin, mut done) = (0, 0, 0);
         for range in ranges {
             let start = in_memory(range.offset);
@@ -267,7 +267,7 @@ impl IoBuffers {
         parts
     }
 
-    /// A copy of the bytes in memory of our own.
+    /// A copy of the bytes in a bounce buffer.
     pub(in crate::block) fn copy(&self) -> Self {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
         let copy = Self::own(length);
@@ -275,7 +275,7 @@ impl IoBuffers {
         copy
     }
 
-    /// The same bytes, the first of which are copied to `start` and taken from there.
+    /// The same bytes, the first of which are copied to `start` and replaced by it.
     pub(in crate::block) fn with_start_in(&self, start: &Self) -> Self {
         let count = usize::try_from(start.length.min(self.length)).unwrap_or(usize::MAX);
         self.copy_to(start, count);
@@ -287,7 +287,7 @@ impl IoBuffers {
         whole
     }
 
-    /// The pieces as memory that the guest and the kernel may change at any time.
+    /// The pieces as volatile memory: the guest and the kernel may change it at any time.
     fn slices(&self) -> impl Iterator<Item = VolatileSlice<'_>> {
         self.pieces.iter().map(|piece| {
             // SAFETY: the piece is that long and lies in memory that is held for as long as `self`
@@ -297,7 +297,7 @@ impl IoBuffers {
         })
     }
 
-    /// Copies as many of the first bytes as there is room for.
+    /// Copies the first bytes, as many as fit.
     pub(in crate::block) fn copy_into(&self, mut bytes: &mut [u8]) {
         for slice in self.slices() {
             let copied = slice.copy_to(bytes);
@@ -305,7 +305,7 @@ impl IoBuffers {
         }
     }
 
-    /// Makes all of it zeroes.
+    /// Zeroes all of it.
     pub(in crate::block) fn fill_with_zeroes(&self) {
         for slice in self.slices() {
             let mut rest = Ok(slice);
@@ -319,7 +319,7 @@ impl IoBuffers {
         }
     }
 
-    /// Overwrites all of it with these bytes, again and again; with nothing if there are none.
+    /// Fills all of it with these bytes, repeated; does nothing if there are none.
     pub(in crate::block) fn fill_with(&self, bytes: &[u8]) {
         let mut bytes = bytes.iter().copied().cycle();
         for slice in self.slices() {
@@ -344,9 +344,8 @@ impl IoBuffers {
         }
     }
 
-    /// Inverts bits, of which those of the first byte have the numbers from 0 to 7. The numbers are
-    /// in growing order; what is not there is left out. What others write to such a byte at the same
-    /// time may be lost.
+    /// Inverts bits, numbered from bit 0 of the first byte. The numbers ascend; those past the end
+    /// are skipped. A concurrent write to such a byte may be lost.
     pub(in crate::block) fn invert(&self, bits: &[u64]) {
         let place = |bit: u64| {
             (
@@ -368,7 +367,7 @@ impl IoBuffers {
         }
     }
 
-    /// Copies as many of the bytes as there is room for to the beginning.
+    /// Copies the bytes to the beginning, as many as fit.
     pub(in crate::block) fn copy_from(&self, mut bytes: &[u8]) {
         for slice in self.slices() {
             let (now, later) = bytes.split_at(slice.len().min(bytes.len()));
@@ -384,8 +383,8 @@ impl IoBuffers {
         })
     }
 
-    /// Copies the first `count` bytes, or as many as both have room for, to the first of `to`. The two
-    /// may overlap only in one piece each.
+    /// Copies the first `count` bytes, or as many as both hold, to the start of `to`. The two may
+    /// overlap only in one piece each.
     pub(in crate::block) fn copy_to(&self, to: &Self, count: usize) {
         let mut left = count;
         let (mut sources, mut targets) = (self.slices(), to.slices());
@@ -471,7 +470,7 @@ mod tests {
         let one_byte = [segment(0x20, 1), segment(0x30, 0)];
         let many = (0..3000u32).map(|i| segment(u64::from(i) * 3, 3));
         let read = IoBuffers::new(&memory, one_byte.into_iter().chain(many)).unwrap();
-        // One call takes so many pieces, and the rest remains.
+        // One call takes `MAX_PIECES` iovecs, and the rest remains.
         assert_eq!(read.read_from(&file, 511), Ok(1 + 3 * (MAX_PIECES - 1)));
         let mut rest = read.after(1 + 3 * (MAX_PIECES - 1) + 1);
         assert_eq!(rest.length(), 9001 - 2 - 3 * (MAX_PIECES as u64 - 1));

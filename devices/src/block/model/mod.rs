@@ -1,4 +1,4 @@
-//! What every room of the block layer speaks of: requests, backends, guest memory, errors.
+//! The types that all rooms of the block layer share: requests, backends, guest memory, errors.
 
 pub mod access;
 pub mod backend;

@@ -1,5 +1,4 @@
-//! What a power cut is to a disk: which of the writes that it had called complete, and that no flush
-//! has made durable, are still there afterwards.
+//! A power cut as a disk sees it: which completed writes that no flush made durable survive.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,12 +8,12 @@ use serde::{Deserialize, Serialize};
 pub enum Survival {
     /// None: the disk is as the last flush left it.
     None,
-    /// All, as if the disk had had the time to write them.
+    /// All, as if the disk had written its cache back.
     All,
-    /// The first of them, in the order in which they were completed; how many follows from the
-    /// seed. The one after them is torn.
+    /// The first of them in completion order; the seed determines how many. The one after them is
+    /// torn.
     Prefix,
-    /// Any of their sectors, each as the seed says. The last write is torn.
+    /// Any of their sectors, chosen by the seed. The last write is torn.
     Random,
 }
 
@@ -24,19 +23,19 @@ pub enum Survival {
 pub struct PowerCut {
     /// What survives.
     pub survival: Survival,
-    /// What chance decides follows from it.
+    /// Seed of the random choices.
     pub seed: u64,
     /// A torn write is cut at a multiple of this many bytes: 512 for whole sectors, less for a disk
-    /// that does not even write those at once. From one to 512, a power of two.
+    /// without atomic sector writes. A power of two from 1 to 512.
     pub tear_bytes: u32,
 }
 
-/// What a power cut cost.
+/// The losses of a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Loss {
-    /// Writes, and requests for zeroes, that had been completed and are not there, or not wholly.
+    /// Completed writes and zero requests that are lost, at least in part.
     pub writes: u64,
-    /// Sectors of them that are not as they had been written.
+    /// Their sectors that do not hold what was written.
     pub sectors: u64,
 }
 
@@ -44,7 +43,7 @@ pub struct Loss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
-    /// It begins again.
+    /// It resets.
     Reset,
     /// It stops.
     Stop,

@@ -1,4 +1,4 @@
-//! What a disk is asked for, and how that ends.
+//! Disk requests and their completions.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::segment::{self, Segments};
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).
 pub const SECTOR_SIZE: u64 = 512;
 
-/// Names a request between its submission and its completion. The submitter chooses it.
+/// Identifies a request from submission to completion. The submitter chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
@@ -16,9 +16,9 @@ pub struct Token(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// When the host has taken it; a flush makes it durable.
+    /// Once the host has accepted it; a flush makes it durable.
     Cached,
-    /// When it would survive a power cut: for a driver that has no flush.
+    /// Once it survives a power cut: for a driver without flushes.
     Durable,
 }
 
@@ -39,13 +39,13 @@ impl Range {
     }
 }
 
-/// Whether a part of the disk that is to read as zeroes may lose its space on the host.
+/// Whether zeroing a range may deallocate it on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Zeroing {
-    /// It keeps its space: a later write there does not run out of it.
+    /// It stays allocated: a later write there does not fail with ENOSPC.
     KeepSpace,
-    /// Its space may be given back.
+    /// It may be deallocated.
     MayUnmap,
 }
 
@@ -58,38 +58,38 @@ pub enum Operation {
         /// First byte on the disk.
         offset: u64,
     },
-    /// Put the buffers on the disk.
+    /// Write the buffers to the disk.
     Write {
         /// First byte on the disk.
         offset: u64,
-        /// When it counts as written.
+        /// When it is complete.
         durability: Durability,
     },
     /// Make every completed write durable.
     Flush,
-    /// Nobody needs what is there any more. What is read there later is anything.
+    /// Deallocate the ranges. Subsequent reads there return unspecified data.
     Discard {
-        /// Where, in this order.
+        /// The ranges, in order.
         ranges: Vec<Range>,
     },
-    /// Let these read as zeroes.
+    /// Make the ranges read as zeroes.
     WriteZeroes {
-        /// Where, in this order.
+        /// The ranges, in order.
         ranges: Vec<Range>,
-        /// What may become of their space.
+        /// Whether they may be deallocated.
         zeroing: Zeroing,
-        /// When they count as written.
+        /// When it is complete.
         durability: Durability,
     },
 }
 
 impl Operation {
-    /// Whether the error policy for reads applies. Everything else counts as a write.
+    /// Whether the error policy for reads applies. All other operations count as writes.
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Read { .. })
     }
 
-    /// The first sector that it is about; zero for a flush.
+    /// Its first sector; zero for a flush.
     pub fn sector(&self) -> u64 {
         let offset = match self {
             Self::Read { offset } | Self::Write { offset, .. } => *offset,
@@ -101,7 +101,7 @@ impl Operation {
         offset / SECTOR_SIZE
     }
 
-    /// Bytes of the disk that it is about, if it moves `data_length` bytes.
+    /// Bytes of the disk that it covers, if it moves `data_length` bytes.
     pub fn length(&self, data_length: u64) -> u64 {
         match self {
             Self::Read { .. } | Self::Write { .. } => data_length,
@@ -112,8 +112,7 @@ impl Operation {
         }
     }
 
-    /// The first byte behind all that it is about, if it moves `data_length` bytes; zero for a
-    /// flush.
+    /// The offset behind its last byte, if it moves `data_length` bytes; zero for a flush.
     pub fn end(&self, data_length: u64) -> u64 {
         match self {
             Self::Read { offset } | Self::Write { offset, .. } => {
@@ -127,7 +126,7 @@ impl Operation {
     }
 }
 
-/// One request to a disk, as its driver sent it: plain data, which can be held, delayed and saved.
+/// One request as its driver sent it: plain data, which can be held, delayed and saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -137,27 +136,27 @@ pub struct Request {
     pub segments: Segments,
 }
 
-/// The end of one request.
+/// The completion of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
     /// The token that it was submitted with.
     pub token: Token,
-    /// Whether the whole of it was done. After an error, part of it may have been.
+    /// Whether all of it was performed. After an error, part of it may have been.
     pub result: Result<(), Errno>,
 }
 
 impl Request {
-    /// Bytes of the disk that it is about.
+    /// Bytes of the disk that it covers.
     pub fn length(&self) -> u64 {
         self.operation.length(self.data_length())
     }
 
-    /// The first byte behind all that it is about; zero for a flush.
+    /// The offset behind its last byte; zero for a flush.
     pub fn end(&self) -> u64 {
         self.operation.end(self.data_length())
     }
 
-    /// The first sector that it is about; zero for a flush.
+    /// Its first sector; zero for a flush.
     pub fn sector(&self) -> u64 {
         self.operation.sector()
     }
@@ -168,22 +167,22 @@ impl Request {
     }
 }
 
-/// What a host can do with one range at a time.
+/// The host's limits for one range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeLimits {
     /// Longest range, in bytes.
     pub max_length: u64,
-    /// What its ends should be multiples of, in bytes, to be worth it.
+    /// Recommended alignment of its ends, in bytes.
     pub alignment: u32,
 }
 
-/// What a backend offers beside reading, writing and flushing.
+/// A backend's operations beside reading, writing and flushing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {
-    /// [`Operation::Discard`], if it does anything.
+    /// [`Operation::Discard`], if it has an effect.
     pub discard: Option<RangeLimits>,
     /// [`Operation::WriteZeroes`].
     pub write_zeroes: Option<RangeLimits>,
-    /// Whether [`Zeroing::MayUnmap`] gives space back.
+    /// Whether [`Zeroing::MayUnmap`] deallocates.
     pub unmaps: bool,
 }

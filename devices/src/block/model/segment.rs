@@ -20,7 +20,7 @@ pub struct Segment {
 pub type Segments = SmallVec<[Segment; 2]>;
 
 impl Segment {
-    /// Leaves out its first bytes, which it has.
+    /// Skips its first `count` bytes, at most its length.
     pub(crate) fn skip(&mut self, count: u32) {
         let count = count.min(self.length);
         self.address = GuestAddress(self.address.0.wrapping_add(u64::from(count)));
@@ -41,11 +41,11 @@ pub fn length(segments: &[Segment]) -> u64 {
         .sum()
 }
 
-/// Marks guest memory as written, for dirty tracking: what the host's system calls and copies
-/// through host addresses put there is not seen by guest memory itself.
+/// Marks guest memory as written, for dirty tracking, which does not see writes by system calls and
+/// through host addresses.
 pub(crate) fn mark_written(memory: &GuestMemoryMmap, segments: &[Segment]) {
     for segment in segments {
-        // What is not guest memory has not been written.
+        // Addresses outside guest memory have not been written.
         for slice in memory
             .get_slices(segment.address, segment.length as usize)
             .flatten()
@@ -55,7 +55,7 @@ pub(crate) fn mark_written(memory: &GuestMemoryMmap, segments: &[Segment]) {
     }
 }
 
-/// A guest address as its number.
+/// Serialises a guest address as its number.
 pub(crate) mod address {
     use serde::{Deserialize, Deserializer, Serializer};
     use vm_memory::GuestAddress;

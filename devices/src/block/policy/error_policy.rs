@@ -1,4 +1,4 @@
-//! What becomes of a failed request: QEMU's `werror` and `rerror`, and the disk's io-status.
+//! The handling of failed requests: QEMU's `werror` and `rerror`, and the disk's io-status.
 
 use std::str::FromStr;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::sync::lock;
 pub enum OnWriteError {
     /// The guest gets an error.
     Report,
-    /// The guest is told that all is well.
+    /// The request succeeds for the guest.
     Ignore,
     /// [`Self::Stop`] when the host is out of space, otherwise [`Self::Report`].
     #[default]
@@ -29,7 +29,7 @@ pub enum OnReadError {
     /// The guest gets an error.
     #[default]
     Report,
-    /// The guest is told that all is well, and finds in its buffer what was there before.
+    /// The request succeeds for the guest; its buffer keeps its old contents.
     Ignore,
     /// The request is held and the machine stops.
     Stop,
@@ -73,12 +73,12 @@ impl FromStr for OnReadError {
     }
 }
 
-/// What is done about one failure (QEMU `BlockErrorAction`).
+/// The action on one failure (QEMU `BlockErrorAction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorAction {
     /// Complete with an error.
     Report,
-    /// Complete as if nothing had happened.
+    /// Complete with success.
     Ignore,
     /// Hold the request and stop the machine.
     Stop,
@@ -120,7 +120,7 @@ impl ErrorPolicy {
     }
 }
 
-/// How the disk stands since the machine last ran (QEMU `BlockDeviceIoStatus`).
+/// Whether an error of the disk stopped the machine since it last ran (QEMU `BlockDeviceIoStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IoStatus {
@@ -141,32 +141,32 @@ pub struct IoStatusCell(Mutex<IoStatusState>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IoStatusState {
-    /// The run that it is of.
+    /// The run that it belongs to.
     run: Run,
     status: IoStatus,
-    /// Something in this run stops the machine.
+    /// Whether the disk stops the machine in this run.
     stops: bool,
 }
 
 impl IoStatusCell {
-    /// The status now.
+    /// The current status.
     pub fn get(&self) -> IoStatus {
         lock(&self.0).status
     }
 
-    /// Whether the disk has something that stops the machine in this run, be it that the machine has not heard of it yet.
+    /// Whether the disk stops the machine in this run, also before the machine is notified.
     pub fn stops(&self) -> bool {
         lock(&self.0).stops
     }
 
-    /// Notes that the machine is to stop without an error. What belongs to an earlier run is not noted.
+    /// Notes a stop without an error. A stop of an earlier run is ignored.
     pub fn set_stop(&self, run: Run) {
         let mut state = lock(&self.0);
         state.stops |= state.run <= run;
     }
 
-    /// Notes an error that stops the machine. The first since `cont` decides, as in QEMU. An error
-    /// of an earlier run is not noted.
+    /// Notes an error that stops the machine. The first since `cont` determines the status, as in
+    /// QEMU. An error of an earlier run is ignored.
     pub fn set(&self, run: Run, errno: Errno) {
         let mut state = lock(&self.0);
         if state.run > run {
@@ -187,12 +187,12 @@ impl IoStatusCell {
         *lock(&self.0)
     }
 
-    /// Continues from what was saved.
+    /// Restores a saved status.
     pub fn restore(&self, state: IoStatusState) {
         *lock(&self.0) = state;
     }
 
-    /// A new run begins: the disk is well until an error says otherwise.
+    /// Begins a new run, with status `ok`.
     pub fn begin(&self, run: Run) {
         *lock(&self.0) = IoStatusState {
             run,

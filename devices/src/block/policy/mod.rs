@@ -1,4 +1,4 @@
-//! What is decided and counted for a disk: errors, the write threshold, statistics.
+//! A disk's error policy, write threshold and statistics.
 
 pub mod error_policy;
 pub mod statistics;

@@ -1,4 +1,4 @@
-//! What a disk has done, in numbers.
+//! A disk's statistics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::model::request::Operation;
 
-/// What requests are counted by.
+/// The kinds of requests that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Reads.
@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What an operation counts as. Writing zeroes is writing, as in QEMU.
+    /// The kind of an operation. Writing zeroes counts as a write, as in QEMU.
     pub fn of(operation: &Operation) -> Self {
         match operation {
             Operation::Read { .. } => Self::Read,
@@ -32,21 +32,21 @@ impl Kind {
     }
 }
 
-/// One kind of request. A request is counted in one of `done`, `failed` and `invalid`, and before
-/// the guest is told of its end.
+/// One kind of request. A request is counted in one of `done`, `failed` and `invalid`, before the
+/// guest is notified of its completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Bytes that `done` have moved.
+    /// Bytes that the `done` requests moved.
     pub bytes: u64,
-    /// Requests whose guest was told that they were done.
+    /// Requests that completed with success for the guest.
     pub done: u64,
-    /// Requests whose guest was told that they failed.
+    /// Requests that completed with an error for the guest.
     pub failed: u64,
-    /// Requests that no disk could carry out, and that none was asked to.
+    /// Malformed requests, which do not reach the backend.
     pub invalid: u64,
-    /// From the time that they were to be submitted, the last time, to the end, of `done` and
-    /// `failed` together, in nanoseconds. Waiting for the disk's limits is part of it, as in QEMU.
+    /// Total time of `done` and `failed` from the last submission to the completion, in
+    /// nanoseconds. It includes the wait for the disk's limits, as in QEMU.
     pub time_ns: u64,
 }
 
@@ -59,12 +59,12 @@ pub struct StatisticsState {
     flush: Counts,
     unmap: Counts,
     highest_written: u64,
-    /// How long ago the last request ended, if any has, in nanoseconds.
+    /// Time since the last request ended, if any has, in nanoseconds.
     idle_ns: Option<u64>,
 }
 
 /// A disk's statistics, counted by its thread and read by others. Each number is exact at some
-/// moment of the reading, and all of them when no request is on its way.
+/// moment of the reading; all are consistent when no request is in flight.
 #[derive(Debug)]
 pub struct Statistics {
     kinds: [Cells; 4],
@@ -95,7 +95,7 @@ impl Default for Statistics {
 }
 
 impl Statistics {
-    /// A request has ended, and the guest is about to be told that it is done.
+    /// Counts a request, before the guest sees its success.
     pub fn done(&self, kind: Kind, bytes: u64, submitted: Instant, now: Instant) {
         let cells = self.cells(kind);
         add(&cells.bytes, bytes);
@@ -103,14 +103,14 @@ impl Statistics {
         add(&cells.done, 1);
     }
 
-    /// A request has ended, and the guest is about to be told that it failed.
+    /// Counts a request, before the guest sees its failure.
     pub fn failed(&self, kind: Kind, submitted: Instant, now: Instant) {
         let cells = self.cells(kind);
         add(&cells.time_ns, self.access(submitted, now));
         add(&cells.failed, 1);
     }
 
-    /// A request makes no sense.
+    /// Counts a malformed request.
     pub fn invalid(&self, kind: Kind) {
         let now = Instant::now();
         self.access(now, now);
@@ -124,7 +124,7 @@ impl Statistics {
         }
     }
 
-    /// The numbers of one kind.
+    /// The counts of one kind.
     pub fn counts(&self, kind: Kind) -> Counts {
         let cells = self.cells(kind);
         let get = |cell: &AtomicU64| cell.load(Ordering::Acquire);
@@ -137,18 +137,18 @@ impl Statistics {
         }
     }
 
-    /// The end of the furthest write that the disk has carried out, as an offset in bytes.
+    /// The highest end of a write that the disk has performed, as an offset in bytes.
     pub fn highest_written(&self) -> u64 {
         self.highest_written.load(Ordering::Acquire)
     }
 
-    /// How long ago the last request ended, if any has.
+    /// Time since the last request ended, if any has.
     pub fn idle_time(&self) -> Option<Duration> {
         let last = Duration::from_nanos(self.last_access.load(Ordering::Acquire));
         (!last.is_zero()).then(|| self.epoch.elapsed().saturating_sub(last))
     }
 
-    /// What has been counted, as plain data.
+    /// The counts, as plain data.
     pub fn save(&self) -> StatisticsState {
         StatisticsState {
             read: self.counts(Kind::Read),
@@ -160,7 +160,7 @@ impl Statistics {
         }
     }
 
-    /// Continues from what was saved. No request is in flight.
+    /// Restores saved counts. No request is in flight.
     pub fn restore(&self, state: &StatisticsState) {
         let kinds = [state.read, state.write, state.flush, state.unmap];
         for (cells, counts) in self.kinds.iter().zip(kinds) {
@@ -168,14 +168,14 @@ impl Statistics {
         }
         self.highest_written
             .store(state.highest_written, Ordering::Release);
-        // As long ago as this clock reaches: at least a nanosecond after it began.
+        // Clamped to the range of this clock: at least a nanosecond after its epoch.
         let now = nanoseconds(self.epoch.elapsed());
         let last = |idle: u64| now.saturating_sub(idle).max(1);
         self.last_access
             .store(state.idle_ns.map_or(0, last), Ordering::Release);
     }
 
-    /// Notes that something ends at this moment, and returns how long it took, in nanoseconds.
+    /// Notes the time of an access, and returns how long it took, in nanoseconds.
     fn access(&self, submitted: Instant, now: Instant) -> u64 {
         let since_epoch = nanoseconds(now.saturating_duration_since(self.epoch));
         self.last_access
@@ -215,13 +215,13 @@ impl Cells {
     }
 }
 
-/// Only the disk's thread writes: an atomic addition would cost more, for nothing.
+/// Only the disk's thread writes: no atomic read-modify-write is needed.
 fn add(cell: &AtomicU64, amount: u64) {
     let sum = cell.load(Ordering::Relaxed).wrapping_add(amount);
     cell.store(sum, Ordering::Release);
 }
 
-/// As a number: enough for 584 years.
+/// In nanoseconds: 64 bits hold 584 years.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

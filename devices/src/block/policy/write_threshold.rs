@@ -1,10 +1,10 @@
-//! A mark on a disk, and whether a write goes past it.
+//! The write threshold: a mark on a disk that a write may exceed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::block::model::request::{Operation, Request};
 
-/// A write that ends past the mark (QEMU `BLOCK_WRITE_THRESHOLD`).
+/// A write that exceeds the mark (QEMU `BLOCK_WRITE_THRESHOLD`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     /// The mark, as an offset in bytes.
@@ -13,23 +13,23 @@ pub struct Exceeded {
     pub amount: u64,
 }
 
-/// The mark: set by one thread, and looked at by the disk's. Zero is none.
+/// The mark: set by one thread, checked by the disk's. Zero is none.
 #[derive(Debug, Default)]
 pub struct WriteThreshold(AtomicU64);
 
 impl WriteThreshold {
-    /// Where the mark is; zero for nowhere.
+    /// The mark as an offset in bytes; zero for none.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Sets the mark, or takes it away.
+    /// Sets the mark; zero clears it.
     pub fn set(&self, offset: u64) {
         self.0.store(offset, Ordering::Release);
     }
 
-    /// Looks at a request that is about to be carried out. The first that writes, or discards,
-    /// something past the mark takes the mark with it (QEMU `block/write-threshold.c`).
+    /// Checks a request before it is performed. The first that writes or discards past the mark
+    /// clears it (QEMU `block/write-threshold.c`).
     pub fn check(&self, request: &Request) -> Option<Exceeded> {
         let threshold = self.get();
         let end = match request.operation {
@@ -41,7 +41,7 @@ impl WriteThreshold {
         if threshold == 0 || end <= threshold {
             return None;
         }
-        // A mark that was set meanwhile is for the next.
+        // A mark that was set meanwhile applies to the next request.
         let taken = self
             .0
             .compare_exchange(threshold, 0, Ordering::AcqRel, Ordering::Acquire);

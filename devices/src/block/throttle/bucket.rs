@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::Limit;
 
-/// Levels are in billionths of a byte or a request, because that is what a rate in whole ones a
-/// second lets leak in a nanosecond. Whole numbers of these forget nothing, however often one looks.
+/// Levels are in billionths of a byte or request: a rate of one a second leaks one such unit a
+/// nanosecond. Integers make leaking exact, however often it is computed.
 pub(super) const UNIT: u128 = 1_000_000_000;
 
 /// How much of a limit is used up.
@@ -30,7 +30,7 @@ pub(super) struct Fill {
     burst_level: Wide,
 }
 
-/// A number of 128 bits as its upper and its lower half: formats like JSON have 64.
+/// A 128-bit number as its upper and lower half: formats like JSON have 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Wide(u64, u64);
 
@@ -48,7 +48,7 @@ impl From<Wide> for u128 {
 }
 
 impl Bucket {
-    /// A bucket that is as full as it was.
+    /// A bucket with a saved level.
     pub(super) fn restored(limit: Limit, fill: Fill) -> Self {
         Self {
             limit,
@@ -73,14 +73,14 @@ impl Bucket {
         }
     }
 
-    /// Time has passed.
+    /// Leaks for the elapsed time.
     pub(super) fn leak(&mut self, elapsed: Duration) {
         let leaked = |rate: u64| u128::from(rate).saturating_mul(elapsed.as_nanos());
         self.level = self.level.saturating_sub(leaked(self.limit.average));
         self.burst_level = self.burst_level.saturating_sub(leaked(self.limit.maximum));
     }
 
-    /// Something has been done, of so many [`UNIT`]s.
+    /// Adds an amount, in [`UNIT`]s.
     pub(super) fn fill(&mut self, amount: u128) {
         if self.limit.average > 0 {
             self.level = self.level.saturating_add(amount);
@@ -88,9 +88,9 @@ impl Bucket {
         }
     }
 
-    /// How long it takes until it is not over its size any more. A bucket without a burst has room
-    /// for a tenth of a second, so that not every second request has to wait; a burst of several
-    /// seconds has the same room above its own rate.
+    /// The time until its level is within its size. A bucket without a burst holds a tenth of a
+    /// second, so that not every second request waits; a burst of several seconds has the same
+    /// margin above its own rate.
     pub(super) fn wait(&self) -> Duration {
         let Limit {
             average,
@@ -108,8 +108,8 @@ impl Bucket {
         };
         let for_average = time(self.level.saturating_sub(size), average);
         if length > 1 {
-            // Not, as in QEMU, only while the average has room: a bucket that is hardly too full
-            // would let a burst go faster than bursts may.
+            // QEMU checks it only while the average has room: a bucket just over its size would let
+            // a burst exceed its rate.
             let for_burst = time(self.burst_level.saturating_sub(tenth(maximum)), maximum);
             for_average.max(for_burst)
         } else {
@@ -118,7 +118,7 @@ impl Bucket {
     }
 }
 
-/// How long an amount takes to leak at a rate that is not zero.
+/// The time to leak an amount at a rate that is not zero.
 fn time(amount: u128, rate: u64) -> Duration {
     let nanoseconds = amount.div_ceil(u128::from(rate.max(1)));
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))

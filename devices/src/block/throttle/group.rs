@@ -12,18 +12,18 @@ use super::limits::Limits;
 use super::schedule::{Admission, MemberId, Schedule, ScheduleState};
 use crate::sync::lock;
 
-/// Limits under a name, and the disks that they are for.
+/// Named limits, and the disks that share them.
 #[derive(Debug)]
 pub struct Group {
     name: String,
     shared: Mutex<Shared>,
 }
 
-/// A group as plain data. Its disks join it again by themselves.
+/// A group as plain data. Its disks join it again on restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupState {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     schedule: ScheduleState,
 }
@@ -31,7 +31,7 @@ pub struct GroupState {
 #[derive(Debug)]
 struct Shared {
     schedule: Schedule,
-    /// Each with what wakes its thread.
+    /// The disks, each with the eventfd that wakes its thread.
     members: BTreeMap<MemberId, Arc<EventFd>>,
     next: u64,
 }
@@ -57,18 +57,18 @@ impl Group {
         }
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What its disks may do together.
+    /// The limits that its disks share.
     pub fn limits(&self) -> Limits {
         self.shared().schedule.limits()
     }
 
-    /// Changes the limits of all its disks. Requests that wait are looked at again, under the new
-    /// limits and with empty buckets.
+    /// Changes the limits of all its disks. Queued requests are checked again, with the new limits
+    /// and empty buckets.
     pub fn set_limits(&self, limits: Limits, now: Instant) {
         let mut shared = self.shared();
         shared.schedule.set_limits(limits, now);
@@ -77,7 +77,7 @@ impl Group {
         }
     }
 
-    /// Its limits, and how much of them is used up at this moment.
+    /// Its limits, and their current levels.
     pub fn save(&self, now: Instant) -> GroupState {
         GroupState {
             name: self.name.clone(),
@@ -85,7 +85,7 @@ impl Group {
         }
     }
 
-    /// A group without disks, as it was saved, as if no time had passed.
+    /// A saved group, without disks, as if no time had passed.
     pub fn restored(state: GroupState, now: Instant) -> Self {
         let GroupState { name, schedule } = state;
         let group = Self::new(name, Limits::default(), now);
@@ -116,8 +116,8 @@ impl Member {
         Self { group, id }
     }
 
-    /// Asks whether the disk's next request of a direction, of so many bytes, may go. If it may, it
-    /// has been counted; if not, the disk waits in line for it.
+    /// Asks to admit the disk's next request of a direction, with its length in bytes. An admitted
+    /// request is counted; otherwise the disk waits in line.
     pub fn admit(&self, direction: Direction, bytes: u64, now: Instant) -> Admission {
         let mut shared = self.group.shared();
         let (admission, next) = shared.schedule.admit(self.id, direction, bytes, now);
@@ -125,7 +125,7 @@ impl Member {
         admission
     }
 
-    /// Gives up the disk's place in line, so that others need not wait for it.
+    /// Gives up the disk's place in line.
     pub fn withdraw(&self, direction: Direction) {
         let mut shared = self.group.shared();
         let next = shared.schedule.withdraw(self.id, direction);

@@ -1,4 +1,4 @@
-//! What a disk may do in a second, and which limits go together.
+//! A disk's limits, and which of them may be combined.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ impl Measure {
         }
     }
 
-    /// Whether it counts bytes, and not requests.
+    /// Whether it counts bytes instead of requests.
     pub(super) fn is_bytes(self) -> bool {
         matches!(self, Self::BpsTotal | Self::BpsRead | Self::BpsWrite)
     }
@@ -54,9 +54,9 @@ impl Measure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// A second, in the long run. Zero for no limit.
+    /// Average per second. Zero for no limit.
     pub average: u64,
-    /// A second, in a burst. Zero for none but a tenth of the average at once.
+    /// Maximum per second in a burst. Zero for a tenth of the average at once.
     pub maximum: u64,
     /// How many seconds a burst may last.
     pub length: u64,
@@ -72,36 +72,36 @@ impl Default for Limit {
     }
 }
 
-/// Why limits do not go together, in QEMU's words (`util/throttle.c`, `throttle_is_valid`).
+/// Why limits are invalid, in QEMU's words (`util/throttle.c`, `throttle_is_valid`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
-    /// A limit of all and one of a part of it.
+    /// A total and a read or write limit of the same measure.
     #[error("bps/iops/max total values and read/write values cannot be used at the same time")]
     TotalAndPart,
-    /// Requests are not counted, but it is said how.
+    /// A request size without a request limit.
     #[error("iops size requires an iops value to be set")]
     SizeWithoutIops,
     /// More than [`VALUE_MAX`].
     #[error("bps/iops/max values must be within [0, {VALUE_MAX}]")]
     OutOfRange,
-    /// A burst that never is.
+    /// A burst of length zero.
     #[error("the burst length cannot be 0")]
     NoLength,
-    /// It is said how long something may last that is not.
+    /// A burst length without a burst.
     #[error("burst length set without burst rate")]
     LengthWithoutMaximum,
-    /// A burst of more than [`VALUE_MAX`] altogether.
+    /// A burst of more than [`VALUE_MAX`] in total.
     #[error("burst length too high for this burst rate")]
     LengthTooHigh,
-    /// A burst above no limit.
+    /// A burst without an average.
     #[error("bps_max/iops_max require corresponding bps/iops values")]
     MaximumWithoutAverage,
-    /// A burst below the limit.
+    /// A burst below the average.
     #[error("bps_max/iops_max cannot be lower than bps/iops")]
     MaximumBelowAverage,
 }
 
-/// Limits that go together.
+/// Valid limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Limits {
@@ -109,7 +109,7 @@ pub struct Limits {
     iops_size: u64,
 }
 
-/// [`Limits`] that need not go together.
+/// [`Limits`] before validation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unchecked {
@@ -126,7 +126,7 @@ impl TryFrom<Unchecked> for Limits {
 }
 
 impl Limits {
-    /// Limits, each as `limit` has it. A request of more than `iops_size` bytes counts as several,
+    /// Limits, each from `limit`. A request of more than `iops_size` bytes counts as several,
     /// unless that is zero.
     ///
     /// # Errors
@@ -152,23 +152,23 @@ impl Limits {
         Ok(limits)
     }
 
-    /// One of them.
+    /// The limit of a measure.
     pub fn of(&self, measure: Measure) -> Limit {
         self.each[index(measure)]
     }
 
-    /// From how many bytes on a request counts as several; zero for never.
+    /// The size in bytes above which a request counts as several; zero for never.
     pub fn iops_size(&self) -> u64 {
         self.iops_size
     }
 
-    /// Whether nothing is limited.
+    /// Whether no limit is set.
     pub fn are_none(&self) -> bool {
         self.each.iter().all(|limit| limit.average == 0)
     }
 }
 
-/// Where [`Measure::ALL`] has a measure.
+/// The index of a measure in [`Measure::ALL`].
 pub(super) fn index(measure: Measure) -> usize {
     match measure {
         Measure::BpsTotal => 0,

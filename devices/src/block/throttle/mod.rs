@@ -1,12 +1,12 @@
-//! I/O limits: when a request may be submitted, so that a disk does no more than it is allowed to.
+//! I/O limits: when a request may be submitted.
 //!
 //! QEMU's semantics (`include/qemu/throttle.h`, `block/throttle-groups.c`): each of six [`Limits`](limits::Limits)
-//! is a leaky bucket, which requests fill and time empties. A request may go while no bucket that
-//! it counts in is over its size, however large the request itself is, so that none waits for ever.
+//! is a leaky bucket, which requests fill and time empties. A request is admitted while no bucket
+//! that it counts in is over its size, however large the request, so that none waits for ever.
 //! Disks in one [`Group`](group::Group) share the buckets and take turns. Reads wait for reads and writes for
 //! writes, in the order of their arrival.
 //!
-//! Nothing here looks at a clock: whoever asks says what time it is.
+//! Nothing here reads a clock: the caller passes the time.
 
 mod bucket;
 pub mod group;
@@ -31,8 +31,8 @@ impl Direction {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Read, Self::Write];
 
-    /// The direction of an operation that limits are for. Writing zeroes is writing; flushes and
-    /// discards go unlimited, as in QEMU (`block/block-backend.c`).
+    /// The direction of a limited operation. Writing zeroes is a write; flushes and discards are
+    /// unlimited, as in QEMU (`block/block-backend.c`).
     pub fn of(operation: &Operation) -> Option<Self> {
         match operation {
             Operation::Read { .. } => Some(Self::Read),

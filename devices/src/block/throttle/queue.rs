@@ -1,4 +1,4 @@
-//! A disk's requests that wait to be let through.
+//! A disk's throttled requests.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -7,13 +7,13 @@ use super::group::Member;
 use super::schedule::Admission;
 use super::{Both, Direction};
 
-/// The requests of one disk that wait, in the order of their arrival for each direction.
+/// The throttled requests of one disk, in order of arrival for each direction.
 #[derive(Debug)]
 pub struct ThrottleQueue<T> {
-    /// Without a group nothing waits.
+    /// Without a group no request waits.
     member: Option<Member>,
     waiting: Both<VecDeque<Waiting<T>>>,
-    /// When to ask again for the first.
+    /// When to ask again for the first of each direction.
     asked: Both<Option<Instant>>,
 }
 
@@ -37,13 +37,13 @@ impl<T> Default for ThrottleQueue<T> {
 }
 
 impl<T> ThrottleQueue<T> {
-    /// Moves the disk to another group, or to none. Ask with [`ThrottleQueue::pop`] after it.
+    /// Moves the disk to another group, or to none. Call [`ThrottleQueue::pop`] afterwards.
     pub fn set_member(&mut self, member: Option<Member>) {
         self.suspend();
         self.member = member;
     }
 
-    /// Takes a request, and gives it back if it may go at once.
+    /// Queues a request, or returns it if it is admitted at once.
     pub fn push(
         &mut self,
         direction: Direction,
@@ -59,7 +59,7 @@ impl<T> ThrottleQueue<T> {
         None
     }
 
-    /// Takes the next request whose time has come.
+    /// Takes the next request that is admitted.
     pub fn pop(&mut self, now: Instant) -> Option<T> {
         Direction::ALL
             .into_iter()
@@ -75,13 +75,13 @@ impl<T> ThrottleQueue<T> {
         first.map(|waiting| waiting.request)
     }
 
-    /// When to ask again, as far as that is a matter of time.
+    /// When to ask again, if that depends on time.
     pub fn due(&self) -> Option<Instant> {
         let times = Direction::ALL.map(|direction| *self.asked.of(direction));
         times.into_iter().flatten().min()
     }
 
-    /// Nobody asks for a while: other disks of the group need not wait for this one.
+    /// Leaves the line: other disks of the group do not wait for this one.
     pub fn suspend(&mut self) {
         self.asked = Both::default();
         if let Some(member) = &self.member {
@@ -91,13 +91,13 @@ impl<T> ThrottleQueue<T> {
         }
     }
 
-    /// All that waits.
+    /// The queued requests.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let waiting = self.waiting.read.iter().chain(&self.waiting.write);
         waiting.map(|waiting| &waiting.request)
     }
 
-    /// Takes out everything that waits.
+    /// Removes all queued requests.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         self.suspend();
         let waiting = std::mem::take(&mut self.waiting);
@@ -105,17 +105,17 @@ impl<T> ThrottleQueue<T> {
         all.map(|waiting| waiting.request)
     }
 
-    /// How many wait.
+    /// The number of queued requests.
     pub fn len(&self) -> usize {
         self.waiting.read.len() + self.waiting.write.len()
     }
 
-    /// Whether every request may go at once: the disk is in no group, and none waits.
+    /// Whether every request is admitted at once: the disk is in no group, and none is queued.
     pub fn is_idle(&self) -> bool {
         self.member.is_none() && self.is_empty()
     }
 
-    /// Whether none waits.
+    /// Whether no request is queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! Who may go when, in a group of disks.
+//! The schedule of a throttle group.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use super::bucket::{Bucket, Fill, UNIT};
 use super::limits::{Limits, Measure};
 use super::{Both, Direction};
 
-/// Names a disk in its group.
+/// Identifies a disk in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MemberId(pub(super) u64);
 
-/// Whether a request may go.
+/// Whether a request is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// At once. It has been counted.
     Now,
-    /// Not before then: ask again.
+    /// Not before then: ask again at that time.
     At(Instant),
-    /// Not before other disks' requests: ask again when woken.
+    /// After other disks' requests: ask again when woken.
     WhenWoken,
 }
 
-/// The buckets of a group, and the disks that wait to be let through.
+/// The buckets of a group, and the disks that wait for admission.
 #[derive(Debug)]
 pub(super) struct Schedule {
     limits: Limits,
@@ -33,8 +33,8 @@ pub(super) struct Schedule {
     gates: Both<Gate>,
 }
 
-/// A schedule as plain data. Who waits is not part of it: a disk that is paused has withdrawn, and
-/// asks again when it is resumed.
+/// A schedule as plain data, without the waiting disks: a paused disk has withdrawn, and asks again
+/// when it resumes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScheduleState {
@@ -43,13 +43,12 @@ pub(super) struct ScheduleState {
     buckets: [Fill; 6],
 }
 
-/// Where the requests of a direction wait.
+/// The line of one direction.
 #[derive(Debug, Default)]
 struct Gate {
-    /// The disks with a request that waits. The first is the next whose request may go.
+    /// The disks with a waiting request. The first is admitted next.
     line: VecDeque<MemberId>,
-    /// When that is. As in QEMU, what is done in the other direction meanwhile does not put it off:
-    /// a request that has a time goes at that time.
+    /// When it is admitted. As in QEMU, requests of the other direction do not postpone it.
     due: Option<Instant>,
 }
 
@@ -63,7 +62,7 @@ impl Schedule {
         }
     }
 
-    /// The limits, and how much of each is used up at this moment.
+    /// The limits, and their current levels.
     pub(super) fn save(&mut self, now: Instant) -> ScheduleState {
         self.leak(now);
         ScheduleState {
@@ -72,7 +71,7 @@ impl Schedule {
         }
     }
 
-    /// Continues from what was saved, as if no time had passed.
+    /// Restores a saved schedule, as if no time had passed.
     pub(super) fn restore(&mut self, state: &ScheduleState, now: Instant) {
         self.set_limits(state.limits, now);
         for ((measure, bucket), fill) in Measure::ALL
@@ -88,7 +87,7 @@ impl Schedule {
         self.limits
     }
 
-    /// Begins anew with other limits. Whoever waits goes on waiting, for them, and has to ask again.
+    /// Replaces the limits and empties the buckets. Waiting disks keep waiting, and ask again.
     pub(super) fn set_limits(&mut self, limits: Limits, now: Instant) {
         let gates = std::mem::take(&mut self.gates);
         *self = Self::new(limits, now);
@@ -97,7 +96,7 @@ impl Schedule {
         }
     }
 
-    /// Asks for a disk's next request. Returns, too, whom to wake, because it is its turn now.
+    /// Asks to admit a disk's next request. Also returns the disk to wake, whose turn it is.
     pub(super) fn admit(
         &mut self,
         member: MemberId,
@@ -123,7 +122,7 @@ impl Schedule {
         (Admission::Now, next)
     }
 
-    /// Takes a disk out of the line. Returns whom to wake, because it is its turn now.
+    /// Removes a disk from the line. Returns the disk to wake, whose turn it is.
     pub(super) fn withdraw(&mut self, member: MemberId, direction: Direction) -> Option<MemberId> {
         let gate = self.gates.of_mut(direction);
         let was_first = gate.line.front() == Some(&member);
@@ -136,7 +135,7 @@ impl Schedule {
     }
 
     fn leak(&mut self, now: Instant) {
-        // Another thread may have looked at its clock later and come earlier.
+        // Another thread may have read its clock later and taken the lock earlier.
         let elapsed = now.saturating_duration_since(self.leaked);
         if !elapsed.is_zero() {
             self.leaked = now;

@@ -1,4 +1,4 @@
-//! Limits as a disk, or several, meet them.
+//! Limits of one disk and of several.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn pop_all(queue: &mut ThrottleQueue<u64>, now: Instant) -> Vec<u64> {
     std::iter::from_fn(|| queue.pop(now)).collect()
 }
 
-/// Lets everything that waits go as soon as it may, and says when each did.
+/// Admits each waiting request at the earliest time, and returns when.
 fn finish(queue: &mut ThrottleQueue<u64>, mut now: Instant) -> Vec<(u64, Instant)> {
     let mut gone = Vec::new();
     while !queue.is_empty() {
@@ -78,7 +78,7 @@ fn what_is_too_much_waits_in_the_order_of_its_arrival() {
     let now = Instant::now();
     let (mut queue, _) = alone(only(Measure::IopsWrite, 10, 0, 1), now);
     assert_eq!(queue.push(Direction::Write, 512, 0, now), Some(0));
-    // One is a tenth of a second's, and what fills the bucket to the brim may still go.
+    // One request is a tenth of a second's, and one that fills the bucket exactly is admitted.
     assert_eq!(queue.push(Direction::Write, 512, 1, now), Some(1));
     for request in 2..5 {
         assert_eq!(queue.push(Direction::Write, 512, request, now), None);
@@ -130,7 +130,7 @@ fn other_limits_are_for_what_waits_too() {
     let rest = finish(&mut queue, now);
     let first = now + Duration::from_millis(900);
     assert_eq!(rest, [(2, first), (3, first + SECOND)]);
-    // Without limits, at once.
+    // Without limits, requests are admitted at once.
     queue.push(Direction::Write, 1000, 4, first);
     assert_eq!(queue.len(), 1);
     queue.set_member(None);
@@ -146,7 +146,7 @@ fn a_restored_group_has_used_up_as_much_as_it_had_when_it_was_saved() {
     // A level of more than 64 bits.
     member.admit(Direction::Write, u64::MAX, now);
     let text = serde_json::to_string(&before.save(now)).unwrap();
-    // Later than the clock of the other host, and no time has passed for the group.
+    // The clock is ahead of the other host's, and no time has passed for the group.
     let later = now + 100 * SECOND;
     let after = Arc::new(Group::restored(serde_json::from_str(&text).unwrap(), later));
     assert_eq!((after.name(), after.limits()), ("group", limits));
@@ -217,13 +217,13 @@ fn a_disk_that_leaves_the_line_lets_the_next_go() {
     assert_eq!(two.pop(now), None);
     let due = two.due().unwrap();
     assert_eq!(due, now + SECOND / 10);
-    // It comes back, to the end of the line.
+    // It re-enters at the end of the line.
     assert_eq!(one.pop(due), None);
     assert_eq!((one.due(), two.pop(due)), (None, Some(2)));
     assert_eq!(one.pop(due), None);
     let last = one.due().unwrap();
     assert_eq!(last, due + SECOND * 2 / 10);
-    // A disk that goes takes its place with it.
+    // A dropped disk leaves the line.
     drop(one);
     assert_eq!(two.push(Direction::Write, 1, 3, last), Some(3));
 }
@@ -253,7 +253,7 @@ fn what_is_drained_is_all_that_waits() {
     assert_eq!((queue.is_empty(), queue.due()), (true, None));
 }
 
-/// What the limits of a second are, for a property.
+/// The limits of a property test.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     limits: Limits,
@@ -286,7 +286,7 @@ fn traffic() -> impl Strategy<Value = Vec<(Direction, u64, u64)>> {
     prop::collection::vec((direction, 0u64..100_000, gap), 1..60)
 }
 
-/// One request that went: its number, direction, cost in the plan's measure, and when.
+/// One admitted request: its number, direction, cost in the plan's measure, and time.
 #[derive(Debug, Clone, Copy)]
 struct Gone {
     request: u64,
@@ -295,7 +295,7 @@ struct Gone {
     at: Instant,
 }
 
-/// Plays traffic through a queue that is asked exactly when it wants to be.
+/// Runs traffic through a queue that is polled exactly when due.
 fn play(plan: Plan, traffic: &[(Direction, u64, u64)], start: Instant) -> Vec<Gone> {
     let (mut queue, _) = alone(plan.limits, start);
     let mut gone = Vec::new();
@@ -360,7 +360,7 @@ proptest! {
         let gone = play(plan, &traffic, Instant::now());
         let Limit { average, maximum, length } = plan.limit;
         let burst = if maximum == 0 { average.div_ceil(10) } else { maximum * length };
-        // A request goes whole, and one of each direction may have been let go before the other.
+        // A request is admitted whole, and one of each direction may be ahead of the other.
         let largest = gone.iter().map(|gone| gone.cost).max().unwrap_or(0);
         for (index, first) in gone.iter().enumerate() {
             let mut sum = 0;
@@ -402,7 +402,7 @@ proptest! {
         let gone = play(plan, &traffic, start);
         let cost: u64 = gone.iter().map(|gone| gone.cost).sum();
         let arrived: u64 = traffic.iter().map(|(.., gap)| gap).sum();
-        // All that went, at the average, after the last came.
+        // Everything admitted, at the average rate, after the last arrival.
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let longest = Duration::from_nanos(arrived).as_secs_f64() + cost as f64 / plan.limit.average as f64;
         let end = gone.iter().map(|gone| gone.at).max().unwrap_or(start);

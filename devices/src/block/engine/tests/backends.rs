@@ -92,7 +92,7 @@ fn a_request_of_more_pieces_than_one_call_takes_is_done_whole(kind: Kind) {
     let mut bench = Bench::new(kind, image.path());
     let text: Vec<u8> = (0..=252u8).cycle().take(9216).collect();
     bench.put(0, &text);
-    // Backwards, so that their order shows.
+    // In reverse, so that a wrong order shows.
     let pieces: Vec<_> = (0..3072u64).rev().map(|piece| (piece * 3, 3)).collect();
     let durable = Operation::Write {
         offset: 512,
@@ -153,7 +153,7 @@ fn a_flush_after_one_that_failed_does_not_pretend(kind: Kind) {
     for _ in 0..2 {
         assert_eq!(bench.perform(Operation::Flush, &[]), Err(Errno::ENOSPC));
     }
-    // A later reason is not the reason.
+    // The first errno is kept.
     assert_eq!(bench.image.flush_failed(Errno::EIO), Errno::ENOSPC);
     assert_eq!(bench.perform(write(0), &[(0, 512)]), Ok(()));
 }
@@ -199,13 +199,13 @@ fn what_is_in_flight_when_the_backend_goes_moves_no_freed_memory(kind: Kind) {
         backend, memory, ..
     } = bench;
     drop(backend);
-    // Whoever still moves memory holds it.
+    // A backend that still moves memory holds a reference to it.
     if kind == Kind::IoUring {
         assert_eq!(Arc::strong_count(&memory), 1);
     }
 }
 
-/// The kernel takes a ring apart in its own time, and must not keep the next machine waiting for it.
+/// The kernel tears a ring down asynchronously, and must not delay the next machine by that.
 #[test]
 fn an_image_is_free_as_soon_as_its_ring_is_gone() {
     let _alone = no_other_children();
@@ -216,7 +216,7 @@ fn an_image_is_free_as_soon_as_its_ring_is_gone() {
     }
 }
 
-/// A read that the host does not end, as of a network that has gone.
+/// A read that the host does not complete, as on a network file system whose server is gone.
 #[test]
 fn a_ring_waits_for_the_kernel_before_it_lets_memory_go() {
     let (pipe, mut other_end) = std::io::pipe().unwrap();
@@ -225,7 +225,7 @@ fn a_ring_waits_for_the_kernel_before_it_lets_memory_go() {
     bench.submit(0, read(0), &[(0, 512)]);
     bench.submit(1, read(0), &[(512, 512)]);
     bench.backend.flush_submissions();
-    // Not started, and never to be.
+    // Queued, never started.
     bench.submit(2, read(0), &[(1024, 512)]);
     let Bench {
         backend, memory, ..
@@ -310,7 +310,7 @@ fn move_what_they_say(kind: Kind, cache: CacheMode, alignment: Option<usize>) {
                 }
                 stamp = stamp.wrapping_add(1);
                 let length = sectors * 512;
-                // Some cross from one region of memory into the next.
+                // Some span two memory regions.
                 let address = MEMORY / 4 - 8192 + made.len() as u64 * 20480 + shift;
                 bench.put(address, &vec![stamp; length as usize]);
                 let size = length.div_ceil(pieces);

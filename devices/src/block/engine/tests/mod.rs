@@ -1,4 +1,4 @@
-//! What every backend must do, asked of each of them.
+//! The requirements on a backend, tested on each of them.
 
 mod backends;
 mod ranges;

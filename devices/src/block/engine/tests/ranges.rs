@@ -145,7 +145,7 @@ fn an_image_that_may_not_be_written_offers_nothing() {
     assert_eq!(image.capabilities().write_zeroes, None);
 }
 
-/// What a host is asked for that can do nothing of the kind, until it is asked to write.
+/// The steps for a host that can neither punch nor zero, up to the first write.
 #[test]
 fn where_the_host_has_no_other_way_zeroes_are_written() {
     let file = file(0);
@@ -166,7 +166,7 @@ fn where_the_host_has_no_other_way_zeroes_are_written() {
                 Err(Errno(libc::EOPNOTSUPP))
             }
             IoStep::Write(transfer, 0) => {
-                // Not all that it could.
+                // A short transfer.
                 let moved = transfer.buffers.write_to(image.file(), transfer.place, 0);
                 written += 1;
                 moved.map(|moved| if written == 1 { 1000 } else { moved })

@@ -1,4 +1,4 @@
-//! What is made of a host that does less than it was asked to.
+//! Steps after short transfers, interruptions and refusals.
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn image() -> Image {
     Image::with_file(tempfile::tempfile().unwrap(), 1 << 20)
 }
 
-/// A request for memory in pieces of these lengths, one behind the other.
+/// A request whose iovecs have these lengths and are contiguous.
 fn request(operation: Operation, lengths: &[u32]) -> (HostRequest, Arc<GuestMemoryMmap>) {
     let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
     let memory = Arc::new(memory);
@@ -39,7 +39,7 @@ fn request(operation: Operation, lengths: &[u32]) -> (HostRequest, Arc<GuestMemo
 const FLUSH: Operation = Operation::Flush;
 const READ: Operation = Operation::Read { offset: 512 };
 
-/// What a request comes to when the host answers like this.
+/// The result of a request when the host returns these values.
 fn end(
     image: &Image,
     operation: &Operation,
@@ -80,7 +80,7 @@ fn a_host_without_means_is_asked_again_but_not_for_ever() {
         end(&image(), &READ, &[again; 17]),
         Some(again.map(|_: usize| ()))
     );
-    // Each success begins the count anew.
+    // Each success resets the count.
     let mut answers = vec![again; 16];
     answers.push(Ok(1));
     answers.extend([again; 16]);
@@ -137,7 +137,7 @@ fn only_a_durable_write_asks_for_durability() {
 }
 
 proptest! {
-    /// A host that does not move more than it says.
+    /// A host that moves no more than it returns.
     #[test]
     fn whatever_the_host_moves_at_a_time_the_whole_is_moved(
         lengths in vec(0..600u32, 1..30),
@@ -174,7 +174,7 @@ proptest! {
                     break;
                 }
             };
-            // What is moved beyond what is said is what the next step moves again.
+            // The next step repeats what was moved beyond the returned count.
             progress.ended(&image, moved.map(|moved| moved.min(portions.next().unwrap())));
         }
         let mut bytes = vec![0; text.len()];

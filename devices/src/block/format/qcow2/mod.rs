@@ -1,15 +1,14 @@
 //! qcow2 images: a disk in a file that grows with what is written, on top of another image or not.
 //!
-//! The format's tables are the business of a library, imago. What is done here is everything
-//! around it: `header` judges an image before the library sees it, `chain` finds and locks the
+//! A library, imago, maintains the format's tables. This module does everything around it: `header`
+//! judges an image before the library sees it, `chain` finds and locks the
 //! images under it, `layer` is the file as the library uses it, `ordering` keeps the order in which
 //! it is written, `release` decrements refcounts, `metadata` knows where the tables are so that no
 //! write of a guest hits one, and `disk`, `space`, `resize` and `flushing` carry out requests. The
-//! guest's data does not pass through the library: it says where something is, and the bytes go
-//! between the file and the guest's memory as those of a raw image do.
+//! guest's data does not pass through the library: it maps offsets, and the bytes move between the
+//! file and guest memory as for a raw image.
 //!
-//! The library keeps at most 128 tables and 32 blocks of refcounts of each image in memory, each
-//! as large as a cluster.
+//! The library caches at most 128 L2 tables and 32 refcount blocks of each image, one cluster each.
 //!
 //! The library reports what is wrong with a table when it is read, or when it would have to be
 //! changed to something impossible; that becomes a [`Corruption`](corruption::Corruption). It does not notice two entries

@@ -1,6 +1,6 @@
 //! The order in which the library's writes reach the file and the medium.
 //!
-//! The module above states the rules that are kept here, and why they suffice.
+//! The parent module states the rules that are enforced here, and why they suffice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,32 +17,32 @@ use crate::sync::lock;
 /// Entries by their offsets.
 type Entries = BTreeMap<u64, Vec<u8>>;
 
-/// Entries that wait.
+/// Held-back entries.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Those that lead to blocks of refcounts. Tables of the second level wait for them.
+    /// Refcount table entries. L2 tables wait for them.
     refcounts: Entries,
-    /// Those that lead to tables of the second level.
+    /// L1 entries.
     l1: Entries,
 }
 
 impl Held {
-    /// Whether nothing waits.
+    /// Whether no entry is held back.
     pub(super) fn is_empty(&self) -> bool {
         self.refcounts.is_empty() && self.l1.is_empty()
     }
 }
 
-/// What is known of an image's tables, and what of them waits to be written.
+/// An image's tables as far as they are known, and the entries held back.
 #[derive(Debug)]
 pub(super) struct Order {
     pub metadata: Metadata,
     held: Held,
-    /// Clusters whose refcounts were set here before the library wrote them.
+    /// Clusters whose refcounts were raised here before the library wrote them.
     pub raised: BTreeSet<u64>,
     /// Clusters that have lost references in the file.
     pub dropped: Dropped,
-    /// The size that headers get, whatever the library writes.
+    /// The size written to the header, overriding the library's.
     pinned_size: Option<u64>,
 }
 
@@ -59,9 +59,9 @@ impl Order {
 }
 
 impl Layer {
-    /// Takes the entries that wait now. What they lead to is on the medium as soon as the library
-    /// has flushed and the medium has been waited for. Those for refcounts wait on: tables of the
-    /// second level that the library writes until then need them.
+    /// Takes the held-back entries. Their targets are on the medium once the library has flushed
+    /// and the medium is synced. Refcount table entries stay held back too: L2 tables that the
+    /// library writes until then need them.
     pub(super) fn take_held(&self) -> Held {
         let Some(order) = &self.0.order else {
             return Held::default();
@@ -73,7 +73,7 @@ impl Layer {
         }
     }
 
-    /// Lets entries wait that were taken and not written. Newer ones stay.
+    /// Holds back again entries that were taken and not written. Newer ones take precedence.
     pub(super) fn put_back(&self, held: Held) {
         if let Some(order) = &self.0.order {
             let mut order = lock(order);
@@ -83,8 +83,8 @@ impl Layer {
         }
     }
 
-    /// Forgets entries that wait, as the library forgets what it has not written. Their tables are
-    /// not referenced then. What was dropped for them may be referenced still, and is leaked.
+    /// Discards held-back entries, as the library discards what it has not written. Their tables
+    /// are unreferenced then. What was dropped for them may still be referenced, and leaks.
     pub(super) fn forget_held(&self) {
         let Some(order) = &self.0.order else {
             return;
@@ -99,18 +99,18 @@ impl Layer {
         }
     }
 
-    /// Writes entries that were taken, now that what they lead to is on the medium.
+    /// Writes entries that were taken, once their targets are on the medium.
     ///
     /// # Errors
     ///
-    /// What the host says. The entries wait again then.
+    /// The host's errno. The entries are held back again then.
     pub(super) fn write_held(&self, mut held: Held) -> Result<(), Errno> {
         let Some(order) = &self.0.order else {
             return Ok(());
         };
         let result = {
             let mut order = lock(order);
-            // Those that came since may lead to what is not counted on the medium yet.
+            // The targets of newer ones may not have a refcount on the medium yet.
             let mut taken = held.refcounts.clone();
             taken.retain(|offset, bytes| order.held.refcounts.get(offset) == Some(bytes));
             self.write_refcount_entries(&mut order, &taken)
@@ -122,8 +122,8 @@ impl Layer {
         })
     }
 
-    /// Writes entries of the refcount table. The blocks and their refcounts are on the medium before,
-    /// the entries when it returns.
+    /// Writes refcount table entries. The blocks and their refcounts are on the medium before, the
+    /// entries on return.
     fn write_refcount_entries(&self, order: &mut Order, entries: &Entries) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
@@ -145,8 +145,8 @@ impl Layer {
         Ok(())
     }
 
-    /// Writes entries of the L1 table, and drops the L2 tables that they referred to. Only those that
-    /// are not written are left after an error.
+    /// Writes L1 entries, and drops the L2 tables that they referred to. After an error, `entries`
+    /// holds those not written.
     fn write_l1_entries(&self, order: &mut Order, entries: &mut Entries) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
@@ -157,7 +157,7 @@ impl Layer {
         self.sync_if_needed()?;
         while let Some(entry) = entries.first_entry() {
             let (offset, bytes) = (*entry.key(), entry.get());
-            // A table that has moved meanwhile took its entries with it.
+            // A table that moved meanwhile has these entries in its new place.
             if is_entry(&order.metadata, offset, bytes, Write::L1Entry) {
                 let mut old = [0; 8];
                 self.read_bytes(&mut old, offset)?;
@@ -174,7 +174,7 @@ impl Layer {
         Ok(())
     }
 
-    /// Sets refcounts in the file that are zero to one, before something refers to the clusters.
+    /// Raises zero refcounts in the file to one, before a reference to the clusters is written.
     fn raise(&self, order: &mut Order, tables: Tables, clusters: &[u64]) -> io::Result<()> {
         let shape = order.metadata.shape();
         let mut by_block = BTreeMap::<u64, Vec<u64>>::new();
@@ -207,8 +207,8 @@ impl Layer {
         Ok(())
     }
 
-    /// Where a block of refcounts is, by its entry's index, if there is one. An entry that waits
-    /// counts: it is written before anything that needs it.
+    /// Offset of a refcount block, by its entry's index, if there is one. A held-back entry counts:
+    /// it is written before its dependents.
     pub(super) fn block_place(
         &self,
         order: &Order,
@@ -231,7 +231,7 @@ impl Layer {
         Ok(is_place.then_some(place))
     }
 
-    /// A cluster of the file.
+    /// Reads a cluster of the file.
     pub(super) fn read_cluster(&self, order: &Order, offset: u64) -> io::Result<Vec<u8>> {
         let size = order.metadata.shape().cluster_size();
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
@@ -239,12 +239,12 @@ impl Layer {
         Ok(bytes)
     }
 
-    /// Waits for the medium if something that an entry may lead to may not be there yet.
+    /// Syncs if a target of an entry may not be on the medium yet.
     fn sync_if_needed(&self) -> io::Result<()> {
         if !self.0.unsynced.is_behind() {
             return Ok(());
         }
-        // A failure is for ever.
+        // A failed sync stays failed.
         self.wait_for_medium().map_err(Errno::into_error)
     }
 
@@ -253,7 +253,7 @@ impl Layer {
         let Some(order) = &self.0.order else {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         };
-        // Locked to the end: another must not overtake a wait.
+        // Locked to the end: no other write may overtake a sync.
         let mut order = lock(order);
         let write = order
             .metadata
@@ -308,7 +308,7 @@ impl Layer {
             }
             let index = shape.index(cluster);
             if refcounts::get(bytes, index, shape.order) == 0 {
-                // This copy is older than the allocation.
+                // The library's copy is older than the allocation.
                 let block = block.get_or_insert_with(|| bytes.to_vec());
                 refcounts::set(block, index, shape.order, 1);
             } else {
@@ -355,19 +355,18 @@ impl Layer {
         Ok(())
     }
 
-    /// Keeps the size in the header from changing, until it is unpinned: the library writes it before
-    /// the tables that go with it.
+    /// Pins the size in the header until it is unpinned: the library writes it before its tables.
     pub(super) fn pin_size(&self, size: Option<u64>) {
         if let Some(order) = &self.0.order {
             lock(order).pinned_size = size;
         }
     }
 
-    /// Writes the size that the guest sees into the header, for the library to read it there.
+    /// Writes the guest's disk size to the header, where the library reads it.
     ///
     /// # Errors
     ///
-    /// What the host says.
+    /// The host's errno.
     pub(super) fn write_size(&self, size: u64) -> io::Result<()> {
         let mut header = [0; V2_LENGTH];
         self.read_bytes(&mut header, 0)?;
@@ -376,7 +375,7 @@ impl Layer {
     }
 }
 
-/// The clusters that entries lead to.
+/// The clusters that entries refer to.
 fn targets(order: &Order, entries: &Entries, mask: u64) -> Vec<u64> {
     let bits = order.metadata.shape().cluster_bits;
     let offsets = entries
