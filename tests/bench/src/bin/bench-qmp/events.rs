@@ -10,8 +10,7 @@ use crate::requests::{echo_round_trip, microseconds};
 use crate::sample::{Moment, Samples};
 use crate::table::{Row, Table};
 
-/// What connects to the host's signal.
-/// What connects to the signal of a host.
+/// The accessor of the host's signal.
 pub const ACCESSOR: &str = "get-block-io-error-event";
 const WARM_UP: u64 = 200;
 const CONNECTIONS: usize = 10_000;

@@ -1,5 +1,5 @@
-//! Chains and queues that no driver should make. Each gets the status that the standard names, or
-//! DEVICE_NEEDS_RESET, and after a reset the disk works.
+//! Invalid chains and queues. Each gets the status that the standard prescribes, or DEVICE_NEEDS_RESET, and the disk
+//! works after a reset.
 
 use faultvisor_tests::bare::{Plan, content, pattern};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
@@ -14,7 +14,7 @@ pub const TESTS: &[Test] = tests![
     a_queue_that_cannot_be_needs_a_reset,
 ];
 
-/// After each case the disk is set up anew and read, which must work.
+/// After each case the disk is set up again, and a read must succeed.
 const AFTER: &str = "setup 0\nread 0 3 2\n";
 
 fn run(context: &Context, cases: &[(&str, String)]) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ fn run(context: &Context, cases: &[(&str, String)]) -> Result<(), Failure> {
     machine.ends_well()
 }
 
-/// A case: what is in the queue's table and the indirect table, and how it ends.
+/// A case: the contents of the queue's table and of the indirect table, and the expected result.
 ///
 /// A descriptor is `ADDRESS LENGTH FLAGS NEXT`; flags are 1 for a successor, 2 for device-writable, 4 for indirect.
 fn case(request: &str, table: &[&str], entries: &[&str], end: &str) -> String {
@@ -78,7 +78,7 @@ const HEADER: &str = "header 16 1 1";
 const STATUS: &str = "status 1 2 0";
 const READ: &str = "0 3";
 const WRITE: &str = "1 3";
-/// 1 TiB, where no memory is.
+/// 1 TiB: an address beyond memory.
 const NOWHERE: u64 = 1 << 40;
 
 fn a_chain_with_a_place_for_a_status_gets_one(context: &Context) -> Result<(), Failure> {

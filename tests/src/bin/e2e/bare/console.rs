@@ -1,4 +1,4 @@
-//! The serial console's host side, signals, and many clients.
+//! The serial console's host side, signals, and several clients.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -28,16 +28,16 @@ pub const TESTS: &[Test] = tests![
     many_clients_at_once_each_hear_everything,
 ];
 
-/// What the guest's `flood` prints.
+/// The output of the guest's `flood`.
 fn flood(bytes: usize) -> Vec<u8> {
     let letter = |place: u64| b'a' + u8::try_from(pattern::mix(place) % 26).unwrap_or_default();
     (0..).take(bytes).map(letter).collect()
 }
 
-/// How much is printed at most, and for how long: a software KVM takes 50 µs for each byte.
+/// Most bytes printed, and for how long: a software KVM takes 50 µs per byte.
 const FLOOD: usize = 2 << 20;
 const FLOOD_TIME: Duration = Duration::from_secs(5);
-/// How much of it arrives at least, however long that takes.
+/// Least bytes that arrive, however long that takes.
 const FLOOD_LENGTH: usize = 32 << 10;
 
 fn output_to_a_slow_reader_arrives_whole(context: &Context) -> Result<(), Failure> {
@@ -52,7 +52,7 @@ fn output_to_a_slow_reader_arrives_whole(context: &Context) -> Result<(), Failur
     let missing = || Failure::new("a child without its pipes");
     let mut typed = process.child().stdin.take().ok_or_else(missing)?;
     let mut output = process.child().stdout.take().ok_or_else(missing)?;
-    // As little as can be waits in the pipe.
+    // Keep the pipe's buffer small.
     rustix::pipe::fcntl_setpipe_size(&output, 4096)?;
     let (mut whole, mut ended_early) = (Vec::new(), false);
     for turn in 0.. {
@@ -72,7 +72,7 @@ fn output_to_a_slow_reader_arrives_whole(context: &Context) -> Result<(), Failur
     check_flood(&whole)
 }
 
-/// Fails unless a console's output is the start, and as many letters as the guest says, all of them right.
+/// Fails unless a console's output is `start`, then as many correct letters as the guest reports.
 fn check_flood(output: &[u8]) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(output);
     let (_, letters) = text
@@ -127,7 +127,7 @@ fn connect(path: &Path) -> Result<UnixStream, Failure> {
     Ok(stream)
 }
 
-/// Reads until what was read ends in `end`.
+/// Reads until the data read ends in `end`.
 fn read_to(stream: &mut UnixStream, end: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
@@ -150,7 +150,7 @@ fn ends_well(mut process: Guarded) -> Result<(), Failure> {
 fn input_from_a_socket_reaches_the_guest_and_comes_back(context: &Context) -> Result<(), Failure> {
     let (process, mut console) = on_socket(context, "echo 4\nexit off")?;
     read_to(&mut console, "FV 1 echo\r\n")?;
-    // More than UART and program keep for the guest.
+    // More than the UART and the program buffer for the guest.
     let text = String::from_utf8(flood(10_000))?;
     let mut writer = console.try_clone()?;
     let input = format!("{text}\u{4}");
@@ -170,7 +170,7 @@ fn a_socket_takes_one_client_after_the_other(context: &Context) -> Result<(), Fa
     let (process, mut console) =
         on_socket(context, "print first\nawait\nprint second\nawait\nexit off")?;
     read_to(&mut console, "first\r\nFV 2 await\r\n")?;
-    // The next client is accepted when this one is gone; what is printed before that waits for it.
+    // The next client is accepted after this one; output before that is kept for it.
     console.write_all(b"1")?;
     read_to(&mut console, "second\r\nFV 4 await\r\n")?;
     drop(console);
@@ -219,7 +219,7 @@ fn many_clients_at_once_each_hear_everything(context: &Context) -> Result<(), Fa
     for _ in 0..50 {
         clients.push(machine.client()?);
     }
-    // One that never reads, and one that is gone.
+    // One client that never reads, and one that has disconnected.
     let silent = machine.client()?;
     drop(machine.client()?);
     let turns = [("stop", "STOP"), ("cont", "RESUME")];

@@ -1,4 +1,4 @@
-//! A machine whose host has no descriptor left: what it has begun it does to the end, and what it cannot do it says.
+//! A machine that runs out of descriptors: it completes what it has begun, and reports what it cannot do.
 
 use faultvisor_tests::bare::BareMachine;
 use faultvisor_tests::client::Client;
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
     without_descriptors_quit_ends_the_program_well,
 ];
 
-/// Sets the limit on the program's descriptors; without one it is as before.
+/// Sets the limit on the program's descriptors; `None` restores it.
 fn limit(machine: &BareMachine, descriptors: Option<u64>) -> Result<(), Failure> {
     let pid = i32::try_from(machine.machine.id())
         .ok()
@@ -31,17 +31,17 @@ fn limit(machine: &BareMachine, descriptors: Option<u64>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Fewer than the program has open: it gets no other. Below 4 the host would call a duplicate invalid instead.
+/// Fewer than the program has open, so that it gets no other. Below 4 the host would refuse a duplicate as invalid.
 const NONE_LEFT: Option<u64> = Some(4);
 
-/// What the first disk has done.
+/// The first disk's counts of operations.
 fn done(client: &Client) -> Result<[Option<u64>; 3], Failure> {
     let statistics = statistics(client)?;
     let kinds = ["rd_operations", "wr_operations", "flush_operations"];
     Ok(kinds.map(|kind| statistics[kind].as_u64()))
 }
 
-/// Fails if the program has said that it goes without something.
+/// Fails if the program has reported the lack of descriptors.
 fn check_silence(machine: &BareMachine) -> Result<(), Failure> {
     let messages = machine.machine.messages().text();
     check!(
@@ -91,7 +91,7 @@ fn without_descriptors_a_reset_fails_and_one_with_them_starts_the_guest_again(
         let at_rest = done(&client)?;
         let_pass(&client, 20)?;
         check_eq!(done(&client)?, at_rest);
-        // Nothing but a reset leads out of it, and it still cannot be done.
+        // Only a reset helps, and that still cannot be done.
         check!(client.cont().is_err(), "it goes on");
         check!(client.system_reset().is_err(), "it has been reset");
         limit(&machine, None)?;

@@ -1,4 +1,4 @@
-//! The entropy device: what a driver asks for by hand, its limit, and its life with the machine.
+//! The entropy device: requests by hand, its limit, and its life cycle.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = tests![
 /// Sets up the second device, the entropy device: VERSION_1 and no other feature.
 const SETUP: &str = "setup 1 size=8 features=0x100000000\n";
 
-/// Asks for 512 bytes, and reports what came.
+/// Requests 512 bytes, and reports the result.
 const ASK: &str = "descriptor 1 table 0 data 512 2 0\noffer 1 0\nkick 1\nused 1\n";
 
 fn machine(context: &Context, script: &str, device: &str) -> Result<BareMachine, Failure> {
@@ -28,7 +28,7 @@ fn machine(context: &Context, script: &str, device: &str) -> Result<BareMachine,
     plan.options(&["--device", device]).start()
 }
 
-/// The sum of what came, all 512 bytes of it.
+/// The checksum of the 512 bytes.
 fn entropy(machine: &mut BareMachine) -> Result<u64, Failure> {
     let used = machine.report("used")?;
     check_eq!(used.number("length")?, 512);
@@ -47,7 +47,7 @@ fn a_guest_gets_entropy_which_is_never_the_same(context: &Context) -> Result<(),
     sums.sort_unstable();
     sums.dedup();
     check_eq!(sums.len(), 4);
-    // The disk before it is where it is without the device.
+    // The disk before it keeps its address.
     let read = machine.report("done")?;
     read.expect(1, 0, 0)?;
     check_eq!(read.number("sum")?, pattern::sum(&content(1, 3, 2)));
@@ -62,7 +62,7 @@ fn a_limited_device_gives_so_much_in_each_period(context: &Context) -> Result<()
     for _ in 0..3 {
         check_eq!(machine.report("used")?.number("length")?, 100);
     }
-    // The third comes two periods after the first at the soonest.
+    // The third completes at least two periods after the first.
     check!(began.elapsed() >= Duration::from_millis(600), "no limit");
     machine.ends_well()
 }

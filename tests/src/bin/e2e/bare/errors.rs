@@ -1,4 +1,4 @@
-//! Each error policy against a real error: what the guest sees, and what each client sees, in step.
+//! Each error policy against a real error: what the guest and each client see, in step.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -31,9 +31,9 @@ fn script(request: &str) -> String {
     format!("setup 0\nchoose\n{request}\nchoose\nexit off")
 }
 
-/// Clients of every kind. What each is sent, and how it is marked, is on the wire.
+/// Clients of every kind. The lines show what each is sent, and how it is marked.
 struct Clients {
-    /// Says what the machine is to do, and asks how it is.
+    /// Controls the machine, and queries its state.
     control: Client,
     /// Default events.
     default: WireClient,
@@ -62,7 +62,7 @@ impl Clients {
         })
     }
 
-    /// Each sees this error once for each way that it asked for it, and then no other event before `then`.
+    /// Each sees this error once per connection or default, and then no event before `then`.
     fn see_error(&mut self, data: &[(&str, Value)], then: Option<&str>) -> Result<(), Failure> {
         let event = self.default.next_event(SOON)?;
         check_line(&event, "BLOCK_IO_ERROR", data)?;
@@ -92,7 +92,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Nothing was seen beside what was asked for.
+    /// No other event was seen.
     fn saw_nothing_more(mut self) -> Result<(), Failure> {
         for client in [&mut self.default, &mut self.both.0] {
             check_line(&client.next_event(SOON)?, "SHUTDOWN", &[])?;
@@ -110,7 +110,7 @@ fn negotiated(machine: &BareMachine) -> Result<WireClient, Failure> {
     Ok(client)
 }
 
-/// As [`check_event`], of a line.
+/// As [`check_event`], for a line.
 fn check_line(event: &Value, name: &str, data: &[(&str, Value)]) -> Result<(), Failure> {
     let fits =
         event["event"] == name && data.iter().all(|(key, value)| event["data"][key] == *value);
@@ -154,7 +154,7 @@ fn truncated(context: &Context, options: &str) -> Result<(BareMachine, Clients),
     Ok((machine, clients))
 }
 
-/// The machine goes on: the guest saw that end, and the disk has that io-status.
+/// The machine continues: the guest saw that result, and the disk has that io-status.
 fn goes_on(
     (mut machine, mut clients): (BareMachine, Clients),
     data: &[(&str, Value)],
@@ -196,7 +196,7 @@ fn a_write_error_that_is_no_lack_of_space_is_reported_by_default(
     has_bytes_of(&context.path("disk"), 1)
 }
 
-/// The sectors of the failed write hold what `seed` puts there.
+/// The sectors of the failed write hold the pattern of `seed`.
 fn has_bytes_of(disk: &Path, seed: u64) -> Result<(), Failure> {
     let sectors = fs::read(disk)?[100 * 512..108 * 512].to_vec();
     check!(
@@ -206,7 +206,7 @@ fn has_bytes_of(disk: &Path, seed: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The machine is stopped, stops again at `cont` while the reason lasts, and goes on when it does not.
+/// The machine is stopped, stops again at `cont` while the cause lasts, and continues after it.
 fn stops(
     (mut machine, mut clients): (BareMachine, Clients),
     data: &[(&str, Value)],
@@ -220,7 +220,7 @@ fn stops(
             "the guest saw an end"
         );
         clients.control.cont()?;
-        // The default event is told at most once a second; the connection's every time.
+        // The default event is limited to one a second; the connection's is not.
         clients.default.wait_for_event("RESUME", SOON)?;
         let event = clients.filtered.0.next_event(SOON)?;
         check_line(&event, "BLOCK_IO_ERROR", data)?;

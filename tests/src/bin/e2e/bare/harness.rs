@@ -1,4 +1,4 @@
-//! The crate for users' tests, with a guest that runs anywhere.
+//! The crate for users' tests, with a guest that runs on any KVM.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ fn each_short_rule_does_what_it_says(context: &Context) -> Result<(), Failure> {
     machine.console().wait_for_line(" done ", SOON)?;
     machine.qmp().block_fault_add(&power_cut)?;
     machine.console().type_text("c")?;
-    // The power comes back by a reset, which is the end here.
+    // Power returns by a reset, which ends the machine here.
     Ok(machine.expect_exit(0, SOON)?)
 }
 

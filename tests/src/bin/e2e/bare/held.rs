@@ -33,7 +33,7 @@ const FIRST: usize = 100;
 /// Sectors of the disk.
 const SECTORS: u64 = 4096;
 
-/// A machine that has stopped because of its burst of writes.
+/// A machine that has stopped after errors of its burst of writes.
 fn stopped(context: &Context, script: &str) -> Result<(BareMachine, Client), Failure> {
     let disk = image(context, "disk", 1, usize::try_from(SECTORS)?)?;
     let plan = Plan::new(context, script)?.disk(&disk, "id=d0,werror=stop,num-queues=4");
@@ -61,7 +61,7 @@ fn errors_and_stop(client: &Client, count: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sectors of the first writes that the program says have failed.
+/// The first sectors of the writes that the program reports as failed.
 fn failed_sectors(machine: &BareMachine, count: usize) -> Result<Vec<u64>, Failure> {
     let deadline = Instant::now() + SOON;
     let sector = |line: &str| -> Option<u64> {
@@ -86,8 +86,8 @@ fn hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_onc
     check_state(&client, "io-error", "failed")?;
     client.cont()?;
     errors_and_stop(&client, COUNT)?;
-    // The second round failed in about the order in which it was submitted. Several threads work at it, and any may
-    // be late with one; a wrong order would put requests a third of all places away on average.
+    // The second round failed in about the order of submission. Several threads work on it, and any may be late with
+    // one; a wrong order would displace requests by a third of all places on average.
     let failed = failed_sectors(&machine, 2 * COUNT)?;
     let mut distance = 0;
     for (place, sector) in failed[COUNT..].iter().enumerate() {
@@ -117,7 +117,7 @@ fn a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again(
     context: &Context,
 ) -> Result<(), Failure> {
     const ROUNDS: usize = 40;
-    // The machine stops a moment after the first error: the later the reset comes, the more is held.
+    // The machine stops shortly after the first error: the later the reset, the more is held.
     let rounds: String = (0..ROUNDS)
         .map(|round| {
             let cycles = round * 30_000;
@@ -136,7 +136,7 @@ fn a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again(
         check_eq!(machine.report("setup")?.number("status")?, 0xf);
         machine.report("done")?.expect(1, 0, 0)?;
     }
-    // Nothing of what was held is left to be submitted, now that it could be done.
+    // No held request is left to be submitted, although it would succeed now.
     limit_file_size(&machine.machine, None)?;
     client.stop()?;
     client.cont()?;
@@ -180,7 +180,7 @@ fn quit_while_requests_are_held_ends_the_program(context: &Context) -> Result<()
     Ok(())
 }
 
-/// How many errors there are before the machine has stopped and has nothing in flight.
+/// Counts the errors until the machine has stopped and drained.
 fn errors_until_stopped(client: &Client) -> Result<usize, Failure> {
     let is_error = |event: &Event| event.name == "BLOCK_IO_ERROR";
     let mut errors = 0;
@@ -196,11 +196,11 @@ fn errors_until_stopped(client: &Client) -> Result<usize, Failure> {
     Ok(errors + late.iter().filter(|event| is_error(event)).count())
 }
 
-/// Of each of four queues.
+/// Writes of each of four queues.
 const EACH: usize = 100;
 
-/// A machine that has stopped with writes of four queues held: all that each queue has been given. They are of 8 sectors
-/// each, one behind the other from [`FIRST`] on.
+/// A machine that has stopped with writes of four queues held: all that each queue was given. They are of 8 sectors
+/// each, adjacent from [`FIRST`] on.
 fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Client), Failure> {
     let mut steps = String::new();
     for queue in 0..4 {
@@ -214,7 +214,7 @@ fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Client), 
     }
     let script = format!("setup 0 queues=4\nchoose\n{steps}choose\nexit off");
     let (machine, client) = stopped(context, &script)?;
-    // The machine stops before the guest has started all of them. Each time it goes on, it gets a little further.
+    // The machine stops before the guest has started all of them. Each `cont` takes it a little further.
     let deadline = Instant::now() + SOON;
     loop {
         client.wait_for_event("STOP")?;
@@ -224,10 +224,10 @@ fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Client), 
         check!(Instant::now() < deadline, "the guest does not get on");
         client.cont()?;
     }
-    // The machine stops as soon as it knows of an error, and then takes no more from the queues: each time that it goes
-    // on, more of them are held. In the end they all are, the last queue's too.
+    // The machine stops at the first error, and then stops draining the queues: each `cont` adds to the held requests.
+    // In the end all of them are held, the last queue's too.
     loop {
-        // Answered when nothing is in flight any more: what comes from here on is of the next round.
+        // Answered when nothing is in flight: later errors belong to the next round.
         client.stop()?;
         client.take_events()?;
         client.cont()?;
@@ -242,7 +242,7 @@ fn stopped_with_four_queues(context: &Context) -> Result<(BareMachine, Client), 
     Ok((machine, client))
 }
 
-/// Fails unless the image holds what the writes put there, and elsewhere what it was made with.
+/// Fails unless the image holds the pattern of the writes, and elsewhere its original contents.
 fn check_written(context: &Context) -> Result<(), Failure> {
     let mut expected = content(1, 0, usize::try_from(SECTORS)?);
     let written = content(5, u64::try_from(FIRST)?, 4 * 8 * EACH);
@@ -251,7 +251,7 @@ fn check_written(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Each queue's requests have been answered once, and well.
+/// Each queue's requests have completed once, successfully.
 fn check_answers(machine: &mut BareMachine) -> Result<(), Failure> {
     for _ in 0..4 {
         machine.report("done")?.expect(u64::try_from(EACH)?, 0, 0)?;
@@ -284,7 +284,7 @@ fn a_system_reset_while_four_queues_are_held_forgets_them(
         image == content(1, 0, usize::try_from(SECTORS)?),
         "a forgotten write was done"
     );
-    // The same once more, and now all of it works.
+    // Once more, and now all of it succeeds.
     machine.machine.console().type_text("c")?;
     check_answers(&mut machine)?;
     check_written(context)
@@ -316,7 +316,7 @@ fn a_disk_that_grows_while_requests_are_held_does_them_after_that(
     check_written(context)
 }
 
-/// Cuts off what has only been added.
+/// Truncates the file to a length, beyond which it must be zero.
 fn resize_file(context: &Context, sectors: u64) -> Result<(), Failure> {
     let path = context.path("disk");
     let added = fs::read(&path)?.split_off(usize::try_from(sectors * 512)?);
@@ -341,7 +341,7 @@ fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
     let left = u64::try_from(LEFT)?;
     resize(&client, "d0", left)?;
     client.cont()?;
-    // Those that were within the end have been done; of the others nothing was.
+    // Those before the end are done; the others are not, not even in part.
     let mut events = Vec::new();
     while events
         .last()
@@ -369,7 +369,7 @@ fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
     let written = content(5, u64::try_from(FIRST)?, LEFT - 4 - FIRST);
     expected[FIRST * 512..][..written.len()].copy_from_slice(&written);
     check!(fs::read(context.path("disk"))? == expected, "other bytes");
-    // With room for them they are done, and only then is the guest told.
+    // With space they succeed, and only then does the guest see completions.
     resize(&client, "d0", SECTORS)?;
     client.cont()?;
     check_answers(&mut machine)?;
@@ -381,10 +381,10 @@ fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
     Ok(())
 }
 
-/// The first disk fails and stops the machine while a write is on its way to the second, which fails late: its error is
-/// told before the machine goes on, not after.
+/// The first disk fails and stops the machine while a write to the second is in flight, which fails late: its error is
+/// reported before the machine continues, not after.
 fn cont_waits_for_what_is_on_its_way_to_another_disk(context: &Context) -> Result<(), Failure> {
-    // The second disk's thread for I/O is started by the first write.
+    // The first write starts the second disk's I/O thread.
     let script = "setup 0\nsetup 1\nwrite 1 0 8 3\nchoose\nstart 1 write 1 100 8 5\nwrite 0 100 8 5\nwait 1\nexit off";
     let sectors = usize::try_from(SECTORS)?;
     let first = image(context, "first", 1, sectors)?;
@@ -403,7 +403,7 @@ fn cont_waits_for_what_is_on_its_way_to_another_disk(context: &Context) -> Resul
 
     observer.wait_for_event("STOP")?;
     client.send(&json!({ "execute": "cont", "id": "go on" }).to_string())?;
-    // By the time that these are answered, so would the one before be, if it could.
+    // If `cont` could proceed, it would have been answered before these.
     for _ in 0..100 {
         check_state(&observer, "io-error", "failed")?;
     }

@@ -1,4 +1,4 @@
-//! Images that are not what they should be, from the start or while a guest uses them.
+//! Images that are invalid, from the start or while a guest uses them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -153,7 +153,7 @@ fn start(
     Ok(machine)
 }
 
-/// Lets the guest do its next step.
+/// Lets the guest take its next step.
 fn step(machine: &mut BareMachine) -> Result<faultvisor_tests::bare::Report, Failure> {
     machine.machine.console().type_text("c")?;
     let done = machine.report("done")?;
@@ -249,7 +249,7 @@ fn an_image_in_a_format_that_cannot_be_used_is_refused_by_name(
             context,
             &["create", "-q", "-f", "qcow2", "top.qcow2", "16M"],
         )?;
-        // An image whose header does not say what is under it, as old ones do not.
+        // An image whose header does not state its backing file's format, as in old ones.
         let bytes = name.as_bytes();
         let top = context.path("top.qcow2");
         let file = File::options().write(true).open(&top)?;
@@ -287,7 +287,7 @@ fn an_image_that_is_taken_for_raw_is_told_of(context: &Context) -> Result<(), Fa
     Ok(())
 }
 
-/// A loop device that refuses writes, until it is dropped.
+/// A loop device that refuses writes, detached on drop.
 struct ReadOnlyDevice {
     path: String,
 }
@@ -306,7 +306,7 @@ impl ReadOnlyDevice {
 
 impl Drop for ReadOnlyDevice {
     fn drop(&mut self) {
-        // Nothing more can be done about one that stays.
+        // A failure to detach cannot be handled.
         let _ = Command::new("losetup")
             .args(["--detach", &self.path])
             .status();

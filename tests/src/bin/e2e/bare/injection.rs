@@ -1,8 +1,8 @@
-//! A running program's threads, in the hands of somebody else: they are held, or made to perform system calls, as by one
-//! who has taken them over.
+//! Controls a running program's threads: holds them, or makes them perform system calls, as an attacker does who has
+//! taken them over.
 //!
-//! To perform a call, a thread is stopped where it waits in the kernel. Its registers are set so that it goes back to the
-//! instruction that brought it there, with another call's number and arguments.
+//! To perform a call, a thread is stopped where it waits in the kernel. Its registers are set so that it returns to its
+//! system call instruction, with another call's number and arguments.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -18,8 +18,7 @@ use nix::unistd::Pid;
 /// `syscall`, as x86-64 encodes it.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
-/// How far below its stack a thread's memory is used for what calls point to: beyond what a function may use there
-/// without saying so.
+/// Offset below its stack pointer of the memory for a call's arguments: beyond the red zone of the ABI.
 const BELOW_STACK: u64 = 4096;
 
 /// How long a thread may take to appear.
@@ -28,16 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An argument of a call.
 #[derive(Debug, Clone)]
 pub enum Argument {
-    /// As it is.
+    /// A number.
     Number(i64),
-    /// The address of these bytes.
+    /// The address of these bytes, copied to the thread.
     Bytes(Vec<u8>),
 }
 
 /// A system call.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Its number.
     pub number: u64,
@@ -45,16 +44,16 @@ pub struct Call {
     pub arguments: Vec<Argument>,
 }
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The kernel performed it, with this result.
     Returned(i64),
-    /// The thread was sent SIGSYS instead.
+    /// The thread received SIGSYS instead.
     Refused,
 }
 
-/// The thread of that name, once it is there.
+/// The thread of that name, waited for.
 pub fn thread(process: u32, name: &str) -> Result<Pid, Failure> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -67,7 +66,7 @@ pub fn thread(process: u32, name: &str) -> Result<Pid, Failure> {
     Err(Failure::new(format!("there is no thread '{name}'")))
 }
 
-/// A thread that does nothing, as if its CPU were busy elsewhere, until this is dropped.
+/// A thread that is stopped, as if its CPU were busy elsewhere, until dropped.
 #[derive(Debug)]
 pub struct Held(Pid);
 
@@ -76,7 +75,7 @@ impl Held {
     pub fn asleep(process: u32, thread: Pid) -> Result<Self, Failure> {
         let deadline = Instant::now() + PATIENCE;
         let path = format!("/proc/{process}/task/{thread}/stat");
-        // The state follows the name, which is in brackets.
+        // The state follows the name, which is in parentheses.
         while !fs::read_to_string(&path)?.contains(") S ") {
             check!(Instant::now() < deadline, "thread {thread} does not sleep");
             std::thread::yield_now();
@@ -90,12 +89,12 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // One that has ended need not be let go.
+        // One that has ended need not be released.
         let _ = ptrace::detach(self.0, None);
     }
 }
 
-/// Has a thread of a process perform a call. What it does after that is its own again.
+/// Has a thread of a process perform a call, and then resume its own work.
 pub fn perform(process: u32, thread: Pid, call: &Call) -> Result<Outcome, Failure> {
     ptrace::seize(thread, Options::PTRACE_O_TRACESYSGOOD)?;
     ptrace::interrupt(thread)?;
@@ -115,7 +114,7 @@ pub fn perform(process: u32, thread: Pid, call: &Call) -> Result<Outcome, Failur
     let mut registers = before;
     registers.rip = place;
     registers.rax = call.number;
-    // There is no call to go on with that was interrupted.
+    // No interrupted call is to be restarted.
     registers.orig_rax = u64::MAX;
     let mut space = before.rsp - BELOW_STACK;
     let mut values = [0; 6];
@@ -148,7 +147,7 @@ pub fn perform(process: u32, thread: Pid, call: &Call) -> Result<Outcome, Failur
     Ok(outcome)
 }
 
-/// Lets a thread go through a call.
+/// Lets a thread pass through a call.
 fn outcome(thread: Pid) -> Result<Outcome, Failure> {
     ptrace::syscall(thread, None)?;
     check_eq!(stopped(thread)?, WaitStatus::PtraceSyscall(thread));
@@ -156,7 +155,7 @@ fn outcome(thread: Pid) -> Result<Outcome, Failure> {
     match stopped(thread)? {
         WaitStatus::PtraceSyscall(_) => {
             let result = ptrace::getregs(thread)?.rax;
-            // A filter that refuses a call leaves the thread with the signal that tells of it, at the call's end.
+            // A filter that refuses a call leaves SIGSYS pending at the call's exit.
             ptrace::step(thread, None)?;
             if let WaitStatus::Stopped(_, Signal::SIGSYS) = stopped(thread)? {
                 return Ok(Outcome::Refused);

@@ -1,4 +1,4 @@
-//! What the guest reads and writes is what lies in the image.
+//! The guest's reads and writes match the image.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -83,7 +83,7 @@ fn a_driver_without_indirect_descriptors_or_event_index_works(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = image(context, "disk", 3, 4096)?;
-    // VERSION_1 alone: no flush either, so that each write is durable by itself.
+    // VERSION_1 alone: without FLUSH, each write is durable by itself.
     let script = "setup 0 features=0x100000000 size=128\nburst 0 write 40 8 8 6\nburst 0 read 40 8 8\n\
                   setup 0 features=0x120000200\nstorm 0 0 4 500 60 11\n\
                   setup 0 features=0x110000200\nstorm 0 0 4 500 200 12\nexit off";
@@ -199,7 +199,7 @@ fn each_cache_mode_keeps_the_data_and_is_shown(context: &Context) -> Result<(), 
     Ok(())
 }
 
-/// Whether a file can be opened past the page cache.
+/// Whether a file can be opened with direct I/O.
 fn has_direct_io(path: &Path) -> bool {
     let flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
     fs::File::options()
@@ -236,7 +236,7 @@ fn requests_go_the_way_that_was_asked_for_and_the_log_says_which(
     Ok(())
 }
 
-/// Fails unless an image that `before` had filled holds what the storm of `seed` has written.
+/// Fails unless an image with the pattern of `before` holds the writes of the storm of `seed`.
 pub fn check_storm(
     image: &[u8],
     seed: u64,

@@ -1,4 +1,4 @@
-//! What a disk may do in a second, changed while its guest works, and the mark for writes.
+//! A disk's limits, changed while its guest works, and the write threshold.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub const TESTS: &[Test] = tests![
     a_write_past_the_mark_is_told_of_once_each_time_the_mark_is_set,
 ];
 
-/// Arguments of `block_set_io_throttle`: these, and no limit otherwise.
+/// Arguments of `block_set_io_throttle`: these, and no other limit.
 fn limits(id: &str, some: &Value) -> Value {
     let mut arguments = json!({
         "id": id, "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0,
@@ -46,7 +46,7 @@ fn go(machine: &mut BareMachine) -> Result<(), Failure> {
     Ok(machine.machine.console().type_text("c")?)
 }
 
-/// Waits until a disk has written that often.
+/// Waits until a disk has completed that many writes.
 fn written(client: &Client, disk: usize, count: u64) -> Result<(), Failure> {
     let deadline = Instant::now() + SOON;
     loop {
@@ -62,7 +62,7 @@ fn written(client: &Client, disk: usize, count: u64) -> Result<(), Failure> {
 const COUNT: usize = 10;
 const SECTORS: usize = 8;
 
-/// A guest whose burst of writes waits, all but the first, for a limit of a byte a second.
+/// A guest whose burst of writes, after the first, waits for a limit of one byte per second.
 fn waiting(context: &Context, script: &str) -> Result<(BareMachine, Client), Failure> {
     let disk = image(context, "disk", 1, 256)?;
     let options = "id=d0,throttling.bps-write=1";
@@ -78,7 +78,7 @@ fn waiting_script(end: &str) -> String {
     format!("setup 0\nchoose\nburst 0 write {COUNT} 0 {SECTORS} 5\n{end}")
 }
 
-/// Fails unless that many of the burst's writes are on the disk, the first ones, and no other.
+/// Fails unless exactly the first `count` of the burst's writes are on the disk.
 fn check_written(context: &Context, count: usize) -> Result<(), Failure> {
     let end = count * SECTORS;
     let expected = [
@@ -99,7 +99,7 @@ fn limits_slow_a_running_guest_until_they_are_taken_away(context: &Context) -> R
     let mut machine = Plan::new(context, script)?.disk(&disk, "id=d0").start()?;
     machine.report("choose")?;
     let client = machine.client()?;
-    // Three go at once, and each of the others a twentieth of a second after the one before.
+    // Three start at once, and each of the others a twentieth of a second after its predecessor.
     limit(&client, "d0", &json!({ "iops_wr": 20 }))?;
     let start = Instant::now();
     go(&mut machine)?;
@@ -109,7 +109,7 @@ fn limits_slow_a_running_guest_until_they_are_taken_away(context: &Context) -> R
     let answer = client.execute("query-blockstats")?;
     let time = answer[0]["stats"]["wr_total_time_ns"].as_u64();
     check!(time >= Some(850_000_000), "waiting is not in {time:?} ns");
-    // Reads are not limited.
+    // Reads have no limit.
     machine.report("done")?.expect(20, 0, 0)?;
     machine.report("choose")?;
     limit(&client, "d0", &json!({ "bps_wr": 1 }))?;
@@ -172,7 +172,7 @@ fn requests_that_wait_go_on_waiting_after_stop_and_cont(context: &Context) -> Re
     let (mut machine, client) = waiting(context, &waiting_script("exit off"))?;
     client.stop()?;
     check_state(&client, "paused", "ok")?;
-    // Without limits they may go, but not in a machine that is stopped.
+    // Without limits they may start, but not while the machine is stopped.
     limit(&client, "d0", &json!({}))?;
     written(&client, 0, 1)?;
     limit(&client, "d0", &json!({ "bps_wr": 1 }))?;
@@ -200,7 +200,7 @@ fn a_guest_that_resets_its_disk_while_requests_wait_can_use_it_again(
     go(&mut machine)?;
     check_eq!(machine.report("reset")?.number("status")?, 0);
     machine.report("done")?.expect(1, 0, 0)?;
-    // Nothing of what waited is left.
+    // No waiting request is left.
     limit(&client, "d0", &json!({}))?;
     machine.report("choose")?;
     go(&mut machine)?;
@@ -256,7 +256,7 @@ fn disks_of_a_group_share_their_limits(context: &Context) -> Result<(), Failure>
     written(&client, 1, 10)?;
     let took = start.elapsed();
     check!(took >= Duration::from_millis(850), "it took {took:?}");
-    // One leaves, and the other stays as it is.
+    // One disk leaves, and the other is not affected.
     limit(&client, "a", &json!({}))?;
     let shown = client.execute("query-block")?;
     check_eq!(shown[0]["inserted"]["iops"], json!(0));
@@ -341,7 +341,7 @@ fn limits_that_make_no_sense_are_refused_in_qemus_words(context: &Context) -> Re
     check_refused(&client, "block-set-write-threshold", threshold, unknown)?;
     let shown = client.execute("query-block")?;
     check_eq!(shown[0]["inserted"].get("group"), None);
-    // The name that QEMU has deprecated.
+    // QEMU's deprecated name.
     let mut arguments = limits("", &json!({ "device": "d0", "bps": 7 }));
     if let Some(members) = arguments.as_object_mut() {
         members.remove("id");
@@ -382,7 +382,7 @@ fn a_write_past_the_mark_is_told_of_once_each_time_the_mark_is_set(
     set(&client, 4096)?;
     check_eq!(shown(&client)?, json!(4096));
     go(&mut machine)?;
-    // Up to the mark, and a read behind it.
+    // Up to the threshold, and a read beyond it.
     machine.report("done")?.expect(1, 0, 0)?;
     machine.report("done")?.expect(1, 0, 0)?;
     check_eq!(shown(&client)?, json!(4096));

@@ -1,4 +1,4 @@
-//! Nobody writes an image by accident that somebody else uses.
+//! Locks keep two programs from writing one image by accident.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -48,7 +48,7 @@ fn check_in_use(context: &Context, disk: &Path, options: &str) -> Result<(), Fai
     )
 }
 
-/// Another machine starts with the image, and ends when it is told to.
+/// Another machine starts with the image, and ends on request.
 fn check_shared(context: &Context, disk: &Path, options: &str) -> Result<(), Failure> {
     let mut command = other(context, disk, options);
     let socket = context.path("other");
@@ -126,7 +126,7 @@ fn qemu_keeps_away_from_an_image_that_a_machine_writes(context: &Context) -> Res
     Ok(())
 }
 
-/// A machine for which nothing is mounted at /proc any more, as in many a chroot.
+/// A machine without a mounted /proc, as in many chroots.
 fn an_image_is_locked_where_there_is_no_proc(context: &Context) -> Result<(), Failure> {
     const NAMESPACE: [&str; 3] = ["--user", "--map-root-user", "--mount"];
     let unshare = || tool::command("unshare");

@@ -1,5 +1,5 @@
-//! What is measured is done: the bare-metal guest's measurements, in Faultvisor and in QEMU's microvm, where
-//! `cargo xtask bench block` compares them.
+//! Measurements perform what they count: the bare-metal guest's, in Faultvisor and in QEMU's microvm, where `cargo
+//! xtask bench block` compares them.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ const BLOCK: usize = 4096;
 const SECTORS: usize = BLOCK / pattern::SECTOR;
 const BLOCKS: usize = 128;
 const REQUESTS: u64 = 100;
-/// What the image holds before, and the seeds of the measurements.
+/// The seeds of the image and of the measurements.
 const BEFORE: u64 = 1;
 const WRITES: u64 = 7;
 const READS: u64 = 8;
@@ -78,7 +78,7 @@ fn script() -> String {
     )
 }
 
-/// What a measurement leaves on an image.
+/// The image's contents after a measurement.
 fn written(seed: u64, requests: u64) -> Vec<u8> {
     let mut expected = content(BEFORE, 0, BLOCKS * SECTORS);
     for place in places(seed, requests) {

@@ -1,4 +1,4 @@
-//! Guest memory on the host: there when it is touched, or from the start on.
+//! Guest memory on the host: allocated on first access, or from the start.
 
 use std::fs;
 
@@ -16,11 +16,11 @@ pub const TESTS: &[Test] = tests![
     memory_that_the_vcpus_do_not_reach_is_refused,
 ];
 
-/// What the program takes beside its guest's memory, and what the bare-metal guest touches of that: some huge pages.
+/// Memory of the program beside its guest's, and what the bare-metal guest touches: some huge pages.
 const LITTLE: u64 = 48 << 20;
 
 fn memory_that_the_guest_does_not_touch_costs_nothing(context: &Context) -> Result<(), Failure> {
-    // With a part below the hole and a part above.
+    // With memory below and above the hole.
     let plan = Plan::new(context, "choose")?.options(&["-m", "4G"]);
     let mut machine = plan.start()?;
     machine.report("choose")?;
@@ -47,7 +47,7 @@ fn memory_that_is_to_be_there_is_there_also_after_a_reset(
     let mut machine = Plan::new(context, "choose")?.options(&options).start()?;
     let client = machine.client()?.only(&["RESET"]);
     for _ in 0..2 {
-        // The guest itself is at its beginning again each time: what it finds is what it found the first time.
+        // The guest starts over each time: it finds what it found the first time.
         machine.report("choose")?;
         let resident = resident::of_process(&machine.machine)?;
         check!(resident >= MEMORY, "only {resident} bytes are resident");
@@ -60,7 +60,7 @@ fn memory_that_is_to_be_there_is_there_also_after_a_reset(
     machine.ends_well()
 }
 
-/// Starts the program with options that it refuses, and returns its one line.
+/// Starts the program with options that it refuses, and returns its error line.
 fn refused(context: &Context, options: &[&str]) -> Result<String, Failure> {
     let mut command = Plan::new(context, "choose")?
         .options(options)
@@ -71,7 +71,7 @@ fn refused(context: &Context, options: &[&str]) -> Result<String, Failure> {
 }
 
 fn memory_that_the_host_does_not_have_is_refused(context: &Context) -> Result<(), Failure> {
-    // A quarter more than all that it has, swap included.
+    // A quarter more than the host's memory, swap included.
     let info = fs::read_to_string("/proc/meminfo")?;
     let kib = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name));
@@ -96,7 +96,7 @@ fn memory_that_the_host_does_not_have_is_refused(context: &Context) -> Result<()
 }
 
 fn memory_that_the_vcpus_do_not_reach_is_refused(context: &Context) -> Result<(), Failure> {
-    // 4 EiB: more than 52 bits, which no CPU has more of.
+    // 4 EiB: more than 52 bits, the most of any CPU.
     let text = refused(context, &["-m", "4194304T"])?;
     let said = "faultvisor: -m: memory up to guest address 0x";
     check!(text.starts_with(said), "it says: {text}");

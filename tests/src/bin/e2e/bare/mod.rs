@@ -1,4 +1,4 @@
-//! Tests with the bare-metal guest, which runs on any KVM, and whose every request is the test's own.
+//! Tests with the bare-metal guest, which runs on any KVM and sends only the test's own requests.
 
 pub mod chains;
 pub mod clients;
@@ -48,7 +48,7 @@ use libqmp::BlockDeviceIoStatus;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-/// An image in the test's directory, with what `seed` puts there.
+/// An image in the test's directory, with the pattern of `seed`.
 fn image(context: &Context, name: &str, seed: u64, sectors: usize) -> Result<PathBuf, Failure> {
     let path = context.path(name);
     bare::image(&path, seed, sectors)?;
@@ -66,7 +66,7 @@ fn limit_file_size(machine: &Process, bytes: Option<u64>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Fails unless the machine is in that state, and the first disk's io-status is that; empty means that it has none.
+/// Fails unless the machine has that run state, and the first disk that io-status; empty means none.
 fn check_state(client: &Client, state: &str, io_status: &str) -> Result<(), Failure> {
     let status = client.query_status()?;
     check_eq!(status.status.name(), state);

@@ -1,5 +1,5 @@
-//! In which order answers and events come: each command is answered when it is done, after the event that tells of it, and
-//! all of that is as in QEMU, where the same scripts of commands are played.
+//! The order of answers and events: each command is answered when it is done, after its events, as in QEMU, which runs
+//! the same scripts of commands.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = tests![
     an_io_status_stands_until_cont_and_over_a_reset,
 ];
 
-/// With QEMU beside it.
+/// With QEMU for comparison.
 pub const BESIDE_QEMU: &[Test] = tests![
     Needs::Kvm, with sizes;
     answers_and_events_come_in_the_order_of_qemu,
@@ -44,7 +44,7 @@ enum ScriptCommand {
     Status,
 }
 
-/// Those that a machine survives.
+/// Commands that leave the machine running.
 const SURVIVED: [ScriptCommand; 4] = [
     ScriptCommand::Stop,
     ScriptCommand::Cont,
@@ -64,7 +64,7 @@ impl ScriptCommand {
         }
     }
 
-    /// The command at that place of a script, with an `id` that tells it.
+    /// The command at that place of a script, with an `id` that identifies it.
     fn command(self, place: usize) -> Value {
         let mut command = json!({ "execute": self.name(), "id": place });
         if self == Self::Resize {
@@ -75,7 +75,7 @@ impl ScriptCommand {
     }
 }
 
-/// All in one write, as a client sends them that does not wait for answers.
+/// Sends all in one write, as a client that does not wait for answers.
 fn send(client: &mut WireClient, script: &[ScriptCommand]) -> Result<(), Failure> {
     let commands = script.iter().enumerate();
     let text: String = commands
@@ -84,7 +84,7 @@ fn send(client: &mut WireClient, script: &[ScriptCommand]) -> Result<(), Failure
     Ok(client.send(&text)?)
 }
 
-/// An answer or an event without what differs from run to run.
+/// An answer or an event without members that vary between runs.
 fn line(script: &[ScriptCommand], message: &Value) -> String {
     if let Some(event) = message["event"].as_str() {
         return format!("{event} {}", message["data"]);
@@ -96,7 +96,7 @@ fn line(script: &[ScriptCommand], message: &Value) -> String {
         Some(answer) => {
             let mut answer = answer.clone();
             if let Some(members) = answer.as_object_mut() {
-                // What QEMU 7 has, and 10 has no more.
+                // A member of QEMU 7 that 10 lacks.
                 members.remove("singlestep");
             }
             format!("{name}: {answer}")
@@ -105,7 +105,7 @@ fn line(script: &[ScriptCommand], message: &Value) -> String {
     }
 }
 
-/// What comes until the last command is answered, or the end where that ends the machine.
+/// Reads until the last command is answered, or to the end if that ends the machine.
 fn transcript(client: &mut WireClient, script: &[ScriptCommand]) -> Result<Vec<String>, Failure> {
     let last = script.len().checked_sub(1);
     let is_to_end = script.last() == Some(&ScriptCommand::Quit);
@@ -119,7 +119,7 @@ fn transcript(client: &mut WireClient, script: &[ScriptCommand]) -> Result<Vec<S
                 }
             }
             Err(WireError::Closed(_)) if is_to_end => return Ok(lines),
-            // QEMU does not read the end of the last line. What it has sent was read before this.
+            // QEMU does not read the end of the last line. Its output was read before this.
             Err(WireError::Connection(error))
                 if is_to_end && error.kind() == ErrorKind::ConnectionReset =>
             {
@@ -135,7 +135,7 @@ fn play(client: &mut WireClient, script: &[ScriptCommand]) -> Result<Vec<String>
     transcript(client, script)
 }
 
-/// A machine whose guest only works, and a session with it.
+/// A machine with a busy guest, and a session with it.
 fn working(context: &Context, options: &[&str]) -> Result<(BareMachine, WireClient), Failure> {
     let disk = context.path("disk");
     File::create(&disk)?.set_len(1 << 20)?;
@@ -159,7 +159,7 @@ fn an_answer_comes_after_the_event_that_tells_of_its_effect(
 ) -> Result<(), Failure> {
     use ScriptCommand::{Cont, Quit, Reset, Status, Stop};
     let (mut machine, mut client) = working(context, &["-S"])?;
-    // Often: what is wrong may be right by chance.
+    // Repeated: a wrong order may be right by chance.
     for turn in 0..20 {
         let played = play(
             &mut client,
@@ -220,7 +220,7 @@ fn resets_of_two_sessions_are_both_done_and_both_answered(
         }
         for client in [&mut first, &mut second] {
             let mut lines = transcript(client, &script)?;
-            // What the other session does may come after what this one is told last.
+            // The other session's reset may be reported after this one's last answer.
             let resets = |lines: &[String]| lines.iter().filter(|line| *line == RESET).count();
             while resets(&lines) < 2 {
                 lines.push(line(&[], &client.next_message("RESET", SOON)?));
@@ -231,7 +231,7 @@ fn resets_of_two_sessions_are_both_done_and_both_answered(
                 "turn {turn}: {lines:#?}"
             );
         }
-        // What came after the last of the two answers.
+        // Messages after the last of the two answers.
         for client in [&mut first, &mut second] {
             play(client, &[ScriptCommand::Status])?;
         }
@@ -262,7 +262,7 @@ fn a_command_is_answered_once_though_another_session_ends_the_machine(
                 Err(error) => return Err(error.into()),
             }
         }
-        // One that came when the machine had ended already is nobody's.
+        // A command that arrives after the machine's end is not answered.
         check!(answers <= 1, "{step:?}: {answers} answers");
         let lines = transcript(&mut second, &[ScriptCommand::Quit])?;
         check_eq!(lines[lines.len() - 2..], [SHUTDOWN, "quit: {}"]);
@@ -292,7 +292,7 @@ fn a_cont_during_a_power_cut_is_done_after_it(context: &Context) -> Result<(), F
     let (mut machine, mut first) = working(context, &[])?;
     let mut second = machine.wire_client()?;
     second.negotiate(SOON)?;
-    // Often: the power may be back before the second session hears that it has gone.
+    // Repeated: power may return before the second session learns of the cut.
     for turn in 0..50 {
         let arguments = json!({ "then": "stop" });
         let cut = json!({ "execute": "block-power-cut", "arguments": arguments });
@@ -323,8 +323,8 @@ fn a_cont_during_a_power_cut_is_done_after_it(context: &Context) -> Result<(), F
     machine.ends_well()
 }
 
-/// A machine that waits before what it does to its disk, and a session that hears of what stops it, without a limit on how
-/// often.
+/// A machine whose guest waits before each access to its disk, and a session with connections to its stops and errors,
+/// without a rate limit.
 fn about_to_stop(
     context: &Context,
     steps: &str,
@@ -344,7 +344,7 @@ fn about_to_stop(
     Ok((machine, client))
 }
 
-/// Waits for an event, unless it has come already.
+/// Waits for an event, unless it has arrived already.
 fn hear(client: &mut WireClient, event: &str, already: Option<String>) -> Result<(), Failure> {
     let came = match already {
         Some(came) => came,
@@ -354,7 +354,7 @@ fn hear(client: &mut WireClient, event: &str, already: Option<String>) -> Result
     Ok(())
 }
 
-/// Answers an event with `cont`, as fast as it can. What it tells of may come once more before the answer; then it is returned.
+/// Answers an event with `cont` at once. The same event may recur before the answer; then it is returned.
 fn answer_with_cont(client: &mut WireClient, event: &str) -> Result<Option<String>, Failure> {
     let is_it = |text: &str| text.starts_with(event);
     let mut played = play(client, &[ScriptCommand::Cont])?;
@@ -423,7 +423,7 @@ fn an_io_status_stands_until_cont_and_over_a_reset(context: &Context) -> Result<
     machine.ends_well()
 }
 
-/// A machine of QEMU's with the same guest and disk, before its first instruction.
+/// QEMU's microvm with the same guest and disk, before its first instruction.
 fn qemu(context: &Context) -> Result<(Process, WireClient), Failure> {
     let program = tool::find(packages::QEMU.program);
     let program = program.ok_or_else(|| Failure::skip(format!("no {}", packages::QEMU.program)))?;
@@ -457,14 +457,14 @@ fn scripts(length: usize) -> Vec<Vec<ScriptCommand>> {
     })
 }
 
-/// Of what goes on afterwards, every script of four commands on one machine, which contains the shorter ones; of what ends
-/// with `quit`, each on a machine of its own.
+/// Runs every script of four commands that keep the machine running on one machine, which covers shorter ones; and
+/// every script that ends with `quit` on a machine of its own.
 fn answers_and_events_come_in_the_order_of_qemu(context: &Context) -> Result<(), Failure> {
     let (mut their_process, mut theirs) = qemu(context)?;
     let (mut machine, mut ours) = working(context, &["-S"])?;
     let mut count = 0;
     for script in scripts(4) {
-        // From a machine that runs, and with the state that it leaves it in.
+        // Starting from a running machine, in the state that the previous script left.
         let script = [
             &[ScriptCommand::Cont],
             &script[..],

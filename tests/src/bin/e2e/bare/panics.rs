@@ -1,4 +1,4 @@
-//! Guests that say that they cannot go on, and guests that KVM cannot go on with.
+//! Guests that report a panic, and guests that KVM cannot run any further.
 
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = tests![
     without_a_monitor_what_kvm_cannot_go_on_with_ends_the_program_with_1,
 ];
 
-/// Says whatever is typed before it, then says that it cannot go on, and would reset itself.
+/// Waits for a key, reports a panic, waits again, and resets.
 const SCRIPT: &str = "await\npanic 1\nawait\nexit reset";
 
 fn start(context: &Context, options: &[&str]) -> Result<(BareMachine, Client), Failure> {
@@ -67,7 +67,7 @@ fn with_exit_failure_a_guest_that_panics_ends_the_program_with_1(
     Ok(machine.machine.expect_exit(1, SOON)?)
 }
 
-/// The guest is about to go on with its next step, and does so only when it is continued.
+/// The guest is stopped before its next step, and takes it only after `cont`.
 fn stands_still(machine: &mut BareMachine, client: &Client) -> Result<(), Failure> {
     panic(machine, client, "pause")?;
     check_event(&client.next_event()?, "STOP", &[])?;
@@ -148,7 +148,7 @@ fn a_kernel_that_takes_over_after_a_crash_is_told_of_and_left_alone(
     check_event(&event, "GUEST_CRASHLOADED", &[("action", json!("run"))])?;
     machine.report("await")?;
     check_state(&client, "running", "")?;
-    // What else is written to the port says nothing.
+    // Other values written to the port report nothing.
     check_eq!(client.take_events()?.len(), 0);
     client.quit()?;
     machine.ends_well()
@@ -172,7 +172,7 @@ fn a_late_client_hears_of_a_panic_that_the_machine_stands_still_for(
     client.cont()?;
     client.wait_for_event("RESUME")?;
     let later = late.get_guest_panicked_event_with(&initial())?;
-    // What there is to say comes before the next answer.
+    // Events arrive before the next answer.
     late.query_status()?;
     check!(later.try_recv()?.is_none(), "a panic that is over");
     client.quit()?;
@@ -192,7 +192,7 @@ fn what_kvm_cannot_go_on_with_stops_the_machine_and_is_logged_with_registers(
     let class = refused.as_ref().err().and_then(libqmp::Error::class);
     check_eq!(class, Some(&ErrorClass::GenericError));
     let deadline = Instant::now() + SOON;
-    // The last of the lines; those before it are there then.
+    // The last line; those before it have arrived then.
     machine
         .machine
         .messages()

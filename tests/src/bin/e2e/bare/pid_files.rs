@@ -1,4 +1,4 @@
-//! `--pidfile`: one machine's own, for as long as it runs.
+//! `--pidfile`: owned by one machine while it runs.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -56,7 +56,7 @@ fn a_pid_file_belongs_to_one_machine_at_a_time(context: &Context) -> Result<(), 
         "{said}"
     );
     is_written(&first, &path)?;
-    // Whoever is killed holds it no longer, and what is left is taken over.
+    // A killed machine loses the lock, and its stale file is taken over.
     first.kill()?;
     check!(path.exists(), "who is killed removes nothing");
     let mut second = context.start(&mut shell("umask 777;"))?;
@@ -84,7 +84,7 @@ fn what_is_no_file_of_its_own_stays_as_it_is(context: &Context) -> Result<(), Fa
 fn a_full_disk_leaves_no_empty_pid_file(context: &Context) -> Result<(), Failure> {
     let path = context.path("pid");
     let mut command = Command::new("sh");
-    // No file may have any contents, and what is said about it goes into a pipe.
+    // Files may not grow, and the message goes to a pipe.
     command.args(["-c", "ulimit -f 0; exec \"$@\"", "sh"]);
     command.arg(context.program());
     let said = refused(&mut with_pid_file(context, command, &path))?;

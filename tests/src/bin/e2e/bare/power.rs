@@ -1,4 +1,4 @@
-//! The ways in which a guest's life ends, and begins again.
+//! The ways in which a guest ends and restarts.
 
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};

@@ -1,4 +1,4 @@
-//! A terminal for a program: what a test types and sees is its other end.
+//! A terminal for a program, whose other end the test types on and reads.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,14 +15,14 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 /// A terminal, open at both ends.
 pub struct Pty {
     keyboard: File,
-    /// What was written on it, line by line.
+    /// The terminal's output, line by line.
     pub screen: Transcript,
     /// The program's end, kept open so that the terminal stays.
     pub terminal: OwnedFd,
 }
 
 impl Pty {
-    /// A new one, in a terminal's usual mode.
+    /// A new terminal in the usual mode.
     pub fn open() -> Result<Self, Failure> {
         let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
         grantpt(&control)?;
@@ -38,14 +38,14 @@ impl Pty {
         })
     }
 
-    /// Gives a program this terminal as its input and output.
+    /// Makes this terminal a program's input and output.
     pub fn give(&self, command: &mut Command) -> Result<(), Failure> {
         command.stdin(Stdio::from(self.terminal.try_clone()?));
         command.stdout(Stdio::from(self.terminal.try_clone()?));
         Ok(())
     }
 
-    /// Waits until a line on the screen holds `text`.
+    /// Waits until a line of output contains `text`.
     pub fn sees(&self, text: &str) -> Result<(), Failure> {
         let deadline = Instant::now() + SOON;
         let found = self.screen.find(0, deadline, |line| line.contains(text));
@@ -53,7 +53,7 @@ impl Pty {
         Ok(())
     }
 
-    /// Types.
+    /// Types text.
     pub fn types(&mut self, keys: &str) -> Result<(), Failure> {
         Ok(self.keyboard.write_all(keys.as_bytes())?)
     }

@@ -1,4 +1,4 @@
-//! Disks in qcow2 images, as qemu-img makes and judges them.
+//! Disks in qcow2 images, created and checked by qemu-img.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = tests![
     a_corrupt_image_is_told_of_and_used_no_more,
 ];
 
-/// Sectors of every base here: 1 MiB.
+/// Sectors of every backing file here: 1 MiB.
 const SECTORS: usize = 2048;
 
 fn qemu_img(arguments: &[&str]) -> Result<Vec<u8>, Failure> {
@@ -36,7 +36,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// An overlay on a raw base with content from seed 1.
+/// An overlay on a raw backing file with the pattern of seed 1.
 fn overlay(context: &Context) -> Result<(PathBuf, PathBuf), Failure> {
     let (base, top) = (
         image(context, "base", 1, SECTORS)?,
@@ -47,7 +47,7 @@ fn overlay(context: &Context) -> Result<(PathBuf, PathBuf), Failure> {
     Ok((base, top))
 }
 
-/// A machine whose guest waits for a key before and after it does something.
+/// A machine whose guest waits for a key before and after its steps.
 fn start(context: &Context, script: &str, drive: &str) -> Result<BareMachine, Failure> {
     let script = format!("setup 0\nchoose\n{script}\nchoose\nexit off");
     let plan = Plan::new(context, &script)?.options(&["--drive", drive]);
@@ -56,7 +56,7 @@ fn start(context: &Context, script: &str, drive: &str) -> Result<BareMachine, Fa
     Ok(machine)
 }
 
-/// qemu-img finds no error in an image; what was only not given back is none.
+/// qemu-img finds no error in an image; leaked clusters are allowed.
 pub fn check_whole(path: &Path) -> Result<(), Failure> {
     let mut command =
         tool::command("qemu-img").map_err(|error| Failure::skip(error.to_string()))?;
@@ -70,7 +70,7 @@ pub fn check_whole(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a guest would read from an image.
+/// The contents of an image as a guest reads it.
 fn flattened(context: &Context, path: &Path) -> Result<Vec<u8>, Failure> {
     let raw = context.path("flattened");
     qemu_img(&["convert", "-O", "raw", &text(path), &text(&raw)])?;
@@ -108,7 +108,7 @@ fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
         );
         machine.report("done")?.expect(32, 0, 0)?;
         expected[512 * 512..1536 * 512].copy_from_slice(&content(6, 512, 1024));
-        // The last write is not flushed: the end of the machine does that.
+        // The last write is not flushed: the machine's end does that.
         machine.report("choose")?;
         machine.machine.console().type_text("o")?;
         machine.ends_well()?;
@@ -124,7 +124,7 @@ fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
 
 fn a_guest_sees_what_is_compressed(context: &Context) -> Result<(), Failure> {
     let (base, top) = (image(context, "base", 1, SECTORS)?, context.path("packed"));
-    // Something that can be compressed.
+    // Compressible data.
     let file = File::options().write(true).open(&base)?;
     file.write_all_at(&[0x55; 256 << 10], 0)?;
     qemu_img(&["convert", "-c", "-O", "qcow2", &text(&base), &text(&top)])?;
@@ -253,7 +253,7 @@ fn nobody_writes_under_a_guest(context: &Context) -> Result<(), Failure> {
 
 fn an_image_of_a_machine_that_was_killed_is_whole(context: &Context) -> Result<(), Failure> {
     let path = context.path("disk.qcow2");
-    // Small clusters: much has to be added to the tables.
+    // Small clusters need many table entries.
     let create = [
         "create",
         "-f",
@@ -304,7 +304,7 @@ fn a_corrupt_image_is_told_of_and_used_no_more(context: &Context) -> Result<(), 
         file.read_exact_at(&mut bytes, at)?;
         Ok(u64::from_be_bytes(bytes))
     };
-    // The first cluster's entry leads to the first-level table.
+    // The first cluster's entry points to the L1 table.
     let l1 = number(40)?;
     let l2 = number(l1)? & 0x00ff_ffff_ffff_fe00;
     file.write_all_at(&(l1 | 1 << 63).to_be_bytes(), l2)?;

@@ -1,4 +1,4 @@
-//! Several queues, and queues of other sizes.
+//! Several queues, and non-default queue sizes.
 
 use std::fs;
 
@@ -33,7 +33,7 @@ fn each(steps: &dyn Fn(usize) -> String) -> String {
 fn requests_on_each_of_four_queues_are_answered_on_it(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 4 * EACH)?;
     let write = |queue| format!("start 0 write 100 {} 8 {}", queue * EACH, 20 + queue);
-    // Each queue reads what another one wrote.
+    // Each queue reads another one's writes.
     let read = |queue| format!("burst 0 read 100 {} 8", (3 - queue) * EACH);
     let script = format!(
         "setup 0 queues=4\n{}{}{}exit off",
@@ -81,7 +81,7 @@ fn requests_on_four_queues_are_answered_once_however_often_the_machine_stops(
         let client = machine.client()?;
         go(&mut machine)?;
         let mut stops = 0;
-        // As long as the guest is busy.
+        // While the guest is busy.
         while machine.machine.serial().text().matches(" done ").count() < 4 * ROUNDS - 20 {
             client.stop()?;
             client.cont()?;
@@ -100,7 +100,7 @@ fn requests_on_four_queues_are_answered_once_however_often_the_machine_stops(
 
 fn a_driver_that_knows_of_one_queue_has_the_first(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 2048)?;
-    // It kicks what it has not set up, too, and what is not there.
+    // It also kicks queues that are not set up, or do not exist.
     let script = "setup 0 features=0x130000200\nburst 0 write 256 0 8 5\n\
                   register 0 0x50 3\nregister 0 0x50 4\nburst 0 read 256 0 8\nexit off";
     let plan = Plan::new(context, script)?.disk(&disk, "num-queues=4");
@@ -141,7 +141,7 @@ fn a_queue_of_1024_has_as_many_requests_in_flight(context: &Context) -> Result<(
 
 fn a_queue_of_four_works_and_is_the_longest_there_is(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 3, 2048)?;
-    // Chains in tables of their own; chains in the queue's, one at a time; and a queue that is longer than offered.
+    // Chains in indirect tables; chains in the queue's table, one at a time; and a queue longer than offered.
     let script = format!(
         "setup 0 size=4\n{LIMITS}storm 0 0 4 500 4 77\n\
          setup 0 size=4 features=0x120000200\nstorm 0 0 4 200 1 78\n\

@@ -1,4 +1,4 @@
-//! Commands that race with requests in flight and held. Each seed is another course of events.
+//! Commands that race with requests in flight and held. Each seed gives another sequence of events.
 
 use std::fs;
 use std::time::Instant;
@@ -37,7 +37,7 @@ pub(super) fn storming(
     Ok((machine, client))
 }
 
-/// Lets some time pass in which the guest works: as long as that many commands take.
+/// Lets the guest work for as long as that many commands take.
 pub(super) fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
     for _ in 0..commands {
         client.execute("query-kvm")?;
@@ -45,7 +45,7 @@ pub(super) fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Disturbs the storm by `turn`, which is given numbers, until its end.
+/// Calls `turn` with increasing numbers until the storm ends.
 fn until_the_end(
     machine: &mut BareMachine,
     mut turn: impl FnMut(&BareMachine, u64) -> Result<(), Failure>,
@@ -64,7 +64,7 @@ fn until_the_end(
     machine.report("stormed")?.expect(REQUESTS, 0, 0)
 }
 
-/// Switches the guest off, and looks at what it has written.
+/// Powers the guest off, and checks its writes.
 pub(super) fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Result<(), Failure> {
     machine.report("choose")?;
     machine.machine.console().type_text("o")?;
@@ -95,7 +95,7 @@ fn limits_that_change_during_a_storm_lose_and_double_nothing(
         let (mut machine, client) = storming(context, seed, "id=d0")?;
         until_the_end(&mut machine, |_, turn| {
             let chance = pattern::mix(seed << 32 | turn);
-            // Every other turn goes without, or the storm would take a while.
+            // Only every other turn, to keep the storm short.
             let limits = if turn % 2 == 0 {
                 [0, 0, 0]
             } else {
@@ -126,7 +126,7 @@ fn errors_stop_and_cont_during_a_storm_lose_and_double_nothing(
         let (mut machine, client) = storming(context, seed, "werror=stop")?;
         until_the_end(&mut machine, |machine, turn| {
             let chance = pattern::mix(seed << 32 | turn);
-            // Writes behind this place fail; every other turn, none does.
+            // Writes beyond this sector fail; on every other turn, none does.
             let place = chance % (REQUESTS * SECTORS as u64 * 512);
             let limit = Some(place).filter(|_| turn % 2 == 0);
             limit_file_size(&machine.machine, limit)?;
@@ -138,7 +138,7 @@ fn errors_stop_and_cont_during_a_storm_lose_and_double_nothing(
             Ok(())
         })?;
         limit_file_size(&machine.machine, None)?;
-        // What was stopped by an error of before the end is not held by anything any more.
+        // Nothing holds a request that failed before the end any more.
         client.cont()?;
         end(context, machine, seed)?;
     }

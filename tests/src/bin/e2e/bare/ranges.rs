@@ -1,4 +1,4 @@
-//! Discards and zeroes: what becomes of the image's bytes and of its space.
+//! Discards and zeroes: their effects on the image's contents and allocation.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -26,21 +26,21 @@ const SECTORS: usize = 4096;
 const DISCARD: u64 = 1 << 13;
 const WRITE_ZEROES: u64 = 1 << 14;
 
-/// Sectors' worth of space that a file takes.
+/// Allocated sectors of a file.
 fn space(path: &Path) -> Result<u64, Failure> {
     Ok(fs::metadata(path)?.blocks())
 }
 
-/// An image without a hole, and that much space.
+/// An image without holes, and its allocated sectors.
 fn full(context: &Context) -> Result<(std::path::PathBuf, u64), Failure> {
     let disk = image(context, "disk", 1, SECTORS)?;
-    // Until then a file system may not have decided on the file's space.
+    // A file system may delay allocation until then.
     File::open(&disk)?.sync_all()?;
     let space = space(&disk)?;
     Ok((disk, space))
 }
 
-/// Waits until the first disk is set up; skips where its host cannot make holes.
+/// Waits until the first disk is set up; skips the test if its host cannot punch holes.
 fn set_up(machine: &mut BareMachine) -> Result<(), Failure> {
     let setup = machine.report("setup")?;
     check_eq!(setup.number("status")?, 0xf);
@@ -52,7 +52,7 @@ fn set_up(machine: &mut BareMachine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails unless the image is as it was made but for these sectors, which are zero.
+/// Fails unless the image is unchanged except for these sectors, which are zero.
 fn check_zeroed(disk: &Path, ranges: &[(usize, usize)]) -> Result<(), Failure> {
     let mut expected = content(1, 0, SECTORS);
     for (first, sectors) in ranges {
@@ -126,7 +126,7 @@ fn ranges_that_no_disk_has_fail_are_counted_and_change_nothing(
     context: &Context,
 ) -> Result<(), Failure> {
     let (disk, before) = full(context)?;
-    // A good range beside one past the end; far past it; none at all; more than a request may have.
+    // A valid range beside one past the end; far past it; none at all; more than a request may have.
     let bad = [
         "0 8 4095 2".to_owned(),
         "4096 1".to_owned(),
@@ -138,7 +138,7 @@ fn ranges_that_no_disk_has_fail_are_counted_and_change_nothing(
         let lines = bad.iter().map(|ranges| format!("{kind} 0 0 {ranges}\n"));
         lines.collect()
     };
-    // Flags that nobody knows: of a discard that is any, of zeroes any but the first.
+    // Unknown flags: for a discard any flag, for zeroes any but the first.
     let unknown = "discard 0 1 0 8\nzero 0 2 0 8\nzero 0 0x80000000 0 8\n";
     let script = format!(
         "setup 0\n{}{}{unknown}choose\nexit off",
@@ -169,10 +169,10 @@ fn ranges_that_no_disk_has_fail_are_counted_and_change_nothing(
 fn a_range_may_be_as_long_as_the_device_says_and_no_longer(
     context: &Context,
 ) -> Result<(), Failure> {
-    // Sparse, and longer than the limit.
+    // Sparse, and larger than the limit.
     let disk = context.path("large");
     File::create(&disk)?.set_len(5 << 30)?;
-    // max_discard_sectors and max_discard_seg; the same for zeroes.
+    // max_discard_sectors and max_discard_seg, and their counterparts for zeroes.
     let script = "setup 0\nregister 0 0x124\nregister 0 0x128\nregister 0 0x130\nregister 0 0x134\n\
                   choose\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
@@ -207,7 +207,7 @@ fn a_range_may_be_as_long_as_the_device_says_and_no_longer(
 fn what_was_not_agreed_on_is_not_supported(context: &Context) -> Result<(), Failure> {
     let (disk, _) = full(context)?;
     let requests = "discard 0 0 0 8\nzero 0 1 0 8\n";
-    // Offered, but not taken up; withheld; impossible.
+    // Offered, but not negotiated; withheld; invalid.
     for (options, setup) in [
         ("", "setup 0 features=0x130000200"),
         ("discard=off,write-zeroes=off", "setup 0"),

@@ -1,4 +1,4 @@
-//! Who reads what the program writes, slowly, never, or not any more: neither the machine nor the end waits for them.
+//! Readers of the program's output that are slow, stuck or gone: neither the machine nor its end waits for them.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -37,11 +37,11 @@ pub const TESTS: &[Test] = tests![
     a_log_is_repeated_from_a_pipe_and_a_signal_ends_who_waits_for_it,
 ];
 
-/// How long the end may take, whatever the readers do: the monitor's and the console's second and the log's half, and
-/// some time of a busy machine.
+/// Most time for the end with stuck readers: one second each for the monitor and the console, half a second for the
+/// log, and slack for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(8);
 
-/// A FIFO that is open at its reading end, which is never read, and a writing end for the program.
+/// A FIFO with an open reading end, which is never read, and a writing end for the program.
 struct Fifo {
     path: PathBuf,
     reader: File,
@@ -62,7 +62,7 @@ impl Fifo {
         Ok(File::options().write(true).open(&self.path)?)
     }
 
-    /// Fills it, so that it takes not even one line.
+    /// Fills it completely.
     fn fill(&self) -> Result<(), Failure> {
         let mut writer = File::options()
             .write(true)
@@ -77,7 +77,7 @@ impl Fifo {
         }
     }
 
-    /// What is in it now.
+    /// Its contents.
     fn contents(&mut self) -> Result<String, Failure> {
         let mut bytes = Vec::new();
         match self.reader.read_to_end(&mut bytes) {
@@ -89,19 +89,19 @@ impl Fifo {
     }
 }
 
-/// An address on the loopback that nobody listens on.
+/// A loopback address without a listener.
 fn free_port() -> Result<u16, Failure> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// What a browser sends, and waits for the answer to.
+/// A browser's request, which waits for an answer.
 fn get(port: u16) -> Result<(), Failure> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(SOON))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
     match stream.read_to_end(&mut Vec::new()) {
         Ok(_) => Ok(()),
-        // Hung up on before everything was read.
+        // The server closed the connection before reading everything.
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -123,7 +123,7 @@ fn ends(process: &mut Guarded, status: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts a machine whose messages go there, and whose console nobody reads.
+/// Starts a machine whose log goes there, and whose console is not read.
 fn start(plan: Plan<'_>, messages: impl Into<Stdio>) -> Result<Guarded, Failure> {
     let mut command = plan.options(&["--serial", "null"]).into_command();
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -168,7 +168,7 @@ fn a_log_that_takes_nothing_from_the_start_holds_up_nobody(
         get(port)?;
     }
     check!(client.query_status()?.running, "it does not run");
-    // Now somebody reads, and has everything that was kept.
+    // Now it is read, and delivers everything that was kept.
     let mut log = fifo.contents()?;
     client.quit()?;
     ends(&mut process, 0)?;
@@ -200,7 +200,7 @@ fn the_end_comes_in_time_however_it_is_asked_for_and_whatever_its_readers_do(
             .ok_or_else(|| Failure::new("no output"))?;
         let client = Client::connect(&context.path("qmp"), SOON)?;
         rustix::pipe::fcntl_setpipe_size(&output, 4096)?;
-        // The console's reader, too, reads no more from here on; nor does a client.
+        // From here on neither the console nor a client is read.
         output.read_exact(&mut [0; 9])?;
         let silent = UnixStream::connect(context.path("qmp"))?;
         match way {
@@ -231,7 +231,7 @@ fn a_refused_call_ends_the_program_in_time_when_nobody_reads_why(
         number: 41,
         arguments: [1, 1, 0].map(Argument::Number).to_vec(),
     };
-    // How the call ends is not seen here, since the thread does not get as far as that.
+    // The call's result is not seen: the program ends before.
     let process_id = process.id();
     let injected =
         std::thread::spawn(move || injection::perform(process_id, thread, &socket).is_ok());
@@ -256,7 +256,7 @@ fn a_client_that_annoys_is_told_of_a_few_times_and_then_counted(
     let deadline = Instant::now() + SOON;
     let log = machine.machine.messages().wait_for_end(deadline);
     let log = log.map_err(|_| Failure::new("the log does not end"))?;
-    // Ten, and what is said about the others, at once or after ten seconds each.
+    // Ten, and the messages about the others, at once or after ten seconds each.
     let lines = log.lines().count();
     check!((11..60).contains(&lines), "{lines} lines: {log}");
     check!(log.contains(" more like this within 10 s: "), "{log}");
@@ -274,7 +274,7 @@ fn a_console_file_that_was_full_goes_on_and_says_what_is_missing(
     let client = Client::connect(&context.path("qmp"), SOON)?;
     limit_file_size(&machine, Some(1000))?;
     client.cont()?;
-    // The host says so when the limit is met.
+    // The host reports that the limit was reached.
     let limited = machine.messages().find(0, Instant::now() + SOON, |line| {
         line.contains("console output cannot be written, and is tried again: File too large")
     });
@@ -433,7 +433,7 @@ fn a_log_is_repeated_from_a_pipe_and_a_signal_ends_who_waits_for_it(
     };
     let mut command = replaying(&pipe)?;
     let mut process = Guarded::spawn(command.stdin(Stdio::null()))?;
-    // Opened when the program waits at its other end.
+    // Opened when the program waits for the other end.
     let mut writer = File::options().write(true).open(&pipe)?;
     signal(&process, Signal::TERM)?;
     let ended = process.wait_until(Instant::now() + IN_TIME)?;

@@ -1,4 +1,4 @@
-//! `block_resize`: what the guest, the image and a client see of it.
+//! `block_resize`: its effects on the guest, the image and clients.
 
 use std::fs::{self, File};
 
@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = tests![
     a_size_that_cannot_be_is_refused_and_nothing_changes,
 ];
 
-/// Gives the disk that many sectors.
+/// Resizes the disk to that many sectors.
 pub(super) fn resize(client: &Client, device: &str, sectors: u64) -> Result<(), Failure> {
     let arguments = json!({ "device": device, "size": sectors * 512 });
     let answer = client.execute_with("block_resize", arguments)?;
@@ -28,7 +28,7 @@ pub(super) fn resize(client: &Client, device: &str, sectors: u64) -> Result<(), 
     Ok(())
 }
 
-/// Fails unless everybody outside says that the first disk has that many sectors.
+/// Fails unless image and monitor agree on the first disk's sectors.
 pub(super) fn check_size(context: &Context, client: &Client, sectors: u64) -> Result<(), Failure> {
     let size = json!(sectors * 512);
     let disks = client.execute("query-block")?;
@@ -110,7 +110,7 @@ fn a_guest_is_told_that_its_disk_has_shrunk_and_gets_no_further(
     let stats = statistics(&client)?;
     check_eq!(stats["invalid_rd_operations"], 1);
     check_eq!(stats["invalid_wr_operations"], 1);
-    // What was cut off is gone.
+    // The truncated data is gone.
     resize(&client, "d0", 64)?;
     go(&mut machine)?;
     let second = machine.report("changed")?;
@@ -124,7 +124,7 @@ fn a_guest_is_told_that_its_disk_has_shrunk_and_gets_no_further(
     expected.resize(16 * 512, 0);
     check_eq!(read.number("sum")?, pattern::sum(&expected));
     machine.report("choose")?;
-    // A size of no sector at all is one, too.
+    // A size of zero is valid.
     resize(&client, "d0", 0)?;
     check_size(context, &client, 0)?;
     go(&mut machine)?;
@@ -155,7 +155,7 @@ fn a_disk_is_resized_while_the_machine_is_stopped(context: &Context) -> Result<(
     let disk = image(context, "disk", 1, 64)?;
     let script = "setup 0\nchoose\nchanged 0\nread 0 64 8\nexit off";
     let plan = Plan::new(context, script)?.disk(&disk, "id=d0");
-    // Even before the machine has run at all, without a driver that could be told.
+    // Even before the machine has run, without a driver to notify.
     let mut machine = plan.options(&["-S"]).start()?;
     let client = machine.client()?;
     resize(&client, "d0", 96)?;

@@ -1,4 +1,4 @@
-//! What somebody can do who has taken over one of the program's threads: nothing but what that thread does.
+//! An attacker who has taken over one of the program's threads can do only what that thread does.
 
 use std::fs;
 use std::io::Write;
@@ -32,7 +32,7 @@ pub const TESTS: &[Test] = tests![
     an_allocation_that_fails_is_not_taken_for_a_refused_call,
 ];
 
-/// What the program ends with when a call is refused.
+/// The program's exit status after a refused call.
 const STATUS: i32 = 159;
 
 /// A machine that waits before its guest's first instruction, with a disk of that kind.
@@ -46,7 +46,7 @@ fn waiting(
     let plan = Plan::new(context, "setup 0\nread 0 0 8\nchoose\nexit off")?;
     let plan = plan.disk(&path, &format!("id=d0,{disk}"));
     let machine = plan.options(&["-S", "--sandbox", sandbox]).start()?;
-    // Whoever answers has everything open.
+    // A machine that answers has opened everything.
     machine.client()?.query_status()?;
     Ok(machine)
 }
@@ -69,7 +69,7 @@ fn call(name: &'static str, number: u64, arguments: &[Argument]) -> Call {
     }
 }
 
-/// `openat` of a file that is there, to read it: no flags.
+/// `openat` of an existing file for reading: no flags.
 fn open(path: &Path) -> Call {
     call(
         "openat",
@@ -93,7 +93,7 @@ fn create(path: &Path) -> Call {
     )
 }
 
-/// Has a thread make a call, each time in a program of its own, and checks that it is refused by name.
+/// Has a thread make a call, each time in another program, and checks that it is refused by name.
 fn check_refused(context: &Context, thread: &str, disk: &str, call: &Call) -> Result<(), Failure> {
     let mut machine = waiting(context, "disk", "on", disk)?;
     let tid = injection::thread(machine.machine.id(), thread)?;
@@ -244,7 +244,7 @@ fn what_the_c_library_does_without_is_refused_without_a_word(
         "/sys/devices/system/cpu/online",
     ] {
         let mut machine = waiting(context, "disk", "on", "")?;
-        // It waits on a lock, and looks again whatever the kernel's answer was.
+        // It waits for a lock, and retries whatever the kernel returned.
         let tid = injection::thread(machine.machine.id(), "vcpu0")?;
         let outcome = injection::perform(machine.machine.id(), tid, &open(Path::new(path)))?;
         check_eq!(outcome, Outcome::Refused);
@@ -275,15 +275,14 @@ fn without_the_sandbox_a_threads_calls_are_its_own(context: &Context) -> Result<
         }
         check!(made.exists(), "{thread} has made no file");
     }
-    // None of that was noticed by the threads.
+    // The threads noticed none of that.
     machine.client()?.cont()?;
     machine.report("choose")?;
     machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
-/// What /proc says of each thread of the program's own: its name, its number of filters, and whether it gains rights no
-/// more.
+/// The confinement of each of the program's own threads, from /proc: its name, its number of filters, and no_new_privs.
 fn confinement(process: u32) -> Result<Vec<(String, u32, String)>, Failure> {
     let mut found = Vec::new();
     for thread in threads::of(process)? {
@@ -307,7 +306,7 @@ fn every_thread_is_confined_also_after_a_reset(context: &Context) -> Result<(), 
     let client = machine.client()?;
     client.cont()?;
     machine.report("choose")?;
-    // Everyone has the filter that hides clone3 and its own, and that of who started it.
+    // Each has the filter that hides clone3, its own, and that of the thread that started it.
     let expected = |vcpu: u32| {
         let filters = [
             ("console", 2),
@@ -325,13 +324,13 @@ fn every_thread_is_confined_also_after_a_reset(context: &Context) -> Result<(), 
         client.system_reset()?;
         machine.report("choose")?;
     }
-    // However often: main starts each vCPU anew.
+    // The number of resets does not matter: main starts each vCPU anew.
     check_eq!(confinement(machine.machine.id())?, expected(3));
     machine.machine.console().type_text("o")?;
     machine.ends_well()
 }
 
-/// Descriptors but the standard ones that a program would inherit.
+/// Inheritable descriptors beyond the standard ones.
 fn inheritable(process: u32) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
@@ -379,7 +378,7 @@ fn memory_of_the_guest_is_in_no_core_dump(context: &Context) -> Result<(), Failu
     client.system_reset()?;
     machine.report("choose")?;
     let maps = fs::read_to_string(format!("/proc/{}/smaps", machine.machine.id()))?;
-    // The guest has 48 MiB; nothing else of the program's is as large and can be written.
+    // The guest has 48 MiB; the program has no other writable mapping of that size.
     let mut is_guest = false;
     let mut found = Vec::new();
     for line in maps.lines() {
@@ -396,8 +395,8 @@ fn memory_of_the_guest_is_in_no_core_dump(context: &Context) -> Result<(), Failu
     machine.ends_well()
 }
 
-/// Ends a program by an allocation that fails: clients begin messages of a mebibyte each, and what the program may map is
-/// less than that.
+/// Ends a program by a failed allocation: clients start messages of one MiB each, and the program may map less than
+/// that.
 fn an_allocation_that_fails_is_not_taken_for_a_refused_call(
     context: &Context,
 ) -> Result<(), Failure> {
@@ -424,7 +423,7 @@ fn an_allocation_that_fails_is_not_taken_for_a_refused_call(
     let mut half = b"{'execute': '".to_vec();
     half.resize(MEBIBYTE - 1, b'x');
     let mut clients = Vec::new();
-    // A thread's arena has room for some of them without mapping more.
+    // A thread's arena has space for some of them without mapping more.
     for _ in 0..120 {
         let Ok(mut client) = UnixStream::connect(&path) else {
             break;

@@ -1,4 +1,4 @@
-//! Monitors on sockets that were there before the program.
+//! Monitors on sockets that exist before the program.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -27,15 +27,15 @@ pub const TESTS: &[Test] = tests![
     a_server_waits_for_its_first_client_as_in_qemu,
 ];
 
-/// A descriptor of the same socket that programs started from now on inherit.
+/// A descriptor of the same socket that later child processes inherit.
 fn inheritable(socket: impl AsFd) -> Result<OwnedFd, Failure> {
     Ok(rustix::io::dup(socket)?)
 }
 
-/// The program, started by a shell that moves an inherited socket to descriptor 3 and does this before.
+/// The program, started by a shell that executes `before` and moves an inherited socket to descriptor 3.
 fn with_third(context: &Context, socket: &OwnedFd, before: &str) -> Command {
     let number = socket.as_raw_fd();
-    // At the number that it is moved to it need not be moved, and must not be closed.
+    // At its target number it must be neither moved nor closed.
     let moved = if number == 3 {
         String::new()
     } else {
@@ -91,7 +91,7 @@ fn a_client_whose_socket_somebody_else_holds_can_go(context: &Context) -> Result
     let command = with_third(context, &theirs, "");
     let mut machine = start(context, command, &["--qmp", "fd:3"])?;
     let other = machine.client()?;
-    // The client goes, but what the program was given stays open here.
+    // The client disconnects, but the inherited descriptor stays open here.
     drop(ours);
     for _ in 0..3 {
         check!(other.query_status()?.running, "it does not run");
@@ -108,7 +108,7 @@ fn sigterm_ends_a_program_that_waits_for_its_first_client(
     let path = context.path("waits");
     let address = format!("unix:{},wait=on", path.display());
     let mut machine = start(context, context.command(), &["--qmp", &address])?;
-    // A client of another listener is served, and finds a machine that was not started.
+    // A client of another listener is served, and finds a machine that has not started.
     let client = machine.client()?;
     check_eq!(client.query_status()?.status, RunState::Prelaunch);
     check_eq!(client.query_block()?, []);
@@ -144,7 +144,7 @@ fn both_protocols_speak_side_by_side(context: &Context) -> Result<(), Failure> {
     let event = client.read()?;
     check_eq!(event["method"], "STOP");
     check_eq!(event["params"]["tag"], tag);
-    // Whoever comes now learns what it missed.
+    // Late subscribers receive the state that they missed.
     let late = client.call("listen-event", &json!({"event": "stop", "id": "late"}))?;
     check_eq!(late["result"], json!({}));
     let initial = client.read()?;
@@ -172,7 +172,7 @@ fn a_web_page_commands_nothing(context: &Context) -> Result<(), Failure> {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(SOON))?;
             let (first, rest) = request.split_at(cut);
-            // It may hang up at any time.
+            // It may disconnect at any time.
             let _ = stream.write_all(first.as_bytes());
             check!(other.query_status()?.running, "it does not run");
             let _ = stream.write_all(rest.as_bytes());
@@ -199,7 +199,7 @@ fn who_leaves_at_once_is_obeyed(context: &Context) -> Result<(), Failure> {
         machine.client()?;
         let mut stream = UnixStream::connect(machine.socket())?;
         if half {
-            // It will not even be greeted.
+            // It is not even greeted.
             stream.shutdown(Shutdown::Read)?;
         }
         stream.write_all(b"{'execute':'qmp_capabilities'}{'execute':'quit'}")?;

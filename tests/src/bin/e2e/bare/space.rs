@@ -1,4 +1,4 @@
-//! A disk whose image lies on a file system that is full.
+//! A disk whose image is on a full file system.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,17 @@ pub const TESTS: &[Test] = tests![
     a_qcow2_image_that_cannot_grow_stops_the_machine_until_there_is_space,
 ];
 
-/// How an image of 4 MiB that takes no space comes to be at `$disk`.
+/// Shell commands that create a sparse image of 4 MiB at `$disk`.
 const RAW: &str = r#"truncate -s 4M "$disk""#;
 const QCOW2: &str = r#"qemu-img create -q -f qcow2 -o cluster_size=4096 "$disk" 4M"#;
 
-/// Mounts a small file system for itself, has an image made on it, puts a filler of 512 KiB there, and becomes the
-/// program.
+/// Mounts a small private file system, creates an image and a filler of 512 KiB on it, and executes the program.
 const ON_SMALL_FILE_SYSTEM: &str = r#"
 mount -t tmpfs -o size=1200k small "$0" && disk="$0/disk" && IMAGE &&
 dd if=/dev/zero of="$0/filler" bs=64k count=8 2>/dev/null && exec "$@"
 "#;
 
-/// A command that gives a program mounts of its own; a skip where that is not allowed.
+/// A command that runs a program in a mount namespace; skips the test where that is not permitted.
 fn unshare() -> Result<Command, Failure> {
     let mut attempt =
         Command::new(tool::find("unshare").ok_or_else(|| Failure::skip("no 'unshare'"))?);
@@ -45,14 +44,14 @@ fn unshare() -> Result<Command, Failure> {
     }
 }
 
-/// Starts a machine with such a disk, and says where its file system is seen from here.
+/// Starts a machine with such a disk, and returns its file system's path from here.
 fn start(context: &Context, image: &str, drive: &str) -> Result<(BareMachine, PathBuf), Failure> {
     let mount = context.path("small");
     fs::create_dir(&mount)?;
     let mut command = unshare()?;
     command.args(["sh", "-c", &ON_SMALL_FILE_SYSTEM.replace("IMAGE", image)]);
     command.arg(&mount).arg(context.program());
-    // 128 writes of 8 KiB: a whole MiB.
+    // 128 writes of 8 KiB: one MiB.
     let script =
         "setup 0\nchoose\nburst 0 write 128 0 16 5\nburst 0 read 128 0 16\nflush 0\nchoose";
     let drive = format!("file={},{drive}", mount.join("disk").display());
@@ -84,7 +83,7 @@ fn by_default_a_full_file_system_stops_the_machine_until_there_is_space(
         ("reason", json!("No space left on device")),
         ("nospace", json!(true)),
     ];
-    // As many as there were requests in flight.
+    // As many as requests were in flight.
     let mut event = client.next_event()?;
     check_event(&event, "BLOCK_IO_ERROR", &data)?;
     while event.name != "STOP" {

@@ -1,4 +1,4 @@
-//! What a disk did is counted exactly.
+//! A disk's statistics are exact.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(super) fn statistics(client: &Client) -> Result<Value, Failure> {
     Ok(answer[0]["stats"].clone())
 }
 
-/// Fails unless these numbers are these, and every other one but times is zero.
+/// Fails unless these counters have these values, and all others except times are zero.
 pub(super) fn check_numbers(stats: &Value, expected: &[(&str, u64)]) -> Result<(), Failure> {
     let members = stats.as_object().into_iter().flatten();
     for (name, value) in members.filter(|(name, value)| value.is_u64() && !name.ends_with("_ns")) {
@@ -49,7 +49,8 @@ pub(super) fn go(machine: &mut BareMachine) -> Result<(), Failure> {
 fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result<(), Failure> {
     for aio in ["io_uring", "threads"] {
         let disk = image(context, aio, 1, 256)?;
-        // Good ones, then invalid ones; then what the host refuses; then what it refuses and is asked again for.
+        // Valid requests, then invalid ones; then one that the host refuses; then one that it refuses and that is
+        // retried.
         let script = "setup 0\nchoose\n\
                       burst 0 read 7 0 8\nburst 0 write 5 64 4 9\nburst 0 flush 3\nid 0\n\
                       read 0 256 1\nread 0 0x7fffffffffffff 1\nwrite 0 255 2 1\nchoose\n\
@@ -85,7 +86,7 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
         }
         check!(stats["idle_time_ns"].is_u64(), "no idle time: {stats}");
 
-        // Writes fail past sector 110, and reads past sector 150.
+        // Writes fail beyond sector 110, and reads beyond sector 150.
         limit_file_size(&machine.machine, Some(110 * 512))?;
         File::options()
             .write(true)
@@ -96,7 +97,7 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
         expected.extend([("failed_wr_operations", 1), ("failed_rd_operations", 1)]);
         check_numbers(&statistics(&client)?, &expected)?;
 
-        // One that is done, further on than any before.
+        // A successful one, at a higher offset than any before.
         go(&mut machine)?;
         machine.report("choose")?;
         expected[2].1 += 1;
@@ -112,7 +113,7 @@ fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result
 fn a_flush_that_fails_is_counted_as_one_and_is_an_error_of_writing(
     context: &Context,
 ) -> Result<(), Failure> {
-    // A file of no length on a file system that can make nothing durable.
+    // An empty file on a file system that cannot sync.
     let disk = PathBuf::from(format!("/proc/{}/oom_score_adj", std::process::id()));
     for aio in ["io_uring", "threads"] {
         let script = "setup 0\nchoose\nburst 0 flush 3\nchoose\nflush 0\nexit off";

@@ -1,4 +1,4 @@
-//! The program on a terminal: raw while it runs, and as before on every way out.
+//! The program on a terminal: raw while it runs, and restored at every end.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -33,7 +33,7 @@ struct OnTerminal {
     before: Settings,
 }
 
-/// What `stty -a` shows.
+/// The output of `stty -a`.
 #[derive(Debug, PartialEq)]
 struct Settings(String);
 
@@ -91,7 +91,7 @@ impl OnTerminal {
         )?)
     }
 
-    /// Waits for the end, after which the terminal must be as before.
+    /// Waits for the end, after which the terminal must be restored.
     fn ends(mut self) -> Result<ExitStatus, Failure> {
         let status = self.process.wait_until(Instant::now() + SOON)?;
         let status = status.ok_or_else(|| Failure::new("the program still runs"))?;
@@ -110,7 +110,7 @@ fn keys_reach_the_guest_one_by_one_and_control_a_x_quits(context: &Context) -> R
         context,
         "await\nawait\nawait\nawait\necho 4\nexit off",
     )?)?;
-    // Without an end of line; Ctrl-C, carriage return and Ctrl-A itself are keys as all others.
+    // Without an end of line; Ctrl-C, carriage return and Ctrl-A itself are ordinary keys.
     for (step, (key, byte)) in [("y", 0x79), ("\x03", 3), ("\r", 13), ("\x01\x01", 1)]
         .iter()
         .enumerate()

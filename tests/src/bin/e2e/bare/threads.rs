@@ -1,4 +1,4 @@
-//! Threads that a person may want to pin, and what else the machine says of its parts.
+//! Names of threads, for pinning, and other information about the machine's parts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = tests![
     a_machine_without_acpi_has_no_power_button,
 ];
 
-/// What a thread of the machine's is called.
+/// The name of a thread of the machine's.
 fn thread_name(machine: &BareMachine, thread: i64) -> Result<String, Failure> {
     let path = format!("/proc/{}/task/{thread}/comm", machine.machine.id());
     Ok(fs::read_to_string(path)?.trim_end().to_owned())
@@ -70,7 +70,7 @@ fn each_disk_has_a_thread_that_can_be_found(context: &Context) -> Result<(), Fai
     let ids: Vec<_> = threads.iter().map(|thread| thread.id.as_str()).collect();
     check_eq!(ids, ["disk-first", "disk-a-rather-long-name"]);
     for thread in &threads {
-        // The host keeps 15 bytes of a name.
+        // The host truncates a name to 15 bytes.
         let expected: String = thread.id.chars().take(15).collect();
         check_eq!(thread_name(&machine, thread.thread_id)?, expected);
     }

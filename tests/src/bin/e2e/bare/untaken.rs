@@ -1,4 +1,4 @@
-//! Disks that no driver has taken: said at the guest's end, once, and of no other disk.
+//! Disks without a driver: reported once, at the guest's end, and no other disk is.
 
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
@@ -15,10 +15,10 @@ pub const TESTS: &[Test] = tests![
     a_client_that_ends_a_machine_early_hears_nothing_of_its_disks,
 ];
 
-/// What the kernel needs that learns of its disks by its command line.
+/// The requirements of a kernel that learns of its disks from its command line.
 const NEEDED: &str = "a Linux kernel needs CONFIG_VIRTIO_BLK, CONFIG_VIRTIO_MMIO and CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES";
 
-/// Runs a guest with two disks to its end, and counts the lines that name them.
+/// Runs a guest with two disks to its end, and returns the lines about disks without a driver.
 fn lines(context: &Context, script: &str, options: &[&str]) -> Result<Vec<String>, Failure> {
     let plan = Plan::new(context, script)?.options(options);
     let plan = plan.disk(&image(context, "a", 1, 8)?, "id=d0");

@@ -1,4 +1,4 @@
-//! The write cache, as the command line has it and as a driver switches it.
+//! The write cache, as set on the command line and switched by a driver.
 
 use faultvisor_tests::bare::{BareMachine, Plan};
 use faultvisor_tests::client::Client;
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
 /// VIRTIO_BLK_F_CONFIG_WCE.
 const CONFIG_WCE: u64 = 1 << 11;
 
-/// Fails unless the guest reads this as its cache and the monitor says so.
+/// Fails unless the guest and the monitor agree on this cache mode.
 fn check_cache(machine: &mut BareMachine, client: &Client, on: bool) -> Result<(), Failure> {
     check_eq!(machine.report("byte")?.number("value")?, u64::from(on));
     machine.report("choose")?;
@@ -68,7 +68,7 @@ fn a_driver_switches_the_write_cache_until_the_next_reset(
                 machine.report("done")?.expect(1, 0, 0)?;
             }
         }
-        // The machine's reset is one, too.
+        // A reset of the machine resets it, too.
         machine.report("choose")?;
         client.system_reset()?;
         client.wait_for_event("RESET")?;
@@ -88,7 +88,7 @@ fn without_the_feature_a_driver_cannot_switch_the_write_cache(
         ("config-wce=off", "setup 0"),
         ("", "setup 0 features=0x130000200"),
     ] {
-        // Nor does a write of another width, or beside it.
+        // A write of another width, or at another offset, has no effect.
         let script = format!(
             "{setup}\nbyte 0 0x120 0\nchoose\nwrite 0 0 8 2\nregister 0 0x120 0\nbyte 0 0x121 0\n\
              byte 0 0x100 9\nbyte 0 0x120\nchoose\nread 0 56 8\nexit off"

@@ -56,7 +56,7 @@ async def main(path):
     expect(isinstance(tag, int), f"handle {tag}")
     await client.execute("cont")
     errors = await stopped(client, events)
-    # Once for the handle, once by default.
+    # Once by the connection, once by default.
     expect([error.get("tag") for error in errors].count(tag) == 1, f"errors {errors}")
     expect(len(errors) == 2, f"errors {errors}")
     for error in errors:
@@ -64,7 +64,7 @@ async def main(path):
         expect(error["data"]["action"] == "stop", f"error {error}")
         expect(error["data"]["reason"] == "File too large", f"error {error}")
 
-    # The handle's events are never thinned; by default there is at most one a second.
+    # The connection's events have no rate limit; default events arrive at most once a second.
     await client.execute("cont")
     errors = await stopped(client, events)
     expect([error.get("tag") for error in errors].count(tag) == 1, f"errors {errors}")
@@ -74,7 +74,7 @@ async def main(path):
     await refused(client, {"tag": tag})
     await refused(client, {"tag": tag + 1000})
 
-    # No event with the tag any more, but default events still: those that were delayed come within a second.
+    # Only default events from here on: delayed ones arrive within a second.
     await client.execute("cont")
     errors = await stopped(client, events)
     while not errors:
@@ -92,7 +92,7 @@ async def main(path):
     try:
         await client.disconnect()
     except EOFError:
-        # The server was first, as it may be after 'quit'.
+        # The server may close the connection first after 'quit'.
         pass
 
 

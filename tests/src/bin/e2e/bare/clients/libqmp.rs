@@ -1,4 +1,4 @@
-//! libqmp with Faultvisor's monitor, and with QEMU's, which has neither accessors nor our faults.
+//! libqmp with Faultvisor's monitor and with QEMU's, which has no accessors and no fault commands.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,14 +15,14 @@ use faultvisor_tests::{check, check_eq};
 
 use super::failing;
 
-/// QEMU with a monitor and nothing else.
+/// QEMU with only a monitor.
 pub struct Qemu {
     process: Guarded,
     socket: PathBuf,
 }
 
 impl Qemu {
-    /// Starts it. The test is skipped where there is none.
+    /// Starts QEMU. Skips the test if it is not installed.
     pub fn start(context: &Context) -> Result<Self, Failure> {
         let command = tool::command("qemu-system-x86_64");
         let mut command: Command = command.map_err(|error| Failure::skip(error.to_string()))?;
@@ -46,7 +46,7 @@ impl Qemu {
         })
     }
 
-    /// Where its monitor listens.
+    /// The path of its monitor's socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -59,7 +59,7 @@ impl Qemu {
     }
 }
 
-/// Calls, errors and events by objects, on a server that knows nothing of accessors.
+/// Calls, errors and event objects, on a server without accessors.
 pub fn the_typed_client_drives_qemu(context: &Context) -> Result<(), Failure> {
     let qemu = Qemu::start(context)?;
     let options = Session::options().within(SOON).timeout(SOON);
@@ -108,7 +108,7 @@ pub fn the_typed_client_drives_qemu(context: &Context) -> Result<(), Failure> {
         ["STOP", "RESUME"]
     );
     check_eq!(errors.try_recv()?, None);
-    // Dropped, an object hears nothing, and the others go on.
+    // Dropping one object leaves the others connected.
     drop(stops);
     session.stop()?;
     check_eq!(everything.recv_timeout(SOON)?.name, "STOP");
@@ -121,7 +121,7 @@ pub fn the_typed_client_drives_qemu(context: &Context) -> Result<(), Failure> {
     let unknown = session.query_block_faults().err();
     let class = unknown.as_ref().and_then(Error::class);
     check_eq!(class, Some(&ErrorClass::CommandNotFound));
-    // What our schema does not know is still there.
+    // Events outside our schema are delivered, too.
     let machine = session.execute_raw("query-current-machine", None)?;
     check!(machine.is_object(), "{machine}");
 
@@ -163,7 +163,7 @@ pub fn the_typed_client_drives_the_exchange(context: &Context) -> Result<(), Fai
         let disks = session.query_block()?;
         check_eq!(disks[0].io_status, Some(BlockDeviceIoStatus::Failed));
     }
-    // Who comes late is told what is so.
+    // The current state is replayed to late subscribers.
     let initial = AccessorArguments {
         device: Some("d0".to_owned()),
         initial: true,
@@ -180,7 +180,7 @@ pub fn the_typed_client_drives_the_exchange(context: &Context) -> Result<(), Fai
     machine.ends_well()
 }
 
-/// The program that the C library is tested by, which asks, stops, continues and hears of it.
+/// The C library's test program, which queries, stops and continues the machine and receives events of it.
 pub fn the_c_library_drives_faultvisor_and_qemu(context: &Context) -> Result<(), Failure> {
     let program = context.example("c-client")?;
     let run = |socket: &Path, arguments: &[&str]| {
@@ -189,7 +189,7 @@ pub fn the_c_library_drives_faultvisor_and_qemu(context: &Context) -> Result<(),
         tool::run(&mut command).map_err(|error| Failure::new(chain(&error)))
     };
     let mut machine = Plan::new(context, "spin")?.start()?;
-    // Listening, before somebody connects who does not try again.
+    // Wait for the listener: the client does not retry.
     machine.client()?;
     run(machine.socket(), &[])?;
     machine.client()?.quit()?;
@@ -197,12 +197,12 @@ pub fn the_c_library_drives_faultvisor_and_qemu(context: &Context) -> Result<(),
     let qemu = Qemu::start(context)?;
     let options = Session::options().within(SOON).timeout(SOON);
     let session = options.connect(&format!("unix:{}", qemu.socket().display()))?;
-    // It has one client at a time.
+    // It serves one client at a time.
     drop(session);
     run(qemu.socket(), &["--without-accessors"])
 }
 
-/// Takes the header as a tool does that parses C but has no preprocessor.
+/// Parses the header with a C parser that has no preprocessor.
 const CFFI: &str = r#"
 import re, subprocess, sys
 import cffi

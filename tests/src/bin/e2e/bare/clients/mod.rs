@@ -1,4 +1,4 @@
-//! Clients: ours, and those that nobody here wrote: QEMU's Python library, and the `qapi` crate.
+//! Clients: ours, and independent ones: QEMU's Python library, and the `qapi` crate.
 
 mod libqmp;
 mod qapi_crate;
@@ -41,8 +41,8 @@ pub const TESTS: &[Test] = tests![
     the_typed_client_drives_the_exchange,
 ];
 
-/// A machine that has not started yet, and whose guest's only request, a write, fails each time it is submitted and
-/// stops the machine.
+/// A machine that has not started, and whose guest's only request, a write, fails at each submission and stops the
+/// machine.
 fn failing(context: &Context) -> Result<BareMachine, Failure> {
     let disk: PathBuf = image(context, "disk", 1, 256)?;
     let plan = Plan::new(context, "setup 0\nwrite 0 100 8 7\nspin")?.options(&["-S"]);
@@ -51,14 +51,14 @@ fn failing(context: &Context) -> Result<BareMachine, Failure> {
     Ok(machine)
 }
 
-/// A Python that has QEMU's library.
+/// A Python with QEMU's library.
 fn python(context: &Context) -> Result<&Path, Failure> {
     context
         .python()
         .ok_or_else(|| Failure::skip("no Python with qemu.qmp"))
 }
 
-/// Runs a Python script on a machine's monitor until both have ended well.
+/// Runs a Python script on a machine's monitor until both have ended successfully.
 fn runs_to_the_end(
     context: &Context,
     machine: &mut BareMachine,
@@ -66,7 +66,7 @@ fn runs_to_the_end(
 ) -> Result<(), Failure> {
     let file = context.path("client.py");
     std::fs::write(&file, script)?;
-    // Listening, before somebody connects who does not try again.
+    // Wait for the listener: the client does not retry.
     drop(machine.client()?);
     let errors = context.path("errors");
     let mut command = Command::new(python(context)?);

@@ -42,11 +42,11 @@ async def main(path):
     seen = [await events.get() for _ in range(4)]
     client.remove_listener(events)
     marks = [(event["event"], event.get("tag", event.get("id"))) for event in seen]
-    # Each comes by default and as it was asked for.
+    # Each arrives by default and by connection.
     expect(set(marks[:2]) == {("RESUME", None), ("RESUME", "a")}, f"events {seen}")
     expect(set(marks[2:]) == {("STOP", None), ("STOP", tag)}, f"events {seen}")
 
-    # Out-of-band and in-band commands that are all under way at once, each with its own answer.
+    # Out-of-band and in-band commands in flight together, each with its own answer.
     answers = await asyncio.gather(
         *(client.execute("query-status") for _ in range(20)),
         client.execute("put-event", {"tag": tag}, oob=True),
@@ -58,7 +58,7 @@ async def main(path):
     try:
         await client.disconnect()
     except EOFError:
-        # The server was first, as it may be after 'quit'.
+        # The server may close the connection first after 'quit'.
         pass
 
 

@@ -1,4 +1,4 @@
-//! The `qapi` crate, whose types come from QEMU's schema. Accessors are commands of our own to it.
+//! The `qapi` crate, whose types come from QEMU's schema. To it, accessors are custom commands.
 
 use std::io::{self, BufReader, Read};
 use std::os::unix::net::UnixStream;
@@ -37,7 +37,7 @@ impl Command for PutEvent {
     const ALLOW_OOB: bool = false;
 }
 
-/// What the server said, kept beside what the crate makes of it: its events have no room for a tag.
+/// The server's messages, kept beside the crate's own: its events have no member for a tag.
 #[derive(Clone, Default)]
 struct Record(Arc<Mutex<Vec<u8>>>);
 
@@ -76,7 +76,7 @@ struct Client {
 }
 
 impl Client {
-    /// The next events up to one that is `wanted`, which is the last.
+    /// The next events up to and including one that is `wanted`.
     fn events_to(&mut self, wanted: fn(&Event) -> bool) -> Result<Vec<Event>, Failure> {
         let deadline = Instant::now() + SOON;
         let mut events = Vec::new();
@@ -90,7 +90,7 @@ impl Client {
         }
     }
 
-    /// Waits until the machine has stopped for an error, and returns the tags of the errors until then.
+    /// Waits until an error has stopped the machine, and returns the tags of the errors until then.
     fn stopped(&mut self) -> Result<Vec<Option<u64>>, Failure> {
         let events = self.events_to(|event| matches!(event, Event::STOP { .. }))?;
         for event in &events {
@@ -127,7 +127,7 @@ impl Client {
             .collect())
     }
 
-    /// `put-event` must be refused with a class that the crate does not know.
+    /// `put-event` must be refused with a class that the crate does not define.
     fn refuses(&mut self, tag: u64) -> Result<(), Failure> {
         self.record.messages()?;
         let answer = self.qmp.execute(&PutEvent { tag });
@@ -198,7 +198,7 @@ pub fn the_qapi_crate_drives_the_exchange(context: &Context) -> Result<(), Failu
     client.refuses(tag)?;
     client.refuses(tag + 1000)?;
 
-    // No event with the tag any more, but default events still, at most one a second.
+    // Only default events from here on, at most one a second.
     client.qmp.events().for_each(drop);
     client.qmp.execute(&qmp::cont {})?;
     let mut tags = client.stopped()?;
@@ -215,7 +215,7 @@ pub fn the_qapi_crate_drives_the_exchange(context: &Context) -> Result<(), Failu
         "tags {tags:?}"
     );
 
-    // A stop of a machine that has stopped changes nothing.
+    // `stop` has no effect on a stopped machine.
     client.qmp.execute(&qmp::stop {})?;
     let status = client.qmp.execute(&qmp::query_status {})?;
     check!(status.status == RunState::io_error, "{status:?}");

@@ -30,7 +30,7 @@ impl Client<'_> {
         command
     }
 
-    /// The exit status, and what was said on standard output and standard error.
+    /// The exit status, standard output and standard error.
     fn run(&self, arguments: &[&str]) -> Result<(Option<i32>, String, String), Failure> {
         let output = self.command(arguments).output()?;
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -41,7 +41,7 @@ impl Client<'_> {
         ))
     }
 
-    /// The answer to a command that succeeds.
+    /// The answer to a command that has to succeed.
     fn execute(&self, arguments: &[&str]) -> Result<Value, Failure> {
         let (status, answer, errors) = self.run(arguments)?;
         check!(
@@ -51,7 +51,7 @@ impl Client<'_> {
         Ok(serde_json::from_str(&answer)?)
     }
 
-    /// What a command that fails says.
+    /// The error of a command that has to fail.
     fn fails(&self, status: i32, arguments: &[&str]) -> Result<String, Failure> {
         let (ended, answer, errors) = self.run(arguments)?;
         check!(
@@ -125,7 +125,7 @@ pub fn qmp_adds_a_fault_and_sees_its_error(context: &Context) -> Result<(), Fail
         "{unknown}"
     );
 
-    // That it has stopped is what is so already, and is said when the watch has begun.
+    // The stop is the current state, which is replayed when the watch begins.
     let words = [
         "watch",
         "BLOCK_IO_ERROR",
@@ -146,7 +146,7 @@ pub fn qmp_adds_a_fault_and_sees_its_error(context: &Context) -> Result<(), Fail
     check_eq!(error["data"]["reason"], "No space left on device");
     check!(error.get("initial").is_none(), "{error}");
     watch.ends()?;
-    // Who comes later is told by the object of the one disk.
+    // The state is replayed to a late subscriber that filters by the disk.
     let words = [
         "watch",
         "BLOCK_IO_ERROR",

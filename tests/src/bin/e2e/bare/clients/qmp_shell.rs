@@ -1,4 +1,4 @@
-//! `qmp-shell`, the command line of QEMU's Python library, on a terminal.
+//! `qmp-shell`, the shell of QEMU's Python library, on a terminal.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::bare::pty::Pty;
 
 const PROMPT: &str = "(QEMU) ";
 
-/// The shell, waiting for a command.
+/// The shell, ready for a command.
 struct Shell {
     pty: Pty,
     process: Guarded,
@@ -24,7 +24,7 @@ impl Shell {
         let pty = Pty::open()?;
         let mut command = Command::new(python(context)?.with_file_name("qmp-shell"));
         command.arg(socket);
-        // Its history is the test's own, and its terminal and its settings are the simplest there are.
+        // Use a history of the test's own, and the simplest terminal settings.
         command.env("HOME", context.scratch());
         command.env("TERM", "dumb").env("INPUTRC", "/dev/null");
         pty.give(&mut command)?;
@@ -42,7 +42,7 @@ impl Shell {
         prompted.map_err(|_| Failure::new(said()))
     }
 
-    /// Types a command, and returns the line that answers it.
+    /// Types a command, and returns the line of its answer.
     fn execute(&mut self, keys: &str) -> Result<String, Failure> {
         self.is_ready()?;
         let before = self.pty.screen.len();
@@ -84,7 +84,7 @@ pub fn qemus_shell_completes_and_executes_commands(context: &Context) -> Result<
     );
     let returned = shell.execute("listen-event event=STOP id=a")?;
     check!(returned.starts_with("{\"return\": {}"), "{returned}");
-    // The machine has not started, which is how things are with STOP.
+    // The machine has not started, which STOP reports as its state.
     shell.is_ready()?;
     let event = shell.execute("")?;
     check!(

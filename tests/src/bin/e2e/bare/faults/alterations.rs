@@ -1,4 +1,4 @@
-//! Requests that are performed otherwise than they were meant, at the edges of what a rule may say.
+//! Altered requests, at the limits of a rule's members.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = tests![
 
 const SECTORS: usize = 1024;
 
-/// A machine whose guest does one step under one rule; returns its sum.
+/// Runs one guest step under one rule; returns its checksum.
 fn one(rig: &mut Rig, rule: &Value, fails: bool) -> Result<u64, Failure> {
     rig.add(rule.clone())?;
     rig.go()?;
@@ -146,7 +146,7 @@ fn a_write_may_be_torn_at_its_ends(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts what is left of each torn write on an image, as the log says.
+/// Applies the surviving part of each torn write to an image, as the log records it.
 fn tear(image: &mut [u8], log: &Path) -> Result<usize, Failure> {
     let log = fs::read_to_string(log)?;
     let number = |value: &Value| usize::try_from(value.as_u64().unwrap_or(u64::MAX));

@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = tests![
 const COUNT: usize = 60;
 const SECTORS: usize = 1024;
 
-/// Fails unless the first so many of the writes are on the disk, and no other.
+/// Fails unless exactly the first `count` of the writes are on the disk.
 fn check_written(context: &Context, count: usize) -> Result<(), Failure> {
     let end = count * 8;
     let expected = [content(5, 0, end), content(1, end as u64, SECTORS - end)];
@@ -47,7 +47,7 @@ fn at_breakpoint(context: &Context, skip: usize, options: &str) -> Result<Rig, F
     rig.go()?;
     check_eq!(rig.injected()?["ordinal"], json!(skip + 1));
     rig.event("STOP")?;
-    // Until what came before it is on the disk.
+    // Until the writes before it are on the disk.
     rig.client.stop()?;
     Ok(rig)
 }
@@ -100,7 +100,7 @@ fn a_machine_stops_at_every_write_that_it_is_asked_to_stop_at(
 fn a_request_that_is_tried_again_meets_the_rules_again(context: &Context) -> Result<(), Failure> {
     let script = step_by_step(&["write 0 0 8 5"]);
     let mut rig = rig(context, &script, SECTORS, "werror=stop")?;
-    // Twice an error; then a breakpoint, behind which it is not shown again; then the disk.
+    // Two errors; then a breakpoint, after which the rules do not match the request again; then the disk.
     rig.add(json!({ "id": "twice", "count": 2, "action": "error", "errno": "ENOSPC" }))?;
     rig.add(json!({ "id": "break", "count": 1, "action": "stop" }))?;
     rig.go()?;
@@ -114,7 +114,7 @@ fn a_request_that_is_tried_again_meets_the_rules_again(context: &Context) -> Res
     check_eq!(rig.injected()?["id"], json!("break"));
     rig.event("STOP")?;
     check_state(&rig.client, "paused", "ok")?;
-    // What is added here is too late for it, and what is taken away makes no difference.
+    // Adding a rule here is too late for it, and removing one has no effect.
     rig.simply("block-fault-clear")?;
     rig.add(json!({ "action": "error", "errno": "EIO" }))?;
     rig.cont()?;

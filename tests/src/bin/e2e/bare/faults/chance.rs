@@ -1,4 +1,4 @@
-//! Chance that can be repeated: seeds, fault logs, and logs that are done again.
+//! Reproducible chance: seeds, fault logs, and their replay.
 
 use std::fs;
 use std::time::Instant;
@@ -22,19 +22,19 @@ pub const TESTS: &[Test] = tests![
 
 const SECTORS: usize = 2048;
 
-/// What guest and host saw of a run.
+/// The results of a run, on guest and host.
 #[derive(Debug, PartialEq)]
 struct Observations {
     log: Vec<u8>,
-    /// What the guest was told and has read.
+    /// The guest's statuses and checksums.
     reports: Vec<[u64; 3]>,
-    /// How often the machine stopped.
+    /// Number of times that the machine stopped.
     stops: usize,
     image: Vec<u8>,
 }
 
-/// A guest that does these steps, which are bursts or single requests, in a machine that goes on whenever an error has
-/// stopped it.
+/// A guest that executes these steps, bursts or single requests, in a machine that is continued after each stop for an
+/// error.
 fn run(
     context: &Context,
     steps: &[&str],
@@ -73,13 +73,13 @@ fn run(
     })
 }
 
-/// Continues the machine as often as that is needed for the guest's so-many-eth report, and fails what hangs. Returns how
-/// often the machine was stopped.
+/// Continues the machine until the guest's report number `reports`, and fails requests that hang. Returns the number of
+/// stops.
 fn goes_on(rig: &mut Rig, reports: usize) -> Result<usize, Failure> {
     let deadline = Instant::now() + SOON;
     let mut stops = 0;
     loop {
-        // What a client knows of the state comes after the end that the guest sees.
+        // A client sees the state change after the guest sees the end.
         if rig
             .machine
             .machine
@@ -93,7 +93,7 @@ fn goes_on(rig: &mut Rig, reports: usize) -> Result<usize, Failure> {
         }
         check!(Instant::now() < deadline, "the guest does not get on");
         if rig.simply("query-status")?["running"] == false {
-            // At rest: all that fails has failed, so that it is held in one piece.
+            // Drain first: all failing requests have failed, and are held together.
             rig.client.stop()?;
             rig.client.cont()?;
             stops += 1;
@@ -107,8 +107,8 @@ fn goes_on(rig: &mut Rig, reports: usize) -> Result<usize, Failure> {
     }
 }
 
-/// Reads and writes by the hundred, in an order that the driver alone decides. Flushes come alone: where an error stops
-/// the machine, it is a matter of time what has been begun of the requests behind it.
+/// Hundreds of reads and writes, in an order that only the driver decides. Flushes come alone: where an error stops the
+/// machine, timing decides which later requests have started.
 const STEPS: [&str; 12] = [
     "burst 0 write 60 0 8 5",
     "burst 0 read 60 0 8",
@@ -124,7 +124,7 @@ const STEPS: [&str; 12] = [
     "burst 0 read 30 0 16",
 ];
 
-/// Rules that leave everything to chance which can be.
+/// Rules that leave as much as possible to chance.
 fn rules(seed: u64) -> Vec<Value> {
     let rule = |number: u64, probability: f64, mut members: Value| {
         members["id"] = json!(format!("rule {number}"));
@@ -187,7 +187,7 @@ fn the_same_seeds_are_the_same_run_and_another_seed_is_another(
     Ok(())
 }
 
-/// Does a run's log again, without rules and without what made them.
+/// Replays a run's log, without rules and without their causes.
 fn repeat(
     context: &Context,
     steps: &[&str],
@@ -254,7 +254,7 @@ fn everything_that_a_log_says_can_be_repeated(context: &Context) -> Result<(), F
 }
 
 fn a_log_says_at_which_attempt_a_rule_fired(context: &Context) -> Result<(), Failure> {
-    // The host refuses the first attempt; a rule that is added then, the second.
+    // The host refuses the first attempt; a rule added then, the second.
     let script = step_by_step(&["write 0 100 8 5"]);
     let first_log = context.path("first log");
     let mut logs = Vec::new();
@@ -304,7 +304,7 @@ fn a_log_of_other_requests_is_not_repeated(context: &Context) -> Result<(), Fail
         first.reports.iter().filter(|report| report[1] == 1).count(),
         3
     );
-    // The second is another one, and the third is again what it was.
+    // The second differs, and the third equals the first.
     let steps = ["read 0 0 8", "read 0 8 4", "read 0 16 8"];
     let again = repeat(context, &steps, &first)?;
     let failed: Vec<u64> = again.reports.iter().map(|report| report[1]).collect();

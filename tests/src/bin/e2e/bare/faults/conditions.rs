@@ -1,4 +1,4 @@
-//! Which requests a rule is about.
+//! Conditions of rules.
 
 use faultvisor_tests::bare::{Plan, SOON};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = tests![
     a_rule_can_be_there_before_the_guest,
 ];
 
-/// A guest that does all of this, step by step; those that fail are marked.
+/// A guest that executes these steps one by one; those that fail are marked.
 fn plays(context: &Context, steps: &[(&str, bool)], rules: &[Value]) -> Result<Rig, Failure> {
     let script: Vec<&str> = steps.iter().map(|(step, _)| *step).collect();
     let mut rig = rig(
@@ -42,7 +42,7 @@ fn plays(context: &Context, steps: &[(&str, bool)], rules: &[Value]) -> Result<R
     Ok(rig)
 }
 
-/// How often the rules have been looked at, and how often they have fired.
+/// Matches and hits of each rule.
 fn counts(rig: &mut Rig) -> Result<Vec<(u64, u64)>, Failure> {
     let faults = rig.faults()?;
     let rules = faults["rules"].as_array().into_iter().flatten();
@@ -65,7 +65,7 @@ fn a_rule_is_about_the_sectors_that_it_names_and_no_others(
         ("read 0 108 8", false),
         ("read 0 80 64", true),
         ("write 0 100 8 5", false),
-        // The second range; then beside it on both sides.
+        // The second range; then its neighbours on both sides.
         ("discard 0 0 0 8 100 1 200 8", true),
         ("discard 0 0 92 8 108 8", false),
         ("zero 0 0 107 2", true),
@@ -107,7 +107,7 @@ fn a_rule_lets_some_pass_and_fires_so_often_and_no_more(context: &Context) -> Re
     }))?;
     rig.go()?;
     rig.done()?.expect(7, 3, 0)?;
-    // The last that there will be lies in the second burst.
+    // The last match is in the second burst.
     rig.add(json!({
         "id": "late", "operations": ["write"], "skip": 9, "count": 1, "action": "error",
         "errno": "EIO",
@@ -142,7 +142,7 @@ fn a_disk_that_goes_down_and_comes_up_again(context: &Context) -> Result<(), Fai
     let steps = [
         ("write 0 0 8 5", false),
         ("flush 0", false),
-        // The state is another from the next request on.
+        // The state changes from the next request on.
         ("write 0 200 8 5", false),
         ("write 0 0 8 5", true),
         ("read 0 0 8", false),
@@ -155,7 +155,7 @@ fn a_disk_that_goes_down_and_comes_up_again(context: &Context) -> Result<(), Fai
     let mut rig = plays(context, &steps, &rules)?;
     check_eq!(rig.faults()?["state"], json!("down"));
     check_eq!(counts(&mut rig)?, [(2, 2), (3, 3), (1, 1)]);
-    // A client can do that, too, and begin anew.
+    // A client can set it, too, and start over.
     let up = json!({ "device": "d0", "state": "1" });
     rig.execute("block-fault-set-state", up)?;
     check_eq!(rig.faults()?["state"], json!("1"));
@@ -225,7 +225,7 @@ fn a_rule_may_ask_for_lengths(context: &Context) -> Result<(), Failure> {
         ("read 0 0 2", true),
         ("read 0 0 8", true),
         ("read 0 0 9", false),
-        // A flush has no length; what has ranges, that of all of them.
+        // A flush has no length; a request with ranges has their total.
         ("flush 0", true),
         ("zero 0 0 0 1 8 1", false),
         ("zero 0 0 0 1 8 2", true),
@@ -268,7 +268,7 @@ fn a_rule_that_never_has_luck_never_fires(context: &Context) -> Result<(), Failu
     );
     let hits: Vec<u64> = counts.iter().map(|(_, hits)| *hits).collect();
     check_eq!((hits[0], hits[1]), (0, 200));
-    // Which ones follows from the seed, so that these are never others: five standard deviations.
+    // The seed decides which ones, so that they never vary: five standard deviations.
     check!((65..=135).contains(&hits[2]), "{hits:?}");
     check!((65..=135).contains(&hits[3]), "{hits:?}");
     check!(hits[4] <= 10, "{hits:?}");
@@ -289,7 +289,7 @@ fn a_rule_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Failur
     for fails in [0, 1, 0] {
         rig.done()?.expect(1 - fails, fails, 0)?;
     }
-    // The connection to the first disk's faults does not hear of it.
+    // The connection to the first disk's faults does not receive it.
     let event = rig.event("BLOCK_FAULT_INJECTED")?;
     check_eq!(event.data["device"], json!("d1"));
     // Each disk counts its own requests.
@@ -299,7 +299,7 @@ fn a_rule_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Failur
     let all = rig.simply("query-block-faults")?;
     check_eq!(all[0]["rules"], json!([]));
     check_eq!(all[1]["rules"][0]["hits"], json!(1));
-    // No disk has a rule of that name but this one, and only it loses its rules.
+    // Only this disk has a rule of that name, and only it loses its rules.
     let again = json!({ "device": "d0", "id": "of d1", "action": "hang" });
     rig.refused("block-fault-add", &again)?;
     rig.execute("block-fault-clear", json!({ "device": "d0" }))?;
@@ -307,7 +307,7 @@ fn a_rule_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Failur
     check_eq!(all[1]["rules"][0]["rule"]["id"], json!("of d1"));
     rig.execute("block-fault-clear", json!({ "device": "d1" }))?;
     check_eq!(rig.simply("query-block-faults")?[1]["rules"], json!([]));
-    // Default events are the same.
+    // Default events are equal.
     let event = other.wait_for_event("BLOCK_FAULT_INJECTED", SOON)?;
     check_eq!(event.get("tag"), None);
     check_eq!(event["data"]["id"], json!("of d1"));
@@ -320,7 +320,7 @@ fn a_rule_can_be_there_before_the_guest(context: &Context) -> Result<(), Failure
     let plan = Plan::new(context, "setup 0\nread 0 0 8\nread 0 0 8\nexit off")?;
     let mut machine = plan.disk(&disk, "id=d0").options(&["-S"]).start()?;
     let client = machine.client()?;
-    // A name that the program might have chosen for the next.
+    // A name that the program might generate next.
     for (id, expected) in [
         (Some("fault1"), "fault1"),
         (None, "fault2"),

@@ -1,4 +1,4 @@
-//! Requests that are delayed, by a rule alone and on a disk with limits.
+//! Delayed requests, by a rule alone and with limits.
 
 use std::fs;
 use std::thread;
@@ -29,7 +29,7 @@ fn count(rig: &mut Rig, name: &str) -> Result<u64, Failure> {
     count.ok_or_else(|| Failure::new(format!("no {name}")))
 }
 
-/// Waits until something has been counted so often.
+/// Waits until a counter reaches that value.
 fn wait_for(rig: &mut Rig, name: &str, expected: u64) -> Result<(), Failure> {
     let deadline = Instant::now() + SOON;
     loop {
@@ -48,7 +48,7 @@ fn wait_for(rig: &mut Rig, name: &str, expected: u64) -> Result<(), Failure> {
 fn a_delayed_request_is_overtaken_by_others(context: &Context) -> Result<(), Failure> {
     let script = step_by_step(&["start 0 write 10 0 8 5", "reset 0"]);
     let mut rig = rig(context, &script, SECTORS, "")?;
-    // The third, for as long as there is.
+    // The third, for ever.
     rig.add(json!({
         "operations": ["write"], "skip": 2, "count": 1, "action": "delay",
         "microseconds": 3_600_000_000_u64,
@@ -63,7 +63,7 @@ fn a_delayed_request_is_overtaken_by_others(context: &Context) -> Result<(), Fai
     expected[16 * 512..24 * 512].copy_from_slice(&content(1, 16, 8));
     check!(fs::read(disk(context))? == expected, "not those nine");
     rig.cont()?;
-    // Its rule's end is not its own, and neither a release nor a reset waits for it.
+    // Its rule's removal does not end it, and neither a release nor a reset waits for it.
     rig.simply("block-fault-clear")?;
     rig.release(json!({}), 0)?;
     rig.go()?;
@@ -95,10 +95,10 @@ fn a_delay_that_is_over_while_the_machine_is_stopped_ends_when_it_goes_on(
         rig.injected()?;
     }
     rig.stop()?;
-    // On a slow machine some of them may have been done before.
+    // On a slow machine some may have completed before.
     let before = count(&mut rig, "wr_operations")?;
     let image = fs::read(disk(context))?;
-    // Nothing tells of an end that does not come.
+    // No event announces an end that does not come.
     thread::sleep(2 * DELAY);
     rig.client.stop()?;
     check_eq!(count(&mut rig, "wr_operations")?, before);
@@ -188,7 +188,7 @@ fn a_delay_comes_after_the_wait_for_a_disks_limits(context: &Context) -> Result<
     let mut rig = rig(context, &script, SECTORS, options)?;
     let delay = Duration::from_millis(250);
     rig.add(json!({ "action": "delay", "microseconds": delay.as_micros() }))?;
-    // Three go at once, and each of the others a twentieth of a second after the one before.
+    // Three start at once, and each of the others a twentieth of a second after its predecessor.
     let waits = Duration::from_millis(350);
     let start = Instant::now();
     rig.go()?;
@@ -219,7 +219,7 @@ fn rules_see_requests_when_their_disks_limits_let_them_go(
         Ok([0, 1].map(|rule: usize| faults["rules"][rule]["matches"].clone()))
     };
     check_eq!(matches(&mut rig)?, [json!(1), json!(1)]);
-    // Waiting and stopped, and then no limit: all at once.
+    // Waiting and stopped, then without a limit: all at once.
     rig.stop()?;
     let none = json!({
         "id": "d0", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0,

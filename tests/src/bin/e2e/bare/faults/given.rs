@@ -1,4 +1,4 @@
-//! Rules that a machine is given before it begins: options, profiles, QEMU's blkdebug files.
+//! Rules given at start: options, profiles, QEMU's blkdebug files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
     options_and_the_shell_understand_one_language_of_rules,
 ];
 
-/// One of the examples.
+/// An example profile.
 const BAD_SECTORS: &str = include_str!("../../../../../../resources/profiles/bad-sectors.toml");
 
 fn write(context: &Context, name: &str, text: &str) -> Result<String, Failure> {
@@ -33,7 +33,7 @@ fn write(context: &Context, name: &str, text: &str) -> Result<String, Failure> {
     Ok(path.display().to_string())
 }
 
-/// Plays steps one by one; those that fail are marked.
+/// Executes steps one by one; those that fail are marked.
 fn play(rig: &mut Rig, steps: &[(&str, bool)]) -> Result<(), Failure> {
     for (step, fails) in steps {
         rig.go()?;
@@ -193,7 +193,7 @@ fn with(mut command: Command, arguments: &[&str]) -> Command {
     command
 }
 
-/// The lines of the log that contain a word, of a machine that has ended.
+/// The lines with a word in the log of a machine that has ended.
 fn lines(machine: &BareMachine, word: &str) -> Result<Vec<String>, Failure> {
     let deadline = machine.machine.started() + SOON;
     let text = machine.machine.messages().wait_for_end(deadline);
@@ -250,7 +250,7 @@ fn a_rule_that_never_fired_is_named_at_the_end_and_decides_the_exit_status_if_as
     Ok(())
 }
 
-/// Rules as one types them behind `qmp block-fault-add`, and behind `--fault` with commas between the words.
+/// Rules as typed after `qmp block-fault-add`, and after `--fault` with commas between the words.
 const SPOKEN: [&[&str]; 7] = [
     &["operations=read,write", "action=error", "errno=EIO"],
     &[
@@ -276,7 +276,7 @@ const SPOKEN: [&[&str]; 7] = [
     &["action=corrupt", "pattern=00ff", "offset=4"],
 ];
 
-/// And what neither takes.
+/// Rules that both refuse.
 const UNSPOKEN: [&[&str]; 6] = [
     &["operations=read,erase", "action=hang"],
     &["action=error", "errno=EFOO"],

@@ -1,4 +1,4 @@
-//! Requests that hang, and what may happen meanwhile.
+//! Hanging requests, and other operations meanwhile.
 
 use std::fs;
 
@@ -19,14 +19,14 @@ pub const TESTS: &[Test] = tests![
     hundreds_of_requests_that_hang_on_four_queues_each_end_once,
 ];
 
-/// Where the writes here begin, how long they are, and how many there are.
+/// The writes' first sector, length and number.
 pub(super) const FIRST: u64 = 100;
 pub(super) const LENGTH: u64 = 8;
 pub(super) const COUNT: usize = 10;
 
 pub(super) const SECTORS: usize = 4096;
 
-/// A machine whose guest begins its burst of writes.
+/// A machine whose guest starts its burst of writes.
 pub(super) fn begins(context: &Context, after: &[&str], rules: &[Value]) -> Result<Rig, Failure> {
     let burst = format!("start 0 write {COUNT} {FIRST} {LENGTH} 5");
     let script = step_by_step(&[&[burst.as_str()], after].concat());
@@ -42,7 +42,7 @@ pub(super) fn begins(context: &Context, after: &[&str], rules: &[Value]) -> Resu
     Ok(rig)
 }
 
-/// A machine whose writes hang, all of [`COUNT`].
+/// A machine where all [`COUNT`] writes hang.
 pub(super) fn all_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
     let hangs = json!({ "id": "hangs", "operations": ["write"], "action": "hang" });
     let mut rig = begins(context, after, &[hangs])?;
@@ -50,7 +50,7 @@ pub(super) fn all_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure
     Ok(rig)
 }
 
-/// Fails unless only these writes are on the disk, by their places in the burst.
+/// Fails unless exactly these writes of the burst are on the disk.
 pub(super) fn check_written(context: &Context, writes: &[usize]) -> Result<(), Failure> {
     let mut expected = content(1, 0, SECTORS);
     for write in writes {
@@ -64,7 +64,7 @@ pub(super) fn check_written(context: &Context, writes: &[usize]) -> Result<(), F
 }
 
 fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Failure> {
-    // What is on its way has the first queue to itself.
+    // The hanging requests have the first queue to themselves.
     let after = ["queue 0 1\nread 0 0 8", "queue 0 0\nwait 0"];
     let mut rig = all_hang(context, &after)?;
     rig.remove("hangs")?;
@@ -90,7 +90,7 @@ fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Fai
         });
         check_eq!(*hanging, expected);
     }
-    // Others are served meanwhile.
+    // Other requests are served meanwhile.
     rig.go()?;
     rig.done()?.expect(1, 0, 0)?;
     check_written(context, &[])?;
@@ -145,7 +145,7 @@ fn nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on(
 ) -> Result<(), Failure> {
     let mut rig = all_hang(context, &["wait 0"])?;
     rig.go()?;
-    // Answered although ten requests have not ended.
+    // It is answered although ten requests have not ended.
     rig.stop()?;
     check_eq!(rig.hanging()?, COUNT);
     rig.cont()?;
@@ -154,7 +154,7 @@ fn nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on(
     rig.release(json!({ "ordinal": 4, "how": "complete" }), 1)?;
     rig.release(json!({ "ordinal": 5, "how": "fail" }), 1)?;
     check_eq!(rig.hanging()?, COUNT - 3);
-    // Asked twice: in between, the disk's thread has had all the time that it could have used.
+    // A `stop` without effect, then a query: the disk's thread has had time to proceed if it could.
     rig.client.stop()?;
     rig.is_quiet()?;
     let stats = rig.simply("query-blockstats")?[0]["stats"].take();
@@ -185,7 +185,7 @@ fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
             json!({ "device": "d0", "size": sectors * 512 }),
         )
     };
-    // It is not waited for them. The end is in the middle of the sixth.
+    // The resize does not wait for them. The end is in the middle of the sixth.
     let left = FIRST + 5 * LENGTH + 4;
     resize(&mut rig, left)?;
     check_eq!(rig.hanging()?, COUNT);
@@ -197,7 +197,7 @@ fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
     check_eq!(error.data["reason"], json!("Input/output error"));
     let end = fs::metadata(disk(context))?.len();
     check_eq!(end, left * 512);
-    // When it is long enough again, nothing is in their way.
+    // After growing again, the rest succeeds.
     resize(&mut rig, SECTORS as u64)?;
     rig.release(json!({}), COUNT - 3)?;
     rig.go()?;
@@ -241,7 +241,7 @@ fn hundreds_of_requests_that_hang_on_four_queues_each_end_once(
             rig.simply("query-blockstats")?[0]["stats"]["wr_operations"],
             json!(0)
         );
-        // A few that fail among those that are performed.
+        // Some requests fail among those that are performed.
         for ordinal in [1, 150, 250, 400] {
             rig.release(json!({ "ordinal": ordinal, "how": "fail" }), 1)?;
         }

@@ -1,4 +1,4 @@
-//! Faults: the rules that a client gives a disk, what the guest sees of them, and what the client does.
+//! Faults: rules that a client gives a disk, and their effects on the guest and the client.
 
 pub mod alterations;
 pub mod breakpoints;
@@ -25,7 +25,7 @@ use faultvisor_tests::{check, check_eq};
 use libqmp::{AccessorArguments, BlockFaultInjectedEvent, BlockFaultRemoveArguments, Error};
 use serde_json::{Value, json};
 
-/// What a rig hears of.
+/// The events that a rig receives.
 const EVENTS: [&str; 6] = [
     "BLOCK_FAULT_INJECTED",
     "BLOCK_IO_ERROR",
@@ -35,13 +35,13 @@ const EVENTS: [&str; 6] = [
     "RESET",
 ];
 
-/// A machine whose first disk is "d0", and a client that hears of faults, of errors, and of how the machine runs.
+/// A machine whose first disk is "d0", and a client that receives events of faults, errors, and the run state.
 struct Rig {
     machine: BareMachine,
     client: Client,
-    /// The faults of the first disk, beside those of all in `client`.
+    /// The first disk's faults, beside those of all disks in `client`.
     injected: BlockFaultInjectedEvent,
-    /// What the guest's first step says, which is to set the disk up.
+    /// The guest's first report, of setting up the disk.
     setup: Report,
 }
 
@@ -49,7 +49,7 @@ impl Rig {
     /// Starts the machine, and waits for the guest's first `choose`.
     fn start(plan: Plan<'_>) -> Result<Self, Failure> {
         let mut machine = plan.start()?;
-        // It runs by then, and whatever is told of comes of what the test does.
+        // It runs by then, so that all later events are caused by the test.
         let setup = machine.report("setup")?;
         machine.report("choose")?;
         let client = machine.client()?.only(&EVENTS);
@@ -66,7 +66,7 @@ impl Rig {
         })
     }
 
-    /// Lets the guest go on.
+    /// Lets the guest take its next step.
     fn go(&mut self) -> Result<(), Failure> {
         Ok(self.machine.machine.console().type_text("c")?)
     }
@@ -76,7 +76,7 @@ impl Rig {
         self.machine.report("done")
     }
 
-    /// Does what is done at once, without arguments.
+    /// Executes a command without arguments.
     fn simply(&mut self, command: &str) -> Result<Value, Failure> {
         Ok(self.client.execute(command)?)
     }
@@ -85,12 +85,12 @@ impl Rig {
         Ok(self.client.execute_with(command, arguments)?)
     }
 
-    /// Adds a rule; "device" is "d0" unless it says something else.
+    /// Adds a rule; "device" is "d0" by default.
     fn add(&mut self, rule: Value) -> Result<Value, Failure> {
         self.execute("block-fault-add", of_d0(rule))
     }
 
-    /// Fails unless a command is refused; returns the class of the error and what it says.
+    /// Fails unless a command is refused; returns the error's class and description.
     fn refused(&mut self, command: &str, arguments: &Value) -> Result<(String, String), Failure> {
         match self.client.execute_with(command, arguments.clone()) {
             Err(Error::Command { class, desc, .. }) => Ok((class.to_string(), desc)),
@@ -98,25 +98,25 @@ impl Rig {
         }
     }
 
-    /// Takes a rule away.
+    /// Removes a rule.
     fn remove(&mut self, id: &str) -> Result<(), Failure> {
         let id = id.to_owned();
         let arguments = BlockFaultRemoveArguments { id };
         Ok(self.client.block_fault_remove(&arguments)?)
     }
 
-    /// What `query-block-faults` says of the first disk.
+    /// The first disk's `query-block-faults`.
     fn faults(&mut self) -> Result<Value, Failure> {
         Ok(self.simply("query-block-faults")?[0].take())
     }
 
-    /// How many requests hang.
+    /// Number of hanging requests.
     fn hanging(&mut self) -> Result<usize, Failure> {
         let disks = self.client.query_block_faults()?;
         Ok(disks.first().map_or(0, |disk| disk.hanging.len()))
     }
 
-    /// Waits until so many requests hang.
+    /// Waits until that many requests hang.
     fn wait_for_hanging(&mut self, count: usize) -> Result<(), Failure> {
         let deadline = std::time::Instant::now() + SOON;
         loop {
@@ -131,7 +131,7 @@ impl Rig {
         }
     }
 
-    /// Releases what hangs, and fails unless it is so many.
+    /// Releases hanging requests, and fails unless that many were released.
     fn release(&mut self, arguments: Value, count: usize) -> Result<(), Failure> {
         let answer = self.execute("block-fault-release", of_d0(arguments))?;
         check_eq!(answer, json!({ "released": count }));
@@ -145,7 +145,7 @@ impl Rig {
         Ok(event)
     }
 
-    /// The next injected fault, of which both connections tell.
+    /// The next injected fault, which both connections report.
     fn injected(&mut self) -> Result<Value, Failure> {
         let first = self.event("BLOCK_FAULT_INJECTED")?;
         let second = self.injected.recv_timeout(SOON)?;
@@ -154,7 +154,7 @@ impl Rig {
         Ok(first.data)
     }
 
-    /// Nothing has happened that was not asked for. What has is told before this is answered.
+    /// Fails after an unexpected event. All earlier events arrive before this command's answer.
     fn is_quiet(&mut self) -> Result<(), Failure> {
         self.simply("query-status")?;
         let events = self.client.take_events()?;
@@ -164,14 +164,14 @@ impl Rig {
         Ok(())
     }
 
-    /// Leaves what has happened until now behind.
+    /// Discards all events until now.
     fn forget_events(&mut self) -> Result<(), Failure> {
         self.client.take_events()?;
         while self.injected.try_recv()?.is_some() {}
         Ok(())
     }
 
-    /// Stops the machine; the disks are at rest then.
+    /// Stops the machine, which drains the disks.
     fn stop(&mut self) -> Result<(), Failure> {
         self.client.stop()?;
         self.event("STOP").map(drop)
@@ -187,7 +187,7 @@ impl Rig {
     }
 }
 
-/// With the first disk as the "device", unless there is one.
+/// Adds the first disk as the "device", unless there is one.
 fn of_d0(mut arguments: Value) -> Value {
     if arguments.get("device").is_none() {
         arguments["device"] = json!("d0");

@@ -1,10 +1,10 @@
-//! Rules that make no sense.
+//! Invalid rules.
 
 use serde_json::{Value, json};
 
 use super::refused::SECTORS;
 
-/// Rules, each with a word that its error has to have.
+/// Rules, each with a word that its error must contain.
 pub(super) fn senseless() -> Vec<(Value, &'static str)> {
     let error = |errno: Value| json!({ "action": "error", "errno": errno });
     let with = |name: &str, value: Value| {

@@ -1,4 +1,4 @@
-//! Power cuts of disks that have no volatile cache: what was on its way is done or lost.
+//! Power cuts of disks without a volatile cache: requests in flight are done or lost.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
 const COUNT: usize = 40;
 const SECTORS: usize = 1024;
 
-/// Which of the burst's writes are on the disk. Fails when one is there in part, or something else is not as it was.
+/// Which of the burst's writes are on the disk. Fails if one is there in part, or if anything else differs.
 fn written(path: &std::path::Path) -> Result<Vec<usize>, Failure> {
     let image = fs::read(path)?;
     let (old, new) = (content(1, 0, SECTORS), content(5, 0, SECTORS));
@@ -47,7 +47,7 @@ fn burst() -> String {
     format!("burst 0 write {COUNT} 0 8 5")
 }
 
-/// A machine whose writes hang or are delayed, every second of them each.
+/// A machine whose writes alternately hang and are delayed.
 fn on_their_way(context: &Context, options: &str) -> Result<Rig, Failure> {
     let script = step_by_step(&[&burst(), "read 0 0 8"]);
     let mut rig = rig(context, &script, SECTORS, options)?;
@@ -66,7 +66,7 @@ fn on_their_way(context: &Context, options: &str) -> Result<Rig, Failure> {
     Ok(rig)
 }
 
-/// Cuts the power, and checks what is said of it.
+/// Cuts the power, and checks the event.
 fn cut(rig: &mut Rig, seed: u64, then: &str) -> Result<(), Failure> {
     let answer = rig.execute("block-power-cut", json!({ "seed": seed, "then": then }))?;
     check_eq!(answer, json!({}));
@@ -90,7 +90,7 @@ fn the_seed_says_what_of_the_requests_on_their_way_is_done(
         rig.release(json!({}), 0)?;
         let done = written(&disk(context))?;
         check!((10..=30).contains(&done.len()), "{done:?} are done");
-        // The guest hears of none of them that it was done.
+        // The guest receives no completion of them.
         rig.cont()?;
         rig.done()?.expect(0, COUNT as u64, 0)?;
         for _ in 0..COUNT {
@@ -114,7 +114,7 @@ fn the_seed_says_what_of_the_requests_on_their_way_is_done(
     Ok(())
 }
 
-/// A machine whose power fails at the burst's write after the first 13, and which is stopped then.
+/// A machine whose power fails at the burst's write after the first 13, and which stops then.
 fn at_power_cut(context: &Context, options: &str) -> Result<Rig, Failure> {
     let mut rig = rig(context, &step_by_step(&[&burst()]), SECTORS, options)?;
     rig.add(json!({
@@ -139,7 +139,7 @@ fn a_rule_cuts_the_power_at_exactly_its_request(context: &Context) -> Result<(),
         let mut rig = at_power_cut(context, &format!("werror=report,aio={aio}"))?;
         rig.cont()?;
         let done = rig.done()?;
-        // Of those before it, the guest may have heard.
+        // The guest may have seen completions of those before it.
         let failed = done.number("ioerr")?;
         check!((1..=14).contains(&failed), "{}", done.line);
         done.expect(COUNT as u64 - failed, failed, 0)?;
@@ -206,7 +206,7 @@ fn after_a_power_cut_the_program_ends(context: &Context) -> Result<(), Failure> 
     cut(&mut rig, 5, "quit")?;
     rig.ends_well()?;
     let first = written(&disk(context))?;
-    // The same with a rule: the seed says the same of the same requests.
+    // The same with a rule: the same seed and requests give the same result.
     let mut rig = on_their_way(context, "werror=report,num-queues=2")?;
     rig.simply("quit")?;
     rig.ends_well()?;
@@ -222,7 +222,7 @@ fn after_a_power_cut_the_program_ends(context: &Context) -> Result<(), Failure> 
     rig.go()?;
     rig.wait_for_hanging(COUNT)?;
     rig.go()?;
-    // A reset is the end with --no-reboot.
+    // With --no-reboot, a reset ends the program.
     rig.client.wait_for_event("BLOCK_POWER_CUT")?;
     rig.ends_well()?;
     check_eq!(written(&disk_path)?, first);
@@ -238,7 +238,7 @@ fn the_power_of_a_stopped_machine_can_fail_too(context: &Context) -> Result<(), 
     check_state(&rig.client, "paused", "")?;
     let done = written(&disk(context))?;
     check!(!done.is_empty() && done.len() < COUNT, "{done:?} are done");
-    // Nothing is left for a second one.
+    // A second cut finds nothing to lose.
     cut(&mut rig, 7, "stop")?;
     check_eq!(written(&disk(context))?, done);
     cut(&mut rig, 8, "reset")?;
@@ -284,12 +284,12 @@ fn all_disks_of_a_machine_lose_their_power_together(context: &Context) -> Result
         );
         cut.push(data["device"].clone());
     }
-    // The rule's own disk at exactly this request.
+    // The rule's own disk, at exactly this request.
     check_eq!(cut[0], json!("d0"));
     cut.sort_by_key(Value::to_string);
     check_eq!(cut, ["d0", "d1", "d2"].map(|disk| json!(disk)));
     rig.event("STOP")?;
-    // Two disks with the same requests do not lose the same.
+    // Two disks with the same requests lose different ones.
     let done = [written(&context.path("b"))?, written(&context.path("c"))?];
     let some = 1..COUNT;
     check!(

@@ -1,4 +1,4 @@
-//! Rules and commands that cannot be as they are: one clear error, and nothing is different afterwards.
+//! Invalid rules and commands: one clear error, and no change of state.
 
 use faultvisor_tests::bare::SOON;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
 
 pub(super) const SECTORS: u64 = 256;
 
-/// What "query-block-faults" says of a disk without rules.
+/// "query-block-faults" of a disk without rules.
 fn nothing() -> Value {
     json!({ "device": "d0", "state": "1", "rules": [], "hanging": [] })
 }
@@ -44,7 +44,7 @@ fn a_rule_that_makes_no_sense_is_refused_and_not_half_there(
     check_eq!(class, "GenericError");
     check!(desc.contains("device"), "{desc}");
     check_eq!(rig.faults()?, nothing());
-    // The name is free, and is one rule's then.
+    // The name is free for one rule.
     rig.add(json!({ "id": "x", "operations": ["flush"], "action": "hang" }))?;
     let (class, desc) = rig.refused(
         "block-fault-add",
@@ -55,7 +55,7 @@ fn a_rule_that_makes_no_sense_is_refused_and_not_half_there(
     let faults = rig.faults()?;
     check_eq!(faults["rules"].as_array().map(Vec::len), Some(1));
     check_eq!(faults["rules"][0]["rule"]["action"], json!("hang"));
-    // Nothing of all that is in the guest's way.
+    // None of that affects the guest.
     rig.go()?;
     rig.done()?.expect(1, 0, 0)?;
     rig.is_quiet()?;
@@ -181,7 +181,7 @@ fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Fail
         check!(desc.contains(word), "{command} {arguments}: {desc}");
         check_eq!(rig.faults()?, nothing());
     }
-    // Nothing is there to be released, which is no error.
+    // Nothing to release is no error.
     rig.release(json!({}), 0)?;
     rig.release(json!({ "id": "never was", "ordinal": 9 }), 0)?;
     rig.is_quiet()?;
@@ -194,10 +194,10 @@ fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Fail
 fn there_are_ten_thousand_rules_and_no_more(context: &Context) -> Result<(), Failure> {
     const MOST: u64 = 10_000;
     let mut rig = small(context)?;
-    // Faster than one after the other.
+    // Faster than one command at a time.
     let mut client = rig.machine.wire_client()?;
     client.negotiate(SOON)?;
-    // Of all of them, the guest's request is about the last.
+    // The guest's request meets the last of all rules.
     let rule = |number: u64| {
         let is_last = number == MOST - 1;
         let sector = if is_last {

@@ -1,4 +1,4 @@
-//! Ends and new beginnings, of guests and machines, while requests hang or are delayed.
+//! Ends and restarts of guests and machines while requests hang or are delayed.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = tests![
     a_machine_ends_at_once_while_requests_hang,
 ];
 
-/// A machine of which every second write hangs, and the others are delayed by an hour.
+/// A machine where every second write hangs, and the others are delayed by an hour.
 fn half_hang(context: &Context, after: &[&str]) -> Result<Rig, Failure> {
     let hangs = |write: u64| json!({ "operations": ["write"], "sector": FIRST + write * LENGTH, "action": "hang" });
     let mut rules: Vec<Value> = (0..COUNT as u64).step_by(2).map(hangs).collect();
@@ -67,7 +67,7 @@ fn a_system_reset_while_requests_hang_forgets_them(context: &Context) -> Result<
         rig.simply("system_reset")?;
         rig.event("RESET")?;
         check_eq!(rig.hanging()?, 0);
-        // The rules are the disk's, and not the guest's.
+        // The rules belong to the disk, not to the guest.
         check_eq!(rig.faults()?["rules"][0]["hits"], json!(COUNT));
         if is_stopped {
             rig.cont()?;
@@ -79,7 +79,7 @@ fn a_system_reset_while_requests_hang_forgets_them(context: &Context) -> Result<
             rig.add(json!({ "id": "again", "operations": ["write"], "action": "hang" }))?;
             rig.go()?;
             rig.wait_for_hanging(COUNT)?;
-            // Ordinals go on.
+            // Ordinals continue.
             check_eq!(rig.faults()?["hanging"][0]["ordinal"], json!(COUNT + 1));
             for _ in 0..COUNT {
                 rig.injected()?;
@@ -123,7 +123,7 @@ fn a_machine_ends_at_once_while_requests_hang(context: &Context) -> Result<(), F
             }
         }
         rig.ends_well()?;
-        // It is not that it was waited for.
+        // The reset did not wait for it.
         let messages = rig.machine.machine.messages();
         check_eq!(messages.text().matches("in flight").count(), 0);
         check_written(context, &[])?;

@@ -1,4 +1,4 @@
-//! Busy guests, whose every read is checked, under everything that a client can do to them at once.
+//! Busy guests, whose every read is checked, under concurrent commands of a client.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = tests![
 
 const COUNT: u64 = 8_000;
 
-/// A machine whose guest has begun a storm.
+/// A machine whose guest has started a storm.
 fn storm(context: &Context, options: &str) -> Result<Rig, Failure> {
     let script = step_by_step(&[&format!("storm 0 0 4 {COUNT} 128 77")]);
     let disk = image(context, "disk", 1, 4 * usize::try_from(COUNT)?)?;
@@ -32,7 +32,7 @@ fn storm(context: &Context, options: &str) -> Result<Rig, Failure> {
     Ok(rig)
 }
 
-/// Does something again and again until the storm is over. Returns how often.
+/// Repeats `act` until the storm is over. Returns how often.
 fn until_over(
     rig: &mut Rig,
     mut act: impl FnMut(&mut Rig) -> Result<(), Failure>,
@@ -50,7 +50,7 @@ fn until_over(
 
 fn a_rule_can_come_and_go_while_a_guest_is_busy(context: &Context) -> Result<(), Failure> {
     let mut rig = storm(context, "werror=report,rerror=report")?;
-    // None of these changes anything that the guest could see, but when.
+    // None of these has an effect visible to the guest, except on timing.
     let hangs = json!({ "id": "hangs", "probability": 0.1, "count": 20, "action": "hang" });
     let waits = json!({
         "id": "waits", "probability": 0.1, "action": "delay", "max-microseconds": 500,
@@ -113,10 +113,10 @@ fn a_guest_whose_machine_stops_again_and_again_notices_nothing(
 fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
     context: &Context,
 ) -> Result<(), Failure> {
-    // With a cache of which all survives, and without one.
+    // With a volatile cache that keeps everything, and without one.
     for options in ["aio=io_uring", "aio=threads", "volatile-cache=on"] {
         let mut rig = storm(context, &format!("werror=report,rerror=report,{options}"))?;
-        // So that there is always something on its way.
+        // Something is always in flight.
         rig.add(json!({ "probability": 0.1, "action": "delay", "microseconds": 2000 }))?;
         let mut seed = 0;
         let cuts = until_over(&mut rig, |rig| {

@@ -1,4 +1,4 @@
-//! What survives a power cut of what only a volatile cache holds.
+//! What a volatile cache keeps at a power cut.
 
 use std::fs;
 
@@ -16,7 +16,8 @@ pub const TESTS: &[Test] = tests![
     any_sectors_survive_and_the_seed_says_which,
 ];
 
-/// The disk after a power cut: what it was made with and what was flushed is there, and what is said of the loss true.
+/// Returns the disk after a power cut. Its original and flushed data must be intact, and the event must report the
+/// loss.
 fn cut(context: &Context, arguments: &Value) -> Result<Vec<u8>, Failure> {
     let mut rig = start(context, "setup 0")?;
     check!(
@@ -56,7 +57,7 @@ fn a_prefix_is_the_first_writes_and_a_part_of_the_next(context: &Context) -> Res
         let arguments = json!({ "survive": "prefix", "seed": seed, "tear-bytes": tear_bytes });
         let image = cut(context, &arguments)?;
         let length = prefix(&image)?;
-        // A byte that is the same before and after may seem to belong to it; none do in whole sectors.
+        // A byte that is equal before and after may seem to survive; whole sectors have none.
         check!(tear_bytes < 512 || length % 512 < 8, "{length} bytes");
         lengths.push(length);
     }

@@ -1,4 +1,4 @@
-//! Power cuts of disks that have a volatile cache: what no flush has made durable is there or not, as was asked for.
+//! Power cuts of disks with a volatile cache: writes that no flush made durable survive as requested.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(super) const FIRST: usize = 100;
 pub(super) const LENGTH: usize = 8;
 pub(super) const COUNT: usize = 30;
 
-/// A guest that writes and flushes, writes more, and reads all of it back.
+/// A guest that writes and flushes, writes more, and reads everything back.
 fn script(setup: &str) -> String {
     let reads = format!("read 0 {FIRST} 64");
     let steps = [
@@ -37,13 +37,13 @@ fn script(setup: &str) -> String {
         "flush 0",
         &format!("burst 0 write {COUNT} {FIRST} {LENGTH} 6"),
         &reads,
-        // What comes after the power cut.
+        // The steps after the power cut.
         &reads,
     ];
     step_by_step(&steps).replacen("setup 0", setup, 1)
 }
 
-/// What there is when everything has been written.
+/// The contents after all writes.
 pub(super) fn all() -> Vec<u8> {
     let mut bytes = flushed();
     let data = content(6, FIRST as u64, COUNT * LENGTH);
@@ -51,14 +51,14 @@ pub(super) fn all() -> Vec<u8> {
     bytes
 }
 
-/// What there is when only that has been written which was flushed.
+/// The contents after the flushed writes only.
 pub(super) fn flushed() -> Vec<u8> {
     let mut bytes = content(1, 0, SECTORS);
     bytes[..8 * 512].copy_from_slice(&content(4, 0, 8));
     bytes
 }
 
-/// A machine whose guest has written, and has read what it wrote.
+/// A machine whose guest has written, and read back.
 fn has_written(rig: &mut Rig) -> Result<(), Failure> {
     for step in 0..4 {
         rig.go()?;
@@ -80,7 +80,7 @@ pub(super) fn start(context: &Context, setup: &str) -> Result<Rig, Failure> {
     Ok(rig)
 }
 
-/// The writes and sectors that are not as they were written.
+/// The writes and sectors that were lost.
 pub(super) fn lost(image: &[u8]) -> (usize, usize) {
     let all = all();
     let (mut writes, mut sectors) = (0, 0);
@@ -95,7 +95,7 @@ pub(super) fn lost(image: &[u8]) -> (usize, usize) {
     (writes, sectors)
 }
 
-/// Everything is as it was, but for the writes that were not flushed, of which each byte is the old or the new one.
+/// Everything is intact, except the unflushed writes, each byte of which is old or new.
 pub(super) fn check_is_sound(image: &[u8]) -> Result<(), Failure> {
     let (old, new) = (flushed(), all());
     let bytes = image.iter().zip(old.iter().zip(&new));
@@ -106,7 +106,7 @@ pub(super) fn check_is_sound(image: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many bytes from the first of the writes on are new, if only old ones come after them.
+/// Number of new bytes from the first write on, if only old ones follow them.
 pub(super) fn prefix(image: &[u8]) -> Result<usize, Failure> {
     let (old, new) = (flushed(), all());
     let (from, to) = (FIRST * 512, (FIRST + COUNT * LENGTH) * 512);
@@ -123,7 +123,7 @@ pub(super) fn prefix(image: &[u8]) -> Result<usize, Failure> {
 }
 
 fn what_a_driver_that_knows_no_cache_was_told_survives(context: &Context) -> Result<(), Failure> {
-    // Without VIRTIO_BLK_F_FLUSH, every write is durable when it is done. A flush is nothing that it could ask for.
+    // Without VIRTIO_BLK_F_FLUSH, every write is durable when it completes. The guest cannot send a flush.
     let disk = image(context, "disk", 1, SECTORS)?;
     let steps = [
         "write 0 0 8 4",
@@ -172,7 +172,7 @@ fn a_guest_that_begins_again_finds_what_survived(context: &Context) -> Result<()
         for _ in 0..4 {
             rig.done()?.expect(1, 0, 0)?;
         }
-        // At the flush, before it is done.
+        // At the flush, before it is performed.
         rig.add(json!({
             "operations": ["flush"], "count": 1, "action": "power-cut", "survive": survive,
         }))?;

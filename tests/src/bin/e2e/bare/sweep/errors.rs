@@ -1,11 +1,11 @@
-//! Which errors a system call can have, by its manual page, as far as a machine that is short of something gives them.
+//! The errors of each system call, by its manual page, as far as a shortage of resources causes them.
 
 use nix::errno::Errno::{self, EAGAIN, ECONNRESET, EINTR, EIO, EMFILE, ENOLCK, ENOMEM, ENOSPC};
 use syscalls::Sysno;
 
 use super::tracer::{Object, Observed, Phase, Place};
 
-/// Calls that a thread makes again and again from one place: only the first of each are made to fail.
+/// Calls that a thread repeats from one place: only the first of each fail.
 const REPEATED: u32 = 4;
 
 /// `F_SETLK`.
@@ -14,7 +14,7 @@ const F_SETLK: u64 = 6;
 /// `KVM_RUN`.
 const KVM_RUN: u64 = 0xae80;
 
-/// The errors to try on a call of a run: none for one that cannot fail, or whose failure nobody can be asked to bear.
+/// The errors to try on a call of a run: none for a call that cannot fail, or whose failure nothing could survive.
 pub fn of(call: &Observed) -> Vec<Errno> {
     let place = &call.place;
     let is_repeated = match place.kind.call {
@@ -33,7 +33,7 @@ pub fn of(call: &Observed) -> Vec<Errno> {
     if is_repeated && place.nth >= REPEATED {
         return Vec::new();
     }
-    // An eventfd takes more than anybody writes.
+    // An eventfd's counter never overflows here.
     let is_full = call.descriptor.object != Object::Kernel || place.kind.call == Sysno::read;
     let would_block = (call.descriptor.is_nonblocking && is_full).then_some(EAGAIN);
     let errors: &[Errno] = match place.kind.call {
@@ -114,14 +114,13 @@ pub fn of(call: &Observed) -> Vec<Errno> {
     errors
 }
 
-/// Whether a call is one of a thread's first steps, before any code of the program's runs in it. The standard library
-/// panics when it gets no stack for signals there.
+/// Whether a call is one of a thread's first, made by the standard library, which panics if it gets no signal stack.
 pub fn is_the_runtimes(call: &Observed) -> bool {
     call.place.thread == "new"
 }
 
-/// Whether files may stay behind when this call fails: it is the one that looks for them or removes them, or without it a
-/// thread cannot be confined, and the program ends at once. Who starts next finds them stale.
+/// Whether files may stay behind when this call fails: the call looks for or removes them, or without it a thread
+/// cannot be confined, and the program ends at once. The next start finds them stale.
 pub fn may_leave_files(place: &Place) -> bool {
     match place.kind.call {
         Sysno::unlink | Sysno::unlinkat => true,

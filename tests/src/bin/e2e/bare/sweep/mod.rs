@@ -1,9 +1,9 @@
-//! Every system call of the program's start, of a reset and of the end fails once, with each error that it can have.
+//! Every system call of the program's start, of a reset and of the end fails once, with each of its errors.
 //!
-//! Whatever fails: either the program says so in a line and ends with status 1, or it goes on and does its work to the
-//! end. It never hangs, panics, ends without a word, or leaves its socket or its pid file behind.
+//! After each failure the program either reports it in a line and ends with status 1, or completes its work. It never
+//! hangs, panics, ends silently, or leaves its socket or its pid file behind.
 //!
-//! `FV_SWEEP='reset disk-d0 ioctl:0xae80 0 EINTR'` makes the test play that case alone.
+//! `FV_SWEEP='reset disk-d0 ioctl:0xae80 0 EINTR'` runs that case alone.
 
 mod errors;
 mod play;
@@ -25,13 +25,13 @@ pub const TESTS: &[Test] = tests![
     whatever_system_call_fails_the_program_says_so_or_goes_on,
 ];
 
-/// Cases that a small run takes, spread evenly over all of them.
+/// Number of cases in a small run, spread evenly over all of them.
 const SAMPLE: usize = 96;
 
-/// Cases that are played at a time.
+/// Number of cases run at once.
 const PLAYERS: usize = 2;
 
-/// A case that can be played alone.
+/// A case, which can be run alone.
 struct Case {
     call: Observed,
     fault: Fault,
@@ -43,7 +43,7 @@ impl Case {
     }
 }
 
-/// Every case that two runs have in common: a call that only one of them makes cannot be found again.
+/// Every case that two runs have in common: a call that only one of them makes cannot be located again.
 fn cases(context: &Context) -> Result<(usize, Vec<Case>), Failure> {
     let record = || play::record(context);
     let (first, second) = (record()?, record()?);

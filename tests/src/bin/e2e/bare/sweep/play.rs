@@ -1,4 +1,4 @@
-//! One run of the program: a guest starts, is reset, and the machine ends; and what became of it.
+//! One run of the program: a guest starts, is reset, and the machine ends; and the result.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,35 +16,35 @@ use super::errors;
 use super::tracer::{self, End, Ended, Fault, Observed, Phase, Progress, Traced};
 use faultvisor_tests::check;
 
-/// What the guest does after each reset, up to its last report.
+/// The guest's steps after each reset, up to its last report.
 const SCRIPT: &str = "setup 0\nwrite 0 0 8 1\nread 0 0 8\nflush 0\nchoose\nexit off";
 
 /// The guest's last report.
 const LAST: &str = "choose";
 
-/// A run takes less than a second; this is a hang.
+/// A run takes less than a second; this indicates a hang.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a client waits for an answer that a fault may have lost.
 const ANSWER: Duration = Duration::from_secs(4);
 
-/// How often a run is looked at in which nothing happens.
+/// How often a stalled run is examined.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What became of a run in which a call failed.
+/// The result of a run in which a call failed.
 #[derive(Debug)]
 pub enum Outcome {
     /// The machine did all of its work.
     WentOn,
     /// The program ended with status 1, and said why.
     Refused,
-    /// The machine stopped, said why, and could be told to end.
+    /// The machine stopped, said why, and obeyed `quit`.
     Stopped,
-    /// There was no memory for the program's own work, and it ended with the runtime's message.
+    /// The program was out of memory, and ended with the runtime's message.
     OutOfMemory,
     /// The call was not made in this run.
     NotReached,
-    /// What must not be.
+    /// A violation of the rules.
     Bad(String),
 }
 
@@ -62,7 +62,7 @@ impl Outcome {
     }
 }
 
-/// Where a run has its files.
+/// The files of a run.
 struct Stage {
     socket: PathBuf,
     pid_file: PathBuf,
@@ -72,7 +72,7 @@ struct Stage {
 impl Stage {
     fn new(context: &Context, name: &str) -> Result<Self, Failure> {
         let directory = context.path(name);
-        // What a run that was killed has left.
+        // Files left by a run that was killed.
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory)?;
         let path = |name: &str| directory.join(name);
@@ -101,7 +101,7 @@ impl Stage {
     }
 }
 
-/// A run that is going on.
+/// A run in progress.
 struct TracedRun<'a> {
     stage: &'a Stage,
     traced: Traced,
@@ -109,7 +109,7 @@ struct TracedRun<'a> {
     serial: Transcript,
     messages: Transcript,
     deadline: Instant,
-    /// Reports that have been seen.
+    /// Number of reports seen.
     seen: usize,
 }
 
@@ -119,7 +119,7 @@ enum Reached {
     End,
     /// The program ended before.
     Ended,
-    /// Nothing more happened.
+    /// The run has stalled.
     Nothing,
 }
 
@@ -139,7 +139,7 @@ impl<'a> TracedRun<'a> {
         })
     }
 
-    /// Waits for the guest's last report; false if none comes.
+    /// Waits for the guest's last report; returns false if none arrives.
     fn guest_is_done(&mut self) -> bool {
         loop {
             let now = Instant::now();
@@ -155,14 +155,14 @@ impl<'a> TracedRun<'a> {
                 Err(NoLine::TimedOut) if now < self.deadline => {}
                 Err(_) => return false,
             }
-            // A machine that has told of an error has little more to do.
+            // A machine that has reported an error stalls soon.
             if has_told(&self.messages.text()) {
                 self.deadline = self.deadline.min(now + ANSWER);
             }
         }
     }
 
-    /// Executes a command, on another connection if one is lost. What became of it shows in the machine.
+    /// Executes a command, on another connection if one is lost. Its effect shows in the machine.
     fn command(&self, name: &str) {
         for _ in 0..3 {
             let options = Session::options().within(ANSWER).timeout(ANSWER);
@@ -190,7 +190,7 @@ impl<'a> TracedRun<'a> {
         Reached::End
     }
 
-    /// The guest says nothing more: the program has ended, or the machine has stopped or hangs.
+    /// The guest reports nothing more: the program has ended, or the machine has stopped or hangs.
     fn without_report(&self) -> Reached {
         if self.serial.wait_for_end(Instant::now()).is_ok() {
             return Reached::Ended;
@@ -199,9 +199,9 @@ impl<'a> TracedRun<'a> {
         Reached::Nothing
     }
 
-    /// Waits for the end, and makes it come when it does not.
+    /// Waits for the end, and forces it if necessary.
     fn end(self) -> Result<(Ended, bool, String, String), Failure> {
-        // Longer than the program waits for clients that take nothing.
+        // Longer than the program waits for clients that do not read.
         let left = self.deadline.saturating_duration_since(Instant::now()) + ANSWER;
         let (ended, in_time) = match self.traced.ended.recv_timeout(left) {
             Ok(ended) => (ended, true),
@@ -225,13 +225,13 @@ fn take(pipe: &mut std::io::PipeReader) -> Result<std::io::PipeReader, Failure> 
     Ok(pipe.try_clone()?)
 }
 
-/// Whether the program has said what is wrong.
+/// Whether the program has reported the error.
 fn has_told(messages: &str) -> bool {
     let is_reason = |line: &str| line.starts_with("faultvisor: ") || line.contains(" ERROR ");
     messages.lines().any(is_reason)
 }
 
-/// The calls of a run in which nothing fails.
+/// The calls of a run without failures.
 pub fn record(context: &Context) -> Result<Vec<Observed>, Failure> {
     let stage = Stage::new(context, "record")?;
     let mut run = TracedRun::start(&stage, None)?;
@@ -245,7 +245,7 @@ pub fn record(context: &Context) -> Result<Vec<Observed>, Failure> {
     Ok(ended.calls)
 }
 
-/// Plays a case.
+/// Runs a case.
 pub fn play(context: &Context, name: &str, fault: &Fault) -> Result<Outcome, Failure> {
     let stage = Stage::new(context, name)?;
     let mut run = TracedRun::start(&stage, Some(fault.clone()))?;

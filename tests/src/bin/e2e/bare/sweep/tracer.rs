@@ -1,8 +1,8 @@
-//! Runs a program under ptrace(2), tells which system calls it makes, and makes one of them fail.
+//! Runs a program under ptrace(2), records its system calls, and makes one of them fail.
 //!
-//! A call that is to fail is not made: at its entry it becomes one that does nothing and that every thread of the
-//! program may make, and at its exit it gets the errno. A call is named by what does not change between two runs: the
-//! phase of the run, the thread's name, the call, and how often that thread's kind has made it in the phase before.
+//! A call that is to fail is not made: at its entry it becomes one without effect that every thread of the program may
+//! make, and at its exit it gets the errno. A call is identified by what does not change between two runs: the phase of
+//! the run, the thread's name, the call, and its number among calls of its kind in that thread and phase.
 #![expect(
     unsafe_code,
     reason = "the library has no names for real-time signals, which vCPUs are kicked with"
@@ -27,10 +27,10 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use syscalls::Sysno;
 
-/// What a stop at a system call has for a signal (`PTRACE_O_TRACESYSGOOD`).
+/// The signal of a system call stop (`PTRACE_O_TRACESYSGOOD`).
 const CALL: i32 = libc::SIGTRAP | 0x80;
 
-/// What a run is doing. The driver sets it, and the tracer reads it at each call.
+/// The phase of a run. The driver sets it, and the tracer reads it at each call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
@@ -55,12 +55,12 @@ impl Phase {
     }
 }
 
-/// The phase of a run that is going on.
+/// The current phase of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<AtomicU8>);
 
 impl Progress {
-    /// From now on it is this phase.
+    /// Enters this phase.
     pub fn enter(&self, phase: Phase) {
         self.0.store(phase as u8, Ordering::SeqCst);
     }
@@ -71,7 +71,7 @@ impl Progress {
     }
 }
 
-/// A kind of system call: its number, and for `ioctl` and `fcntl` what is asked for.
+/// A kind of system call: its number, and the request of `ioctl` and `fcntl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind {
     /// The call.
@@ -80,16 +80,16 @@ pub struct Kind {
     pub request: u64,
 }
 
-/// One call of a run, as it is found again in another.
+/// Identifies one call of a run, to locate it in another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// When.
+    /// Its phase.
     pub phase: Phase,
-    /// `main`, or the thread's name; `new` before its first step of its own.
+    /// `main`, or the thread's name; `new` before the thread's own code.
     pub thread: String,
-    /// Which.
+    /// Its kind.
     pub kind: Kind,
-    /// How many of its kind were before it.
+    /// Number of earlier calls of its kind.
     pub nth: u32,
 }
 
@@ -112,22 +112,22 @@ impl std::fmt::Display for Place {
 /// A call that a run has made.
 #[derive(Debug, Clone)]
 pub struct Observed {
-    /// Which.
+    /// Its identity.
     pub place: Place,
-    /// What its first argument is, if that is a descriptor.
+    /// What its first argument refers to, if that is a descriptor.
     pub descriptor: Descriptor,
 }
 
-/// What a descriptor is open on.
+/// What a descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor {
-    /// What it is.
+    /// Its kind.
     pub object: Object,
-    /// Whether it does not block.
+    /// Whether it is non-blocking.
     pub is_nonblocking: bool,
 }
 
-/// What can be open.
+/// Kinds of open files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Object {
     /// A file or a block device.
@@ -143,7 +143,7 @@ pub enum Object {
 /// A call that is to fail.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// Which.
+    /// Its identity.
     pub place: Place,
     /// Its errno.
     pub errno: Errno,
@@ -152,7 +152,7 @@ pub struct Fault {
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With this status.
+    /// With this exit status.
     Exited(i32),
     /// By this signal.
     Killed(i32),
@@ -163,21 +163,21 @@ pub enum End {
 pub struct Ended {
     /// The program's end.
     pub end: End,
-    /// Every call in order, if nothing was to fail.
+    /// Every call in order, unless one was to fail.
     pub calls: Vec<Observed>,
     /// Whether the call that was to fail was made.
     pub was_struck: bool,
 }
 
-/// A program that runs under the tracer.
+/// A program under the tracer.
 pub struct Traced {
     /// Its process.
     pub pid: Pid,
-    /// What it writes to standard output.
+    /// Its standard output.
     pub output: PipeReader,
-    /// What it writes to standard error.
+    /// Its standard error.
     pub messages: PipeReader,
-    /// Told how it ended.
+    /// Receives its end.
     pub ended: Receiver<Result<Ended, Failure>>,
 }
 
@@ -189,7 +189,7 @@ pub fn start(
 ) -> Result<Traced, Failure> {
     let (output, output_writer) = io::pipe()?;
     let (messages, messages_writer) = io::pipe()?;
-    // It waits until it is traced.
+    // It waits for the tracer.
     let mut waiting = Command::new("sh");
     waiting.args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""]);
     waiting.arg(command.get_program()).args(command.get_args());
@@ -199,12 +199,12 @@ pub fn start(
     let (pid_sender, pid) = channel();
     let (sender, ended) = channel();
     let progress = progress.clone();
-    // All requests of ptrace(2) must come from the thread that traces, which is the parent, too.
+    // All ptrace(2) requests must come from the tracing thread, which is the parent, too.
     thread::Builder::new()
         .name("tracer".to_owned())
         .spawn(move || {
             let result = trace(waiting, &progress, fault, &pid_sender);
-            // Nobody may listen any more.
+            // The receiver may be gone.
             let _ = sender.send(result);
         })?;
     let pid = pid
@@ -225,7 +225,7 @@ fn trace(
     started: &Sender<Pid>,
 ) -> Result<Ended, Failure> {
     let child = command.spawn()?;
-    // The pipes' other ends.
+    // Closes the pipes' other ends.
     drop(command);
     let pid = i32::try_from(child.id()).map_err(|error| Failure::new(error.to_string()))?;
     let pid = Pid::from_raw(pid);
@@ -259,13 +259,13 @@ fn trace(
 
 #[derive(Debug, Default)]
 struct Thread {
-    /// Between the entry of a call and its exit.
+    /// Between a call's entry and exit.
     is_in_call: bool,
-    /// The call that it is in is the one that fails.
+    /// The current call is the failing one.
     is_struck: bool,
-    /// Its first steps, which are the standard library's, are done.
+    /// The standard library's first calls are done.
     has_begun: bool,
-    /// Read when it is needed, and again when the thread may have got another.
+    /// Read on demand, and again after a possible change.
     name: Option<String>,
 }
 
@@ -276,7 +276,7 @@ struct Tracer<'a> {
     threads: HashMap<Pid, Thread>,
     counts: HashMap<(Phase, String, Kind), u32>,
     calls: Vec<Observed>,
-    /// What comes before is the loader's and the runtime's.
+    /// Earlier calls are the loader's and the runtime's.
     is_counting: bool,
     was_struck: bool,
 }
@@ -291,12 +291,12 @@ impl Tracer<'_> {
                     self.threads.remove(&pid);
                 }
                 Status::Call => {
-                    // A thread that is killed meanwhile is told of by the next status.
+                    // If the thread is killed meanwhile, the next status reports it.
                     let _ = self.call(pid);
                     self.go_on(pid, 0);
                 }
                 Status::Exec => {
-                    // What follows is the exit of the call that it comes from.
+                    // The exit of this call follows.
                     self.threads.entry(pid).or_default().is_in_call = true;
                     self.go_on(pid, 0);
                 }
@@ -307,7 +307,7 @@ impl Tracer<'_> {
     }
 
     fn go_on(&self, pid: Pid, signal: i32) {
-        // There is nothing more to see once the fault has struck.
+        // After the fault nothing more needs to be observed.
         let is_over = self.was_struck
             && self
                 .threads
@@ -318,12 +318,12 @@ impl Tracer<'_> {
         } else {
             libc::PTRACE_SYSCALL
         };
-        // SAFETY: the request has no pointer. The signal is a number, which may be a real-time signal's, and those have
-        // no name in the library. A thread that has been killed meanwhile need not go on.
+        // SAFETY: the request has no pointer. The signal is a number, since it may be a real-time signal, which the
+        // library cannot name. A thread that has been killed meanwhile need not continue.
         unsafe { libc::ptrace(request, pid.as_raw(), 0, signal) };
     }
 
-    /// A thread is at the entry or the exit of a call.
+    /// Handles a thread's stop at the entry or the exit of a call.
     fn call(&mut self, pid: Pid) -> nix::Result<()> {
         let thread = self.threads.entry(pid).or_default();
         thread.is_in_call = !thread.is_in_call;
@@ -344,7 +344,7 @@ impl Tracer<'_> {
         else {
             return Ok(());
         };
-        // The standard library asks for the one that there is before it sets its own.
+        // The standard library queries the current one before it sets its own.
         let is_signal_stack = call == Sysno::sigaltstack && registers.rdi != 0;
         if !self.is_counting {
             // The runtime's last step before `main`.
@@ -404,23 +404,23 @@ impl Tracer<'_> {
     }
 }
 
-/// Why a thread that is traced has stopped.
+/// Why a traced thread has stopped.
 enum Status {
     Ended(End),
     /// At a system call's entry or exit.
     Call,
     /// At the end of execve(2).
     Exec,
-    /// A signal is for it.
+    /// A signal is to be delivered.
     Signal(i32),
     Other,
 }
 
-/// Waits for the next thread that stops or ends, of those that the calling thread traces: others have runs of their own.
+/// Waits for the next stop or end of a thread that the calling thread traces: other tracers have runs of their own.
 fn wait() -> Result<(Pid, Status), Failure> {
     let mut status = 0;
     let pid = loop {
-        // SAFETY: the status is an `int` that may be written.
+        // SAFETY: the status is a writable `int`.
         let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
         match Errno::result(pid) {
             Err(Errno::EINTR) => {}

@@ -1,23 +1,23 @@
-//! What the matrix is made of: operations, actions, policies.
+//! The matrix's dimensions: operations, actions, policies.
 
 use serde_json::{Value, json};
 
 /// Sectors of a request.
 pub const LENGTH: u64 = 8;
 
-/// Sectors that each cell has for itself; what a cell does must not reach beyond them.
+/// Sectors reserved for each cell; its effects must not reach beyond them.
 pub const REGION: u64 = 32;
 
-/// How far a misdirected request is from where it should be.
+/// Distance of a misdirected request from its intended place.
 pub const ASIDE: u64 = 16;
 
-/// What is written.
+/// The data written.
 pub const SEED: u64 = 9;
 
-/// How long a delayed request is delayed.
+/// Duration of a delay.
 pub const DELAY: std::time::Duration = std::time::Duration::from_millis(15);
 
-/// What a pattern is, and where.
+/// The pattern, and its offset.
 pub const PATTERN: [u8; 3] = [0xde, 0xad, 0x42];
 pub const PATTERN_AT: usize = 500;
 pub const PATTERN_LENGTH: usize = 1040;
@@ -25,7 +25,7 @@ pub const PATTERN_LENGTH: usize = 1040;
 /// Bits that are inverted.
 pub const FLIPPED: usize = 100;
 
-/// Sectors that are left of a torn write.
+/// Sectors that a torn write keeps.
 pub const KEPT: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Operation {
         }
     }
 
-    /// What statistics call it.
+    /// Its name in statistics.
     pub fn counted_as(self) -> &'static str {
         match self {
             Self::Read => "rd",
@@ -94,10 +94,10 @@ impl Error {
     }
 }
 
-/// What a request does to the data.
+/// A request's effect on the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// What it is there for.
+    /// The intended effect.
     Whole,
     Nothing,
     Flipped,
@@ -108,17 +108,17 @@ pub enum Effect {
     Elsewhere,
 }
 
-/// What happens until it ends.
+/// A request's course until it ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Course {
     Straight,
-    /// It takes so long.
+    /// It is delayed.
     Delayed,
-    /// It hangs until it is released so.
+    /// It hangs until it is released this way.
     Hangs(Value),
-    /// The machine stops.
+    /// The machine stops before it.
     Stops,
-    /// The power fails, and then the machine stops.
+    /// The power fails, then the machine stops.
     PowerFails,
 }
 
@@ -126,7 +126,7 @@ pub enum Course {
 #[derive(Debug, Clone)]
 pub struct Column {
     pub name: &'static str,
-    /// The rule's members that are the action.
+    /// The rule's members that define the action.
     pub members: Value,
     pub course: Course,
     pub effect: Effect,
@@ -154,7 +154,7 @@ impl Column {
         self
     }
 
-    /// Whether it can be done to such a request.
+    /// Whether the action fits such a request.
     pub fn is_possible(&self, operation: Operation) -> bool {
         match self.effect {
             Effect::Flipped | Effect::Overwritten | Effect::Elsewhere => {
@@ -229,7 +229,7 @@ pub fn actions(first: u64) -> Vec<Column> {
     ]
 }
 
-/// A page of the matrix: what becomes of errors.
+/// A page of the matrix: an error policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     pub werror: &'static str,
@@ -237,7 +237,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What is done about an error of this operation.
+    /// What the policy does about an error of this operation.
     pub fn action(self, operation: Operation, error: Error) -> &'static str {
         let of = match operation {
             Operation::Read => self.rerror,

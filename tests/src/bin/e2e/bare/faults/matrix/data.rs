@@ -1,4 +1,4 @@
-//! What becomes of the data in a cell.
+//! The expected data of a cell.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::cells::{
     ASIDE, Effect, FLIPPED, KEPT, LENGTH, Operation, PATTERN, PATTERN_AT, PATTERN_LENGTH, SEED,
 };
 
-/// What should be on the disk.
+/// The expected contents of the disk.
 pub struct Model {
     pub bytes: Vec<u8>,
 }
@@ -21,7 +21,7 @@ fn place(first: u64, sectors: u64) -> Range<usize> {
 }
 
 impl Model {
-    /// What seed 1 puts on so many sectors.
+    /// The pattern of seed 1 on that many sectors.
     pub fn new(sectors: usize) -> Self {
         Self {
             bytes: content(1, 0, sectors),
@@ -32,8 +32,8 @@ impl Model {
         &self.bytes[place(first, sectors)]
     }
 
-    /// Does what a request does, and returns what it finds in its buffer, if it is a read. Chance is as the `record`
-    /// of the fault log says.
+    /// Applies a request, and for a read returns its expected buffer. The `record` of the fault log tells what chance
+    /// decided.
     pub fn perform(
         &mut self,
         operation: Operation,
@@ -72,7 +72,7 @@ impl Model {
     }
 }
 
-/// What the data of a request becomes.
+/// A request's data after the alteration.
 fn corrupt(data: &mut [u8], effect: Effect, record: &Value) {
     match effect {
         Effect::Flipped => {
@@ -93,7 +93,7 @@ fn corrupt(data: &mut [u8], effect: Effect, record: &Value) {
     }
 }
 
-/// What a write reaches, from its first sector on.
+/// The range that a write reaches, from its first sector on.
 fn written(effect: Effect, record: &Value) -> Vec<(u64, u64)> {
     let kept = KEPT as u64;
     match effect {
@@ -110,7 +110,7 @@ fn written(effect: Effect, record: &Value) -> Vec<(u64, u64)> {
     }
 }
 
-/// Whether a record of the log is about what chance should have decided.
+/// Whether a record of the log states a valid random decision.
 pub fn is_sound(effect: Effect, record: &Value) -> bool {
     match effect {
         Effect::Flipped => {

@@ -1,5 +1,5 @@
-//! The matrix: each operation, each action, each policy and each kind of image, a cell for each of them together. A
-//! cell is looked at from both sides: what the guest is told and reads, and what the client hears and counts.
+//! The matrix: a cell for each combination of operation, action, policy and kind of image. Each cell is checked from
+//! both sides: what the guest is told and reads, and what the client receives and counts.
 
 mod cells;
 mod data;
@@ -63,12 +63,12 @@ enum Backend {
 struct Cell {
     operation: Operation,
     action: Column,
-    /// The first sector of its own.
+    /// Its first sector.
     first: u64,
 }
 
 impl Cell {
-    /// What it is called in a failure.
+    /// Its name in a failure.
     fn name(&self) -> String {
         format!("{} × {}", self.operation.name(), self.action.name)
     }
@@ -95,7 +95,7 @@ fn page() -> Vec<Cell> {
     page
 }
 
-/// Plays all cells of one policy on one kind of image, in one machine.
+/// Runs all cells of one policy on one kind of image, in one machine.
 fn play(context: &Context, backend: Backend, policy: Policy) -> Result<(), Failure> {
     let page = page();
     let mut steps = Vec::new();
@@ -156,7 +156,7 @@ fn play(context: &Context, backend: Backend, policy: Policy) -> Result<(), Failu
     Ok(())
 }
 
-/// Makes what is on the raw image the disk's, and returns the beginning of `--drive`.
+/// Converts the raw image to the disk's kind, and returns the beginning of `--drive`.
 fn drive(context: &Context, raw: &Path, backend: Backend) -> Result<String, Failure> {
     let raw_drive = |aio: &str| format!("file={},format=raw,aio={aio}", raw.display());
     Ok(match backend {

@@ -1,4 +1,4 @@
-//! How a cell is played, and looked at from both sides.
+//! Runs a cell, and checks it from both sides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,20 +17,20 @@ use super::data::{self, Model};
 use crate::bare::statistics::{check_numbers, statistics};
 use crate::bare::{check_event, check_state};
 
-/// What chance decides in every cell follows from this, and from the request's ordinal.
+/// The seed; each cell's decisions depend on it and on the request's ordinal.
 const RULE_SEED: u64 = 77;
 
-/// A page's machine, and what should be true of it.
+/// A page's machine, and the expected state.
 pub struct Player {
     rig: Rig,
     policy: Policy,
     model: Model,
     log: PathBuf,
-    /// Requests until now.
+    /// Number of requests until now.
     requests: u64,
-    /// Lines of the log until now.
+    /// Number of log lines until now.
     lines: usize,
-    /// What `query-blockstats` should say; what is not there is zero.
+    /// The expected `query-blockstats`; absent members are zero.
     numbers: BTreeMap<String, u64>,
 }
 
@@ -47,14 +47,14 @@ impl Player {
         }
     }
 
-    /// The guest switches itself off; returns what should be on the disk.
+    /// The guest powers off; returns the expected contents of the disk.
     pub fn end(mut self) -> Result<Model, Failure> {
         self.rig.machine.machine.console().type_text("o")?;
         self.rig.ends_well()?;
         Ok(self.model)
     }
 
-    /// An action that cannot be done to such a request makes no rule.
+    /// A rule is refused if its action does not fit such a request.
     pub fn is_refused(&mut self, cell: &Cell) -> Result<(), Failure> {
         let rule = rule(cell);
         let (class, desc) = self.rig.refused("block-fault-add", &rule)?;
@@ -69,7 +69,7 @@ impl Player {
         self.shows(&json!({ "device": "d0", "state": "1", "rules": [], "hanging": [] }))
     }
 
-    /// Adds the rule, has the guest send the request, and looks at all that follows.
+    /// Adds the rule, has the guest send the request, and checks all effects.
     pub fn play(&mut self, cell: &Cell) -> Result<(), Failure> {
         let Cell {
             operation,
@@ -108,7 +108,7 @@ impl Player {
             .model
             .perform(*operation, *first, action.effect, &record);
         if held {
-            // Once more, and all of it.
+            // The second attempt has its full effect.
             found = self
                 .model
                 .perform(*operation, *first, Effect::Whole, &record);
@@ -129,7 +129,7 @@ impl Player {
         self.reads_back(*first)
     }
 
-    /// The guest finds what should be there, around the request, too.
+    /// The guest reads the expected data, around the request, too.
     fn reads_back(&mut self, first: u64) -> Result<(), Failure> {
         self.rig.go()?;
         self.requests += 1;
@@ -142,7 +142,7 @@ impl Player {
         self.numbers_are_right()
     }
 
-    /// What happens before the request ends, or is held for its error.
+    /// Checks what happens before the request ends, or is held for its error.
     fn takes_its_course(&mut self, cell: &Cell) -> Result<(), Failure> {
         let rig = &mut self.rig;
         match &cell.action.course {
@@ -173,7 +173,7 @@ impl Player {
         self.rig.cont()
     }
 
-    /// The request fails. Returns whether it was held for that, and was done in a second attempt.
+    /// The request fails. Returns whether it was held for that, and succeeded in a second attempt.
     fn fails(&mut self, cell: &Cell, error: Error) -> Result<bool, Failure> {
         let action = self.policy.action(cell.operation, error);
         let is_read = cell.operation == Operation::Read;
@@ -197,13 +197,13 @@ impl Player {
             Error::NoSpace => "nospace",
         };
         check_state(&self.rig.client, "io-error", status)?;
-        // What is held has not ended.
+        // A held request has not ended.
         self.numbers_are_right()?;
         self.rig.cont()?;
         Ok(true)
     }
 
-    /// What the log says of the cell's rule: one more line.
+    /// The log has one more line, about the cell's rule.
     fn record(&mut self, cell: &Cell) -> Result<Value, Failure> {
         let log = fs::read_to_string(&self.log)?;
         self.lines += 1;
@@ -232,7 +232,7 @@ impl Player {
         Ok(())
     }
 
-    /// The cell's rule has been looked at and has fired so often, and that hangs.
+    /// Checks the matches and hits of the cell's rule, and the number of hanging requests.
     fn has_fired(
         &mut self,
         cell: &Cell,
@@ -281,7 +281,7 @@ impl Player {
     }
 }
 
-/// What the request says of itself.
+/// The request's first sector in events and the log.
 fn sector(cell: &Cell) -> u64 {
     match cell.operation {
         Operation::Flush => 0,
@@ -296,7 +296,7 @@ fn sectors(operation: Operation) -> u64 {
     }
 }
 
-/// The cell's rule, with nothing left to the program.
+/// The cell's rule, with every default stated.
 fn rule(cell: &Cell) -> Value {
     let mut rule = json!({
         "id": cell.name(), "device": "d0", "operations": [cell.operation.name()],
