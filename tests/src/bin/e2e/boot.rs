@@ -18,11 +18,11 @@ pub const TESTS: &[Test] = tests![
     a_guest_lives_on_huge_pages_of_the_hosts_pool,
 ];
 
-/// How a kernel has been started, as Linux remembers it (`kernel.bootloader_type`).
+/// How a kernel was started, as Linux reports it (`kernel.bootloader_type`).
 enum Loader {
-    /// The code that turns PVH's start information into boot parameters.
+    /// PVH: the code that converts the start information to boot parameters.
     Pvh = 0xb0,
-    /// "Undefined", as the program fills them in itself.
+    /// "Undefined", as the program fills it in.
     Undefined = 0xff,
 }
 
@@ -31,14 +31,14 @@ fn a_vmlinux_with_a_note_of_xens_boots_through_pvh(context: &Context) -> Result<
 }
 
 fn a_vmlinux_without_it_boots_by_the_64_bit_protocol(context: &Context) -> Result<(), Failure> {
-    // XEN_ELFNOTE_PHYS32_ENTRY with its name, and what may be the length of its address.
+    // XEN_ELFNOTE_PHYS32_ENTRY with its name, and a plausible length of its address.
     let mut image = fs::read(context.guest().vmlinux())?;
     let is_note = |bytes: &[u8]| {
         bytes[..4] == [4, 0, 0, 0] && bytes[8..] == [18, 0, 0, 0, b'X', b'e', b'n', 0]
     };
     let found = image.windows(16).step_by(4).position(is_note);
     let index = found.ok_or_else(|| Failure::new("the stock kernel has no such note"))?;
-    // A type that means nothing to anybody.
+    // An unknown type.
     image[index * 4 + 8] = 0x7f;
     let kernel = context.path("vmlinux");
     fs::write(&kernel, image)?;
@@ -49,7 +49,7 @@ fn a_bzimage_boots_to_init_and_shuts_down_cleanly(context: &Context) -> Result<(
     boots_and_shuts_down(context, &context.guest().bzimage(), Loader::Undefined)
 }
 
-/// The size of the host's pool of huge pages, put back as it was in the end.
+/// The size of the host's pool of huge pages, restored on drop.
 struct Pool {
     before: String,
 }
@@ -90,7 +90,7 @@ fn a_guest_lives_on_huge_pages_of_the_hosts_pool(context: &Context) -> Result<()
     guest.run("test ! -e /dev/shm/file && test ! -e /tmp/file")?;
     check_eq!(huge(&mut guest)?, MEMORY);
 
-    // The pool has nothing left for a second machine, which says so instead of dying later.
+    // The pool has no page left for a second machine, which reports that at start instead of dying later.
     let mut second = context.command();
     second.arg("--kernel").arg(context.guest().vmlinux());
     second.args(["-m", "256M", "--mem-hugepages", "--serial", "null"]);
@@ -109,7 +109,7 @@ fn boots_and_shuts_down(context: &Context, kernel: &Path, loader: Loader) -> Res
     let mut command = linux::command_for(context, kernel, &guest_shell::script())?;
     command.args(["--name", "a guest"]);
     let (mut guest, client) = linux::boot(context, &mut command)?;
-    // It is the guest that was asked for, on the machine that was asked for.
+    // The guest and the machine are the requested ones.
     let command_line = guest.run("cat /proc/cmdline")?;
     check!(
         command_line.contains(guest_shell::APPEND),
@@ -130,7 +130,7 @@ fn boots_and_shuts_down(context: &Context, kernel: &Path, loader: Loader) -> Res
         json!({ "guest": true, "reason": "guest-shutdown" })
     );
     guest.expect_exit(0)?;
-    // Nothing was wrong on the way.
+    // Nothing failed on the way.
     check_eq!(guest.machine().messages().text(), "");
     Ok(())
 }

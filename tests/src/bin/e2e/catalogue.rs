@@ -1,4 +1,4 @@
-//! Every end-to-end test there is: a list a file.
+//! All end-to-end tests: a list per file.
 
 use faultvisor_tests::suite::Test;
 
@@ -7,7 +7,7 @@ use crate::{
     place, qemu_schema, read_error, readme, storm, write_error, wrong_use,
 };
 
-/// The tests, in the order in which they run.
+/// The tests, in order of execution.
 pub const TESTS: &[&[Test]] = &[
     wrong_use::BEFORE_KVM,
     wrong_use::WITH_KVM,

@@ -1,4 +1,4 @@
-//! A client of the monitor, as the tests with Linux guests need it: nothing that it hears of is passed over.
+//! A client of the monitor for the tests with Linux guests: it skips no event.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -10,30 +10,30 @@ use faultvisor_tests::{check, check_eq};
 use libqmp::{BlockDeviceIoStatus, Error, RunState};
 use serde_json::Value;
 
-/// What tells of disks that fail.
+/// Events of disk errors.
 pub const IO_ERRORS: [&str; 3] = ["BLOCK_IO_ERROR", "STOP", "RESUME"];
 
-/// A session, and its events one after the other.
+/// A session, and its events in order.
 pub struct Client {
     inner: client::Client,
 }
 
 impl Client {
-    /// Connects, to hear every event.
+    /// Connects, and receives every event.
     pub fn connect(monitor: &Path) -> Result<Self, Failure> {
         let inner = client::Client::connect(monitor, PATIENCE)?;
         Ok(Self { inner })
     }
 
-    /// Connects, to hear events of these names.
+    /// Connects, and receives events of these names.
     pub fn hearing(monitor: &Path, names: &[&str]) -> Result<Self, Failure> {
         let inner = client::Client::connect(monitor, PATIENCE)?.only(names);
         Ok(Self { inner })
     }
 
-    /// Events that were raised until now, before they are waited for.
+    /// Events raised until now and not yet returned.
     pub fn events_until_now(&self) -> Result<Vec<Event>, Failure> {
-        // What was raised before a command is answered arrives before the answer.
+        // Events raised before a command's answer arrive before it.
         self.query_status()?;
         Ok(self.take_events()?)
     }
@@ -47,7 +47,7 @@ impl Client {
         }
     }
 
-    /// The next event, which has to be of this name. Returns its data.
+    /// The next event, which must have this name. Returns its data.
     pub fn expect(&self, name: &str) -> Result<Value, Failure> {
         let event = self.next_event()?;
         check!(event.name == name, "{event:?} arrived where {name} should");
@@ -55,14 +55,14 @@ impl Client {
         Ok(event.data)
     }
 
-    /// The next event, which has to be a BLOCK_IO_ERROR that says this, as [`io_error`] puts it.
+    /// The next event, which must be this BLOCK_IO_ERROR, as [`io_error`] formats it.
     pub fn expect_io_error(&self, expected: &str) -> Result<(), Failure> {
         let data = self.expect("BLOCK_IO_ERROR")?;
         check_eq!(io_error(&data), expected);
         Ok(())
     }
 
-    /// All events up to the next of this name, which is the last of them.
+    /// All events up to and including the next of this name.
     pub fn events_until(&self, name: &str) -> Result<Vec<Event>, Failure> {
         let mut events = Vec::new();
         loop {
@@ -75,14 +75,14 @@ impl Client {
         }
     }
 
-    /// The machine's run state. Whether it runs has to agree with it.
+    /// The machine's run state, which must agree with its `running`.
     pub fn run_state(&self) -> Result<&'static str, Failure> {
         let status = self.query_status()?;
         check_eq!(status.running, status.status == RunState::Running);
         Ok(status.status.name())
     }
 
-    /// A disk's io-status; none where its policy never stops the machine.
+    /// A disk's io-status; none if its policy never stops the machine.
     pub fn io_status(&self, device: &str) -> Result<Option<&'static str>, Failure> {
         let disks = self.query_block()?;
         let disk = disks.iter().find(|disk| disk.device == device);
@@ -99,7 +99,7 @@ impl Deref for Client {
     }
 }
 
-/// What a BLOCK_IO_ERROR says, in one line: `disk0 write stop nospace: No space left on device`.
+/// Formats a BLOCK_IO_ERROR in one line: `disk0 write stop nospace: No space left on device`.
 pub fn io_error(data: &Value) -> String {
     let member = |name: &str| data[name].as_str().unwrap_or("?").to_owned();
     let space = match data["nospace"].as_bool() {

@@ -1,5 +1,5 @@
-//! Debian 12, as it installs itself, from its own disk: it boots to a prompt, sees what it was given, and switches itself
-//! off when it is asked to.
+//! Debian 12 as it installs itself, from its own disk: it boots to a prompt, finds its hardware, and powers off on
+//! request.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,8 +16,9 @@ use serde_json::json;
 
 use crate::linux;
 
-/// A boot takes long in the lab: each number of CPUs, each size of memory and each kernel has one. To a prompt all of them
-/// come in the full size only; in the small one the others have a shell as soon as their kernel has its disk.
+/// A boot takes long in the lab: there is one for each number of CPUs, each size of memory and each kernel. Only in the
+/// full size do all of them reach a prompt; in the small one the others start a shell as soon as their kernel has
+/// mounted its disk.
 pub const TESTS: &[Test] = &[
     test(
         "debian_boots_from_its_disk_and_shuts_down_when_asked",
@@ -38,17 +39,17 @@ pub const TESTS: &[Test] = &[
 
 const LIMIT: Duration = Duration::from_secs(800);
 
-/// A distribution's user space takes a minute or two to start where a CPU is emulated, and longer on a busy machine.
+/// A distribution's user space takes a minute or two to start on an emulated CPU, and longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(400);
 
-/// All that the kernel is told. Where its disk is, it finds in the firmware's tables.
+/// The kernel's command line. The firmware's tables describe its disk.
 const APPEND: &str = "root=/dev/vda ro console=ttyS0 quiet";
 
-/// What is added for a shell instead of a distribution's services.
+/// Added for a shell instead of a distribution's services.
 const ONLY_A_SHELL: &str = " init=/bin/bash";
 
-/// QEMU before 8.0 emulates cmpxchg16b without knowing the flags before it, and what it makes of them ends Linux 6.12 in
-/// a double fault. There it does without that instruction.
+/// QEMU before 8.0 emulates cmpxchg16b with undefined flags, which ends Linux 6.12 in a double fault. This disables the
+/// instruction.
 const WITHOUT_CMPXCHG16B: &str = " clearcpuid=cx16";
 
 const fn test(name: &'static str, run: fn(&Context) -> Result<(), Failure>) -> Test {
@@ -72,7 +73,7 @@ const fn machine(disk: usize, cpus: u32, memory_mib: u64, kernel: Kernel) -> Mac
     }
 }
 
-/// Boots as far as the size of the test says.
+/// Boots as far as the test's size requires.
 fn boots(context: &Context, given: &Machine) -> Result<(), Failure> {
     match context.size() {
         Size::Small => boots_to_a_shell(context, given),
@@ -96,7 +97,7 @@ fn boots_and_shuts_down(context: &Context, given: &Machine) -> Result<(), Failur
     ends(guest, &client, &disk)
 }
 
-/// The kernel and its initramfs find the disk, and the shell on it sees what the machine has.
+/// The kernel and its initramfs find the disk, and its shell finds the machine's hardware.
 fn boots_to_a_shell(context: &Context, given: &Machine) -> Result<(), Failure> {
     let disk = disk(context, given)?;
     let append = append(context, given)? + ONLY_A_SHELL;
@@ -109,7 +110,7 @@ fn boots_to_a_shell(context: &Context, given: &Machine) -> Result<(), Failure> {
     ends(guest, &client, &disk)
 }
 
-/// The guest has switched itself off, and the machine ends well.
+/// The guest has powered off, and the machine ends successfully.
 fn ends(mut guest: GuestShell, client: &Client, disk: &Path) -> Result<(), Failure> {
     let shutdown = client.wait_for_event("SHUTDOWN")?;
     check_eq!(
@@ -186,13 +187,13 @@ fn log_in(context: &Context, mut machine: Process) -> Result<GuestShell, Failure
     Ok(guest)
 }
 
-/// Makes the shell at whose prompt the machine is obey this test.
+/// Makes the shell at a prompt obey this test.
 fn obey(mut machine: Process) -> Result<GuestShell, Failure> {
     machine.console().type_line(guest_shell::TYPED)?;
     let mut guest = GuestShell::new(machine);
     guest.be_patient(PATIENCE);
     guest.wait_for_shell()?;
-    // Nothing else may write into the answers, or make them more than text.
+    // Nothing else may write into the answers, or add escape sequences.
     guest.run("dmesg -n 1; export TERM=dumb LC_ALL=C SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")?;
     Ok(guest)
 }
@@ -206,7 +207,7 @@ fn sees_its_cpus(guest: &mut GuestShell, cpus: u32) -> Result<(), Failure> {
         format!("0-{last}")
     };
     check_eq!(guest.run("cat /sys/devices/system/cpu/online")?, all);
-    // One package of cores with a thread each.
+    // One package of single-threaded cores.
     let topology = "cd /sys/devices/system/cpu; for n in $(seq 0 $LAST); do \
                     echo $(cat cpu$n/topology/package_cpus_list cpu$n/topology/thread_siblings_list); done";
     let seen = guest.run(&topology.replace("$LAST", &last.to_string()))?;
@@ -215,7 +216,7 @@ fn sees_its_cpus(guest: &mut GuestShell, cpus: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the kernel has for itself grows with the memory that it manages.
+/// The kernel's own memory grows with the memory that it manages.
 fn sees_its_memory(guest: &mut GuestShell, given_mib: u64) -> Result<(), Failure> {
     let total = guest.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB$/\\1/p' /proc/meminfo")?;
     let total_mib = total.parse::<u64>()? >> 10;
@@ -227,7 +228,7 @@ fn sees_its_memory(guest: &mut GuestShell, given_mib: u64) -> Result<(), Failure
     Ok(())
 }
 
-/// The file system was unmounted, and nothing in it is wrong.
+/// The file system was unmounted, and is consistent.
 fn is_clean(disk: &Path) -> Result<(), Failure> {
     // The superblock is at 1,024 (Linux Documentation/filesystems/ext4/super.rst).
     const STATE: u64 = 1024 + 0x3a;

@@ -1,5 +1,5 @@
-//! The main job, shown: a disk fills up, a client that holds a handle is told, makes space, and the guest goes on as if
-//! nothing had happened.
+//! Demonstrates the main job: a disk fills up, a client that holds a handle receives the error, makes space, and the
+//! guest continues unaware.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -29,13 +29,12 @@ pub enum Shortage {
 
 const DISK_MIB: u64 = 64;
 const SPACE_MIB: u64 = 8;
-/// Repeated all over the disk. No block of the disk is a whole number of these from another, so that none looks like
-/// another.
+/// Repeated over the whole disk. No two blocks of the disk are a multiple of this apart, so that no two are equal.
 const PATTERN_BYTES: usize = 1_000_003;
-/// A line is broken before the word that goes beyond this many characters.
+/// A longer line is wrapped at a word.
 const COLUMNS: usize = 100;
 
-/// Shows it, or says what was not as it should be.
+/// Runs the demonstration, or returns what failed.
 pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
     let scratch = tempfile::Builder::new().prefix("fv-demo-").tempdir()?;
     let path = |name: &str| scratch.path().join(name);
@@ -108,7 +107,7 @@ pub fn perform(place: &Place, shortage: Shortage) -> Result<(), Failure> {
     let failed = guest.attempt(read)?;
     check!(failed.status != 0, "the guest read what is not there");
     guest_says(failed.output.lines().next().unwrap_or_default());
-    // What was raised until then comes before the answer.
+    // Events until then arrive before the answer.
     session.quit()?;
     check_eq!(further.load(Ordering::Relaxed), 0);
     guest.expect_exit(0)?;
@@ -138,7 +137,7 @@ fn fill(guest: &mut GuestShell) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What stands between the image and its full size.
+/// What limits the image's size.
 enum Space {
     FileSystem(SmallFileSystem),
     FileSizeLimit,
@@ -154,7 +153,7 @@ impl Space {
         })
     }
 
-    /// Where the image lies.
+    /// The path of the image.
     fn image(&self, elsewhere: PathBuf) -> PathBuf {
         match self {
             Self::FileSystem(small) => small.path("disk.img"),
@@ -162,7 +161,7 @@ impl Space {
         }
     }
 
-    /// Limits what `process` can write, where the file system does not.
+    /// Limits the size of the files of `process`, unless the file system does.
     fn restrict(&self, process: u32) -> Result<(), Failure> {
         match self {
             Self::FileSystem(_) => Ok(()),
@@ -178,7 +177,7 @@ impl Space {
         }
     }
 
-    /// What is done to have so little space, and to have more.
+    /// Describes the limit, and its removal.
     fn description(&self) -> (&'static str, &'static str) {
         match self {
             Self::FileSystem(_) => (
@@ -228,7 +227,7 @@ fn show(direction: Direction, line: &str) {
     );
 }
 
-/// Writes at once, in lines that fit a terminal. A reader that has gone away is no reason to stop.
+/// Writes immediately, in lines that fit a terminal. A closed output is no reason to stop.
 fn write_wrapped(start: &str, text: &str) {
     let mut line = start.to_owned();
     let mut lines = String::new();

@@ -1,4 +1,4 @@
-//! Disks that work: every byte is where it belongs, on both sides.
+//! Working disks: every byte is in its place, on both sides.
 
 use std::fs;
 
@@ -19,12 +19,12 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const MIB: usize = 1 << 20;
-/// How often a machine is stopped while its guest writes.
+/// Number of stops while the guest writes.
 const STOPS: usize = 40;
 
 fn two_disks_read_at_once_have_the_bytes_of_their_images(context: &Context) -> Result<(), Failure> {
     let images = [context.path("one"), context.path("two")];
-    // The second ends in the middle of a page.
+    // The second ends within a page.
     let contents = [pattern(1, 2 * MIB), pattern(2, MIB + 3 * 512)];
     let mut command = linux::command(context)?;
     for (image, contents) in images.iter().zip(&contents) {
@@ -66,7 +66,7 @@ fn what_a_guest_writes_is_in_the_image_byte_for_byte(context: &Context) -> Resul
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, _client) = linux::boot(context, &mut command)?;
-    // Through the page cache in large pieces, past it in small ones, and a single sector in the middle.
+    // Through the page cache in large pieces, with direct I/O in small ones, and a single sector in the middle.
     guest.run("dd if=/test/data of=/dev/vda bs=1M seek=1 conv=notrunc,fsync")?;
     guest.run("dd if=/test/data of=/dev/vda bs=4k seek=600 count=40 oflag=direct conv=notrunc")?;
     guest.run(
@@ -98,7 +98,7 @@ fn a_read_only_disk_refuses_writes(context: &Context) -> Result<(), Failure> {
     check_eq!(first_word(&seen), linux::sha256(&image)?);
     let refused = guest.attempt("dd if=/dev/zero of=/dev/vda bs=4k count=1 oflag=direct")?;
     check!(refused.status != 0, "a write succeeds: {}", refused.output);
-    // Not even a guest that insists gets through.
+    // Not even a guest that removes its own protection can write.
     let insists =
         "blockdev --setrw /dev/vda; dd if=/dev/zero of=/dev/vda bs=4k count=1 oflag=direct";
     let refused = guest.attempt(insists)?;
@@ -158,7 +158,7 @@ fn a_guest_that_is_stopped_and_continued_while_it_writes_loses_nothing(
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, client) = linux::boot(context, &mut command)?;
-    // Several writers, so that there is always something in flight; each writes place after place, round and round.
+    // Several writers keep requests in flight; each writes its places in a cycle.
     guest.run(&format!(
         "write() {{ n=0; while [ ! -e /tmp/enough ]; do \
          dd if=/test/data of=/dev/vda bs=8k seek=$((($1 * {PLACES} + n % {PLACES}) * 64)) oflag=direct conv=notrunc \

@@ -1,4 +1,4 @@
-//! The examples of resources/examples do what they show, with any guest that says the same on its console.
+//! The examples of resources/examples work with any guest that prints the same on its console.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -27,27 +27,27 @@ pub const WITH_LINUX: &[Test] = tests![
     the_example_in_c_awaits_a_disk_error_of_linux,
 ];
 
-/// What the bare-metal guest says and does in place of a shell on Linux.
+/// The bare-metal guest's script, in place of a shell on Linux.
 const SCRIPT: &str = "print A disk is /dev/vda\nawait\nsetup 0\nread 0 0 8\nspin\n";
 
-/// The same for the power cut: it reads a line before each write.
+/// The script for the power cut: it reads a line before each write.
 const CUT_SCRIPT: &str = "print A disk is /dev/vda\necho 10\nsetup 0\nwrite 0 0 8 1\nflush 0\n\
                           print the first is durable\necho 10\nwrite 0 16 8 2\nflush 0\nspin\n";
 
-/// The names that the examples were built under.
+/// The examples' built names.
 const CARGO_TEST: &str = "cargo-test";
 const POWER_CUT: &str = "cargo-test-power-cut";
 const PYTHON: &str = "disk_error.py";
 const C: &str = "c";
 
-/// What an example says of the error, as far as it has an output of its own.
+/// An example's message about the error, if it has output of its own.
 const TOLD: &str = "read on disk0: Input/output error";
-/// What the test says in its place.
+/// The test's replacement for it.
 const PASSED: &str = "test a_read_that_fails_is_told ... ok";
 const CUT_PASSED: &str =
     "test what_was_flushed_is_there_after_a_power_cut_and_the_rest_is_not ... ok";
 
-/// An example, with the program to be used.
+/// An example, with the program to use.
 fn example(context: &Context, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(context.scratch());
@@ -76,7 +76,7 @@ fn with_linux(context: &Context, mut command: Command) -> Result<String, Failure
     run(context, command)
 }
 
-/// Runs an example to its end, and returns what it said and how it ended.
+/// Runs an example to its end, and returns its output and status.
 fn run(context: &Context, mut command: Command) -> Result<String, Failure> {
     let output = context.path("output");
     let file = File::create(&output)?;
@@ -110,7 +110,7 @@ fn a_users_cargo_test_of_a_power_cut_finds_what_was_flushed(
 
 fn a_users_cargo_test_fails_with_what_the_machine_said(context: &Context) -> Result<(), Failure> {
     let command = example(context, &context.example(CARGO_TEST)?);
-    // It may be a moment before the harness listens to it.
+    // The harness may not be listening yet.
     let script = "print Kernel panic\ndelay 2000000000\nexit off\n";
     let said = with_bare_guest(context, command, script)?;
     let wanted = "no 'A disk is /dev/vda' on the serial console within 60s: the output ended\n";

@@ -1,5 +1,4 @@
-//! What a stock kernel's driver makes of a disk's features: its size while it runs, its write cache, its queues, its
-//! blocks, and the space that it gives back.
+//! How a stock kernel's driver uses a disk's features: resizing, write cache, queues, block sizes, and discards.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -23,7 +22,7 @@ pub const TESTS: &[Test] = tests![
 
 const MIB: u64 = 1 << 20;
 
-/// Gives a disk another size.
+/// Resizes a disk.
 fn resize(client: &Client, bytes: u64) -> Result<(), Failure> {
     let arguments = json!({ "device": "disk0", "size": bytes });
     client.execute_with("block_resize", arguments)?;
@@ -50,7 +49,7 @@ fn a_running_guest_sees_its_disks_new_size(context: &Context) -> Result<(), Fail
     guest.run(&wait_for(8))?;
     let told = guest.run("dmesg | grep 'vda. new size'")?;
     check!(told.contains("16384 512-byte logical blocks"), "{told}");
-    // What is new is zero, and can be written.
+    // The new space reads zeroes, and is writable.
     guest.run("cmp -n 1048576 /dev/zero /dev/vda 0 7340032")?;
     guest.run("dd if=/test/data of=/dev/vda bs=64k seek=127 oflag=direct conv=notrunc")?;
     resize(&client, 6 * MIB)?;
@@ -135,7 +134,7 @@ fn a_guest_has_a_queue_for_each_processor_and_sees_the_disks_blocks(
     check!(zeroes > 0, "no writes of zeroes");
     check_eq!(guest.run("ls /sys/block/vda/mq | wc -l")?, "2");
     check_eq!(guest.run("ls /sys/block/vdb/mq | wc -l")?, "1");
-    // From each of the processors.
+    // From each processor.
     for cpu in [0, 1] {
         guest.run(&format!(
             "taskset -c {cpu} dd if=/dev/urandom of=/dev/vda bs=64k seek={cpu} count=1 oflag=direct conv=notrunc"

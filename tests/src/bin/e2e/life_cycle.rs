@@ -21,13 +21,13 @@ pub const TESTS: &[Test] = tests![
     no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at,
 ];
 
-/// What needs no guest that runs.
+/// Tests that need no running guest.
 pub const WITH_KVM: &[Test] = tests![
     Needs::Kvm;
     each_signal_that_asks_for_the_end_ends_the_program_with_0,
 ];
 
-/// A guest that is stopped does nothing. It is given this time to do it in.
+/// Time given to a stopped guest, in which it must do nothing.
 const MOMENT: Duration = Duration::from_millis(300);
 
 fn a_reboot_ends_the_program_where_no_reboot_says_so(context: &Context) -> Result<(), Failure> {
@@ -52,7 +52,7 @@ fn a_reboot_starts_the_guest_again_and_quit_ends_it(context: &Context) -> Result
     check_eq!(reset, json!({ "guest": true, "reason": "guest-reset" }));
     check_eq!(client.run_state()?, "running");
     guest.wait()?;
-    // The disk works as before, and has what it had.
+    // The disk works as before, and keeps its data.
     check_eq!(
         guest.run("head -n 1 /dev/vda")?,
         "written before the reboot"
@@ -123,7 +123,7 @@ fn a_guest_waits_for_cont_before_its_first_instruction_and_in_its_work(
         client.stop()?;
         client.expect("STOP")?;
         check_eq!(client.run_state()?, "paused");
-        // What the guest is asked now it answers when it runs again, and not before.
+        // The guest answers when it runs again, and not before.
         guest.begin("echo 6 times 7 is $((6 * 7))")?;
         let early = guest.machine().console().wait_for_line("is 42", MOMENT);
         check!(early.is_err(), "a stopped guest answers");
@@ -166,7 +166,7 @@ fn no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at(
         "GenericError: Resetting the Virtual Machine is required"
     );
     check_eq!(client.run_state()?, "shutdown");
-    // A reset makes it a machine that can be started.
+    // A reset makes the machine startable.
     client.system_reset()?;
     client.expect("RESET")?;
     check_eq!(client.run_state()?, "prelaunch");

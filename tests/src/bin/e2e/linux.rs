@@ -1,4 +1,4 @@
-//! Linux guests under test, and the images on their disks.
+//! Linux guests, and images for their disks.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -13,7 +13,7 @@ use faultvisor_tests::tool;
 
 use crate::client::Client;
 
-/// The monitor's socket of the machines below.
+/// The monitor's socket of these machines.
 pub fn monitor(context: &Context) -> PathBuf {
     context.path("qmp")
 }
@@ -23,7 +23,7 @@ pub fn command(context: &Context) -> Result<Command, Failure> {
     command_with(context, &guest_shell::script())
 }
 
-/// As [`command`], with more in the guest's initramfs.
+/// As [`command`], with further files in the guest's initramfs.
 pub fn command_with(context: &Context, script: &Script) -> Result<Command, Failure> {
     command_for(context, &context.guest().vmlinux(), script)
 }
@@ -37,7 +37,7 @@ pub fn command_for(context: &Context, kernel: &Path, script: &Script) -> Result<
     Ok(command)
 }
 
-/// As [`command_with`], with as much memory and as many vCPUs as said.
+/// As [`command_with`], with the given memory and vCPUs.
 pub fn command_of_size(
     context: &Context,
     script: &Script,
@@ -52,7 +52,7 @@ pub fn command_of_size(
     Ok(command)
 }
 
-/// Adds a disk: `keys` as `--drive` takes them, behind `file=`.
+/// Adds a disk with the `keys` of `--drive`, after `file=`.
 pub fn add_disk(command: &mut Command, image: &Path, keys: &str) {
     command
         .arg("--drive")
@@ -63,7 +63,7 @@ pub fn add_disk(command: &mut Command, image: &Path, keys: &str) {
 pub fn start(context: &Context, command: &mut Command) -> Result<(GuestShell, Client), Failure> {
     let guest = GuestShell::new(context.start(command)?);
     let client = Client::connect(&monitor(context))?;
-    // Whether the client sees the guest's start is up to who is faster.
+    // Whether the client sees the guest's start is a race.
     client.events_until_now()?;
     Ok((guest, client))
 }
@@ -75,7 +75,7 @@ pub fn boot(context: &Context, command: &mut Command) -> Result<(GuestShell, Cli
     Ok((guest, client))
 }
 
-/// Bytes that repeat nowhere at a distance that a disk's blocks could have: what is in the wrong place shows.
+/// Bytes without repetition at any multiple of a block: misplaced data shows.
 pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
     // Steele and others, "Fast splittable pseudorandom number generators" (SplitMix64).
     let word = |index: usize| {
@@ -94,7 +94,7 @@ pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Makes an image of `mebibytes`, sparse but for `start`, which it begins with.
+/// Creates an image of `mebibytes` that begins with `start` and is sparse after it.
 pub fn image(path: &Path, mebibytes: u64, start: &[u8]) -> Result<(), Failure> {
     let file = File::create(path)?;
     file.set_len(mebibytes << 20)?;
@@ -119,7 +119,7 @@ pub fn check_bytes(path: &Path, offset: u64, expected: &[u8]) -> Result<(), Fail
     Ok(())
 }
 
-/// A file's SHA-256 as `sha256sum` writes it.
+/// A file's SHA-256 in the form of `sha256sum`.
 pub fn sha256(path: &Path) -> Result<String, Failure> {
     let output = tool::output(tool::command("sha256sum")?.arg(path))?;
     Ok(first_word(&String::from_utf8_lossy(&output)))

@@ -1,5 +1,4 @@
-//! What Linux finds in the machine beside its disks: processors, the power button, the clock, and a way to say that it
-//! has panicked.
+//! The machine's parts beside disks, as Linux finds them: processors, the power button, the clock, and pvpanic.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,10 +22,10 @@ pub const TESTS: &[Test] = tests![
     without_acpi_there_is_none_and_the_disks_are_on_the_command_line,
 ];
 
-/// How long the guest is stopped for its clock's sake: many times what a command takes.
+/// How long the guest is stopped to test its clock: many times a command's duration.
 const LONG_STOP: Duration = Duration::from_secs(5);
 
-/// Replaces the kernel's command line by the usual one and `more`.
+/// Replaces the kernel's command line by the default one and `more`.
 fn append(command: &mut Command, more: &str) {
     let arguments: Vec<OsString> = command.get_args().map(ToOwned::to_owned).collect();
     let mut changed = Command::new(command.get_program());
@@ -54,7 +53,7 @@ fn load_modules(guest: &mut GuestShell) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The words behind a name in the kernel's list of processors, once for each.
+/// The values of a field in the kernel's list of processors, one per processor.
 fn of_each_cpu(guest: &mut GuestShell, name: &str) -> Result<Vec<String>, Failure> {
     let lines = guest.run(&format!("grep '^{name}[[:space:]]*:' /proc/cpuinfo"))?;
     let words = lines.lines().filter_map(|line| line.split_once(": "));
@@ -65,7 +64,7 @@ fn four_vcpus_are_four_cores_and_come_up_again_after_a_reboot(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
-    // By ACPI's reset register, as it reboots if nothing is said.
+    // By ACPI's reset register, Linux's default.
     append(&mut command, "reboot=acpi");
     let (mut guest, client) = linux::boot(context, command.args(["--smp", "4"]))?;
     for is_last in [false, true] {
@@ -74,7 +73,7 @@ fn four_vcpus_are_four_cores_and_come_up_again_after_a_reboot(
         check_eq!(of_each_cpu(&mut guest, "core id")?, ["0", "1", "2", "3"]);
         check_eq!(of_each_cpu(&mut guest, "apicid")?, ["0", "1", "2", "3"]);
         check_eq!(of_each_cpu(&mut guest, "physical id")?, ["0"; 4]);
-        // Each does something when it is asked to.
+        // Each processor executes commands.
         for cpu in 0..4 {
             let mask = 1 << cpu;
             let output = guest.run(&format!("taskset {mask:x} sh -c 'echo on $((40 + {cpu}))'"))?;
@@ -103,14 +102,14 @@ fn four_vcpus_are_four_cores_and_come_up_again_after_a_reboot(
 fn the_power_button_reaches_a_guest_that_listens(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
     let (mut guest, client) = linux::boot(context, command.args(["--smp", "2"]))?;
-    // Nobody listens yet, and nothing comes of it.
+    // Without a listener the press has no effect.
     client.system_powerdown()?;
     client.expect("POWERDOWN")?;
     load_modules(&mut guest)?;
     let device = guest.run("grep -l 'Power Button' /sys/class/input/event*/device/name")?;
     let device = device.split('/').nth(4).unwrap_or_default().to_owned();
     guest.run(&format!("exec 4< /dev/input/{device}"))?;
-    // The press is a whole event of 24 bytes; a guest that did not get one would wait for ever.
+    // The press is one event of 24 bytes; a guest that misses it waits for ever.
     guest.begin("head -c 24 <&4 > /dev/null; stty opost < /dev/console; poweroff -f")?;
     client.system_powerdown()?;
     client.expect("POWERDOWN")?;
@@ -129,7 +128,7 @@ fn a_panic_of_the_kernel_is_told_before_the_guest_resets_itself(
     let mut command = linux::command(context)?;
     let (mut guest, client) = linux::boot(context, command.args(["--action", "panic=pause"]))?;
     load_modules(&mut guest)?;
-    // Its command line says panic=-1: it resets itself at once.
+    // Its command line has panic=-1: it resets itself at once.
     guest.begin("echo c > /proc/sysrq-trigger")?;
     check_eq!(
         client.expect("GUEST_PANICKED")?,
@@ -150,7 +149,7 @@ fn a_panic_of_the_kernel_is_told_before_the_guest_resets_itself(
     Ok(())
 }
 
-/// Since the guest's start, by its own clock.
+/// The guest's uptime, by its own clock.
 fn uptime(guest: &mut GuestShell) -> Result<Duration, Failure> {
     let words = guest.run("cat /proc/uptime")?;
     Ok(Duration::try_from_secs_f64(
@@ -160,7 +159,7 @@ fn uptime(guest: &mut GuestShell) -> Result<Duration, Failure> {
 
 fn a_guest_does_not_notice_that_it_was_stopped(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
-    // Only KVM's clock can be stopped; a guest whose CPU's counter is good enough would take that.
+    // Only KVM's clock can be stopped; a guest with a reliable TSC would use that.
     append(&mut command, "clocksource=kvm-clock");
     let (mut guest, client) = linux::boot(context, &mut command)?;
     check_eq!(

@@ -226,7 +226,7 @@ fn main() -> ExitCode {
     match perform(Arguments::parse().invocation) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            // The lab's console is stdout and stderr; there is no better place if this fails too.
+            // The lab's console is stdout and stderr; a write error can be reported nowhere else.
             let _ = writeln!(io::stderr(), "e2e: {error}");
             ExitCode::FAILURE
         }

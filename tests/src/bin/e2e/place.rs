@@ -1,4 +1,4 @@
-//! The place where the tests run is what they take it for.
+//! The tests' place is what it was declared to be.
 
 use std::fs::{self, File};
 

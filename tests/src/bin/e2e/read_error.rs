@@ -1,4 +1,4 @@
-//! Reads beyond the end of an image that was cut off, under each policy.
+//! Reads beyond the end of a truncated image, under each policy.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -27,7 +27,7 @@ fn read_errors_are_reported_to_the_guest_or_ignored_and_leave_it_running(
     for image in &images {
         linux::image(image, 2, &pattern(20, 2 * MIB))?;
     }
-    // The policy of the first is the default.
+    // The first has the default policy.
     add_disk(&mut command, &images[0], "format=raw,id=report");
     add_disk(
         &mut command,
@@ -83,7 +83,7 @@ fn a_disk_that_stops_on_read_errors_reads_on_when_the_data_is_back(
     file.set_len(MIB as u64)?;
 
     guest.begin(READ)?;
-    // The second time nothing has changed, and the read fails again.
+    // The cause remains, and the read fails again.
     for _ in 0..2 {
         client.expect_io_error("disk0 read stop: Input/output error")?;
         check_eq!(client.io_status("disk0")?, Some("failed"));

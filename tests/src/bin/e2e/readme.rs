@@ -1,4 +1,4 @@
-//! The README's commands run as they are pasted: its guest boots, and its clients speak to the monitor.
+//! The README's commands run as pasted: its guest boots, and its clients connect to the monitor.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,16 +18,16 @@ pub const TESTS: &[Test] = tests![
     the_readmes_guest_boots_and_its_clients_are_answered_as_pasted,
 ];
 
-/// Where the README's first command has the programs.
+/// The programs' directory in the README's first command.
 const PROGRAMS: &str = "target/release";
-/// What the README's commands make under `target/guest`.
+/// The files that the README's commands create under `target/guest`.
 const GUEST: &str = "target/guest";
-/// What its guest says when its shell is there, behind which the prompt comes.
+/// The guest's output when its shell is ready, followed by the prompt.
 const READY: &str = "A disk is /dev/vda";
 const PROMPT: &str = "# ";
-/// Makes it read its disk, whatever it has in memory.
+/// Makes it read its disk, bypassing its page cache.
 const READ: &str = "echo 3 > /proc/sys/vm/drop_caches; head -c 512 /dev/vda > /dev/null";
-/// How long a watcher that is there may take to tell.
+/// The timeout of a connected watcher's output.
 const SOON: Duration = Duration::from_secs(5);
 
 fn the_readmes_guest_boots_and_its_clients_are_answered_as_pasted(
@@ -61,7 +61,7 @@ fn the_readmes_guest_boots_and_its_clients_are_answered_as_pasted(
         let output = output.ok_or_else(|| Failure::new("a watcher without its pipe"))?;
         watchers.push((watcher, Transcript::record(output)?));
     }
-    // The clients have a read fail, once each time. A watcher may not have been there yet.
+    // The clients have a read fail, once per attempt. A watcher may not have been connected yet.
     for (_, output) in &watchers {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -84,7 +84,7 @@ fn the_readmes_guest_boots_and_its_clients_are_answered_as_pasted(
     Ok(())
 }
 
-/// Makes the directory what the README's first commands leave it.
+/// Prepares the directory as the README's first commands leave it.
 fn prepare(context: &Context) -> Result<(), Failure> {
     for directory in [PROGRAMS, GUEST] {
         fs::create_dir_all(context.path(directory))?;
@@ -100,7 +100,7 @@ fn prepare(context: &Context) -> Result<(), Failure> {
     linux::image(&context.path(GUEST).join("disk.img"), 64, b"")
 }
 
-/// A command as a shell has it that stands where the README's reader does, with the programs in its path.
+/// A command in a shell in the README's directory, with the programs in its path.
 fn pasted(context: &Context, command: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).current_dir(context.scratch());

@@ -1,5 +1,4 @@
-//! Too little space on the host: file systems as small as a test wants them, block devices on them, and limits on the
-//! size of files.
+//! Lack of space on the host: small file systems, block devices on them, and limits on the size of files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +7,14 @@ use faultvisor_tests::suite::Failure;
 use faultvisor_tests::tool;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-/// A file system of its own, as small as a test wants it. It goes when this is dropped.
+/// A small file system of the test's own, unmounted on drop.
 #[derive(Debug)]
 pub struct SmallFileSystem {
     mount_point: PathBuf,
 }
 
 impl SmallFileSystem {
-    /// Mounts one on a new directory. Where that is not permitted, the test is skipped.
+    /// Mounts one on a new directory. Skips the test if that is not permitted.
     pub fn mount(mount_point: PathBuf, mebibytes: u64) -> Result<Self, Failure> {
         fs::create_dir(&mount_point)?;
         let mut mount = tool::command("mount")?;
@@ -30,7 +29,7 @@ impl SmallFileSystem {
         self.mount_point.join(name)
     }
 
-    /// Gives it another size.
+    /// Resizes it.
     pub fn resize(&self, mebibytes: u64) -> Result<(), Failure> {
         let mut mount = tool::command("mount")?;
         mount.arg("-o").arg(format!("remount,size={mebibytes}m"));
@@ -41,21 +40,21 @@ impl SmallFileSystem {
 
 impl Drop for SmallFileSystem {
     fn drop(&mut self) {
-        // Even while a machine still has a file on it open.
+        // A machine may still have a file on it open.
         if let Ok(mut umount) = tool::command("umount") {
             let _ = umount.arg("-l").arg(&self.mount_point).output();
         }
     }
 }
 
-/// A block device whose data is a file. It goes when this is dropped.
+/// A block device backed by a file, detached on drop.
 #[derive(Debug)]
 pub struct LoopDevice {
     path: PathBuf,
 }
 
 impl LoopDevice {
-    /// Makes a device of a file. Where that is not permitted, the test is skipped.
+    /// Attaches a file to a device. Skips the test if that is not permitted.
     pub fn attach(file: &Path) -> Result<Self, Failure> {
         let skip = |error: tool::ToolError| Failure::skip(error.to_string());
         let free = tool::output(tool::command("losetup")?.arg("-f")).map_err(skip)?;
@@ -64,7 +63,7 @@ impl LoopDevice {
         Ok(Self { path })
     }
 
-    /// The device.
+    /// The device's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -78,7 +77,7 @@ impl Drop for LoopDevice {
     }
 }
 
-/// Lets a process's files grow to this size and no further.
+/// Limits the size of a process's files.
 pub fn limit_file_size(process: u32, bytes: Option<u64>) -> Result<(), Failure> {
     let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
     let limit = Rlimit {

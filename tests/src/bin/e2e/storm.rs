@@ -1,5 +1,5 @@
-//! A storm: two clients stop, continue and reset a machine that works on its disk, at any moment, and nothing is lost
-//! and nothing piles up.
+//! A storm: two clients stop, continue and reset a machine that is using its disk, at random moments; nothing is lost,
+//! and nothing leaks.
 
 use std::fs;
 use std::thread;
@@ -24,23 +24,23 @@ pub const TESTS: &[Test] = &[Test::new(
 .with_sizes()
 .limit(Duration::from_secs(900))];
 
-/// Each of them resets the machine once, at a moment that its number chooses. In the full size there are a thousand pairs
-/// of stop and cont in all.
+/// Number of rounds. Each resets the machine once, at a moment that its number determines. The full size has a thousand
+/// pairs of stop and cont in all.
 const fn rounds(size: Size) -> u64 {
     size.choose(10, 50)
 }
-/// Pairs of stop and cont in a round, of each of the two clients.
+/// Pairs of stop and cont per round, of each of the two clients.
 const PAIRS: u64 = 10;
-/// The guest comes up and works on its disk before one round of so many; the others strike wherever it is.
+/// In one of this many rounds the guest is up and uses its disk; the others strike at any point.
 const UNDER_LOAD: u64 = 5;
 /// The length of the files that are written.
 const DATA: usize = 256 << 10;
 /// The guest's memory, in KiB and as `-m` takes it.
 const MEMORY_KIB: u64 = 192 << 10;
 
-/// Mounts the disk if there is a file system on it, and from then on writes one file after the other: each is whole
-/// and on the disk before it gets its name. Meanwhile another is written, and the disk is read, past the guest's cache.
-/// It says so when the first file is there.
+/// Mounts the disk if it has a file system, and from then on writes one file after the other: each is complete and
+/// synced before it is renamed to its final name. Meanwhile another is written, and the disk is read, with direct I/O.
+/// It reports when the first file exists.
 const LOAD: &str = r#"
 if mount -t ext4 /dev/vda /mnt 2> /dev/null; then
     mkdir -p /mnt/files
@@ -62,7 +62,7 @@ if mount -t ext4 /dev/vda /mnt 2> /dev/null; then
 fi
 "#;
 
-/// What could pile up in the program.
+/// Resources of the program that could leak.
 #[derive(Debug)]
 struct Usage {
     descriptors: usize,
@@ -111,7 +111,7 @@ fn stops_conts_and_resets_by_two_clients_under_load_lose_nothing(
             console.wait_for_line("FV-LOAD", PATIENCE)?;
         }
         storm(&clients, round)?;
-        // Whatever the last of them was: it runs.
+        // Whichever command was last, the machine runs.
         observer.cont()?;
         events.extend(observer.events_until_now()?);
     }
@@ -135,7 +135,7 @@ fn stops_conts_and_resets_by_two_clients_under_load_lose_nothing(
     Ok(())
 }
 
-/// Whether the guest is up when the round begins.
+/// Whether the guest is up when the round starts.
 fn is_under_load(round: u64) -> bool {
     round % UNDER_LOAD == 1
 }
@@ -144,7 +144,7 @@ fn connect(context: &Context) -> Result<Client, Failure> {
     Client::connect(&linux::monitor(context))
 }
 
-/// Resets the guest while it is stopped, so that nothing that it says belongs to the time before, and lets it come up.
+/// Resets the guest while it is stopped, so that all later output is of the new start, and waits for its shell.
 fn restart(guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
     client.stop()?;
     client.system_reset()?;
@@ -188,14 +188,14 @@ fn strike(client: &Client, round: u64, number: u64) -> Result<(), Failure> {
         let_pass(client, next(20))?;
     }
     if resets {
-        // Done before the next round begins, whose reset would be part of this one otherwise.
+        // Awaited here, or the reset would fall into the next round.
         client.wait_for_event("RESET")?;
     }
     client.events_until_now()?;
     Ok(())
 }
 
-/// Lets as much time pass as so many commands take.
+/// Waits for as long as that many commands take.
 fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
     for _ in 0..commands {
         client.query_block()?;
@@ -203,7 +203,7 @@ fn let_pass(client: &Client, commands: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Each stop is followed by a continuation, before the next; and each reset that was asked for was told of.
+/// Each stop is followed by a continuation before the next, and each reset was reported.
 fn check_pairs(events: &[Event], rounds: u64) -> Result<(), Failure> {
     let mut is_stopped = false;
     for event in events {
@@ -220,13 +220,13 @@ fn check_pairs(events: &[Event], rounds: u64) -> Result<(), Failure> {
     check!(!is_stopped, "the last STOP has no RESUME");
     let count = |name: &str| events.iter().filter(|event| event.name == name).count();
     check_eq!(count("RESET") as u64, rounds);
-    // Both clients stop it at the same time once in a while; then one of the two changes nothing.
+    // Both clients sometimes stop it at once; then one of the commands has no effect.
     let stops = count("STOP");
     check!(stops as u64 > rounds * PAIRS, "only {stops} stops");
     Ok(())
 }
 
-/// The disk had work to do, and has done it.
+/// The disk completed a substantial number of requests.
 fn check_work(client: &Client, size: Size) -> Result<(), Failure> {
     let disks = client.query_blockstats(&QueryBlockstatsArguments::default())?;
     let [disk] = disks.as_slice() else {
@@ -234,7 +234,7 @@ fn check_work(client: &Client, size: Size) -> Result<(), Failure> {
     };
     let stats = &disk.stats;
     let (read, written) = (stats.rd_operations, stats.wr_operations);
-    // The fewer rounds, the fewer requests.
+    // Fewer rounds send fewer requests.
     let least = size.choose(50, 500);
     check!(
         read > least && written > least,
@@ -244,11 +244,10 @@ fn check_work(client: &Client, size: Size) -> Result<(), Failure> {
     Ok(())
 }
 
-/// No request is still on its way when the load has ended, every file is what it was when it got its name, and the
-/// file system is consistent.
+/// No request is in flight after the load, every file is intact as renamed, and the file system is consistent.
 fn check_disk(guest: &mut GuestShell) -> Result<(), Failure> {
     guest.be_patient(PATIENCE * 3);
-    // The first file of this start is there, and then all three loads have ended.
+    // The first file of this start exists; then all three loads end.
     guest.run("until [ -f /mnt/files/1 ]; do sleep 1; done; : > /tmp/enough; wait; sync")?;
     let in_flight = guest.run("cat /sys/block/vda/inflight")?;
     let in_flight: Vec<_> = in_flight.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Writes that the host refuses for a reason of its own, under each policy.
+//! Writes that the host refuses, under each policy.
 
 use faultvisor_tests::guest_shell::{self, PATIENCE};
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
@@ -22,10 +22,10 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const MIB: usize = 1 << 20;
-/// What [`WRITE`] writes at a time.
+/// Bytes per write of [`WRITE`].
 const PIECE: usize = 256 << 10;
 
-/// One request at a time, so that what fails is known: MiB by MiB from the start of the disk.
+/// One request at a time, so that the failing one is known: MiB by MiB from the start of the disk.
 const WRITE: &str = "dd if=/test/data of=/dev/vda bs=256k oflag=direct conv=notrunc";
 
 fn a_full_file_system_stops_the_machine_until_there_is_space(
@@ -37,7 +37,7 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
     let data = pattern(10, 4 * MIB);
     let script = guest_shell::script().file("data", data.clone());
     let mut command = linux::command_with(context, &script)?;
-    // The policy is the default.
+    // The default policy.
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, _other) = linux::boot(context, &mut command)?;
     let mut default = WireClient::connect(&linux::monitor(context), PATIENCE)?;
@@ -49,7 +49,7 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
     guest.begin(WRITE)?;
     let no_space = "disk0 write stop nospace: No space left on device";
     tagged.expect_io_error(no_space)?;
-    // Whoever has seen the event sees what it is about.
+    // A client that has seen the event finds the state changed.
     check_eq!(tagged.io_status("disk0")?, Some("nospace"));
     tagged.expect("STOP")?;
     check_eq!(tagged.run_state()?, "io-error");
@@ -58,7 +58,7 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
     check_eq!(by_default.get("tag"), None);
     check_eq!(default.next_event(PATIENCE)?["event"], "STOP");
 
-    // Nothing has changed, and so the machine stops again.
+    // The cause remains, and so the machine stops again.
     tagged.cont()?;
     tagged.expect("RESUME")?;
     tagged.expect_io_error(no_space)?;
@@ -67,7 +67,7 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
     check_eq!(tagged.io_status("disk0")?, Some("nospace"));
     default.wait_for_event("RESUME", PATIENCE)?;
 
-    // Space for one more of the four. Each error comes once to each object of the session's.
+    // Space for one more of the four. Each of the session's objects receives each error once.
     for _ in 0..2 {
         let error = errors.try_recv()?;
         let error = error.ok_or_else(|| Failure::new("an error has not come"))?;
@@ -120,7 +120,7 @@ fn many_writes_that_fail_at_once_are_all_done_when_there_is_space(
     add_disk(&mut command, &image, "format=raw,id=disk0,werror=enospc");
     let (mut guest, _default) = linux::boot(context, &mut command)?;
     let client = Client::hearing(&linux::monitor(context), &IO_ERRORS)?;
-    // Through the page cache: the guest writes back as much at a time as its queue holds.
+    // Through the page cache: the guest writes back as much at once as its queue holds.
     guest.begin("for i in 0 1 2 3; do dd if=/test/data of=/dev/vda bs=1M seek=$((i * 4)) conv=notrunc & done; wait; sync")?;
     let mut errors = 0;
     for mebibytes in [2, 3, 5, 8, 12, 64] {
@@ -170,7 +170,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     check_eq!(guest.disk_errors()?, "");
     linux::check_bytes(&image, 0, &data)?;
 
-    // The end of the program does not wait for a request that is held back.
+    // The program's end does not wait for a held request.
     limit_file_size(guest.machine().id(), Some(1 << 20))?;
     guest.begin("dd if=/test/data of=/dev/vda bs=256k seek=8 oflag=direct conv=notrunc")?;
     client.expect_io_error(too_large)?;
@@ -202,7 +202,7 @@ fn a_reset_drops_what_is_held_back(context: &Context) -> Result<(), Failure> {
     client.expect("RESUME")?;
     guest.wait()?;
     check_eq!(client.io_status("disk0")?, Some("ok"));
-    // The write that was held back belonged to a guest that is no more.
+    // The held write belonged to the previous guest.
     let last_piece =
         "dd if=/dev/vda bs=256k skip=4 count=1 iflag=direct 2>/dev/null | tr -d '\\0' | wc -c";
     check_eq!(guest.run(last_piece)?, "0");
@@ -226,7 +226,7 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
     let mut command = linux::command_with(context, &script)?;
     add_disk(&mut command, &full, "format=raw,id=full,werror=report");
     add_disk(&mut command, &long, "format=raw,id=long,werror=report");
-    // No lack of space, and so the default policy reports it too.
+    // Not a lack of space, so the default policy reports it too.
     add_disk(
         &mut command,
         &long,
@@ -259,7 +259,7 @@ fn write_errors_that_are_reported_reach_the_guest_and_leave_it_running(
         check!(log.contains(&message), "no '{message}' in '{log}'");
     }
     check_eq!(client.run_state()?, "running");
-    // There is nothing that stopped the machine, and where nothing can there is no status.
+    // No error has stopped the machine; where none can, there is no status.
     check_eq!(client.io_status("default")?, Some("ok"));
     check_eq!(client.io_status("full")?, None);
     check_eq!(client.io_status("long")?, None);
@@ -311,7 +311,7 @@ fn write_errors_that_are_ignored_reach_only_clients(context: &Context) -> Result
     Ok(())
 }
 
-/// Writes to a block device fail only when the page cache in front of it is written back: in a flush.
+/// Writes to a block device fail only in writeback from its page cache: in a flush.
 fn a_flush_that_fails_counts_as_a_write(context: &Context) -> Result<(), Failure> {
     let small = SmallFileSystem::mount(context.path("small"), 1)?;
     let image = small.path("disk");
@@ -334,15 +334,15 @@ fn a_flush_that_fails_counts_as_a_write(context: &Context) -> Result<(), Failure
     check_eq!(client.io_status("disk0")?, Some("failed"));
     client.expect("STOP")?;
     check_eq!(client.run_state()?, "io-error");
-    // The flush is not lost, and is submitted again. It cannot succeed any more, though there is room now: the host
-    // may have dropped what it could not write, and would call the next flush a success all the same.
+    // The flush is held, and submitted again. It cannot succeed, though there is space now: the host may have dropped
+    // the data, and would report success for the next flush all the same.
     small.resize(64)?;
     client.cont()?;
     client.expect("RESUME")?;
     client.expect_io_error("disk0 write stop: Input/output error")?;
     client.expect("STOP")?;
     check_eq!(client.run_state()?, "io-error");
-    // Until the guest is told it has neither succeeded nor failed.
+    // Until the guest sees a completion, it has neither succeeded nor failed.
     let stats = client.execute("query-blockstats")?;
     check_eq!(stats[0]["stats"]["failed_flush_operations"], 0);
     client.quit()?;

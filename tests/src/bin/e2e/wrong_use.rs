@@ -1,4 +1,4 @@
-//! Wrong use gets one line that names the thing, and exit status 1, before any guest runs.
+//! Wrong use gets a one-line error that names the mistake, and exit status 1, before any guest runs.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,10 +12,10 @@ use faultvisor_harness::Process;
 use faultvisor_tests::suite::{Context, Failure, Needs, Test};
 use faultvisor_tests::{check, check_eq, tests, tool};
 
-/// Whatever is wrong is found at once; only a busy machine takes longer.
+/// Errors are found at once; only a busy machine takes longer.
 const SOON: Duration = Duration::from_secs(20);
 
-/// What is found wrong before anything is asked of KVM.
+/// Errors found before KVM is opened.
 pub const BEFORE_KVM: &[Test] = tests![
     Needs::Nothing;
     an_unknown_option_is_refused_with_the_nearest_known_one,
@@ -32,7 +32,7 @@ pub const BEFORE_KVM: &[Test] = tests![
     a_user_who_may_not_open_dev_kvm_is_told_so,
 ];
 
-/// What is found wrong when the machine is put together.
+/// Errors found while the machine is assembled.
 pub const WITH_KVM: &[Test] = tests![
     Needs::Kvm;
     a_kernel_that_is_no_kernel_is_refused,
@@ -48,7 +48,7 @@ pub const WITH_KVM: &[Test] = tests![
     a_pid_file_in_no_directory_is_refused,
 ];
 
-/// Runs a command line and checks that it is refused, with nothing on stdout and this line on stderr.
+/// Runs a command line and checks that it is refused, with empty stdout and this line on stderr.
 pub fn check_refused(command: &mut Command, line: &str) -> Result<(), Failure> {
     let mut machine = Process::spawn(command)?;
     machine.expect_exit(1, SOON)?;
@@ -62,7 +62,7 @@ pub fn check_refused(command: &mut Command, line: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a command line that is refused, and returns what it says.
+/// Runs a command line that is refused, and returns its error.
 pub fn refused(command: &mut Command) -> Result<String, Failure> {
     let mut machine = Process::spawn(command)?;
     machine.expect_exit(1, SOON)?;
@@ -70,7 +70,7 @@ pub fn refused(command: &mut Command) -> Result<String, Failure> {
     text.map_err(|_| Failure::new("the output does not end"))
 }
 
-/// A command line that has nothing wrong with it.
+/// A valid command line.
 fn command(context: &Context) -> Command {
     let mut command = context.command();
     command.arg("--kernel").arg(context.guest().vmlinux());
@@ -171,7 +171,7 @@ fn a_socket_that_is_in_use_is_refused(context: &Context) -> Result<(), Failure> 
         command(context).args(["--qmp", &address]),
         &format!("--qmp: socket '{}' is in use", path.display()),
     )?;
-    // Whoever listens there still does.
+    // The other listener is unaffected.
     check!(path.exists(), "the socket of another program is gone");
     drop(listener);
     Ok(())
@@ -189,7 +189,7 @@ fn a_socket_path_that_is_too_long_is_refused(context: &Context) -> Result<(), Fa
     )
 }
 
-/// Runs the program under a /dev of its own, where `prepare` has made what is there, without privilege over files.
+/// Runs the program with a /dev of its own, set up by `prepare`, and without privilege over files.
 fn check_refused_under_dev(context: &Context, prepare: &str, line: &str) -> Result<(), Failure> {
     const NAMESPACE: [&str; 3] = ["--user", "--map-root-user", "--mount"];
     let unshare = || tool::command("unshare");
@@ -235,7 +235,7 @@ fn a_kernel_that_is_no_kernel_is_refused(context: &Context) -> Result<(), Failur
         command.arg("--kernel").arg(&path),
         &format!("kernel '{}' is a script", path.display()),
     )?;
-    // What people have beside the kernel, given to the wrong option.
+    // Common companions of a kernel, given to the wrong option.
     let initramfs = context.guest().initramfs();
     let mut command = context.command();
     check_refused(
@@ -259,7 +259,7 @@ fn a_kernel_that_is_no_kernel_is_refused(context: &Context) -> Result<(), Failur
 fn a_kernel_that_is_cut_short_is_refused(context: &Context) -> Result<(), Failure> {
     let images = context.guest();
     for kernel in [images.vmlinux(), images.bzimage()] {
-        // As a download that broke off.
+        // A truncated download.
         let path = context.path("kernel");
         let mut whole = File::open(&kernel)?;
         let size = whole.metadata()?.len() / 2;
@@ -330,7 +330,7 @@ fn an_initrd_that_does_not_fit_beside_the_kernel_is_refused(
     )
 }
 
-/// The sockets are there by the time that it is found out.
+/// The sockets exist by the time that the error is found.
 fn a_guest_that_does_not_fit_leaves_no_sockets_and_no_pid_file(
     context: &Context,
 ) -> Result<(), Failure> {

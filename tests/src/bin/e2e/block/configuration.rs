@@ -1,4 +1,4 @@
-//! The ways in which a disk can be set up.
+//! Disk configurations.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,19 +11,19 @@ use faultvisor_tests::tool::{self, ToolError};
 
 use crate::linux::{self, add_disk};
 
-/// How a disk is set up.
+/// A disk's configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Configuration {
     format: Format,
-    /// What `--drive` is told beside the file, the format and the disk's name.
+    /// Further keys of `--drive`, beside the file, the format and the disk's name.
     keys: &'static str,
-    /// What the program's log says of the backend that it has chosen.
+    /// The program's log line about the chosen backend.
     backend: &'static str,
-    /// How many vCPUs the guest has, and queues the disk: Linux uses no more queues than it has vCPUs.
+    /// Number of the guest's vCPUs and of the disk's queues: Linux uses no more queues than it has vCPUs.
     pub queues: u32,
 }
 
-/// What its image is.
+/// Kind of its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Raw,
@@ -34,7 +34,7 @@ pub enum Format {
 const BY_IO_URING: &str = "requests go through io_uring";
 const BY_THREADS: &str = "requests are carried out by threads";
 
-/// A raw image, by way of the host's page cache and io_uring.
+/// A raw image through the host's page cache, with io_uring.
 pub const IO_URING: Configuration = Configuration {
     format: Format::Raw,
     keys: "aio=io_uring",
@@ -48,14 +48,14 @@ pub const THREADS: Configuration = Configuration {
     backend: BY_THREADS,
     queues: 1,
 };
-/// A raw image, past the host's page cache.
+/// A raw image with direct I/O.
 pub const UNCACHED: Configuration = Configuration {
     format: Format::Raw,
     keys: "aio=io_uring,cache=none",
     backend: BY_IO_URING,
     queues: 1,
 };
-/// A raw image and a queue for each of four vCPUs, short ones.
+/// A raw image with four short queues, one per vCPU.
 pub const FOUR_QUEUES: Configuration = Configuration {
     format: Format::Raw,
     keys: "aio=io_uring,queue-size=64",
@@ -76,7 +76,7 @@ impl Configuration {
         self.format
     }
 
-    /// Makes an image of `mebibytes`, of which the guest can read `start` and then zeroes.
+    /// Creates an image of `mebibytes`, from which the guest reads `start` and then zeroes.
     pub fn make_image(&self, path: &Path, mebibytes: u64, start: &[u8]) -> Result<(), Failure> {
         match self.format {
             Format::Raw => linux::image(path, mebibytes, start),
@@ -91,7 +91,7 @@ impl Configuration {
         }
     }
 
-    /// Fails if an image that no machine uses any more is not as its format wants it.
+    /// Checks an image that no machine uses any more against its format.
     pub fn check_image(&self, path: &Path) -> Result<(), Failure> {
         if self.format == Format::Qcow2 {
             tool::run(qemu_img("check")?.args(["-f", "qcow2"]).arg(path))?;
@@ -99,9 +99,9 @@ impl Configuration {
         Ok(())
     }
 
-    /// Adds a disk that is set up like this.
+    /// Adds a disk with this configuration.
     pub fn add_disk(&self, command: &mut Command, image: &Path, id: &str) {
-        // Which backend it is stands in the log.
+        // The log names the backend.
         command.env("FAULTVISOR_LOG", "info");
         let format = match self.format {
             Format::Raw => "raw",
@@ -112,7 +112,7 @@ impl Configuration {
         add_disk(command, image, &keys);
     }
 
-    /// Fails unless this disk has the backend and the queues that were asked for.
+    /// Fails unless this disk has the requested backend and queues.
     pub fn check(&self, guest: &mut GuestShell, id: &str, device: &str) -> Result<(), Failure> {
         let wanted = format!("disk '{id}': {}", self.backend);
         let by = Instant::now() + Duration::from_secs(5);
@@ -129,7 +129,7 @@ impl Configuration {
     }
 }
 
-/// QEMU's tool for images. Where it is not there, the test is skipped.
+/// QEMU's tool for images. Skips the test if it is not installed.
 pub fn qemu_img(subcommand: &str) -> Result<Command, Failure> {
     let skip = |error: ToolError| Failure::skip(error.to_string());
     let mut command = tool::command("qemu-img").map_err(skip)?;

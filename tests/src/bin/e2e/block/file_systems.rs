@@ -15,11 +15,11 @@ pub const TESTS: &[Test] = tests![
     a_tree_of_files_survives_on_xfs,
 ];
 
-/// How a file system is made and checked.
+/// Commands that make and check a file system.
 struct FileSystem {
     name: &'static str,
     tools: Tools,
-    /// Makes the kernel know it.
+    /// Loads its kernel modules.
     load: &'static str,
     make: &'static str,
     check: &'static str,
@@ -78,7 +78,7 @@ fn survives(
     }
     let files = size.choose(300, 80_000);
     guest.run(&format!("/test/e2e tree /tmp/source/tree {files}"))?;
-    // Hashes of what the disk has, not of what the guest has just written to its memory.
+    // Hashes of the disk's data, not of the guest's page cache.
     let remount = |directory: &str, disk: &str| {
         format!("umount /tmp/{directory} && mount -t {name} /dev/{disk} /tmp/{directory}")
     };

@@ -37,25 +37,25 @@ fn fio_verifies_qcow2_with_a_backing_file(context: &Context) -> Result<(), Failu
     verify(context, &[("qcow2", configuration::QCOW2)])
 }
 
-/// fio and all its libraries lie in memory.
+/// The guest's memory, which holds fio and its libraries.
 const MEMORY: &str = "448M";
 
-/// One of fio's jobs.
+/// A job of fio's.
 struct Job {
     name: &'static str,
     options: &'static str,
-    /// How much of the disk each of its threads covers, small and full.
+    /// The range of each of its threads, small and full.
     kibibytes: (u32, u32),
 }
 
-/// They run one after the other. Each begins at the disk's start, and takes its part in random order, no byte twice.
+/// They run in order. Each starts at the disk's start, and covers its range in random order, each byte once.
 const JOBS: &[Job] = &[
     Job {
         name: "fill",
         options: "rw=write bs=64k iodepth=16 do_verify=0",
         kibibytes: (1024, 262_144),
     },
-    // Reads, in other pieces, what the job before has written, and verifies that.
+    // Reads the previous job's writes in other pieces, and verifies them.
     Job {
         name: "read",
         options: "rw=randread bsrange=512-64k iodepth=32",
@@ -106,19 +106,19 @@ const FOUR_AT_ONCE: Job = Job {
     kibibytes: (256, 65_536),
 };
 
-/// Leaves nothing but zeroes where it has been.
+/// Leaves zeroes in its range.
 const TRIM: Job = Job {
     name: "trim",
     options: "rw=randtrim bsrange=4k-64k iodepth=4 verify=0",
     kibibytes: (1024, 32_768),
 };
-/// The same in whole clusters, less than which qcow2 does not give up.
+/// The same in whole clusters: qcow2 does not deallocate less.
 const TRIM_CLUSTERS: Job = Job {
     options: "rw=randtrim bs=64k iodepth=4 verify=0",
     ..TRIM
 };
 
-/// What they write depends on the place and the job alone, so that it is the same on every disk.
+/// The data depends only on the offset and the job, so that it is equal on every disk.
 const PAINTING: &[Job] = &[
     Job {
         name: "pieces",
@@ -143,7 +143,7 @@ const PAINTING: &[Job] = &[
     },
 ];
 
-/// Runs jobs on one disk after the other, and trims some of each.
+/// Runs jobs on one disk after the other, and trims part of each.
 fn verify(context: &Context, disks: &[(&str, Configuration)]) -> Result<(), Failure> {
     let (mut guest, _client) = boot(context, disks, JOBS)?;
     for ((id, configuration), letter) in disks.iter().zip('a'..) {
@@ -165,7 +165,7 @@ fn verify(context: &Context, disks: &[(&str, Configuration)]) -> Result<(), Fail
     Ok(())
 }
 
-/// Starts a guest with disks, and files of jobs for them.
+/// Starts a guest with disks and job files.
 fn boot(
     context: &Context,
     disks: &[(&str, Configuration)],
@@ -180,7 +180,7 @@ fn boot(
         .file("trim-clusters", job_file(&[TRIM_CLUSTERS], size)?);
     let cpus = disks.iter().map(|(_, disk)| disk.queues).max();
     let mut command = linux::command_of_size(context, &script, MEMORY, cpus.unwrap_or(1))?;
-    // Of what is below an overlay, some is data and some are holes.
+    // Below an overlay there are both data and holes.
     let start = linux::pattern(10, 12 << 20);
     for (id, configuration) in disks {
         let image = context.disk(id)?;
@@ -195,7 +195,7 @@ fn boot(
     Ok((guest, client))
 }
 
-/// Trims a disk's start, and checks that it is gone and what is behind it is not.
+/// Trims a disk's start, and checks that it reads zeroes and that the rest is unchanged.
 fn trim(
     context: &Context,
     id: &str,
@@ -232,7 +232,7 @@ fn trim(
     Ok(())
 }
 
-/// The same failure, told of a disk.
+/// Prefixes a failure with its disk.
 fn named(id: &str, failure: Failure) -> Failure {
     match failure {
         Failure::Failed(why) => Failure::Failed(format!("{id}: {why}")),
@@ -279,7 +279,7 @@ fn the_same_jobs_leave_the_same_bytes_on_qcow2_and_raw(context: &Context) -> Res
     Ok(())
 }
 
-/// Runs a file of jobs on a disk of the guest. What fio says about a failure becomes the test's.
+/// Runs a job file on a disk of the guest. fio's errors become the test's.
 fn run_fio(guest: &mut GuestShell, jobs: &str, device: &str) -> Result<(), Failure> {
     let run = format!(
         "DISK=/dev/{device} fio /test/{jobs} > /tmp/fio 2>&1 || {{ grep -v '^ ' /tmp/fio | tail -n 20; false; }}"
@@ -289,7 +289,7 @@ fn run_fio(guest: &mut GuestShell, jobs: &str, device: &str) -> Result<(), Failu
 }
 
 fn job_file(jobs: &[Job], size: Size) -> Result<String, Failure> {
-    // A checksum for each sector, so that one job verifies what another has written in other pieces.
+    // A checksum per sector, so that one job verifies another's writes in other pieces.
     let mut text = String::from(
         "[global]\nfilename=${DISK}\ndirect=1\nioengine=libaio\nthread=1\nrandseed=1\nstonewall\n\
          verify=crc32c\nverify_interval=512\nverify_fatal=1\ndo_verify=1\nexitall_on_error=1\n",
@@ -298,7 +298,7 @@ fn job_file(jobs: &[Job], size: Size) -> Result<String, Failure> {
         let (small, full) = job.kibibytes;
         let kibibytes = size.choose(small, full);
         writeln!(text, "[{}]", job.name)?;
-        // The threads of a job lie side by side.
+        // The threads of a job have adjacent ranges.
         writeln!(text, "size={kibibytes}k\noffset_increment={kibibytes}k")?;
         for option in job.options.split_whitespace() {
             writeln!(text, "{option}")?;

@@ -1,5 +1,5 @@
-//! Disks under load, in each way that a disk can be set up: what is written is what is read, by fio's reckoning and by
-//! that of file systems. Small in every run of all tests; `cargo xtask test --only soak` runs the full size.
+//! Disks under load, in each configuration: reads return what was written, as verified by fio and by file systems.
+//! Every complete run takes the small size; `cargo xtask test --only soak` runs the full one.
 
 mod configuration;
 pub mod file_systems;
@@ -12,12 +12,12 @@ use std::time::Duration;
 use faultvisor_tests::guest::Tools;
 use faultvisor_tests::suite::{Context, Failure, Size};
 
-/// How long one command in a guest may take.
+/// The timeout of one command in a guest.
 fn patience(size: Size) -> Duration {
     Duration::from_secs(60 * size.choose(2, 120))
 }
 
-/// Skips the test where there are no such programs for guests.
+/// Skips the test if these programs were not built for guests.
 pub fn need(context: &Context, tools: Tools) -> Result<(), Failure> {
     if context.guest().tools(tools).exists() {
         return Ok(());

@@ -1,11 +1,11 @@
-//! What has gone through a disk, as the guest's kernel counts it.
+//! A disk's I/O, as the guest's kernel counts it.
 
 use std::fmt;
 
 use faultvisor_tests::guest_shell::GuestShell;
 use faultvisor_tests::suite::Failure;
 
-/// Requests of each kind since the guest has started.
+/// Requests of each kind since the guest's start.
 #[derive(Debug, Clone, Copy)]
 pub struct Traffic {
     reads: u64,
@@ -17,7 +17,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Asks the guest (Linux `Documentation/block/stat.rst`).
+    /// Reads the guest's counters (Linux `Documentation/block/stat.rst`).
     pub fn of(guest: &mut GuestShell, device: &str) -> Result<Self, Failure> {
         let text = guest.run(&format!("cat /sys/block/{device}/stat"))?;
         let numbers: Vec<u64> = text
@@ -40,7 +40,7 @@ impl Traffic {
 }
 
 impl Traffic {
-    /// Whether there was some of everything.
+    /// Whether each kind occurred.
     pub fn is_of_every_kind(&self) -> bool {
         [self.reads, self.writes, self.discards, self.flushes]
             .into_iter()

@@ -1,5 +1,5 @@
-//! A tree of files such as a kernel's source is: many small files, a few of megabytes, some five thousand directories
-//! for eighty thousand files. The same every time.
+//! A file tree like a kernel's source: many small files, a few of megabytes, some five thousand directories for eighty
+//! thousand files. It is equal at every run.
 
 use std::fs;
 use std::io;
@@ -9,12 +9,12 @@ use crate::linux::pattern;
 
 const FILES_A_DIRECTORY: u32 = 16;
 const DIRECTORIES_A_DIRECTORY: u32 = 24;
-/// The middle of the files' sizes, and how far they are from it: that of a log-normal distribution.
+/// The median file size, and the spread of its log-normal distribution.
 const MEDIAN_BYTES: f64 = 5000.0;
 const SIGMA: f64 = 1.5;
 const LARGEST_BYTES: f64 = 16e6;
 
-/// Makes it: so many files in a new directory.
+/// Creates that many files in a new directory.
 pub fn make(directory: &Path, files: u32) -> io::Result<()> {
     for number in 0..files {
         let leaf = number / FILES_A_DIRECTORY;
@@ -29,7 +29,7 @@ pub fn make(directory: &Path, files: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes a file has.
+/// The size of a file, in bytes.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -38,7 +38,7 @@ pub fn make(directory: &Path, files: u32) -> io::Result<()> {
 fn size(number: u32) -> usize {
     let random = pattern(u64::from(number) | 1 << 32, 16);
     let mut halves = random.chunks_exact(8).map(|bytes| {
-        // 32 of the 64 bits are enough, and fit.
+        // 32 of the 64 bits suffice, and are exact.
         let bits = bytes
             .iter()
             .take(4)

@@ -1,4 +1,4 @@
-//! Requests that succeed with the wrong data: the guest does not hear of it, and finds it when it looks.
+//! Requests that succeed with wrong data: the guest is not told, and finds it by checking.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = tests![
 const MIB: usize = 1 << 20;
 const BLOCK: u64 = 4096;
 
-/// One block after the other, so that each write is known by its number.
+/// Blocks in order, so that a write is identified by its number.
 const FIO: &str = "fio --filename=/dev/vda --name=job --direct=1 --ioengine=libaio --thread --iodepth=1 --bs=4k \
                    --size=256k --randseed=1 --verify=crc32c --verify_fatal=0 --continue_on_error=verify";
 
@@ -33,7 +33,7 @@ fn fio_finds_a_lost_write_and_both_places_of_a_misdirected_one(
     let image = context.path("disk");
     linux::image(&image, 4, b"")?;
     let script = guest_shell::script().with(Tools::Fio);
-    // fio and all its libraries lie in memory.
+    // Memory for fio and its libraries.
     let mut command = linux::command_of_size(context, &script, "448M", 1)?;
     add_disk(&mut command, &image, "format=raw,id=disk0");
     let (mut guest, client) = linux::boot(context, &mut command)?;
@@ -41,7 +41,7 @@ fn fio_finds_a_lost_write_and_both_places_of_a_misdirected_one(
     guest.run(&write)?;
     check_eq!(wrong_blocks(&mut guest)?, blocks([]));
 
-    // The disk is new each time: what is lost must not be there from before.
+    // The disk is new each time, without the data from before.
     let empty = "dd if=/dev/zero of=/dev/vda bs=256k count=1 oflag=direct conv=notrunc";
     guest.run(empty)?;
     let lost = add(
@@ -61,7 +61,7 @@ fn fio_finds_a_lost_write_and_both_places_of_a_misdirected_one(
     guest.run(&write)?;
     remove_after(&client, &misdirected, 1)?;
     check_eq!(wrong_blocks(&mut guest)?, blocks([7, 40]));
-    // The guest's kernel has noticed nothing of all this.
+    // The guest's kernel has not noticed any of this.
     check_eq!(guest.disk_errors()?, "");
     client.quit()?;
     guest.expect_exit(0)?;
@@ -72,7 +72,7 @@ fn blocks<const N: usize>(numbers: [u64; N]) -> BTreeSet<u64> {
     BTreeSet::from(numbers)
 }
 
-/// The numbers of the blocks in which fio finds what it has not written there.
+/// The numbers of the blocks that fio finds corrupted.
 fn wrong_blocks(guest: &mut GuestShell) -> Result<BTreeSet<u64>, Failure> {
     let verified = guest.attempt(&format!(
         "{FIO} --rw=read > /tmp/fio 2>&1; status=$?; grep '^verify: bad' /tmp/fio; [ $status -eq 0 ]"
@@ -87,7 +87,7 @@ fn wrong_blocks(guest: &mut GuestShell) -> Result<BTreeSet<u64>, Failure> {
         .filter_map(offset)
         .map(|offset| offset / BLOCK)
         .collect();
-    // That it goes on after an error is a success.
+    // fio continues after an error, and reports success.
     check!(
         verified.status == 0 || !found.is_empty(),
         "fio ended with {} and said: {}",
@@ -111,7 +111,7 @@ fn a_guest_finds_what_was_corrupted_torn_or_not_discarded(
     let whole = linux::sha256(&image)?;
     check_eq!(hash(&mut guest)?, whole);
 
-    // The disk is as it was; what is read of it is not, once.
+    // The disk is unchanged; one read of it is not.
     let corrupt = add(
         &client,
         json!({ "device": "disk0", "operations": ["read"], "sector": 1000, "count": 1, "seed": 1,
@@ -134,13 +134,13 @@ fn a_guest_finds_what_was_corrupted_torn_or_not_discarded(
     Ok(())
 }
 
-/// The hash of the disk, read past the guest's memory.
+/// The hash of the disk, read with direct I/O.
 fn hash(guest: &mut GuestShell) -> Result<String, Failure> {
     let hash = guest.run("dd if=/dev/vda bs=64k iflag=direct 2> /dev/null | sha256sum")?;
     Ok(first_word(&hash))
 }
 
-/// Of a write of 4 KiB three sectors reach the disk, and the rest of the block is what was there before.
+/// Three sectors of a 4 KiB write reach the disk; the rest of the block keeps its old data.
 fn torn(
     context: &Context,
     guest: &mut GuestShell,
@@ -173,7 +173,7 @@ fn torn(
     linux::check_bytes(&context.path("disk"), AT as u64, &block)
 }
 
-/// A discard that is dropped leaves what was there; the next one does not.
+/// A dropped discard leaves the data; the next one does not.
 fn not_discarded(guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
     const DISCARD: &str = "blkdiscard -o 524288 -l 65536 /dev/vda";
     const LEFT: &str = "dd if=/dev/vda bs=64k skip=8 count=1 iflag=direct 2> /dev/null | sha256sum";

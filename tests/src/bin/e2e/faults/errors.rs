@@ -1,4 +1,4 @@
-//! Requests that fail, as the guest's kernel, its programs and its file systems see it.
+//! Failing requests, as the guest's kernel, programs and file systems see them.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
     add_disk(&mut command, &image, "format=raw,id=disk0,werror=report");
     let (mut guest, client) = linux::boot(context, &mut command)?;
 
-    // One bad sector in the middle of what is read.
+    // One bad sector within the range that is read.
     const READ: &str = "dd if=/dev/vda of=/tmp/read bs=4k skip=16 count=4 iflag=direct";
     let bad = add(
         &client,
@@ -44,7 +44,7 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
         "I/O error, dev vda, sector 136 op 0x0:(READ)",
     )?;
     check!(hits(&client, &bad)? > 0, "the rule has not fired");
-    // What does not touch it can be read all the same.
+    // Reads beside it succeed.
     guest.run("dd if=/dev/vda of=/dev/null bs=4k skip=18 count=2 iflag=direct")?;
     remove(&client, &bad)?;
     guest.run(READ)?;
@@ -60,7 +60,7 @@ fn errors_of_rules_are_in_the_status_of_dd_and_in_the_kernel_s_log(
     Ok(())
 }
 
-/// Fails unless a command ends in an I/O error of which the guest's kernel says this.
+/// Fails unless a command ends in an I/O error with this kernel message in the guest.
 fn fails_with(guest: &mut GuestShell, command: &str, message: &str) -> Result<(), Failure> {
     let failed = guest.attempt(command)?;
     check!(
@@ -74,7 +74,7 @@ fn fails_with(guest: &mut GuestShell, command: &str, message: &str) -> Result<()
     Ok(())
 }
 
-/// A write that fails once it is done: the guest has its error, and the disk the data.
+/// A write that fails after it is done: the guest sees an error, and the disk has the data.
 fn failed_but_done(
     context: &Context,
     guest: &mut GuestShell,
@@ -98,7 +98,7 @@ fn failed_but_done(
     linux::check_bytes(&context.path("disk"), 8 << 13, data)
 }
 
-/// A disk that breaks when one of its sectors is read: what worked before fails afterwards.
+/// A disk that breaks when one of its sectors is read: later requests fail.
 fn broken_after_a_read(guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
     const WRITE: &str = "dd if=/test/data of=/dev/vda bs=4k count=1 oflag=direct conv=notrunc";
     const TRIGGER: &str = "dd if=/dev/vda of=/dev/null bs=4k skip=100 count=1 iflag=direct";
@@ -117,7 +117,7 @@ fn broken_after_a_read(guest: &mut GuestShell, client: &Client) -> Result<(), Fa
         let failed = guest.attempt(WRITE)?;
         check!(failed.status != 0, "a broken disk was written");
     }
-    // Reading still works, and changes nothing any more.
+    // Reads still succeed, and have no further effect.
     guest.run(TRIGGER)?;
     check_eq!(hits(client, &breaks)?, 1);
     check!(
@@ -132,7 +132,7 @@ fn broken_after_a_read(guest: &mut GuestShell, client: &Client) -> Result<(), Fa
     Ok(())
 }
 
-/// The journal is a disk of its own, so that what fails is a write to the journal and nothing else.
+/// The journal is on a disk of its own, so that only journal writes fail.
 fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command_with(context, &guest_shell::script().with(Tools::E2fsprogs))?;
     for (id, mebibytes) in [("data", 16), ("journal", 8)] {
@@ -160,7 +160,7 @@ fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(
         failed.output
     );
     check!(hits(&client, &failing)? > 0, "the rule has not fired");
-    // The first change that would need the journal finds it aborted.
+    // The first change that needs the journal finds it aborted.
     let refused = guest.attempt("touch /mnt/later")?;
     check!(
         refused.status != 0 && refused.output.contains("Read-only file system"),
@@ -168,7 +168,7 @@ fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(
         refused.status,
         refused.output
     );
-    // Kernels since 6.12, and those with their corrections, do not show it in /proc/mounts.
+    // Kernels since 6.12, and those with backports, do not show it in /proc/mounts.
     let log = guest.run("dmesg")?;
     for message in [
         "I/O error, dev vdb",
@@ -183,7 +183,7 @@ fn ext4_is_read_only_after_a_failed_journal_write(context: &Context) -> Result<(
     );
     check_eq!(guest.run("cat /mnt/before")?, "before");
 
-    // Without the fault the file system can be had back.
+    // Without the fault the file system recovers.
     remove(&client, &failing)?;
     guest.run("umount /mnt")?;
     let repaired = guest.attempt("e2fsck -fy /dev/vda")?;

@@ -1,5 +1,5 @@
-//! What a guest sees of faults: every action in a Linux guest, and what databases and a file system keep of what they
-//! called durable when the power fails.
+//! Faults as a guest sees them: every action in a Linux guest, and what databases and a file system keep of their
+//! durable data at a power cut.
 
 pub mod crash;
 pub mod data;
@@ -22,13 +22,13 @@ fn add(client: &Client, rule: Value) -> Result<String, Failure> {
         .ok_or_else(|| Failure::new(format!("a rule without a name: {added}")))
 }
 
-/// Takes a rule away.
+/// Removes a rule.
 fn remove(client: &Client, id: &str) -> Result<(), Failure> {
     let id = id.to_owned();
     Ok(client.block_fault_remove(&BlockFaultRemoveArguments { id })?)
 }
 
-/// How often a rule has fired.
+/// The number of hits of a rule.
 fn hits(client: &Client, id: &str) -> Result<u64, Failure> {
     let disks = client.query_block_faults()?;
     let mut rules = disks.iter().flat_map(|disk| &disk.rules);
@@ -37,13 +37,13 @@ fn hits(client: &Client, id: &str) -> Result<u64, Failure> {
     Ok(found.hits)
 }
 
-/// Takes a rule away that has to have fired so often.
+/// Removes a rule that must have this number of hits.
 fn remove_after(client: &Client, id: &str, expected: u64) -> Result<(), Failure> {
     check_eq!(hits(client, id)?, expected);
     remove(client, id)
 }
 
-/// Skips the test where there are no such programs for guests.
+/// Skips the test if these programs were not built for guests.
 fn need(context: &Context, tools: Tools) -> Result<(), Failure> {
     crate::block::need(context, tools)
 }

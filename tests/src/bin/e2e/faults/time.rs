@@ -1,4 +1,4 @@
-//! Requests that take long, and machines that stop: the guest waits, and nothing is missing.
+//! Slow requests, and machines that stop: the guest waits, and misses nothing.
 
 use std::thread;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const HANGS: Duration = Duration::from_secs(5);
 /// How long reads are delayed.
 const DELAYED: Duration = Duration::from_secs(3);
 
-/// A command, with the hundredths of a second that it took by the guest's own clock.
+/// A command, timed by the guest's own clock in hundredths of a second.
 fn timed(command: &str) -> String {
     format!(
         "read -r began rest < /proc/uptime; {command} 2> /dev/null; status=$?; \
@@ -33,7 +33,7 @@ fn timed(command: &str) -> String {
     )
 }
 
-/// What a timed command has said that it took.
+/// The time that a timed command reports.
 fn took(output: &str) -> Result<Duration, Failure> {
     let hundredths: u64 = output.trim().parse()?;
     Ok(Duration::from_millis(hundredths * 10))
@@ -64,7 +64,7 @@ fn a_guest_waits_for_what_hangs_or_is_delayed_and_nothing_fails(
     let disks = client.execute("query-block-faults")?;
     check_eq!(disks[0]["hanging"][0]["ordinal"], fired["ordinal"]);
     check_eq!(disks[0]["hanging"][0]["id"], hang.as_str());
-    // It waits for nothing but this.
+    // It is the only request waited for.
     linux::check_bytes(&image, MIB as u64, &vec![0; data.len()])?;
     let released = client.execute_with("block-fault-release", json!({ "device": "disk0" }))?;
     check_eq!(released["released"], 1);
@@ -83,7 +83,7 @@ fn a_guest_waits_for_what_hangs_or_is_delayed_and_nothing_fails(
     Ok(())
 }
 
-/// Reads of one place take long, and those of another do not wait for them.
+/// Reads of one place are delayed, and those of another do not wait for them.
 fn delayed(context: &Context, guest: &mut GuestShell, client: &Client) -> Result<(), Failure> {
     let microseconds = u64::try_from(DELAYED.as_micros())?;
     let delay = add(
@@ -142,7 +142,7 @@ fn a_machine_that_stops_at_the_nth_write_misses_nothing_when_it_goes_on(
     check_eq!(fired["sector"], BEFORE * BLOCK / 512);
     client.expect("STOP")?;
     check_eq!(client.run_state()?, "paused");
-    // What came before it is there, and it is not.
+    // The writes before it are there, and it is not.
     linux::check_bytes(&image, 0, &data[..BEFORE * BLOCK])?;
     let rest = vec![0; (WRITES - BEFORE) * BLOCK];
     linux::check_bytes(&image, (BEFORE * BLOCK) as u64, &rest)?;

@@ -1,16 +1,16 @@
-//! Where we differ from QEMU's schema on purpose. A difference that is not here fails a test, as does one that is here and
-//! is none any more.
+//! Intended differences from QEMU's schema. An unlisted difference fails a test, as does a listed one that does not
+//! exist.
 
-/// A difference, and why it is one.
+/// A difference and its reason.
 pub struct Difference {
-    /// As the comparison words it; `*` at its start stands for any beginning.
+    /// In the comparison's words; a leading `*` matches any beginning.
     pub what: &'static str,
-    /// What a client of QEMU's makes of it.
+    /// Its effect on a client of QEMU's.
     pub why: &'static str,
 }
 
 impl Difference {
-    /// Whether it is this one.
+    /// Whether it matches this difference.
     pub fn is(&self, found: &str) -> bool {
         match self.what.strip_prefix('*') {
             Some(end) => found.ends_with(end),
@@ -19,7 +19,7 @@ impl Difference {
     }
 }
 
-/// Of the schemas.
+/// Differences of the schemas.
 pub const OF_SCHEMAS: &[Difference] = &[
     Difference {
         what: "QMPCapability: value 'subscribe' is ours alone",
@@ -31,7 +31,7 @@ pub const OF_SCHEMAS: &[Difference] = &[
     },
 ];
 
-/// Of what is sent.
+/// Differences of messages.
 pub const OF_MESSAGES: &[Difference] = &[
     Difference {
         what: "QMP.capabilities[]: \"subscribe\" is no QMPCapability",

@@ -1,4 +1,4 @@
-//! QEMU's schema, of the version that the greeting claims: what we have of it is the same, and what is sent fits it.
+//! QEMU's schema, of the version in the greeting: our part of it is equal, and our messages conform to it.
 
 mod differences;
 
@@ -31,13 +31,13 @@ pub const WITH_GUEST: &[Test] = tests![
     answers_and_events_fit_the_schema_of_the_qemu_that_the_greeting_claims,
 ];
 
-/// This project's schema, where it was built.
+/// This project's schema at build time.
 const OWN: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../schema/qapi/qapi-schema.json"
 );
 
-/// Fails for a difference that is not listed, and for one that is listed and is none.
+/// Fails for an unlisted difference, and for a listed one that does not exist.
 fn check_listed(found: &BTreeSet<String>, listed: &[Difference]) -> Result<(), Failure> {
     let is_listed = |found: &&String| listed.iter().any(|difference| difference.is(found));
     let unlisted: Vec<&String> = found.iter().filter(|found| !is_listed(found)).collect();
@@ -73,7 +73,7 @@ fn the_schema_is_qemus_but_for_what_is_listed(context: &Context) -> Result<(), F
     check_listed(&compare(&ours, &theirs), OF_SCHEMAS)
 }
 
-/// Who asks for everything that QEMU has, too, and has it read by a witness.
+/// A client that uses everything that QEMU has, too, read by a witness.
 struct Examiner {
     client: Client,
 }
@@ -92,7 +92,7 @@ impl Examiner {
         Ok(self.client.execute_with(command, arguments)?)
     }
 
-    /// Asks for everything that only asks.
+    /// Executes all queries.
     fn look(&self) -> Result<(), Failure> {
         for command in QUERIES {
             self.client.execute(command)?;
@@ -113,7 +113,7 @@ impl Examiner {
     }
 }
 
-/// What QEMU has, too, and changes nothing.
+/// Queries that QEMU has, too.
 const QUERIES: [&str; 12] = [
     "query-block",
     "query-blockstats",
@@ -132,7 +132,7 @@ const QUERIES: [&str; 12] = [
 const SCRIPT: &str = "setup 0\nsetup 1\nsetup 2\nsetup 3\nawait\nwrite 0 100 8 7\nflush 0\nawait\n\
                       start 1 write 1 0 8 1\nread 2 0 8\nwrite 3 0 8 1\nawait\npanic 2\npanic 1\nspin";
 
-/// A file's limit for writes of a machine, in bytes.
+/// A limit on the size of a machine's files, in bytes.
 fn limit_file_size(machine: &BareMachine, bytes: Option<u64>) -> Result<(), Failure> {
     let pid = i32::try_from(machine.machine.id())
         .ok()
@@ -144,7 +144,7 @@ fn limit_file_size(machine: &BareMachine, bytes: Option<u64>) -> Result<(), Fail
     Ok(prlimit(pid, Resource::Fsize, limit).map(drop)?)
 }
 
-/// A qcow2 image on a raw one.
+/// A qcow2 overlay on a raw image.
 fn overlay(context: &Context) -> Result<PathBuf, Failure> {
     let path = context.path("top.qcow2");
     let base = context.path("base");
@@ -223,7 +223,7 @@ fn answers_and_events_fit_the_schema_of_the_qemu_that_the_greeting_claims(
     check_listed(&witness.problems(), OF_MESSAGES)
 }
 
-/// Everything that both have was answered and raised.
+/// Every common command was answered, and every common event raised.
 fn check_complete(file: &Path, witness: &Witness) -> Result<(), Failure> {
     let (ours, theirs) = (Model::own(Path::new(OWN))?, Model::foreign(file)?);
     let answered = witness.answered();
@@ -260,7 +260,7 @@ impl DefaultEvents {
         })
     }
 
-    /// Up to the machine's shutdown.
+    /// Runs to the machine's shutdown.
     fn read_to_the_end(&mut self) -> Result<(), Failure> {
         loop {
             let event = self.wire.next_event(SOON)?;
@@ -272,7 +272,7 @@ impl DefaultEvents {
     }
 }
 
-/// Running, with nothing to do.
+/// A running machine without I/O.
 fn run(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> {
     examiner.client.cont()?;
     examiner.client.wait_for_event("RESUME")?;
@@ -291,7 +291,7 @@ fn run(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Throttled in every way, and with a mark.
+/// With all throttling options, and a write threshold.
 fn limit(examiner: &Examiner) -> Result<(), Failure> {
     let zero = json!({ "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0 });
     let with = |more: Value| {
@@ -320,7 +320,7 @@ fn limit(examiner: &Examiner) -> Result<(), Failure> {
     examiner.look()
 }
 
-/// A write that fails and stops the machine, by its host and by a rule, until it is done.
+/// A write that fails and stops the machine, by the host and by a rule, until it succeeds.
 fn fail(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> {
     limit_file_size(machine, Some(50 * 512))?;
     machine.machine.console().type_text("x")?;
@@ -339,7 +339,7 @@ fn fail(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> {
     examiner.look()
 }
 
-/// A request that hangs while others are done.
+/// A request that hangs while others complete.
 fn hang(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> {
     let rule = json!({ "device": "d1", "operations": ["write"], "action": "hang", "id": "h" });
     examiner.with("block-fault-add", rule)?;
@@ -356,7 +356,7 @@ fn hang(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> {
     examiner.look()
 }
 
-/// What each command that takes arguments says of bad ones.
+/// The error of each command for invalid arguments.
 fn refuse(examiner: &Examiner) -> Result<(), Failure> {
     for (command, arguments) in [
         ("block_resize", json!({ "device": "nobody", "size": 512 })),
@@ -386,7 +386,7 @@ fn cut_the_power(examiner: &Examiner) -> Result<(), Failure> {
     examiner.look()
 }
 
-/// A guest that panics, and goes on.
+/// A guest that panics, and continues.
 fn panic(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> {
     examiner.client.cont()?;
     for _ in 0..3 {
@@ -398,7 +398,7 @@ fn panic(examiner: &Examiner, machine: &mut BareMachine) -> Result<(), Failure> 
     examiner.look()
 }
 
-/// A machine whose image has an entry that leads to its own tables.
+/// A machine whose image has an entry that points to its own tables.
 fn corrupt(context: &Context, witness: &Arc<Witness>) -> Result<(), Failure> {
     let path = context.path("top.qcow2");
     let file = OpenOptions::new().read(true).write(true).open(&path)?;

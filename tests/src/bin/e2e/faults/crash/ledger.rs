@@ -1,24 +1,24 @@
-//! What a guest has called durable, and what is left of it.
+//! What a guest acknowledged as durable, and what survives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The databases, as the guest names them.
+/// The databases' names in the guest.
 pub const DATABASES: [&str; 2] = ["wal", "rollback"];
 const FILES: &str = "files";
 
-/// What was called durable before the power failed.
+/// Acknowledgements before the power failed.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// The last transaction of each database.
     transactions: BTreeMap<String, u64>,
     /// The files of the last load.
     files: BTreeSet<u64>,
-    /// How many there were of either since the beginning.
+    /// Total numbers of both.
     pub acknowledged: u64,
 }
 
 impl Ledger {
-    /// Takes a line of the guest's. Only a whole one counts: the power fails in the middle of lines, too.
+    /// Takes a line of the guest's. Only complete lines count: power may fail within one.
     pub fn take(&mut self, line: &str) {
         let words = line
             .strip_prefix("A ")
@@ -37,12 +37,12 @@ impl Ledger {
         }
     }
 
-    /// The next load begins with other files, and deletes these.
+    /// Forgets the files: the next load begins with others, and deletes these.
     pub fn forget_files(&mut self) {
         self.files.clear();
     }
 
-    /// What was found that is not as it has to be.
+    /// What was found wrong.
     pub fn complaints(&self, found: &Found) -> Vec<String> {
         let mut complaints = Vec::new();
         for database in DATABASES {
@@ -67,7 +67,7 @@ impl Ledger {
     }
 }
 
-/// What is in a database.
+/// The contents of a database.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Entries {
     count: u64,
@@ -89,7 +89,7 @@ impl Entries {
                 "{database}: transaction {acknowledged} was acknowledged, and the last is {last}"
             ));
         }
-        // Their numbers begin with one, and each transaction counts its own.
+        // Rows are numbered from 1, and each transaction adds its own.
         if (count, total, wrong) != (last, last, 0) {
             complaints.push(format!("{database} is not whole: {self:?}"));
         }
@@ -133,7 +133,7 @@ impl Found {
         }
     }
 
-    /// The number with which a load can go on in a database.
+    /// The number with which a load can continue in a database.
     pub fn next(&self, database: &str) -> u64 {
         let entries = self.databases.get(database);
         entries.map_or(0, |entries| entries.last) + 1

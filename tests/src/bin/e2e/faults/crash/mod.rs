@@ -1,11 +1,11 @@
-//! Databases and files while the power fails: what a program in the guest was told is durable has to be there when the
-//! guest is up again. A disk that lies about its flushes shows that the test would find it if it were not.
+//! Databases and files under power cuts: what was acknowledged as durable to a program in the guest must be there when
+//! the guest is up again. A disk with lying flushes proves that the test would detect a loss.
 //!
 //! The disk has a volatile write cache. In the guest two SQLite databases, one with a write-ahead log and one with a
-//! rollback journal, and plain files on ext4 (`data=ordered`) are written at the same time; each transaction and each
-//! file is acknowledged on the console when it is durable. A rule cuts the power at a write or a flush which follows
-//! from the point's number. Then the guest looks what is left, and goes on. Some cuts strike while it looks: in the
-//! recovery from the one before.
+//! rollback journal, and plain files on ext4 (`data=ordered`) are written concurrently; each transaction and each file
+//! is acknowledged on the console when it is durable. A rule cuts the power at a write or a flush that the point's
+//! number determines. Then the guest checks what is left, and continues. Some cuts strike during that check: in the
+//! recovery from the previous one.
 
 mod ledger;
 mod site;
@@ -26,21 +26,21 @@ pub const TESTS: &[Test] = tests![
     flushes_that_lie_lose_what_was_acknowledged,
 ];
 
-/// Which writes of a volatile cache survive, one after the other.
+/// Modes of survival of a volatile cache, used in turn.
 const SURVIVE: [&str; 3] = ["random", "prefix", "none"];
-/// One point of so many lies in a recovery.
+/// One point in this many lies in a recovery.
 const RECOVERY: u64 = 5;
-/// A cut strikes at one of the first so many, under load and in a recovery.
+/// The range of the request that a cut strikes, under load and in a recovery.
 const WRITES: [u64; 2] = [150, 24];
 const FLUSHES: [u64; 2] = [75, 12];
-/// How many writes a disk that lies about its flushes takes before the power fails.
+/// Number of writes before the power fails on a disk with lying flushes.
 const LYING_WRITES: u64 = 100;
 
-/// Where a cut strikes.
+/// The phase that a cut strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
     UnderLoad,
-    /// From the guest's next look at its disk on, in which it replays journals.
+    /// From the guest's next check of its disk on, which replays journals.
     InRecovery,
 }
 
@@ -49,9 +49,9 @@ enum When {
 struct Point {
     when: When,
     survive: &'static str,
-    /// What it strikes: a write, or a flush, when the most is in the cache.
+    /// The request that it strikes: a write, or a flush, when the cache holds the most.
     operation: &'static str,
-    /// So many of them come before.
+    /// Number of such requests before it.
     skip: u64,
     seed: u64,
 }
@@ -78,7 +78,7 @@ impl Point {
             survive: SURVIVE[usize::try_from(number % 3).unwrap_or_default()],
             operation,
             skip: word(0) % last,
-            // Numbers of JSON that every program reads as they are.
+            // Numbers that every JSON parser represents exactly.
             seed: word(1) >> 12,
         }
     }
@@ -96,12 +96,12 @@ impl Point {
     }
 }
 
-/// What all cuts came to.
+/// Totals of all cuts.
 #[derive(Debug, Default)]
 struct Tally {
     cuts: u64,
     in_recovery: u64,
-    /// Cuts that lost any.
+    /// Cuts that lost data.
     lossy: u64,
     writes: u64,
     sectors: u64,
@@ -173,7 +173,7 @@ fn what_was_acknowledged_before_a_power_cut_is_there_after_it(
     site.quit()
 }
 
-/// Has the guest look at its disk and write to it until the power fails.
+/// Has the guest check its disk and write to it until the power fails.
 fn strike(
     site: &mut Site,
     point: &Point,
@@ -194,7 +194,7 @@ fn strike(
         site.add(point.rule())?;
     }
     ledger.forget_files();
-    // Their numbers are those of no other load.
+    // Their numbers are not used by any other load.
     site.load(&found, 1000 * (number + 1), ledger)
 }
 
@@ -206,7 +206,7 @@ fn flushes_that_lie_lose_what_was_acknowledged(context: &Context) -> Result<(), 
         let point = Point {
             when: When::UnderLoad,
             skip: LYING_WRITES,
-            // The even ones strike at writes: of flushes there may be few.
+            // Even points strike writes: there may be few flushes.
             ..Point::new(2 * number)
         };
         site.format(Journal::Zeroes)?;
@@ -232,7 +232,7 @@ fn flushes_that_lie_lose_what_was_acknowledged(context: &Context) -> Result<(), 
             complaints.len(),
             complaints.first().map_or("", String::as_str)
         ));
-        // Nothing that came after the format was ever made durable.
+        // Nothing written after the format was ever durable.
         check!(
             point.survive != "none" || !complaints.is_empty(),
             "all is there that was never flushed"

@@ -1,4 +1,4 @@
-//! A machine with a disk whose cache is volatile, and a guest that loads and looks as it is told.
+//! A machine with a volatile cache, and a guest that loads and checks its disk on command.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::client::{Client, IO_ERRORS};
 use crate::faults;
 use crate::linux::{self, add_disk};
 
-/// What the guest can be told.
+/// The guest's commands.
 const SCRIPT: &str = include_str!("guest.sh");
-/// Makes its shell know it.
+/// Defines them in its shell.
 const LEARN: &str = ". /test/crash.sh";
 const DISK_MIB: usize = 48;
-/// How long a load or a look may take.
+/// The timeout of a load or a check.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What is in a journal at first.
+/// The initial contents of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journal {
-    /// What was on the disk, which must not have had a journal before.
+    /// The previous contents of the disk, which must not have had a journal.
     Unwritten,
     Zeroes,
 }
@@ -32,7 +32,7 @@ pub enum Journal {
 pub struct Site {
     guest: GuestShell,
     client: Client,
-    /// How long the guest took, after each cut under load, from the last that it had said to its init.
+    /// The time, after each cut under load, from the guest's last output to its init.
     boots: Vec<Duration>,
 }
 
@@ -66,7 +66,7 @@ impl Site {
         })
     }
 
-    /// Makes the file system and the databases anew.
+    /// Creates the file system and the databases.
     pub fn format(&mut self, journal: Journal) -> Result<(), Failure> {
         let lazy = u8::from(journal == Journal::Unwritten);
         self.guest
@@ -80,7 +80,7 @@ impl Site {
         Ok(())
     }
 
-    /// What the guest finds on its disk, or nothing if it has started again before it could say so.
+    /// The guest's findings on its disk, or none if it has restarted before it reported them.
     pub fn look(&mut self) -> Result<Option<Found>, Failure> {
         self.guest.begin("look")?;
         let outcome = self.guest.finish_or_restart()?;
@@ -89,7 +89,7 @@ impl Site {
         Ok(outcome.status.map(|_| found))
     }
 
-    /// Has the guest go on with what it has found, and with files from a number on, until the power fails.
+    /// Has the guest continue from its findings, with files numbered from there, until the power fails.
     pub fn load(
         &mut self,
         found: &Found,
@@ -110,7 +110,7 @@ impl Site {
         Ok(())
     }
 
-    /// After a power cut: takes all rules away and waits until the guest obeys again. Returns what the event said.
+    /// After a power cut: removes all rules and waits until the guest obeys again. Returns the event's data.
     pub fn power_cut(&mut self) -> Result<Value, Failure> {
         let loss = self.client.expect("BLOCK_POWER_CUT")?;
         self.client.expect("RESET")?;
@@ -119,14 +119,14 @@ impl Site {
         Ok(loss)
     }
 
-    /// How many seconds a guest's kernel takes, in the middle.
+    /// The median time of a guest's kernel, in seconds.
     pub fn boot_seconds(&mut self) -> f64 {
         self.boots.sort_unstable();
         let middle = self.boots.get(self.boots.len() / 2);
         middle.map_or(0.0, Duration::as_secs_f64)
     }
 
-    /// Waits until a guest that has started again obeys.
+    /// Waits until a restarted guest obeys.
     pub fn restarted(&mut self) -> Result<(), Failure> {
         self.guest.wait_for_shell()?;
         self.guest.run(LEARN)?;
