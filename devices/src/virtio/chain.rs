@@ -1,7 +1,7 @@
-//! Walking a descriptor chain, strictly.
+//! Strict walking of descriptor chains.
 //!
-//! A walker that just ends at the first descriptor it does not like turns a broken chain into a
-//! shorter one, and a driver's bug into a write to the wrong place. This one says what is wrong.
+//! A walker that ends at the first invalid descriptor turns a broken chain into a shorter one, and
+//! a driver's bug into a write to the wrong place. This one returns an error.
 
 use std::sync::Arc;
 
@@ -19,8 +19,7 @@ use crate::block::model::segment::Segment;
 /// Size of a descriptor in a table (virtio 1.2 §2.7.5).
 const DESCRIPTOR_SIZE: usize = 16;
 
-/// Why a chain cannot be used. After any of these the device cannot know what the driver meant,
-/// and needs a reset.
+/// Why a chain is invalid. The device needs a reset after any of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// A descriptor lies outside guest memory.
@@ -31,7 +30,7 @@ pub enum ChainError {
         /// Index in the table.
         index: u16,
     },
-    /// An index that the table does not have.
+    /// An index past the end of the table.
     #[error("descriptor {index} is past the end of a table of {length}")]
     Index {
         /// The index.
@@ -48,18 +47,18 @@ pub enum ChainError {
     /// The driver did not negotiate indirect descriptors.
     #[error("an indirect descriptor that was not negotiated")]
     NotNegotiated,
-    /// The length of an indirect table is not a whole number of descriptors, or none.
+    /// The length of an indirect table is zero, or not a multiple of a descriptor's.
     #[error("an indirect table of {0} bytes")]
     IndirectLength(u32),
-    /// A part that the device reads after one that it writes.
+    /// A device-readable part after a device-writable one.
     #[error("a device-readable descriptor after a device-writable one")]
     Order,
 }
 
-/// A chain, flattened: what the device reads, then what it writes.
+/// A flattened chain: the device-readable parts, then the device-writable ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// Index of the first descriptor; names the chain in the used ring.
+    /// Index of the first descriptor; identifies the chain in the used ring.
     pub head: u16,
     /// Device-readable parts, in order.
     pub readable: Vec<Segment>,
@@ -70,10 +69,11 @@ pub struct Chain {
 /// A queue's descriptor table, translated once.
 pub struct Table {
     memory: Arc<GuestMemoryMmap>,
-    /// Where it is.
+    /// Its guest address.
     address: GuestAddress,
     descriptors: MappedRange,
-    /// Its length, and the longest chain that the driver may build (virtio 1.2 §2.7.5.3.1).
+    /// Its number of descriptors, and the longest chain that the driver may build (virtio 1.2
+    /// §2.7.5.3.1).
     length: u16,
     /// VIRTIO_F_INDIRECT_DESC.
     indirect: Indirect,
@@ -106,7 +106,7 @@ impl Table {
         })
     }
 
-    /// Follows the chain that starts at `head`, into a chain whose room is used again.
+    /// Walks the chain that starts at `head`, into a chain whose allocations are reused.
     ///
     /// # Errors
     ///
@@ -136,11 +136,11 @@ impl Table {
         }
     }
 
-    /// Follows the rest of a chain in the table that an indirect descriptor points to.
+    /// Walks the rest of a chain in an indirect table.
     fn walk_indirect(&self, descriptor: Descriptor, chain: &mut Chain) -> Result<(), ChainError> {
         let (table, length) = indirect_table(descriptor)?;
         let bytes = DESCRIPTOR_SIZE * usize::from(length);
-        // None if it is not all memory, or in several regions: each access is translated then.
+        // None if it is not all guest memory, or spans regions: each access is translated then.
         let slice = self.memory.get_slice(table, bytes).ok();
         let read = |index: u16| {
             let offset = DESCRIPTOR_SIZE * usize::from(index);
@@ -208,8 +208,8 @@ impl Chain {
     }
 }
 
-/// The table that an indirect descriptor points to. Its length is limited by what an index can
-/// name; a chain in it is limited by the queue's size.
+/// The table that an indirect descriptor points to. The index width limits its length; the queue
+/// size limits a chain in it.
 fn indirect_table(descriptor: Descriptor) -> Result<(GuestAddress, u16), ChainError> {
     let bytes = descriptor.len() as usize;
     match u16::try_from(bytes / DESCRIPTOR_SIZE) {
@@ -252,7 +252,7 @@ mod tests {
         indirect: Indirect,
     ) -> Result<Chain, ChainError> {
         let table = Table::new(memory, GuestAddress(TABLE), 8, indirect).unwrap();
-        // What a chain before has left is not in the next.
+        // Parts of a previous chain are not in the next.
         let mut chain = Chain {
             head: 7,
             readable: vec![segment(7, 7)],

@@ -1,12 +1,12 @@
-//! What the log hears of a driver that does wrong.
+//! Log messages about misbehaving drivers.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// A driver can do wrong as fast as it can reset the device; the log is the host's.
+/// Minimum interval: a driver could flood the host's log by resetting the device.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Warnings about a driver, at most one in a while.
+/// Rate-limited warnings about a driver.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     last: Option<Instant>,
@@ -14,7 +14,7 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// A device needs a reset because of this.
+    /// Logs the reason why a device needs a reset.
     pub(super) fn add(&mut self, device: &dyn Display, error: &dyn Display) {
         if let Some(left_out) = self.is_due(Instant::now()) {
             let others = match left_out {
@@ -25,7 +25,7 @@ impl Complaints {
         }
     }
 
-    /// Whether it is to be said now, and how often it was not since the last time.
+    /// Whether to log now, with the number of messages suppressed since the last.
     fn is_due(&mut self, now: Instant) -> Option<u64> {
         let is_due = self
             .last

@@ -1,4 +1,4 @@
-//! What a transport needs of a virtio device.
+//! The interface between a transport and a virtio device.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use super::interrupt::VirtioInterrupt;
 use super::queue_state::QueueStates;
 use crate::life_cycle::{Done, RestoreError, Run, SaveError, State};
 
-/// What a driver that has set DRIVER_OK gives the device, or what a restored device goes on with.
+/// What the device receives on DRIVER_OK, or when it is restored.
 pub struct Activation {
-    /// The features agreed on: the device's and the rings'.
+    /// The negotiated features: the device's and the rings'.
     pub features: u64,
     /// The queues. A fresh driver's are unused.
     pub queues: QueueStates,
@@ -55,21 +55,21 @@ pub trait VirtioDevice: Send + Sync {
     /// The largest size of each of its queues, in descriptors.
     fn queue_sizes(&self) -> &[u16];
 
-    /// For each queue, what the transport has the guest's notifications written to.
+    /// The eventfd of each queue that receives the guest's notifications.
     fn kick_events(&self) -> &[EventFd];
 
-    /// Reads its configuration space. What lies past its end reads as zero.
+    /// Reads its configuration space. Bytes past its end read as zero.
     fn read_config(&self, offset: u64, data: &mut [u8]);
 
-    /// A driver with these features, none before they are agreed on, writes to its configuration space. Fields that it may
-    /// not write keep their values.
+    /// Handles a write to its configuration space by a driver with these features, none before they are negotiated.
+    /// Read-only fields keep their values.
     fn write_config(&self, features: u64, offset: u64, data: &[u8]);
 
     /// Changes whenever the configuration space may have changed (virtio 1.2 §2.5).
     fn config_generation(&self) -> u32;
 
-    /// Starts to use the queues, once it is awake. Queues that it cannot use it answers with
-    /// [`VirtioInterrupt::needs_reset`].
+    /// Starts to use the queues, once it is awake. Calls [`VirtioInterrupt::needs_reset`] for
+    /// invalid queues.
     fn activate(&self, activation: Activation);
 
     /// Returns to its state after power-on, apart from being awake or asleep, and calls `done` when it does not access guest
@@ -85,14 +85,14 @@ pub trait VirtioDevice: Send + Sync {
     /// Drains what is in flight, and ends its thread; calls `done` before that ends.
     fn close(&self, done: Done);
 
-    /// What the guest can observe of it beside its queues, and what it needs to go on.
+    /// Its state that the guest can observe, without its queues, and what it needs to continue.
     ///
     /// # Errors
     ///
     /// [`SaveError`] when it is not asleep.
     fn save(&self) -> Result<State, SaveError>;
 
-    /// Takes a state that was saved; activation with the queues' states follows if the device was active.
+    /// Restores a saved state; activation with the queues' states follows if the device was active.
     ///
     /// # Errors
     ///

@@ -16,10 +16,10 @@ const STACK: usize = 256 << 10;
 
 /// What a device's thread does.
 pub(super) trait DeviceWorker: MutEventSubscriber + Send + 'static {
-    /// Which device it serves, for the log.
+    /// The name of its device, for the log.
     fn device(&self) -> String;
 
-    /// The descriptors that it waits for.
+    /// The file descriptors that it waits for.
     fn events(&self) -> Vec<Events>;
 
     /// Called before each wait.
@@ -37,11 +37,11 @@ pub(super) struct DeviceThread {
 }
 
 impl DeviceThread {
-    /// Starts a thread that begins with `start`, and returns when it waits for all of its descriptors.
+    /// Starts a thread that first calls `start`, and returns once it waits for all of its descriptors.
     ///
     /// # Errors
     ///
-    /// When the host refuses the thread or what it waits with.
+    /// When the host refuses the thread or its epoll instance.
     pub(super) fn start(
         name: String,
         kind: ThreadKind,
@@ -69,7 +69,7 @@ impl DeviceThread {
         })
     }
 
-    /// The host's number of it.
+    /// Its host thread ID.
     pub(super) fn id(&self) -> i32 {
         self.id.get()
     }
@@ -88,7 +88,7 @@ fn serve(worker: impl DeviceWorker, started: &Sender<io::Result<()>>) {
     let mut manager = match EventManager::new() {
         Ok(manager) => manager,
         Err(error) => {
-            // Without a receiver nobody is interested.
+            // The receiver may be gone.
             let _ = started.send(Err(io::Error::other(error.to_string())));
             return;
         }

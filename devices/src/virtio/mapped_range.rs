@@ -1,8 +1,8 @@
 //! A range of guest memory that is translated to a host address once.
 //!
-//! A ring stays where it is from its activation to its reset: looking its region up at every access
-//! costs more than the access. Bounds and alignment are checked at each access all the same, and
-//! writes go through the region's own slice, which marks them for dirty tracking.
+//! A ring does not move from activation to reset, and a region lookup costs more than the access.
+//! Each access checks bounds and alignment, and writes go through the region's own slice, which
+//! marks them for dirty tracking.
 #![expect(
     unsafe_code,
     reason = "a reference to the region is kept beside the memory that owns it"
@@ -28,8 +28,8 @@ pub struct MappedRange {
     memory: Arc<GuestMemoryMmap>,
     address: GuestAddress,
     length: usize,
-    /// The region that has all of the range, and the range's offset in it. None if several regions
-    /// share the range: each access is translated then.
+    /// The region that contains the range, and the range's offset in it. None if the range spans
+    /// regions: each access is translated then.
     region: Option<(NonNull<GuestRegionMmap>, MemoryRegionAddress)>,
 }
 
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// Two regions that adjoin at 0x1000.
+    /// Two regions, adjacent at 0x1000.
     fn memory() -> Arc<GuestMemoryMmap> {
         let regions = [(GuestAddress(0), 0x1000), (GuestAddress(0x1000), 0x1000)];
         Arc::new(GuestMemoryMmap::from_ranges(&regions).unwrap())

@@ -1,4 +1,4 @@
-//! A split virtqueue in use (virtio 1.2 §2.7): where each ring has what, and who looks when.
+//! A split virtqueue in use (virtio 1.2 §2.7): ring layout, and notification suppression.
 
 use std::num::Wrapping;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ const AVAILABLE_ENTRY: usize = 2;
 /// Length of an entry of the used ring.
 const USED_ENTRY: usize = 8;
 
-/// Length of what stands behind the entries of either ring: `used_event` or `avail_event`.
+/// Length of the field behind the entries of either ring: `used_event` or `avail_event`.
 const EVENT: usize = 2;
 
-/// What a driver wrote into the registers of a queue. Nothing about it has been checked.
+/// A queue's registers as the driver wrote them, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
@@ -48,7 +48,7 @@ pub struct Configuration {
     pub used_ring: u64,
 }
 
-/// Why a queue cannot be used, or cannot be used further. The device needs a reset.
+/// Why a queue cannot be used any further. The device needs a reset.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// A size that is no power of two, or more than the device offered.
@@ -57,13 +57,13 @@ pub enum QueueError {
     /// A part of the queue is misaligned or not in guest memory.
     #[error("a queue that is misaligned or outside guest memory: {0:x?}")]
     Place(Configuration),
-    /// The available index ran ahead of what the ring can hold.
+    /// The available index is further ahead than the ring's size.
     #[error("{0} chains available at once, more than the queue holds")]
     AvailableIndex(u16),
-    /// A chain that cannot be followed.
+    /// An invalid chain.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// Guest memory that was there is not.
+    /// An access to the ring in guest memory failed.
     #[error(transparent)]
     Ring(#[from] virtio_queue::Error),
 }
@@ -74,7 +74,7 @@ impl From<GuestMemoryError> for QueueError {
     }
 }
 
-/// How driver and device ask each other for notifications.
+/// How driver and device suppress each other's notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Suppression {
     /// By an index in the ring (VIRTIO_F_EVENT_IDX).
@@ -95,12 +95,12 @@ pub struct SplitQueue {
     next_available: Wrapping<u16>,
     /// The next entry of the used ring that the device writes.
     next_used: Wrapping<u16>,
-    /// Entries of the used ring since the driver was last considered for an interrupt.
+    /// Used entries since the last decision about an interrupt.
     unannounced: u16,
 }
 
 impl SplitQueue {
-    /// Checks what the driver configured, and translates it.
+    /// Checks the driver's configuration, and translates it.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl SplitQueue {
         })
     }
 
-    /// How far the device is in it.
+    /// The device's position in the queue.
     pub fn state(&self) -> QueueState {
         QueueState {
             configuration: self.configuration,
@@ -162,11 +162,11 @@ impl SplitQueue {
         self.size
     }
 
-    /// Takes the next chain that the driver has made available. Returns whether there was one.
+    /// Takes the next available chain. Returns whether there was one.
     ///
     /// # Errors
     ///
-    /// What is wrong with the ring or the chain.
+    /// The defect of the ring or the chain.
     pub fn pop(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
         let next = self.next_available;
         let waiting = (self.available_index(Ordering::Acquire)? - next).0;
@@ -183,7 +183,7 @@ impl SplitQueue {
         Ok(true)
     }
 
-    /// Whether the driver has made a chain available, or something is wrong with the ring.
+    /// Whether a chain is available, or the ring is invalid.
     pub fn has_available(&self) -> bool {
         let index = self.available_index(Ordering::Acquire);
         index.map_or(true, |index| index != self.next_available)
@@ -208,13 +208,13 @@ impl SplitQueue {
         self.used.write(Le64::from(element), entry)?;
         self.next_used += 1;
         self.unannounced = self.unannounced.saturating_add(1);
-        // Whoever sees the index sees the entry.
+        // A driver that sees the index sees the entry.
         self.used
             .store(self.next_used.0, INDEX, Ordering::Release)?;
         Ok(())
     }
 
-    /// Whether the driver wants an interrupt for what was completed since the last call
+    /// Whether the driver wants an interrupt for the completions since the last call
     /// (virtio 1.2 §2.7.7).
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl SplitQueue {
         if completed.0 == 0 {
             return Ok(false);
         }
-        // The driver, too, sets its event and then looks at the index: one of both sees the other.
+        // The driver sets its event and then reads the index: one side sees the other's write.
         fence(Ordering::SeqCst);
         Ok(match self.suppression {
             Suppression::EventIndex => {
@@ -241,22 +241,22 @@ impl SplitQueue {
         })
     }
 
-    /// Asks the driver not to kick: the device is looking anyway.
+    /// Suppresses kicks: the device polls the ring.
     ///
     /// # Errors
     ///
     /// When guest memory refuses the write.
     pub fn disable_kicks(&mut self) -> Result<(), QueueError> {
         match self.suppression {
-            // A place that the driver has passed, and comes to again when it has gone all the way
-            // round (virtio 1.2 §2.7.10).
+            // An index that the driver has passed, and reaches again only after wrapping around
+            // (virtio 1.2 §2.7.10).
             Suppression::EventIndex => self.ask_for_kick_at(self.next_available - Wrapping(1))?,
             Suppression::Flags => self.set_used_flags(VRING_USED_F_NO_NOTIFY)?,
         }
         Ok(())
     }
 
-    /// Asks the driver to kick from now on. True when something became available meanwhile.
+    /// Enables kicks. Returns whether a chain became available meanwhile.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ impl SplitQueue {
             Suppression::EventIndex => self.ask_for_kick_at(self.next_available)?,
             Suppression::Flags => self.set_used_flags(0)?,
         }
-        // The driver makes a chain available and then looks: one of both sees the other.
+        // The driver writes its index and then reads the event: one side sees the other's write.
         fence(Ordering::SeqCst);
         Ok(self.available_index(Ordering::Relaxed)? != self.next_available)
     }
@@ -278,13 +278,13 @@ impl SplitQueue {
     }
 
     fn set_used_flags(&self, flags: u32) -> Result<(), GuestMemoryError> {
-        // One of the flags, which the field has room for.
+        // A flag fits into 16 bits.
         let flags = u16::try_from(flags).unwrap_or_default();
         self.used.store(flags, FLAGS, Ordering::Relaxed)
     }
 }
 
-/// The size of a queue whose size, alignment and place are as they may be.
+/// The size of a queue, after checking its size, alignment and addresses.
 fn checked_size(
     configuration: Configuration,
     max_size: u16,

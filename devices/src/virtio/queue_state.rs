@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::queue::Configuration;
 
-/// A queue that a driver has enabled: where it is, and how far the device is in it.
+/// An enabled queue: its configuration, and the device's position in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueState {
-    /// What the driver configured. Nothing about it has been checked.
+    /// The driver's configuration, unchecked.
     pub configuration: Configuration,
     /// Index of the next entry of the available ring that the device takes.
     pub next_available: u16,

@@ -1,5 +1,5 @@
-//! What stands between a request's arrival and its submission, on a disk with limits: the requests
-//! that wait, and the timer for the next of them.
+//! Throttling of a disk's requests before submission: the queued requests, and the timer for the
+//! next.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -11,7 +11,7 @@ use crate::block::throttle::group::Member;
 use crate::block::throttle::queue::ThrottleQueue;
 use crate::timer::Timer;
 
-/// What a request asks of a disk's limits: a direction and a number of bytes, or nothing.
+/// What a request counts for in a disk's limits: a direction and a number of bytes, or nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Demand(Option<(Direction, u64)>);
 
@@ -22,14 +22,14 @@ impl Demand {
     }
 }
 
-/// Requests, with what else there is to know of them, that wait for a disk's limits.
+/// Requests that wait for a disk's limits.
 pub(super) struct Limiter<T> {
     queue: ThrottleQueue<(Token, T)>,
     timer: Timer,
 }
 
 impl<T> Limiter<T> {
-    /// Without limits.
+    /// A limiter without limits.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             queue: ThrottleQueue::default(),
@@ -37,12 +37,12 @@ impl<T> Limiter<T> {
         })
     }
 
-    /// Whether it has no limits, and nothing waits.
+    /// Whether it has no limits and no request waits.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_idle()
     }
 
-    /// Readable when it is time to ask for the next request. It is set, not read.
+    /// Readable when the next request is due. It is re-armed, never read.
     pub(super) fn timer(&self) -> &impl AsRawFd {
         &self.timer
     }
@@ -51,12 +51,12 @@ impl<T> Limiter<T> {
         self.timer.as_raw_fd() == fd
     }
 
-    /// Other limits, or none. Ask for requests after it.
+    /// Replaces or removes the limits. Call [`Self::pop`] afterwards.
     pub(super) fn set_member(&mut self, member: Option<Member>) {
         self.queue.set_member(member);
     }
 
-    /// Takes a request of that demand, and gives it back if it may be submitted at once.
+    /// Queues a request with this demand, or returns it if it may be submitted at once.
     pub(super) fn push(
         &mut self,
         token: Token,
@@ -77,22 +77,22 @@ impl<T> Limiter<T> {
         self.queue.pop(Instant::now())
     }
 
-    /// Lets other disks go first, because nobody asks for requests for a while.
+    /// Leaves the group's line while the disk submits nothing.
     pub(super) fn suspend(&mut self) {
         self.queue.suspend();
     }
 
-    /// All that waits.
+    /// The queued requests.
     pub(super) fn iter(&self) -> impl Iterator<Item = &(Token, T)> {
         self.queue.iter()
     }
 
-    /// Takes out all that waits.
+    /// Removes all queued requests.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Token, T)> + use<T> {
         self.queue.drain()
     }
 
-    /// Sets the timer for the next request that is a matter of time.
+    /// Sets the timer for the next request that is due at a known time.
     pub(super) fn set_timer(&mut self) -> io::Result<()> {
         self.timer.set(self.queue.due())
     }

@@ -1,4 +1,4 @@
-//! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that does its work.
+//! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that serves it.
 
 mod limiter;
 mod queues;
@@ -45,13 +45,13 @@ use worker::{Message, Worker};
 /// Block device (virtio 1.2 §5).
 const VIRTIO_ID_BLOCK: u32 = 2;
 
-/// Descriptors of a queue, if nothing else is asked for.
+/// Default number of descriptors of a queue.
 pub const DEFAULT_QUEUE_SIZE: u16 = 256;
 
-/// Most queues of a disk: one for each vCPU that a machine can have.
+/// Maximum number of queues of a disk: one for each vCPU that a machine can have.
 pub const MAX_QUEUES: u16 = 256;
 
-/// Most descriptors of a queue, as in QEMU.
+/// Maximum number of descriptors of a queue, as in QEMU.
 pub const MAX_QUEUE_SIZE: u16 = 1024;
 
 /// What kind of access failed (QEMU `IoOperationType`). A flush is a write.
@@ -63,68 +63,68 @@ pub enum ErrorKind {
     Write,
 }
 
-/// One failed request, as its observer hears of it.
+/// One failed request, as reported to the observer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoError {
     /// What failed.
     pub kind: ErrorKind,
-    /// What the policy made of it.
+    /// The policy's action.
     pub action: ErrorAction,
     /// Why it failed.
     pub errno: Errno,
 }
 
-/// Who hears of a disk's errors, and of its mark for writes. Called on the disk's thread, which it must not hold up.
+/// Notified of a disk's errors, faults and write threshold. Called on the disk's thread, which it must not block.
 pub trait DiskObserver: Send + Sync {
-    /// A request failed. With [`ErrorAction::Stop`], the disk's io-status says so already.
+    /// A request failed. With [`ErrorAction::Stop`], the io-status is set already.
     fn io_error(&self, error: &IoError);
 
     /// A request is held because of an error in `run`: the machine must stop, unless it has been
     /// continued since.
     fn stop_machine(&self, run: Run);
 
-    /// A request that is about to be submitted goes past the mark for writes, which is gone now.
+    /// A request that is about to be submitted exceeds the write threshold, which is cleared.
     fn write_threshold_exceeded(&self, exceeded: Exceeded);
 
-    /// A rule has fired. What follows from it has not happened yet.
+    /// A rule has fired. Its decision is not applied yet.
     fn fault_injected(&self, record: &Record);
 
     /// A request is held in `run` because of a rule that stops the machine: it must stop, unless it
     /// has been continued since.
     fn reached_stop(&self, run: Run);
 
-    /// The disk has lost its power and has it again. It waits to be resumed.
+    /// A power cut has ended. The disk waits to be resumed.
     fn power_cut(&self, report: &PowerCutReport);
 }
 
-/// What a disk is, apart from its data.
+/// A disk's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskConfiguration {
     /// Its name; unique in the machine.
     pub id: String,
-    /// Its identity for the guest; at most 20 bytes of it are seen.
+    /// Its serial for the guest; at most 20 bytes of it are visible.
     pub serial: String,
     /// Whether the guest may write.
     pub access: Access,
-    /// What becomes of errors.
+    /// The error policy.
     pub policy: ErrorPolicy,
     /// Request queues; from one to [`MAX_QUEUES`].
     pub queues: u16,
     /// Descriptors of each; a power of two up to [`MAX_QUEUE_SIZE`].
     pub queue_size: u16,
-    /// What the driver should address the disk in, in bytes; a power of two from 512. A hint: the
-    /// protocol's unit is the sector.
+    /// Logical block size in bytes; a power of two from 512. A hint: the protocol's unit is the
+    /// sector.
     pub logical_block_size: u32,
-    /// What the medium writes at once, in bytes; a power of two, not less.
+    /// Physical block size in bytes; a power of two, not less than the logical one.
     pub physical_block_size: u32,
     /// Whether writes are complete before they are durable, until a driver decides.
     pub write_cache: bool,
-    /// What the driver is not offered.
+    /// Features that the driver is not offered.
     pub withheld: Vec<Feature>,
 }
 
 impl DiskConfiguration {
-    /// A disk of that name with everything else as it is unless somebody says otherwise.
+    /// A disk of this name, with defaults.
     pub fn new(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -141,7 +141,7 @@ impl DiskConfiguration {
     }
 }
 
-/// A callback for the end of a change of size. Runs on the disk's thread.
+/// A callback for the end of a resize. Runs on the disk's thread.
 pub type ResizeDone = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
 /// A virtio-blk device.
@@ -152,11 +152,11 @@ pub struct Disk {
     write_threshold: Arc<WriteThreshold>,
     view: Arc<EngineView>,
     space: Arc<Space>,
-    /// Whether all that is left of a close is what the backend does for it.
+    /// Whether a close waits for the backend only.
     at_rest: Arc<AtomicBool>,
-    /// Whether a driver has ever set it up.
+    /// Whether a driver has ever set DRIVER_OK.
     was_driven: AtomicBool,
-    /// The limits that the thread has been told of last.
+    /// The group last passed to the thread.
     group: Mutex<Option<Arc<Group>>>,
     queue_sizes: Vec<u16>,
     kicks: Vec<EventFd>,
@@ -170,7 +170,7 @@ fn thread_name(id: &str) -> String {
 }
 
 impl Disk {
-    /// Starts a disk's thread, which begins with `start`.
+    /// Starts a disk's thread, which first calls `start`.
     ///
     /// # Errors
     ///
@@ -232,12 +232,12 @@ impl Disk {
         })
     }
 
-    /// What its thread is called. The host cuts the name off after 15 bytes.
+    /// Its thread's name. The host truncates it to 15 bytes.
     pub fn thread_name(&self) -> String {
         thread_name(&self.configuration.id)
     }
 
-    /// The host's number of its thread.
+    /// Its thread's host ID.
     pub fn thread_id(&self) -> i32 {
         self.thread.id()
     }
@@ -247,8 +247,8 @@ impl Disk {
         self.was_driven.load(Ordering::Relaxed)
     }
 
-    /// The kinds of requests that a driver can have performed: those that it is offered, and that do not write a disk that
-    /// is only read.
+    /// The kinds of requests that a driver can have performed: those that it is offered, without writes for a
+    /// read-only disk.
     pub fn possible_requests(&self) -> Kinds {
         let features = self.space.features();
         let mut kinds = Kinds::READ.with(Kinds::FLUSH);
@@ -264,39 +264,38 @@ impl Disk {
         kinds
     }
 
-    /// What the disk is.
+    /// The disk's configuration.
     pub fn configuration(&self) -> &DiskConfiguration {
         &self.configuration
     }
 
-    /// How the disk stands since the machine last ran.
+    /// The disk's io-status.
     pub fn io_status(&self) -> IoStatus {
         self.io_status.get()
     }
 
-    /// Whether it has told its observer, or is about to, of something that stops the machine, which has not gone on since.
+    /// Whether it stops the machine in this run: its observer is or is about to be notified.
     pub fn stops_machine(&self) -> bool {
         self.io_status.stops()
     }
 
-    /// What the disk has done since it was made.
+    /// The disk's statistics since its creation.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    /// Its mark for writes.
+    /// Its write threshold.
     pub fn write_threshold(&self) -> &WriteThreshold {
         &self.write_threshold
     }
 
-    /// The group whose limits it has, if it has any.
+    /// Its throttle group, if it has one.
     pub fn group(&self) -> Option<Arc<Group>> {
         lock(&self.group).clone()
     }
 
-    /// Moves the disk to a group, or away from limits, and calls `done` when its thread keeps to that. Requests that wait
-    /// are looked at again. One that waits is not in flight: it goes on waiting when the disk is resumed, and is dropped by
-    /// a reset and by the end.
+    /// Moves the disk to a group, or to none, and calls `done` when that is in effect. Throttled requests are checked
+    /// again. They are not in flight: they stay throttled across a pause, and a reset or close drops them.
     pub fn set_group(&self, group: Option<Arc<Group>>, done: Done) {
         let join = |group: &Arc<Group>| Member::join(Arc::clone(group), Arc::clone(&self.wake));
         let member = group.as_ref().map(join);
@@ -304,61 +303,60 @@ impl Disk {
         self.send(Message::Limit(member, done));
     }
 
-    /// What its fault engine shows.
+    /// The state of its fault engine.
     pub fn faults(&self) -> EngineState {
         self.view.get()
     }
 
-    /// Does something with its fault engine, on the disk's thread, between two requests.
+    /// Changes its fault engine, on the disk's thread, between two requests.
     pub fn change_faults(&self, change: impl FnOnce(&mut Engine) + Send + 'static) {
         self.send(Message::Faults(Box::new(change)));
     }
 
-    /// Lets requests hang no more, and calls `done` with how many they are. While the disk is paused
-    /// they wait for it to be resumed.
+    /// Releases hanging requests, and calls `done` with their number. On a paused disk they wait for
+    /// its resume.
     pub fn release(&self, which: Hanging, how: Release, done: impl FnOnce(u64) + Send + 'static) {
         self.send(Message::Release(which, how, Box::new(done)));
     }
 
-    /// Takes the power away, and calls `done` when it is there again. From then on the disk is
-    /// paused. What was on its way fails when it is resumed; a reset drops it.
+    /// Cuts the power, and calls `done` at the end. The disk is paused then. The interrupted
+    /// requests fail on resume; a reset drops them.
     pub fn power_cut(&self, cut: PowerCut, done: Done) {
         self.send(Message::PowerCut(cut, done));
     }
 
-    /// Its length now, in bytes, as its driver sees it.
+    /// Its current length in bytes, as its driver sees it.
     pub fn length(&self) -> u64 {
         self.space.sectors() * SECTOR_SIZE
     }
 
-    /// Whether it says that it has a write cache, and has not been told to do without.
+    /// Whether its write cache is enabled.
     pub fn caches_writes(&self) -> bool {
         self.space.has_write_cache()
     }
 
-    /// Gives the disk another length in bytes once nothing is in flight, and calls `done` with
-    /// what the host said to that. A running driver is told. A held request for what is not there
-    /// any more fails when the disk is resumed.
+    /// Resizes the disk to a length in bytes once nothing is in flight, and calls `done` with the
+    /// host's result. An active driver is notified. A held request past the new end fails on
+    /// resume.
     pub fn resize(&self, length: u64, done: ResizeDone) {
         self.send(Message::Resize(length, done));
     }
 
-    /// Whether a close has only to wait for what was done before to be written: the guest was told
-    /// that it is.
+    /// Whether a close waits only for the backend to write what the guest has seen complete.
     pub fn is_at_rest(&self) -> bool {
         self.at_rest.load(Ordering::Acquire)
     }
 
     fn send(&self, message: Message) {
         // Without a receiver the thread has ended, after a close; the message's callback is
-        // called by nobody, as after a close it need not be.
+        // dropped.
         let _ = self.messages.send(message);
         let _ = self.wake.write(1);
     }
 }
 
 impl Disk {
-    /// Asks the thread, and waits for its answer. None means that it has ended.
+    /// Sends the thread a message, and waits for its answer. None means that it has ended.
     fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Option<T> {
         let (answer, answered) = mpsc::channel();
         self.send(message(answer));
@@ -407,7 +405,7 @@ impl VirtioDevice for Disk {
         self.send(Message::Activate(activation));
     }
 
-    /// Drops every held request, too.
+    /// Also drops held requests.
     fn reset(&self, done: Done) {
         self.send(Message::Reset(done));
     }
@@ -423,7 +421,7 @@ impl VirtioDevice for Disk {
         self.send(Message::Resume(run));
     }
 
-    /// Drops held requests: the guest was never told that they were done.
+    /// Drops held requests, which the guest has not seen complete.
     fn close(&self, done: Done) {
         self.send(Message::Close(done));
     }

@@ -1,4 +1,4 @@
-//! The driver's side while the device works for it: its queues, and how it is told of their ends.
+//! The queues of an active driver, and the completion of its requests.
 
 use std::sync::Arc;
 
@@ -24,24 +24,24 @@ pub(super) enum Broken {
     Answer,
 }
 
-/// The queues of a driver that is ready.
+/// The queues of an active driver.
 pub(super) struct Queues {
     queues: Vec<Option<Queue>>,
     memory: Arc<GuestMemoryMmap>,
     pub features: u64,
     pub interrupt: Arc<dyn VirtioInterrupt>,
-    /// The queues of one announcement: kept for its room.
+    /// The queues of one notification: the allocation is reused.
     announced: Vec<u16>,
 }
 
 struct Queue {
     ring: SplitQueue,
-    /// Requests that its driver waits for.
+    /// Its unanswered requests.
     unanswered: u16,
 }
 
 impl Queues {
-    /// Checks what the driver set up.
+    /// Checks the queues that the driver configured.
     pub(super) fn new(
         activation: Activation,
         configuration: &DiskConfiguration,
@@ -70,7 +70,7 @@ impl Queues {
         })
     }
 
-    /// How far the device is in each queue.
+    /// The device's position in each queue.
     pub(super) fn states(&self) -> QueueStates {
         let state = |queue: &Option<Queue>| Some(queue.as_ref()?.ring.state());
         self.queues.iter().map(state).collect()
@@ -81,7 +81,7 @@ impl Queues {
         Some(&mut self.queues.get_mut(queue)?.as_mut()?.ring)
     }
 
-    /// Notes that a queue's driver waits for one request more.
+    /// Counts one more unanswered request of a queue.
     pub(super) fn admit(&mut self, queue: usize) -> Result<(), Broken> {
         if let Some(Some(queue)) = self.queues.get_mut(queue) {
             let limit = queue.ring.size();
@@ -112,8 +112,8 @@ impl Queues {
         Ok(())
     }
 
-    /// One interrupt for all that was answered since the last time, if any queue's driver wants
-    /// one.
+    /// Raises one interrupt for all answers since the last call, if the driver wants one for any
+    /// queue.
     pub(super) fn announce(&mut self) -> Result<(), Broken> {
         self.announced.clear();
         for (number, queue) in (0..).zip(&mut self.queues) {

@@ -1,4 +1,4 @@
-//! The data of a discard, and of a request for zeroes: ranges of the disk (virtio 1.2 §5.2.6).
+//! The data of discard and write-zeroes requests: ranges of the disk (virtio 1.2 §5.2.6).
 
 use virtio_bindings::bindings::virtio_blk::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
 use vm_memory::{Bytes, GuestMemoryMmap};
@@ -8,23 +8,23 @@ use super::space::max_sectors;
 use crate::block::model::request::{Range, RangeLimits, SECTOR_SIZE, Zeroing};
 use crate::block::model::segment::Segment;
 
-/// Most ranges of one request.
+/// Maximum number of ranges in one request.
 pub(super) const MAX_RANGES: u32 = 32;
 
 /// Length of one: sector, number of sectors, flags.
 const LENGTH: usize = 16;
 
-/// What a list of ranges comes to.
+/// The result of reading a list of ranges.
 pub(super) enum Listed {
-    /// All of them can be tried.
+    /// Valid ranges.
     Ranges(Vec<Range>, Zeroing),
-    /// They are no ranges of this disk.
+    /// A range is outside this disk.
     Invalid,
     /// A flag that the device does not know.
     Unsupported,
 }
 
-/// Reads a list of ranges that may have these flags.
+/// Reads a list of ranges, of which these flags are permitted.
 pub(super) fn read(
     memory: &GuestMemoryMmap,
     data: &[Segment],
@@ -36,7 +36,7 @@ pub(super) fn read(
         return Listed::Invalid;
     };
     let mut ranges = Vec::new();
-    // As long as every range allows it.
+    // Cleared by a range that forbids it.
     let mut zeroing = Zeroing::MayUnmap;
     for entry in bytes.chunks_exact(LENGTH) {
         let [first, count, flags] = [&entry[..8], &entry[8..12], &entry[12..]].map(little_endian);
@@ -58,7 +58,7 @@ pub(super) fn read(
     Listed::Ranges(ranges, zeroing)
 }
 
-/// The bytes of a list, once: a driver may change them meanwhile. Nothing if it is not a list.
+/// Copies a list once, since a driver may change it meanwhile. None if it is malformed.
 fn gather(memory: &GuestMemoryMmap, data: &[Segment]) -> Option<Vec<u8>> {
     let length: u64 = data.iter().map(|segment| u64::from(segment.length)).sum();
     let length = usize::try_from(length).ok()?;

@@ -1,4 +1,4 @@
-//! From a descriptor chain to a request, or to the status that its defect deserves
+//! Parses a descriptor chain into a request, or into the status for its defect
 //! (virtio 1.2 §5.2.6).
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,8 @@ use crate::block::model::segment::{Segment, Segments, address, length};
 use crate::block::policy::statistics::Kind;
 use crate::virtio::chain::Chain;
 
-/// Bytes of a request that a driver which keeps to SIZE_MAX and SEG_MAX stays below. A longer one
-/// lists memory many times over, and would keep the disk from coming to rest for as long.
+/// Maximum bytes of a request within SIZE_MAX and SEG_MAX. A longer one refers to the same memory
+/// many times, and would delay a drain.
 const MAX_LENGTH: u64 = SIZE_MAX as u64 * MAX_SEGMENTS as u64;
 
 /// Length of a request's header: type, a reserved word, sector.
@@ -33,7 +33,7 @@ const HEADER_LENGTH: u32 = 16;
 pub enum Status {
     /// Done.
     Ok,
-    /// Not done, or not wholly.
+    /// Not done, or only in part.
     IoError,
     /// The device does not know the request.
     Unsupported,
@@ -50,7 +50,7 @@ impl Status {
     }
 }
 
-/// A chain that not even a status can be given for. The device needs a reset.
+/// A chain without a place for a status. The device needs a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Fewer device-readable bytes than a header has.
@@ -64,15 +64,15 @@ pub enum RequestError {
     Status,
 }
 
-/// Where the answer to a request goes.
+/// The destination of a request's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The queue that the chain came from.
     pub queue: usize,
-    /// The chain's name in the used ring.
+    /// The chain's ID in the used ring.
     pub head: u16,
-    /// Where the status byte goes.
+    /// Guest address of the status byte.
     #[serde(with = "address")]
     pub status: GuestAddress,
     /// Device-writable bytes before the status byte that the device fills.
@@ -80,43 +80,43 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether there is a place for the status.
+    /// Whether the status byte is in guest memory.
     pub(super) fn is_in(&self, memory: &GuestMemoryMmap) -> bool {
         memory.check_address(self.status).is_some()
     }
 }
 
-/// What a chain asks for.
+/// The result of parsing a chain.
 #[derive(Debug)]
 pub enum Parsed {
-    /// The disk must do something.
+    /// To be submitted.
     Submit(Request, Answer),
-    /// It can be answered at once.
+    /// To be answered at once.
     Done(Status, Answer),
-    /// It is answered with an error: no disk like this could do it.
+    /// To be answered with an error: invalid for this disk.
     Invalid(Kind, Answer),
 }
 
-/// What parsing needs to know of the disk.
+/// The disk's properties that parsing needs.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestContext<'a> {
     /// Sectors of the disk.
     pub sectors: u64,
     /// Whether the guest may write.
     pub access: Access,
-    /// What a write must wait for: a driver without flush gets durable writes.
+    /// When a write completes: a driver without flush gets durable writes.
     pub durability: Durability,
-    /// The device's identity, as GET_ID gives it.
+    /// The device ID string that GET_ID returns.
     pub serial: &'a str,
-    /// What a discard may be, if the driver may send one.
+    /// Limits of a discard, if the driver may send one.
     pub discard: Option<RangeLimits>,
-    /// What a request for zeroes may be, if the driver may send one.
+    /// Limits of a write-zeroes request, if the driver may send one.
     pub write_zeroes: Option<RangeLimits>,
-    /// Whether zeroes may lose their space.
+    /// Whether zeroing may deallocate.
     pub unmaps: bool,
 }
 
-/// Reads a chain as a virtio-blk request. Header and status are taken off it.
+/// Parses a chain as a virtio-blk request, and strips header and status.
 ///
 /// # Errors
 ///
@@ -198,7 +198,7 @@ pub fn parse(
     }
 }
 
-/// A request about ranges of the disk, once they are known to exist.
+/// A request for ranges, after checking that the disk has them.
 fn ranged(
     memory: &GuestMemoryMmap,
     disk: RequestContext<'_>,
@@ -229,7 +229,7 @@ fn without_data(operation: Operation, answer: Answer) -> Parsed {
     )
 }
 
-/// A read or write, once its place on the disk and in memory is known to exist.
+/// A read or write, after checking its range and its memory.
 fn transfer(
     memory: &GuestMemoryMmap,
     disk: RequestContext<'_>,
@@ -250,7 +250,7 @@ fn transfer(
         return Ok(Parsed::Invalid(Kind::of(&operation), answer));
     }
     let data_length = if operation.is_read() {
-        // Below 4 GiB, as it is within the limit.
+        // Below 4 GiB: within the limit.
         u32::try_from(bytes).unwrap_or(u32::MAX - 1)
     } else {
         0
@@ -270,14 +270,14 @@ fn transfer(
     ))
 }
 
-/// What a header says.
+/// A request's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     kind: u32,
     sector: u64,
 }
 
-/// Takes the header off the front of the readable parts, however it is split up among them
+/// Takes the header off the front of the readable parts, in any framing
 /// (virtio 1.2 §2.7.4.1).
 fn take_header(memory: &GuestMemoryMmap, readable: &mut [Segment]) -> Result<Header, RequestError> {
     if let Some(first) = readable.first_mut()
@@ -338,8 +338,8 @@ fn take_status(
     }
 }
 
-/// Writes the serial, padded with zeros to the length that the standard gives it, as far as the
-/// driver has room. Returns the bytes written, or nothing when the room is not in memory.
+/// Writes the serial, zero-padded to its standard length, as far as it fits into the buffer.
+/// Returns the bytes written, or none when the buffer is not in guest memory.
 fn write_serial(memory: &GuestMemoryMmap, writable: &[Segment], serial: &str) -> Option<u32> {
     let mut id = [0; VIRTIO_BLK_ID_BYTES as usize];
     for (to, from) in id.iter_mut().zip(serial.bytes()) {
@@ -354,7 +354,7 @@ fn write_serial(memory: &GuestMemoryMmap, writable: &[Segment], serial: &str) ->
     u32::try_from(id.len() - rest.len()).ok()
 }
 
-/// Up to eight bytes as a number.
+/// Up to eight bytes as a little-endian number.
 pub(super) fn little_endian(bytes: &[u8]) -> u64 {
     bytes
         .iter()

@@ -1,5 +1,4 @@
-//! What a driver sees of the disk before its first request: the features and the configuration
-//! space (virtio 1.2 §5.2.3 and §5.2.4).
+//! The features and the configuration space (virtio 1.2 §5.2.3 and §5.2.4).
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,25 +21,25 @@ use crate::sync::lock;
 /// request.
 pub(super) const SIZE_MAX: u32 = 4 << 20;
 
-/// Most data segments of a request: what a queue of 256 has room for beside header and status.
+/// Maximum number of data segments of a request: a queue of 256 without header and status.
 pub(super) const MAX_SEGMENTS: u16 = 254;
 
-/// Length of the configuration space as far as it is used.
+/// Used length of the configuration space.
 const LENGTH: usize = 60;
 
-/// Where the field is that a driver may write.
+/// Offset of `writeback`, the only field that a driver may write.
 const WRITEBACK: u64 = 32;
 
-/// An optional feature, as far as a disk can do without it (virtio 1.2 §5.2.3).
+/// A feature that can be withheld (virtio 1.2 §5.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
-    /// Requests that give space back.
+    /// Discard requests.
     Discard,
-    /// Requests that write zeroes.
+    /// Write-zeroes requests.
     WriteZeroes,
     /// The driver may switch the write cache.
     ConfigWce,
-    /// Flushes. Without them every write is durable before it is complete.
+    /// Flushes. Without them every write is durable when it completes.
     Flush,
 }
 
@@ -54,13 +53,13 @@ impl Feature {
         }
     }
 
-    /// Whether it is among these.
+    /// Whether these bits contain it.
     pub(super) fn is_in(self, features: u64) -> bool {
         features & 1 << self.bit() != 0
     }
 }
 
-/// What a driver is offered, and what of it can change.
+/// The offered features and the configuration space.
 #[derive(Debug)]
 pub(super) struct Space {
     features: u64,
@@ -69,13 +68,13 @@ pub(super) struct Space {
     logical_block_size: u32,
     physical_block_size: u32,
     capabilities: Capabilities,
-    /// What the write cache is after a reset.
+    /// The write cache setting after a reset.
     default_write_cache: bool,
     size: Mutex<Size>,
     write_cache: AtomicBool,
 }
 
-/// What of the configuration space can change, as plain data.
+/// The mutable part of the configuration space, as plain data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SpaceState {
@@ -84,8 +83,8 @@ pub(super) struct SpaceState {
     write_cache: bool,
 }
 
-/// What changes together: who finds the same generation before and after has read one size in
-/// between, however many reads it took.
+/// The size and its generation change together: equal generations before and after mean that the
+/// reads in between saw one size.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
     sectors: u64,
@@ -123,10 +122,10 @@ impl Space {
         for feature in &configuration.withheld {
             features &= !(1 << feature.bit());
         }
-        // As in QEMU: without discards nothing gives space back.
+        // As in QEMU: without discards nothing is deallocated.
         capabilities.unmaps &= !configuration.withheld.contains(&Feature::Discard);
-        // All ranges of a request for zeroes together are no more than what one may have: a host may
-        // have to write them, and the disk could not come to rest for as long. Discards are quick.
+        // The ranges of a write-zeroes request together are limited to the maximum of one: a host
+        // may have to write them, which delays a drain. Discards are quick.
         if let Some(limits) = &mut capabilities.write_zeroes {
             limits.max_length /= u64::from(MAX_RANGES);
         }
@@ -145,17 +144,17 @@ impl Space {
         space
     }
 
-    /// The features that are offered.
+    /// The offered features.
     pub(super) fn features(&self) -> u64 {
         self.features
     }
 
-    /// Sectors of the disk, as a whole number of its blocks.
+    /// Sectors of the disk, rounded down to whole blocks.
     pub(super) fn sectors(&self) -> u64 {
         lock(&self.size).sectors
     }
 
-    /// The disk has another length in bytes.
+    /// Sets the disk's length in bytes.
     pub(super) fn resize(&self, length: u64) {
         let block = u64::from(self.logical_block_size).max(SECTOR_SIZE);
         let mut size = lock(&self.size);
@@ -168,32 +167,32 @@ impl Space {
         lock(&self.size).generation
     }
 
-    /// What a request may use of ranges: one limit each for discards and zeroes.
+    /// The range limits of discard and write-zeroes requests.
     pub(super) fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
-    /// Whether a write is complete before it is durable, for a driver with these features.
+    /// Whether a write may complete before it is durable, for a driver with these features.
     pub(super) fn caches_writes(&self, features: u64) -> bool {
         if !Feature::Flush.is_in(features) {
-            // It has no way to make anything durable.
+            // The driver cannot flush.
             return false;
         }
         !Feature::ConfigWce.is_in(features) || self.has_write_cache()
     }
 
-    /// Whether writes are to be cached, as the configuration space has it.
+    /// The write cache setting in the configuration space.
     pub(super) fn has_write_cache(&self) -> bool {
         self.write_cache.load(Ordering::Acquire)
     }
 
-    /// The driver's choices are gone.
+    /// Resets the driver's choices.
     pub(super) fn reset(&self) {
         self.write_cache
             .store(self.default_write_cache, Ordering::Release);
     }
 
-    /// What of it can change, as plain data.
+    /// Its mutable part, as plain data.
     pub(super) fn save(&self) -> SpaceState {
         let Size {
             sectors,
@@ -206,7 +205,7 @@ impl Space {
         }
     }
 
-    /// Takes a state that was saved of a disk of the same size.
+    /// Restores the saved state of a disk of the same size.
     ///
     /// # Errors
     ///
@@ -225,7 +224,7 @@ impl Space {
         Ok(())
     }
 
-    /// Reads it; what lies past its end is zero.
+    /// Reads it; bytes past its end are zero.
     pub(super) fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -235,7 +234,7 @@ impl Space {
         }
     }
 
-    /// A driver with these features writes it. All but the write cache ignores that.
+    /// Handles a write of a driver with these features. Only the write cache field is writable.
     pub(super) fn write(&self, features: u64, offset: u64, data: &[u8]) {
         if Feature::ConfigWce.is_in(features)
             && offset == WRITEBACK
@@ -252,7 +251,7 @@ impl Space {
         put(8, &SIZE_MAX.to_le_bytes());
         let segments = self.queue_size.saturating_sub(2).clamp(1, MAX_SEGMENTS);
         put(12, &u32::from(segments).to_le_bytes());
-        // No geometry: nobody counts cylinders.
+        // No geometry.
         put(20, &self.logical_block_size.to_le_bytes());
         let ratio = self.physical_block_size / self.logical_block_size.max(1);
         let exponent = u8::try_from(ratio.checked_ilog2().unwrap_or(0)).unwrap_or(0);

@@ -47,7 +47,7 @@ use polling::Polling;
 use requests::Pending;
 use state::DiskState;
 
-/// What the thread can be asked for.
+/// The thread's messages.
 pub(super) enum Message {
     Activate(Activation),
     Reset(Done),
@@ -63,7 +63,7 @@ pub(super) enum Message {
     Close(Done),
 }
 
-/// What a worker is made of.
+/// The parts of a worker.
 pub(super) struct Parts {
     pub configuration: Arc<DiskConfiguration>,
     pub space: Arc<Space>,
@@ -75,7 +75,7 @@ pub(super) struct Parts {
     pub backend: Box<dyn Backend>,
     pub memory: Arc<GuestMemoryMmap>,
     pub observer: Arc<dyn DiskObserver>,
-    /// One for each queue.
+    /// The kick event of each queue.
     pub kicks: Vec<EventFd>,
     pub wake: Arc<EventFd>,
     pub inbox: Receiver<Message>,
@@ -87,35 +87,35 @@ pub(super) struct Worker {
     /// Whether requests may be taken and submitted.
     running: bool,
     run: Run,
-    /// Tokens grow, so that order by token is order of arrival.
+    /// Tokens ascend in order of arrival.
     next_token: u64,
     in_flight: InFlight,
     held: BTreeMap<Token, Pending>,
-    /// What waits to be submitted. Nothing comes out while nothing may be.
+    /// Throttled requests. None is taken out while submission is stopped.
     limiter: Limiter<Pending>,
     faults: Faults,
-    /// New lengths of the disk. Until `in_flight` is empty nothing new is taken for them.
+    /// Resizes that drain the disk: no request is taken until `in_flight` is empty.
     resizes: Vec<(u64, ResizeDone)>,
-    /// New lengths that come after these. The backend prepares the first while requests go on.
+    /// Resizes behind these. The backend prepares the first while requests are served.
     preparing: VecDeque<(u64, ResizeDone)>,
-    /// Waiting for `in_flight` to be empty.
+    /// Pauses that wait for `in_flight` to be empty.
     drained: Vec<Asleep>,
-    /// As `drained`, but nothing else releases them.
+    /// Resets that wait for the same, and that a resume does not cancel.
     resets: Vec<Done>,
     /// As `resets`, and then the thread ends.
     closing: Vec<Done>,
     closed: bool,
-    /// The size has changed since the last reset, and no driver was there to be told.
+    /// The size has changed since the last reset, without a driver to notify.
     resized_unseen: bool,
-    /// The host did what it was last asked for while it was asked.
+    /// The host completed the last batch during its submission.
     host_is_immediate: bool,
-    /// Something has been answered of which the backend's event will tell as well.
+    /// Requests were answered whose completion also signals the backend's event.
     answered_at_once: bool,
-    /// The rings are being looked at, and the driver need not kick.
+    /// The thread polls the rings, and kicks are suppressed.
     is_polling: bool,
     polling: Polling,
     complaints: Complaints,
-    /// The chain that is being taken: kept for its room.
+    /// The chain that is being taken: its allocations are reused.
     chain: Chain,
 }
 
@@ -193,7 +193,7 @@ impl Worker {
             .and_then(|mut queues| self.admit_waiting(&mut queues).map(|()| queues));
         match queues {
             Ok(queues) => {
-                // What it read of the size before it was ready may be what that was before.
+                // The driver may have read the old size before it set DRIVER_OK.
                 if std::mem::take(&mut self.resized_unseen) {
                     queues.interrupt.configuration_changed();
                 }
@@ -210,8 +210,7 @@ impl Worker {
     }
 
     fn resume(&mut self, run: Run) {
-        // A `cont` may race with the end of the machine. New requests would put the end off for as
-        // long as the guest has any.
+        // A `cont` may race with the machine's end, which new requests of the guest would delay.
         if self.closed || !self.closing.is_empty() {
             return;
         }
@@ -221,7 +220,7 @@ impl Worker {
         self.run = run;
         self.running = true;
         self.drained.drain(..).for_each(|drained| drained(None));
-        // All of it in the order of its arrival, what was held before what had to wait.
+        // In order of arrival, held requests before throttled ones.
         let mut again = std::mem::take(&mut self.held);
         let now = Instant::now();
         for pending in again.values_mut() {
@@ -236,21 +235,21 @@ impl Worker {
         self.fail_cut_off();
         self.submit_all(ready);
         if !self.resizes.is_empty() {
-            // Nobody asks for what waits before they are done.
+            // Throttled requests are not admitted before they are done.
             self.limiter.suspend();
         }
         self.unpark();
         self.serve_all();
     }
 
-    /// Does what waits for no requests to be in flight, if none is.
+    /// Performs what waits for the drain, if no requests are in flight.
     fn settle(&mut self) {
         if !self.in_flight.is_empty() {
             return;
         }
         self.finish_power_cut();
         if !self.in_flight.is_empty() {
-            // The machine has gone on already.
+            // The machine has resumed already.
             return;
         }
         let resizes = std::mem::take(&mut self.resizes);
@@ -266,7 +265,7 @@ impl Worker {
         self.resets.drain(..).for_each(|done| done());
         if !self.closing.is_empty() {
             self.parts.at_rest.store(true, Ordering::Release);
-            // Whoever is told that the disk is closed may end the program.
+            // First, since the callback may end the program.
             self.parts.backend.close();
             self.closed = true;
         }
@@ -284,7 +283,7 @@ impl Worker {
         }
     }
 
-    /// Before the thread waits for something.
+    /// Runs before the thread waits for events.
     fn end_turn(&mut self) {
         if self.faults.power.is_failing() {
             self.settle();
@@ -308,7 +307,7 @@ impl DeviceWorker for Worker {
             backend,
             ..
         } = &self.parts;
-        // A kick is an edge: it need not be read away, which would cost a system call each time.
+        // Kicks are edge-triggered: reading the eventfd would cost a system call for each.
         let kick = EventSet::IN | EventSet::EDGE_TRIGGERED;
         let kicks = kicks.iter().map(|event| Events::new(event, kick));
         let others = [&**wake, backend.completion_event()];
@@ -345,7 +344,7 @@ impl MutEventSubscriber for Worker {
             while let Ok(message) = self.parts.inbox.try_recv() {
                 self.receive(message);
             }
-            // It may be this disk's turn, or its limits may be others.
+            // It may be this disk's turn, or its limits have changed.
             self.release();
         } else if self.limiter.is_timer(fd) {
             self.release();
@@ -354,7 +353,7 @@ impl MutEventSubscriber for Worker {
         } else {
             let mut kicks = self.parts.kicks.iter();
             if let Some(queue) = kicks.position(|kick| kick.as_raw_fd() == fd) {
-                // A kick while paused is not lost: resuming looks at the queue.
+                // A kick while paused is not lost: a resume serves the queue.
                 self.serve(queue);
             }
         }

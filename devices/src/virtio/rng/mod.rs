@@ -27,12 +27,12 @@ const VIRTIO_ID_RNG: u32 = 4;
 /// Descriptors of its queue, as in QEMU.
 const QUEUE_SIZE: u16 = 8;
 
-/// What an entropy device is.
+/// An entropy device's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RngConfiguration {
     /// Its name; unique in the machine.
     pub id: String,
-    /// How much it gives at most. Without a limit, as much as the guest asks for.
+    /// Its rate limit. Without one, it returns as much as the guest requests.
     pub limit: Option<RateLimit>,
 }
 
@@ -45,7 +45,7 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// Starts the device's thread, which begins with `start`.
+    /// Starts the device's thread, which first calls `start`.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Rng {
         let _ = self.wake.write(1);
     }
 
-    /// Asks the thread, and waits for its answer. None means that it has ended.
+    /// Sends the thread a message, and waits for its answer. None means that it has ended.
     fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Option<T> {
         let (answer, answered) = mpsc::channel();
         self.send(message(answer));

@@ -1,4 +1,4 @@
-//! How much entropy a device gives, as QEMU counts it (`max-bytes` and `period` of `virtio-rng-device`).
+//! The rate limit of a device, as in QEMU (`max-bytes` and `period` of `virtio-rng-device`).
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::life_cycle::RestoreError;
 
-/// At most so many bytes in each period. A period begins with the first byte of it.
+/// A maximum of bytes in each period. A period begins with its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Bytes of a period. With none the device never gives anything.
+    /// Bytes of a period. With zero the device never returns entropy.
     pub max_bytes: u64,
     /// Its length; more than zero.
     pub period: Duration,
 }
 
-/// What is left of the present period. It is told the time.
+/// The rest of the current period. The caller passes the time.
 #[derive(Debug)]
 pub(super) struct Quota {
     limit: Option<RateLimit>,
@@ -46,13 +46,13 @@ impl Quota {
         quota
     }
 
-    /// Begins anew.
+    /// Resets it.
     pub(super) fn reset(&mut self) {
         self.left = self.limit.map_or(u64::MAX, |limit| limit.max_bytes);
         self.renewal = None;
     }
 
-    /// Bytes that may be given now.
+    /// Bytes that may be returned now.
     pub(super) fn left(&mut self, now: Instant) -> u64 {
         if self.renewal.is_some_and(|renewal| renewal <= now) {
             self.reset();
@@ -60,7 +60,7 @@ impl Quota {
         self.left
     }
 
-    /// Counts bytes that are given, of those that are left.
+    /// Counts returned bytes, at most those left.
     pub(super) fn spend(&mut self, bytes: u64, now: Instant) {
         let Some(limit) = self.limit else {
             return;
@@ -69,7 +69,7 @@ impl Quota {
         self.renewal = self.renewal.or(now.checked_add(limit.period));
     }
 
-    /// When there is something left again, if nothing is.
+    /// When the next period begins, if nothing is left.
     pub(super) fn renewal(&self) -> Option<Instant> {
         self.renewal.filter(|_| self.left == 0)
     }
@@ -85,7 +85,7 @@ impl Quota {
         }
     }
 
-    /// Takes a state that was saved.
+    /// Restores a saved state.
     ///
     /// # Errors
     ///

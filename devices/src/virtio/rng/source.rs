@@ -1,4 +1,4 @@
-//! Where entropy comes from.
+//! Sources of entropy.
 
 use std::io;
 
@@ -11,7 +11,7 @@ pub trait EntropySource: Send + 'static {
     ///
     /// # Errors
     ///
-    /// What the host said when it refused.
+    /// The host's error.
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()>;
 }
 

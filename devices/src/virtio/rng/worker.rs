@@ -24,10 +24,11 @@ use crate::virtio::device_thread::DeviceWorker;
 use crate::virtio::interrupt::VirtioInterrupt;
 use crate::virtio::queue::{QueueError, SplitQueue};
 
-/// Most bytes of one request. A device may give less than a buffer holds (virtio 1.2 §5.4.6.1); so none takes long.
+/// Maximum bytes of one request, which bounds its time. A device may return less than a buffer holds (virtio 1.2
+/// §5.4.6.1).
 pub(super) const MAX_REQUEST: usize = 64 << 10;
 
-/// What the thread can be asked for.
+/// The thread's messages.
 pub(super) enum Message {
     Activate(Activation),
     Reset(Done),
@@ -38,7 +39,7 @@ pub(super) enum Message {
     Close(Done),
 }
 
-/// What a worker is made of.
+/// The parts of a worker.
 pub(super) struct Parts {
     pub configuration: RngConfiguration,
     pub source: Box<dyn EntropySource>,
@@ -55,7 +56,7 @@ pub(super) struct RngState {
     quota: QuotaState,
 }
 
-/// Why the driver's queue cannot be served any further.
+/// Why the driver's queue cannot be used any further.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error(transparent)]
@@ -70,9 +71,9 @@ enum Broken {
     Source(#[source] io::Error),
 }
 
-/// A driver that is ready.
+/// An active driver.
 struct Active {
-    /// There is none where the driver has not enabled it.
+    /// None if the driver has not enabled it.
     ring: Option<SplitQueue>,
     interrupt: Arc<dyn VirtioInterrupt>,
 }
@@ -83,11 +84,11 @@ pub(super) struct Worker {
     is_awake: bool,
     has_ended: bool,
     quota: Quota,
-    /// Until there is something left of the quota again.
+    /// Expires when the next period begins.
     timer: Timer,
-    /// The chain that is being answered: kept for its room.
+    /// The chain that is being answered: its allocations are reused.
     chain: Chain,
-    /// Entropy on its way from the source to the guest.
+    /// Buffer between the source and the guest.
     buffer: Vec<u8>,
     complaints: Complaints,
 }
@@ -108,11 +109,12 @@ impl Worker {
     }
 
     fn receive(&mut self, message: Message) {
-        // Nothing is in flight between two messages: a request is taken when it can be answered.
+        // Nothing is in flight between two messages: a request is taken only when it can be
+        // answered.
         match message {
             Message::Activate(activation) => self.activate(activation),
             Message::Reset(done) => {
-                // The quota is the host's, and goes on: a driver could reset the device for more.
+                // The quota is kept: a driver could exceed it by resetting the device.
                 self.active = None;
                 done();
             }
@@ -174,7 +176,7 @@ impl Worker {
         interrupt.needs_reset();
     }
 
-    /// Answers what the driver has made available, as far as the quota goes.
+    /// Answers available chains, within the quota.
     fn serve(&mut self) {
         if !self.is_awake {
             return;
@@ -198,7 +200,7 @@ impl Worker {
         interrupt: &dyn VirtioInterrupt,
     ) -> Result<(), Broken> {
         let result = self.answer_available(ring);
-        // Also where the queue is broken: what was answered before it can be found.
+        // Also when the queue is broken: chains answered before are announced.
         if ring.wants_interrupt()? {
             interrupt.used_buffers(0);
         }
@@ -214,12 +216,12 @@ impl Worker {
                 ring.complete(self.chain.head, written)?;
                 left = left.saturating_sub(1);
                 if left == 0 {
-                    // Come back after whatever else there is to do: a driver can ask without end.
+                    // Continue after the thread's other events: a driver can submit without end.
                     let _ = self.parts.kick.write(1);
                     return Ok(());
                 }
             }
-            // Without a quota the timer wakes the thread, and no kick need to.
+            // With the quota used up, the timer wakes the thread, and no kick is needed.
             if self.quota.renewal().is_some() || !ring.enable_kicks()? {
                 return Ok(());
             }
@@ -270,7 +272,7 @@ impl DeviceWorker for Worker {
     fn events(&self) -> Vec<Events> {
         let Parts { kick, wake, .. } = &self.parts;
         vec![
-            // A kick is an edge: it need not be read away.
+            // Kicks are edge-triggered: the eventfd need not be read.
             Events::new(kick, EventSet::IN | EventSet::EDGE_TRIGGERED),
             Events::new(&**wake, EventSet::IN),
             Events::new(&self.timer, EventSet::IN),
@@ -295,7 +297,7 @@ impl MutEventSubscriber for Worker {
             }
         }
         self.serve();
-        // A driver that is not served waits for no time.
+        // No timer for a driver that is not served.
         let is_served = self.is_awake && self.active.is_some();
         let due = self.quota.renewal().filter(|_| is_served);
         if let Err(error) = self.timer.set(due) {

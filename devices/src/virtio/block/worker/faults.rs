@@ -1,4 +1,4 @@
-//! What the fault engine makes of requests, between the limits and the backend.
+//! Fault decisions on requests, between the limits and the backend.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::block::model::errno::Errno;
 use crate::block::model::request::{Completion, Token};
 use crate::timer::Timer;
 
-/// A disk's fault engine, and the requests that it has to do with.
+/// A disk's fault engine, and the requests that it parks or ends.
 pub(super) struct Faults {
     pub engine: Engine,
     view: Arc<EngineView>,
     alterations: Alterations,
     pub parked: Parked,
     pub timer: Timer,
-    /// Ends that no backend has brought about, of requests that are in flight.
+    /// Completions without the backend, of requests in flight.
     ended: Vec<Completion>,
     pub power: Power,
 }
@@ -41,7 +41,7 @@ impl Faults {
         })
     }
 
-    /// Takes out all that waits or hangs, in the order of its arrival.
+    /// Removes all parked requests, in order of arrival.
     pub(super) fn drain_parked(&mut self) -> BTreeMap<Token, Pending> {
         let parked = self.parked.drain();
         if !parked.is_empty() {
@@ -50,13 +50,13 @@ impl Faults {
         parked
     }
 
-    /// Lets a request hang, visibly.
+    /// Hangs a request, and publishes it.
     pub(super) fn hang(&mut self, token: Token, pending: Pending, record: Record) {
         self.view.hangs(&record);
         self.parked.hang(token, pending, record);
     }
 
-    /// Drops what was never answered and will not be.
+    /// Drops unanswered requests, which will never be answered.
     pub(super) fn forget(&mut self) {
         drop(self.drain_parked());
         self.power.forget();
@@ -83,18 +83,18 @@ impl Worker {
         };
         if !delay.is_zero() {
             tell(self);
-            // Not from its arrival on: it may have had to wait for the disk's limits before.
+            // Counted from now: the request may have been throttled since its arrival.
             let now = Instant::now();
-            // There is no moment that late.
+            // The time is not representable.
             let until = now.checked_add(delay).unwrap_or(now);
             self.faults.parked.delay(until, token, pending, fate);
         } else if matches!(fate, Fate::Hang(_)) {
-            // Whoever hears of it and asks what hangs is to find it.
+            // Before the notification: a subscriber that lists hanging requests finds it.
             self.act(token, pending, fate);
             tell(self);
         } else {
             if matches!(fate, Fate::Stop) {
-                // Whoever hears of it and continues the machine means the stop that follows.
+                // Before the notification: a subscriber's `cont` refers to the stop that follows.
                 self.parts.io_status.set_stop(self.run);
             }
             tell(self);
@@ -137,13 +137,13 @@ impl Worker {
         }
     }
 
-    /// Notes the end of a request that no backend is to hear of.
+    /// Ends a request without the backend.
     pub(super) fn end(&mut self, token: Token, pending: Pending, result: Result<(), Errno>) {
         self.in_flight.insert(token, pending);
         self.faults.ended.push(Completion { token, result });
     }
 
-    /// Completes what has ended without a backend.
+    /// Completes requests that ended without the backend.
     pub(super) fn complete_ended(&mut self) {
         while !self.faults.ended.is_empty() {
             let ended = std::mem::take(&mut self.faults.ended);
@@ -151,12 +151,12 @@ impl Worker {
         }
     }
 
-    /// Ends of requests, from what the backend says has ended.
+    /// Maps the backend's completions to those of requests.
     pub(super) fn translate(&mut self, completions: Vec<Completion>) -> Vec<Completion> {
         self.faults.alterations.translate(completions)
     }
 
-    /// Lets go on what has waited long enough.
+    /// Continues requests whose delay has passed.
     pub(super) fn unpark(&mut self) {
         let now = Instant::now();
         let mut any = false;
@@ -176,7 +176,7 @@ impl Worker {
         }
     }
 
-    /// Lets requests hang no more, and returns how many they are.
+    /// Releases hanging requests, and returns their number.
     pub(super) fn release_hanging(&mut self, which: &Hanging, how: Release) -> u64 {
         let ordinals = self.faults.parked.release(which, how, Instant::now());
         self.faults.view.hang_no_more(&ordinals);
@@ -184,7 +184,7 @@ impl Worker {
         ordinals.len() as u64
     }
 
-    /// When the next request that waits may go on.
+    /// Sets the timer for the next delayed request.
     pub(super) fn set_fault_timer(&mut self) {
         let due = if self.may_submit() {
             self.faults.parked.due()

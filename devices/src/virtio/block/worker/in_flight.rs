@@ -1,4 +1,4 @@
-//! The requests that the backend has, by their tokens.
+//! The requests in flight, by token.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,14 +6,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::requests::Pending;
 use crate::block::model::request::Token;
 
-/// Requests by their tokens. Room that they leave is used again.
+/// Requests by token. Free entries are reused.
 pub(super) type InFlight = HashMap<Token, Pending, BuildHasherDefault<TokenHasher>>;
 
-/// 2^64 divided by the golden ratio, made odd: numbers that follow one another are spread evenly
-/// over all bits of the product (Knuth, TAOCP volume 3, §6.4).
+/// 2^64 divided by the golden ratio, made odd: consecutive numbers are spread evenly over all bits
+/// of the product (Knuth, TAOCP volume 3, §6.4).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A hash of a token. The disk counts them itself: no guest can choose tokens that collide.
+/// A hash of a token. The disk counts tokens: no guest can choose ones that collide.
 #[derive(Default)]
 pub(super) struct TokenHasher(u64);
 
@@ -45,8 +45,8 @@ mod tests {
         let hasher = BuildHasherDefault::<TokenHasher>::default();
         let hashes = |first: u64| (first..first + 256).map(|token| hasher.hash_one(Token(token)));
         for first in [0, 1 << 20, u64::MAX - 256] {
-            // A table of 1024 places takes the lower bits for the place, and the upper ones to
-            // tell two apart there.
+            // A table of 1024 slots selects the slot by the lower bits, and distinguishes entries
+            // by the upper ones.
             let places: HashSet<_> = hashes(first).map(|hash| hash & 1023).collect();
             assert_eq!(places.len(), 256);
             let tags: HashSet<_> = hashes(first).map(|hash| hash >> 57).collect();

@@ -1,4 +1,5 @@
-//! Requests that a fault delays or hangs. They are not in flight, and nothing waits for them.
+//! Requests that a fault delays or hangs. They are not in flight, and draining does not wait for
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -9,18 +10,18 @@ use crate::block::fault::record::Record;
 use crate::block::model::errno::Errno;
 use crate::block::model::request::Token;
 
-/// What becomes of a request that hangs.
+/// The outcome of a released request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// It is performed.
     Perform,
-    /// It is reported as done.
+    /// It completes with success.
     Complete,
     /// It fails.
     Fail(Errno),
 }
 
-/// Which of the requests that hang.
+/// Selects hanging requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hanging {
     /// Those that this rule made hang.
@@ -29,13 +30,13 @@ pub struct Hanging {
     pub ordinal: Option<u64>,
 }
 
-/// The requests.
+/// The parked requests.
 #[derive(Default)]
 pub(super) struct Parked {
-    /// Those that have to wait until some moment, and what becomes of them then.
+    /// Delayed requests, each with the decision applied at its due time.
     delayed: BTreeMap<Token, (Pending, Fate)>,
     due: BTreeSet<(Instant, Token)>,
-    /// Those that hang.
+    /// Hanging requests.
     hanging: BTreeMap<Token, (Pending, Record)>,
 }
 
@@ -49,7 +50,7 @@ impl Parked {
         self.hanging.insert(token, (pending, record));
     }
 
-    /// Lets requests hang no more: they are due. Returns their ordinals.
+    /// Releases hanging requests: they become due. Returns their ordinals.
     pub(super) fn release(&mut self, which: &Hanging, how: Release, now: Instant) -> Vec<u64> {
         let is_meant = |record: &Record| {
             which.id.as_ref().is_none_or(|id| *id == record.id)
@@ -75,12 +76,12 @@ impl Parked {
         ordinals
     }
 
-    /// The next moment at which something is due.
+    /// The earliest due time.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// A request that is due.
+    /// Takes a request that is due.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Token, Pending, Fate)> {
         let (due, token) = *self.due.first()?;
         if due > now {
@@ -91,7 +92,7 @@ impl Parked {
         Some((token, pending, fate))
     }
 
-    /// The delayed ones, each with its fate and when that is due.
+    /// The delayed requests, each with its decision and due time.
     pub(super) fn delayed(&self) -> impl Iterator<Item = (Token, &Pending, &Fate, Instant)> {
         self.due.iter().filter_map(|(due, token)| {
             let (pending, fate) = self.delayed.get(token)?;
@@ -99,13 +100,13 @@ impl Parked {
         })
     }
 
-    /// The hanging ones.
+    /// The hanging requests.
     pub(super) fn hanging(&self) -> impl Iterator<Item = (Token, &Pending, &Record)> {
         let hanging = self.hanging.iter();
         hanging.map(|(token, (pending, record))| (*token, pending, record))
     }
 
-    /// Takes all of them out, in the order of their arrival.
+    /// Removes all of them, in order of arrival.
     pub(super) fn drain(&mut self) -> BTreeMap<Token, Pending> {
         self.due.clear();
         let delayed = std::mem::take(&mut self.delayed).into_iter();

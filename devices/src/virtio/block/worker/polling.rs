@@ -1,8 +1,8 @@
 //! Adaptive polling: the thread spins on the rings for a poll window before it sleeps.
 //!
 //! A driver often submits again within microseconds of a completion, and a fast host completes as
-//! soon. Sleeping and waking up takes longer, and costs the guest more. With many requests in
-//! flight one is always about to complete, and sleeping finds several completions at once.
+//! fast. Sleeping and waking takes longer, and costs the guest more. With many requests in flight a
+//! sleep batches completions instead.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ const LONGEST: Duration = Duration::from_micros(32);
 /// Shortest poll window.
 const SHORTEST: Duration = Duration::from_micros(4);
 
-/// A closed window is opened again once in this many sleeps: a thread that slept cannot tell how
-/// soon it would have had a hit, because the time to wake up is in all that it measures.
+/// A closed window is reopened once in this many sleeps: a thread that slept cannot measure when it
+/// would have had a hit, as its measurement includes the time to wake up.
 const TRY_AGAIN: u32 = 32;
 
 /// Longest time that the thread polls before it handles its other events.
 const TURN: Duration = Duration::from_millis(1);
 
-/// Most requests in flight with which the thread polls.
+/// Maximum number of requests in flight with which the thread polls.
 const FEW: usize = 2;
 
 /// Longest poll window of a disk's thread. Zero on a host with one CPU, which the driver needs to
@@ -40,16 +40,16 @@ pub fn longest_poll_window() -> Duration {
     })
 }
 
-/// How long to poll for one kind of event; follows from hits and misses.
+/// The poll window for one kind of event, adapted by hits and misses.
 #[derive(Debug, Default)]
 pub(super) struct PollWindow {
     length: Duration,
-    /// Times that the thread slept without polling, since the last try.
+    /// Sleeps without polling since the window was last reopened.
     slept: u32,
 }
 
 impl PollWindow {
-    /// How long to poll now. Zero: not at all.
+    /// The current window. Zero: do not poll.
     fn length(&mut self) -> Duration {
         if !self.length.is_zero() {
             return self.length;
@@ -62,12 +62,12 @@ impl PollWindow {
         LONGEST
     }
 
-    /// The event came after this long.
+    /// Takes a hit, after this time.
     fn hit(&mut self, after: Duration) {
         self.length = (4 * after).clamp(SHORTEST, LONGEST);
     }
 
-    /// The event did not come within the window.
+    /// Takes a miss.
     fn miss(&mut self) {
         self.length /= 2;
         if self.length < SHORTEST {
@@ -133,7 +133,7 @@ impl Worker {
         self.is_polling = false;
         self.set_kicks(true);
         if self.answered_at_once {
-            // Their event is raised, too: clears it.
+            // Also clears the completion event.
             let completions = self.parts.backend.completed();
             let completions = self.translate(completions);
             self.complete(completions);
@@ -160,7 +160,7 @@ impl Worker {
         }
     }
 
-    /// Handles completions and available chains. Returns whether there were any.
+    /// Serves completions and available chains. Returns whether there were any.
     fn look(&mut self) -> bool {
         let completions = self.parts.backend.poll();
         let ended = !completions.is_empty();

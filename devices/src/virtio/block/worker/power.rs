@@ -1,5 +1,5 @@
-//! The power fails: what is in flight ends unseen, what waits is done or lost, and the backend loses
-//! what only its cache holds.
+//! Power cuts: requests in flight end unseen, waiting requests are performed or lost, and the
+//! backend loses its volatile cache.
 
 use std::collections::BTreeMap;
 
@@ -13,40 +13,40 @@ use crate::block::model::request::Token;
 use crate::life_cycle::Run;
 use crate::virtio::block::Done;
 
-/// What the draw is for that decides whether a request is done that was on its way.
+/// Tag of the draw that decides whether a waiting request is performed.
 const ON_ITS_WAY: u64 = 0x6f6e_7761_7900_0001;
 
-/// What the draw is for that gives each disk its own seed.
+/// Tag of the draw that gives each disk its own seed.
 const ON_THIS_DISK: u64 = 0x6469_736b_0000_0001;
 
-/// A number for a name (FNV-1a).
+/// Hashes a name (FNV-1a).
 fn name_number(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |number, byte| {
         (number ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// What a power cut was to one disk.
+/// The effect of a power cut on one disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PowerCutReport {
-    /// What was to survive.
+    /// The cut, with what was to survive.
     pub cut: PowerCut,
-    /// What was lost, unless what survives could not be written.
+    /// The loss, or the errno when what survives could not be written.
     pub result: Result<Loss, Errno>,
-    /// What the machine is to do now, if it was a rule that cut the power.
+    /// What the machine does next, if a rule cut the power.
     pub then: Option<Then>,
 }
 
 /// The state of a disk's power.
 #[derive(Default)]
 pub(super) struct Power {
-    /// It is failing.
+    /// The power cut in progress.
     cut: Option<(PowerCut, Option<Then>)>,
-    /// Who waits for that.
+    /// Callbacks for its end.
     waiting: Vec<Done>,
-    /// Requests that were on their way. Nobody hears of them until the machine goes on.
+    /// Requests that it interrupted. They stay unanswered until the machine resumes.
     cut_off: BTreeMap<Token, Pending>,
-    /// The machine has been told to go on meanwhile.
+    /// The run of a resume that came meanwhile.
     resume: Option<Run>,
 }
 
@@ -59,7 +59,7 @@ impl Power {
         self.cut_off.insert(token, pending);
     }
 
-    /// The requests that it has interrupted.
+    /// The requests that it interrupted.
     pub(super) fn waiting_cut_off(&self) -> impl Iterator<Item = (&Token, &Pending)> {
         self.cut_off.iter()
     }
@@ -68,14 +68,14 @@ impl Power {
         self.resume = Some(run);
     }
 
-    /// Drops what will never be answered.
+    /// Drops requests that will never be answered.
     pub(super) fn forget(&mut self) {
         self.cut_off.clear();
     }
 }
 
 impl Worker {
-    /// Somebody asks for a power cut; one that happens already will do.
+    /// Cuts the power, or joins a power cut in progress.
     pub(super) fn power_cut(&mut self, cut: PowerCut, done: Done) {
         self.faults.power.waiting.push(done);
         if !self.faults.power.is_failing() {
@@ -83,7 +83,7 @@ impl Worker {
         }
     }
 
-    /// Begins a power cut. The device takes nothing any more.
+    /// Begins a power cut. The device takes no more requests.
     pub(super) fn cut_power(&mut self, cut: PowerCut, then: Option<Then>) {
         self.halt();
         self.faults.power.cut = Some((cut, then));
@@ -101,7 +101,7 @@ impl Worker {
             }
         }
         self.parts.backend.flush_submissions();
-        // They have failed before, and nobody has been told.
+        // Held requests have failed before, without an answer.
         let held = std::mem::take(&mut self.held);
         self.faults.power.cut_off.extend(held);
     }
@@ -130,13 +130,13 @@ impl Worker {
         }
     }
 
-    /// This disk's seed. Two disks that hold the same, as those of a mirror do, do not lose the same.
+    /// This disk's seed. Disks with equal contents, as in a mirror, have different losses.
     fn own_seed(&self, seed: u64) -> u64 {
         let id = &self.parts.configuration.id;
         Chance::new(seed, [ON_THIS_DISK, name_number(id)]).number()
     }
 
-    /// Fails what was on its way when the power did: the driver has gone on waiting for it.
+    /// Fails the interrupted requests, which the driver still waits for.
     pub(super) fn fail_cut_off(&mut self) {
         for (token, pending) in std::mem::take(&mut self.faults.power.cut_off) {
             self.end(token, pending, Err(Errno::EIO));

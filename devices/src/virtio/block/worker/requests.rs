@@ -1,4 +1,4 @@
-//! A request's way through the worker: from its ring to the backend, and back.
+//! The path of a request through the worker: from its ring to the backend, and back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,23 +21,23 @@ use crate::virtio::block::{DiskConfiguration, ErrorKind, IoError};
 /// A request that the guest waits for.
 pub(super) struct Pending {
     pub request: Request,
-    /// When it was to be submitted, the last time. It may have had to wait for that.
+    /// When it was last due for submission, before any throttling.
     pub submitted: Instant,
     pub answer: Answer,
-    /// How often it was about to be performed before.
+    /// Earlier attempts to perform it.
     pub attempt: u32,
-    /// It needs no other look.
+    /// The fault engine has decided on it.
     pub is_judged: bool,
 }
 
-/// A batch for a host that does things while it is asked, as it does with what is in its page
-/// cache: the driver goes on with the first of them while the host does the next.
+/// A batch for a host that completes requests during submission, as from its page cache: the driver
+/// handles the first while the host performs the next.
 const SMALL_BATCH: Batch = Batch {
     requests: 8,
     bytes: 256 << 10,
 };
 
-/// How much is submitted at once.
+/// The limits of one submission.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     requests: u16,
@@ -46,15 +46,15 @@ struct Batch {
 
 /// Why the device stops draining a queue.
 enum Look {
-    /// It was empty, and the driver kicks when it is not any more.
+    /// It is empty, and the driver kicks on the next chain.
     Empty,
     /// The batch is full.
     Later,
 }
 
 impl Worker {
-    /// Takes what the driver has made available in a queue, at most one queue full at a time so
-    /// that a driver which never stops cannot make the thread deaf.
+    /// Takes the available chains of a queue, at most the queue's size at a time, so that a driver
+    /// cannot starve the thread's other events.
     pub(super) fn serve(&mut self, queue: usize) {
         let Some(mut left) = self.ring_size(queue) else {
             return;
@@ -72,7 +72,7 @@ impl Worker {
                 batch.bytes = SMALL_BATCH.bytes;
             }
             let looked = self.take_requests(&mut active, queue, &mut batch, &mut left);
-            // Also when the queue is broken: what was taken from it before is to be done.
+            // Also when the queue is broken: requests taken before are performed.
             self.parts.backend.flush_submissions();
             let is_later = matches!(looked, Ok(Look::Later));
             self.finish(active, looked.map(|_| ()));
@@ -88,7 +88,7 @@ impl Worker {
                 return;
             }
             if left == 0 {
-                // Come back after whatever else the thread has to do.
+                // Continue after the thread's other events.
                 if let Some(kick) = self.parts.kicks.get(queue) {
                     let _ = kick.write(1);
                 }
@@ -127,7 +127,7 @@ impl Worker {
                     return Ok(Look::Later);
                 }
                 if !self.running {
-                    // A fault has stopped the machine: what comes after it is not begun.
+                    // A fault has stopped the machine: later requests are not started.
                     return Ok(Look::Empty);
                 }
             }
@@ -144,7 +144,7 @@ impl Worker {
         }
     }
 
-    /// What a driver with these features may ask for.
+    /// The context for requests of a driver with these features.
     fn disk<'a>(
         &self,
         configuration: &'a DiskConfiguration,
@@ -171,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// Submits or answers the request in `chain`, and returns how many bytes it is to move.
+    /// Submits or answers the request in `chain`, and returns its number of bytes.
     fn take_request(
         &mut self,
         active: &mut Queues,
@@ -207,7 +207,7 @@ impl Worker {
         }
     }
 
-    /// Takes a request to the disk's limits, and gives it back if it may be submitted at once.
+    /// Applies the disk's limits to a request, and returns it if it may be submitted at once.
     pub(super) fn limit(
         &mut self,
         token: Token,
@@ -221,7 +221,7 @@ impl Worker {
     /// Submits a request, unless a rule decides otherwise.
     pub(super) fn submit(&mut self, token: Token, mut pending: Pending) {
         let is_judged = std::mem::take(&mut pending.is_judged);
-        // Counted without rules, too: a repeated log names attempts before there was one.
+        // Counted without rules, too: a replayed log refers to attempts before the first rule.
         let attempt = pending.attempt;
         pending.attempt = attempt.saturating_add(u32::from(!is_judged));
         if self.faults.engine.is_idle() || is_judged {
@@ -231,7 +231,7 @@ impl Worker {
         }
     }
 
-    /// Gives a request to the backend.
+    /// Submits a request to the backend.
     pub(super) fn start(&mut self, token: Token, pending: Pending) {
         self.check_threshold(&pending.request);
         match self.translate_addresses(&pending.request) {
@@ -253,14 +253,15 @@ impl Worker {
         })
     }
 
-    /// Tells of a request that is about to be performed past the mark for writes.
+    /// Notifies the observer of a request that exceeds the write threshold.
     pub(super) fn check_threshold(&self, request: &Request) {
         if let Some(exceeded) = self.parts.write_threshold.check(request) {
             self.parts.observer.write_threshold_exceeded(exceeded);
         }
     }
 
-    /// Ends a turn with the queues: one interrupt for all that it completed, or none; or their end.
+    /// Ends a turn with the queues: one interrupt for all its completions, or none; on an error,
+    /// deactivates them.
     pub(super) fn finish(&mut self, mut active: Queues, result: Result<(), Broken>) {
         match result.and_then(|()| active.announce()) {
             Ok(()) => self.active = Some(active),
@@ -273,7 +274,7 @@ impl Worker {
         }
     }
 
-    /// Answers requests that have ended, or holds them.
+    /// Answers completed requests, or holds them.
     pub(super) fn complete(&mut self, completions: Vec<Completion>) {
         let now = Instant::now();
         let mut active = self.active.take();
@@ -302,7 +303,7 @@ impl Worker {
                 (Some(status), Some(active)) if result.is_ok() => {
                     result = active.end(pending.answer, status);
                 }
-                // After a reset there is nobody to answer.
+                // After a reset there is no driver to answer.
                 (Some(_), _) => {}
                 (None, active) => {
                     if active.is_some() {
@@ -319,9 +320,9 @@ impl Worker {
         self.settle();
     }
 
-    /// What the guest is to be told of a request's end, or nothing when the request is to be held.
-    /// An error is the observer's to hear of, and marks the disk, even when the driver that sent
-    /// the request is gone: what it wrote is still missing from the disk.
+    /// The status of a completed request, or none when it is to be held. An error is reported to
+    /// the observer and sets the io-status even after a reset by the driver: its data is missing
+    /// from the disk.
     fn judge_end(&self, operation: &Operation, end: Result<(), Errno>) -> Option<Status> {
         let Err(errno) = end else {
             return Some(Status::Ok);
@@ -348,7 +349,7 @@ impl Worker {
         }
     }
 
-    /// Counts a request that has ended, as what its guest is to be told. One that is held has not.
+    /// Counts a completed request by its status. A held request has not completed.
     fn count(
         &self,
         pending: &Pending,

@@ -1,11 +1,11 @@
-//! New lengths of the disk.
+//! Resizing of the disk.
 
 use super::super::ResizeDone;
 use super::Worker;
 use crate::block::model::errno::Errno;
 
 impl Worker {
-    /// Takes a new length, which comes after those that were taken before.
+    /// Queues a resize behind the earlier ones.
     pub(super) fn begin_resize(&mut self, length: u64, done: ResizeDone) {
         if !self.closing.is_empty() {
             return done(Err(Errno(libc::ECANCELED)));
@@ -16,8 +16,8 @@ impl Worker {
         }
     }
 
-    /// Has the backend prepare the first of the new lengths. One that needs no preparation waits for
-    /// the requests in flight.
+    /// Has the backend prepare the first resize. One without preparation waits for the requests in
+    /// flight.
     fn prepare_resizes(&mut self) {
         while let Some((length, _)) = self.preparing.front()
             && !self.parts.backend.prepare_resize(*length)
@@ -26,7 +26,7 @@ impl Worker {
         }
     }
 
-    /// Goes on with the first of the new lengths if the backend has prepared it.
+    /// Continues the first resize if the backend has prepared it.
     pub(super) fn end_preparation(&mut self) {
         if !self.preparing.is_empty() && !self.parts.backend.is_preparing_resize() {
             self.prepared();
@@ -36,11 +36,11 @@ impl Worker {
 
     fn prepared(&mut self) {
         self.resizes.extend(self.preparing.pop_front());
-        // Nobody asks for what waits before it is done.
+        // Throttled requests are not admitted before it is done.
         self.limiter.suspend();
     }
 
-    /// Refuses the lengths that are not prepared: the disk is being closed.
+    /// Refuses the resizes that are not prepared: the disk is being closed.
     pub(super) fn cancel_preparation(&mut self) {
         for (_, done) in self.preparing.drain(..) {
             done(Err(Errno(libc::ECANCELED)));

@@ -16,7 +16,7 @@ use crate::virtio::block::queues::{Broken, Queues};
 use crate::virtio::block::request::Answer;
 use crate::virtio::block::space::SpaceState;
 
-/// Most requests that a disk has taken since it was made: no run of any length has more.
+/// Upper bound on the requests of a disk since its creation, beyond any real run.
 const MOST_REQUESTS: u64 = 1 << 62;
 
 /// A disk with nothing in flight.
@@ -24,23 +24,23 @@ const MOST_REQUESTS: u64 = 1 << 62;
 #[serde(deny_unknown_fields)]
 pub struct DiskState {
     space: SpaceState,
-    /// Requests that it has taken since it was made: the next one's ordinal, from 0.
+    /// Requests taken since its creation: the next one's ordinal, from 0.
     requests: u64,
-    /// The size has changed since the last reset, and no driver was there to be told.
+    /// The size has changed since the last reset, without a driver to notify.
     resized_unseen: bool,
     io_status: IoStatusState,
     statistics: StatisticsState,
     /// Offset in bytes; 0 for none.
     write_threshold: u64,
-    /// The requests that the driver waits for, in the order of their arrival within each reason.
+    /// The requests that the driver waits for, in order of arrival for each reason.
     waiting: Vec<WaitingRequest>,
 }
 
-/// A request that is not in flight, and that the driver waits for.
+/// An unanswered request that is not in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WaitingRequest {
-    /// Its number on its disk, from 0.
+    /// Its ordinal on its disk, from 0.
     ordinal: u64,
     request: Request,
     answer: Answer,
@@ -57,14 +57,14 @@ enum Reason {
     Held,
     /// A fault delays it.
     Delayed {
-        /// What happens to it then.
+        /// The decision applied at its due time.
         fate: Fate,
-        /// What is left of the delay.
+        /// The rest of the delay.
         nanoseconds: u64,
     },
     /// A fault makes it hang.
     Hanging(Record),
-    /// A power cut has interrupted it.
+    /// A power cut interrupted it.
     CutOff,
 }
 
@@ -121,7 +121,7 @@ impl Worker {
         held.chain(delayed).chain(hanging).chain(cut_off).collect()
     }
 
-    /// Takes a state that was saved.
+    /// Restores a saved state.
     pub(in crate::virtio::block) fn restore(
         &mut self,
         state: DiskState,
@@ -161,7 +161,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether it is a request as a driver can have sent it.
+    /// Checks that a driver can have sent the request.
     fn check_waiting(&self, waiting: &WaitingRequest, requests: u64) -> Result<(), RestoreError> {
         let out_of_range = |member, value| Err(RestoreError::OutOfRange { member, value });
         let WaitingRequest {
@@ -223,8 +223,7 @@ impl Worker {
         }
     }
 
-    /// Tells queues that have just been activated of the requests that their driver waits for
-    /// already: those of a restored disk.
+    /// Admits the unanswered requests of a restored disk to queues that were just activated.
     pub(super) fn admit_waiting(&self, queues: &mut Queues) -> Result<(), Broken> {
         for waiting in self.waiting() {
             queues.admit(waiting.answer.queue)?;

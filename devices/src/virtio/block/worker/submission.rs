@@ -1,4 +1,4 @@
-//! Requests that may not be submitted yet, and when they may.
+//! Deferral and resubmission of requests.
 
 use super::Worker;
 use super::requests::Pending;
@@ -6,17 +6,17 @@ use crate::block::model::errno::Errno;
 use crate::block::model::request::{Request, SECTOR_SIZE, Token};
 
 impl Worker {
-    /// Whether anything may be submitted now.
+    /// Whether requests may be submitted now.
     pub(super) fn may_submit(&self) -> bool {
         self.running && self.resizes.is_empty()
     }
 
-    /// Whether the disk has all that a request is about. It may have become shorter since that came.
+    /// Whether a request lies within the disk, which may have shrunk since its arrival.
     pub(super) fn is_on_the_disk(&self, request: &Request) -> bool {
         request.end() <= self.parts.space.sectors() * SECTOR_SIZE
     }
 
-    /// Submits what had to wait and need not any more.
+    /// Submits waiting requests that are admitted now.
     pub(super) fn release(&mut self) {
         if !self.may_submit() {
             return;
@@ -27,11 +27,11 @@ impl Worker {
         }
     }
 
-    /// Submits what was taken from the driver some time ago.
+    /// Submits requests that were taken earlier.
     pub(super) fn submit_all(&mut self, requests: Vec<(Token, Pending)>) {
         for (token, pending) in requests {
             if !self.running {
-                // One of those before has stopped the machine.
+                // An earlier one has stopped the machine.
                 self.hold(token, pending);
             } else if self.is_on_the_disk(&pending.request) {
                 self.submit(token, pending);
@@ -43,7 +43,7 @@ impl Worker {
         self.complete_ended();
     }
 
-    /// Keeps a request until the machine is continued.
+    /// Holds a request until the machine is continued.
     pub(super) fn hold(&mut self, token: Token, pending: Pending) {
         if self.faults.power.is_failing() {
             self.faults.power.cut_off(token, pending);
@@ -52,13 +52,13 @@ impl Worker {
         }
     }
 
-    /// Nothing is taken or submitted any more, until the machine is continued.
+    /// Stops taking and submitting requests until the machine is continued.
     pub(super) fn halt(&mut self) {
         self.running = false;
         self.limiter.suspend();
     }
 
-    /// Drops what was never answered and will not be.
+    /// Drops unanswered requests, which will never be answered.
     pub(super) fn forget(&mut self) {
         self.held.clear();
         self.faults.forget();

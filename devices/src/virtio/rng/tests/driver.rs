@@ -28,7 +28,7 @@ const USED: u64 = 0x3000;
 const SIZE: u16 = 8;
 const STATUS: u64 = 0x070;
 
-/// How long anything may take on a busy machine.
+/// Timeout for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// One descriptor of a chain.
@@ -124,9 +124,9 @@ impl Machine {
         is_done.recv_timeout(DEADLINE).unwrap();
     }
 
-    /// Returns when the thread has seen all that was asked for before.
+    /// Returns when the thread has handled all earlier messages and kicks.
     pub fn barrier(&self) {
-        // The first answer comes before the thread looks at the queue, the second after it has.
+        // The first answer comes before the thread serves the queue, the second after.
         for _ in 0..2 {
             drop(self.rng.save());
         }
@@ -180,7 +180,7 @@ impl Machine {
         self.offer(head);
     }
 
-    /// Makes a chain available that has no end.
+    /// Makes a chain with a loop available.
     pub fn ask_loop(&mut self) {
         self.describe(0, DATA, 1, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 0);
         self.offer(0);
