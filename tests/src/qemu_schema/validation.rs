@@ -8,8 +8,8 @@ use super::model::{Member, Model, Shape};
 const OF_EVENTS: [&str; 3] = ["event", "timestamp", "data"];
 
 impl Model {
-    /// Mismatches between a command's return value and its type, each with its place, such as `query-block:
-    /// [].inserted.ro`.
+    /// Mismatches between a command's return value and its type, each with its place, such as
+    /// `query-block: [].inserted.ro`.
     pub fn check_answer(&self, command: &str, returned: &Json) -> Vec<String> {
         let mut problems = Vec::new();
         match self.commands().get(command) {

@@ -1,6 +1,6 @@
 //! A short run of the fuzz targets in `fuzz/`, with libFuzzer, the stable compiler's coverage and no sanitizers.
-//! `faultvisor_monitor::fuzzing` and `faultvisor_devices::fuzzing` define what they check. For long runs, use `cargo
-//! fuzz run` on nightly.
+//! `faultvisor_monitor::fuzzing` and `faultvisor_devices::fuzzing` define what they check. For long runs, use
+//! `cargo fuzz run` on nightly.
 
 use std::fs;
 use std::io;

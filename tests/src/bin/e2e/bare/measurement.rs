@@ -1,5 +1,5 @@
-//! Measurements perform what they count: the bare-metal guest's, in Faultvisor and in QEMU's microvm, where `cargo
-//! xtask bench block` compares them.
+//! Measurements perform what they count: the bare-metal guest's, in Faultvisor and in QEMU's microvm, where
+//! `cargo xtask bench block` compares them.
 
 use std::fs;
 use std::path::Path;
