@@ -113,7 +113,7 @@ pub enum PackagesError {
         "apt knows none of these packages: {0}; if its lists are empty, run as root: apt-get update"
     )]
     Unknown(String),
-    /// The package is virtual or has no version to fetch.
+    /// The package depends on no kernel image.
     #[error("package '{0}' depends on no kernel image")]
     NoImage(String),
     /// The package was fetched, but lacks the expected file.
