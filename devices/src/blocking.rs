@@ -1,4 +1,4 @@
-//! Reads and writes that block, whatever mode their descriptor is in.
+//! Blocking reads and writes, whatever the mode of the descriptor.
 //!
 //! `O_NONBLOCK` belongs to the open file, which a shell, a terminal multiplexer or a parent shares with the program: it
 //! is neither set nor cleared here. After EAGAIN, poll(2) waits.

@@ -7,7 +7,7 @@ use crate::sync::lock;
 
 /// A device that answers reads and writes in a range of a bus.
 ///
-/// Several vCPUs may call it at the same time; what needs a lock has one inside.
+/// Several vCPUs may call it at the same time; a device locks its own state.
 pub trait BusDevice: Send + Sync {
     /// Reads `data.len()` bytes (1 to 8) at `offset` from the start of the device's range.
     fn read(&self, offset: u64, data: &mut [u8]);
@@ -53,7 +53,7 @@ impl Bus {
         Self::default()
     }
 
-    /// Gives `[start, start + length)` to a device. Every access that begins after this finds it.
+    /// Maps a device at `[start, start + length)`. Every later access finds it.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Bus {
         Ok(())
     }
 
-    /// A way to access the devices, for one vCPU.
+    /// Access to the devices, for one vCPU.
     pub fn access(&self) -> BusAccess {
         BusAccess {
             shared: Arc::clone(&self.shared),
@@ -95,8 +95,7 @@ impl Bus {
     }
 }
 
-/// One vCPU's accesses to a bus. It has the ranges itself, so that an access costs no more than a look at whether they have
-/// been replaced.
+/// One vCPU's accesses to a bus. It caches the ranges, so that an access only checks whether they have been replaced.
 pub struct BusAccess {
     shared: Arc<Shared>,
     version: u64,
@@ -104,8 +103,8 @@ pub struct BusAccess {
 }
 
 impl BusAccess {
-    /// Reads from whatever is at `address`; where nothing is, every bit reads as one, as on a PC
-    /// bus that nobody drives.
+    /// Reads from the device at `address`; without one every bit reads as one, as on an undriven PC
+    /// bus.
     pub fn read(&mut self, address: u64, data: &mut [u8]) {
         match self.find(address) {
             Some((device, offset)) => device.read(offset, data),
@@ -113,7 +112,7 @@ impl BusAccess {
         }
     }
 
-    /// Writes to whatever is at `address`; where nothing is, the write goes nowhere.
+    /// Writes to the device at `address`; without one the write is ignored.
     pub fn write(&mut self, address: u64, data: &[u8]) {
         if let Some((device, offset)) = self.find(address) {
             device.write(offset, data);
@@ -198,7 +197,7 @@ mod tests {
         bus.insert(0xff, 1, device).unwrap();
     }
 
-    /// Answers when another device has joined the bus.
+    /// A device whose read returns once another device has joined the bus.
     struct Waits(Mutex<Receiver<()>>, Sender<()>);
 
     impl BusDevice for Waits {

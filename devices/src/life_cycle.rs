@@ -1,4 +1,5 @@
-//! The life cycle of a machine's parts: what each of them can be asked for, by whoever sequences the machine.
+//! The life cycle of a machine's parts: the operations on each of them, for the code that sequences the
+//! machine.
 //!
 //! ```text
 //!             resume(run)             close
@@ -19,12 +20,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Reports the end of a step. Runs on any thread, at most once, and must neither block nor fail: whoever waits for it
-/// allocates what it needs before the step begins. Dropped instead of called where the part has ended.
+/// Reports the end of a step. Runs on any thread, at most once, and must neither block nor fail: the waiter allocates
+/// what it needs before the step begins. Dropped instead of called where the part has ended.
 pub type Done = Box<dyn FnOnce() + Send>;
 
-/// Counts how often the machine was continued. An error of an earlier run is being retried already, and neither marks a
-/// disk nor stops the machine.
+/// Counts how often the machine was continued. The request of an earlier run's error is being retried already: it
+/// neither sets the io-status nor stops the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Run(pub u64);
@@ -39,7 +40,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`SaveError::Encoding`] for what JSON cannot hold, as a map whose keys are no strings.
+    /// [`SaveError::Encoding`] for what JSON cannot represent, such as a map with keys that are not
+    /// strings.
     pub fn of(structure: &impl Serialize) -> Result<Self, SaveError> {
         Ok(Self(serde_json::to_value(structure)?))
     }
@@ -48,9 +50,9 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`RestoreError::Malformed`] when the state is not one of such a part.
+    /// [`RestoreError::Malformed`] when the state is not that of such a part.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, RestoreError> {
-        // serde also takes a structure for an array of its members.
+        // serde also decodes a structure from an array of its members.
         if !self.0.is_object() {
             let error = <serde_json::Error as serde::de::Error>::custom("it is not an object");
             return Err(RestoreError::Malformed(error));
@@ -73,12 +75,12 @@ pub enum SaveError {
     /// Its thread has ended.
     #[error("its thread has ended")]
     Ended,
-    /// Its structure does not fit JSON.
+    /// JSON cannot represent its structure.
     #[error("its state cannot be encoded: {0}")]
     Encoding(#[from] serde_json::Error),
 }
 
-/// Why a part does not take a state. It keeps the one that it has.
+/// Why a part refuses a state. Its own state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// It is not paused, or has requests in flight.
@@ -93,7 +95,7 @@ pub enum RestoreError {
     /// A member is missing, unknown, or of another type.
     #[error("its state is malformed: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// A member has a value that the part never has.
+    /// A member has an impossible value.
     #[error("its state has {member} = {value}, which is out of range")]
     OutOfRange {
         /// The member's name.
@@ -113,7 +115,7 @@ pub enum RestoreError {
     },
 }
 
-/// Where the machine puts a part. The part itself knows no address.
+/// A part's place in the machine. The part itself knows no address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// Its number among the parts of its kind, from 0: the `_UID` of its ACPI device.
@@ -140,19 +142,19 @@ pub trait LifeCycle: Send + Sync {
     /// Returns to the state after power-on, and calls `done` when that is reached.
     fn reset(&self, done: Done);
 
-    /// Ends what the part has of the host (threads, requests in flight), and calls `done` when that has ended.
+    /// Releases the part's host resources (threads, requests in flight), and calls `done` at the end.
     fn close(&self, done: Done) {
         done();
     }
 
-    /// What the guest can observe of it, and what it needs to go on.
+    /// Its state that the guest can observe, and what it needs to continue.
     ///
     /// # Errors
     ///
     /// [`SaveError`] when it is not quiesced.
     fn save(&self) -> Result<State, SaveError>;
 
-    /// Takes a state that was saved, by this program or by whoever wrote the file: every member is checked.
+    /// Restores a saved state. The file is untrusted: every member is checked.
     ///
     /// # Errors
     ///
@@ -163,7 +165,7 @@ pub trait LifeCycle: Send + Sync {
     fn describe(&self, _placement: &Placement, _dsdt: &mut dyn AmlSink) {}
 }
 
-/// What the tests of every part check.
+/// Checks that the tests of every part share.
 #[cfg(test)]
 pub(crate) mod testing {
     use std::fmt::Debug;
@@ -178,7 +180,7 @@ pub(crate) mod testing {
         is_done.recv().unwrap();
     }
 
-    /// Saves, resets and restores a part: `read` finds what it found, and so does a second save.
+    /// Saves, resets and restores a part: `read` and a second save return the same as before.
     pub(crate) fn assert_survives_a_reset<P: LifeCycle, R: Debug + PartialEq>(
         part: &P,
         read: impl Fn(&P) -> R,
@@ -191,7 +193,7 @@ pub(crate) mod testing {
         assert_eq!(read(part), before);
     }
 
-    /// Offers states, each of which must be refused without a trace.
+    /// Restores invalid states, each of which must be refused without an effect.
     pub(crate) fn assert_refuses(part: &impl LifeCycle, damaged: &[&str]) {
         let saved = part.save().unwrap();
         for text in damaged {

@@ -1,19 +1,19 @@
-//! The host's numbers of threads, by which a person pins them to processors.
+//! Host thread IDs, for pinning threads to processors.
 
 use std::sync::{Arc, OnceLock};
 
-/// The host's number of a thread that is being started, as `gettid` says it.
+/// The host's ID of a thread that is being started, as from `gettid`.
 #[derive(Debug, Clone, Default)]
 pub struct ThreadId(Arc<OnceLock<i32>>);
 
 impl ThreadId {
-    /// For the thread itself, and the first thing that it does: says its number.
+    /// Publishes the ID. The thread itself calls this first.
     pub fn announce(&self) {
         self.0
             .get_or_init(|| rustix::thread::gettid().as_raw_nonzero().get());
     }
 
-    /// The number. Waits until a thread that has just been started has said it.
+    /// The ID. Waits until the thread has published it.
     #[must_use]
     pub fn get(&self) -> i32 {
         *self.0.wait()
@@ -34,7 +34,7 @@ mod tests {
         });
         let found = id.get();
         assert_eq!(found, thread.join().unwrap().as_raw_nonzero().get());
-        // It is the thread's, whoever announces it again.
+        // A second announcement from another thread has no effect.
         id.announce();
         assert_eq!(id.get(), found);
     }

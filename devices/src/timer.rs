@@ -1,4 +1,4 @@
-//! A timer for the next thing that is a matter of time.
+//! A timer for the next deadline.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -9,10 +9,10 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// It is readable when it is time. It is set, not read.
+/// Readable when it has expired. It is re-armed, never read.
 pub(crate) struct Timer {
     descriptor: OwnedFd,
-    /// What it is set to.
+    /// The time that it is set to.
     set: Option<Instant>,
 }
 
@@ -31,8 +31,8 @@ impl Timer {
         })
     }
 
-    /// Sets it for that moment, or takes it back. One that has gone off is set anew: otherwise it
-    /// would go on being readable.
+    /// Arms it for that time, or disarms it. An expired timer is re-armed: otherwise it would stay
+    /// readable.
     pub(crate) fn set(&mut self, due: Option<Instant>) -> io::Result<()> {
         if due.is_none() && self.set.is_none() {
             return Ok(());
@@ -41,7 +41,7 @@ impl Timer {
         if due == self.set && due.is_none_or(|due| due > now) {
             return Ok(());
         }
-        // Nothing at all would be no timer.
+        // Zero would disarm the timer.
         let least = Duration::from_nanos(1);
         let wait = due.map(|due| due.saturating_duration_since(now).max(least));
         let value = wait.unwrap_or_default();

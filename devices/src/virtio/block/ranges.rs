@@ -18,7 +18,7 @@ const LENGTH: usize = 16;
 pub(super) enum Listed {
     /// Valid ranges.
     Ranges(Vec<Range>, Zeroing),
-    /// A range is outside this disk.
+    /// The list is malformed, or a range is invalid for this disk.
     Invalid,
     /// A flag that the device does not know.
     Unsupported,

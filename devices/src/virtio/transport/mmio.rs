@@ -63,9 +63,9 @@ mod register {
 const MAGIC: u32 = 0x7472_6976;
 /// Version 1 was the legacy interface.
 const VERSION: u32 = 2;
-/// "FVZR": nobody interprets it.
+/// "FVZR": drivers ignore it.
 const VENDOR: u32 = 0x525a_5646;
-/// There is no shared memory region: its length reads as ones.
+/// Length of a missing shared memory region: all ones.
 const NO_REGION: u32 = u32::MAX;
 
 /// A virtio device behind a register window.
@@ -74,7 +74,7 @@ pub struct MmioTransport {
     ring_features: RingFeatures,
     interrupt: Arc<MmioInterrupt>,
     registers: Arc<Mutex<Registers>>,
-    /// A reset by the driver has ended.
+    /// Signalled when a reset by the driver has ended.
     reset_ended: Condvar,
 }
 
@@ -85,12 +85,12 @@ struct Registers {
     driver_features: u64,
     queue_sel: u32,
     queues: Vec<QueueRegisters>,
-    /// The driver resets the device, which waits for the host. Until that has ended every register reads as before: the
-    /// device status is not zero (virtio 1.2 §2.1).
+    /// A reset by the driver waits for the host. Until its end every register reads as before: the device status is
+    /// not zero (virtio 1.2 §2.1).
     is_resetting: bool,
-    /// The device is asleep and has nothing in flight; `queues` says how far it is in each.
+    /// The device is asleep with nothing in flight; `queues` has its position in each.
     is_quiesced: bool,
-    /// Counts pauses and resumptions: a sleep whose end comes after a resumption quiesces nothing.
+    /// Counts pauses and resumes: the end of a sleep after a resume is ignored.
     transitions: u64,
 }
 
@@ -121,7 +121,7 @@ impl Registers {
         }
     }
 
-    /// Returns to the state after power-on, with the device as much asleep as it is.
+    /// Returns to the state after power-on, except whether the device is asleep.
     fn reset(&mut self, device: &dyn VirtioDevice) {
         *self = Self {
             is_quiesced: self.is_quiesced,
@@ -130,14 +130,14 @@ impl Registers {
         };
     }
 
-    /// Counts a pause or a resumption, and returns its number.
+    /// Counts a pause or a resume, and returns its number.
     fn begin_transition(&mut self) -> u64 {
         self.is_quiesced = false;
         self.transitions += 1;
         self.transitions
     }
 
-    /// Notes how far the device is in its queues, as of the end of that pause.
+    /// Notes the device's positions in its queues at the end of that pause.
     fn quiesce(&mut self, transition: u64, states: QueueStates) {
         if transition != self.transitions {
             return;
@@ -183,7 +183,7 @@ impl MmioTransport {
         self.interrupt.clear();
     }
 
-    /// The features that a driver is offered.
+    /// The offered features.
     fn features(&self) -> u64 {
         self.device.features() | self.ring_features.bits()
     }
@@ -199,7 +199,7 @@ impl MmioTransport {
         }
     }
 
-    /// The registers, for who changes them: not before a reset that another vCPU waits for has ended.
+    /// Locks the registers for a change, after the end of a reset that another vCPU waits for.
     fn lock_settled(&self) -> MutexGuard<'_, Registers> {
         let mut registers = lock(&self.registers);
         while registers.is_resetting {
@@ -232,7 +232,7 @@ impl MmioTransport {
     }
 
     fn write_register(&self, offset: u64, value: u32) {
-        // These two wait for nobody: an interrupt that disks share makes its handler acknowledge all of them.
+        // These two do not wait for a reset: the handler of a shared interrupt accesses them on every disk.
         match offset {
             register::QUEUE_NOTIFY => return self.notify(value),
             register::INTERRUPT_ACK => return self.interrupt.acknowledge(value),
@@ -263,8 +263,8 @@ impl MmioTransport {
         }
     }
 
-    /// Resets the device for its driver. The vCPU that asks for it waits, since drivers such as Linux's do not poll the
-    /// status for the end; nobody else does who only reads or acknowledges.
+    /// Resets the device for its driver. The calling vCPU waits, since drivers such as Linux's do not poll the status
+    /// for the end; reads and acknowledgements of other vCPUs do not wait.
     fn reset_device(&self, mut registers: MutexGuard<'_, Registers>) {
         registers.is_resetting = true;
         drop(registers);
@@ -272,7 +272,7 @@ impl MmioTransport {
         self.device.reset(Box::new(move || {
             let _ = done.send(());
         }));
-        // An error means that the device's thread has ended, and with it every access to guest memory.
+        // An error means that the device's thread has ended, and its accesses to guest memory with it.
         let _ = is_done.recv();
         let mut registers = lock(&self.registers);
         registers.reset(&*self.device);
@@ -283,8 +283,8 @@ impl MmioTransport {
     /// Sets bits of the device status.
     fn write_status(&self, registers: &Registers, value: u32) {
         let before = self.interrupt.device_status();
-        // The driver sets bits and never clears one (virtio 1.2 §2.1.1). Setting the device's own
-        // bit is not its business.
+        // The driver sets bits and never clears one (virtio 1.2 §2.1.1). It may not set the
+        // device's own bit.
         let mut set = value & !before & !status::DEVICE_NEEDS_RESET;
         if set & status::FEATURES_OK != 0 && !self.accepts(registers.driver_features) {
             set &= !status::FEATURES_OK;
@@ -307,8 +307,7 @@ impl MmioTransport {
         });
     }
 
-    /// Whether a driver's choice of features is one that the device can work with: nothing that
-    /// was not offered, and not the legacy interface.
+    /// Whether the driver's features are valid: only offered ones, including VERSION_1.
     fn accepts(&self, features: u64) -> bool {
         features & !self.features() == 0 && features & (1 << VIRTIO_F_VERSION_1) != 0
     }
@@ -329,7 +328,7 @@ fn write_queue_register(queue: &mut QueueRegisters, offset: u64, value: u32) {
     }
 }
 
-/// The low (0) or high (1) half of a 64-bit register; there is no other.
+/// The low (0) or high (1) half of a 64-bit register; zero for another index.
 fn half(value: u64, index: u32) -> u32 {
     let bytes = value.to_le_bytes();
     let (low, high) = bytes.split_at(4);
@@ -372,7 +371,7 @@ impl BusDevice for MmioTransport {
             let registers = self.lock_settled();
             let agreed = self.interrupt.device_status() & status::FEATURES_OK != 0;
             let features = if agreed { registers.driver_features } else { 0 };
-            // Under the lock, so that no reset comes between the features and the write.
+            // Under the lock, so that no reset intervenes between the features and the write.
             self.device
                 .write_config(features, offset - register::CONFIG, data);
             drop(registers);
@@ -421,14 +420,14 @@ impl LifeCycle for MmioTransport {
         self.restore_registers(state)
     }
 
-    /// The hardware ID is the one that Linux's driver matches.
+    /// Uses the hardware ID that Linux's driver matches.
     fn describe(&self, placement: &Placement, dsdt: &mut dyn AmlSink) {
         let Some(interrupt) = placement.interrupt else {
             return;
         };
         let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let memory = Memory32Fixed::new(true, low(placement.range.start), low(WINDOW));
-        // Edges, so that devices can share a line.
+        // Edge-triggered, so that devices can share a line.
         let interrupt = Interrupt::new(true, true, false, true, interrupt);
         let resources = ResourceTemplate::new(vec![&memory, &interrupt]);
         // A name is four characters; base 16 leaves room for 4,096 devices.

@@ -1,4 +1,4 @@
-//! Virtio transports: how a driver finds a device, negotiates with it and is interrupted (virtio 1.2 §4).
+//! Virtio transports: discovery, negotiation and interrupts (virtio 1.2 §4).
 
 pub mod mmio;
 
@@ -19,15 +19,15 @@ pub mod status {
     pub const DRIVER: u32 = 2;
     /// The driver is set up.
     pub const DRIVER_OK: u32 = 4;
-    /// The features are agreed on.
+    /// Feature negotiation is complete.
     pub const FEATURES_OK: u32 = 8;
-    /// The device met something that it cannot recover from.
+    /// The device has met an error that it cannot recover from.
     pub const DEVICE_NEEDS_RESET: u32 = 64;
     /// The driver has given up on the device.
     pub const FAILED: u32 = 128;
 }
 
-/// The features of the rings that a device is offered with (virtio 1.2 §6). VERSION_1 is always among them.
+/// The ring features that the transport offers (virtio 1.2 §6), always including VERSION_1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingFeatures(u64);
 
@@ -78,12 +78,13 @@ pub trait Transport: BusDevice + LifeCycle {
     /// The length of its registers in bytes.
     fn length(&self) -> u64;
 
-    /// The guest's writes that KVM turns into events.
+    /// The guest's writes that KVM turns into eventfd signals.
     fn io_events(&self) -> Vec<IoEvent<'_>>;
 
-    /// What it raises interrupts with, one edge for each write (KVM API §4.75, `KVM_IRQFD`).
+    /// The eventfds that raise its interrupts, one edge for each write (KVM API §4.75,
+    /// `KVM_IRQFD`).
     fn interrupts(&self) -> Vec<&EventFd>;
 
-    /// The word on the command line of a guest that reads no firmware tables, if the transport has one.
+    /// The kernel parameter for a guest that reads no firmware tables, if the transport has one.
     fn kernel_parameter(&self, placement: &Placement) -> Option<String>;
 }

@@ -1,5 +1,5 @@
-//! Whatever the order of requests, completions, errors, stops and resumes: every request is
-//! completed once, and as the policy says.
+//! In any order of requests, completions, errors, stops and resumes, every request completes once,
+//! according to the policy.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::block::model::errno::Errno;
 use crate::block::model::request::{Operation, Token};
 use crate::block::policy::error_policy::{ErrorAction, ErrorPolicy};
 
-/// One step of a test that knows what must come of it.
+/// One step of a test with a known outcome.
 #[derive(Debug, Clone)]
 enum DriverStep {
     Ask(u32),
-    /// Some of what is in flight ends, in one turn of the worker.
+    /// Some requests in flight end, in one turn of the worker.
     End(Vec<(prop::sample::Index, Result<(), Errno>)>),
     Pause,
     Resume,
@@ -33,18 +33,18 @@ fn step() -> impl Strategy<Value = DriverStep> {
     ]
 }
 
-/// What a request is, and where it stands.
+/// A request and its state.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     slot: u16,
     kind: u32,
 }
 
-/// The device as it should be, next to the one that is.
+/// The device and its model.
 struct Twin {
     machine: Machine,
     running: bool,
-    /// Made available, and not taken yet.
+    /// Available, and not taken yet.
     waiting: Vec<Asked>,
     in_flight: BTreeMap<Token, Asked>,
     held: BTreeMap<Token, Asked>,
@@ -73,7 +73,7 @@ impl Twin {
             DriverStep::End(ends) => self.end(ends),
             DriverStep::Pause => {
                 self.machine.pause();
-                // The pause must have arrived before the next request may.
+                // The pause must arrive before the next request.
                 self.machine.backend.barrier();
                 self.running = false;
             }
@@ -165,11 +165,11 @@ impl Twin {
             self.in_flight.insert(token, asked);
         }
         self.expect_submissions();
-        // An error that comes before the resume has arrived is one of the old run.
+        // An error before the resume arrives belongs to the old run.
         self.machine.backend.barrier();
     }
 
-    /// Lets everything come to its end.
+    /// Completes all requests.
     fn finish(mut self) {
         self.resume();
         let all: Vec<_> = self

@@ -1,5 +1,4 @@
-//! With the real backend, with errors, stops and resumes in between, the disk is what the
-//! requests made of it.
+//! With the real backend, errors, stops and resumes, the disk holds what the requests wrote.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,10 +18,10 @@ use crate::block::policy::error_policy::ErrorAction;
 use crate::sync::lock;
 use crate::thread::ThreadStart;
 
-/// What was submitted, and how it failed if it did.
+/// Submitted requests, each with its errno if it failed.
 type Log = Arc<Mutex<Vec<(Operation, Option<Errno>)>>>;
 
-/// Some requests of the real backend fail before they begin.
+/// The real backend, of which some requests fail before they begin.
 struct Flaky {
     backend: Box<dyn Backend>,
     script: Vec<Option<Errno>>,
@@ -74,7 +73,7 @@ impl Backend for Flaky {
 const SECTORS: u64 = 64;
 
 /// Requests that are in flight together: no two of them touch one sector, so that their order
-/// does not matter. And how often the machine is stopped and continued meanwhile.
+/// does not matter. Also how often the machine is stopped and continued meanwhile.
 #[derive(Debug, Clone)]
 struct Batch {
     /// Kind, sectors skipped before it, sectors.
@@ -87,7 +86,7 @@ fn batch() -> impl Strategy<Value = Batch> {
     (requests, 0..3u8).prop_map(|(requests, stops)| Batch { requests, stops })
 }
 
-/// The real disk and what it should hold.
+/// The real disk and its expected contents.
 struct Model {
     machine: Machine,
     contents: Vec<u8>,
@@ -96,7 +95,7 @@ struct Model {
     stamp: u8,
 }
 
-/// One request of a batch as it was made.
+/// One submitted request of a batch.
 struct Made {
     slot: u16,
     kind: u32,
@@ -146,8 +145,8 @@ impl Model {
         made
     }
 
-    /// Waits for all answers, and does as the machine does when it is asked to stop: nothing if
-    /// it was continued since, and otherwise it is, after a while, continued.
+    /// Waits for all answers. A request to stop is ignored if the machine was continued since, and
+    /// otherwise followed by a pause and a resume.
     fn wait(&mut self, count: usize) {
         let mut heads = Vec::new();
         while heads.len() < count {
@@ -202,7 +201,7 @@ impl Model {
         }
     }
 
-    /// How the request's last submission failed, if it did. Flushes cannot be told apart.
+    /// The errno of the request's last submission, if it failed. Flushes are indistinguishable.
     fn failure(&self, made: &Made) -> Option<Errno> {
         let log = lock(&self.log);
         let is_it = |operation: &Operation| match *operation {

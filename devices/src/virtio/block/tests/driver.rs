@@ -1,5 +1,5 @@
-//! A driver of the device, small enough to be wrong on purpose: it writes registers, descriptors
-//! and rings as it is told to, and waits for what comes back.
+//! A driver of the device that can be wrong on purpose: it writes the given registers, descriptors
+//! and rings, and waits for the answers.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -44,14 +44,14 @@ pub const EVENT_IDX: u64 = 1 << 29;
 pub const INDIRECT_DESC: u64 = 1 << 28;
 pub const FLUSH_FEATURE: u64 = 1 << 9;
 
-/// Guest memory is two adjacent regions, so that data may cross from one into the other.
+/// Size of guest memory: two adjacent regions, so that data can span both.
 pub const MEMORY: u64 = 0x10_0000;
 pub const SEAM: u64 = 0x8_0000;
 pub const TABLE: u64 = 0x1000;
 pub const AVAILABLE: u64 = 0x3000;
 pub const USED: u64 = 0x4000;
 pub const INDIRECT_TABLE: u64 = 0x6000;
-/// Queues that there is room for, and how far from each other their parts lie.
+/// Number of queues with memory set aside, and the distance between their parts.
 pub const QUEUES: usize = 4;
 const STRIDE: u64 = 0x400;
 const HEADERS: u64 = 0x8000;
@@ -96,7 +96,7 @@ pub fn head_of(slot: u16) -> u16 {
     slot * SLOT_DESCRIPTORS
 }
 
-/// How a machine is to be.
+/// A machine's configuration.
 #[derive(Clone)]
 pub struct Setup {
     pub policy: ErrorPolicy,
@@ -108,9 +108,9 @@ pub struct Setup {
     pub table: u64,
     pub available: u64,
     pub used: u64,
-    /// What the transport offers of the rings.
+    /// The ring features that the transport offers.
     pub ring_features: RingFeatures,
-    /// What else the disk is.
+    /// The disk's configuration.
     pub disk: DiskConfiguration,
 }
 
@@ -144,7 +144,7 @@ impl Setup {
         }
     }
 
-    /// A disk whose driver is set up and that runs.
+    /// A running disk with an initialised driver.
     pub fn start(self) -> Machine {
         let mut machine = self.stopped();
         machine.initialize();
@@ -152,13 +152,13 @@ impl Setup {
         machine
     }
 
-    /// A disk as it comes, without a driver.
+    /// A stopped disk, without a driver.
     pub fn stopped(self) -> Machine {
         let (backend, control) = fake_backend(self.sectors * 512);
         self.with_backend(Box::new(backend), control)
     }
 
-    /// A disk with another backend; the control is then for nothing.
+    /// A disk with another backend; the control is unused then.
     pub fn with_backend(self, backend: Box<dyn Backend>, control: FakeControl) -> Machine {
         let length = usize::try_from(SEAM).unwrap();
         let regions = [(GuestAddress(0), length), (GuestAddress(SEAM), length)];
@@ -199,9 +199,9 @@ impl Setup {
     }
 }
 
-/// A disk, its driver, and everything around them.
+/// A disk, its driver, and their environment.
 pub struct Machine {
-    /// The first to be dropped: it lets what is in flight end, for which the disk waits.
+    /// Dropped first: it completes the requests in flight, for which the disk waits.
     pub backend: FakeControl,
     pub transport: Arc<MmioTransport>,
     pub disk: Arc<Disk>,
@@ -211,7 +211,7 @@ pub struct Machine {
     pub observer: Arc<Recorder>,
     pub setup: Setup,
     pub run: Run,
-    /// The queue that is spoken of.
+    /// The selected queue.
     queue: usize,
     next_available: [u16; QUEUES],
     next_used: [u16; QUEUES],
@@ -224,7 +224,7 @@ impl Machine {
         self.disk.wake(self.run);
     }
 
-    /// Stops the disk; the answer comes when it is drained.
+    /// Pauses the disk; the receiver gets a message when it is drained.
     pub fn pause(&self) -> Receiver<()> {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.disk.sleep(Box::new(move |_| {
@@ -233,14 +233,14 @@ impl Machine {
         receiver
     }
 
-    /// Waits for what the observer hears next.
+    /// Waits for the observer's next notification.
     pub fn hear(&self) -> Heard {
         self.heard
             .recv_timeout(DEADLINE)
             .expect("nothing was heard")
     }
 
-    /// Waits for an error, and says what of it is interesting.
+    /// Waits for an error, and returns it with the io-status.
     pub fn hear_error(&self) -> (IoError, IoStatus) {
         match self.hear() {
             Heard::Error {
@@ -304,7 +304,7 @@ impl Machine {
         self.set_register(0x044, 1);
     }
 
-    /// From now on it is about this queue.
+    /// Selects the queue for subsequent operations.
     pub fn select(&mut self, queue: usize) {
         self.queue = queue;
     }
@@ -343,14 +343,14 @@ impl Machine {
         self.wait_until(Self::needs_reset);
     }
 
-    /// Waits for interrupts, or for the observer to hear something, until something is true.
+    /// Waits for interrupts or notifications of the observer until a condition holds.
     pub fn wait_until(&self, is_true: impl Fn(&Self) -> bool) {
         while !is_true(self) {
             self.wait_bell();
         }
     }
 
-    /// Waits for an interrupt, or for the observer to hear something, since the last time.
+    /// Waits for an interrupt or a notification of the observer since the last call.
     pub fn wait_bell(&self) {
         let epoll = Epoll::new().unwrap();
         let interest = EpollEvent::new(EventSet::IN, 0);
@@ -360,7 +360,7 @@ impl Machine {
         let deadline = i32::try_from(DEADLINE.as_millis()).unwrap();
         let events = loop {
             match epoll.wait(deadline, &mut [interest]) {
-                // The end of a ring that this thread has made interrupts it.
+                // The teardown of a ring that this thread created interrupts it.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 events => break events.unwrap(),
             }
@@ -416,7 +416,7 @@ impl Machine {
         }
     }
 
-    /// Writes the header of a slot's request, and takes back an old answer.
+    /// Writes the header of a slot's request, and clears an old answer.
     pub fn head(&self, slot: u16, kind: u32, sector: u64) -> Part {
         let header = [&kind.to_le_bytes()[..], &[0; 4], &sector.to_le_bytes()].concat();
         self.write(header_of(slot), &header);
@@ -458,7 +458,7 @@ impl Machine {
         self.kick();
     }
 
-    /// Asks for something that reaches the backend, and waits until it is there.
+    /// Submits a request, and waits until it reaches the backend.
     pub fn submit(
         &mut self,
         slot: u16,
@@ -489,7 +489,7 @@ impl Machine {
         self.get_u16(self.part(USED) + 2)
     }
 
-    /// What the used ring holds that has not been taken from it yet: heads and lengths.
+    /// Takes the new entries of the used ring: heads and lengths.
     pub fn take_used(&mut self) -> Vec<(u16, u32)> {
         let mut taken = Vec::new();
         while self.next_used[self.queue] != self.used_index() {
@@ -516,7 +516,7 @@ impl Machine {
         used
     }
 
-    /// The device works: it says who it is.
+    /// Checks that the device works: it answers GET_ID.
     pub fn check_alive(&mut self) {
         self.ask(0, GET_ID, 0, 20);
         assert_eq!(self.wait_used(1), [(0, 21)]);
@@ -526,7 +526,7 @@ impl Machine {
         assert_eq!(self.read(data_of(0), 20), serial);
     }
 
-    /// Resets a device that may be in any state, and sees whether it works again.
+    /// Resets a device in any state, and checks that it works.
     pub fn recover(&mut self) {
         self.reset();
         self.initialize();

@@ -1,5 +1,5 @@
-//! What stands around the device in its tests: a backend that does nothing until it is told to, and
-//! an observer that writes down what it hears.
+//! The test environment of the device: a backend that completes requests on demand, and an observer
+//! that records its notifications.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
@@ -19,17 +19,18 @@ use crate::block::policy::write_threshold::Exceeded;
 use crate::life_cycle::Run;
 use crate::sync::{lock, wait_timeout};
 
-/// Far longer than anything here takes, however busy the host is.
+/// Timeout, far above any duration here on a busy host.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A backend whose requests end when, how, and in which order the test says.
+/// A backend whose requests end at the time, with the result and in the order that the test
+/// chooses.
 pub struct FakeBackend {
     shared: Arc<Shared>,
     submitted: Sender<(Token, HostRequest)>,
 }
 
-/// The test's hold on a [`FakeBackend`]. When it goes, whatever is in flight ends well, so that a
-/// test that failed does not wait for it.
+/// The test's control of a [`FakeBackend`]. Dropping it completes all requests in flight with
+/// success, so that a failed test does not wait for them.
 pub struct FakeControl {
     shared: Arc<Shared>,
     submitted: Receiver<(Token, HostRequest)>,
@@ -45,18 +46,18 @@ struct Shared {
 struct State {
     in_flight: Vec<Token>,
     completed: Vec<Completion>,
-    /// When set, every request ends like this at once.
+    /// When set, every request ends with this result at once.
     at_once: Option<Result<(), Errno>>,
-    /// How often the worker has looked for completions.
+    /// How often the worker has taken completions.
     looks: u64,
     length: u64,
     resize_error: Option<Errno>,
-    /// Whether a resize has to be prepared, and whether one is.
+    /// Whether resizes need preparation, and whether one is being prepared.
     prepares: bool,
     is_preparing: bool,
 }
 
-/// A backend of so many bytes.
+/// A backend of this length in bytes.
 pub fn fake_backend(length: u64) -> (FakeBackend, FakeControl) {
     let (sender, receiver) = channel();
     let shared = Arc::new(Shared {
@@ -150,7 +151,7 @@ impl FakeControl {
             .expect("no request reached the backend")
     }
 
-    /// Requests that have reached the backend and that nobody has taken from here yet.
+    /// Takes the requests that have reached the backend.
     pub fn arrived(&self) -> Vec<(Token, HostRequest)> {
         self.submitted.try_iter().collect()
     }
@@ -166,17 +167,17 @@ impl FakeControl {
         self.shared.event.write(1).unwrap();
     }
 
-    /// From now on every request ends like this as soon as it is submitted.
+    /// Ends every later request with this result on submission.
     pub fn end_at_once(&self, result: Result<(), Errno>) {
         lock(&self.shared.state).at_once = Some(result);
     }
 
-    /// From now on the host has another size for nobody.
+    /// Refuses every later resize with this errno.
     pub fn refuse_to_resize(&self, errno: Errno) {
         lock(&self.shared.state).resize_error = Some(errno);
     }
 
-    /// From now on a resize has to be prepared, or not.
+    /// Sets whether later resizes need preparation.
     pub fn prepare_resizes(&self, prepares: bool) {
         lock(&self.shared.state).prepares = prepares;
     }
@@ -188,9 +189,9 @@ impl FakeControl {
         self.shared.event.write(1).unwrap();
     }
 
-    /// Returns when the worker has done everything that it was asked for before: each look at the
-    /// completions is a turn of its loop, and what was asked for before the first of these turns
-    /// is seen at the latest by the second, and done with before the third.
+    /// Returns when the worker has handled all earlier messages and events: it takes completions
+    /// once in each turn of its loop, sees earlier events in the second turn at the latest, and has
+    /// handled them before the third.
     pub fn barrier(&self) {
         let mut state = lock(&self.shared.state);
         let (end, since) = (state.looks + 3, Instant::now());
@@ -220,7 +221,7 @@ impl Drop for FakeControl {
     }
 }
 
-/// What an observer heard, and how things stood at that moment.
+/// A notification of the observer, with the state at that moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Error {
@@ -242,12 +243,12 @@ pub enum Heard {
     PowerCut(PowerCutReport),
 }
 
-/// An observer that writes down.
+/// An observer that records its notifications.
 pub struct Recorder {
     pub disk: OnceLock<Weak<Disk>>,
     memory: Arc<GuestMemoryMmap>,
     heard: Mutex<Sender<Heard>>,
-    /// Rung for each thing heard, so that one can wait for the guest's interrupt or for this.
+    /// Signalled for each notification, so that a test can wait for it or for an interrupt.
     bell: EventFd,
     gate: Mutex<()>,
 }

@@ -1,4 +1,4 @@
-//! Requests that rules have something in mind for, and what may happen to them meanwhile.
+//! Requests that rules apply to, and events while they are parked.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -64,7 +64,7 @@ impl Machine {
         }
     }
 
-    /// Waits until so many requests hang.
+    /// Waits until this many requests hang.
     fn wait_hanging(&self, count: usize) {
         for _ in 0..count {
             assert_eq!(self.hear_fault().decision.action().name(), "hang");
@@ -107,7 +107,7 @@ fn an_injected_error_takes_the_way_of_a_real_one() {
     assert_eq!(machine.hear_stop().errno, Errno::EIO);
     machine.nothing_arrives();
     assert_eq!(machine.status(1), UNANSWERED);
-    // The rule has done what it had to: this time it is performed.
+    // The rule has fired: this time the request is performed.
     machine.resume();
     let [(token, 5)] = machine.written(1)[..] else {
         panic!("another write")
@@ -296,7 +296,7 @@ fn what_was_to_be_tried_again_waits_when_one_before_it_stops_the_machine() {
     for _ in 0..3 {
         machine.hear_stop();
     }
-    // The first of them is the fourth that the rule sees.
+    // The first of them is the rule's fourth match.
     machine.resume();
     machine.hear_fault();
     assert_eq!(machine.hear(), Heard::Breakpoint(machine.run));

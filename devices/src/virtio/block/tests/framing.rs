@@ -1,11 +1,11 @@
-//! Good requests, in every framing that the standard allows.
+//! Valid requests, in every framing that the standard allows.
 
 use super::driver::*;
 use crate::block::model::access::Access;
 use crate::block::model::request::{Durability, Operation};
 use crate::virtio::device::VirtioDevice;
 
-/// The segments of a request are not public; what they hold is.
+/// Compares contents, as the segments of a request are private.
 fn contents(request: &crate::block::model::backend::HostRequest) -> Vec<u8> {
     let file = tempfile::tempfile().unwrap();
     let length = usize::try_from(request.buffers.length()).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever a driver writes, the device neither panics nor hangs, and a reset mends it.
+//! Whatever a driver writes, the device neither panics nor hangs, and works after a reset.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::fuzzing::{Choices, Machine, block};
 proptest! {
     #![proptest_config(config(600))]
 
-    /// Each deed is made of bytes of its own, so that a failure shrinks to the deeds that it takes.
+    /// Each deed has bytes of its own, so that a failure shrinks to the deeds that cause it.
     #[test]
     fn nothing_that_a_driver_does_breaks_the_device_for_good(
         setup in vec(any::<u8>(), 4),

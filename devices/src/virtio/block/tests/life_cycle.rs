@@ -23,7 +23,7 @@ fn done() -> (super::super::Done, Receiver<()>) {
     (Box::new(done), receiver)
 }
 
-/// The driver resets the device, on a vCPU of its own that may have to wait.
+/// The driver resets the device, on a thread of its own, as a vCPU may wait.
 fn reset_on_a_vcpu(machine: &Machine) -> Receiver<()> {
     let transport = Arc::clone(&machine.transport);
     let (sender, receiver) = channel();
@@ -47,7 +47,7 @@ fn a_pause_is_drained_when_nothing_is_in_flight() {
     assert!(drained.try_recv().is_err());
     machine.end(tokens[0], Ok(()));
     drained.recv_timeout(DEADLINE).unwrap();
-    // What landed during the pause is the guest's to see.
+    // The guest sees completions during the pause.
     assert_eq!(machine.take_used().len(), 1);
 }
 
@@ -151,7 +151,7 @@ fn an_error_is_heard_though_the_driver_that_asked_is_gone() {
         machine.initialize();
         machine.resume();
         machine.check_alive();
-        // It is not held: nobody waits for it.
+        // It is not held: no driver waits for it.
         machine.backend.barrier();
         assert!(machine.backend.arrived().is_empty());
     }
@@ -186,10 +186,10 @@ fn a_close_waits_for_what_is_in_flight_and_drops_what_is_held() {
     assert!(closed.try_recv().is_err());
     machine.end(tokens[1], Ok(()));
     closed.recv_timeout(DEADLINE).unwrap();
-    // What landed was answered.
+    // The completed request was answered.
     assert_eq!(machine.take_used(), [(head_of(1), 1)]);
     assert!(machine.backend.arrived().is_empty());
-    // And nothing blocks on the thread that is no more.
+    // Nothing blocks on the ended thread.
     machine.kick();
     machine.reset();
 }
@@ -250,7 +250,7 @@ fn a_disk_that_goes_away_takes_its_thread_with_it() {
 #[test]
 fn resets_may_race_with_stops_and_continues() {
     let mut machine = Setup::policy("stop", "stop").start();
-    // Whatever is submitted is held, until the next resume or reset.
+    // Every submitted request is held until the next resume or reset.
     machine.backend.end_at_once(Err(EIO));
     let disk = Arc::clone(&machine.disk);
     let main = thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Requests that wait for the disk's limits, and what may happen to them meanwhile. Times are the
-//! host's: nothing here is asked to be done soon, only not before its time.
+//! Throttled requests, and events while they wait. Times are the host's: the tests check that
+//! nothing happens early, not that it happens soon.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,12 +25,12 @@ fn limits(measure: Measure, average: u64) -> Limits {
     Limits::new(limit, 0).unwrap()
 }
 
-/// A byte a second: what waits for that waits until somebody does something about it.
+/// A byte a second: a request that waits for it waits until the limits change.
 fn hardly_anything() -> Arc<Group> {
     group(Measure::BpsWrite, 1)
 }
 
-/// A running disk whose write in slot 0 is with the backend, and those in slots 1 and 2 wait.
+/// A running disk whose write in slot 0 is in flight, while those in slots 1 and 2 are throttled.
 fn waiting(setup: Setup) -> (Machine, Token) {
     let mut machine = setup.start();
     machine
@@ -61,7 +61,7 @@ fn a_write_above_the_limit_waits_its_time_and_what_is_not_limited_overtakes_it()
     machine.disk.set_group(Some(group), Box::new(|| ()));
     machine.backend.barrier();
     let start = Instant::now();
-    // A tenth of a second's is one; with the brim, two.
+    // A tenth of a second allows one; one more fills the bucket.
     for slot in 0..4 {
         machine.queue(slot, OUT, slot.into(), 512);
     }
@@ -110,7 +110,7 @@ fn what_waits_goes_on_waiting_after_a_stop_which_does_not_wait_for_it() {
     let drained = machine.pause();
     machine.end(token, Ok(()));
     drained.recv_timeout(DEADLINE).unwrap();
-    // Not even without limits is anything submitted while the machine is stopped.
+    // Nothing is submitted while the machine is stopped, even without limits.
     machine.disk.set_group(None, Box::new(|| ()));
     machine.backend.barrier();
     assert!(machine.backend.arrived().is_empty());
@@ -215,7 +215,7 @@ fn disks_of_a_group_share_its_limits() {
     other.ask(0, OUT, 7, 512);
     other.backend.barrier();
     assert!(other.backend.arrived().is_empty());
-    // The first disk stops, and is not in the way any more; but there are no more bytes for that.
+    // The first disk stops and leaves the line; this frees no bytes.
     machine.pause();
     machine.backend.barrier();
     other.backend.barrier();

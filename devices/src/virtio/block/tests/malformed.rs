@@ -1,10 +1,10 @@
-//! Bad requests and bad queues: the status that virtio 1.2 §5.2.6 names, or DEVICE_NEEDS_RESET,
-//! and then a device that works again.
+//! Invalid requests and queues: the status of virtio 1.2 §5.2.6, or DEVICE_NEEDS_RESET and a device
+//! that works after a reset.
 
 use super::driver::*;
 use crate::block::model::access::Access;
 
-/// A request that is answered at once, without a word to the backend or the observer.
+/// A request that is answered at once, without reaching the backend or the observer.
 fn refused(setup: Setup, kind: u32, sector: u64, parts: &[Part]) -> u8 {
     let mut machine = setup.start();
     let head = machine.head(0, kind, sector);
@@ -14,7 +14,7 @@ fn refused(setup: Setup, kind: u32, sector: u64, parts: &[Part]) -> u8 {
     assert!(machine.backend.arrived().is_empty());
     assert!(machine.heard.try_recv().is_err());
     let status = machine.status(0);
-    // It goes on without a reset.
+    // It continues without a reset.
     assert!(!machine.needs_reset());
     machine.check_alive();
     status
@@ -87,7 +87,7 @@ fn data_outside_memory_is_an_error() {
         assert_eq!(refused(Setup::default(), IN, 0, &parts), IOERR);
         let parts = [readable(address, 512), Machine::tail(0)];
         assert_eq!(refused(Setup::default(), OUT, 0, &parts), IOERR);
-        // A serial needs no more than 20 bytes.
+        // A serial has at most 20 bytes.
         if address != MEMORY - 256 {
             let parts = [writable(address, 20), Machine::tail(0)];
             assert_eq!(refused(Setup::default(), GET_ID, 0, &parts), IOERR);
@@ -185,7 +185,7 @@ fn a_chain_that_cannot_be_followed_breaks_the_queue() {
 fn an_available_index_that_runs_ahead_breaks_the_queue() {
     for index in [65, 0x8000, u16::MAX] {
         breaks(|machine| {
-            // Every entry of the ring is good; there are just not that many.
+            // Every entry of the ring is valid, but the index exceeds their number.
             let head = machine.head(0, GET_ID, 0);
             machine.place(TABLE, 0, &[head, Machine::tail(0)]);
             machine.set_u16(AVAILABLE + 2, index);
@@ -268,8 +268,7 @@ fn held_requests_count_as_taken() {
     machine.backend.barrier();
     let taken = machine.backend.arrived();
     let eio = crate::block::model::errno::Errno::EIO;
-    // All but one fail and are held; when they are submitted again, it is as if they had never
-    // been away.
+    // All but one fail and are held; they count as unanswered after their resubmission.
     machine
         .backend
         .end(taken[1..].iter().map(|(token, _)| (*token, Err(eio))));

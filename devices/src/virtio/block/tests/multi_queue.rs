@@ -121,8 +121,7 @@ fn a_broken_queue_stops_them_all_until_a_reset() {
     }
 }
 
-/// A chain that is made available again and again, in one queue, is the end of it long before
-/// memory is.
+/// A chain that is made available repeatedly breaks its queue long before memory runs out.
 #[test]
 fn one_queue_can_have_no_more_in_flight_than_it_has_room_for() {
     let mut machine = setup().start();

@@ -1,4 +1,4 @@
-//! Kicks and interrupts: none lost, none that nobody asked for.
+//! Kicks and interrupts: none lost, none spurious.
 
 use std::hint::spin_loop;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn with_event_idx_the_interrupt_comes_where_the_driver_put_it() {
         seen.push(interrupts(&machine));
     }
     assert_eq!(seen, [0, 0, 1, 0, 0]);
-    // In the middle of a batch.
+    // Within a batch.
     machine.set_u16(used_event, 6);
     for slot in 0..4 {
         machine.queue(slot, GET_ID, 0, 20);
@@ -86,7 +86,7 @@ fn the_device_says_where_it_wants_the_next_kick() {
         machine.backend.barrier();
         assert_eq!(machine.get_u16(available_event), round);
     }
-    // Without the feature it is a flag, and the device sleeps with its ears open.
+    // Without the feature it is a flag, and the device sleeps with kicks enabled.
     let mut machine = Setup::default().start();
     machine.ask(0, GET_ID, 0, 20);
     machine.backend.barrier();
@@ -158,7 +158,7 @@ fn a_driver_that_kicks_only_where_it_was_asked_to_is_never_left_waiting() {
     let since = Instant::now();
     for round in 0..20_000u16 {
         machine.offer(0);
-        // The event is read after the index is written, or the other side's look may miss both.
+        // The event is read after the index is written, or both sides may miss the other's write.
         fence(Ordering::SeqCst);
         if machine.get_u16(available_event) == round {
             machine.kick();
@@ -179,7 +179,7 @@ fn a_driver_that_never_stops_asking_cannot_make_the_thread_deaf() {
     let (memory, transport) = (machine.memory.clone(), machine.transport.clone());
     let stopped = stop.clone();
     let vcpu = thread::spawn(move || {
-        // All entries of the ring name chain 0. The index keeps ahead of the device.
+        // All entries of the ring name chain 0. The index stays ahead of the device.
         while !stopped.load(Ordering::Relaxed) {
             let used: u16 = memory.read_obj(GuestAddress(USED + 2)).unwrap();
             let ahead = used.wrapping_add(32);

@@ -1,4 +1,4 @@
-//! What guest and observer see of an error under each policy, and in which order.
+//! What guest and observer see of an error under each policy, in order.
 
 use super::super::{ErrorKind, IoError};
 use super::driver::*;
@@ -11,7 +11,7 @@ use crate::life_cycle::Run;
 const EIO: Errno = Errno::EIO;
 const ENOSPC: Errno = Errno::ENOSPC;
 
-/// Fails one request and looks at everything until it is over.
+/// Fails one request and checks every effect until it is complete.
 fn completes_with(
     (werror, rerror): (&str, &str),
     (kind, length): (u32, u32),
@@ -30,7 +30,7 @@ fn completes_with(
         action,
         errno,
     };
-    // The observer hears of it before the guest can.
+    // The observer is notified before the guest.
     let heard = Heard::Error {
         error,
         io_status: IoStatus::Ok,
@@ -41,12 +41,12 @@ fn completes_with(
     assert_eq!(machine.wait_used(1), [(0, written)]);
     assert_eq!(machine.status(0), status);
     assert_eq!(machine.disk.io_status(), IoStatus::Ok);
-    // And it goes on.
+    // The device still works.
     machine.check_alive();
     assert!(machine.heard.try_recv().is_err());
 }
 
-/// Fails one request and looks at everything until it has been retried with success.
+/// Fails one request and checks every effect until its retry succeeds.
 fn stops_with(
     (werror, rerror): (&str, &str),
     (kind, length): (u32, u32),
@@ -90,7 +90,7 @@ fn a_reported_error_is_the_guests() {
     completes_with(("report", "stop"), (OUT, 512), ENOSPC, report);
     completes_with(("report", "stop"), (FLUSH, 0), EIO, report);
     completes_with(("stop", "report"), (IN, 512), EIO, report);
-    // Only the lack of space stops under `enospc`, and only writes.
+    // Under `enospc` only ENOSPC stops, and only for writes.
     completes_with(("enospc", "report"), (OUT, 512), EIO, report);
     completes_with(("enospc", "report"), (OUT, 512), Errno::EFBIG, report);
     completes_with(("enospc", "report"), (FLUSH, 0), EIO, report);
@@ -121,7 +121,7 @@ fn held_requests_are_submitted_again_in_the_order_of_their_arrival() {
     let tokens: Vec<Token> = (0..6u16)
         .map(|slot| machine.submit(slot, IN, u64::from(slot), 512).0)
         .collect();
-    // They fail backwards, and 2 does not fail.
+    // They fail in reverse order, and 2 does not fail.
     for slot in [5usize, 3, 4, 0, 1] {
         machine.end(tokens[slot], Err(EIO));
         machine.hear_stop();
@@ -138,9 +138,9 @@ fn held_requests_are_submitted_again_in_the_order_of_their_arrival() {
             .collect::<Vec<_>>(),
         [0usize, 1, 3, 4, 5].map(|slot| tokens[slot])
     );
-    // What came meanwhile comes after them.
+    // A request that arrived meanwhile comes after them.
     assert!(again[5].0 > tokens[5]);
-    // Some fail once more, and only they are held.
+    // Some fail again, and only these are held.
     let ends = [(1, Ok(())), (4, Err(EIO)), (0, Err(EIO)), (3, Ok(()))];
     machine
         .backend
@@ -162,7 +162,7 @@ fn after_an_error_that_stops_nothing_new_is_taken_and_what_flies_may_land() {
     let mut machine = Setup::policy("stop", "report").start();
     let failing = machine.submit(0, OUT, 0, 512).0;
     let [fine, reported] = [1, 2].map(|slot| machine.submit(slot, IN, 1, 512).0);
-    // In one turn: what follows the error is still answered.
+    // In one turn: the completions after the error are still answered.
     machine
         .backend
         .end([(failing, Err(EIO)), (fine, Ok(())), (reported, Err(EIO))]);
@@ -214,8 +214,8 @@ fn an_error_after_a_pause_is_held_like_any_other() {
 
 #[test]
 fn an_error_that_cont_overtook_is_retried_and_asks_for_no_stop_of_the_new_run() {
-    // The observer holds the worker up inside the error's report, as a slow host would, and
-    // `cont` comes in between.
+    // The observer blocks the worker inside the error's report, as a slow host would, and `cont`
+    // comes in between.
     let mut machine = Setup::policy("stop", "report").start();
     let token = machine.submit(0, OUT, 0, 512).0;
     let observer = machine.observer.clone();

@@ -1,4 +1,5 @@
-//! Power cuts: what is in flight, what waits, and what happens to the machine meanwhile.
+//! Power cuts with requests in flight, with waiting requests, and with changes of run state
+//! meanwhile.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -29,12 +30,12 @@ impl Machine {
                 let _ = done.send(());
             }),
         );
-        // What comes now comes after it.
+        // Later requests come after it.
         self.backend.barrier();
         is_done
     }
 
-    /// The rule's cut strikes at the write after so many.
+    /// Adds a rule that cuts the power at the write after this many.
     fn cut_power_after(&self, writes: u64) {
         let mut matching = Match::all(Kinds::WRITE);
         matching.skip = writes;
@@ -81,7 +82,7 @@ fn a_power_cut_waits_for_what_is_in_flight_and_nobody_hears_how_that_ends() {
     is_done.recv_timeout(DEADLINE).unwrap();
     machine.backend.barrier();
     assert_eq!((machine.used_index(), machine.status(0)), (0, UNANSWERED));
-    // The driver goes on: what was on its way has failed, what came later is done.
+    // The driver continues: the interrupted request has failed, the later one is done.
     machine.resume();
     assert_eq!(machine.hear_error().0.errno, Errno::EIO);
     assert_eq!(machine.wait_used(1), [(head_of(0), 1)]);

@@ -1,4 +1,4 @@
-//! Discards and requests for zeroes, and the lists that come with them.
+//! Discards and write-zeroes requests, and their lists.
 
 use super::driver::*;
 use crate::block::model::access::Access;
@@ -12,7 +12,7 @@ const WRITE_ZEROES: u32 = 13;
 const DISCARD_FEATURE: u64 = 1 << 13;
 const ZEROES_FEATURE: u64 = 1 << 14;
 
-/// Longest range of the fake backend, in sectors, and what zeroes may have of it.
+/// Longest range of the fake backend, in sectors, and the part of it that zeroes may have.
 const LONGEST: u32 = 2048;
 const LONGEST_ZEROES: u32 = LONGEST / 32;
 
@@ -43,7 +43,7 @@ impl Machine {
             })
             .collect();
         self.write(data_of(0), &list);
-        // In pieces that are no entries.
+        // Split within entries.
         let length = u32::try_from(list.len()).unwrap();
         let first = length.min(7);
         let pieces = [
@@ -55,7 +55,7 @@ impl Machine {
         self.ask_with(&pieces);
     }
 
-    /// What a request with a list is answered with when it reaches no disk.
+    /// The status of a request with a list that does not reach the backend.
     fn refusal(&mut self, kind: u32, entries: &[Entry]) -> u8 {
         self.list(kind, entries);
         assert_eq!(self.wait_used(1), [(0, 1)]);

@@ -1,4 +1,4 @@
-//! A disk whose size changes.
+//! Resizing a disk.
 
 use std::sync::mpsc::{Receiver, channel};
 
@@ -87,7 +87,7 @@ fn it_waits_for_what_is_in_flight_and_lets_nothing_new_begin() {
     assert!(first.try_recv().is_err());
     machine.end(token, Ok(()));
     assert_eq!((settled(&first), settled(&second)), (Ok(()), Ok(())));
-    // What waited in the ring is judged by the size that there is now.
+    // Chains that waited in the ring are checked against the new size.
     let (token, request) = machine.backend.next();
     assert!(matches!(
         request.operation,
@@ -124,7 +124,7 @@ fn what_is_held_for_sectors_that_are_gone_fails_once_more() {
     assert_eq!(settled(&machine.resize(32)), Ok(()));
     machine.resume();
     assert_eq!(machine.hear_stop().errno, Errno::EIO);
-    // Only the one that the disk has room for has been tried again.
+    // Only the request within the new size is resubmitted.
     assert_eq!(machine.backend.next().0, inside);
     machine.end(inside, Ok(()));
     machine.wait_used(1);
@@ -168,7 +168,7 @@ fn requests_go_on_while_a_new_length_is_prepared() {
     machine.end(token, Ok(()));
     machine.wait_used(1);
     assert_eq!((machine.status(0), machine.capacity()), (OK, 64));
-    // The machine can be stopped and continued, too.
+    // The machine can still be stopped and continued.
     machine.pause().recv_timeout(DEADLINE).unwrap();
     machine.resume();
     assert!(first.try_recv().is_err());

@@ -8,7 +8,7 @@ use crate::block::model::errno::Errno;
 use crate::life_cycle::{RestoreError, SaveError, State};
 use crate::virtio::device::VirtioDevice;
 
-/// A disk that has served two requests, and sleeps.
+/// A sleeping disk that has served two requests.
 fn asleep() -> Machine {
     let mut machine = Setup::default().start();
     for slot in [0, 1] {

@@ -1,4 +1,4 @@
-//! What a driver is offered, and what of it changes.
+//! The offered features and the configuration space.
 
 use super::super::{DiskConfiguration, Feature};
 use super::driver::*;
@@ -31,7 +31,7 @@ impl Machine {
         u32::from_le_bytes(self.space(offset))
     }
 
-    /// Whether a write in slot 0 is to be durable before it is complete.
+    /// Whether a write in slot 0 must be durable when it completes.
     fn is_durable(&mut self) -> bool {
         let (token, request) = self.submit(0, OUT, 0, 512);
         self.end(token, Ok(()));
@@ -61,7 +61,7 @@ fn each_field_is_where_the_standard_has_it() {
         ..setup
     }
     .stopped();
-    // A whole number of blocks.
+    // Rounded down to whole blocks.
     assert_eq!(u64::from_le_bytes(machine.space(0)), 64);
     assert_eq!(machine.word(8), 4 << 20);
     assert_eq!(machine.word(12), 62);
@@ -69,7 +69,7 @@ fn each_field_is_where_the_standard_has_it() {
     assert_eq!(machine.space(24), [3]);
     assert_eq!(machine.space(32), [1]);
     assert_eq!(u16::from_le_bytes(machine.space(34)), 4);
-    // What the fake backend says: 1 MiB, at multiples of 4 KiB.
+    // The fake backend's limits: 1 MiB, aligned to 4 KiB.
     assert_eq!([36, 40, 44].map(|at| machine.word(at)), [2048, 32, 8]);
     assert_eq!([48, 52].map(|at| machine.word(at)), [64, 32]);
     assert_eq!(machine.space(56), [1]);
@@ -129,7 +129,7 @@ fn a_driver_switches_the_write_cache_off_and_on() {
     machine.set_write_cache(7);
     assert_eq!(machine.space(32), [1]);
     assert!(!machine.is_durable());
-    // A new driver finds what the machine's owner has chosen.
+    // A new driver finds the configured setting.
     machine.set_write_cache(0);
     machine.reset();
     machine.initialize();
@@ -140,7 +140,7 @@ fn a_driver_switches_the_write_cache_off_and_on() {
 #[test]
 fn a_disk_may_begin_without_a_write_cache() {
     let mut setup = with(|disk| disk.write_cache = false);
-    // A driver that does not know the switch has a cache that it can flush.
+    // A driver without CONFIG_WCE has a cache that it can flush.
     let mut machine = setup.clone().start();
     assert_eq!(machine.space(32), [0]);
     assert!(!machine.is_durable());

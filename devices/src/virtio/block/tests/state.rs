@@ -1,4 +1,4 @@
-//! A disk that is saved and restored.
+//! Saving and restoring a disk.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -18,7 +18,7 @@ use crate::virtio::device::{Activation, VirtioDevice};
 use crate::virtio::queue_state::QueueStates;
 use crate::virtio::transport::mmio::interrupt::MmioInterrupt;
 
-/// A disk with a write that is held and a read that hangs.
+/// A disk with a held write and a hanging read.
 fn waiting() -> Machine {
     let mut machine = Setup::policy("stop", "stop").start();
     machine.disk.change_faults(|engine| {
@@ -40,7 +40,7 @@ fn waiting() -> Machine {
     machine
 }
 
-/// Its state and that of its queues, as a file would have them.
+/// Its state and that of its queues, as in a file.
 fn saved(machine: &Machine) -> (State, QueueStates) {
     let (sender, queues) = channel();
     machine.disk.sleep(Box::new(move |queues| {

@@ -1,11 +1,11 @@
-//! What is counted, and as what.
+//! The statistics of each kind of request.
 
 use super::driver::*;
 use crate::block::model::access::Access;
 use crate::block::model::errno::Errno;
 use crate::block::policy::statistics::{Counts, Kind};
 
-/// The counts of a kind, without the time.
+/// The counts of a kind, with the time cleared.
 fn counts(machine: &Machine, kind: Kind) -> Counts {
     Counts {
         time_ns: 0,
@@ -52,7 +52,7 @@ fn each_end_is_counted_as_what_the_guest_was_told() {
         ..Counts::default()
     };
     assert_eq!(counts(&machine, Kind::Flush), flush);
-    // A write that failed has written nothing, whatever the guest was told.
+    // A failed write has written nothing, whatever its status.
     let statistics = machine.disk.statistics();
     assert_eq!(statistics.highest_written(), 9 * 512);
     assert!(statistics.counts(Kind::Read).time_ns > 0);

@@ -1,4 +1,4 @@
-//! What the property tests choose from.
+//! Strategies of the property tests.
 
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ pub fn errno() -> impl Strategy<Value = Errno> {
     prop_oneof![Just(Errno::EIO), Just(Errno::ENOSPC)]
 }
 
-/// A request's end: mostly good.
+/// A request's result: mostly success.
 pub fn end() -> impl Strategy<Value = Result<(), Errno>> {
     prop_oneof![2 => Just(Ok(())), 1 => errno().prop_map(Err)]
 }

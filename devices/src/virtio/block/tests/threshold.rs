@@ -1,4 +1,4 @@
-//! The mark for writes.
+//! The write threshold.
 
 use super::driver::*;
 use super::fakes::Heard;
@@ -24,7 +24,7 @@ fn the_first_write_past_the_mark_is_told_of_before_it_is_submitted() {
         threshold: 1024,
         amount: 512,
     };
-    // It is there already.
+    // The notification is there already.
     assert_eq!(machine.heard.try_recv().unwrap(), Heard::Exceeded(first));
     assert_eq!(machine.disk.write_threshold().get(), 0);
     machine.submit(3, OUT, 8, 512);

@@ -1,4 +1,4 @@
-//! The one interrupt of a virtio-mmio device, and the two registers that say why it was raised.
+//! The one interrupt of a virtio-mmio device, and the two registers with its cause.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,7 +23,7 @@ pub struct MmioInterrupt {
 }
 
 impl MmioInterrupt {
-    /// A quiet interrupt on a line.
+    /// An interrupt on a line, not raised.
     pub fn new(line: Arc<EventFd>) -> Self {
         Self {
             line,
@@ -32,7 +32,7 @@ impl MmioInterrupt {
         }
     }
 
-    /// What raises the interrupt.
+    /// The eventfd that raises the interrupt.
     pub(super) fn line(&self) -> &EventFd {
         &self.line
     }

@@ -33,7 +33,7 @@ struct MmioState {
 
 impl MmioTransport {
     pub(super) fn save_registers(&self) -> Result<State, SaveError> {
-        // Not kept locked: the device's thread takes the lock when it has fallen asleep.
+        // Not held: the device's thread takes the lock when it falls asleep.
         let registers = lock(&self.registers).clone();
         if !registers.is_quiesced || registers.is_resetting {
             return Err(SaveError::Busy);
@@ -81,7 +81,7 @@ impl MmioTransport {
         Ok(())
     }
 
-    /// Refuses what the registers of such a device never hold.
+    /// Refuses values that the registers of such a device never have.
     fn check(&self, state: &MmioState) -> Result<(), RestoreError> {
         let mismatch = |what, saved: &dyn ToString, own: &dyn ToString| RestoreError::Mismatch {
             what,
@@ -115,7 +115,7 @@ impl MmioTransport {
             return Err(out_of_range("driver_features", driver_features));
         }
         for QueueRegisters { queue, .. } in state.queues.iter().filter(|queue| queue.ready) {
-            // What the device has taken and not completed.
+            // Chains that the device has taken and not completed.
             let taken = queue.next_available.wrapping_sub(queue.next_used);
             if u32::from(taken) > queue.configuration.size {
                 return Err(out_of_range("next_used", queue.next_used.into()));

@@ -1,4 +1,4 @@
-//! The transport in front of a device that notes what it is told.
+//! The transport in front of a device that records its calls.
 
 use std::sync::mpsc;
 use std::thread;
@@ -10,23 +10,23 @@ use super::*;
 use crate::virtio::device::Asleep;
 use crate::virtio::interrupt::VirtioInterrupt;
 
-/// How long anything may take on a busy machine.
+/// Timeout for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// VERSION_1, indirect descriptors, event indices, and two of the device's.
 const FEATURES: u64 = 1 << 32 | 1 << 29 | 1 << 28 | 1 << 9 | 1 << 5;
 
-/// A device whose reset takes as long as somebody holds this.
+/// Blocks the device's reset while it is held.
 type Hold = Arc<Mutex<()>>;
 
 struct Fake {
     kick: [EventFd; 1],
     hold: Hold,
-    /// Told when a reset has begun.
+    /// Notified when a reset has begun.
     begun: Mutex<Option<mpsc::Sender<()>>>,
     activations: Mutex<Vec<(u64, QueueStates)>>,
     resets: Mutex<u32>,
-    /// Who waits for it to have fallen asleep.
+    /// Callbacks for the end of its sleep transition.
     drowsy: Mutex<Vec<Asleep>>,
     wakes: Mutex<Vec<Run>>,
     state: Mutex<FakeState>,
@@ -189,7 +189,7 @@ fn a_set_up_queue_reaches_the_device_when_the_driver_is_ready() {
     assert_eq!(lock(&driver.device.activations).len(), 1);
     driver.set(QUEUE_NOTIFY, 0);
     assert_eq!(driver.device.kick[0].read().unwrap(), 1);
-    // There is no such queue.
+    // No such queue.
     driver.set(QUEUE_NOTIFY, 1);
     driver.set(QUEUE_NOTIFY, u32::MAX);
     assert!(driver.device.kick[0].read().is_err());
@@ -203,7 +203,7 @@ fn features_that_were_not_offered_or_a_legacy_driver_are_refused() {
         driver.choose(features);
         driver.set(register::STATUS, 0xb);
         assert_eq!(driver.get(register::STATUS), 3);
-        // A driver that goes on regardless does not get a running device.
+        // A driver that continues regardless does not get a running device.
         driver.set(register::STATUS, 0xf);
         assert_eq!(driver.get(register::STATUS), 3);
         assert!(lock(&driver.device.activations).is_empty());
@@ -236,20 +236,20 @@ fn a_reset_that_waits_for_the_host_keeps_no_other_vcpu_from_the_registers() {
     thread::scope(|scope| {
         let reset = scope.spawn(|| {
             driver.set(register::STATUS, 0);
-            // A driver that does not poll goes on now, as Linux's does.
+            // A driver that does not poll continues now, as Linux's does.
             assert_eq!(driver.get(register::QUEUE_READY), 0);
         });
         has_begun.recv_timeout(DEADLINE).unwrap();
-        // A driver that polls is told to go on polling.
+        // A driver that polls continues to poll.
         assert_eq!(driver.get(register::STATUS), 0xf);
         assert_eq!(driver.get(register::QUEUE_READY), 1);
-        // What an interrupt's handler does.
+        // As an interrupt handler does.
         assert_eq!(driver.get(register::INTERRUPT_STATUS), 1);
         driver.set(register::INTERRUPT_ACK, 1);
         assert_eq!(driver.get(register::INTERRUPT_STATUS), 0);
         driver.set(QUEUE_NOTIFY, 0);
         driver.transport.read(register::CONFIG, &mut [0; 4]);
-        // What changes registers comes after the reset.
+        // Register writes wait for the end of the reset.
         let late = scope.spawn(|| driver.set(register::STATUS, status::ACKNOWLEDGE));
         drop(held);
         reset.join().unwrap();
@@ -327,7 +327,7 @@ fn an_access_of_the_wrong_width_or_place_does_nothing() {
     assert_eq!(byte, [9]);
 }
 
-/// Pauses the transport, and has the device fall asleep with these states.
+/// Pauses the transport, and has the device report these states.
 fn pause(driver: &Driver, states: Option<QueueStates>) {
     let (done, is_done) = mpsc::channel();
     driver
@@ -339,7 +339,7 @@ fn pause(driver: &Driver, states: Option<QueueStates>) {
     is_done.recv_timeout(DEADLINE).unwrap();
 }
 
-/// The first queue, as `Driver::start` sets it up, after some requests.
+/// The first queue as `Driver::start` configures it, after some requests.
 fn used_queue() -> QueueState {
     QueueState {
         configuration: Configuration {
@@ -395,10 +395,10 @@ fn only_a_transport_whose_device_is_asleep_can_be_saved_or_restored() {
     };
     driver.transport.resume(Run(1));
     assert!(is_busy());
-    // Woken before it slept.
+    // Woken before it is asleep.
     pause(&driver, None);
     assert!(is_busy());
-    // The end of a sleep that the next run overtakes.
+    // The late end of a sleep, after the next resume.
     driver.transport.pause(Box::new(|| ()));
     driver.transport.resume(Run(2));
     lock(&driver.device.drowsy).remove(0)(Some(Vec::new()));
