@@ -1,4 +1,4 @@
-//! What a driver that means harm, or a broken one, may do: made of bytes, each of which decides something.
+//! The actions of a malicious or broken driver, derived from bytes, each of which decides something.
 
 use super::driver::{
     CHAINS, DATA_ROOM, QUEUES, data_of, header_of, indirect_table_of, status_of, table_of,
@@ -9,7 +9,7 @@ use crate::block::model::errno::Errno;
 use crate::block::throttle::limits::Measure;
 use crate::virtio::transport::mmio::WINDOW;
 
-/// What one may do.
+/// One action.
 #[derive(Debug, Clone)]
 pub enum Deed {
     /// Any register, any value.
@@ -19,27 +19,27 @@ pub enum Deed {
     /// The write cache, in the configuration space.
     WriteCache(u8),
     Kick(u32),
-    /// A request that may even be good.
+    /// A request, possibly valid.
     Ask(Ask),
-    /// A descriptor that is nearly right: in a table, at an index.
+    /// A nearly valid descriptor: its table, its index.
     Describe(u64, u16, Descriptor),
-    /// Available: a plausible head, and any index.
+    /// An available entry: a plausible head, and any index.
     Offer(u16, u16),
     Index(u16, u16),
-    /// Anything anywhere in the rings.
+    /// Any bytes anywhere in the rings.
     Scribble(u64, Vec<u8>),
     Initialize,
     Reset,
-    /// The machine's part.
+    /// A reset by the machine.
     SystemReset,
     Pause,
     Resume,
     Resize(u64),
-    /// Hardly any of what is measured is allowed from now on, or as much as there is.
+    /// Limits this measure to almost nothing, or removes the limits.
     Limit(Option<Measure>),
-    /// A mark for writes.
+    /// Sets the write threshold.
     Mark(u64),
-    /// The medium's part.
+    /// Changes the medium's behaviour.
     Behave(Behaviour),
     Release,
 }
@@ -51,20 +51,20 @@ pub type Descriptor = (u64, u32, u16, u16);
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub queue: u16,
-    /// Which of the places for one it takes.
+    /// Its slot.
     pub place: u16,
     pub kind: u32,
     pub sector: u64,
     /// Address and length of each part of its data.
     pub data: Vec<(u64, u32)>,
-    /// First sector, sectors, flags: what the place holds, if its data is that.
+    /// First sector, sectors, flags: the slot's list, if its data refers to it.
     pub ranges: Vec<(u64, u32, u32)>,
-    /// Whether its chain is in a table of its own.
+    /// Whether its chain is in an indirect table.
     pub indirect: bool,
     pub kick: bool,
 }
 
-/// Bytes to decide with. When there are none left, the rest are zeroes.
+/// The input bytes, followed by zeroes.
 pub struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
@@ -76,7 +76,7 @@ impl<'a> Choices<'a> {
         self.0.is_empty()
     }
 
-    /// So many of the bytes, and those after them.
+    /// Splits off this many bytes; also returns the rest.
     pub fn split(&self, length: usize) -> (Self, &'a [u8]) {
         let (first, rest) = self.0.split_at(length.min(self.0.len()));
         (Self(first), rest)
@@ -102,7 +102,7 @@ impl<'a> Choices<'a> {
         u64::from_le_bytes(self.number())
     }
 
-    /// One of 0 to `below`, which is not part of it.
+    /// A number from 0 to `below`, exclusive.
     pub fn below(&mut self, below: u8) -> u8 {
         self.byte() % below
     }
@@ -123,7 +123,7 @@ impl<'a> Choices<'a> {
         self.byte() & 1 != 0
     }
 
-    /// Where something is, or might be.
+    /// A plausible address.
     fn address(&mut self) -> u64 {
         let (kind, queue, place) = (self.below(16), self.queue(), self.place());
         match kind {
@@ -187,7 +187,7 @@ impl<'a> Choices<'a> {
         };
         let own = data_of(queue, place);
         let data = match shape >> 2 & 7 {
-            // What such a request usually has.
+            // The usual data of such a request.
             0..=4 if matches!(kind, 11 | 13) => {
                 vec![(own, 16 * u32::try_from(ranges.len()).unwrap_or(0))]
             }
@@ -284,5 +284,5 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// All places are in memory.
+/// All slots are in guest memory.
 const _: () = assert!(data_of(QUEUES - 1, CHAINS - 1) + DATA_ROOM <= memory::END);

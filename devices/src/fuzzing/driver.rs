@@ -12,16 +12,16 @@ use crate::virtio::transport::mmio::{MmioTransport, QUEUE_NOTIFY};
 /// Queues of the disk.
 pub const QUEUES: u16 = 4;
 
-/// Places for a request that each queue has.
+/// Request slots of each queue.
 pub const CHAINS: u16 = 8;
 
-/// Descriptors of each of them at most.
+/// Maximum number of descriptors of each slot.
 const DESCRIPTORS: u16 = 6;
 
-/// Bytes of data of each.
+/// Bytes of data of each slot.
 pub const DATA_ROOM: u64 = 0x400;
 
-/// What a queue's parts take.
+/// Bytes of a queue's parts.
 const QUEUE_ROOM: u64 = 0x1000;
 
 /// Register offsets (virtio 1.2 §4.2.2).
@@ -37,7 +37,7 @@ pub const STATUS: u64 = 0x070;
 const QUEUE_ADDRESSES: [u64; 3] = [0x080, 0x090, 0x0a0];
 /// The configuration space.
 pub const CONFIG: u64 = 0x100;
-/// Where the write cache is switched.
+/// The `writeback` field of the configuration space.
 pub const WRITE_CACHE: u64 = CONFIG + 32;
 
 const NEXT: u16 = 1;
@@ -54,7 +54,7 @@ pub const OUT: u32 = 1;
 const DISCARD: u32 = 11;
 const WRITE_ZEROES: u32 = 13;
 
-/// Features without which no driver works.
+/// The feature that every driver needs.
 const VERSION_1: u64 = 1 << 32;
 
 /// The descriptor table of a queue.
@@ -70,22 +70,22 @@ fn used_of(queue: u16) -> u64 {
     table_of(queue) + 0x600
 }
 
-/// A place's indirect table.
+/// A slot's indirect table.
 pub const fn indirect_table_of(queue: u16, place: u16) -> u64 {
     table_of(queue) + 0x900 + 0x80 * place as u64
 }
 
-/// A place's header.
+/// A slot's header.
 pub const fn header_of(queue: u16, place: u16) -> u64 {
     0x4000 + 16 * number(queue, place)
 }
 
-/// A place's status byte.
+/// A slot's status byte.
 pub const fn status_of(queue: u16, place: u16) -> u64 {
     0x4800 + number(queue, place)
 }
 
-/// A place's data. Some of them lie across the seam.
+/// A slot's data. Some of them span the seam.
 pub const fn data_of(queue: u16, place: u16) -> u64 {
     0x4f00 + DATA_ROOM * number(queue, place)
 }
@@ -98,7 +98,7 @@ const fn number(queue: u16, place: u16) -> u64 {
 pub struct Driver {
     pub transport: MmioTransport,
     pub memory: Arc<GuestMemoryMmap>,
-    /// The features that it would like.
+    /// The features that it accepts.
     pub features: u64,
     pub queue_size: u16,
     next_available: [u16; QUEUES as usize],
@@ -106,7 +106,7 @@ pub struct Driver {
 
 /// Registers.
 impl Driver {
-    /// One that has done nothing yet.
+    /// A driver that has done nothing yet.
     pub fn new(transport: MmioTransport, memory: Arc<GuestMemoryMmap>) -> Self {
         Self {
             transport,
@@ -180,7 +180,7 @@ impl Driver {
         bytes
     }
 
-    /// Writes as far as there is memory.
+    /// Writes the bytes that lie in guest memory.
     pub fn write(&self, address: u64, bytes: &[u8]) {
         let _ = self.memory.write(bytes, GuestAddress(address));
     }
@@ -212,7 +212,7 @@ impl Driver {
         [0, 1, 2, 3].map(index)
     }
 
-    /// Makes a request available, and kicks if it is to.
+    /// Makes a request available, and kicks if requested.
     pub fn ask(&mut self, ask: &Ask) {
         let Ask { queue, place, .. } = *ask;
         let (header, status) = (header_of(queue, place), status_of(queue, place));
@@ -244,7 +244,7 @@ impl Driver {
         let (table, first, head) = if ask.indirect {
             (indirect, 0, place % self.queue_size)
         } else {
-            // Where it can, a chain lies beside those of other places.
+            // Where possible, a chain does not overlap those of other slots.
             let first = place * DESCRIPTORS;
             let fits = first + DESCRIPTORS <= self.queue_size;
             let first = if fits { first } else { 0 };

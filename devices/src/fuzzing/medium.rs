@@ -1,4 +1,4 @@
-//! A backend that carries requests out at once, on a file in memory, and says so when it is told to.
+//! A backend that performs requests at once, on a file in memory, and reports completions on demand.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,23 +16,23 @@ use crate::block::model::request::{
 };
 use crate::sync::{lock, wait_timeout};
 
-/// Far longer than anything here takes, however busy the host is.
+/// Timeout, far above any duration here on a busy host.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a range may be.
+/// The limits of a range.
 const LIMITS: RangeLimits = RangeLimits {
     max_length: 32 * SECTOR_SIZE,
     alignment: 4096,
 };
 
-/// What becomes of the requests that come.
+/// The handling of later requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// They are done.
+    /// They succeed.
     Work,
-    /// They are done, and nobody is told before [`Control::release`].
+    /// They succeed, and complete on [`Control::release`].
     Withhold,
-    /// They fail, and if it is for lack of space, so does a change of size.
+    /// They fail; with ENOSPC, resizes fail too.
     Fail(Errno),
 }
 
@@ -43,7 +43,7 @@ pub struct Medium {
     shared: Arc<Shared>,
 }
 
-/// The other side's hold on a [`Medium`]. When it goes, nothing is withheld any more.
+/// The control of a [`Medium`]. Dropping it releases what is withheld.
 pub struct Control(Arc<Shared>);
 
 struct Shared {
@@ -58,16 +58,16 @@ struct State {
     in_flight: BTreeSet<Token>,
     withheld: Vec<Completion>,
     ended: Vec<Completion>,
-    /// How many requests have come.
+    /// Number of submitted requests.
     requests: u64,
-    /// How often the device has looked for completions.
+    /// How often the device has taken completions.
     looks: u64,
-    /// The device has none any more: its thread has ended.
+    /// The device has dropped the backend: its thread has ended.
     is_gone: bool,
 }
 
 impl Medium {
-    /// So many zeroes.
+    /// A medium of this many zero bytes.
     pub fn new(length: u64, access: Access) -> (Self, Control) {
         let file = memfd_create("medium", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, length).unwrap();
@@ -93,7 +93,7 @@ impl Medium {
         (medium, Control(shared))
     }
 
-    /// What the device makes sure of before it asks for anything.
+    /// Checks what the device guarantees for each request.
     fn check(&self, request: &HostRequest, length: u64) {
         let HostRequest { operation, buffers } = request;
         assert!(
@@ -127,7 +127,7 @@ impl Medium {
                     } else {
                         rest.write_to(&self.file, at, 0)
                     };
-                    // EFAULT above all: a piece that is not the guest's.
+                    // Above all EFAULT: an iovec outside guest memory.
                     let moved = moved.unwrap_or_else(|errno| panic!("{request:?}: {errno}"));
                     assert_ne!(moved, 0, "{request:?} ends early");
                     at += i64::try_from(moved).unwrap();
@@ -213,12 +213,12 @@ impl Backend for Medium {
 }
 
 impl Control {
-    /// From now on.
+    /// Sets the handling of later requests.
     pub fn behave(&self, behaviour: Behaviour) {
         lock(&self.0.state).behaviour = behaviour;
     }
 
-    /// The device is told of what was withheld until now, the last first.
+    /// Completes the withheld requests, the last first.
     pub fn release(&self) {
         let mut state = lock(&self.0.state);
         let withheld = std::mem::take(&mut state.withheld);
@@ -226,7 +226,7 @@ impl Control {
         self.0.event.write(1).unwrap();
     }
 
-    /// Nothing is withheld, now and from now on.
+    /// Completes withheld requests, and withholds none from now on.
     pub fn let_go(&self) {
         let mut state = lock(&self.0.state);
         if state.behaviour == Behaviour::Withhold {
@@ -236,12 +236,12 @@ impl Control {
         self.release();
     }
 
-    /// How many requests have come until now.
+    /// Number of requests submitted so far.
     pub fn requests(&self) -> u64 {
         lock(&self.0.state).requests
     }
 
-    /// Whether there is a request whose end the device has not been told.
+    /// Whether a request is withheld.
     pub fn is_busy(&self) -> bool {
         !lock(&self.0.state).in_flight.is_empty()
     }
@@ -251,9 +251,9 @@ impl Control {
         lock(&self.0.state).length
     }
 
-    /// Returns when the device has done everything that it was asked for before, a queue full of requests included:
-    /// each look at the completions is a turn of its loop, and what was asked for before the first of these turns is
-    /// seen at the latest by the second, requests that have ended by the third, and all is done with before the fourth.
+    /// Returns when the device has handled all earlier messages and events, including a full queue: it takes
+    /// completions once in each turn of its loop, sees earlier events in the second turn at the latest, their
+    /// completions in the third, and has handled all before the fourth.
     pub fn barrier(&self) {
         let (mut state, since) = (lock(&self.0.state), Instant::now());
         for _ in 0..4 {

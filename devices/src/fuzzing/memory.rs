@@ -1,4 +1,4 @@
-//! Guest memory with nothing around it: a byte outside it that the device touches ends the program.
+//! Guest memory between guard pages: an access outside it ends the program.
 
 #![expect(
     unsafe_code,
@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
-/// The regions: two that adjoin each other for the guest, and one on its own.
+/// The regions: two that are adjacent for the guest, and a separate one.
 pub const REGIONS: [(u64, usize); 3] = [(0, 0x8000), (SEAM, 0x8000), (0x2_0000, 0x1000)];
 
-/// Where the first region ends and the second begins.
+/// The end of the first region and start of the second.
 pub const SEAM: u64 = 0x8000;
 
-/// Where the second ends, with nothing behind it.
+/// The end of the second, with nothing behind it.
 pub const END: u64 = 0x1_0000;
 
 /// Inaccessible bytes before and behind each region.
@@ -28,7 +28,7 @@ thread_local! {
     static MEMORY: OnceCell<Arc<GuestMemoryMmap>> = const { OnceCell::new() };
 }
 
-/// This thread's guest memory, all zeroes. Whoever had it before must be done with it.
+/// This thread's guest memory, zeroed. Its previous user must have ended.
 pub fn cleared() -> Arc<GuestMemoryMmap> {
     let memory = MEMORY.with(|memory| memory.get_or_init(guarded).clone());
     for (base, length) in REGIONS {
@@ -38,7 +38,7 @@ pub fn cleared() -> Arc<GuestMemoryMmap> {
     memory
 }
 
-/// All that is in it.
+/// Its contents.
 pub fn contents(memory: &GuestMemoryMmap) -> Vec<u8> {
     let mut contents = Vec::new();
     for (base, length) in REGIONS {
@@ -52,14 +52,14 @@ pub fn contents(memory: &GuestMemoryMmap) -> Vec<u8> {
 fn guarded() -> Arc<GuestMemoryMmap> {
     let length = GUARD + REGIONS.iter().map(|(_, size)| size + GUARD).sum::<usize>();
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a new mapping of nobody's addresses, that nobody can access yet.
+    // SAFETY: a new mapping at unused addresses, inaccessible so far.
     let start = unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0) };
     assert_ne!(start, libc::MAP_FAILED, "{}", Error::last_os_error());
     let (mut at, mut regions) = (GUARD, Vec::new());
     for (base, size) in REGIONS {
         let region = start.cast::<u8>().wrapping_add(at);
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: whole pages of the mapping from above, in which nothing is yet.
+        // SAFETY: whole pages of the mapping from above, which holds no objects yet.
         let result = unsafe { libc::mprotect(region.cast(), size, access) };
         assert_eq!(result, 0, "{}", Error::last_os_error());
         // SAFETY: those pages, which stay mapped for as long as the program runs, and which

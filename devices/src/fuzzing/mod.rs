@@ -1,7 +1,7 @@
-//! What holds of a disk whatever its driver does, and of an image whatever is in it, as functions that panic where it does not: for the fuzz target in
-//! `fuzz/`, and for the tests of this crate that make drivers up themselves.
+//! Invariants of a disk under any driver, and of an image with any contents, as functions that panic on a violation:
+//! for the fuzz targets in `fuzz/`, and for this crate's property tests.
 //!
-//! Nothing here takes time: after whatever wakes the disk's thread, it is waited for.
+//! Nothing here sleeps: each action that wakes the disk's thread waits for it.
 
 #![allow(
     missing_docs,
@@ -44,11 +44,11 @@ use deeds::Ask;
 use driver::{Driver, IN, OUT, QUEUES, STATUS, WRITE_CACHE};
 use medium::{Behaviour, Control, Medium};
 
-/// The disk's length at first and at last, in bytes.
+/// The disk's length at the start and at the end, in bytes.
 const LENGTH: u64 = 64 * SECTOR_SIZE;
 
-/// Whatever the bytes make a driver do, the device neither panics nor touches anything but guest memory and its medium
-/// within its bounds, and when it has been reset it works.
+/// Whatever the driver does, the device does not panic, accesses only guest memory and its medium within bounds, and
+/// works after a reset.
 pub fn block(input: &[u8]) {
     let mut choices = Choices::new(input);
     let mut machine = Machine::new(&mut choices);
@@ -58,25 +58,25 @@ pub fn block(input: &[u8]) {
     machine.recover();
 }
 
-/// Whatever the bytes make of an image and of who uses it, nothing panics, and what is good stays good.
+/// Whatever the image and its requests, nothing panics, and a valid image stays valid.
 pub fn qcow2(input: &[u8]) {
     qcow2::run(input);
 }
 
-/// A disk, its driver, and what is around them.
+/// A disk, its driver, and their environment.
 pub struct Machine {
-    /// The first to be dropped: the disk waits for what is withheld.
+    /// Dropped first: the disk waits for withheld requests.
     control: Control,
     driver: Driver,
     disk: Arc<Disk>,
     run: Run,
-    /// What was asked for and is to be answered once.
+    /// Operations with a callback, which must be called once.
     asked: u32,
     answered: Arc<AtomicU32>,
 }
 
 impl Machine {
-    /// A disk that runs, with a driver that is set up.
+    /// A running disk with an initialised driver.
     pub fn new(choices: &mut Choices<'_>) -> Self {
         let memory = memory::cleared();
         let (access, policy) = (choices.byte(), choices.byte());
@@ -116,7 +116,7 @@ impl Machine {
         let line = Arc::new(EventFd::new(EFD_NONBLOCK).unwrap());
         let transport = MmioTransport::new(disk.clone(), RingFeatures::default(), line);
         let mut driver = Driver::new(transport, memory);
-        // Each of the features that change what the device does may be missing.
+        // Each feature that changes the device's behaviour may be missing.
         let optional = [5, 9, 11, 12, 13, 14, 28, 29];
         let missing = choices.byte();
         for (bit, feature) in optional.into_iter().enumerate() {
@@ -136,7 +136,7 @@ impl Machine {
         machine
     }
 
-    /// Does something, and waits until the device is done with it.
+    /// Performs a deed, and waits until the device has handled it.
     pub fn commit(&mut self, deed: Deed) {
         match deed {
             Deed::Register(offset, value) => {
@@ -194,7 +194,7 @@ impl Machine {
         self.control.barrier();
     }
 
-    /// Counts something that is asked for, and gives what counts its answer.
+    /// Counts an operation, and returns the callback that counts its answer.
     fn answer(&mut self) -> impl FnOnce() + Send + use<> {
         self.asked += 1;
         let answered = self.answered.clone();
@@ -213,7 +213,7 @@ impl Machine {
         self.disk.resize(length, Box::new(move |_| answered()));
     }
 
-    /// One a second is nothing in the time that an input takes.
+    /// One a second admits nothing within an input's time.
     fn limit(&self, measure: Option<Measure>) {
         let group = measure.map(|measure| {
             let limit = |of| Limit {
@@ -226,7 +226,7 @@ impl Machine {
         self.disk.set_group(group, Box::new(|| ()));
     }
 
-    /// A reset by the machine is over when nothing is in flight any more, and from its beginning nobody is answered.
+    /// A reset by the machine ends when nothing is in flight, and no request is answered after its start.
     fn system_reset(&mut self) {
         let (done, is_done) = mpsc::channel();
         let done = Box::new(move || done.send(()).unwrap());
@@ -243,8 +243,7 @@ impl Machine {
         self.driver.forget();
     }
 
-    /// After a reset the device leaves guest memory alone, whatever it was asked for before; and set up again, it does
-    /// what it is asked for, on each queue.
+    /// After a reset the device does not access guest memory; initialised again, it serves each queue.
     pub fn recover(mut self) {
         self.control.behave(Behaviour::Work);
         self.control.release();
@@ -270,7 +269,7 @@ impl Machine {
         assert_eq!(self.driver.register(STATUS) & status::DEVICE_NEEDS_RESET, 0);
     }
 
-    /// A good request on each queue is answered, and the data is then this.
+    /// A valid request on each queue succeeds, and leaves this data.
     fn works(&mut self, kind: u32, expected: impl Fn(u16) -> [u8; 512]) {
         let place = u16::from(kind == OUT);
         let before = self.driver.used();
@@ -303,12 +302,12 @@ impl Machine {
     }
 }
 
-/// What is written by a queue.
+/// The data that a queue writes.
 fn content(queue: u16) -> [u8; 512] {
     [u8::try_from(queue).unwrap() + 1; 512]
 }
 
-/// Who hears of errors, and of interrupts.
+/// Ignores errors and interrupts.
 struct Nobody;
 
 impl DiskObserver for Nobody {

@@ -1,4 +1,4 @@
-//! Images to use: good ones, and what can be wrong with one.
+//! Valid images, and damage to them.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::{Examination, Layout, Maker, SECTOR, Stamp};
 use crate::fuzzing::Choices;
 
-/// Sectors of the image under others.
+/// Sectors of the shared backing file.
 const BELOW_SECTORS: usize = 24;
 
 /// A number for every sector of a cluster.
@@ -24,13 +24,13 @@ fn data(kind: u64, cluster: usize, size: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The path of a raw image, the same for all others.
+/// The path of the raw backing file that all images share.
 pub fn path_below() -> &'static str {
     static BELOW: OnceLock<(File, String)> = OnceLock::new();
     let (_, path) = BELOW.get_or_init(|| {
         let mut file = File::from(memfd_create("below", MemfdFlags::CLOEXEC).unwrap());
         file.write_all(&data(9, 0, BELOW_SECTORS * SECTOR)).unwrap();
-        // Of one length, so that an input means the same each time.
+        // Of fixed length, so that an input has the same meaning each time.
         let path = format!("/proc/self/fd/{:05}", file.as_raw_fd());
         let path = match std::fs::metadata(&path) {
             Ok(_) => path,
@@ -41,7 +41,7 @@ pub fn path_below() -> &'static str {
     path
 }
 
-/// What it reads as.
+/// Its contents.
 pub fn content_below() -> Vec<Stamp> {
     (0..BELOW_SECTORS as u64)
         .map(|sector| 9 << 56 | (sector + 1))
@@ -60,9 +60,9 @@ pub fn good(kind: u8, choices: &mut Choices<'_>) -> Vec<u8> {
         cluster_bits,
         refcount_order: match (version, snapshots) {
             (2, _) => 4,
-            // Compressed clusters share one, and each snapshot has them once more.
+            // Compressed clusters share a host cluster, and each snapshot adds references.
             (_, 1..) if kind & 2 != 0 => order.max(3),
-            // Less does not count that many.
+            // A narrower refcount does not count that many.
             (_, 1..) if order < 2 => 2,
             _ if kind & 2 != 0 && order > 0 => order.max(3),
             _ => order,
@@ -94,7 +94,7 @@ pub fn good(kind: u8, choices: &mut Choices<'_>) -> Vec<u8> {
     maker.finish()
 }
 
-/// Changes a few of an image's numbers; whether it has.
+/// Changes a few fields of an image. Returns whether any changed.
 pub fn some(bytes: &mut Vec<u8>, choices: &mut Choices<'_>) -> bool {
     let count = choices.below(6);
     if count == 0 {
@@ -107,7 +107,7 @@ pub fn some(bytes: &mut Vec<u8>, choices: &mut Choices<'_>) -> bool {
     };
     for _ in 0..count {
         let start = place(choices);
-        // In the header, fields of four bytes.
+        // Header fields have four bytes.
         let unit = if start == 0 { 4 } else { 8 };
         let at = start + usize::from(choices.byte()) % 64 * unit;
         let Some(field) = bytes.get(at..at + 8) else {

@@ -1,14 +1,14 @@
-//! What an image in memory has in it, and what is wrong with it: as `qemu-img check` sees it, for
-//! thousands of images a second.
+//! The contents and errors of an image in memory, as `qemu-img check` sees them, for thousands of
+//! images a second.
 
 use miniz_oxide::inflate::decompress_slice_iter_to_slice;
 
 use super::layout::{COMPRESSED, COPIED, OFFSET, ZERO};
 
-/// A sector that is filled with one number of eight bytes.
+/// The contents of a sector that repeats one eight-byte number.
 pub type Stamp = u64;
 
-/// The stamp of a sector with anything else in it.
+/// The stamp of a sector with any other contents.
 pub const MIXED: Stamp = u64::MAX;
 /// The stamp of a sector that cannot be read.
 pub const UNREADABLE: Stamp = u64::MAX - 1;
@@ -16,7 +16,7 @@ pub const UNREADABLE: Stamp = u64::MAX - 1;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 
-/// The bits that an entry of the first level, or a plain one of the second, must not have.
+/// The reserved bits of an L1 entry, and of a standard L2 entry.
 const RESERVED_L1: u64 = 0x7f00_0000_0000_01ff;
 const RESERVED_L2: u64 = 0x3f00_0000_0000_01fe;
 
@@ -29,23 +29,23 @@ pub fn stamp(sector: &[u8]) -> Stamp {
     }
 }
 
-/// A first-level table.
+/// An L1 table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FirstLevel {
-    /// Its first byte.
+    /// Its offset in bytes.
     offset: u64,
-    /// Its entries.
+    /// Its number of entries.
     entries: u64,
-    /// Bytes that it shows.
+    /// The disk size that it maps, in bytes.
     pub size: u64,
 }
 
-/// What `qemu-img check` would say.
+/// The result of `qemu-img check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// What is wrong: clusters in use that count for less than their uses, and the like.
+    /// Errors, such as refcounts below the number of references.
     pub errors: Vec<String>,
-    /// Clusters that count for more than their uses.
+    /// Clusters whose refcount exceeds the number of references.
     pub leaks: u64,
 }
 
@@ -56,20 +56,20 @@ pub struct Examination<'a> {
     cluster_bits: u32,
     refcount_order: u32,
     version: u32,
-    /// What the guest sees.
+    /// The active L1 table.
     pub active: FirstLevel,
-    /// What each internal snapshot shows.
+    /// The L1 table of each internal snapshot.
     pub snapshots: Vec<FirstLevel>,
     snapshot_table: (u64, u64),
     refcount_table: (u64, u64),
 }
 
 impl<'a> Examination<'a> {
-    /// Reads the header and the table of snapshots.
+    /// Reads the header and the snapshot table.
     ///
     /// # Errors
     ///
-    /// What cannot be.
+    /// A description of the invalid field.
     pub fn new(bytes: &'a [u8]) -> Result<Self, String> {
         let file = File(bytes);
         let (long, quad) = (|at| file.long(at), |at| file.quad(at));
@@ -174,7 +174,7 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// Compares refcounts with uses, and the marks of what may be written in place with both.
+    /// Compares refcounts with references, and COPIED flags with refcounts.
     pub fn verdict(&self) -> Verdict {
         let clusters = (self.bytes.len() as u64).div_ceil(self.cluster_size());
         let mut uses = Uses {
@@ -235,7 +235,7 @@ impl<'a> Examination<'a> {
         verdict
     }
 
-    /// Where its tables are: first bytes, the header's first.
+    /// The offsets of its tables, the header's first.
     pub fn tables(&self) -> Vec<u64> {
         let levels = [self.active]
             .into_iter()
@@ -252,9 +252,9 @@ impl<'a> Examination<'a> {
         tables
     }
 
-    /// The entries of the refcount table that lead to blocks.
+    /// The refcount table entries that refer to blocks.
     fn blocks(&self) -> Vec<(u64, u64)> {
-        // Past the end there are none.
+        // No entries past the end of the file.
         let entries = self.refcount_table.1.min(self.bytes.len() as u64) / 8;
         (0..entries)
             .map(|index| {
@@ -320,7 +320,7 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// Where the bytes of a compressed cluster are, and how many.
+    /// Offset and length of a compressed cluster.
     fn compressed(&self, entry: u64) -> (u64, u64) {
         let shift = 62 - (self.cluster_bits - 8);
         let start = entry & ((1 << shift) - 1);
@@ -328,7 +328,7 @@ impl<'a> Examination<'a> {
         (start, sectors * 512 - start % 512)
     }
 
-    /// As QEMU (`check_oflag_copied`): exactly what is used once may be written in place.
+    /// As QEMU (`check_oflag_copied`): COPIED is set exactly for refcount 1.
     fn check_copied(&self, verdict: &mut Verdict) {
         let mut check = |name: &str, entry: u64| {
             let refcount = self.refcount((entry & OFFSET) >> self.cluster_bits);
@@ -351,7 +351,7 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// What each sector reads as. What is in no image is taken from the stamps of the one under it.
+    /// The stamp of each sector. Unallocated sectors have the stamps of the backing file.
     pub fn content(&self, level: FirstLevel, backing: &[Stamp]) -> Vec<Stamp> {
         let per_cluster = usize::try_from(self.cluster_size()).unwrap() / SECTOR;
         let sectors = usize::try_from(level.size).unwrap() / SECTOR;
@@ -384,7 +384,7 @@ impl<'a> Examination<'a> {
             let packed = self.bytes.get(start..end.min(self.bytes.len()));
             let mut unpacked = vec![0; size];
             let input = packed.unwrap_or_default();
-            // As much as the cluster takes: what follows in the last sector is another's.
+            // Up to the cluster size: the last sector may continue with another cluster's data.
             let result =
                 decompress_slice_iter_to_slice(&mut unpacked, std::iter::once(input), false, true);
             match result {
@@ -409,7 +409,7 @@ impl<'a> Examination<'a> {
     }
 }
 
-/// How often each cluster of a file is used.
+/// The number of references to each cluster of a file.
 struct Uses {
     cluster_bits: u32,
     length: u64,

@@ -4,35 +4,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use miniz_oxide::deflate::compress_to_vec;
 
-/// The entry's cluster is used once, and may be written in place.
+/// The entry's cluster has refcount 1, and may be written in place.
 pub const COPIED: u64 = 1 << 63;
 /// The entry leads to compressed data.
 pub const COMPRESSED: u64 = 1 << 62;
 /// The cluster reads as zeroes.
 pub const ZERO: u64 = 1;
-/// The bits of an entry that are an offset.
+/// The offset bits of an entry.
 pub const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 
-/// What distinguishes one image from another, apart from its data.
+/// An image's properties, apart from its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// 2 or 3.
     pub version: u32,
-    /// Binary logarithm of the bytes of a cluster.
+    /// Binary logarithm of the cluster size in bytes.
     pub cluster_bits: u32,
-    /// Binary logarithm of the bits of a refcount.
+    /// Binary logarithm of the refcount width in bits.
     pub refcount_order: u32,
-    /// Bytes that the guest sees.
+    /// The guest's disk size in bytes.
     pub size: u64,
 }
 
 impl Layout {
-    /// Bytes of a cluster.
+    /// The cluster size in bytes.
     pub fn cluster_size(self) -> usize {
         1 << self.cluster_bits
     }
 
-    /// Entries of a table of the second level.
+    /// Entries of an L2 table.
     fn l2_entries(self) -> usize {
         self.cluster_size() / 8
     }
@@ -44,22 +44,22 @@ impl Layout {
             .max(1)
     }
 
-    /// Which bit of a compressed cluster's entry is the first of its number of sectors.
+    /// The lowest bit of the sector count in a compressed cluster's entry.
     pub fn sectors_shift(self) -> u32 {
         62 - (self.cluster_bits - 8)
     }
 }
 
-/// An image that is being made.
+/// An image under construction.
 #[derive(Debug)]
 pub struct Maker {
     layout: Layout,
     backing: Option<(String, &'static str)>,
     file: Vec<u8>,
     l1: Vec<u64>,
-    /// The first-level table and the size of each snapshot.
+    /// The L1 table and the size of each snapshot.
     snapshots: Vec<(Vec<u64>, u64)>,
-    /// Where the next compressed cluster goes: behind the last one, in the same cluster.
+    /// Offset of the next compressed cluster: behind the last one, in the same cluster.
     packed: Option<usize>,
 }
 
@@ -76,7 +76,7 @@ impl Maker {
         }
     }
 
-    /// Puts it on another image, by name and format.
+    /// Sets its backing file, by name and format.
     pub fn over(mut self, name: &str, format: &'static str) -> Self {
         self.backing = Some((name.to_owned(), format));
         self
@@ -89,7 +89,7 @@ impl Maker {
         self.enter(cluster, place as u64);
     }
 
-    /// Makes a cluster read as zeroes, with space of its own or without.
+    /// Makes a cluster read as zeroes, allocated or not.
     pub fn zero(&mut self, cluster: usize, is_allocated: bool) {
         let place = if is_allocated { self.allocate(1) } else { 0 };
         self.enter(cluster, place as u64 | ZERO);
@@ -99,13 +99,13 @@ impl Maker {
     pub fn compressed(&mut self, cluster: usize, bytes: &[u8]) {
         let packed = compress_to_vec(bytes, 6);
         assert!(packed.len() < self.layout.cluster_size());
-        // A refcount of one bit cannot count two in one cluster.
+        // A one-bit refcount cannot count two compressed clusters in one.
         let may_share = self.layout.refcount_order > 0;
         let start = self.packed.filter(|_| may_share);
         let start = start.unwrap_or_else(|| self.allocate(1));
         let end = start + packed.len();
         if end > self.file.len() {
-            // What follows the last cluster is the next.
+            // Data behind the last cluster extends into the next.
             self.allocate(1);
         }
         self.file[start..end].copy_from_slice(&packed);
@@ -132,7 +132,7 @@ impl Maker {
             tables.push((self.allocate_table(table.len() * 8), table));
         }
         let snapshots = self.snapshot_table(&tables[1..]);
-        // Whatever is a table's, from here on.
+        // Only tables are allocated from here on.
         let cluster_size = self.layout.cluster_size();
         let mut count = |start: usize, length: usize| {
             for cluster in start / cluster_size..(start + length).div_ceil(cluster_size) {
@@ -187,7 +187,7 @@ impl Maker {
         usize::try_from(entry & OFFSET).unwrap() >> self.layout.cluster_bits
     }
 
-    /// Enters a cluster into a table of the second level that no snapshot uses.
+    /// Enters a cluster into an L2 table that no snapshot uses.
     fn enter(&mut self, cluster: usize, entry: u64) {
         let entries = self.layout.l2_entries();
         let index = cluster / entries;
@@ -206,7 +206,7 @@ impl Maker {
         self.put(table + cluster % entries * 8, entry);
     }
 
-    /// How often each cluster is used by the tables of the second level, and those themselves.
+    /// The number of references to each L2 table, and to each cluster from L2 tables.
     fn references(&self) -> BTreeMap<usize, u64> {
         let mut references = BTreeMap::new();
         let tables = self.snapshots.iter().map(|(l1, _)| l1).chain([&self.l1]);
@@ -235,7 +235,7 @@ impl Maker {
         references
     }
 
-    /// Says of each entry of a table in use whether its cluster may be written in place.
+    /// Sets the COPIED flag of each entry of a table in use.
     fn mark(&mut self, table: usize, references: &BTreeMap<usize, u64>) {
         for index in 0..self.layout.l2_entries() {
             let place = table + index * 8;
@@ -247,7 +247,7 @@ impl Maker {
         }
     }
 
-    /// Writes the table of snapshots, whose first-level tables are these; where it is, and how long.
+    /// Writes the snapshot table, with these L1 tables. Returns its offset and its length.
     fn snapshot_table(&mut self, tables: &[(usize, Vec<u64>)]) -> (usize, usize) {
         let mut table = Vec::new();
         for (number, ((place, entries), (_, size))) in
@@ -275,7 +275,8 @@ impl Maker {
         (place, table.len())
     }
 
-    /// Writes the refcounts, and those of what they are in; where their table is, and its clusters.
+    /// Writes the refcounts, including those of their own blocks and table. Returns the table's
+    /// offset and its clusters.
     fn refcounts(&mut self, mut references: BTreeMap<usize, u64>) -> (usize, usize) {
         let (bits, order) = (self.layout.cluster_bits, self.layout.refcount_order);
         let size = self.layout.cluster_size();

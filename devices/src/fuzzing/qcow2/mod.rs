@@ -1,4 +1,4 @@
-//! What holds of a qcow2 image, whatever is in its file and whatever its driver asks for.
+//! Invariants of a qcow2 image, for any file contents and any requests.
 
 mod damage;
 mod examination;
@@ -13,9 +13,9 @@ pub use model::{Ask, Model, perform};
 use super::Choices;
 use usage::Usage;
 
-/// A good image or one with some of its tables changed, or any bytes, is opened and used. Nothing
-/// panics; an image without errors stays so, and reads as what was written to it; one that has some
-/// is refused, or used on, or given up with a notice.
+/// Opens and uses a valid image, one with damaged tables, or any bytes. Nothing panics; an image
+/// without errors stays so, and reads as written; one with errors is refused, or used, or closed
+/// with a notice of corruption.
 pub(super) fn run(input: &[u8]) {
     let mut choices = Choices::new(input);
     let kind = choices.byte();

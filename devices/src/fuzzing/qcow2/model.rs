@@ -1,4 +1,4 @@
-//! What a disk reads as, and what it may read as after a crash.
+//! The contents of a disk, and its possible contents after a crash.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::block::model::io_buffers::IoBuffers;
 use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 use crate::block::model::segment::Segment;
 
-/// A guest's request, or the host's to change the size. Places are in sectors.
+/// A guest's request, or a resize by the host. Offsets are in sectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     Read(usize, usize),
@@ -21,12 +21,12 @@ pub enum Ask {
     Discard(usize, usize),
     Zero(usize, usize, Zeroing),
     Flush,
-    /// Sectors that the disk has from then on.
+    /// The new size in sectors.
     Resize(usize),
 }
 
 impl Ask {
-    /// The first sector that it does not need.
+    /// The first sector behind it.
     pub fn end(self) -> usize {
         match self {
             Self::Read(start, count)
@@ -38,17 +38,17 @@ impl Ask {
     }
 }
 
-/// What the request with that number writes into a sector.
+/// The stamp that the request with this number writes to a sector.
 pub fn written(number: usize, sector: usize) -> Stamp {
     ((number as u64 + 1) << 32) | (sector as u64 + 1)
 }
 
-/// What one sector may be.
+/// The possible stamps of one sector.
 #[derive(Debug, Clone, Default)]
 struct Sector {
-    /// After a crash: what it was when it was last known to be on the medium, and all since.
+    /// After a crash: the last stamp known to be on the medium, and all later ones.
     possible: Vec<Stamp>,
-    /// Without one.
+    /// Without a crash.
     now: Vec<Stamp>,
 }
 
@@ -71,18 +71,18 @@ fn add(stamps: &mut Vec<Stamp>, stamp: Stamp) {
     }
 }
 
-/// What a disk, and its snapshots, may be.
+/// The possible contents of a disk and its snapshots.
 #[derive(Debug, Clone)]
 pub struct Model {
     sectors: Vec<Sector>,
-    /// The sizes that it may have, in sectors; the last one is the one that it is to have.
+    /// Its possible sizes, in sectors; the last is the current one.
     sizes: Vec<usize>,
     snapshots: Vec<Vec<Stamp>>,
     backing: Vec<Stamp>,
 }
 
 impl Model {
-    /// What an image that nobody uses shows, above one with these stamps.
+    /// The contents of an unused image, on a backing file with these stamps.
     pub fn new(file: &[u8], backing: Vec<Stamp>) -> Self {
         let image = Examination::new(file).unwrap();
         let snapshots = image.snapshots.iter();
@@ -96,17 +96,17 @@ impl Model {
         }
     }
 
-    /// What a sector may read as now.
+    /// The possible stamps of a sector now.
     pub fn now(&self, sector: usize) -> &[Stamp] {
         &self.sectors[sector].now
     }
 
-    /// Whether it has internal snapshots, which are not cut.
+    /// Whether it has internal snapshots, which prevent shrinking.
     pub fn has_snapshots(&self) -> bool {
         !self.snapshots.is_empty()
     }
 
-    /// A request has been made.
+    /// A request was submitted.
     pub fn began(&mut self, number: usize, ask: Ask) {
         match ask {
             Ask::Write(start, count, _) => {
@@ -121,7 +121,7 @@ impl Model {
             }
             Ask::Read(..) | Ask::Flush => {}
             Ask::Resize(size) => {
-                // What is being cut off goes in pieces, and may show what is under it until all is.
+                // A shrink proceeds in steps, and may expose the backing file until its end.
                 for (place, sector) in self.sectors.iter_mut().enumerate().skip(size) {
                     add(&mut sector.possible, 0);
                     add(
@@ -137,7 +137,7 @@ impl Model {
         }
     }
 
-    /// It has ended well.
+    /// It succeeded.
     pub fn ended(&mut self, number: usize, ask: Ask) {
         match ask {
             Ask::Write(start, count, durability) => {
@@ -160,7 +160,7 @@ impl Model {
             }
             Ask::Read(..) => {}
             Ask::Flush => self.sectors.iter_mut().for_each(Sector::settle),
-            // What was cut off never comes back.
+            // Truncated data never reappears.
             Ask::Resize(size) => {
                 self.sizes = vec![size];
                 for sector in self.sectors.iter_mut().skip(size) {
@@ -170,25 +170,25 @@ impl Model {
         }
     }
 
-    /// There was a crash: all that was possible may be what is there.
+    /// A crash: every possible content may be found.
     pub fn crashed(&mut self) {
         for sector in &mut self.sectors {
             sector.now.clone_from(&sector.possible);
         }
     }
 
-    /// It has been refused.
+    /// It was refused.
     pub fn refused(&mut self, ask: Ask) {
         if let Ask::Resize(_) = ask {
             self.sizes.pop();
         }
     }
 
-    /// Whether the file of an image is what it may be: at most clusters are leaked.
+    /// Checks that an image's file has possible contents, and no errors but leaked clusters.
     ///
     /// # Errors
     ///
-    /// What is wrong.
+    /// A description of the error.
     pub fn check(&self, file: &[u8]) -> Result<(), String> {
         let image = Examination::new(file)?;
         let verdict = image.verdict();
@@ -217,7 +217,7 @@ impl Model {
             return Err(format!("{} snapshots", image.snapshots.len()));
         }
         for (number, (level, expected)) in image.snapshots.iter().zip(&self.snapshots).enumerate() {
-            // One that does not say its size has the disk's, which may change.
+            // A snapshot without a size has the disk's, which may change.
             let found = image.content(*level, &self.backing);
             if let Some(place) = found.iter().zip(expected).position(|(f, e)| f != e) {
                 return Err(format!("snapshot {number} has changed in sector {place}"));
@@ -227,11 +227,11 @@ impl Model {
     }
 }
 
-/// Does what is asked for, by the request with that number. What is read is added to `read`.
+/// Performs the request with this number, and appends the stamps that it reads to `read`.
 ///
 /// # Errors
 ///
-/// The image's.
+/// The image's errno.
 pub fn perform(
     image: &Qcow2Image,
     number: usize,

@@ -24,16 +24,16 @@ use crate::block::model::request::{Durability, Zeroing};
 use crate::fuzzing::Choices;
 use crate::sync::lock;
 
-/// What one input may ask for.
+/// Maximum number of requests of one input.
 const MOST_ASKS: usize = 48;
 
-/// The largest disk whose sectors are all known, and to which others are resized.
+/// Sectors of the largest disk that is modelled, and of the largest resize.
 const MOST_SECTORS: u64 = 8 << 11;
 
-/// What an image's file may take on the host after all that, beside what it had.
+/// Maximum growth of an image's file on the host, in bytes.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Who is told.
+/// Records notices of corruption.
 #[derive(Default)]
 struct Told(Mutex<Vec<Corruption>>);
 
@@ -55,17 +55,17 @@ pub struct Usage {
     before: Vec<u8>,
     options: ImageOptions,
     backing_files: BackingFiles,
-    /// What an image without errors reads as.
+    /// The model of an image without errors.
     model: Option<Model>,
     told: Arc<Told>,
 }
 
 impl Usage {
-    /// Whatever is in the file. If that `is_good`, it can be used.
+    /// Any file contents. If `is_good`, the image must open.
     pub fn new(bytes: Vec<u8>, is_good: bool, choices: &mut Choices<'_>) -> Self {
         let mut file = File::from(memfd_create("image", MemfdFlags::CLOEXEC).unwrap());
         file.write_all(&bytes).unwrap();
-        // Any other name is that of a file of this host.
+        // Any other name would refer to a file of this host.
         let backing_files = match names_backing_file(&bytes) {
             true => BackingFiles::Follow,
             false => BackingFiles::Forbid,
@@ -98,7 +98,7 @@ impl Usage {
         usage
     }
 
-    /// What it reads as, if nothing is wrong with it.
+    /// Its model, if it has no errors.
     fn model_of_good(&self) -> Option<Model> {
         let image = Examination::new(&self.before).ok()?;
         let levels = [image.active]
@@ -122,7 +122,7 @@ impl Usage {
 
     fn open(&mut self) -> Option<Qcow2Image> {
         let was_given_up = self.told.is_fatal();
-        // Whoever opens it anew knows only what the file says.
+        // A reopened image has only the state in the file.
         self.told = Arc::default();
         let path = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
         let observer = self.told.clone();
@@ -130,7 +130,7 @@ impl Usage {
             Ok(image) => {
                 let mut version = [0; 4];
                 self.file.read_exact_at(&mut version, 4).unwrap();
-                // Version 2 has no mark for it.
+                // Version 2 has no corrupt bit.
                 assert!(
                     !was_given_up || version != [0, 0, 0, 3],
                     "it is not marked as corrupt"
@@ -145,7 +145,7 @@ impl Usage {
         }
     }
 
-    /// The whole file, which must be as short as one that a damaged table has not led far past its end.
+    /// The whole file, which must not be extended far past its end by a damaged table.
     fn bytes(&self) -> Vec<u8> {
         let length = self.file.metadata().unwrap().len();
         let most = self.before.len() as u64 + MOST_BYTES;
@@ -155,11 +155,11 @@ impl Usage {
         bytes
     }
 
-    /// Uses it as the choices say, and looks at what has become of it.
+    /// Uses it according to the choices, and checks the result.
     pub fn go_on(mut self, choices: &mut Choices<'_>) {
         let Some(mut image) = self.open() else {
-            // Features that it does not know are cleared by whoever opens it to write, and with them the
-            // length of a name that is nowhere.
+            // Opening it for writing clears unknown features, and with them the length of a name without
+            // an offset.
             let has_no_name = self.before.get(8..16) == Some(&[0; 8][..]);
             let without_settled = |mut bytes: Vec<u8>| {
                 bytes.iter_mut().skip(88).take(8).for_each(|byte| *byte = 0);
@@ -246,7 +246,7 @@ impl Usage {
             }
             (_, Ok(())) => model.ended(number, ask),
             (Ask::Resize(other), Err(Errno(libc::EOPNOTSUPP))) => {
-                // Snapshots keep it from being cut, and version 2 has no zeroes for what is new.
+                // Snapshots prevent shrinking, and version 2 has no zero clusters for growth.
                 assert!(other > size || model.has_snapshots(), "{ask:?}");
                 model.refused(ask);
             }
@@ -267,7 +267,7 @@ impl Usage {
         let Some(mut model) = self.model.take() else {
             return;
         };
-        // It was closed, which is a flush.
+        // Closing it has flushed it.
         model.ended(0, Ask::Flush);
         if let Err(wrong) = model.check(&self.bytes()) {
             panic!("{wrong}");
@@ -275,7 +275,7 @@ impl Usage {
     }
 }
 
-/// Whether an image names the file that is under others as its backing file, as a raw one.
+/// Whether an image names the shared backing file, with format raw.
 fn names_backing_file(bytes: &[u8]) -> bool {
     let number = |at: usize, length: usize| {
         let bytes = bytes.get(at..at + length)?;
@@ -292,12 +292,12 @@ fn names_backing_file(bytes: &[u8]) -> bool {
     name() == Some(path_below().as_bytes())
 }
 
-/// Something to ask of a disk of so many sectors.
+/// A request for a disk of this many sectors.
 fn ask(kind: u8, sectors: u64, choices: &mut Choices<'_>) -> Option<Ask> {
     let (place, length) = (choices.word(), choices.byte());
     if kind == 16 {
         let size = u64::from(place) % MOST_SECTORS;
-        // Whatever is far larger takes its time to be cut.
+        // Shrinking a far larger disk takes too long.
         let is_small = sectors <= MOST_SECTORS;
         return is_small.then(|| Ask::Resize(usize::try_from(size.max(1)).unwrap()));
     }
@@ -305,7 +305,7 @@ fn ask(kind: u8, sectors: u64, choices: &mut Choices<'_>) -> Option<Ask> {
         return Some(Ask::Flush);
     }
     let start = match choices.below(8) {
-        // The end, or anywhere.
+        // Near the end, or anywhere.
         0 => sectors - (u64::from(place) % 64).min(sectors - 1) - 1,
         1 => choices.quad() % sectors,
         _ => u64::from(place) % 1024 % sectors,
