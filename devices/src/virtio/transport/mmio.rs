@@ -232,7 +232,8 @@ impl MmioTransport {
     }
 
     fn write_register(&self, offset: u64, value: u32) {
-        // These two do not wait for a reset: the handler of a shared interrupt accesses them on every disk.
+        // These two do not wait for a reset: the handler of a shared interrupt acknowledges it on every
+        // disk.
         match offset {
             register::QUEUE_NOTIFY => return self.notify(value),
             register::INTERRUPT_ACK => return self.interrupt.acknowledge(value),

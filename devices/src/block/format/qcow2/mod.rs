@@ -50,8 +50,8 @@
 //!    has its own reference, so that its refcount does not reach zero.
 //!
 //! A hole is punched by the same `release`, after rule 4's wait and before the refcount becomes zero:
-//! nothing leads to the cluster any more, and nobody can have it allocated yet. No request is
-//! carried out meanwhile, so that no transfer to it is left over from before either.
+//! nothing refers to the cluster any more, and it cannot be allocated yet. No request is in flight
+//! meanwhile, so that no earlier transfer to it is left.
 //!
 //! The COPIED flag of an entry says that its cluster's refcount is 1. The library sets it for
 //! clusters that it has just allocated, and copies a table that a snapshot shares without the flags.
