@@ -171,7 +171,7 @@ fn in_band_commands_answer_in_order_even_the_monitors_own() {
     }
     let (command, reply) = server.command();
     assert_eq!(command, MachineCommand::Cont);
-    // A reply that nobody gives is an error, not a client that waits for ever.
+    // A dropped reply is an error; the client does not wait forever.
     drop(reply);
     let answer = client.read();
     assert_eq!(answer["id"], 4);
@@ -196,7 +196,7 @@ fn a_session_with_eight_commands_waiting_is_not_read_from() {
     let mut client = server.client();
     client.send("{'execute': 'stop'}".repeat(8));
     let (_, first) = server.command();
-    // More than the socket can hold: only a server that reads could take it all.
+    // More than the socket's buffers: the write completes only if the server reads.
     client.stream.set_nonblocking(true).unwrap();
     let filler = vec![b' '; 64 * 1024];
     let blocked = std::iter::repeat_with(|| std::io::Write::write(&mut client.stream, &filler))
@@ -241,7 +241,7 @@ fn a_client_beyond_the_limit_is_told_so() {
     let mut third = Client::connect(&server.path);
     assert_eq!(third.read()["error"]["class"], "GenericError");
     assert_eq!(third.line(), None);
-    // Its place is free once the server has seen that it is gone: the end of its stream says so.
+    // Its place is free once the server has closed the connection, as the end of the stream shows.
     second.stream.shutdown(Shutdown::Write).unwrap();
     let mut rest = Vec::new();
     (&second.stream).read_to_end(&mut rest).unwrap();
@@ -321,7 +321,7 @@ fn answers_and_events_are_one_line_of_ascii_each() {
         .signals
         .raise(support::io_error("disk0", "kein Platz übrig: \u{1f4be}\n"));
     client.send("{'execute': 'ü', 'id': 'ü'}");
-    // The client looks at each line: ASCII, and CRLF at its end only.
+    // The client checks each line: ASCII, with CRLF at its end only.
     assert_eq!(
         client.read()["data"]["reason"],
         "kein Platz übrig: \u{1f4be}\n"

@@ -81,7 +81,7 @@ fn the_last_default_io_error_within_the_interval_comes_at_its_end() {
     for number in 0..5 {
         server.signals.raise(io_error("disk0", &number.to_string()));
     }
-    // However slow this machine is, the first comes first and the last comes last.
+    // At any speed, the first event arrives first and the last one last.
     assert_eq!(client.read()["data"]["reason"], "0");
     while client.read()["data"]["reason"] != "4" {}
 }
@@ -113,7 +113,7 @@ fn a_client_that_never_reads_delays_nobody_and_is_told_what_it_missed() {
     }
     reader.until_now();
     server.signals.raise(Event::Stop);
-    // Now it reads: everything is either there, in order, or counted where it would have stood.
+    // Now it reads: each event is there, in order, or counted at its place.
     sleeper.send("{'execute': 'query-status', 'id': 'end'}");
     let (mut next, mut lost) = (0, 0);
     while next < EVENTS {
@@ -158,7 +158,7 @@ fn an_answer_that_an_event_has_overtaken_is_not_given() {
         signals.raise(Event::Stop);
     }));
     client.send("{'execute': 'query-status'}");
-    // It runs no more: the answer that was on its way would say that it does, after the event.
+    // The machine has stopped: the concurrent answer would say `running` after the event.
     assert_eq!(client.read()["event"], "STOP");
     assert_eq!(client.read()["return"]["running"], false);
 }
@@ -191,7 +191,7 @@ fn a_burst_is_not_lost_to_a_client_that_reads() {
         }
     }
     raiser.join().unwrap();
-    // How fast this reader is, is this machine's affair; but most of it arrives.
+    // The reader's speed depends on the host; most events arrive.
     assert!(heard > EVENTS / 2, "{heard} heard, {lost} lost");
 }
 

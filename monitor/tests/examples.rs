@@ -1,8 +1,8 @@
-//! The examples in the schema's documentation happen as they are written.
+//! The examples in the schema's documentation take place as written.
 //!
-//! What the client says is sent to a monitor; what the server answers is compared with what the example says it does.
-//! Commands of the machine are answered with the example's own answer, through the schema's types: an answer that those
-//! do not know fails. Events are raised from the example's own data, in the same way.
+//! The client's messages are sent to a monitor; the server's are compared with the example. The machine answers its
+//! commands with the example's own answer, through the schema's types: an answer that does not decode fails. Events are
+//! raised from the example's own data, in the same way.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -29,7 +29,7 @@ const ABRIDGED: [&str; 2] = ["query-commands", "query-qmp-schema"];
 /// Commands that are executed before the negotiation ends.
 const BEFORE_NEGOTIATION: [&str; 2] = ["qmp_capabilities", "disable-default-events"];
 
-/// Answers every command with what the example says.
+/// Answers every command with the example's answer.
 struct ExampleMachine {
     answer: Arc<Mutex<Value>>,
 }
@@ -71,12 +71,12 @@ fn command_error(error: &Value) -> CommandError {
     CommandError::new(class, error["desc"].as_str().unwrap())
 }
 
-/// A monitor of its own for an example, so that nothing is left of the one before.
+/// A fresh monitor for one example.
 struct Stage {
     handle: MonitorHandle,
     answer: Arc<Mutex<Value>>,
     client: Client,
-    /// The handle that an example names, and the one that was given out.
+    /// The example's handles, with the actual ones.
     handles: BTreeMap<String, Value>,
     _directory: TempDir,
 }
@@ -99,7 +99,7 @@ impl Stage {
             Message::Server(_) => false,
         });
         if !negotiates {
-            // Default events would come beside those that the example asks for.
+            // Default events would arrive beside the connected ones.
             if exchange
                 .messages
                 .iter()
@@ -107,7 +107,7 @@ impl Stage {
             {
                 client.execute("disable-default-events");
             }
-            // Only with objects are there connections to them.
+            // Connections to objects need the capability.
             let objects = exchange.messages.iter().any(|message| match message {
                 Message::Client(text) => command(&json(text)) == "connect",
                 Message::Server(_) => false,
@@ -126,7 +126,7 @@ impl Stage {
         }
     }
 
-    /// Sends a request, and takes the example's answer for the machine's.
+    /// Sends a request, with the example's answer as the machine's.
     fn request(&mut self, request: &Value, answer: &Value) {
         *self.answer.lock().unwrap() = answer.clone();
         let mut request = request.clone();
@@ -157,8 +157,8 @@ impl Stage {
         answers_as_the_schema_says(command, answer);
     }
 
-    /// Raises an event, and waits for it to arrive as the example shows it. What only the monitor itself can say is
-    /// compared with what the schema says of it.
+    /// Raises an event, and waits for it to arrive as the example shows it. A notice of the monitor is only checked
+    /// against the schema.
     fn event(&mut self, event: &Value) {
         let name = event["event"].as_str().unwrap();
         let data = event.get("data").cloned().unwrap_or_else(|| json!({}));
@@ -174,7 +174,7 @@ impl Stage {
         compare(&expected, &self.client.read());
     }
 
-    /// Puts the handles that were given out in the place of those that the example names.
+    /// Replaces the example's handles with the actual ones.
     fn translate(&self, message: &mut Value) {
         for place in ["/arguments/tag", "/arguments/connection/id", "/tag"] {
             if let Some(tag) = message.pointer_mut(place)
@@ -195,7 +195,7 @@ fn command(request: &Value) -> &str {
     name.and_then(Value::as_str).unwrap_or_default()
 }
 
-/// An example cannot know the time or this program's version; all else it must know.
+/// Compares all but the time and this program's version.
 fn compare(expected: &Value, got: &Value) {
     let constant = |message: &Value| {
         let mut message = message.clone();
@@ -215,7 +215,7 @@ fn compare(expected: &Value, got: &Value) {
     assert_eq!(constant(expected), constant(got));
 }
 
-/// The monitor's own answers come from its types already; what the example says of them must be of those types too.
+/// Checks that the example's answer to a monitor command decodes as the schema's type.
 fn answers_as_the_schema_says(command: &str, answer: &Value) {
     let Some(value) = answer.get("return") else {
         return;

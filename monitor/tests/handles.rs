@@ -68,7 +68,7 @@ fn a_put_handle_never_fires_again() {
         "{{'execute': 'put-event', 'arguments': {{'tag': {handle}}}}}"
     ));
     server.signals.raise(Event::Stop);
-    // However the race went: nothing after the answer.
+    // For either outcome of the race: nothing after the answer.
     while client.read().get("return").is_none() {}
     server.signals.raise(Event::Stop);
     assert!(client.until_now().is_empty());
@@ -183,7 +183,7 @@ proptest! {
             match step {
                 HandleStep::Get { client, disk } => {
                     let arguments = disk.map(|d| format!("'device': 'disk{d}'")).unwrap_or_default();
-                    // What was raised before is said before: it is taken in first.
+                    // Events raised before the request precede its answer.
                     check(&mut clients[client], &mut expected[client])?;
                     clients[client].send(format!("{{'execute': 'get-block-io-error-event', 'arguments': {{{arguments}}}}}"));
                     let handle = clients[client].read()["return"].as_i64().unwrap();

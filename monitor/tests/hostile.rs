@@ -34,7 +34,7 @@ fn half_a_message_for_ever_delays_nobody() {
     }
     serves(&server);
     for client in &mut halves {
-        // And what they began can be given up.
+        // An incomplete message can be abandoned.
         client.send([0xff]);
         assert!(client.read()["error"].is_object());
         client.execute("query-version");
@@ -47,7 +47,7 @@ fn a_message_without_an_end_is_refused_at_the_limit() {
     let mut client = server.client();
     client.send("{\"execute\": \"");
     let mut sent = 0;
-    // The error comes while the string goes on; reading on does not depend on its end.
+    // The error arrives before the string ends; input is read on regardless.
     while sent <= 1024 * 1024 {
         let piece = "x".repeat(64 * 1024);
         client.send(&piece);
@@ -98,13 +98,13 @@ fn a_client_that_asks_and_never_reads_is_not_read_from() {
     let mut client = server.client();
     client.stream.set_nonblocking(true).unwrap();
     let request = "{'execute': 'query-qmp-schema'}".repeat(100);
-    // Its socket is full some time after the monitor has stopped to read: what it is sent is bounded.
+    // Its socket fills up once the monitor has stopped reading: output is bounded.
     let mut sent = 0;
     loop {
         match client.stream.write(request.as_bytes()) {
             Ok(count) => sent += count,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                // Is that for now, or for good?
+                // The stop may be temporary or permanent.
                 serves(&server);
                 if client.stream.write(b" ").is_err() {
                     break;
@@ -125,7 +125,7 @@ fn a_client_that_disappears_within_a_message_leaves_nothing_behind() {
         client.execute("get-block-io-error-event");
         client.send("{\"execute\": \"query-st");
     }
-    // Their places are free again, or will be once the monitor has seen them go.
+    // Their places are free once the monitor has seen them disconnect.
     let mut others: Vec<Client> = (0..32).map(|_| server.client()).collect();
     server.signals.raise(io_error("disk0", "x"));
     assert!(

@@ -86,7 +86,7 @@ fn dropping_waits_for_a_handler_in_another_thread() {
     };
     inside.wait();
     let dropper = thread::spawn(move || drop(connection));
-    // New events do not reach a connection that is being dropped, and are not held up by it.
+    // A connection that is being dropped neither receives new events nor delays them.
     while format!("{:?}", signals.stop) != "Signal { connections: 0 }" {
         thread::yield_now();
     }
@@ -107,7 +107,7 @@ fn a_handler_may_drop_its_own_connection() {
     let (heard, count) = counter();
     let connection = signals.reset.connect(move |_| {
         heard.fetch_add(1, Ordering::SeqCst);
-        // Not while the lock is held: the drop waits for calls in other threads, which may want it too.
+        // Dropped without the lock: the drop waits for calls in other threads, which may need it.
         let connection = own.lock().unwrap().take();
         drop(connection);
     });

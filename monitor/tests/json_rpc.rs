@@ -27,7 +27,7 @@ fn call(client: &mut Client, method: &str, params: &Value) -> Value {
     answer
 }
 
-/// A client, which is not greeted.
+/// A client, which receives no greeting.
 fn client(server: &Server) -> Client {
     Client::connect(&server.path)
 }

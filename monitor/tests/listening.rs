@@ -83,7 +83,7 @@ fn a_socket_that_may_not_be_tried_is_not_said_to_be_in_use() {
     drop(UnixListener::bind(&path).unwrap());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     let text = format!("unix:{}", path.display());
-    // Root may try anything: this thread gives that up.
+    // Root passes every check: this thread drops its capabilities.
     let refused = std::thread::spawn(move || {
         let mut sets = capabilities(None).unwrap();
         sets.effective = CapabilitySet::empty();
@@ -119,7 +119,7 @@ fn every_address_of_a_host_is_served_as_one_place() {
         greeted.push(lines);
     }
     came.recv_timeout(Duration::from_secs(60)).unwrap();
-    // The limit is the place's, whichever address a client comes by.
+    // The limit is per listener, over all its addresses.
     for address in addresses {
         let LocalAddress::Tcp(address) = address else {
             panic!("{address:?}")
@@ -270,7 +270,7 @@ fn what_is_raised_before_the_start_is_kept() {
     let path = directory.path().join("qmp.sock");
     let monitor = bind(&format!("unix:{}", path.display())).unwrap();
     monitor.signals().raise(Event::Stop);
-    // Nobody was connected then; it must only do no harm.
+    // No client is connected then; the call must have no effect.
     let _handle = monitor.start(Box::new(NoMachine)).unwrap();
     Client::connect(&path).read();
 }

@@ -1,4 +1,4 @@
-//! What clients that never read cost, in a process of its own.
+//! The memory cost of clients that never read, in a process of its own.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -13,7 +13,7 @@ use support::{Client, PATIENCE, Server};
 
 const CLIENTS: usize = 60;
 
-/// What of this process is resident and its own, in bytes.
+/// This process's resident private memory in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -23,7 +23,7 @@ fn resident() -> usize {
     kilobytes.parse::<usize>().unwrap() * 1024
 }
 
-/// Sends until nothing more is taken from anybody, while somebody else is served.
+/// Sends until no client's input is read any more, while another client is served.
 fn fill(server: &Server, clients: &mut [Client], request: &[u8]) {
     let mut witness = server.quiet_client();
     loop {
@@ -43,7 +43,7 @@ fn fill(server: &Server, clients: &mut [Client], request: &[u8]) {
 
 #[test]
 fn clients_that_never_read_cost_little_together_and_nothing_when_they_are_gone() {
-    // Those who are gone have their places until what they had sent is executed.
+    // Disconnected clients keep their places until their requests are executed.
     let server = Server::with(Monitor::builder().session_limit(1000));
     // The long answer is made once.
     server.quiet_client().execute("query-qmp-schema");
@@ -57,7 +57,7 @@ fn clients_that_never_read_cost_little_together_and_nothing_when_they_are_gone()
         fill(&server, &mut clients, &request);
         let cost = resident().saturating_sub(before);
         assert!(cost < 64 << 20, "{cost} bytes");
-        // Whoever reads is not disturbed.
+        // A client that reads is served.
         assert!(server.quiet_client().execute("query-qmp-schema").is_array());
         drop(clients);
         let deadline = Instant::now() + PATIENCE;

@@ -1,5 +1,5 @@
-//! docs/protocol.md, sections 4 to 9, against a model: whatever clients connect to, end, raise, read or leave, in whatever order,
-//! each connection hears exactly what it is connected to, once, in order, and every gap is told with its size.
+//! docs/protocol.md, sections 4 to 9, against a model: for any order of connecting, disconnecting, raising, reading and
+//! leaving, each connection receives exactly its events, once, in order, and every gap is reported with its size.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -67,17 +67,17 @@ fn step() -> impl Strategy<Value = ServerStep> {
     ]
 }
 
-/// A connection, as the model knows it.
+/// The model's connection.
 struct Connection {
     way: Way,
-    /// What its client calls it.
+    /// The client's name for it.
     name: Value,
     disk: Option<u8>,
-    /// The numbers of the events that it has still to hear of, one way or the other.
+    /// The numbers of the events that are still to arrive, in full or counted as lost.
     owed: VecDeque<u64>,
 }
 
-/// A client with the connections that the model gives it.
+/// A client with its modelled connections.
 struct Modelled {
     client: Client,
     connections: BTreeMap<String, Connection>,
@@ -93,7 +93,7 @@ impl Modelled {
         }
     }
 
-    /// Takes everything in until the answer to a request comes, and returns that.
+    /// Receives everything up to the answer to a request, and returns the answer.
     fn ask(&mut self, request: &Value) -> Value {
         self.client.send(request.to_string());
         loop {
@@ -105,7 +105,7 @@ impl Modelled {
         }
     }
 
-    /// An event or a notice has to be what its connection is owed next.
+    /// Checks that an event or a notice is the next one that its connection is owed.
     fn hear(&mut self, message: &Value) {
         let name = [
             &message["tag"],
@@ -161,7 +161,7 @@ impl Modelled {
                 disk,
             ),
             Way::Object => {
-                // A signal is always one object's.
+                // A signal always belongs to one object.
                 let disk = disk.unwrap_or(0);
                 let object = json!({"__jsonclass__": "BlockDevice", "id": format!("disk{disk}")});
                 (
@@ -205,7 +205,7 @@ impl Modelled {
         };
         let answer = self.ask(&request);
         assert!(answer.get("return").is_some(), "{answer}");
-        // Everything has been told by now, and nothing may follow: `hear` would not know whose it is.
+        // Everything has arrived, and nothing may follow: `hear` would find no connection.
         let connection = self.connections.remove(&key).unwrap();
         assert!(
             connection.owed.is_empty(),
@@ -214,7 +214,7 @@ impl Modelled {
         );
     }
 
-    /// Everything that was raised has been told to every connection, in full or as a count.
+    /// Checks that every connection has received every raised event, in full or as a count.
     fn settle(&mut self) {
         self.ask(&json!({"execute": "query-version"}));
         while self
@@ -235,16 +235,16 @@ proptest! {
     fn every_connection_hears_what_it_is_owed_or_how_much_it_missed(
         steps in proptest::collection::vec(step(), 1..40),
     ) {
-        // So little room that whoever does not read misses something.
+        // So little room that a client that does not read loses events.
         let server = Server::with(
             Monitor::builder()
                 .default_event_interval(Duration::ZERO)
                 .output_limit(4096),
         );
-        // What is told of the past has tests of its own.
+        // Initial events have tests of their own.
         server.is_current.store(false, Ordering::SeqCst);
         let mut clients: Vec<Modelled> = (0..CLIENTS).map(|_| Modelled::new(&server)).collect();
-        // Answered only after what was raised before has been taken in.
+        // Answered only after the events raised before have been taken in.
         let mut witness = server.quiet_client();
         let mut number = 0;
         for step in steps {

@@ -199,7 +199,7 @@ fn a_client_that_comes_late_is_told_what_is_so() {
     let said = client.until_now();
     assert_eq!(marks(&said), [(json!("STOP"), json!("s"))]);
     assert_eq!(said[0]["initial"], json!(true));
-    // The same of one device, through an accessor that was told to.
+    // The same for one device, through an accessor with `initial`.
     client.send(
         "{'execute': 'get-block-io-error-event', 'arguments': {'device': 'disk1', 'initial': true}}",
     );
@@ -211,10 +211,10 @@ fn a_client_that_comes_late_is_told_what_is_so() {
         (&handle, &json!(true))
     );
     assert!(witness.until_now().is_empty(), "nobody else is told again");
-    // An accessor that was not told to says nothing of the past.
+    // An accessor without `initial` replays nothing.
     client.execute("get-stop-event");
     assert!(client.until_now().is_empty());
-    // What is over is not told.
+    // A past state is not replayed.
     server.signals.raise(Event::Resume);
     client.until_now();
     ask(&mut client, &json!({"subscribe": "STOP", "id": 3}));
@@ -231,7 +231,7 @@ fn a_machine_that_was_never_started_is_stopped() {
     let mut client = server.quiet_client();
     listen(&mut client, "STOP", "a");
     assert_eq!(client.until_now().len(), 1);
-    // The machine knows better than the past does.
+    // The machine's current state overrides the recorded event.
     server.is_current.store(false, Ordering::SeqCst);
     listen(&mut client, "STOP", "b");
     assert!(client.until_now().is_empty());

@@ -1,4 +1,4 @@
-//! docs/protocol.md, section 2: what a session may begin with, and that what arrived is executed, over real sockets.
+//! docs/protocol.md, section 2: how a session begins, and that received requests are executed, over real sockets.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -16,7 +16,7 @@ use rustix::net::sockopt::set_socket_linger;
 use serde_json::{Value, json};
 use support::{Client, PATIENCE, Server};
 
-/// What a test speaks to a server over.
+/// A test's connection to a server.
 enum Line {
     Unix(UnixStream),
     Tcp(TcpStream),
@@ -33,7 +33,7 @@ impl Line {
         [Self::Unix(unix), Self::Tcp(tcp)]
     }
 
-    /// Sends a piece. The server may have hung up.
+    /// Sends bytes. The server may have hung up.
     fn send(&mut self, bytes: &[u8]) {
         let _ = match self {
             Self::Unix(stream) => stream.write_all(bytes),
@@ -48,7 +48,7 @@ impl Line {
         }
     }
 
-    /// Everything that is said until the end, which the server makes.
+    /// Everything received until the server closes the connection.
     fn rest(&mut self) -> String {
         let mut said = Vec::new();
         let end = match self {
@@ -62,7 +62,7 @@ impl Line {
     }
 }
 
-/// A client that others do not disturb. When it is answered, everything that was sent before has been read.
+/// A client independent of others. Its answer shows that everything sent before has been read.
 struct Witness(Client, bool);
 
 impl Witness {
@@ -141,7 +141,7 @@ fn on_tcp_a_session_ends_at_its_first_byte_while_more_is_to_come() {
     for first in ["P", "\r\nP", "\u{16}", "[", "\""] {
         let [_, mut line] = Line::each(&server);
         line.send(first.as_bytes());
-        // The end comes although this side is open and goes on to say nothing.
+        // The server closes although this side stays open and idle.
         assert!(!line.rest().contains("error"), "{first:?}");
     }
 }
@@ -156,10 +156,10 @@ fn a_client_of_a_unix_socket_is_told_how_a_session_begins() {
     assert_eq!(last["error"]["class"], "GenericError");
 }
 
-/// Sends commands and leaves at once, in one of the ways that there are.
+/// Sends commands and leaves at once, in one of several ways.
 fn leave(mut line: Line, bytes: &[u8], way: usize) {
     match way {
-        // Without having read the greeting, which is on its way or not yet.
+        // Without having read the greeting, which may not have been sent yet.
         0 => line.send(bytes),
         1 => {
             line.send(bytes);
@@ -190,7 +190,7 @@ fn what_arrived_is_executed_although_its_sender_is_gone() {
                 leave(line, stop, way);
                 let (command, reply) = server.command();
                 assert_eq!(command, MachineCommand::Stop, "way {way}, TCP {tcp}");
-                // The next one waits for its turn, with nobody there any more.
+                // The next one waits for its turn, after its client has gone.
                 drop(reply);
                 assert!(matches!(server.command().0, MachineCommand::Cont));
             }
@@ -210,11 +210,11 @@ fn a_long_script_of_one_who_is_gone_is_executed_to_its_end() {
             assert_eq!(server.command().0, MachineCommand::Stop);
         }
     }
-    // And their places are free again, as the end of the program would show: nothing is left to be told.
+    // Their places are free again: a shutdown would wait for unsent output.
     server.handle.shutdown(PATIENCE);
 }
 
-/// How long the monitor's thread has been on a CPU.
+/// The CPU time of the monitor's thread.
 fn cpu_time() -> Duration {
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
         let task = task.unwrap().path();
@@ -245,11 +245,11 @@ fn who_is_gone_while_the_machine_is_busy_costs_no_time() {
     let mut witness = Witness::of(&server, false);
     witness.sync();
     let before = cpu_time();
-    // Time is what is measured here, not what is waited for.
+    // The sleep is the measured interval, and waits for nothing.
     std::thread::sleep(Duration::from_millis(300));
     let spent = cpu_time().saturating_sub(before);
     assert!(spent < Duration::from_millis(30), "{spent:?}");
-    // And all of it is executed, one after the other.
+    // All of it is executed in order.
     for (_, reply) in held {
         drop(reply);
         (0..12).for_each(|_| drop(server.command()));
@@ -276,7 +276,7 @@ proptest! {
         if b" \t\r\n".contains(&first) {
             prop_assert_eq!(server.command().0, MachineCommand::Quit);
         } else if first == b'{' {
-            // It has begun, and never ends.
+            // The message has begun, and never ends.
             line.shutdown(Shutdown::Write);
             line.rest();
             prop_assert!(server.commands.try_recv().is_err());

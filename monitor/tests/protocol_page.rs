@@ -1,4 +1,4 @@
-//! The exchanges in docs/protocol.md happen as they are written.
+//! The exchanges in docs/protocol.md take place as written.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -14,7 +14,7 @@ use support::{Client, Server, io_error};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
-/// What the page writes for what it leaves out.
+/// The page's placeholder for an omitted value.
 const ANYTHING: &str = "…";
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ enum Message {
     Server(Value),
 }
 
-/// The exchanges of a page: its blocks of code in which somebody speaks.
+/// The exchanges of a page: its code blocks with messages.
 fn exchanges(page: &str) -> Vec<Vec<Message>> {
     // Text and blocks take turns.
     let blocks = page.split("\n```").skip(1).step_by(2);
@@ -53,7 +53,7 @@ fn message(text: &str) -> Message {
     }
 }
 
-/// Whether a message has what the page says, with handles as the page names them.
+/// Whether a message matches the page, with handles translated.
 fn is_as_written(written: &Value, got: &Value, handles: &BTreeMap<i64, i64>) -> bool {
     match (written, got) {
         (Value::String(text), _) if text == ANYTHING => true,
@@ -77,7 +77,7 @@ fn is_as_written(written: &Value, got: &Value, handles: &BTreeMap<i64, i64>) -> 
     }
 }
 
-/// Puts the handles that were given out in the place of those that the page names.
+/// Replaces the page's handles with the actual ones.
 fn translate(request: &mut Value, handles: &BTreeMap<i64, i64>) {
     for place in ["/arguments/tag", "/arguments/connection/id"] {
         if let Some(handle) = request.pointer_mut(place)
@@ -102,12 +102,12 @@ fn handle_in(request: &Value, answer: &Value) -> Option<i64> {
     answer.pointer(place).and_then(Value::as_i64)
 }
 
-/// The event that a message of the server tells of.
+/// The event in a message of the server.
 fn event(message: &Value) -> Event {
     let name = message.get("event").or_else(|| message.get("method"));
     match (name.and_then(Value::as_str), message.get("data")) {
         (Some(name), Some(data)) if data.is_object() => Event::decode(name, data.clone()).unwrap(),
-        // What the page leaves out of an event is always of this kind.
+        // The page abridges only this kind of event.
         _ => io_error("disk0", "No space left on device"),
     }
 }
@@ -174,7 +174,7 @@ impl Stage {
 
     fn hear(&mut self, written: &Value, asked: Option<&Value>) {
         if written["event"] == "EVENTS_LOST" {
-            // What the monitor itself says, of a connection that does not read: that it has this form is all there is to it.
+            // Sent to a client that does not read: only its form is checked.
             Notice::decode("EVENTS_LOST", written["data"].clone()).unwrap();
             return;
         }

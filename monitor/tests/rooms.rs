@@ -29,7 +29,7 @@ fn rooms() -> BTreeMap<String, usize> {
         .collect()
 }
 
-/// Every file of a room, with what it is called in a message.
+/// Every file of a room, with its display name.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {

@@ -18,7 +18,7 @@ use crate::wire::objects::Hinted;
 use crate::wire::protocol::Protocol;
 use crate::wire::request::{Band, Call, Failure, Request, Stage, unexpected_member};
 
-/// What a call comes to.
+/// The result of a call.
 #[derive(Debug)]
 enum Invocation {
     Command(Command),
@@ -32,7 +32,7 @@ enum Invocation {
 }
 
 impl Session {
-    /// The machine has answered.
+    /// Handles an answer of the machine.
     pub(crate) fn answered(&mut self, sequence: u64, result: &Result<MachineReturn, CommandError>) {
         let Some(request) = self.in_flight.remove(&sequence) else {
             return;
@@ -74,7 +74,7 @@ impl Session {
         }
     }
 
-    /// The first message is answered.
+    /// Finishes the first message, which has been answered.
     fn finish_message(&mut self, context: &mut ServerContext<'_>) {
         let Some(message) = self.waiting.pop_front() else {
             return;
@@ -133,7 +133,7 @@ impl Session {
         band: Band,
         context: &mut ServerContext<'_>,
     ) {
-        // The answer is asked for first: events raised before it are in the inbox by then, and must precede it.
+        // The answer is taken first: events raised before it are in the inbox by then, and must precede it.
         if let Some(answer) = context.machine.answer(&command)
             && context.inbox.is_empty()
         {
@@ -154,7 +154,7 @@ impl Session {
         context.machine.submit(command, reply);
     }
 
-    /// Executes a command of the monitor's own, and answers.
+    /// Executes a monitor command, and answers it.
     fn perform<T: Serialize>(
         &mut self,
         id: Option<&RawValue>,
@@ -192,7 +192,7 @@ impl Session {
         }
     }
 
-    /// Whether a batch may continue: its answers are kept until its end, and are bounded, too.
+    /// Whether a batch may continue: its answers are buffered until its end, and bounded.
     fn has_room(&self, band: Band) -> Result<(), Failure> {
         let batch = self.waiting.front().and_then(|first| first.batch.as_ref());
         if band == Band::In && batch.is_some_and(|answers| !answers.has_room(self.output_limit)) {
@@ -233,7 +233,7 @@ impl Session {
         match line {
             Ok(line) => self.output.answer(line),
             Err(error) => {
-                // The schema's types always encode; a client would wait for a missing answer for ever.
+                // The schema's types always encode; without an answer the client would wait forever.
                 tracing::error!(%error, "cannot encode an answer");
                 self.broken = true;
             }
@@ -315,7 +315,7 @@ fn negotiate_first() -> CommandError {
     CommandError::new(ErrorClass::CommandNotFound, message)
 }
 
-/// Whether a command may overtake others. That there is none of that name is said later.
+/// Checks that a command may be executed out of band. An unknown command is refused later.
 fn out_of_band(name: &str) -> Result<(), CommandError> {
     let entry = COMMANDS.binary_search_by_key(&name, |entry| entry.name);
     match entry.map(|index| COMMANDS[index].allow_oob) {

@@ -59,14 +59,14 @@ pub(crate) const CAPABILITIES: &[QMPCapability] = &[
 pub(crate) struct Negotiation {
     /// Whether `qmp_capabilities` has succeeded.
     pub(crate) complete: bool,
-    /// Whether the session has default events then.
+    /// Whether the session then has default events.
     pub(crate) default_events: bool,
     /// The enabled capabilities.
     pub(crate) enabled: Vec<QMPCapability>,
 }
 
 impl Negotiation {
-    /// At the start of a session. JSON-RPC has neither negotiation nor default events.
+    /// The state at a session's start. JSON-RPC has neither negotiation nor default events.
     pub(crate) fn new(protocol: Protocol) -> Self {
         let negotiates = protocol == Protocol::Qmp;
         Self {
@@ -82,7 +82,7 @@ impl Negotiation {
     }
 }
 
-/// The context of a command of the monitor's own.
+/// The context of a monitor command.
 pub(crate) struct Executor<'a> {
     pub(crate) session: SessionId,
     pub(crate) protocol: Protocol,
@@ -158,7 +158,7 @@ impl Executor<'_> {
 
     /// The canonical text of a connection's id.
     fn name(id: &RawValue) -> Result<String, CommandError> {
-        // Before it is parsed.
+        // Checked before parsing.
         if id.get().len() > NAME_LIMIT {
             return Err(refused(&ConnectError::NameTooLong));
         }

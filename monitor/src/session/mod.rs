@@ -1,7 +1,7 @@
-//! A session: one client, from its greeting to its last answer.
+//! A session: one client, from the greeting to the last answer.
 //!
-//! Here is what comes in and goes out, and whose turn it is; `opening` is what it may begin with, `execution` checks, executes
-//! and answers requests, `pending` is what is not done yet.
+//! This file has input, output and turns; `opening` checks the first bytes, `execution` checks, executes and answers
+//! requests, `pending` holds unanswered messages.
 
 mod execution;
 mod executor;
@@ -35,14 +35,14 @@ use pending::{InFlight, Pending, Turn};
 
 pub(crate) use opening::OpeningRule;
 
-/// How many in-band commands of a session may wait for their turn before it is not read from any more. As many may be
-/// with the machine out of band.
+/// The maximum number of queued in-band messages of a session, after which its input is not read. Also the maximum
+/// number of out-of-band requests that the machine executes at once.
 const IN_BAND_LIMIT: usize = 8;
 
-/// How many bytes they may have together.
+/// The maximum size of the queued messages in bytes.
 const WAITING_BYTES_LIMIT: usize = 1024 * 1024;
 
-/// What a session's commands need of the rest.
+/// The server state that a session's commands use.
 pub(crate) struct ServerContext<'a> {
     pub(crate) machine: &'a dyn Machine,
     pub(crate) registry: &'a mut Registry,
@@ -58,24 +58,24 @@ pub(crate) struct Session {
     pub(crate) stream: Stream,
     pub(crate) output: Output,
     output_limit: usize,
-    /// The memory that there is for all sessions' answers and events.
+    /// The memory budget of all sessions' answers and events.
     budget: Rc<Budget>,
     negotiation: Negotiation,
     opening: Opening,
     lexer: Lexer,
-    /// What was read and not looked at yet.
+    /// Input that was read and not lexed yet.
     unread: VecDeque<u8>,
-    /// The messages that are not answered yet; the first one is being executed.
+    /// Messages that are not answered yet; the first one is being executed.
     waiting: VecDeque<Pending>,
-    /// The requests that the machine is executing, by what their tickets say.
+    /// The requests that the machine is executing, by their tickets' sequence numbers.
     in_flight: BTreeMap<u64, InFlight>,
     sequence: u64,
-    /// What is left of its turn.
+    /// The rest of its turn.
     turn: Turn,
     input_ended: bool,
-    /// Whether its stream is closed both ways, which the kernel tells of as long as it is watched.
+    /// Whether its stream is closed both ways, which epoll reports as long as it is registered.
     hung_up: bool,
-    /// Whether it was told that nothing more will be said.
+    /// Whether the output has been shut down.
     said_all: bool,
     broken: bool,
 }
@@ -121,18 +121,18 @@ impl Session {
         self.negotiation.complete && self.negotiation.default_events
     }
 
-    /// Whether there is nothing left to do for the client.
+    /// Whether the session has ended.
     pub(crate) fn is_over(&self) -> bool {
         let done = self.unread.is_empty() && self.outstanding() == 0 && self.output.is_empty();
         self.broken || (self.input_ended && done)
     }
 
-    /// Whether everything that was to be said has been sent, or cannot be.
+    /// Whether all output has been sent, or cannot be.
     pub(crate) fn is_flushed(&self) -> bool {
         self.broken || self.output.is_empty()
     }
 
-    /// What of its stream the session waits for.
+    /// The events of its stream that the session waits for.
     pub(crate) fn interest(&self) -> EventSet {
         let mut interest = EventSet::empty();
         if !self.input_ended && self.unread.is_empty() && self.takes_requests() {
@@ -142,13 +142,13 @@ impl Session {
             interest |= EventSet::OUT;
         }
         if interest.is_empty() && self.hung_up {
-            // The hang-up is told of in any case, but then only once.
+            // epoll always reports a hang-up; edge-triggered, only once.
             interest |= EventSet::EDGE_TRIGGERED;
         }
         interest
     }
 
-    /// The stream is ready for something.
+    /// Handles readiness of the stream.
     pub(crate) fn ready(&mut self, events: EventSet, scratch: &mut [u8]) {
         if events.intersects(EventSet::HANG_UP | EventSet::ERROR) {
             self.hung_up = true;
@@ -174,7 +174,7 @@ impl Session {
         }
     }
 
-    /// Ends a session that did not begin as one does. A client on a unix socket is told why: it is more likely to have a
+    /// Ends a session with an invalid opening. A client on a unix socket gets an error: it is more likely to have a
     /// user than to be a browser.
     fn refuse(&mut self, Refused { byte, rule }: Refused) {
         tracing::warn!("a client began with byte {byte:#04x}, and was disconnected");
@@ -189,8 +189,8 @@ impl Session {
         self.say(self.protocol.farewell(&failure));
     }
 
-    /// Does what can be done now, within a turn: executes what may be executed, reads what there is room for, sends what
-    /// is there. Returns whether there is more to do.
+    /// Advances the session by at most one turn: executes requests, lexes input within the limits, sends output.
+    /// Returns whether there is more to do.
     pub(crate) fn advance(&mut self, context: &mut ServerContext<'_>) -> bool {
         self.turn = Turn::WHOLE;
         while !self.broken {
@@ -200,7 +200,7 @@ impl Session {
             }
             let was_full = self.output.is_full();
             self.flush();
-            // Sending may have made the room that going on was waiting for.
+            // Sending may have freed the output space that execution waits for.
             let goes_on = self.can_execute() || (self.takes_requests() && !self.unread.is_empty());
             if self.turn.is_over() {
                 return goes_on && !self.broken;
@@ -218,13 +218,13 @@ impl Session {
         !self.broken && !self.output.is_full() && self.waiting.front().is_some_and(is_idle)
     }
 
-    /// Ends it, whatever is left to do.
+    /// Ends it at once, discarding what is left.
     pub(crate) fn give_up(&mut self) {
         self.broken = true;
     }
 
-    /// The program ends: sends what is left, and then lets the client know that this was all. It may still be writing, and
-    /// is read for a while, so that it meets no closed door within a message.
+    /// Winds up at the end of the program: sends the remaining output, then shuts the output down. Input is drained for
+    /// a while, so that a client that is still writing gets no EPIPE within a message.
     pub(crate) fn wind_up(&mut self) {
         self.flush();
         self.broken |= self.output.is_abandoned();
@@ -235,15 +235,15 @@ impl Session {
         self.broken |= self.said_all && self.input_ended;
     }
 
-    /// Whether the client will say nothing more.
+    /// Whether the client's input has ended.
     pub(crate) fn has_input_ended(&self) -> bool {
         self.input_ended
     }
 
-    /// Reads what nobody will look at any more.
+    /// Reads and discards input.
     pub(crate) fn discard(&mut self, scratch: &mut [u8]) {
         match self.stream.read(scratch) {
-            // It may still be reading.
+            // The client may still be reading.
             Ok(0) => self.input_ended = true,
             Ok(_) => {}
             Err(error) if comes_to_nothing(&error) => {}
@@ -251,7 +251,8 @@ impl Session {
         }
     }
 
-    /// Sends what the client takes. One that takes nothing any more may have asked for something before.
+    /// Sends as much output as the stream takes. A client that no longer reads may have sent requests before, which are
+    /// still executed.
     pub(crate) fn flush(&mut self) {
         if !self.broken && self.output.send(&mut self.stream).is_err() {
             self.output.abandon();
@@ -271,7 +272,7 @@ impl Session {
     }
 
     fn takes_requests(&self) -> bool {
-        // The one that is being executed waits no more.
+        // The request that is being executed no longer waits.
         let executing = self.waiting.front().and_then(|first| first.in_flight);
         let waiting = self.waiting.len() - usize::from(executing.is_some());
         let bytes: usize = self.waiting.iter().map(|message| message.bytes).sum();
@@ -281,7 +282,7 @@ impl Session {
             && !self.output.is_full()
     }
 
-    /// Takes the next message out of what was read. Returns whether there was one.
+    /// Lexes the next message from the input. Returns whether there was one.
     fn next_message(&mut self, context: &mut ServerContext<'_>) -> bool {
         while !self.unread.is_empty() {
             let admitted = match self.opening.admit(self.unread.as_slices().0) {
@@ -311,7 +312,7 @@ impl Session {
             }
             return true;
         }
-        // An idle session keeps no room for what it once had to read.
+        // An idle session keeps no input buffer.
         self.unread = VecDeque::new();
         false
     }

@@ -1,9 +1,8 @@
-//! What a session's first message may begin with.
+//! The bytes that a session may begin with.
 //!
-//! A web page can have a browser send bytes to a port of the loopback: with any HTTP method, after a method's name the
-//! page chooses nearly all of them, and within a TLS handshake some. A port that is forwarded to a unix socket brings
-//! them there, too. None of these can begin with a bracket, and every client begins with one: so a session is served from
-//! its first bracket on, and ends at any other byte before it.
+//! A web page can make a browser send bytes to a loopback port: nearly all bytes after the name of any HTTP method, and
+//! some within a TLS handshake. A forwarded port brings them to a unix socket too. None of these can begin with a
+//! bracket, and every client does: a session is served from its first bracket on, and ends at any other byte before it.
 
 use crate::wire::lexer::{Lexed, LexicalError, is_space, restarts};
 use crate::wire::protocol::Protocol;
@@ -13,14 +12,14 @@ use crate::wire::protocol::Protocol;
 pub(crate) enum OpeningRule {
     /// On TCP: white space, then a bracket.
     Strict,
-    /// On a unix socket: the bytes that force a parser back to its start as well, with which the QMP specification lets a
-    /// client begin. They occur in a TLS handshake, and so a first message that one of them cuts off does not count.
+    /// On a unix socket: also the bytes that reset the parser, with which a client may begin (QMP specification). They
+    /// occur in a TLS handshake, so a first message that one of them cuts off does not count.
     Restartable,
-    /// On standard input, which nobody reaches whom its owner did not let: anything, with an error for what is no message.
+    /// On standard input, which only its owner can reach: anything, with an error for what is not a message.
     Free,
 }
 
-/// How far a session's beginning has come.
+/// The progress of a session's opening.
 #[derive(Debug)]
 pub(super) struct Opening {
     rule: OpeningRule,
@@ -30,15 +29,15 @@ pub(super) struct Opening {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing but what may precede the first message has been read.
+    /// Only bytes that may precede the first message have been read.
     Awaited,
     /// The first message has begun.
     Begun,
-    /// The session goes on with whatever comes.
+    /// The opening is complete; anything may follow.
     Complete,
 }
 
-/// The session began with a byte that begins no message.
+/// The session began with a byte that cannot begin a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) byte: u8,
@@ -58,8 +57,8 @@ impl Opening {
         }
     }
 
-    /// The first bytes of `input` that may be lexed now, at least one if there is any. It does not matter how many of them
-    /// the lexer then reads.
+    /// The prefix of `input` that may be lexed now, at least one byte of a non-empty input. The lexer may consume any
+    /// part of it.
     pub(super) fn admit<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], Refused> {
         if self.state != State::Awaited {
             return Ok(input);
@@ -83,7 +82,7 @@ impl Opening {
         }
     }
 
-    /// The lexer came to this with what it was admitted.
+    /// Updates the opening with the lexer's result for the admitted bytes.
     pub(super) fn lexed(&mut self, lexed: &Lexed) {
         self.state = match (self.state, lexed) {
             (State::Awaited | State::Begun, Err(LexicalError::StrayByte(_))) => State::Awaited,

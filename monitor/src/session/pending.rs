@@ -1,4 +1,4 @@
-//! What a session still owes: messages that are not answered yet, and how much of them is done in a turn.
+//! Messages that are not answered yet, and the budget of a session's turn.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -11,13 +11,13 @@ use crate::wire::codec::LINE_END;
 use crate::wire::json_rpc::Message;
 use crate::wire::request::{Band, Request};
 
-/// How many requests a session may have executed before it is somebody else's turn.
+/// The maximum number of requests that a session executes in one turn.
 const REQUESTS_PER_TURN: usize = 64;
 
-/// How many bytes they may have been answered with.
+/// The bytes of answers after which a turn ends.
 const BYTES_PER_TURN: usize = 256 * 1024;
 
-/// How much a session may still do before it is somebody else's turn.
+/// The remaining budget of a session's turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
     pub(super) requests: usize,
@@ -38,18 +38,18 @@ impl Turn {
 /// A message that is not answered yet.
 #[derive(Debug)]
 pub(super) struct Pending {
-    /// How long it was.
+    /// Its length in bytes.
     pub(super) bytes: usize,
     pub(super) requests: VecDeque<Request>,
-    /// The answers so far, if they are to be told together.
+    /// The answers so far of a batch, which are sent together.
     pub(super) batch: Option<Answers>,
-    /// The in-band request of it that the machine is executing.
+    /// Its in-band request that the machine is executing.
     pub(super) in_flight: Option<u64>,
-    /// The connections that were made by it, to be told how things are once they are answered.
+    /// Connections made by it, whose initial events follow its answer.
     pub(super) initial: Vec<Handle>,
 }
 
-/// The answers of a batch, until the last of them is there.
+/// The answers of a batch that is not complete.
 #[derive(Debug)]
 pub(super) struct Answers {
     text: Vec<u8>,
@@ -76,7 +76,7 @@ impl Answers {
         self.charge.add(separator.len() + answer.len());
     }
 
-    /// The line that they make, if there are any: notifications have none.
+    /// The batch as one line; none for a batch of notifications.
     pub(super) fn into_line(mut self) -> Option<Vec<u8>> {
         if self.text.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! Where to listen, as the command line says it: QEMU's syntax of `-qmp`.
+//! Listen addresses of the command line, in the syntax of QEMU's `-qmp`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ const KEYS: [&str; 12] = [
     "max-output",
 ];
 
-/// Keys of QEMU's sockets that can only be off here, and what is there instead.
+/// Keys of QEMU's sockets that can only be off here, with the alternative.
 const OFF_ONLY: [(&str, &str); 8] = [
     ("telnet", "clients speak QMP on the bare socket"),
     ("tn3270", "clients speak QMP on the bare socket"),
@@ -38,7 +38,7 @@ const OFF_ONLY: [(&str, &str); 8] = [
     ("delay", "answers are sent at once: use nodelay=on"),
 ];
 
-/// Keys of QEMU's sockets that are not known here at all, and what is there instead.
+/// Keys of QEMU's sockets that are not supported here, with the alternative.
 const NEVER: [(&str, &str); 8] = [
     ("tls-creds", "forward a unix socket by ssh(1)"),
     ("tls-authz", "forward a unix socket by ssh(1)"),
@@ -56,11 +56,11 @@ const NEVER: [(&str, &str); 8] = [
 /// One place to listen, parsed from `unix:PATH`, `tcp:HOST:PORT`, `stdio`, `fd:N` or `systemd[:NAME]` and the options
 /// after it.
 ///
-/// `fd:N` is a socket that the program was started with, one that listens or one that is connected. `systemd` stands for
-/// every socket that systemd passed, or those with a `FileDescriptorName=`.
+/// `fd:N` is an inherited socket, listening or connected. `systemd` stands for every socket that systemd passed, or
+/// those with a `FileDescriptorName=`.
 ///
-/// What is said as QEMU's `-qmp` takes it means what it means there: `server` waits for the first client unless
-/// `wait=off` follows. Without `server`, where QEMU would connect, Faultvisor listens and does not wait.
+/// QEMU's options have QEMU's meaning: `server` waits for the first client unless `wait=off` follows. Without `server`,
+/// where QEMU would connect, Faultvisor listens and does not wait.
 ///
 /// ```
 /// use faultvisor_monitor::ListenAddress;
@@ -74,15 +74,15 @@ pub struct ListenAddress {
     pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Protocol,
     pub(crate) wait: Wait,
-    /// Whether the answer to that was given, whatever it is.
+    /// Whether `wait` was given explicitly.
     wait_given: bool,
     pub(crate) allow_remote: bool,
     pub(crate) family: Family,
-    /// The last port to try, if the first one and those after it are in use.
+    /// The last port to try, if the ports from the first on are in use.
     pub(crate) last_port: Option<u16>,
-    /// How many clients it serves at once, if not as many as the others.
+    /// The maximum number of clients served at once; none for the monitor's default.
     pub(crate) max_clients: Option<usize>,
-    /// How many bytes a client may leave unread before events are lost to it, likewise.
+    /// The unread output in bytes above which a client loses events; none for the monitor's default.
     pub(crate) max_output: Option<usize>,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum Wait {
     AsQemu,
 }
 
-/// Which addresses of a host are listened on.
+/// The address families to listen on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Family {
     pub(crate) ipv4: Option<bool>,
@@ -103,7 +103,7 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    /// Whether an address is of a family that was asked for, or, where none was, that was not excluded.
+    /// Whether an address is of a requested family, or of one that is not excluded where none is requested.
     pub(crate) fn contains(self, address: IpAddr) -> bool {
         let (this, other) = match address {
             IpAddr::V4(_) => (self.ipv4, self.ipv6),
@@ -122,22 +122,22 @@ pub(crate) enum Endpoint {
         port: u16,
     },
     Stdio,
-    /// A descriptor that the program was started with.
+    /// An inherited descriptor.
     Descriptor(RawFd),
-    /// What systemd passed, of this name if there is one.
+    /// The sockets that systemd passed, of this name if one is given.
     Systemd(Option<String>),
 }
 
 /// Why an address cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It starts with nothing that is known.
+    /// The address has an unknown prefix.
     #[error("'{0}' is no address: expected unix:PATH, tcp:HOST:PORT, stdio, fd:N or systemd")]
     UnknownTransport(String),
-    /// QEMU has it, and there is something else here.
+    /// A QEMU option that is not supported here.
     #[error("'{option}' is not supported: {instead}")]
     NotSupported {
-        /// What was asked for.
+        /// The option.
         option: String,
         /// What to do.
         instead: &'static str,
@@ -145,18 +145,18 @@ pub enum AddressError {
     /// As in QEMU, a path with an equals sign looks like a key with a value.
     #[error("a path that has a '=' is written 'unix:path={0}'")]
     PathLikeKey(String),
-    /// A key that other places to listen do not have.
+    /// A key of another transport.
     #[error("'{key}' is for {transport} only")]
     OtherTransport {
         /// The key.
         key: String,
-        /// What it is for.
+        /// The transport that has it.
         transport: &'static str,
     },
-    /// No address is left to listen on.
+    /// Both address families are excluded.
     #[error("ipv4=off and ipv6=off leave nothing to listen on")]
     NoFamily,
-    /// A range of ports that has none.
+    /// An empty range of ports.
     #[error("'to={to}' is no port after {port}")]
     EmptyRange {
         /// The first port.
@@ -170,7 +170,7 @@ pub enum AddressError {
     /// There is no path after `unix:`.
     #[error("'unix:' needs a path")]
     NoPath,
-    /// A socket could not be named so.
+    /// The path exceeds `sun_path`.
     #[error("socket path '{path}' is too long: {length} bytes, and {PATH_LIMIT} is the most")]
     PathTooLong {
         /// The path.
@@ -187,14 +187,14 @@ pub enum AddressError {
     /// A key that is not known.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// A key without a value that needs one, or with one that it does not take.
+    /// A key with a missing or invalid value.
     #[error("'{key}' does not take '{value}': expected {expected}")]
     BadValue {
         /// The key.
         key: String,
-        /// What it was given.
+        /// The given value.
         value: String,
-        /// What it takes.
+        /// The valid values.
         expected: &'static str,
     },
 }
@@ -206,7 +206,7 @@ impl ListenAddress {
         self.wait != Wait::No
     }
 
-    /// The unix socket that is made for it, if it is one.
+    /// The path of its unix socket, if it is one.
     #[must_use]
     pub fn socket_path(&self) -> Option<&Path> {
         match &self.endpoint {
@@ -255,7 +255,7 @@ impl ListenAddress {
             }
             "nodelay" if switch(key, value)? => {}
             "nodelay" => return Err(not_supported(option, "answers are sent at once")),
-            // It says more of an abstract socket's name only.
+            // `tight` affects abstract socket names only.
             "tight" => {
                 switch(key, value)?;
             }
@@ -284,7 +284,7 @@ impl ListenAddress {
         Ok(())
     }
 
-    /// Nothing to put a path behind, if it is a unix socket.
+    /// An empty path for the key to append to, if it is a unix socket.
     fn of_unix(&self, key: &str) -> Result<PathBuf, AddressError> {
         match self.endpoint {
             Endpoint::Unix(_) => Ok(PathBuf::new()),
@@ -299,7 +299,7 @@ impl ListenAddress {
         }
     }
 
-    /// Checks what its parts make together.
+    /// Checks the combination of its parts.
     fn check(self) -> Result<Self, AddressError> {
         match &self.endpoint {
             Endpoint::Unix(path) if path.as_os_str().is_empty() => Err(AddressError::NoPath),
@@ -323,7 +323,7 @@ impl ListenAddress {
     }
 }
 
-/// A key without a value, which is on, or off where "no" stands before it, as QEMU has it.
+/// A key without a value: on, or off with the prefix "no", as in QEMU.
 fn bare(option: &str) -> (&str, Option<&str>) {
     const SWITCHES: [&str; 7] = [
         "server",
@@ -400,7 +400,7 @@ impl FromStr for ListenAddress {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let mut parts = parts(text).into_iter();
         let address = parts.next().unwrap_or_default();
-        // As in QEMU, the path stands first or under its name.
+        // As in QEMU, the path is the first word or the value of `path=`.
         let first = address.without_prefix("unix:");
         let first = first.filter(|word| word.pair().is_some());
         if let Some(word) = &first

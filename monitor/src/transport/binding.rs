@@ -1,4 +1,4 @@
-//! From an address to what listens there, early enough that an error is reported before a guest runs.
+//! Opens addresses, early enough that errors are reported before a guest runs.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use crate::transport::socket::{Bound, LocalAddress, Socket};
 use crate::transport::tcp;
 use crate::transport::unix_socket;
 
-/// Opens what an address asks for, and says where each part of it is.
+/// Opens an address, and returns the local address of each part.
 pub(crate) fn open(address: &ListenAddress) -> Result<Vec<(Bound, Vec<LocalAddress>)>, BindError> {
     let inherited = |fd: RawFd| {
         let bound = inherited::take(fd, address.allow_remote)?;

@@ -5,13 +5,13 @@ use std::os::fd::RawFd;
 
 use crate::transport::unix_socket::UnixSocketError;
 
-/// Why a monitor cannot listen where it was told to.
+/// A monitor cannot listen on its address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The unix socket.
     #[error(transparent)]
     Unix(#[from] UnixSocketError),
-    /// The name has no address.
+    /// The name does not resolve.
     #[error("cannot find host '{host}': {source}")]
     Host {
         /// The name.
@@ -19,7 +19,7 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
-    /// Everyone who reaches the host could do anything with the machine.
+    /// Every process that reaches the host could control the machine.
     #[error("'{0}' can be reached from other hosts: add allow-remote=on if that is meant")]
     Remote(String),
     /// The port cannot be listened on.
@@ -30,21 +30,21 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
-    /// A socket that was passed to the program.
+    /// An inherited socket.
     #[error(transparent)]
     Inherited(#[from] InheritedError),
     /// There is only one standard input.
     #[error("'stdio' can be used for one monitor only")]
     StdioTwice,
-    /// The monitor cannot have what it needs of the host.
+    /// The host refuses a resource of the monitor.
     #[error("cannot set up the monitor: {0}")]
     Setup(#[source] io::Error),
 }
 
-/// Why an inherited socket cannot be used.
+/// An inherited socket cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritedError {
-    /// Those are the standard streams.
+    /// It is a standard stream.
     #[error("'fd:{0}' is a standard stream: use stdio")]
     Standard(RawFd),
     /// There is no such descriptor.
@@ -59,7 +59,7 @@ pub enum InheritedError {
     /// It neither listens nor is it connected.
     #[error("descriptor {0} is a socket that neither listens nor is connected")]
     NotConnected(RawFd),
-    /// Nobody passed any.
+    /// systemd passed none.
     #[error("systemd passed no socket: LISTEN_FDS and LISTEN_PID are not set for this process")]
     NotActivated,
     /// None of those passed has that name.
@@ -70,7 +70,7 @@ pub enum InheritedError {
     Host {
         /// The descriptor.
         fd: RawFd,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
 }

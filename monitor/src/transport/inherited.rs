@@ -1,7 +1,7 @@
-//! Sockets that were open when the program started: passed by number, or by systemd.
+//! Inherited sockets: passed by number, or by systemd.
 //!
-//! What systemd passes, and how it says so, is sd_listen_fds(3): the descriptors from 3 on, their count in LISTEN_FDS,
-//! their names in LISTEN_FDNAMES, and in LISTEN_PID for whom they are.
+//! systemd's protocol is sd_listen_fds(3): the descriptors from 3 on, their count in LISTEN_FDS, their names in
+//! LISTEN_FDNAMES, and the addressed process in LISTEN_PID.
 
 use std::env;
 use std::io;
@@ -62,9 +62,9 @@ pub(crate) fn take(fd: RawFd, allow_remote: bool) -> Result<Bound, BindError> {
 
 /// Takes ownership of an inherited descriptor.
 ///
-/// That nobody else in this process owns it rests on one rule of the whole program: every socket that
-/// it opens closes on exec, as all those of the standard library and of rustix's `CLOEXEC` calls do.
-/// A descriptor that came through exec does not, until it is taken here.
+/// That nothing else in this process owns it rests on a rule of the whole program: every socket that it opens has
+/// FD_CLOEXEC, as all those of the standard library and of rustix's `CLOEXEC` calls do. An inherited descriptor has
+/// not, until it is taken here.
 #[expect(
     unsafe_code,
     reason = "a number on the command line becomes a descriptor"
@@ -78,15 +78,14 @@ fn own(fd: RawFd) -> Result<OwnedFd, InheritedError> {
     // SAFETY: the borrow is only used to ask whether the descriptor is open, and what it is.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let flags = fcntl_getfd(borrowed).map_err(|_| InheritedError::NotOpen(fd))?;
-    // Every socket that this program opens closes on exec, and one that came through exec does not: so this is one that
-    // nobody here owns.
+    // Every socket that this program opens has FD_CLOEXEC, and an inherited one has not: nothing here owns this one.
     if flags.contains(FdFlags::CLOEXEC) {
         return Err(InheritedError::NotInherited(fd));
     }
     if socket_type(borrowed) != Ok(SocketType::STREAM) {
         return Err(InheritedError::NotASocket(fd));
     }
-    // SAFETY: it is open, and owned by nobody else, as shown above; from now on it is marked so.
+    // SAFETY: it is open, and nothing else owns it, as shown above; FD_CLOEXEC marks it as owned from here on.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     fcntl_setfd(owned.as_fd(), FdFlags::CLOEXEC).map_err(|error| InheritedError::Host {
         fd,

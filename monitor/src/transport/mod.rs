@@ -1,4 +1,4 @@
-//! Where the bytes come from: addresses, listening sockets of each kind, and the streams that they accept.
+//! The transports: addresses, listening sockets of each kind, and the streams that they accept.
 //!
 //! [`address`] parses the value of `--qmp`, [`binding`] opens it as a [`socket`] of its kind ([`unix_socket`], [`tcp`],
 //! [`inherited`]), and every client is a [`stream`]; [`stdio`] makes one of standard input and output.

@@ -1,4 +1,4 @@
-//! What an address comes to: sockets that listen, or a client that is connected already.
+//! An opened address: listening sockets, or a connected client.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,43 +9,43 @@ use std::path::PathBuf;
 use crate::transport::stream::Stream;
 use crate::transport::unix_socket::SocketFile;
 
-/// Where a monitor listens, once it does.
+/// The address that a monitor listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocalAddress {
     /// On a unix socket of this path.
     Unix(PathBuf),
-    /// On a TCP port; where port 0 was asked for, this is the one that it became.
+    /// On a TCP port; for port 0, the one that the host chose.
     Tcp(SocketAddr),
-    /// On a socket that was passed to the program as this descriptor, or with a client that was.
+    /// On an inherited socket of this number, listening or connected.
     Descriptor(RawFd),
     /// On standard input and output.
     Stdio,
 }
 
-/// What an address comes to.
+/// An opened address.
 #[derive(Debug)]
 pub(crate) enum Bound {
-    /// Sockets that clients connect to, as one place: a host can have several addresses.
+    /// Listening sockets, one for each address of the host.
     Listening(Vec<Socket>),
-    /// A client that is connected already.
+    /// A connected client.
     Connected(Stream),
     /// Standard input and output.
     Stdio,
 }
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Unix {
         listener: UnixListener,
-        /// Goes when the socket does; one that was passed to the program has its file from somebody else.
+        /// Removed with the socket. The file of an inherited socket is not this program's.
         _file: Option<SocketFile>,
     },
     Tcp(TcpListener),
 }
 
 impl Socket {
-    /// Takes the next client.
+    /// Accepts the next client.
     pub(crate) fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Unix { listener, .. } => Stream::unix(listener.accept()?.0),

@@ -1,9 +1,9 @@
 //! Standard input and output as one stream.
 //!
-//! The session is on a socket pair, and two threads move bytes between its other end and the real thing. That way
-//! neither descriptor is ever made non-blocking (the mode belongs to the open file, which the shell and every other
-//! program on the terminal share), a regular file will do (epoll refuses those), and a reader that is slow stops only
-//! its own thread. Where somebody else has made one non-blocking, its thread waits for it by poll(2).
+//! The session has one end of a socket pair; two threads copy between the other end and the descriptors. Neither
+//! descriptor is made non-blocking (the mode belongs to the open file description, which the shell and every other
+//! program on the terminal share), a regular file works (epoll refuses those), and a slow reader blocks only its own
+//! thread. A descriptor that another program made non-blocking is waited for by poll(2).
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,27 +19,27 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::thread::{ThreadKind, ThreadStart};
 use crate::transport::stream::Stream;
 
-/// The thread that writes what the session says.
+/// The thread that writes the session's output.
 #[derive(Debug)]
 pub(crate) struct Pump {
     done: Receiver<()>,
 }
 
 impl Pump {
-    /// Waits until everything has been written, but no longer than this. The session must be gone.
+    /// Waits until all output has been written, for at most `time`. The session must have been dropped.
     pub(crate) fn wait(&self, time: Duration) {
         let _ = self.done.recv_timeout(time);
     }
 }
 
-/// Makes a stream of this process's standard input and output.
+/// Makes one stream of this process's standard input and output.
 pub(crate) fn open(start: &ThreadStart) -> io::Result<(Stream, Pump)> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     join(input, output, start)
 }
 
-/// Makes one stream of something to read from and something to write to.
+/// Joins an input and an output to one stream.
 fn join(
     input: impl Read + AsFd + Send + 'static,
     output: impl Write + AsFd + Send + 'static,
@@ -64,7 +64,7 @@ fn join(
     Ok((Stream::unix(near)?, Pump { done }))
 }
 
-/// Waits until a descriptor is ready, or fails.
+/// Waits until a descriptor is ready.
 fn wait_for(descriptor: &impl AsFd, ready: PollFlags) -> io::Result<()> {
     match poll(&mut [PollFd::new(descriptor, ready)], None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -73,17 +73,17 @@ fn wait_for(descriptor: &impl AsFd, ready: PollFlags) -> io::Result<()> {
 }
 
 fn read_input(mut input: impl Read + AsFd, mut far: &UnixStream) {
-    // The socket waits, and so it is the input that has nothing.
+    // The socket blocks: EAGAIN is the input's.
     while let Err(error) = io::copy(&mut input, &mut far) {
         if error.kind() != ErrorKind::WouldBlock || wait_for(&input, PollFlags::IN).is_err() {
             break;
         }
     }
-    // However it ends, the session sees the end of its input.
+    // The session sees the end of its input, after an error too.
     let _ = far.shutdown(Shutdown::Write);
 }
 
-/// Writes all of it, and waits for an output that does not.
+/// Writes all bytes, and waits for a non-blocking output.
 fn write_whole(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {
@@ -104,12 +104,12 @@ fn write_output(mut far: UnixStream, mut output: impl Write + AsFd, done: &SyncS
     while let Ok(count) = far.read(&mut buffer) {
         let written = write_whole(&mut output, &buffer[..count]);
         if count == 0 {
-            // The session is over: nothing more need be typed.
+            // The session has ended: unblocks the input thread's write.
             let _ = far.shutdown(Shutdown::Both);
             break;
         }
         if written.is_err() {
-            // The session learns that nobody reads what it says. It still executes what comes in.
+            // The session learns that its output is not read. It still executes its input.
             let _ = far.shutdown(Shutdown::Read);
             break;
         }
@@ -178,14 +178,14 @@ mod tests {
             panic!("a unix stream")
         };
         stream.set_nonblocking(false).unwrap();
-        // Whatever was there when the thread began to read, the rest comes later.
+        // A byte is present when the thread begins to read, or arrives later.
         for byte in [b'a', b'b'] {
             input.write_all(&[byte]).unwrap();
             let mut read = [0];
             stream.read_exact(&mut read).unwrap();
             assert_eq!(read, [byte]);
         }
-        // Many times what the socket holds.
+        // Many times the socket's buffer.
         let text: Vec<u8> = (0..=250u8).cycle().take(4 << 20).collect();
         let expected = text.clone();
         let saying = thread::spawn(move || stream.write_all(&text));

@@ -1,4 +1,4 @@
-//! The byte streams that a session can be on.
+//! The byte streams of sessions.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,23 +13,24 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Takes on a connected socket.
+    /// Wraps a connected socket.
     pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self::Unix(stream))
     }
 
-    /// Takes on a connected socket.
+    /// Wraps a connected socket.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        // Answers are whole lines, and the client waits for each. One that is gone again may have asked for something.
+        // Answers are whole lines, and the client waits for each. Failure is ignored: a client that has gone may have
+        // sent requests.
         let _ = stream.set_nodelay(true);
         Ok(Self::Tcp(stream))
     }
 }
 
 impl Stream {
-    /// Says that nothing more will be written.
+    /// Shuts the output down.
     pub(crate) fn end_output(&self) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
@@ -76,8 +77,8 @@ impl Write for Stream {
     }
 }
 
-/// Whether a stream has taken or given nothing this time, and is to be asked again when it is ready: it is full or empty, or
-/// the host has no memory for the moment.
+/// Whether an error means to retry when the stream is ready: it is full or empty, or the host is out of memory for the
+/// moment.
 pub(crate) fn comes_to_nothing(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock
         || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))

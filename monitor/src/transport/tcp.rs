@@ -1,4 +1,4 @@
-//! TCP sockets that listen: on every address that a host's name has, as QEMU does.
+//! Listening TCP sockets: on every address of a host name, as in QEMU.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -8,14 +8,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use crate::transport::address::{Family, ListenAddress, host_port};
 use crate::transport::error::BindError;
 
-/// How many clients may wait to be accepted.
+/// The backlog of listen(2).
 const BACKLOG: i32 = 128;
 
-/// How often the host is asked for a free port until it is free on all addresses.
+/// The maximum number of attempts to find a port that is free on all addresses.
 const ATTEMPTS: usize = 16;
 
-/// Listens on a port of a host: on each of its addresses of the family that was chosen, or on those of the next port that
-/// is free where there is a range. An address that this host does not have is left out, as long as another is there.
+/// Listens on a port of a host: on each of its addresses of the chosen family, and in a range of ports on the first
+/// free one. An address that this host does not have is skipped, as long as another is available.
 pub(crate) fn bind(
     host: &str,
     port: u16,
@@ -46,7 +46,7 @@ pub(crate) fn bind(
     })
 }
 
-/// The addresses of a host, each once. No name stands for every address of this one.
+/// The addresses of a host, each once. An empty name stands for every address of this host.
 fn addresses_of(host: &str, family: Family) -> io::Result<Vec<IpAddr>> {
     let found: Vec<IpAddr> = if host.is_empty() {
         vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()]
@@ -69,7 +69,7 @@ fn addresses_of(host: &str, family: Family) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
-/// Listens on this port of each address, or on one that is free on all of them where it is 0.
+/// Listens on `port` of each address; port 0 chooses one that is free on all of them.
 fn listen(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
     for _ in 1..ATTEMPTS {
         match listen_once(addresses, port) {
@@ -83,7 +83,7 @@ fn listen(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
 fn listen_once(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut absent = None;
-    // One socket would take the clients of both.
+    // A dual-stack socket would accept the clients of both.
     let separate = addresses.iter().any(IpAddr::is_ipv4);
     for &address in addresses {
         match listen_on(SocketAddr::new(address, port), separate) {
@@ -101,7 +101,7 @@ fn listen_once(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListene
     }
 }
 
-/// Whether an error says that this host has no such address, or none of its kind.
+/// Whether an error means that this host lacks the address or its family.
 fn is_absent(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
@@ -113,7 +113,7 @@ fn listen_on(address: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    // A port that was just listened on by another run is free.
+    // Allows a port whose last listener left connections in TIME_WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, ipv6_only)?;
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn loopbacks() -> Vec<IpAddr> {
-        // A host may be without IPv6, and has more of IPv4 than it needs.
+        // A host may lack IPv6, and has all of 127.0.0.0/8.
         let all = [
             IpAddr::from(Ipv6Addr::LOCALHOST),
             Ipv4Addr::LOCALHOST.into(),
@@ -180,7 +180,7 @@ mod tests {
         ];
         let error = listen(&addresses, port).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
-        // The next one may be in use by another program, and so may all others: some port is free.
+        // Other programs may use the next ports: some port is free.
         let range: ListenAddress = format!("tcp:127.0.0.1:{port},to=65535").parse().unwrap();
         let next = bind("127.0.0.1", port, &range).unwrap();
         assert!(next[0].local_addr().unwrap().port() > port);

@@ -1,4 +1,4 @@
-//! Unix sockets that listen, and their files. The console of a machine uses them too.
+//! Listening unix sockets and their files. A machine's console uses them too.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// How many clients may wait to be accepted.
+/// The backlog of listen(2).
 const BACKLOG: i32 = 64;
 
-/// How often the host is asked what a file is, if it does not say.
+/// How often lstat(2) is tried if it fails.
 const ANSWERS: u32 = 3;
 
 /// The longest path that a unix socket can have, in bytes.
 pub(crate) const PATH_LIMIT: usize = 107;
 
-/// Why a unix socket cannot be listened on.
+/// A unix socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum UnixSocketError {
-    /// A socket could not be named so.
+    /// The path exceeds `sun_path`.
     #[error("socket path '{}' is too long: {length} bytes, and {PATH_LIMIT} is the most", .path.display())]
     PathTooLong {
         /// The path.
@@ -29,13 +29,13 @@ pub enum UnixSocketError {
         /// How long it is, in bytes.
         length: usize,
     },
-    /// Somebody listens on the socket already.
+    /// Another process listens on the socket.
     #[error("socket '{}' is in use", .0.display())]
     InUse(PathBuf),
-    /// There is a file of that name.
+    /// The path is that of another file.
     #[error("'{}' is there already, and is no socket", .0.display())]
     NotASocket(PathBuf),
-    /// There is a socket of that name, and whether somebody listens on it cannot be found out: it may be another user's.
+    /// The socket exists, and whether it has a listener cannot be determined: it may be another user's.
     #[error("socket '{}' is there already, and cannot be tried: {source}", .path.display())]
     Occupied {
         /// Its path.
@@ -53,7 +53,7 @@ pub enum UnixSocketError {
     },
 }
 
-/// The file of a unix socket, which goes when the socket does.
+/// The file of a unix socket, removed with the socket.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -62,7 +62,7 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -71,9 +71,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Only what is still ours: another program may have put its own socket there since.
+        // Only this socket's own file: another program may have replaced it.
         let is_ours = |file: fs::Metadata| file.dev() == self.device && file.ino() == self.inode;
-        // A host that has no memory for the answer may have it the next time.
+        // A host without memory may have some at the next attempt.
         let mut found = (0..ANSWERS).map(|_| fs::symlink_metadata(&self.path));
         if found.find_map(Result::ok).is_some_and(is_ours) {
             let _ = fs::remove_file(&self.path);
@@ -81,8 +81,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on a unix socket of this path, which only this user can connect to. A socket that nobody
-/// listens on any more is replaced.
+/// Listens on a unix socket of this path, to which only this user can connect. A stale socket is replaced.
 ///
 /// # Errors
 ///
@@ -106,7 +105,7 @@ pub fn bind(path: &Path) -> Result<(UnixListener, SocketFile), UnixSocketError> 
         }
         result => result.map_err(failed)?,
     };
-    // A moment ago it was made here, and without this it could not be told from others' later.
+    // The socket was just created; its inode distinguishes it later from another program's.
     let file = fs::symlink_metadata(path).inspect_err(|_| remove_new(path));
     let file = file.map_err(failed)?;
     let file = SocketFile {
@@ -124,21 +123,21 @@ fn listen_unix(path: &Path) -> io::Result<UnixListener> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    // Linux gives the file the mode that the socket has when it is bound, so that it is never open to others, not
-    // even for the moment that a chmod of the file would leave.
+    // bind(2) on Linux gives the file the socket's mode, so that there is no window in which others can connect, as
+    // before a chmod of the file.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&socket, BACKLOG).inspect_err(|_| remove_new(path))?;
     Ok(socket.into())
 }
 
-/// Removes the file of a socket that has just been bound and is not used after all.
+/// Removes the file of a socket that was bound and is not used.
 fn remove_new(path: &Path) {
-    // One that stays is found stale by whoever comes next.
+    // The next bind replaces a file that remains.
     let _ = fs::remove_file(path);
 }
 
-/// Removes a socket's file if nobody is behind it.
+/// Removes a socket's file if the socket has no listener.
 fn remove_stale(path: &Path) -> Result<(), UnixSocketError> {
     let failed = |source: io::Error| UnixSocketError::Listen {
         path: path.to_owned(),
@@ -151,15 +150,15 @@ fn remove_stale(path: &Path) -> Result<(), UnixSocketError> {
     {
         return Err(UnixSocketError::NotASocket(path.to_owned()));
     }
-    // A datagram socket cannot connect to a stream socket, but it learns whether there is one, and unlike a stream
-    // socket it neither waits in a full backlog nor bothers who accepts.
+    // connect(2) of a datagram socket to a stream socket fails, with an error that tells whether there is a listener.
+    // Unlike a stream socket it neither waits for a full backlog nor reaches accept(2).
     let asks = UnixDatagram::unbound().map_err(failed)?;
     match asks.connect(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(failed)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        // Somebody listens, on a socket of that kind or another.
+        // There is a receiver, on a socket of either type.
         Ok(()) => Err(UnixSocketError::InUse(path.to_owned())),
         Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
             Err(UnixSocketError::InUse(path.to_owned()))

@@ -1,4 +1,4 @@
-//! A machine that does nothing, and a client that speaks by hand: the wire is what is tested.
+//! A machine without effects, and a client that writes raw messages: the tests are about the wire.
 
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -23,7 +23,7 @@ use faultvisor_schema::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up on it. No test depends on how long that is.
+/// The timeout of every wait. No test depends on its length.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers `query-status`, and leaves every other command to the test.
@@ -34,7 +34,7 @@ struct FakeMachine {
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
 
-/// What happens while the machine answers.
+/// An action during the machine's answer.
 pub type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl FakeMachine {
@@ -84,11 +84,11 @@ pub struct Server {
     pub path: PathBuf,
     pub handle: MonitorHandle,
     pub directory: TempDir,
-    /// Whether the machine says of events that they are still so.
+    /// Whether the machine reports replayed events as current.
     pub is_current: Arc<AtomicBool>,
-    /// Whether it says that it runs.
+    /// Whether it reports `running`.
     pub running: Arc<AtomicBool>,
-    /// What is to happen while the machine answers the next question, after it has looked.
+    /// An action during the machine's next answer, after it has read its state.
     pub meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
 
@@ -97,7 +97,7 @@ impl Server {
         Self::with(Monitor::builder())
     }
 
-    /// Without the rate limit of default events, which only the clock could end.
+    /// A server without the rate limit of default events, which depends on the clock.
     pub fn unlimited() -> Self {
         Self::with(Monitor::builder().default_event_interval(Duration::ZERO))
     }
@@ -181,7 +181,7 @@ impl Server {
         client
     }
 
-    /// A client that has switched these on, and has no default events.
+    /// A client with these capabilities enabled, without default events.
     pub fn capable_client(&self, capabilities: &[&str]) -> Client {
         let mut client = self.greeted();
         client.execute("disable-default-events");
@@ -240,7 +240,7 @@ impl Client {
         serde_json::from_str(&line).unwrap()
     }
 
-    /// Executes a command without arguments that succeeds, and that nothing precedes.
+    /// Executes a command without arguments, whose success is the next message.
     pub fn execute(&mut self, command: &str) -> Value {
         self.send(format!("{{'execute': '{command}'}}"));
         let answer = self.read();
@@ -248,7 +248,7 @@ impl Client {
         answer["return"].clone()
     }
 
-    /// Executes a command without arguments, and passes over what precedes the answer.
+    /// Executes a command without arguments, and skips messages before the answer.
     pub fn execute_after_events(&mut self, command: &str) -> Value {
         self.send(format!("{{'execute': '{command}', 'id': 'answer'}}"));
         loop {
@@ -271,7 +271,7 @@ impl Client {
         (text("class"), text("desc"))
     }
 
-    /// Everything that was said until now, without the answer that shows that it is everything.
+    /// Everything sent until now, without the answer that marks its end.
     pub fn until_now(&mut self) -> Vec<Value> {
         self.send("{'execute': 'query-status', 'id': 'until now'}");
         let mut said = Vec::new();

@@ -124,7 +124,7 @@ impl Transitions {
         self.is_resetting() || self.deferred.iter().any(Deferred::is_undone)
     }
 
-    /// Begins to drain: the phase ends when the disks have drained. Ignored during a reset, which drains them itself.
+    /// Begins to drain: the phase ends when the disks have drained. A reset drains them itself, and ignores the phase.
     #[must_use]
     pub(super) fn begin_draining(&mut self) -> Phase {
         let phase = self.next_phase();
