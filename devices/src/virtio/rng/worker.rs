@@ -152,10 +152,14 @@ impl Worker {
         if self.is_awake {
             return Err(RestoreError::Busy);
         }
-        self.quota.restore(state.quota, Instant::now())
+        self.quota.restore(state.quota, Instant::now())?;
+        // The queue of the driver before; the saved one, if it was ready, is activated next.
+        self.active = None;
+        Ok(())
     }
 
     fn activate(&mut self, activation: Activation) {
+        self.active = None;
         let Activation {
             features,
             queues,
@@ -221,8 +225,8 @@ impl Worker {
                     return Ok(());
                 }
             }
-            // With the quota used up, the timer wakes the thread, and no kick is needed.
-            if self.quota.renewal().is_some() || !ring.enable_kicks()? {
+            // The timer wakes the thread when the quota is renewed, which one of no bytes never is.
+            if self.quota.left(Instant::now()) == 0 || !ring.enable_kicks()? {
                 return Ok(());
             }
         }
@@ -297,8 +301,9 @@ impl MutEventSubscriber for Worker {
             }
         }
         self.serve();
-        // No timer for a driver that is not served.
-        let is_served = self.is_awake && self.active.is_some();
+        // No timer for a driver that is not served or has no queue.
+        let has_queue = |active: &Active| active.ring.is_some();
+        let is_served = self.is_awake && self.active.as_ref().is_some_and(has_queue);
         let due = self.quota.renewal().filter(|_| is_served);
         if let Err(error) = self.timer.set(due) {
             tracing::error!(%error, "rng '{}'", self.parts.configuration.id);

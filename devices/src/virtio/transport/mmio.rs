@@ -13,6 +13,7 @@ use acpi_tables::{Aml, AmlSink};
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 use vmm_sys_util::eventfd::EventFd;
 
+use self::state::STATUS_BITS;
 use super::{IoEvent, RingFeatures, Transport, status};
 use crate::bus::BusDevice;
 use crate::life_cycle::{Done, LifeCycle, Placement, RestoreError, Run, SaveError, State};
@@ -286,7 +287,7 @@ impl MmioTransport {
         let before = self.interrupt.device_status();
         // The driver sets bits and never clears one (virtio 1.2 §2.1.1). It may not set the
         // device's own bit.
-        let mut set = value & !before & !status::DEVICE_NEEDS_RESET;
+        let mut set = value & STATUS_BITS & !before & !status::DEVICE_NEEDS_RESET;
         if set & status::FEATURES_OK != 0 && !self.accepts(registers.driver_features) {
             set &= !status::FEATURES_OK;
         }

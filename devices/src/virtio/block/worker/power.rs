@@ -80,6 +80,7 @@ impl Worker {
         self.faults.power.waiting.push(done);
         if !self.faults.power.is_failing() {
             self.cut_power(cut, None);
+            self.complete_ended();
         }
     }
 

@@ -113,12 +113,14 @@ impl Worker {
         };
         ring.disable_kicks()?;
         let configuration = Arc::clone(&self.parts.configuration);
-        let disk = self.disk(&configuration, active.features);
+        let mut disk = self.disk(&configuration, active.features);
         let now = Instant::now();
         loop {
             while let Some(ring) = active.ring(queue)
                 && ring.pop(&mut self.chain)?
             {
+                // The driver may have switched the write cache since the last request.
+                disk.durability = self.durability(active.features);
                 let bytes = self.take_request(active, queue, disk, now)?;
                 *left = left.saturating_sub(1);
                 batch.requests = batch.requests.saturating_sub(1);
@@ -155,11 +157,7 @@ impl Worker {
         request::RequestContext {
             sectors: space.sectors(),
             access: configuration.access,
-            durability: if space.caches_writes(features) {
-                Durability::Cached
-            } else {
-                Durability::Durable
-            },
+            durability: self.durability(features),
             serial: &configuration.serial,
             discard: capabilities
                 .discard
@@ -168,6 +166,15 @@ impl Worker {
                 .write_zeroes
                 .filter(|_| Feature::WriteZeroes.is_in(features)),
             unmaps: capabilities.unmaps,
+        }
+    }
+
+    /// When a write of a driver with these features is complete, as of now.
+    fn durability(&self, features: u64) -> Durability {
+        if self.parts.space.caches_writes(features) {
+            Durability::Cached
+        } else {
+            Durability::Durable
         }
     }
 

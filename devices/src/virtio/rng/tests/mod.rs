@@ -103,6 +103,38 @@ fn a_driver_gets_no_more_by_a_reset() {
 }
 
 #[test]
+fn a_device_with_a_quota_of_nothing_waits_and_can_be_asked_for_the_rest() {
+    let mut machine = Machine::start(limit(0, HOUR));
+    machine.ask(&[Part::writable(DATA, 4)]);
+    machine.barrier();
+    machine.pause();
+    assert_eq!(machine.used(), []);
+    machine.resume();
+    machine.reset();
+    machine.initialize();
+    assert_eq!(machine.used(), []);
+}
+
+#[test]
+fn a_device_is_restored_to_what_it_was_before_its_driver() {
+    let mut machine = Machine::start(None);
+    machine.ask(&[Part::writable(DATA, 4)]);
+    machine.wait_used(1);
+    machine.reset();
+    machine.pause();
+    let state = machine.transport.save().unwrap();
+    machine.resume();
+    machine.initialize();
+    machine.pause();
+    machine.transport.restore(&state).unwrap();
+    machine.resume();
+    // The ring of the driver that is gone is memory as any other.
+    machine.ask(&[Part::writable(DATA, 4)]);
+    machine.barrier();
+    assert_eq!(machine.used(), []);
+}
+
+#[test]
 fn a_device_that_is_asleep_gives_nothing_until_it_is_woken() {
     let mut machine = Machine::start(None);
     machine.pause();

@@ -9,7 +9,7 @@ use crate::sync::lock;
 use crate::virtio::transport::status;
 
 /// All bits of the device status.
-const STATUS_BITS: u32 = status::ACKNOWLEDGE
+pub(super) const STATUS_BITS: u32 = status::ACKNOWLEDGE
     | status::DRIVER
     | status::DRIVER_OK
     | status::FEATURES_OK

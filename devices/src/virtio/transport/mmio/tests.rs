@@ -437,6 +437,15 @@ fn a_state_that_no_such_transport_has_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn whatever_a_driver_writes_to_the_status_can_be_saved_and_restored() {
+    let driver = Driver::new();
+    driver.set(0x070, 0xffff_ffb3);
+    let state = driver.transport.save().unwrap();
+    driver.transport.restore(&state).unwrap();
+    assert_eq!(driver.get(0x070), 0x83);
+}
+
+#[test]
 fn a_reset_by_the_machine_clears_the_registers_when_the_device_is_reset() {
     let driver = Driver::new();
     driver.start();
