@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use faultvisor_qapi_generator::Definition;
 use faultvisor_qapi_generator::definition::{self, Data, Kind};
+use faultvisor_qapi_generator::{DELIVERY_FEATURES, Definition};
 
 /// The type without members.
 const NOTHING: &str = "nothing";
@@ -343,9 +343,12 @@ fn type_name(of: &definition::Type) -> String {
     }
 }
 
+/// The features that a client is shown: those of delivery are not on the wire.
 fn features(features: &[definition::Feature]) -> Vec<String> {
+    let is_shown = |feature: &&definition::Feature| !DELIVERY_FEATURES.contains(&&*feature.name);
     features
         .iter()
+        .filter(is_shown)
         .map(|feature| feature.name.clone())
         .collect()
 }
