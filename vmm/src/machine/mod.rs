@@ -188,7 +188,7 @@ impl Machine {
 
     /// Ends the program, regardless of the guest.
     fn end(&mut self, reason: ShutdownCause) {
-        // A client that quits early does so on purpose: no warning about unfired rules.
+        // A client that quits early does so on purpose: no report of untaken disks.
         if reason != ShutdownCause::HostQmpQuit && self.run != Run::default() {
             self.tell_of_untaken_disks();
         }
