@@ -23,6 +23,8 @@ const EXIT_MARKER: &str = "FV-LAB-EXIT ";
 pub struct Settings {
     /// The wall time of the run; the lab is killed after it.
     pub limit: Duration,
+    /// The longest time without a line of its console; the lab is killed after it.
+    pub silence: Duration,
     /// The lab's memory.
     pub memory_mib: u32,
     /// The image of the lab's disk, with a file system, which is mounted at [`SCRATCH`].
@@ -38,6 +40,7 @@ impl Settings {
     pub fn with_limit(limit: Duration) -> Self {
         Self {
             limit,
+            silence: limit,
             memory_mib: 2000,
             scratch_disk: None,
             disks: Vec::new(),
@@ -77,6 +80,14 @@ pub enum RunError {
         /// The last lines of its console.
         tail: String,
     },
+    /// It printed nothing for too long, and was killed.
+    #[error("the lab was killed after {silence:?} without a line; its console ended with:\n{tail}")]
+    Silent {
+        /// The limit.
+        silence: Duration,
+        /// The last lines of its console.
+        tail: String,
+    },
     /// It ended before the payload's script did.
     #[error("the lab ended before its payload did; its console ended with:\n{tail}")]
     Died {
@@ -112,9 +123,17 @@ impl Images {
         let mut up_after = None;
         let mut status = None;
         for index in 0.. {
-            let line = match console.line(index, deadline) {
+            let silent = Instant::now() + settings.silence;
+            let line = match console.line(index, silent.min(deadline)) {
                 Ok(line) => line,
                 Err(NoLine::Ended) => break,
+                Err(NoLine::TimedOut) if silent < deadline => {
+                    process.kill()?;
+                    return Err(RunError::Silent {
+                        silence: settings.silence,
+                        tail: console.tail(20),
+                    });
+                }
                 Err(NoLine::TimedOut | NoLine::Forgotten) => {
                     process.kill()?;
                     return Err(RunError::TimedOut {

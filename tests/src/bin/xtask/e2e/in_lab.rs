@@ -1,11 +1,12 @@
 //! End-to-end tests in a lab.
 
 use std::error::Error;
+use std::time::Duration;
 
 use faultvisor_harness::command_line;
 use faultvisor_tests::debian::DebianImages;
 use faultvisor_tests::guest::GuestImages;
-use faultvisor_tests::lab::{self, Payload, ScratchDisk, Settings};
+use faultvisor_tests::lab::{self, Payload, RunError, ScratchDisk, Settings};
 use faultvisor_tests::packages;
 use faultvisor_tests::suite::{Report, Size};
 use faultvisor_tests::tool;
@@ -22,7 +23,25 @@ const fn scratch_mebibytes(size: Size) -> u64 {
     size.choose(4 << 10, 32 << 10)
 }
 
-/// Runs the tests.
+/// The longest time without a line from the lab: more than the limit of any test, which the lab itself enforces.
+const fn silence(size: Size) -> Duration {
+    match size {
+        Size::Small => Duration::from_secs(60 * 7),
+        Size::Full => limit(size),
+    }
+}
+
+/// How a lab ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By itself, or at a limit of its own.
+    Known,
+    /// It stood still: not even the limits of the tests in it took effect.
+    Silent,
+}
+
+/// Runs the tests, in a second lab if the first stands still. No program in a lab can stop its clock; QEMU's emulation
+/// of nested virtualization now and then halts the lab's CPU for good.
 pub fn run(
     programs: &Programs,
     images: &Images,
@@ -30,16 +49,36 @@ pub fn run(
     choice: &Choice<'_>,
     name: &str,
 ) -> Result<Results, Box<dyn Error>> {
+    match run_once(programs, images, debian, choice, name)? {
+        (results, End::Known) => Ok(results),
+        (_, End::Silent) => {
+            console::note(&format!(
+                "{name}: the lab stood still; once more in another"
+            ));
+            run_once(programs, images, debian, choice, name).map(|(results, _)| results)
+        }
+    }
+}
+
+fn run_once(
+    programs: &Programs,
+    images: &Images,
+    debian: Option<&DebianImages>,
+    choice: &Choice<'_>,
+    name: &str,
+) -> Result<(Results, End), Box<dyn Error>> {
     let (guest, lab) = match (&images.guest, &images.lab) {
         (Ok(guest), Ok(lab)) => (guest, lab),
         (Err(why), _) | (_, Err(why)) => {
             let names = choice.names(&programs.binaries)?;
-            return Ok(without(names, &format!("there is no lab: {why}")));
+            let results = without(names, &format!("there is no lab: {why}"));
+            return Ok((results, End::Known));
         }
     };
     let running = Running::new(name);
     let (payload, inside) = payload(programs, guest, lab)?;
     let mut settings = Settings::with_limit(limit(choice.size));
+    settings.silence = silence(choice.size);
     let boot = debian.map(DebianImages::boot);
     let scratch_disk = ScratchDisk::new(lab, scratch_mebibytes(choice.size), boot.as_deref())?;
     settings.scratch_disk = Some(scratch_disk.path().to_path_buf());
@@ -72,6 +111,10 @@ pub fn run(
     let ran = lab.run(payload, &script, &settings, |line| {
         take(&mut report, line, &running);
     });
+    let end = match ran {
+        Err(RunError::Silent { .. }) => End::Silent,
+        _ => End::Known,
+    };
     let ended = match ran {
         Ok(outcome) => {
             let (up, total) = (outcome.up_after.as_secs_f64(), outcome.total.as_secs_f64());
@@ -82,7 +125,7 @@ pub fn run(
         }
         Err(error) => Some(error.to_string()),
     };
-    Ok(report.finish(name, ended.as_deref()))
+    Ok((report.finish(name, ended.as_deref()), end))
 }
 
 /// Adds files to the lab, and returns the guest's images' paths in it.
