@@ -66,6 +66,18 @@ pub fn thread(process: u32, name: &str) -> Result<Pid, Failure> {
     Err(Failure::new(format!("there is no thread '{name}'")))
 }
 
+/// Waits until a thread sleeps in the kernel.
+fn wait_asleep(process: u32, thread: Pid) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let path = format!("/proc/{process}/task/{thread}/stat");
+    // The state follows the name, which is in parentheses.
+    while !fs::read_to_string(&path)?.contains(") S ") {
+        check!(Instant::now() < deadline, "thread {thread} does not sleep");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
 /// A thread that is stopped, as if its CPU were busy elsewhere, until dropped.
 #[derive(Debug)]
 pub struct Held(Pid);
@@ -73,13 +85,7 @@ pub struct Held(Pid);
 impl Held {
     /// Stops a thread as soon as it sleeps.
     pub fn asleep(process: u32, thread: Pid) -> Result<Self, Failure> {
-        let deadline = Instant::now() + PATIENCE;
-        let path = format!("/proc/{process}/task/{thread}/stat");
-        // The state follows the name, which is in parentheses.
-        while !fs::read_to_string(&path)?.contains(") S ") {
-            check!(Instant::now() < deadline, "thread {thread} does not sleep");
-            std::thread::yield_now();
-        }
+        wait_asleep(process, thread)?;
         ptrace::seize(thread, Options::empty())?;
         ptrace::interrupt(thread)?;
         stopped(thread)?;
@@ -96,6 +102,8 @@ impl Drop for Held {
 
 /// Has a thread of a process perform a call, and then resume its own work.
 pub fn perform(process: u32, thread: Pid, call: &Call) -> Result<Outcome, Failure> {
+    // A thread that still starts would take the call's result for that of a call of its own, such as its confinement.
+    wait_asleep(process, thread)?;
     ptrace::seize(thread, Options::PTRACE_O_TRACESYSGOOD)?;
     ptrace::interrupt(thread)?;
     stopped(thread)?;
