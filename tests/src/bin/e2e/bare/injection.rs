@@ -66,6 +66,14 @@ pub fn thread(process: u32, name: &str) -> Result<Pid, Failure> {
     Err(Failure::new(format!("there is no thread '{name}'")))
 }
 
+/// Waits until each thread of a process sleeps in the kernel, and so has started.
+pub fn wait_all_asleep(process: u32) -> Result<(), Failure> {
+    for thread in threads::of(process)? {
+        wait_asleep(process, Pid::from_raw(thread.id))?;
+    }
+    Ok(())
+}
+
 /// Waits until a thread sleeps in the kernel.
 fn wait_asleep(process: u32, thread: Pid) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;

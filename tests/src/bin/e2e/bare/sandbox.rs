@@ -405,8 +405,13 @@ fn an_allocation_that_fails_is_not_taken_for_a_refused_call(
     let many = format!("unix:{},max-clients=200", path.display());
     let plan = Plan::new(context, "spin")?.options(&["-S", "--qmp", &many]);
     let mut machine = plan.environment("RUST_BACKTRACE", "1").start()?;
-    machine.client()?.query_status()?;
+    // A thread that still starts allocates its stack for signals: the vCPU has run, and all threads are at rest.
+    let client = machine.client()?;
+    client.cont()?;
+    machine.report("spin")?;
+    client.stop()?;
     let pid = machine.machine.id();
+    injection::wait_all_asleep(pid)?;
     let mapped = fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: u64 = mapped
         .split(' ')
