@@ -1,11 +1,11 @@
-//! What every command has, whatever the schema says of it.
+//! Types that every command uses, whatever the schema defines.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{CommandError, Decode, Members, Path};
 
-/// The arguments of a request, not yet checked.
+/// The arguments of a request, unchecked.
 pub type Arguments = Map<String, Value>;
 
 /// An object without members.
@@ -18,50 +18,50 @@ impl Decode for Empty {
     }
 }
 
-/// The value that says nothing.
+/// The only value of QAPI's `null`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Null;
 
-/// A command as the schema's table lists it.
+/// An entry of the table of commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandEntry {
-    /// Its name on the wire.
+    /// The command's name on the wire.
     pub name: &'static str,
     /// Who executes it.
     pub owner: CommandOwner,
-    /// Whether it may be executed out of band.
+    /// Whether the command may be executed out of band.
     pub allow_oob: bool,
 }
 
 /// Who executes a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandOwner {
-    /// The machine, in its own thread.
+    /// The machine's thread.
     Machine,
-    /// The monitor, at once.
+    /// The monitor, immediately.
     Monitor,
 }
 
-/// Decodes the arguments of a command that has some.
+/// Decodes the arguments of a command that takes some.
 pub(crate) fn arguments<T: Decode>(arguments: Arguments) -> Result<T, CommandError> {
     T::decode(Value::Object(arguments), &Path::ROOT)
 }
 
-/// Refuses arguments to a command that has none.
+/// Refuses arguments to a command that takes none.
 pub(crate) fn no_arguments(arguments: Arguments) -> Result<(), CommandError> {
     Members::open(Value::Object(arguments), &Path::ROOT)?.close()
 }
 
-/// What an accessor can be told.
+/// The arguments of an accessor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessorArguments {
-    /// The only device to hear of.
+    /// Connects to the events of this device only.
     pub device: Option<String>,
-    /// Whether the connection starts with an event for the state that things are in.
+    /// Replays the current state to the new connection.
     pub initial: bool,
 }
 
-/// Decodes the arguments of an accessor. `takes_device`: its events say which device they are about.
+/// Decodes the arguments of an accessor. `takes_device`: its events name a device.
 pub(crate) fn accessor_arguments(
     arguments: Arguments,
     takes_device: bool,

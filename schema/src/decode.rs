@@ -1,4 +1,4 @@
-//! From JSON to the schema's types, with errors that name what they are about.
+//! Decodes JSON into the schema's types. Errors name the value that is wrong.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{CommandError, Null};
 
-/// Where a value stands within a command's arguments, or within what a server said: `throttle.limits[2].bps`.
+/// The path of a value within a command's arguments or a server's message: `throttle.limits[2].bps`.
 #[derive(Debug)]
 pub struct Path<'a> {
     parent: Option<&'a Path<'a>>,
@@ -14,12 +14,12 @@ pub struct Path<'a> {
     direction: Direction,
 }
 
-/// Whose words are read.
+/// Who sent the value that is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
-    /// A client's: what it says has to be understood as a whole.
+    /// A client: an unknown member is an error.
     Request,
-    /// A server's: one that is newer may say more than is known here.
+    /// A server, possibly a newer one: unknown members are ignored.
     Answer,
 }
 
@@ -31,14 +31,14 @@ enum Segment<'a> {
 }
 
 impl Path<'_> {
-    /// The arguments themselves.
+    /// The arguments of a command.
     pub const ROOT: Path<'static> = Path {
         parent: None,
         segment: Segment::Root,
         direction: Direction::Request,
     };
 
-    /// What a server answers, or the data of its event: members that are not known are left out, at every depth.
+    /// A server's answer, or the data of its event: unknown members are ignored, at every depth.
     pub const ANSWER: Path<'static> = Path {
         parent: None,
         segment: Segment::Root,
@@ -47,7 +47,7 @@ impl Path<'_> {
 }
 
 impl<'a> Path<'a> {
-    /// A member of the object that stands here.
+    /// The path of a member of this object.
     #[must_use]
     pub fn member(&'a self, name: &'a str) -> Path<'a> {
         Path {
@@ -57,7 +57,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// An element of the array that stands here.
+    /// The path of an element of this array.
     #[must_use]
     pub fn element(&'a self, index: usize) -> Path<'a> {
         Path {
@@ -67,7 +67,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// What stands here is nothing that was expected.
+    /// The value at this path is of another type than expected.
     pub(crate) fn wrong_type(&self, expected: &str) -> CommandError {
         CommandError::generic(match self.direction {
             Direction::Request => {
@@ -77,7 +77,7 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// The value that stands here, at the start of a sentence.
+    /// Names the value at this path, at the start of a sentence.
     fn named(&self) -> String {
         match (self.direction, &self.segment) {
             (Direction::Request, _) => format!("Parameter '{self}'"),
@@ -105,9 +105,9 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A type that values of the wire can be checked against and turned into.
+/// A type that is decoded from a value of the wire.
 pub trait Decode: Sized {
-    /// Turns a value into one of this type.
+    /// Decodes a value.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ pub trait Decode: Sized {
     fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError>;
 }
 
-/// The members of an object while they are taken out one by one.
+/// An object's members, taken out one by one.
 #[derive(Debug)]
 pub struct Members<'a> {
     members: Map<String, Value>,
@@ -127,7 +127,7 @@ impl<'a> Members<'a> {
     ///
     /// # Errors
     ///
-    /// The value is none.
+    /// The value is not an object.
     pub fn open(value: Value, path: &'a Path<'a>) -> Result<Self, CommandError> {
         match value {
             Value::Object(members) => Ok(Self { members, path }),
@@ -135,7 +135,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Takes a member that must be there.
+    /// Takes a required member.
     ///
     /// # Errors
     ///
@@ -151,11 +151,11 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Takes a member that may be absent. `null` is not absence.
+    /// Takes an optional member. `null` does not count as absent.
     ///
     /// # Errors
     ///
-    /// It is there, and of another type.
+    /// It is present, and of another type.
     pub fn optional<T: Decode>(&mut self, name: &str) -> Result<Option<T>, CommandError> {
         let path = self.path.member(name);
         self.members
@@ -164,20 +164,20 @@ impl<'a> Members<'a> {
             .transpose()
     }
 
-    /// Makes a value of the members that are left.
+    /// Decodes a value from the remaining members.
     ///
     /// # Errors
     ///
-    /// They are not the members of that type.
+    /// They do not decode as that type.
     pub fn rest<T: Decode>(self) -> Result<T, CommandError> {
         T::decode(Value::Object(self.members), self.path)
     }
 
-    /// Ends the object.
+    /// Closes the object.
     ///
     /// # Errors
     ///
-    /// A member is left that nobody took, and a client sent it.
+    /// A client sent a member that nobody took.
     pub fn close(self) -> Result<(), CommandError> {
         match self.members.keys().next() {
             Some(name) if self.path.direction == Direction::Request => {
@@ -237,7 +237,7 @@ impl Decode for Value {
     }
 }
 
-/// What a command returns that returns nothing: an object.
+/// What a command without a return value returns: an object.
 impl Decode for () {
     fn decode(value: Value, path: &Path<'_>) -> Result<Self, CommandError> {
         Members::open(value, path)?.close()
@@ -273,7 +273,7 @@ impl<T: Decode> Decode for Vec<T> {
     }
 }
 
-/// Integers: of JSON's numbers, those without a fraction or an exponent.
+/// Integers: JSON numbers without a fraction or an exponent.
 macro_rules! decode_integer {
     ($($integer:ty),*) => {$(
         impl Decode for $integer {

@@ -1,39 +1,39 @@
-//! How a command fails.
+//! The error of a failed command.
 
 use serde::Serialize;
 
-/// What kind of failure it is, for a client that wants to tell them apart.
+/// The class of an error, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ErrorClass {
-    /// Any failure that needs no kind of its own.
+    /// Any failure without a class of its own.
     GenericError,
-    /// There is no such command, or not now.
+    /// The command does not exist, or is not available now.
     CommandNotFound,
-    /// There is no such device.
+    /// The device does not exist.
     DeviceNotFound,
-    /// The device is there, but not in use.
+    /// The device exists, but is not in use.
     DeviceNotActive,
-    /// The host's KVM cannot do what this needs.
+    /// The host's KVM lacks a capability.
     KVMMissingCap,
-    /// A parameter is of the right type, and names nothing that is there.
+    /// A parameter has the right type, but names nothing that exists.
     InvalidParameterValue,
 }
 
-/// How many bytes a description may have.
+/// The longest description, in bytes.
 const DESCRIPTION_LIMIT: usize = 1024;
 
-/// A command's failure, as the client reads it.
+/// The error of a failed command, as the client reads it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{desc}")]
 pub struct CommandError {
-    /// Its kind.
+    /// Its class.
     pub class: ErrorClass,
     /// Its description, for people.
     pub desc: String,
 }
 
 impl CommandError {
-    /// A failure of any kind. What a client's names make too long is cut.
+    /// An error of any class. A longer description is cut.
     pub fn new(class: ErrorClass, desc: impl Into<String>) -> Self {
         let mut desc = desc.into();
         if desc.len() > DESCRIPTION_LIMIT {
@@ -44,12 +44,12 @@ impl CommandError {
         Self { class, desc }
     }
 
-    /// A failure without a kind of its own.
+    /// An error without a class of its own.
     pub fn generic(desc: impl Into<String>) -> Self {
         Self::new(ErrorClass::GenericError, desc)
     }
 
-    /// There is no command of that name.
+    /// The command does not exist.
     #[must_use]
     pub fn command_not_found(name: &str) -> Self {
         Self::new(
@@ -58,7 +58,7 @@ impl CommandError {
         )
     }
 
-    /// There is no device of that name.
+    /// The device does not exist.
     #[must_use]
     pub fn device_not_found(name: &str) -> Self {
         Self::new(
@@ -67,7 +67,7 @@ impl CommandError {
         )
     }
 
-    /// A parameter's value is not one of those that are expected there.
+    /// The parameter has a value that is not expected there.
     #[must_use]
     pub fn invalid_parameter_value(name: &str, expected: &str) -> Self {
         Self::new(

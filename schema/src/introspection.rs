@@ -1,7 +1,7 @@
-//! What the schema says of itself.
+//! Introspection: the schema described in its own types.
 //!
-//! The generator knows what there is, and calls a function from here for each; what that looks like in the schema's own
-//! types is here, where the compiler checks it.
+//! The generator calls a function of this module for each entity. What an entity looks like is written here, where the
+//! compiler checks it.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use crate::{
 
 type Features = &'static [&'static str];
 
-/// Every command, event and type, described: the answer to `query-qmp-schema`.
+/// Describes every command, event and type: the answer to `query-qmp-schema`.
 #[must_use]
 pub fn introspection() -> &'static [SchemaInfo] {
     static ENTITIES: LazyLock<Vec<SchemaInfo>> = LazyLock::new(entities);
@@ -74,7 +74,7 @@ pub(crate) fn enumeration(
     info(name, SchemaInfoBranch::Enum(enumeration), features)
 }
 
-/// The members are of a name, a type, whether they may be left out, and features.
+/// Each member has a name, a type, whether it is optional, and features.
 pub(crate) fn object(
     name: &str,
     members: &[(&str, &str, bool, Features)],
@@ -105,7 +105,7 @@ pub(crate) fn object(
     info(name, SchemaInfoBranch::Object(object), features)
 }
 
-// The schema that is introspected need not have alternates, only to be able to.
+// Not every schema has alternates.
 #[allow(dead_code)]
 pub(crate) fn alternate(name: &str, types: &[&str], features: Features) -> SchemaInfo {
     let members = types

@@ -1,20 +1,20 @@
 //! The schema: generated types, dispatch and signals.
 //!
-//! What is on the wire is defined in `qapi/*.json` and nowhere else. The generator makes of each definition:
+//! The wire is defined in `qapi/*.json` and nowhere else. The generator turns each definition into Rust:
 //!
-//! * of a type, one that encodes itself ([`serde::Serialize`]) and decodes itself ([`Decode`], with errors for people;
-//!   [`serde::Deserialize`], faster, with a few liberties that nobody takes who keeps to the schema): an enum or a struct as
-//!   it is, a union as a struct with an enum of its branches, an alternate as an enum,
-//! * of an event, a variant of [`Event`] and of [`SignalName`], a [`Signal`] in [`Signals`], and the command that connects
-//!   to it,
-//! * of a command, a variant of [`MachineCommand`] or [`MonitorCommand`], a method of [`MachineCommands`] or
-//!   [`MonitorCommands`], and an entry of [`COMMANDS`]; the method of a command that takes time (`'coroutine': true`) gets
-//!   a [`Reply`] to answer by.
+//! * A type encodes itself ([`serde::Serialize`]) and decodes itself: by [`Decode`], with errors for people, or faster by
+//!   [`serde::Deserialize`], which accepts slightly more than the schema. An enum or a struct stays what it is, a union
+//!   becomes a struct with an enum of its branches, an alternate becomes an enum.
+//! * An event becomes a variant of [`Event`] and of [`SignalName`], a [`Signal`] in [`Signals`], and the command that
+//!   connects to it.
+//! * A command becomes a variant of [`MachineCommand`] or [`MonitorCommand`], a method of [`MachineCommands`] or
+//!   [`MonitorCommands`], and an entry of [`COMMANDS`]. The method of a command that takes time (`'coroutine': true`)
+//!   receives a [`Reply`].
 //!
-//! and of all of them together the answer to `query-qmp-schema` ([`introspection()`]).
+//! All of them together are the answer to `query-qmp-schema` ([`introspection()`]).
 //!
-//! Beside it stand the few types that no schema can define: how a command fails ([`CommandError`]) and how decoding
-//! names what it refuses ([`Path`]).
+//! Written by hand are the types that a schema cannot define: a command's error ([`CommandError`]) and the path of a value
+//! that does not decode ([`Path`]).
 
 mod command;
 mod decode;

@@ -1,34 +1,34 @@
-//! The answer that a command owes.
+//! The reply that a command owes its client.
 
 use std::fmt;
 
 use crate::CommandError;
 
-/// Takes the answer to one command. `T` is what the schema says that the command returns.
+/// The reply to one command. `T` is the type that the schema says it returns.
 ///
-/// The method of a command that the schema marks with `'coroutine': true` gets one, keeps it until the command's effect has
-/// happened, and answers from any thread. A reply that is dropped unanswered answers with an error: no client waits for ever.
+/// The method of a command with `'coroutine': true` receives one, keeps it until the command has had its effect, and sends
+/// it from any thread. A reply that is dropped unsent answers with an error: no client waits for ever.
 pub struct Reply<T: 'static> {
     deliver: Option<Deliver<T>>,
 }
 
-/// What brings an answer to its client.
+/// Delivers an answer to its client.
 type Deliver<T> = Box<dyn FnOnce(Result<T, CommandError>) + Send + Sync>;
 
 impl<T: 'static> Reply<T> {
-    /// A reply whose answer goes to `deliver`, which is called exactly once.
+    /// A reply that calls `deliver` exactly once.
     pub fn new(deliver: impl FnOnce(Result<T, CommandError>) + Send + Sync + 'static) -> Self {
         Self {
             deliver: Some(Box::new(deliver)),
         }
     }
 
-    /// Answers.
+    /// Sends the answer.
     pub fn send(mut self, result: Result<T, CommandError>) {
         self.deliver(result);
     }
 
-    /// The reply of a command whose answer becomes this one's by `wrap`. Both are answered, or dropped, together.
+    /// A reply that answers this one through `wrap`. Dropping it drops this one.
     pub fn map<U>(self, wrap: impl FnOnce(U) -> T + Send + Sync + 'static) -> Reply<U> {
         Reply::new(move |result: Result<U, CommandError>| self.send(result.map(wrap)))
     }
@@ -41,7 +41,7 @@ impl<T: 'static> Reply<T> {
 }
 
 impl Reply<()> {
-    /// Answers a command that returns nothing and has succeeded.
+    /// Answers a successful command that returns nothing.
     pub fn done(self) {
         self.send(Ok(()));
     }

@@ -1,7 +1,7 @@
-//! Signals: events as something to connect to, from inside the process.
+//! Signals: events that a part of the program connects to.
 //!
-//! Whoever raises a signal does not know who listens. The monitor is one that does; a test, or another part of the
-//! program, is another.
+//! Who raises a signal does not know its receivers. The monitor is one; a test, or another part of the program, is
+//! another.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -28,43 +28,42 @@ pub struct Signal<E> {
     shared: Arc<Shared<E>>,
 }
 
-/// The connections, as a list that raising takes whole: connecting and disconnecting replace it.
+/// The connections. Raising takes the whole list; connecting and disconnecting replace it.
 type Slots<E> = Arc<[Arc<Slot<E>>]>;
 
 struct Shared<E> {
     slots: RwLock<Slots<E>>,
 }
 
-/// One connection's side of the signal.
+/// The signal's side of a connection.
 struct Slot<E> {
     handler: Box<dyn Fn(&E) + Send + Sync>,
     calls: Mutex<Calls>,
-    /// Notified when a call ends after the connection did.
+    /// Notified when a call ends after its connection has ended.
     idle: Condvar,
 }
 
 #[derive(Default)]
 struct Calls {
     ended: bool,
-    /// The threads that are in the handler, one entry for each call.
+    /// The threads in the handler, one entry a call.
     running: Vec<ThreadId>,
 }
 
 /// A connection to a [`Signal`]; dropping it disconnects.
 ///
-/// Once it is dropped no handler runs: the drop waits for calls that are under way in other threads. A handler may drop
-/// its own connection; that does not wait for itself. As with any waiting, a handler must not need what the dropping
-/// thread holds: no lock, and no drop of the other's connection.
+/// After the drop no handler runs: it waits for calls in other threads. A handler may drop its own connection, which does
+/// not wait for the handler. A handler must not need what the dropping thread holds: a lock, or the end of the drop of
+/// another connection.
 #[must_use = "dropping a connection disconnects it"]
 pub struct Connection {
     end: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl<E> Signal<E> {
-    /// Calls `handler` for every event raised from now on, in the thread that raises it, until the connection is
-    /// dropped.
+    /// Calls `handler` for every event raised from now on, in the thread that raises it, until the connection is dropped.
     ///
-    /// Raising waits for the handler, so it should be short; a disk's thread may be what it runs in.
+    /// Raising waits for the handler, so it should be short: it may run in a disk's thread.
     pub fn connect(&self, handler: impl Fn(&E) + Send + Sync + 'static) -> Connection
     where
         E: 'static,
@@ -86,7 +85,7 @@ impl<E> Signal<E> {
         }
     }
 
-    /// Raises an event: every handler has been called with it when this returns.
+    /// Raises an event. Every handler has returned when this returns.
     pub fn raise(&self, event: &E) {
         let slots = Arc::clone(&self.shared.read());
         for slot in slots.iter() {
@@ -118,7 +117,7 @@ impl<E> Slot<E> {
         }
         calls.running.push(thread::current().id());
         drop(calls);
-        // A handler that panics is out of the way all the same.
+        // Ends the call even if the handler panics.
         let _call = Call { slot: self };
         (self.handler)(event);
     }
@@ -136,7 +135,7 @@ impl<E> Slot<E> {
     }
 }
 
-/// A call that is under way.
+/// A call in progress.
 struct Call<'a, E> {
     slot: &'a Slot<E>,
 }

@@ -1,56 +1,56 @@
-//! The documentation of a definition: its sections, as the language divides them.
+//! Documentation of a definition, divided into the language's sections.
 
 use std::rc::Rc;
 
 use crate::error::{Location, SchemaError};
 use crate::example::{Message, messages};
 
-/// A block of documentation, divided.
+/// A block of documentation.
 #[derive(Clone, Debug)]
 pub struct Doc {
     /// Where the block starts.
     pub location: Location,
-    /// The definition that it says it is of; a block without one stands for itself.
+    /// The definition that it documents; none for a block of its own.
     pub symbol: Option<String>,
-    /// What is said of the whole.
+    /// The text about the whole definition.
     pub body: String,
-    /// What is said of each member, argument or value.
+    /// The descriptions of members, arguments or values.
     pub members: Vec<Described>,
-    /// What is said of each feature.
+    /// The descriptions of features.
     pub features: Vec<Described>,
-    /// What a command returns.
+    /// The text of `Returns:`.
     pub returns: Option<String>,
-    /// How a command fails.
+    /// The text of `Errors:`.
     pub errors: Option<String>,
-    /// Since which version of ours.
+    /// The text of `Since:`: a version of Faultvisor.
     pub since: Option<String>,
-    /// What goes over the wire, for example.
+    /// Exchanges on the wire.
     pub examples: Vec<Example>,
 }
 
-/// A name and what is said of it.
+/// A name and its description.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// The line of the name.
+    /// Where the name is.
     pub location: Location,
-    /// The member, value or feature.
+    /// The name of the member, value or feature.
     pub name: String,
     /// Its description.
     pub text: String,
 }
 
-/// An example, as it stands in the documentation.
+/// An example, as written in the documentation.
 #[derive(Clone, Debug)]
 pub struct Example {
     /// Where it starts.
     pub location: Location,
     /// Its lines, without their common indentation.
     pub lines: Vec<String>,
-    /// What they say.
+    /// The messages in them.
     pub messages: Vec<Message>,
 }
 
-/// Where the next line of text belongs.
+/// The section that the next line of text belongs to.
 enum Section {
     Body,
     Member,
@@ -63,7 +63,7 @@ enum Section {
 }
 
 impl Doc {
-    /// Divides the lines of a block.
+    /// Divides the lines of a block into sections.
     pub(crate) fn parse(
         file: &Rc<str>,
         location: Location,
@@ -207,7 +207,7 @@ impl Doc {
             Section::Errors => self.errors.get_or_insert_default(),
             Section::Since => self.since.get_or_insert_default(),
         };
-        // What continues an indented section loses the indentation that only says so.
+        // Removes the indentation that marks a line as the continuation of a section.
         let line = if matches!(section, Section::Body) {
             line
         } else {

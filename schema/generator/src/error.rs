@@ -1,4 +1,4 @@
-//! Where a schema is wrong, and why.
+//! Errors in a schema, with their location.
 
 use std::fmt;
 use std::rc::Rc;
@@ -18,13 +18,13 @@ impl Location {
         }
     }
 
-    /// The line, counted from one.
+    /// The line number, from 1.
     #[must_use]
     pub fn line(&self) -> u32 {
         self.line
     }
 
-    /// The file as it was named to the loader.
+    /// The file's name as given to the loader.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
@@ -44,12 +44,12 @@ impl fmt::Display for Location {
     }
 }
 
-/// What is wrong with a schema, and where.
+/// An error in a schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{location}: {message}")]
 pub struct SchemaError {
-    /// The line that is wrong.
+    /// The line with the error.
     pub location: Location,
-    /// Why, as a sentence without its full stop.
+    /// The reason, a sentence without its full stop.
     pub message: String,
 }

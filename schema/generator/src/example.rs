@@ -1,4 +1,4 @@
-//! Examples: what the documentation says goes over the wire, message by message.
+//! Examples in the documentation: exchanges of messages on the wire.
 
 use crate::definition::Definition;
 use crate::error::{Location, SchemaError};
@@ -7,20 +7,20 @@ use crate::load::Loaded;
 /// An exchange of messages.
 #[derive(Clone, Debug)]
 pub struct Exchange<'a> {
-    /// The definition that it is an example of.
+    /// The definition that it documents.
     pub of: &'a Definition,
     /// Where it starts.
     pub location: &'a Location,
-    /// What is said, in order.
+    /// The messages in order.
     pub messages: &'a [Message],
 }
 
-/// A message, and whose it is.
+/// A message, by its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// `->`: the client says it.
+    /// `->`: sent by the client.
     Client(String),
-    /// `<-`: the server does.
+    /// `<-`: sent by the server.
     Server(String),
 }
 
@@ -57,7 +57,7 @@ impl Loaded {
     }
 }
 
-/// Makes messages of the lines of an example.
+/// Parses the lines of an example into messages.
 pub(crate) fn messages(location: &Location, lines: &[String]) -> Result<Vec<Message>, SchemaError> {
     let mut messages: Vec<Message> = Vec::new();
     for line in lines {

@@ -1,18 +1,18 @@
-//! Schemas of other programs, which are read to be compared with and not to be generated from.
+//! Schemas of other programs, read for a comparison and not generated from.
 //!
-//! They may say what this generator has no use for. What changes nothing on the wire is left out: conditions (`if`), commands
-//! that marshal themselves (`gen`), and documentation. A member or a value under a condition counts as one that is there.
-//! Nothing is checked: the program's own generator has done so.
+//! They may use what this generator does not support. What has no effect on the wire is ignored: conditions (`if`),
+//! commands that marshal themselves (`gen`), and documentation. A conditional member or value counts as present. Nothing
+//! is checked: the program's own generator has done so.
 
 use crate::node::{Node, Value};
 
-/// The keys of a definition that say nothing about the wire.
+/// The keys of a definition without effect on the wire.
 const OF_DEFINITIONS: [&str; 3] = ["if", "gen", "success-response"];
 
-/// The key of a member, a value, a branch or a feature that says nothing about the wire.
+/// The key of a member, a value, a branch or a feature without effect on the wire.
 const CONDITION: &str = "if";
 
-/// A definition without what this generator does not know.
+/// Removes from a definition what this generator does not support.
 pub(crate) fn plain_definition(mut node: Node) -> Node {
     if let Value::Object(fields) = &mut node.value {
         fields.retain(|(key, _)| !OF_DEFINITIONS.contains(&key.as_str()));
@@ -27,7 +27,7 @@ pub(crate) fn plain_definition(mut node: Node) -> Node {
     node
 }
 
-/// Members and branches by name, or the values of an enumeration.
+/// Does the same for members and branches, by name, or for the values of an enumeration.
 fn plain_members(node: &mut Node) {
     match &mut node.value {
         Value::Object(members) => members.iter_mut().for_each(|(_, of)| plain_fields(of)),
@@ -42,7 +42,7 @@ fn plain_elements(node: &mut Node) {
     }
 }
 
-/// What is said of a member, a value, a branch or a feature, where it is more than a name.
+/// Does the same for a member, a value, a branch or a feature with keys of its own.
 fn plain_fields(node: &mut Node) {
     if let Value::Object(fields) = &mut node.value {
         fields.retain(|(key, _)| key != CONDITION);

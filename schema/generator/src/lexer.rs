@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::error::{Location, SchemaError};
 
-/// A token, without where it stands.
+/// A token, without its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
     /// One of `{ } [ ] : ,`.

@@ -1,14 +1,13 @@
-//! Reads schemas in the QAPI language and writes Rust.
+//! Reads schemas in the QAPI language and generates Rust.
 //!
-//! The language is the one of QEMU's "How to use the QAPI code generator". A schema goes through four steps, a
-//! module each: `lexer` makes tokens of the text, `node` makes a tree of the tokens, `definition` gives the tree
-//! its meaning, `check` refuses what means nothing; `codegen` then writes the Rust, and the reference manual.
-//! Documentation is part of the language (`doc`): what is not documented is refused like what is not defined, and its
-//! examples can be taken out and tried (`example`).
+//! The language is that of QEMU's "How to use the QAPI code generator". A schema goes through four modules: `lexer` splits
+//! the text into tokens, `node` parses the tokens into a tree, `definition` turns the tree into definitions, `check`
+//! refuses invalid ones; `codegen` then writes the Rust and the reference manual. Documentation is part of the language
+//! (`doc`): a definition without it is refused, and its examples can be extracted and tested (`example`).
 //!
-//! Refused by name, with the reason, is what this project has no use for: conditions (`if`), commands that marshal
-//! themselves (`gen`) and commands that never answer (`success-response`). A schema of another program, which is only
-//! compared with, may have them (`foreign`).
+//! Constructs that this project does not use are refused by name, with the reason: conditions (`if`), commands that
+//! marshal themselves (`gen`) and commands that never answer (`success-response`). Another program's schema, read for a
+//! comparison, may contain them (`foreign`).
 
 mod check;
 mod codegen;
@@ -33,70 +32,70 @@ use std::path::Path;
 
 use load::Origin;
 
-/// The feature that marks an event as a notice in a session's stream: no signal, and so without an accessor.
+/// The feature that marks an event as a notice: part of a session's stream, without a signal or an accessor.
 pub const NOTICE_FEATURE: &str = "notice";
 
-/// The feature of an event whose rate is limited as a default event.
+/// The feature of an event that is rate-limited as a default event.
 pub const RATE_LIMITED_FEATURE: &str = "rate-limited";
 
-/// The feature of an event that tells of a state, and is replayed to late subscribers. Where a member's enum has values with
-/// this feature, the event is replayed with those only.
+/// The feature of an event that carries a state, and is replayed to late subscribers. If values of a member's enum have
+/// it, the event is replayed for those only.
 pub const REPLAYED_FEATURE: &str = "replayed";
 
-/// The feature of an event that ends the states that replayed events told of.
+/// The feature of an event that ends replayed states.
 pub const ENDS_REPLAY_FEATURE: &str = "ends-replay";
 
-/// The features that say how the monitor delivers events. As `coroutine` does of a command, they speak to who implements
-/// the schema: `query-qmp-schema` does not show them.
+/// The features that tell the monitor how to deliver events. Like a command's `coroutine`, they are for the
+/// implementation: `query-qmp-schema` does not show them.
 pub const DELIVERY_FEATURES: [&str; 3] =
     [RATE_LIMITED_FEATURE, REPLAYED_FEATURE, ENDS_REPLAY_FEATURE];
 
-/// Reads the schema that starts in `path`, with everything that it includes, and checks it.
+/// Reads and checks a schema, from the file `path` with all that it includes.
 ///
 /// # Errors
 ///
-/// The first mistake found, with the file and the line that it is in.
+/// The first mistake, with its file and line.
 pub fn load(path: &Path) -> Result<Loaded, SchemaError> {
     let loaded = load::load(path, Origin::Own)?;
     check::check(&loaded.definitions, &loaded.pragmas)?;
     Ok(loaded)
 }
 
-/// Reads the schema of another program, such as QEMU's, for its definitions. It is not checked, has no documentation, and
-/// what is conditional in it counts as there.
+/// Reads another program's schema, such as QEMU's, for its definitions: unchecked, without documentation, and with
+/// everything conditional.
 ///
 /// # Errors
 ///
-/// What is no definition in QAPI's language, with the file and the line that it is in.
+/// The text is not QAPI, with the file and the line.
 pub fn load_foreign(path: &Path) -> Result<Loaded, SchemaError> {
     load::load(path, Origin::Foreign)
 }
 
-/// Writes the Rust of a schema that was loaded.
+/// Generates the Rust of a loaded schema.
 ///
 /// # Errors
 ///
-/// Two names of the schema that would be one name in Rust.
+/// Two names of the schema become one name in Rust.
 pub fn generate(schema: &Loaded, owners: &Owners) -> Result<String, SchemaError> {
     codegen::generate(&schema.definitions, owners)
 }
 
-/// Writes the C library of a schema that was loaded: what its header declares, and the Rust behind that.
+/// Generates the C library of a loaded schema: the declarations of its header, and the Rust behind them.
 ///
 /// # Errors
 ///
-/// Two names of the schema that would be one name in C.
+/// Two names of the schema become one name in C.
 pub fn c_library(schema: &Loaded) -> Result<CLibrary, SchemaError> {
     codegen::c_library(schema)
 }
 
-/// Writes, for a schema that was loaded and of which [`generate`] has written the types, the methods of a client.
+/// Generates a client's methods for a loaded schema, over the types that [`generate`] has written.
 #[must_use]
 pub fn client(schema: &Loaded) -> String {
     codegen::client(&schema.definitions)
 }
 
-/// Writes the reference manual of a schema that was loaded, in Markdown.
+/// Generates the reference manual of a loaded schema, in Markdown.
 #[must_use]
 pub fn reference(schema: &Loaded, owners: &Owners) -> String {
     codegen::reference(schema, owners)

@@ -1,4 +1,4 @@
-//! Reads a schema's files: the first one, and what it includes.
+//! Reads a schema's files: the first one, and those that it includes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,37 +11,37 @@ use crate::foreign;
 use crate::node::{Item, Node, parse};
 use crate::pragma::Pragmas;
 
-/// A schema that was read.
+/// A schema that has been read.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Everything defined, in the order of the files: what includes another comes before it, as a whole.
+    /// All definitions in the order in which they are read; an include is read in place.
     pub definitions: Vec<Definition>,
-    /// What is said of each file as a whole, in the order of the files.
+    /// The headings of the files, in order.
     pub topics: Vec<Topic>,
-    /// Every file that was read, for a build script to watch.
+    /// Every file read, for a build script to watch.
     pub files: Vec<PathBuf>,
     pub(crate) pragmas: Pragmas,
     origin: Origin,
 }
 
-/// Whose schema it is.
+/// Where a schema comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The one that is generated from: everything in it means something.
+    /// This project: it is checked and generated from.
     #[default]
     Own,
-    /// Another program's: see [`foreign`].
+    /// Another program: see [`foreign`].
     Foreign,
 }
 
-/// What a file of a schema is about.
+/// The subject of a schema file.
 #[derive(Clone, Debug)]
 pub struct Topic {
     /// The file, without its extension.
     pub module: String,
     /// Its heading.
     pub title: String,
-    /// What else is said of it.
+    /// The text under the heading.
     pub text: String,
 }
 
@@ -85,7 +85,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// Adds documentation that is of no definition: a heading, or more to say under the last one.
+    /// Adds a block of documentation without a definition: a heading, or text under the last one.
     fn topic(&mut self, module: &str, body: &str) {
         let (title, text) = match body.strip_prefix("= ") {
             Some(heading) => heading.split_once('\n').unwrap_or((heading, "")),
@@ -160,7 +160,7 @@ impl Loaded {
     }
 }
 
-/// An object that is no definition: an include or a pragma.
+/// An include or a pragma: an object that is not a definition.
 fn directive(node: &Node) -> Result<Option<(&'static str, &Node)>, SchemaError> {
     let members = node.members("a definition")?;
     for name in ["include", "pragma"] {

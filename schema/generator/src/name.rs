@@ -1,6 +1,6 @@
-//! Names: of the schema, and what they are in Rust.
+//! Names: the schema's rules for them, and their forms in Rust.
 
-/// Words that Rust keeps for itself, and that a member may be called all the same.
+/// Words that Rust reserves, and that a member may be named.
 const KEYWORDS: [&str; 38] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn",
     "else", "enum", "extern", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
@@ -8,7 +8,7 @@ const KEYWORDS: [&str; 38] = [
     "struct", "trait", "type", "where",
 ];
 
-/// The name of a field or a method.
+/// The name of a Rust field or method.
 pub(crate) fn snake(name: &str) -> String {
     let snake = name.replace(['-', '.'], "_").to_ascii_lowercase();
     if KEYWORDS.contains(&snake.as_str()) {
@@ -18,7 +18,7 @@ pub(crate) fn snake(name: &str) -> String {
     }
 }
 
-/// The name of a type or a variant: `io-error`, `BLOCK_IO_ERROR` and `system_reset` each in one word.
+/// The name of a Rust type or variant, for `io-error`, `BLOCK_IO_ERROR` and `system_reset` alike.
 pub(crate) fn camel(name: &str) -> String {
     let mut camel = String::new();
     for part in name.split(['-', '_', '.']) {
@@ -39,19 +39,19 @@ pub(crate) fn accessor(event: &str) -> String {
     format!("get-{}-event", event.to_ascii_lowercase().replace('_', "-"))
 }
 
-/// Whether a name is words of lower-case letters and digits with dashes between them.
+/// Whether a name is of lower-case letters and digits with dashes between words.
 pub(crate) fn is_dashed(name: &str) -> bool {
     is_word(name, |c| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
     })
 }
 
-/// As [`is_dashed`], with underscores and capitals where a pragma lets them be.
+/// As [`is_dashed`], with underscores and capitals, which a pragma may allow.
 pub(crate) fn is_loose(name: &str) -> bool {
     is_word(name, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
-/// Whether a name is words of capitals and digits with underscores between them.
+/// Whether a name is of capitals and digits with underscores between words.
 pub(crate) fn is_event(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
         && name
@@ -59,7 +59,7 @@ pub(crate) fn is_event(name: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Whether a name is one word with a capital at its start.
+/// Whether a name is one word that begins with a capital.
 pub(crate) fn is_type(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.chars().any(|c| c.is_ascii_lowercase())

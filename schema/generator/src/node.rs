@@ -1,18 +1,18 @@
-//! The tree of a schema file: what stands where, before it means anything.
+//! The syntax tree of a schema file.
 
 use std::rc::Rc;
 
 use crate::error::{Location, SchemaError};
 use crate::lexer::{Token, tokens};
 
-/// A value and where it starts.
+/// A value and its location.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) location: Location,
     pub(crate) value: Value,
 }
 
-/// What a node is.
+/// A value of the syntax tree.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Object(Vec<(String, Node)>),
@@ -21,7 +21,7 @@ pub(crate) enum Value {
     Bool(bool),
 }
 
-/// What stands at the top of a file: an object, or documentation.
+/// An item at the top level of a file: an object, or documentation.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     Object(Node),
@@ -29,7 +29,7 @@ pub(crate) enum Item {
 }
 
 impl Node {
-    /// The text, or an error that says what should have been one.
+    /// The string, or an error that says what should have been one.
     pub(crate) fn text(&self, what: &str) -> Result<&str, SchemaError> {
         match &self.value {
             Value::Text(text) => Ok(text),
@@ -53,7 +53,7 @@ impl Node {
         }
     }
 
-    /// The truth value.
+    /// The boolean.
     pub(crate) fn bool(&self, what: &str) -> Result<bool, SchemaError> {
         match self.value {
             Value::Bool(value) => Ok(value),
@@ -62,7 +62,7 @@ impl Node {
     }
 }
 
-/// Reads a whole file.
+/// Parses a whole file.
 pub(crate) fn parse(file: &Rc<str>, text: &str) -> Result<Vec<Item>, SchemaError> {
     let tokens = tokens(file, text)?;
     let end = Location::new(

@@ -1,25 +1,25 @@
-//! Pragmas: what a schema says about the rules that it is held to.
+//! Pragmas: exceptions that a schema makes to the rules.
 
 use crate::error::SchemaError;
 use crate::node::Node;
 
-/// The pragmas of a schema, from all its files together.
+/// The pragmas of all files of a schema together.
 #[derive(Clone, Debug, Default)]
 pub struct Pragmas {
     /// Whether everything must be documented.
     pub(crate) doc_required: bool,
-    /// Commands whose names may have an underscore.
+    /// Commands whose names may contain underscores.
     pub(crate) command_names: Vec<String>,
     /// Commands that may return something other than an object or a list of objects.
     pub(crate) command_returns: Vec<String>,
-    /// Types and commands whose members may have underscores or capitals.
+    /// Types and commands whose members may contain underscores or capitals.
     pub(crate) member_names: Vec<String>,
     /// Definitions whose members need no documentation.
     pub(crate) documentation: Vec<String>,
 }
 
 impl Pragmas {
-    /// Adds what one pragma object says.
+    /// Adds the pragmas of one object.
     pub(crate) fn add(&mut self, node: &Node) -> Result<(), SchemaError> {
         for (key, value) in node.members("'pragma'")? {
             let list = match key.as_str() {

@@ -1,4 +1,4 @@
-//! Unions and alternates, good and bad.
+//! Unions and alternates, valid and invalid.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,14 +7,14 @@ mod support;
 
 use support::{refusal, refused, rust};
 
-/// What a union needs, but for itself.
+/// The definitions that a union needs.
 const PARTS: &str = "{ 'enum': 'Shape', 'data': [ 'circle', 'square', 'point' ] }
      { 'struct': 'Base', 'data': { 'name': 'str', 'shape': 'Shape', '*hint': 'Shape', 'text': 'str', 'all': [ 'Shape' ] } }
      { 'struct': 'Circle', 'data': { 'radius': 'int' } }
      { 'struct': 'Square', 'data': { 'side': 'int' } }
      { 'struct': 'Named', 'data': { 'name': 'str' } }";
 
-/// The line, counted from the end of the parts, and the message of what is wrong.
+/// The line of the error, counted from the end of the parts, and its message.
 fn refused_union(union: &str) -> (u32, String) {
     let lines = u32::try_from(PARTS.lines().count()).unwrap();
     let (line, message) = refused(&format!("{PARTS}\n{union}"));
@@ -38,7 +38,7 @@ fn a_union_becomes_a_struct_with_an_enum_in_the_discriminators_place() {
             "    Point,\n",
             "Shape::Square => members.rest().map(Self::Square),",
             "Shape::Point => members.close().map(|()| Self::Point),",
-            // As QEMU renders it: stated branches in their order, then those that add nothing.
+            // As QEMU renders it: branches in their order, then the values without one.
             "Some((\"shape\", &[(\"square\", \"4\"), (\"circle\", \"5\"), (\"point\", \"1\")]))",
         ] {
             assert!(rust.contains(part), "{part} is missing in:\n{rust}");

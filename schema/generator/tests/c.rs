@@ -1,4 +1,4 @@
-//! The C library of a schema: what it declares, and what it cannot.
+//! The C library of a schema: its declarations, and the schemas that it refuses.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -22,7 +22,7 @@ fn refusal(text: &str) -> String {
     error.message
 }
 
-/// Where each of these stands, in this order.
+/// Asserts that the parts occur in this order.
 fn assert_in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
     for part in parts {

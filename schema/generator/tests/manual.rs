@@ -1,4 +1,4 @@
-//! What is made of the documentation: the manual, and the examples.
+//! The reference manual, and the examples.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! Good schemas and bad ones, as files.
+//! Valid and invalid schemas, as files.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -69,7 +69,7 @@ fn how_an_event_is_delivered_follows_from_its_features() {
         assert!(rust.contains(part), "{part} is missing in:\n{rust}");
     }
     assert!(!rust.contains("Self::Wind(data) => matches!"));
-    // It is nothing that a client sees.
+    // Clients do not see it.
     assert!(!rust.contains("\"rate-limited\"") && !rust.contains("\"replayed\""));
 }
 
@@ -532,13 +532,13 @@ fn what_another_programs_schema_says_beside_the_wire_is_left_out() {
         .iter()
         .map(|m| m.name.as_str())
         .collect();
-    // A member may be called like a condition.
+    // A member may be named like a condition.
     assert_eq!(names, ["kind", "if"]);
     assert!(take.has_feature("unstable"));
     assert!(
         matches!(&take.kind, Kind::Command(Command { data: Data::Named(name, _), .. }) if name == "Thing")
     );
     assert_eq!(odd.name, "Odd_name");
-    // The same is refused in a schema that is generated from.
+    // A schema that is generated from may not contain it.
     assert!(load(&path).is_err());
 }

@@ -1,4 +1,4 @@
-//! What the generator makes of constructs that the schema has no use for yet, compiled and used.
+//! Constructs of the language that the schema does not use yet, generated, compiled and tested.
 
 #![allow(dead_code, missing_docs)]
 
@@ -162,7 +162,7 @@ fn a_union_is_a_commands_arguments_and_an_events_data() {
     );
 }
 
-/// Answers `draw` later.
+/// Keeps the replies of `draw`, to be answered later.
 #[derive(Default)]
 struct Drawing(Vec<(Figure, crate::Reply<Vec<Figure>>)>);
 

@@ -1,4 +1,4 @@
-//! Unions and alternates: that a value can only be of one branch, and which one.
+//! Unions and alternates: every value belongs to exactly one branch.
 
 use super::types::clash;
 use super::{BUILT_IN, Checker};
@@ -6,7 +6,7 @@ use crate::definition::{Branch, Data, Definition, EnumValue, Kind, Member, Type,
 use crate::error::SchemaError;
 use crate::name;
 
-/// What a value is in JSON, as far as alternatives can be told apart by it.
+/// The kind of a JSON value, by which alternatives are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JsonKind {
     Null,
@@ -18,7 +18,7 @@ pub(crate) enum JsonKind {
 }
 
 impl JsonKind {
-    /// How many there are.
+    /// The number of kinds.
     pub(crate) const COUNT: usize = 6;
 }
 
@@ -87,7 +87,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Every member that an object of a type can have, in whatever branch.
+    /// Every member that an object of a type can have, in any branch.
     fn any_members<'s>(&'s self, of: &'s str, seen: &mut Vec<&'s str>) -> Vec<&'s Member> {
         let Some(Kind::Union(union)) = self.kind(of) else {
             return self.struct_members(of);
@@ -131,13 +131,13 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// What values of a type are in JSON; nothing where that is not one thing.
+    /// The JSON kind of a type's values; `None` if they are of several.
     fn json_kind(&self, of: &Type) -> Option<JsonKind> {
         json_kind(of, self.kind(&of.name))
     }
 
-    /// The kinds of JSON that no other alternative may have: its own, and what QEMU's command line, where every value
-    /// is text, would take for its own.
+    /// The JSON kinds that no other alternative may have: the type's own, and those that QEMU's command line, where every
+    /// value is text, would confuse with it.
     fn claimed(&self, of: &Type, kind: JsonKind) -> Vec<JsonKind> {
         let mut kinds = vec![kind];
         if kind == JsonKind::String {
@@ -160,7 +160,7 @@ impl Checker<'_> {
     }
 }
 
-/// What values of a type are in JSON; nothing where that is not one thing. `kind` is what defines the type.
+/// The JSON kind of a type's values; `None` if they are of several. `kind` is the type's definition.
 pub(crate) fn json_kind(of: &Type, kind: Option<&Kind>) -> Option<JsonKind> {
     if of.array {
         return Some(JsonKind::Array);

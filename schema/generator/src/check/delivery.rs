@@ -1,14 +1,14 @@
-//! Delivery: the features that say how the monitor delivers an event stand where they mean something.
+//! Delivery features: allowed on events only, and not in contradiction.
 
 use super::Checker;
 use crate::definition::{Data, Definition, Feature, Kind, Member};
 use crate::error::SchemaError;
 use crate::{ENDS_REPLAY_FEATURE, NOTICE_FEATURE, RATE_LIMITED_FEATURE, REPLAYED_FEATURE};
 
-/// The features of events, without the one that a value of an enum can have, too.
+/// The features that only events may have.
 const OF_EVENTS: [&str; 3] = [NOTICE_FEATURE, RATE_LIMITED_FEATURE, ENDS_REPLAY_FEATURE];
 
-/// The features that no event has together.
+/// The pairs of features that exclude each other.
 const EXCLUSIVE: [(&str, &str); 4] = [
     (REPLAYED_FEATURE, ENDS_REPLAY_FEATURE),
     (NOTICE_FEATURE, RATE_LIMITED_FEATURE),
@@ -17,7 +17,7 @@ const EXCLUSIVE: [(&str, &str); 4] = [
 ];
 
 impl Checker<'_> {
-    /// Refuses a feature of events on anything else, and features of an event that contradict each other.
+    /// Refuses a delivery feature on anything but an event, and features of an event that contradict each other.
     pub(super) fn delivery(&self, definition: &Definition) -> Result<(), SchemaError> {
         let members = definition.own_members().iter().flat_map(|m| &m.features);
         members
@@ -71,7 +71,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The members of an event's data that have a value with which the event is replayed.
+    /// The members of an event's data whose values decide whether it is replayed.
     fn deciding_members<'d>(&'d self, data: &'d Data) -> Vec<&'d Member> {
         let members = match data {
             Data::Empty => Vec::new(),
@@ -86,7 +86,7 @@ impl Checker<'_> {
     }
 }
 
-/// Refuses these features.
+/// Refuses these features here.
 fn misplaced(feature: &Feature, refused: &[&str]) -> Result<(), SchemaError> {
     if !refused.contains(&feature.name.as_str()) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Documentation: that all of it is there, and that it is of what is there.
+//! Documentation: everything defined is documented, and nothing else.
 
 use super::Checker;
 use crate::definition::{Definition, Kind};
@@ -56,7 +56,7 @@ impl Checker<'_> {
     }
 }
 
-/// What is stated in a definition and so documented with it. The branches of a union are documented with their types.
+/// The names that a definition states and documents. A union's branches are documented with their types.
 fn names(definition: &Definition) -> Vec<&str> {
     match &definition.kind {
         Kind::Enum(values) => values.iter().map(|value| value.name.as_str()).collect(),
@@ -71,7 +71,7 @@ fn names(definition: &Definition) -> Vec<&str> {
     }
 }
 
-/// The features of a definition and of its members; one documentation serves those of one name.
+/// The features of a definition and of its members. Features of one name share one documentation.
 fn features(definition: &Definition) -> Vec<&str> {
     let of_values = match &definition.kind {
         Kind::Enum(values) => values.as_slice(),
@@ -86,7 +86,7 @@ fn features(definition: &Definition) -> Vec<&str> {
     all.map(|feature| feature.name.as_str()).collect()
 }
 
-/// Everything that is there is described, and nothing else is.
+/// Checks that each name is described, and nothing else.
 fn described(
     what: &str,
     names: &[&str],

@@ -1,7 +1,6 @@
-//! What a schema must not say: names that break the rules, types that are not there, and what nobody documented.
+//! Refuses names that break the rules, types that do not exist, and what is not documented.
 
-//!
-//! A file of this folder for each part of what is checked: the types, the branches of some of them, how events are delivered, the
+//! One file each for types, branches, delivery features and documentation.
 //! documentation.
 
 mod branches;
@@ -18,7 +17,7 @@ use crate::error::SchemaError;
 use crate::name;
 use crate::pragma::Pragmas;
 
-/// The types of the language.
+/// The language's built-in types.
 pub(crate) const BUILT_IN: [&str; 15] = [
     "str", "number", "int", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
     "uint64", "size", "bool", "null", "any",
@@ -93,7 +92,7 @@ impl Checker<'_> {
         if !good {
             return Err(definition.location.error(format!("'{name}': {rule}")));
         }
-        // QEMU's generator makes a type of this name for every array.
+        // QEMU's generator gives every array type such a name.
         if name.ends_with("List") {
             let message = format!("'{name}': no name ends in 'List'");
             return Err(definition.location.error(message));

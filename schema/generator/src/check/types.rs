@@ -1,4 +1,4 @@
-//! Types: members and bases, and what may stand where.
+//! Types: members, bases, and which type may be used where.
 
 use super::{BUILT_IN, Checker};
 use crate::definition::{Data, Definition, Kind, Member, Type};
@@ -34,7 +34,7 @@ impl<'a> Checker<'a> {
     ) -> Result<(), SchemaError> {
         for (index, member) in members.iter().enumerate() {
             self.member_name(definition, member)?;
-            // 'a' and '*a' are two keys of the object and one member.
+            // 'a' and '*a' are two keys of the JSON object and one member.
             if members[..index].iter().any(|other| clash(other, member)) {
                 let message = format!("member '{}' is there twice", member.name);
                 return Err(member.location.error(message));
@@ -99,7 +99,7 @@ impl<'a> Checker<'a> {
         self.by_name.get(name).map(|definition| &definition.kind)
     }
 
-    /// A base must end somewhere.
+    /// Refuses a circle of bases.
     fn base_ends(&self, definition: &Definition) -> Result<(), SchemaError> {
         let mut chain = vec![definition.name.as_str()];
         let mut kind = Some(&definition.kind);
@@ -118,7 +118,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// The members of a struct and of its bases; of a base that never ends, each once.
+    /// The members of a struct and of its bases, each once even in a circle of bases.
     pub(super) fn struct_members(&self, name: &str) -> Vec<&'a Member> {
         let mut all = Vec::new();
         let mut seen = Vec::new();
@@ -164,7 +164,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Whether two members could not be told apart in Rust, or in C.
+/// Whether two members would have the same name in Rust or in C.
 pub(super) fn clash(one: &Member, other: &Member) -> bool {
     name::snake(&one.name) == name::snake(&other.name)
 }

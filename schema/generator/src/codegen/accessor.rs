@@ -1,4 +1,4 @@
-//! Accessors: the commands that the schema does not define, because they follow from its events.
+//! Accessors: commands that follow from the schema's events.
 
 use super::Schema;
 use crate::definition::{Command, Data, Definition, Kind, Member, Type};
@@ -8,14 +8,14 @@ use crate::name;
 /// Whether an accessor may be executed out of band.
 pub(super) const ALLOW_OOB: bool = true;
 
-/// An argument that an accessor takes; each may be left out.
+/// An argument of an accessor; all are optional.
 pub(super) struct Argument {
     pub(super) name: &'static str,
     pub(super) of: &'static str,
     pub(super) about: &'static str,
 }
 
-/// The arguments of the accessor of an event.
+/// The arguments of an event's accessor.
 pub(super) fn arguments<'a>(
     schema: &Schema<'a>,
     event: &'a Definition,
@@ -34,7 +34,7 @@ pub(super) fn arguments<'a>(
     device.into_iter().chain([initial]).collect()
 }
 
-/// The accessor of an event, as if the schema had defined it.
+/// The accessor of an event, as a definition.
 pub(super) fn definition<'a>(
     schema: &Schema<'a>,
     event: &'a Definition,

@@ -1,4 +1,4 @@
-//! Alternates: an enum in Rust, its variant chosen by what the value is in JSON.
+//! Alternates: an enum in Rust, decoded by the JSON kind of the value.
 
 use std::fmt::Write as _;
 
@@ -47,7 +47,7 @@ pub(super) fn write(
         );
         expected.push(word(kind, &alternative.of));
     }
-    // With an alternative of every kind there is nothing left to refuse.
+    // If every kind has an alternative, nothing is left to refuse.
     if expected.len() < JsonKind::COUNT {
         let expected = listed(&expected);
         let _ = writeln!(
@@ -77,7 +77,7 @@ fn pattern(kind: JsonKind) -> &'static str {
     }
 }
 
-/// What a client is told that it can send.
+/// Names what a client can send, for an error.
 fn word(kind: JsonKind, of: &Type) -> &'static str {
     match kind {
         JsonKind::Null => "null",

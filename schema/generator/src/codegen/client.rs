@@ -1,7 +1,7 @@
-//! The client's side: a method of a session for each command and each accessor, to wait for or to await.
+//! The client's side: a session's method for each command and each accessor, blocking and asynchronous.
 //!
-//! What comes out is included by a crate that has, at its root, `Session`, `Events`, `Error` and what the schema has for
-//! every command, and with its feature `tokio` a session and events in the module `asynchronous`, too.
+//! The crate that includes the output has, at its root, `Session`, `Events`, `Error` and the types that every command
+//! uses; with its feature `tokio`, the module `asynchronous` has a session and events, too.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::{Schema, rust_types};
 use crate::definition::{Command, Data, Definition};
 use crate::name;
 
-/// How a client waits.
+/// Whether a client's method blocks or is awaited.
 #[derive(Clone, Copy)]
 enum Waiting {
     Blocking,
@@ -42,7 +42,7 @@ impl Waiting {
     }
 }
 
-/// Writes it all.
+/// Writes the methods of both kinds of session.
 pub(super) fn write(schema: &Schema<'_>) -> String {
     let mut out = String::new();
     write_types(schema, &mut out);
@@ -58,12 +58,12 @@ pub(super) fn write(schema: &Schema<'_>) -> String {
     out
 }
 
-/// What a session can do that is no command, and may be called as one is.
+/// Methods of a session that are not commands, and whose names commands cannot have.
 const TAKEN: [&str; 9] = [
     "as_fd", "call", "close", "connect", "dispatch", "event", "greeting", "options", "process",
 ];
 
-/// The method for a command.
+/// The method's name for a command.
 pub(super) fn method(command: &str) -> String {
     let method = name::snake(command);
     if TAKEN.contains(&method.as_str()) {
@@ -73,7 +73,7 @@ pub(super) fn method(command: &str) -> String {
     }
 }
 
-/// Writes where the types come from.
+/// Writes the imports of the types.
 fn write_types(schema: &Schema<'_>, out: &mut String) {
     let types: Vec<String> = schema.definitions.iter().flat_map(rust_types).collect();
     let _ = writeln!(

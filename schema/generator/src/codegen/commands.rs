@@ -1,4 +1,4 @@
-//! Commands: their arguments, who executes them, what they answer, and how a request becomes one.
+//! Commands: arguments, owner, answer, and the dispatch of a request.
 
 use std::fmt::Write as _;
 
@@ -27,12 +27,12 @@ impl Owner {
     }
 }
 
-/// The Rust type of the arguments that a command states itself.
+/// The Rust type of the arguments that a command defines itself.
 pub(super) fn arguments_type(command: &str) -> String {
     format!("{}Arguments", name::camel(command))
 }
 
-/// Refuses a command of the monitor's that takes time: the monitor's thread waits for nothing.
+/// Refuses a deferred command of the monitor: the monitor's thread does not wait.
 pub(super) fn check(schema: &Schema<'_>, owners: &Owners) -> Result<(), SchemaError> {
     let mut commands = schema.commands();
     match commands.find(|(d, command)| command.coroutine && owner(owners, d) == Owner::Monitor) {
@@ -75,7 +75,7 @@ pub(super) fn write(schema: &Schema<'_>, owners: &Owners, out: &mut String) {
     write_table(schema, owner, out);
 }
 
-/// Who executes a command, by the module it is defined in.
+/// The owner of a command: the module that defines it decides.
 pub(super) fn owner(owners: &Owners, definition: &Definition) -> Owner {
     if owners.monitor.contains(&definition.module) {
         Owner::Monitor
@@ -117,7 +117,7 @@ fn write_trait(
     );
     for (definition, command) in commands {
         write_doc(out, definition.doc.as_ref(), &definition.name);
-        // What the schema says of errors stands under its own heading; where it says nothing, Rust still asks for it.
+        // A documentation's errors have a heading of their own; where it has none, Rust's lints still require the heading.
         let says_errors = definition
             .doc
             .as_ref()
@@ -160,7 +160,7 @@ fn write_enum(of: Owner, commands: &[(&Definition, &Command)], out: &mut String)
     );
     for (definition, command) in commands {
         write_doc(out, definition.doc.as_ref(), &definition.name);
-        // What QEMU's generator passes by pointer is large: not every command is to have room for it.
+        // What QEMU's generator passes by pointer is large: boxing keeps the enum small.
         let holds = data_type(definition, command).map(|data| match definition.boxed {
             true => format!("Box<{data}>"),
             false => data,
@@ -206,13 +206,13 @@ fn write_variant(command: &str, holds: Option<String>, out: &mut String) {
     let _ = writeln!(out, "    {}{holds},", name::camel(command));
 }
 
-/// How the machine executes a command.
+/// How the machine executes a command, in the generated code.
 const EXECUTE_AND_REPLY: &str = r"
     /// Executes it. A command that takes time keeps the reply until it is done; any other is answered when this returns.
     pub fn execute(self, commands: &mut impl MachineCommands, reply: crate::Reply<MachineReturn>) {
 ";
 
-/// How the monitor executes a command.
+/// How the monitor executes a command, in the generated code.
 const EXECUTE: &str = r"
     /// Executes it.
     ///
@@ -257,8 +257,8 @@ fn write_execute(
     let _ = writeln!(out, "}}\n");
 }
 
-/// Writes the body of a method that does something else for each command. What a command holds is bound to `binding`;
-/// `accessor` is the arm of the accessors.
+/// Writes the body of a method that matches on the command. `binding` is bound to the command's data; `accessor` is the
+/// arm of all accessors.
 fn write_dispatch(
     commands: &[(&Definition, &Command)],
     binding: &str,
@@ -281,7 +281,7 @@ fn write_dispatch(
     let _ = writeln!(out, "        }}\n    }}\n");
 }
 
-/// The call of a command's method, and its answer as one of all.
+/// The call of a command's method, with its result as a variant of the owner's return type.
 fn execution(schema: &Schema<'_>, of: Owner, definition: &Definition, command: &Command) -> String {
     let owner = of.name();
     let method = name::snake(&definition.name);

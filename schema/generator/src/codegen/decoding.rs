@@ -1,4 +1,4 @@
-//! The other direction: what a client reads, from JSON to the types that the server encodes.
+//! Decoding on the client's side: answers and events, from JSON to the types that the server encodes.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::{Owners, Schema};
 use crate::definition::{Data, Definition};
 use crate::name;
 
-/// Writes how answers and events are decoded.
+/// Writes the decoding of answers and events.
 pub(super) fn write(schema: &Schema<'_>, owners: &Owners, out: &mut String) {
     for of in [Owner::Machine, Owner::Monitor] {
         write_returns(schema, owners, of, out);

@@ -1,4 +1,4 @@
-//! Delivery: what the monitor asks of an event, made of the event's features.
+//! Delivery: methods of `Event` that follow from an event's features.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::definition::{Data, Definition, Member};
 use crate::name;
 use crate::{ENDS_REPLAY_FEATURE, RATE_LIMITED_FEATURE, REPLAYED_FEATURE};
 
-/// Writes the methods of `Event` that say how it is delivered.
+/// Writes the methods of `Event` that tell how it is delivered.
 pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     let signals: Vec<_> = schema.signals().collect();
     let _ = writeln!(out, "impl Event {{");
@@ -47,7 +47,7 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     let _ = writeln!(out, "}}\n");
 }
 
-/// Whether an arm's value is made of the event's data.
+/// Whether an arm reads the event's data.
 enum Pattern {
     Data,
     Ignored,
@@ -95,7 +95,7 @@ fn write_method(out: &mut String, about: &str, signature: &str, arms: &str, othe
 }
 
 impl Schema<'_> {
-    /// What an event is about: the object that the guest sees, or the device, or nothing in particular.
+    /// The subject of an event: a QOM path, a device, or none.
     fn subject(&self, event: &Definition, data: &Data) -> (Pattern, String) {
         let members = self.data_members(event, data).into_iter();
         let texts = members
@@ -116,7 +116,7 @@ impl Schema<'_> {
         }
     }
 
-    /// Whether an event is replayed: with any data, or with those values of a member that are marked so.
+    /// When an event is replayed: always, or for those values of a member that have the feature.
     fn replay_condition(&self, event: &Definition, data: &Data) -> (Pattern, String) {
         for (_, member) in self.data_members(event, data) {
             let Some(of) = self.by_name.get(member.of.name.as_str()) else {

@@ -1,10 +1,10 @@
-//! Documentation of a schema as documentation in Rust.
+//! A schema's documentation as Rust documentation.
 
 use std::fmt::Write as _;
 
 use crate::doc::Doc;
 
-/// Writes what is said of a definition.
+/// Writes the documentation of a definition.
 pub(super) fn write_doc(out: &mut String, doc: Option<&Doc>, name: &str) {
     let Some(doc) = doc else {
         let _ = writeln!(out, "/// `{name}` of the schema.");
@@ -39,7 +39,7 @@ pub(super) fn write_doc(out: &mut String, doc: Option<&Doc>, name: &str) {
     }
 }
 
-/// Writes what is said of a member or a value.
+/// Writes the documentation of a member or a value.
 pub(super) fn write_member_doc(out: &mut String, doc: Option<&Doc>, name: &str) {
     let described = doc.and_then(|doc| doc.members.iter().find(|member| member.name == name));
     match described {
@@ -50,7 +50,7 @@ pub(super) fn write_member_doc(out: &mut String, doc: Option<&Doc>, name: &str) 
     }
 }
 
-/// Writes lines of text, with `@name` as Rust's documentation marks a name.
+/// Writes lines of text, with `@name` as code.
 pub(super) fn write_text(out: &mut String, indentation: &str, text: &str) {
     for line in text.lines() {
         let _ = writeln!(out, "{indentation}/// {}", marked(line));
@@ -62,7 +62,7 @@ fn marked(line: &str) -> String {
     marked.replace('[', "\\[").replace('<', "\\<")
 }
 
-/// A line with every `@name` in it as `render` makes it.
+/// A line with every `@name` replaced by `render`.
 pub(super) fn with_names(line: &str, render: impl Fn(&str) -> String) -> String {
     let mut rendered = String::new();
     let mut rest = line;
@@ -72,7 +72,7 @@ pub(super) fn with_names(line: &str, render: impl Fn(&str) -> String) -> String 
             .unwrap_or(after.len());
         let (name, remaining) = after.split_at(end);
         rendered.push_str(before);
-        // An address is no name, and neither is a lone sign.
+        // Neither an e-mail address nor a lone `@` is a name.
         let is_name = !name.trim_end_matches('-').is_empty()
             && !before.ends_with(|c: char| c.is_ascii_alphanumeric());
         if is_name {

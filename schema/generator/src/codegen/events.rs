@@ -1,4 +1,4 @@
-//! Events: their data, the signals that raise them, and the notices that are none.
+//! Events: their data, the signals that raise them, and notices, which have no signal.
 
 use std::fmt::Write as _;
 
@@ -56,7 +56,7 @@ fn write_enum(rust_name: &str, about: &str, events: &[(&Definition, &Data)], out
     let _ = writeln!(out, "}}\n");
 }
 
-/// Writes what an enum of events has for those who put the object around the data together themselves.
+/// Writes what an enum of events offers to encoders that write the object around the data themselves.
 fn write_data(rust_name: &str, events: &[(&Definition, &Data)], out: &mut String) {
     let mut names = String::new();
     let mut arms = String::new();
@@ -197,7 +197,7 @@ fn write_signal_name(schema: &Schema<'_>, signals: &[(&Definition, &Data)], out:
     let _ = writeln!(out, "        }}\n    }}\n}}\n");
 }
 
-/// Writes the signals themselves, a field each, and what treats them as one.
+/// Writes `Signals`, with a field for each signal, and the methods for all of them.
 fn write_signals(signals: &[(&Definition, &Data)], out: &mut String) {
     let _ = writeln!(
         out,

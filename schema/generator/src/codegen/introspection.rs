@@ -1,7 +1,7 @@
-//! What the schema says of itself on the wire: the answer to `query-qmp-schema`.
+//! Introspection: the answer to `query-qmp-schema`.
 //!
-//! Rendered as QEMU renders its own: commands and events in the schema's order, then the types that they use, each when
-//! its turn comes. The name of a type is nobody's business, and so a number.
+//! Rendered as QEMU renders its own: commands and events in the schema's order, then types in the order of their first
+//! use. Clients must not rely on a type's name, which is a number.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -12,10 +12,10 @@ use crate::definition::{
 };
 use crate::{DELIVERY_FEATURES, name};
 
-/// The object type of whatever has no members.
+/// The object type without members.
 const EMPTY: &str = "q_empty";
 
-/// Writes the function that makes the answer.
+/// Writes the function that builds the answer.
 pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     let definitions = plainly(schema);
     let plain = Schema::new(&definitions);
@@ -36,7 +36,7 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) {
     let _ = writeln!(out, "    ]\n}}");
 }
 
-/// The definitions with every accessor among them, and with a type of its own for whatever states its members itself.
+/// The definitions and the accessors, with each inline list of members as a type of its own.
 fn plainly(schema: &Schema<'_>) -> Vec<Definition> {
     let Some(first) = schema.definitions.first() else {
         return Vec::new();
@@ -54,7 +54,7 @@ fn plainly(schema: &Schema<'_>) -> Vec<Definition> {
     plain
 }
 
-/// Adds a definition that names its members, and the type that they are now of.
+/// Adds a definition, and a type for the members that it defines inline.
 fn named(mut definition: Definition, plain: &mut Vec<Definition>) {
     let role = match definition.kind {
         Kind::Union(_) => "base",
@@ -92,7 +92,7 @@ fn object(like: &Definition, name: String, members: Vec<Member>) -> Definition {
     }
 }
 
-/// A type that is used, and so rendered: its name, and whether it is an array.
+/// A type that is used, and therefore rendered: its name, and whether it is an array.
 #[derive(Clone, PartialEq, Eq)]
 struct Used {
     name: String,
@@ -101,10 +101,10 @@ struct Used {
 
 struct Rendering<'a> {
     schema: &'a Schema<'a>,
-    /// The types in the order of their first use.
+    /// The used types in the order of their first use.
     used: Vec<Used>,
     numbers: HashMap<String, usize>,
-    /// Calls of the functions that make a `SchemaInfo` each.
+    /// The calls that build a `SchemaInfo` each.
     entries: Vec<String>,
 }
 
@@ -117,7 +117,7 @@ impl<'a> Rendering<'a> {
                 _ => {}
             }
         }
-        // Rendering a type uses others.
+        // Rendering a type adds the types that it uses.
         let mut next = 0;
         while let Some(used) = self.used.get(next).cloned() {
             self.rendered_type(&used);
@@ -159,7 +159,7 @@ impl<'a> Rendering<'a> {
         self.uses(&of.name, of.array)
     }
 
-    /// Notes that a type is used, and says what it is called.
+    /// Marks a type as used, and returns its name on the wire.
     fn uses(&mut self, name: &str, array: bool) -> String {
         let name = json_name(name);
         let used = Used {
@@ -272,7 +272,7 @@ fn features(features: &[Feature]) -> String {
     format!("&[{}]", names.join(", "))
 }
 
-/// JSON has one kind of integer, whatever its limits.
+/// JSON has one integer type.
 fn json_name(name: &str) -> &str {
     match name {
         "int8" | "int16" | "int32" | "int64" | "uint8" | "uint16" | "uint32" | "uint64"
@@ -281,7 +281,7 @@ fn json_name(name: &str) -> &str {
     }
 }
 
-/// The value of the schema's `JSONType` for a type of the language.
+/// The `JSONType` of a built-in type.
 fn json_type(name: &str) -> String {
     name::camel(match name {
         "str" => "string",

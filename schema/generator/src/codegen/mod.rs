@@ -1,7 +1,7 @@
-//! Writes the Rust of a schema, and its reference manual.
+//! Writes a schema's Rust code and its reference manual.
 //!
-//! A file of this folder for each part of what comes out: the types (with a file for those that are one of several),
-//! the events, how they are delivered and their accessors, the commands, the decoding of answers and events, what the schema says of itself on the wire and what it says to people.
+//! Each file writes one part: types (unions and alternates in files of their own), events, their delivery and their
+//! accessors, commands, the decoding of answers and events, introspection, and the reference manual.
 
 mod accessor;
 mod alternates;
@@ -28,14 +28,14 @@ use crate::error::SchemaError;
 use crate::load::Loaded;
 use crate::name;
 
-/// Who executes the commands of a schema's modules.
+/// Who executes the commands of each module.
 #[derive(Clone, Debug, Default)]
 pub struct Owners {
-    /// The modules whose commands the monitor answers itself. Those of every other module are the machine's.
+    /// The modules whose commands the monitor executes. The machine executes all others.
     pub monitor: Vec<String>,
 }
 
-/// Writes everything.
+/// Writes the server's side.
 pub(crate) fn generate(definitions: &[Definition], owners: &Owners) -> Result<String, SchemaError> {
     let schema = Schema::new(definitions);
     schema.one_name_each()?;
@@ -65,7 +65,7 @@ pub(crate) fn c_library(loaded: &Loaded) -> Result<CLibrary, SchemaError> {
     c::library(loaded)
 }
 
-/// The definitions, and what the writers ask about them.
+/// The definitions, indexed for the writers.
 struct Schema<'a> {
     definitions: &'a [Definition],
     by_name: HashMap<&'a str, &'a Definition>,
@@ -104,14 +104,14 @@ impl<'a> Schema<'a> {
             .filter(|(definition, _)| !definition.has_feature(NOTICE_FEATURE))
     }
 
-    /// The events that are only ever a part of a session's stream.
+    /// The events without a signal: only part of a session's stream.
     fn notices(&self) -> impl Iterator<Item = (&'a Definition, &'a Data)> {
         self.events()
             .filter(|(definition, _)| definition.has_feature(NOTICE_FEATURE))
     }
 
-    /// The members of a struct, its base's first, or those of every branch of a union, each with the definition that
-    /// documents it.
+    /// The members of a struct, its base's first, or of every branch of a union, each with the definition that documents
+    /// it.
     fn all_members(&self, name: &str) -> Vec<(&'a Definition, &'a Member)> {
         let Some(definition) = self.by_name.get(name) else {
             return Vec::new();
@@ -143,7 +143,7 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// Whether an event says which device it is about.
+    /// The member by which an event names its device.
     fn device(&self, event: &'a Definition, data: &'a Data) -> Option<&'a Member> {
         let members = self.data_members(event, data);
         let devices = members.into_iter().filter(|(_, m)| m.name == "device");
@@ -176,7 +176,7 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// The Rust type of a member of `owner`, boxed where the type would hold itself.
+    /// The Rust type of a member of `owner`, boxed where `owner` would contain itself.
     fn member_type(&self, owner: &str, member: &Member) -> String {
         let mut rust = self.rust_type(&member.of);
         if !member.of.array && self.reaches(&member.of.name, owner, &mut Vec::new()) {
@@ -189,7 +189,7 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// Whether a value of type `from` may hold, without an array between, one of type `to`.
+    /// Whether a value of type `from` may contain, without an array between, one of type `to`.
     fn reaches(&self, from: &str, to: &str, seen: &mut Vec<String>) -> bool {
         if from == to {
             return true;
@@ -211,7 +211,7 @@ impl<'a> Schema<'a> {
             .any(|of| !of.array && self.reaches(&of.name, to, seen))
     }
 
-    /// The Rust type of a branch of `owner`, boxed where the type would hold itself.
+    /// The Rust type of a branch of `owner`, boxed where `owner` would contain itself.
     fn branch_type(&self, owner: &str, of: &Type) -> String {
         let rust = self.rust_type(of);
         if !of.array && self.reaches(&of.name, owner, &mut Vec::new()) {
@@ -221,7 +221,7 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// Refuses what would be two things of one name in Rust.
+    /// Refuses two types of one Rust name.
     fn one_name_each(&self) -> Result<(), SchemaError> {
         let mut names: HashMap<String, &str> = HashMap::new();
         for definition in self.definitions {
@@ -254,7 +254,7 @@ impl<'a> Schema<'a> {
     }
 }
 
-/// The types that are generated whatever the schema says, and those of Rust's own that what is generated uses.
+/// Type names that the generated code needs: fixed types, and those of Rust's own that it uses.
 const RESERVED: [&str; 24] = [
     "Command",
     "MachineCommand",
@@ -282,7 +282,7 @@ const RESERVED: [&str; 24] = [
     "Some",
 ];
 
-/// The types in Rust that a definition becomes.
+/// The Rust types that a definition becomes.
 fn rust_types(definition: &Definition) -> Vec<String> {
     match &definition.kind {
         Kind::Enum(_) | Kind::Struct { .. } | Kind::Alternate(_) => vec![definition.name.clone()],
@@ -299,7 +299,7 @@ fn rust_types(definition: &Definition) -> Vec<String> {
     }
 }
 
-/// Whether a type is one that the language brings along.
+/// Whether a type is built into the language.
 fn is_built_in(name: &str) -> bool {
     BUILT_IN.contains(&name)
 }

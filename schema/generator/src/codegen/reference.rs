@@ -1,4 +1,4 @@
-//! The reference manual: what the schema's documentation says, for people, in Markdown.
+//! The reference manual: the schema's documentation in Markdown.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::definition::{Branch, Command, Data, Definition, EnumValue, Kind, Memb
 use crate::doc::{Described, Doc};
 use crate::load::Topic;
 
-/// What the manual starts with.
+/// The beginning of the manual.
 const PREFACE: &str = "\
 <!-- Made from the documentation in schema/qapi/*.json. CONTRIBUTING.md says how; changes made here are lost. -->
 
@@ -49,7 +49,7 @@ struct Manual<'a> {
 }
 
 impl<'a> Manual<'a> {
-    /// The definitions of a topic: its commands, its events, and then the types that they use.
+    /// The definitions of a topic: commands, events, then the types that they use.
     fn of(&self, topic: &Topic) -> impl Iterator<Item = &'a Definition> {
         let mut of: Vec<&'a Definition> = self
             .schema
@@ -181,7 +181,7 @@ impl<'a> Manual<'a> {
         }
     }
 
-    /// What a command takes, an event carries or a union always has.
+    /// The arguments of a command, the data of an event or the base of a union.
     fn data(&self, heading: &str, doc: Option<&Doc>, data: &Data, out: &mut String) {
         match data {
             Data::Empty => {}
@@ -219,7 +219,7 @@ impl<'a> Manual<'a> {
         }
     }
 
-    /// What every kind of definition may have.
+    /// The sections that every definition may have.
     fn rest(&self, doc: &Doc, out: &mut String) {
         if let Some(errors) = &doc.errors {
             let _ = writeln!(out, "\n**Errors**\n\n{}", self.text(errors));
@@ -238,7 +238,7 @@ impl<'a> Manual<'a> {
         }
     }
 
-    /// A line of a list, and what continues it.
+    /// An item of a list, with its further lines.
     fn item(&self, name: &str, note: &str, about: &str, out: &mut String) {
         let about = self.text(about).replace('\n', "\n  ");
         let colon = if about.is_empty() { "" } else { ": " };
@@ -261,13 +261,13 @@ impl<'a> Manual<'a> {
         }
     }
 
-    /// Text with its names marked, and those of definitions leading there.
+    /// Text with names marked, and linked to their definitions.
     fn text(&self, text: &str) -> String {
         let render = |name: &str| match self.schema.by_name.get(name) {
             Some(definition) => link(definition),
             None => format!("`{name}`"),
         };
-        // What Markdown would take for a tag or for emphasis is meant as it stands.
+        // Escapes what Markdown would read as a tag or as emphasis.
         let lines: Vec<String> = text
             .replace('<', "\\<")
             .replace("__", "\\_\\_")
@@ -283,7 +283,7 @@ fn about<'d>(doc: Option<&'d Doc>, name: &str) -> &'d str {
     described.map_or("", |described| &described.text)
 }
 
-/// What stands in brackets after a name.
+/// The notes in brackets after a name.
 fn notes<'f>(of: &str, features: impl Iterator<Item = &'f str>) -> String {
     let mut notes: Vec<String> = vec![of.to_owned()];
     notes.extend(features.map(|feature| format!("feature `{feature}`")));
@@ -308,7 +308,7 @@ fn link(definition: &Definition) -> String {
     format!("[`{}`](#{})", definition.name, slug(&heading))
 }
 
-/// The anchor that Markdown's readers give a heading.
+/// The anchor of a heading, as Markdown renderers make it.
 fn slug(heading: &str) -> String {
     heading
         .to_lowercase()

@@ -8,7 +8,7 @@ use crate::definition::{Definition, EnumValue, Kind, Member, Type, Union};
 use crate::error::SchemaError;
 use crate::name;
 
-/// Writes every type that the schema defines.
+/// Writes every type of the schema.
 pub(super) fn write(schema: &Schema<'_>, out: &mut String) -> Result<(), SchemaError> {
     for definition in schema.definitions {
         schema.ends_somewhere(definition)?;
@@ -29,7 +29,7 @@ pub(super) fn write(schema: &Schema<'_>, out: &mut String) -> Result<(), SchemaE
 }
 
 impl Schema<'_> {
-    /// A type whose value must hold a value of its own type has no value at all.
+    /// Refuses a type that must contain itself: it has no values.
     fn ends_somewhere(&self, definition: &Definition) -> Result<(), SchemaError> {
         let name = &definition.name;
         if self.has_value(name, &mut Vec::new()) {
@@ -43,7 +43,7 @@ impl Schema<'_> {
         Err(location.error(format!("'{name}' would have to hold a '{name}' for ever")))
     }
 
-    /// Whether there is a value of a type that holds none of those in `within`.
+    /// Whether a type has a value that contains none of the types in `within`.
     fn has_value(&self, name: &str, within: &mut Vec<String>) -> bool {
         let Some(definition) = self.by_name.get(name).filter(|_| !is_built_in(name)) else {
             return true;
@@ -67,7 +67,7 @@ impl Schema<'_> {
 
     fn has_branch(&self, definition: &Definition, within: &mut Vec<String>) -> bool {
         match &definition.kind {
-            // A value of the discriminator without a branch adds nothing.
+            // A value of the discriminator without a branch adds no members.
             Kind::Union(union) if self.bare_values(definition, union).next().is_some() => true,
             Kind::Union(Union { branches, .. }) | Kind::Alternate(branches) => branches
                 .iter()
@@ -81,7 +81,7 @@ impl Schema<'_> {
     }
 }
 
-/// Writes an object type; `documents` is what documents the whole.
+/// Writes an object type. `documents` documents the whole.
 pub(super) fn write_struct(
     schema: &Schema<'_>,
     documents: &Definition,
@@ -125,11 +125,11 @@ pub(super) fn write_struct(
     );
 }
 
-/// How many parameters clippy lets a function have.
+/// The most parameters that clippy allows a function.
 const CLIPPYS_LIMIT: usize = 7;
 
-/// Writes how an object type is made of what it must have, if it may have more: a member that is added to the schema is
-/// optional, and leaves what is written so as it is. `last` is a field and its type that stand for no member.
+/// Writes a constructor from the required members, for an object type with optional ones: a member that the schema adds
+/// later is optional, and keeps callers compiling. `last` is a field, and its type, without a member of its own.
 pub(super) fn write_new(
     schema: &Schema<'_>,
     owner: &str,
@@ -169,7 +169,7 @@ pub(super) fn write_new(
     let _ = writeln!(out, "        }}\n    }}\n}}\n");
 }
 
-/// Writes a field of an object type that is called `owner` in the schema.
+/// Writes a field of the schema's object type `owner`.
 pub(super) fn write_field(
     schema: &Schema<'_>,
     owner: &str,
@@ -188,7 +188,7 @@ pub(super) fn write_field(
     let _ = writeln!(out, "    pub {}: {of},", name::snake(&member.name));
 }
 
-/// Writes how a field is taken out of `members`.
+/// Writes the statement that takes a field out of `members`.
 pub(super) fn write_field_decode(member: &Member, out: &mut String) {
     let take = if member.optional {
         "optional"
@@ -248,7 +248,7 @@ fn write_enum(
     Ok(())
 }
 
-/// The variants of an enum in Rust, which must not be one where they are two in the schema.
+/// The Rust variants of an enum. Two values that would be one variant are refused.
 pub(super) fn variants<'a>(
     definition: &Definition,
     names: impl Iterator<Item = &'a str>,

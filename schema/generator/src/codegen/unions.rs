@@ -1,6 +1,6 @@
-//! Unions: a struct of the members of every branch, with an enum for the rest in the discriminator's place.
+//! Unions: a struct of the common members, with an enum of the branches in place of the discriminator.
 //!
-//! The discriminator is the enum's variant and nothing beside it, so that no value can say one branch and hold another.
+//! The enum's variant is the discriminator: no value can name one branch and hold another.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ pub(super) fn branch_enum(union: &str) -> String {
 }
 
 impl<'a> Schema<'a> {
-    /// The enum of the discriminator of a union, and its values.
+    /// The enum of a union's discriminator, and its values.
     pub(super) fn tag_values(
         &self,
         definition: &Definition,
@@ -33,7 +33,7 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// The values of the discriminator of a union that add nothing.
+    /// The values of a union's discriminator without a branch.
     pub(super) fn bare_values(
         &self,
         definition: &Definition,
@@ -69,7 +69,7 @@ pub(super) fn write(schema: &Schema<'_>, definition: &Definition, union: &Union,
     write_branch_methods(definition, tag, &variants, out);
 }
 
-/// A value of the discriminator, and what it adds.
+/// A value of the discriminator, and the members that it adds.
 struct Variant<'a> {
     value: &'a EnumValue,
     name: String,

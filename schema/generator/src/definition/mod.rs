@@ -1,6 +1,6 @@
-//! What a schema defines.
+//! Definitions: the model of a schema.
 //!
-//! The model is here; `reading` makes it of the tree of a file.
+//! `reading` makes the model from a file's tree.
 
 mod reading;
 
@@ -8,29 +8,29 @@ use crate::REPLAYED_FEATURE;
 use crate::doc::Doc;
 use crate::error::Location;
 
-/// A definition, with where it comes from.
+/// A definition.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// The name in the schema.
+    /// Its name in the schema.
     pub name: String,
     /// Where it is defined.
     pub location: Location,
-    /// The file, without its extension.
+    /// The file that defines it, without the extension.
     pub module: String,
     /// Its documentation.
     pub doc: Option<Doc>,
-    /// What it is said to have, by name.
+    /// Its features.
     pub features: Vec<Feature>,
-    /// Whether what a command or an event carries is one value, and so may have branches.
+    /// Whether the arguments or the data are passed as one value, and so may be a union.
     pub boxed: bool,
-    /// What it is.
+    /// The kind of definition, with its contents.
     pub kind: Kind,
 }
 
-/// What a definition defines.
+/// A kind of definition.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// A type with a value from a list.
+    /// An enumeration, with its values.
     Enum(Vec<EnumValue>),
     /// An object type.
     Struct {
@@ -41,7 +41,7 @@ pub enum Kind {
     },
     /// An object type whose members depend on the value of one of them.
     Union(Union),
-    /// A type that is one of several, told apart by what is on the wire.
+    /// A type that is one of several, told apart by the kind of JSON value.
     Alternate(Vec<Branch>),
     /// A command.
     Command(Command),
@@ -52,13 +52,13 @@ pub enum Kind {
 /// An object type with branches.
 #[derive(Clone, Debug)]
 pub struct Union {
-    /// The members of every branch.
+    /// The members common to all branches.
     pub base: Data,
-    /// The member of the base that says which branch it is.
+    /// The member of the base that selects the branch.
     pub discriminator: String,
     /// Where the discriminator is named.
     pub discriminator_location: Location,
-    /// What each value of the discriminator adds; a value that is not here adds nothing.
+    /// The members that each value of the discriminator adds. A value without a branch adds none.
     pub branches: Vec<Branch>,
 }
 
@@ -67,22 +67,22 @@ pub struct Union {
 pub struct Branch {
     /// The value of the discriminator, or the name of the alternative.
     pub name: String,
-    /// What it holds.
+    /// The type of its value.
     pub of: Type,
-    /// Where it stands.
+    /// Where it is defined.
     pub location: Location,
 }
 
-/// What a command takes and gives.
+/// The arguments and the answer of a command.
 #[derive(Clone, Debug)]
 pub struct Command {
     /// Its arguments.
     pub data: Data,
-    /// What it answers with.
+    /// The type of its answer.
     pub returns: Option<Type>,
     /// Whether it may be executed out of band.
     pub allow_oob: bool,
-    /// Whether it takes time: whoever executes it answers later.
+    /// Whether it is deferred: answered when it has had its effect.
     pub coroutine: bool,
 }
 
@@ -91,18 +91,18 @@ pub struct Command {
 pub enum Data {
     /// None.
     Empty,
-    /// Stated where they are used.
+    /// Defined inline.
     Members(Vec<Member>),
-    /// Those of an object type.
+    /// The members of a named object type.
     Named(String, Location),
 }
 
 /// A value of an enumeration.
 #[derive(Clone, Debug)]
 pub struct EnumValue {
-    /// As it is on the wire.
+    /// Its name on the wire.
     pub name: String,
-    /// Where it stands.
+    /// Where it is defined.
     pub location: Location,
     /// Its features.
     pub features: Vec<Feature>,
@@ -111,13 +111,13 @@ pub struct EnumValue {
 /// A member of an object.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// As it is on the wire.
+    /// Its name on the wire.
     pub name: String,
     /// Whether it may be absent.
     pub optional: bool,
-    /// What it holds.
+    /// The type of its value.
     pub of: Type,
-    /// Where it stands.
+    /// Where it is defined.
     pub location: Location,
     /// Its features.
     pub features: Vec<Feature>,
@@ -128,14 +128,14 @@ pub struct Member {
 pub struct Feature {
     /// Its name.
     pub name: String,
-    /// Where it stands.
+    /// Where it is defined.
     pub location: Location,
 }
 
 /// A type by name, or an array of it.
 #[derive(Clone, Debug)]
 pub struct Type {
-    /// The name of the type, or of the elements' type.
+    /// The name of the type, or of the element type.
     pub name: String,
     /// Whether it is an array.
     pub array: bool,
@@ -150,7 +150,7 @@ impl Definition {
         self.features.iter().any(|feature| feature.name == name)
     }
 
-    /// The values of an enum with which an event is replayed.
+    /// The values of an enum for which an event is replayed.
     pub(crate) fn replayed_values(&self) -> impl Iterator<Item = &EnumValue> {
         let values = match &self.kind {
             Kind::Enum(values) => values.as_slice(),
@@ -163,7 +163,7 @@ impl Definition {
         values.iter().filter(is_replayed)
     }
 
-    /// The members that are stated in it.
+    /// The members that the definition states itself.
     #[must_use]
     pub fn own_members(&self) -> &[Member] {
         match &self.kind {

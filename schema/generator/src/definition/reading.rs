@@ -1,15 +1,15 @@
-//! From the tree of a file to definitions.
+//! Turns a file's tree into definitions.
 
 use super::{Branch, Command, Data, Definition, EnumValue, Feature, Kind, Member, Type, Union};
 use crate::doc::Doc;
 use crate::error::SchemaError;
 use crate::node::{Node, Value};
 
-/// The kinds of definition, by the key that starts them.
+/// The kinds of definition, by their first key.
 const KINDS: [&str; 6] = ["enum", "struct", "union", "alternate", "command", "event"];
 
 impl Definition {
-    /// Gives an object at the top of a file its meaning.
+    /// Reads an object at the top level of a file.
     pub(crate) fn from_node(
         node: &Node,
         module: &str,
@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
             .map_or_else(|| Ok(Vec::new()), features)
     }
 
-    /// A flag that is off where it is absent, and so can only be stated to be on.
+    /// A flag that defaults to off, and can only be set to on.
     fn flag(&self, key: &str) -> Result<bool, SchemaError> {
         match self.get(key) {
             None => Ok(false),
@@ -104,7 +104,7 @@ impl<'a> Fields<'a> {
     }
 
     fn enumeration(&self) -> Result<Kind, SchemaError> {
-        // A prefix is for C's constants only.
+        // A prefix only concerns C's constants.
         self.only(&["enum", "data", "features", "prefix"])?;
         Ok(Kind::Enum(enum_values(self.required("data")?)?))
     }
@@ -158,7 +158,7 @@ impl<'a> Fields<'a> {
             "coroutine",
         ])?;
         let allow_oob = self.flag("allow-oob")?;
-        // Says nothing on the wire, and nothing here: the machine takes commands before its start.
+        // Has no effect here: the machine takes commands before its start.
         self.flag("allow-preconfig")?;
         let coroutine = self.flag("coroutine")?;
         if coroutine && allow_oob {
@@ -193,7 +193,7 @@ fn only(members: &[(String, Node)], known: &[&str], of: &str) -> Result<(), Sche
     Ok(())
 }
 
-/// What is the language's, but not this generator's, is told apart from what is nobody's.
+/// Tells keys of the language that this generator lacks from unknown keys.
 fn unknown_key(key: &str, of: &str) -> String {
     let why = match key {
         "if" => "what is defined is always there",

@@ -20,7 +20,7 @@ pub fn load_text(text: &str) -> Result<Loaded, SchemaError> {
     load(&directory.path().join("schema.json"))
 }
 
-/// The line and the message of what is wrong.
+/// The line and the message of the error.
 pub fn refused(text: &str) -> (u32, String) {
     let error = load_text(text)
         .and_then(|schema| generate(&schema, &Owners::default()))

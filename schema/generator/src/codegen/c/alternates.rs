@@ -1,4 +1,4 @@
-//! Alternates: a structure of which alternative it is, and a union in C of the alternatives.
+//! Alternates: in C, a structure of a kind and a union of the alternatives.
 
 use super::documentation::Comment;
 use super::unions::Variant;
@@ -28,7 +28,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes the enumeration of the alternatives, and says how it is called.
+    /// Writes the enumeration of the alternatives, and returns its name.
     fn declare_kind(
         &mut self,
         definition: &Definition,

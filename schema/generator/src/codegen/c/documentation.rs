@@ -1,4 +1,4 @@
-//! Documentation of a schema as comments in C.
+//! A schema's documentation as C comments.
 
 use std::fmt::Write as _;
 
@@ -8,17 +8,17 @@ use crate::codegen::documentation::with_names;
 use crate::definition::{Definition, Kind};
 use crate::doc::Doc;
 
-/// How long a line of a comment may be.
+/// The longest line of a comment, in columns.
 const WIDTH: usize = 100;
 
-/// A comment while it is put together: paragraphs, with blank lines between them.
+/// A comment under construction: paragraphs, with blank lines between them.
 #[derive(Debug, Default)]
 pub(super) struct Comment {
     paragraphs: Vec<String>,
 }
 
 impl Comment {
-    /// What is said of a definition, or that there is nothing.
+    /// The documentation of a definition, or a sentence that there is none.
     pub(super) fn of(schema: &Schema<'_>, definition: &Definition) -> Self {
         let mut comment = Self::default();
         match &definition.doc {
@@ -28,7 +28,7 @@ impl Comment {
         comment
     }
 
-    /// What is said of a member or a value.
+    /// The documentation of a member or a value.
     pub(super) fn of_member(schema: &Schema<'_>, doc: Option<&Doc>, name: &str) -> Self {
         let described = doc.and_then(|doc| doc.members.iter().find(|member| member.name == name));
         let mut comment = Self::default();
@@ -57,7 +57,7 @@ impl Comment {
         }
     }
 
-    /// Adds what stands at a documentation's end: features, and since when.
+    /// Adds what ends a documentation: features, and the version.
     pub(super) fn close(&mut self, schema: &Schema<'_>, doc: Option<&Doc>) {
         let Some(doc) = doc else {
             return;
@@ -71,7 +71,7 @@ impl Comment {
         }
     }
 
-    /// The comment, every line after so many spaces.
+    /// The comment's lines, indented by a number of spaces.
     pub(super) fn text(&self, indentation: usize) -> String {
         let margin = " ".repeat(indentation);
         let text = self.paragraphs.join("\n\n");
@@ -91,7 +91,7 @@ impl Comment {
     }
 }
 
-/// Text with its names as they are in C.
+/// Text with names of the schema replaced by their names in C.
 pub(super) fn rendered(schema: &Schema<'_>, text: &str) -> String {
     let lines: Vec<String> = text
         .lines()
@@ -109,7 +109,7 @@ fn name_in_c(schema: &Schema<'_>, name: &str) -> String {
     }
 }
 
-/// A text with a line for each paragraph, and for each point of a list.
+/// Text with one line for each paragraph and each item of a list.
 fn flowing(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -125,7 +125,7 @@ fn flowing(text: &str) -> Vec<String> {
     lines
 }
 
-/// A line in lines of at most so many characters, where there are spaces to divide it at.
+/// Breaks a line at spaces into lines of at most `width` characters.
 fn wrapped(line: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {

@@ -41,7 +41,7 @@ impl Writer<'_> {
         self.name_of(definition, &of, &names)
     }
 
-    /// The function that knows how values are called.
+    /// Writes the function that returns a value's name.
     fn name_of(
         &mut self,
         definition: &Definition,

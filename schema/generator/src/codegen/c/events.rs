@@ -1,4 +1,4 @@
-//! Events as objects: what an occurrence of one is, and the functions that an object has.
+//! Events as objects: the structure of an occurrence, and the object's functions.
 
 use super::documentation::Comment;
 use super::{Writer, names};
@@ -22,17 +22,17 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
     Ok(())
 }
 
-/// What the parts of an event are called.
+/// The names of an event's parts.
 struct Names {
     event: String,
-    /// The type of its data.
+    /// The C type of its data.
     data: Option<String>,
-    /// The same in Rust.
+    /// The Rust type of its data.
     rust: String,
     occurrence: String,
     object: String,
     handler: String,
-    /// What its accessor and the functions of its object start with.
+    /// The prefix of its accessor and of its object's functions.
     get: String,
     functions: String,
     free_occurrence: String,

@@ -1,10 +1,10 @@
-//! What a member of a structure is, on both sides.
+//! The members of a structure, in C and in Rust.
 //!
-//! | of the schema | in C | absent |
+//! | type in the schema | in C | if absent |
 //! |---|---|---|
-//! | a number, a truth value, an enumeration, `null` | the value | `has_…` is false |
+//! | a number, a boolean, an enumeration, `null` | the value | `has_…` is false |
 //! | `str`, and `any` as JSON | `const char *` | `NULL` |
-//! | an object, an alternate | the structure; behind a pointer where it would hold itself | `NULL` |
+//! | an object, an alternate | the structure; a pointer to it where it would contain itself | `NULL` |
 //! | an array | a structure of `count` and `items` | `NULL` |
 
 use super::Writer;
@@ -15,9 +15,9 @@ use crate::definition::{Definition, Member, Type};
 use crate::error::SchemaError;
 use crate::name;
 
-/// A type, on both sides.
+/// A type, in C and in Rust.
 pub(super) struct Shape {
-    /// In C, for a name to be put behind it.
+    /// In C, such that a name can follow it.
     pub(super) c: String,
     /// In Rust.
     pub(super) rust: String,
@@ -31,7 +31,7 @@ impl Shape {
         }
     }
 
-    /// A pointer to this, which may be `NULL`.
+    /// A pointer to this type, which may be `NULL`.
     fn pointer(&self) -> Self {
         Self {
             c: format!("const {} *", self.c),
@@ -46,22 +46,22 @@ impl Shape {
     }
 }
 
-/// How a member stands in a structure.
+/// How a member's presence is stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is always there.
+    /// It is always present.
     Required,
-    /// Another member says whether it is there.
+    /// Another member tells whether it is present.
     Flagged,
-    /// `NULL` says that it is not there.
+    /// `NULL` if it is absent.
     Nullable,
 }
 
 /// A member of a structure.
 pub(super) struct Field<'a> {
-    /// As it is in the schema.
+    /// The member in the schema.
     pub(super) member: &'a Member,
-    /// What documents it.
+    /// The definition that documents it.
     documents: &'a Definition,
     /// Its name in C.
     pub(super) name: String,
@@ -70,19 +70,19 @@ pub(super) struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// The name in Rust of its place in the structure.
+    /// The name of the Rust structure's field.
     pub(super) fn rust_name(&self) -> String {
         name::snake(&self.name)
     }
 
-    /// The name in Rust of its place in the schema's type.
+    /// The name of the field in the schema's Rust type.
     pub(super) fn schema_name(&self) -> String {
         name::snake(&self.member.name)
     }
 }
 
 impl<'a> Writer<'a> {
-    /// The members of a structure that is called `owner` in the schema.
+    /// The fields of the structure for the schema's type `owner`.
     pub(super) fn fields(
         &self,
         owner: &str,
@@ -122,7 +122,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A type as a value of type `owner` holds it.
+    /// The shape of a member of `owner`.
     pub(super) fn held(&self, owner: &str, of: &Type) -> Shape {
         let shape = self.shape(of);
         let is_itself = !of.array
@@ -131,7 +131,7 @@ impl<'a> Writer<'a> {
         if is_itself { shape.pointer() } else { shape }
     }
 
-    /// A type by itself.
+    /// The shape of a type by itself.
     pub(super) fn shape(&self, of: &Type) -> Shape {
         if of.array {
             return Shape {
@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
         self.element(&of.name)
     }
 
-    /// A type that is no array.
+    /// The shape of a type that is not an array.
     pub(super) fn element(&self, name: &str) -> Shape {
         let (c, rust) = match name {
             "str" => ("const char *", "Text"),
@@ -169,14 +169,14 @@ impl<'a> Writer<'a> {
         Shape::new(c, rust)
     }
 
-    /// Whether a value of this type is itself in the structure, and has no state to say that it is absent.
+    /// Whether values of the type are stored in place, without a state for absence.
     pub(super) fn is_scalar(&self, of: &Type) -> bool {
         let name = of.name.as_str();
         let is_plain = is_built_in(name) && !matches!(name, "str" | "any");
         !of.array && (is_plain || self.schema.is_enum(name))
     }
 
-    /// Writes a member into a structure of the header.
+    /// Declares a member in the header.
     pub(super) fn declare_field(&mut self, field: &Field<'_>) {
         let doc = field.documents.doc.as_ref();
         let mut comment = Comment::of_member(self.schema, doc, &field.member.name);
@@ -197,7 +197,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The member that says whether another is there.
+/// The member that tells whether another is present.
 pub(super) fn flag(name: &str) -> String {
     format!("has_{name}")
 }

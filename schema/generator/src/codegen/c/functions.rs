@@ -1,4 +1,4 @@
-//! A function for each command, and one for each type that a command answers with, to free it.
+//! A function for each command, and one to free each type that commands return.
 
 use super::documentation::{Comment, rendered};
 use super::{Writer, names};
@@ -28,22 +28,22 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
     Ok(())
 }
 
-/// What a function takes beside the session.
+/// The parameters of a function, without the session.
 struct Takes {
     c: String,
     /// Whether `NULL` stands for no arguments at all.
     nullable: bool,
 }
 
-/// What a function gives.
+/// What a function returns.
 enum Gives {
-    /// That it was done.
+    /// Success only.
     Nothing,
-    /// A string of the caller's.
+    /// A string that the caller owns.
     Text { is_json: bool },
     /// A value, through a pointer.
     Scalar { c: String, rust: String },
-    /// A structure of the caller's.
+    /// A structure that the caller owns.
     Object { c: String, free: String },
 }
 
@@ -201,7 +201,7 @@ pub extern \"C\" fn {name}(session: Handle<QmpSession>, {parameter}{value}error:
         ));
     }
 
-    /// Writes the function that frees what a command answered with.
+    /// Writes the function that frees a command's answer.
     fn free(&mut self, definition: &Definition, of: &str) -> Result<(), SchemaError> {
         let free = free_function(of);
         self.scope.give(&free, definition)?;

@@ -1,4 +1,4 @@
-//! Lists: what an array is.
+//! Lists: the C type of an array.
 
 use super::documentation::Comment;
 use super::{Writer, names};
@@ -6,7 +6,7 @@ use crate::codegen::is_built_in;
 use crate::definition::{Branch, Command, Definition, Kind, Member, Type, Union};
 use crate::error::SchemaError;
 
-/// Writes every list that something holds.
+/// Writes every list type that is used.
 pub(super) fn write(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
     writer.heading("Lists");
     let mut written: Vec<String> = Vec::new();
@@ -23,7 +23,7 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
 }
 
 impl Writer<'_> {
-    /// The type of a list of elements of a type.
+    /// The name of the list type for an element type.
     pub(super) fn list_name(&self, of: &str) -> String {
         let element = match of {
             "str" => "String",
@@ -76,7 +76,7 @@ impl Writer<'_> {
     }
 }
 
-/// Every type that a definition names.
+/// Every type that a definition refers to.
 pub(super) fn types(definition: &Definition) -> impl Iterator<Item = &Type> {
     let branches: &[Branch] = match &definition.kind {
         Kind::Union(Union { branches, .. }) | Kind::Alternate(branches) => branches,

@@ -1,10 +1,9 @@
-//! Writes the C library of a schema: the part of its header that follows from the schema, and the Rust behind it.
+//! Writes the C library of a schema: the generated part of its header, and the Rust behind it.
 //!
-//! A file of this folder for each part of what comes out, each of which writes both sides of it, so that what has to
-//! agree stands together: the enumerations, the lists, the structures (with a file for unions and one for
-//! alternates), the events, and the functions that execute commands. What no schema is needed for, sessions and errors for
-//! example, is written by hand in the crate that this is generated for, as are the few generic functions that the
-//! generated Rust calls.
+//! Each file writes one part, in both languages, so that what must agree is in one place: enumerations, lists, structures
+//! (unions and alternates in files of their own), events, and the functions that execute commands. What does not depend on
+//! the schema, such as sessions and errors, is written by hand in the crate that includes the generated code, as are the
+//! generic functions that the generated code calls.
 
 mod alternates;
 mod documentation;
@@ -27,7 +26,7 @@ use crate::load::Loaded;
 use documentation::Comment;
 use names::Scope;
 
-/// The line of a header's template that the generated part stands in for.
+/// The line of a header's template that the generated part replaces.
 const MARK: &str = "/* What follows from the schema stands here. */";
 
 /// The C library of a schema.
@@ -40,8 +39,8 @@ pub struct CLibrary {
 }
 
 impl CLibrary {
-    /// The header: a template, with the declarations in the place that it marks for them with the line
-    /// `/* What follows from the schema stands here. */`. `None` for a template without such a line.
+    /// The header: `template` with its line `/* What follows from the schema stands here. */` replaced by the
+    /// declarations. `None` for a template without that line.
     #[must_use]
     pub fn header(&self, template: &str) -> Option<String> {
         let (before, after) = template.split_once(MARK)?;
@@ -69,12 +68,12 @@ pub(crate) fn library(loaded: &Loaded) -> Result<CLibrary, SchemaError> {
     Ok(writer.out)
 }
 
-/// What the parts write with.
+/// The output, and what the parts need to write it.
 struct Writer<'a> {
     schema: &'a Schema<'a>,
     scope: Scope,
     out: CLibrary,
-    /// The structures, for the table of their layouts.
+    /// The entries of the table of layouts.
     layouts: Vec<String>,
 }
 
@@ -89,7 +88,7 @@ impl Writer<'_> {
         let _ = writeln!(self.out.rust, "{}", text.as_ref());
     }
 
-    /// Declares something under a comment of these paragraphs.
+    /// Writes a declaration under a comment of these paragraphs.
     fn declare(&mut self, about: &[&str], declaration: &str) {
         let mut comment = Comment::default();
         for paragraph in about {
@@ -104,8 +103,7 @@ impl Writer<'_> {
         self.c(format!("/* {rule}\n * {title}\n * {rule} */\n"));
     }
 
-    /// Writes the table of what each structure looks like, for a test that compares it with what a C compiler makes
-    /// of the header.
+    /// Writes the table of the structures' layouts. A test compares it with the C compiler's.
     fn write_layouts(&mut self) {
         let rows: Vec<String> = self
             .layouts

@@ -6,8 +6,8 @@ use crate::definition::Definition;
 use crate::error::SchemaError;
 use crate::name;
 
-/// Words that a member cannot be called: the keywords of C and C++, and what the C library or the compiler has made
-/// macros without parentheses.
+/// Words that cannot name a member: keywords of C and C++, and macros without parentheses of the C library or the
+/// compiler.
 const TAKEN: [&str; 119] = [
     "alignas",
     "alignof",
@@ -130,27 +130,27 @@ const TAKEN: [&str; 119] = [
     "s_addr",
 ];
 
-/// The type of a type of the schema.
+/// The C type of a type of the schema.
 pub(super) fn type_name(name: &str) -> String {
     format!("Qmp{name}")
 }
 
-/// The type of the data of an event that states them itself.
+/// The C type of the data that an event defines itself.
 pub(super) fn data_type(event: &str) -> String {
     type_name(&name::camel(event))
 }
 
-/// A function that is about something: `libqmp_block_info_free`.
+/// A function's name: `libqmp_block_info_free`.
 pub(super) fn function(of: &str) -> String {
     format!("libqmp_{}", lower(of))
 }
 
-/// A value of an enumeration: `QMP_RUN_STATE_RUNNING`.
+/// The name of an enumeration's value: `QMP_RUN_STATE_RUNNING`.
 pub(super) fn constant(of: &str, value: &str) -> String {
     format!("QMP_{}_{}", lower(of), value.replace(['-', '.'], "_")).to_ascii_uppercase()
 }
 
-/// A member of a structure. What cannot be called so has an underscore behind it.
+/// The name of a structure's member. One that C cannot use gets an underscore at the end.
 pub(super) fn member(name: &str) -> String {
     let member = name.replace(['-', '.'], "_").to_ascii_lowercase();
     if TAKEN.contains(&member.as_str()) {
@@ -160,7 +160,7 @@ pub(super) fn member(name: &str) -> String {
     }
 }
 
-/// A name as small words with underscores between them: of `BlockIOThrottle`, `block_io_throttle`.
+/// A name in lower case with underscores: `block_io_throttle` for `BlockIOThrottle`.
 pub(super) fn lower(name: &str) -> String {
     let characters: Vec<char> = name.chars().collect();
     let mut lower = String::new();
@@ -182,18 +182,18 @@ pub(super) fn lower(name: &str) -> String {
     lower
 }
 
-/// The names that are given out, in the one scope that C has for all of them.
+/// The names that are in use. C has one scope for all of them.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     of: HashMap<String, String>,
 }
 
 impl Scope {
-    /// Gives a name to a definition.
+    /// Reserves a name for a definition.
     ///
     /// # Errors
     ///
-    /// Another has it.
+    /// The name is in use.
     pub(super) fn give(
         &mut self,
         name: impl Into<String>,
@@ -214,7 +214,7 @@ impl Scope {
     }
 }
 
-/// Whether a name is one of the part of the header that no schema is needed for, or may become one.
+/// Whether a name belongs, or may belong later, to the part of the header that is written by hand.
 fn is_hand_written(name: &str) -> bool {
     const NAMES: [&str; 13] = [
         "QmpError",

@@ -1,11 +1,11 @@
-//! The order of the structures: C wants what is in a structure to be complete before it.
+//! The order of the structures: in C a structure is complete before another contains it.
 
 use super::Writer;
 use crate::codegen::is_built_in;
 use crate::definition::{Branch, Definition, Kind, Union};
 
 impl<'a> Writer<'a> {
-    /// The definitions of structures, each behind those that it has within it.
+    /// The definitions of structures, each after those that it contains.
     pub(super) fn ordered(&self) -> Vec<&'a Definition> {
         let mut ordered = Vec::new();
         for definition in self.schema.definitions {
@@ -14,7 +14,7 @@ impl<'a> Writer<'a> {
         ordered
     }
 
-    /// Puts a definition behind those that it needs. It ends, because what would hold itself is held by a pointer.
+    /// Appends a definition after those that it needs. The recursion ends: what would contain itself is held by a pointer.
     fn put(&self, definition: &'a Definition, ordered: &mut Vec<&'a Definition>) {
         let is_structure = matches!(
             definition.kind,
@@ -29,7 +29,7 @@ impl<'a> Writer<'a> {
         ordered.push(definition);
     }
 
-    /// The structures that a structure has within it.
+    /// The structures that a structure contains.
     fn within(&self, definition: &'a Definition) -> Vec<&'a Definition> {
         let branches: &[Branch] = match &definition.kind {
             Kind::Union(Union { branches, .. }) | Kind::Alternate(branches) => branches,

@@ -1,4 +1,4 @@
-//! Structures: what objects are, with the members of a base before their own.
+//! Structures: the C type of an object, the base's members first.
 
 use super::documentation::Comment;
 use super::fields::{Field, Presence, flag};
@@ -8,7 +8,7 @@ use crate::definition::{Command, Data, Definition, Kind, Member};
 use crate::error::SchemaError;
 use crate::name;
 
-/// Writes the names of the structures, which may point to each other.
+/// Declares all structures, so that they may point to each other.
 pub(super) fn declare(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
     writer.heading("Structures");
     for definition in writer.schema.definitions {
@@ -46,7 +46,7 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Result<(), SchemaError> {
     Ok(())
 }
 
-/// The names of the structure that a definition becomes, in C and in the schema's Rust.
+/// The names of a definition's structure, in C and in the schema's Rust.
 pub(super) fn named(definition: &Definition) -> Option<(String, String)> {
     let name = &definition.name;
     match &definition.kind {
@@ -89,7 +89,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Begins a structure in the header.
+    /// Opens a structure in the header.
     pub(super) fn open(&mut self, definition: &Definition, of: &str) {
         let mut comment = match &definition.kind {
             Kind::Command(_) => {
@@ -109,7 +109,7 @@ impl<'a> Writer<'a> {
         self.c(format!("{}struct {of} {{", comment.text(0)));
     }
 
-    /// Writes the same structure in Rust; `more`: members that are of no member in the schema, and come last.
+    /// Writes the same structure in Rust. `more`: members at the end without one in the schema.
     pub(super) fn mirror(&mut self, of: &str, fields: &[Field<'_>], more: &[(&str, String)]) {
         self.rust(format!("c_struct! {{\n    {of} {{"));
         for field in fields {
@@ -152,7 +152,7 @@ impl<'a> Writer<'a> {
         self.rust("        })\n    }\n}\n");
     }
 
-    /// Writes how members are made of those of `self`.
+    /// Writes the conversion of the schema's members to C's.
     pub(super) fn fields_to_c(&mut self, fields: &[Field<'_>]) {
         for field in fields {
             let (to, from) = (field.rust_name(), field.schema_name());
@@ -167,7 +167,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes how members are made of those of `from`.
+    /// Writes the conversion of C's members to the schema's.
     pub(super) fn fields_from_c(&mut self, fields: &[Field<'_>]) {
         for field in fields {
             let (to, from, name) = (field.schema_name(), field.rust_name(), &field.name);

@@ -1,4 +1,4 @@
-//! Unions: a structure of the members of every branch, and a union in C of what the branches add.
+//! Unions: a structure of the common members, and a C union of the branches.
 
 use super::documentation::Comment;
 use super::fields::{Field, Shape};
@@ -8,7 +8,7 @@ use crate::definition::{Branch, Definition, Union};
 use crate::error::SchemaError;
 use crate::name;
 
-/// A branch, on both sides.
+/// A branch, in C and in Rust.
 pub(super) struct Variant<'a> {
     pub(super) branch: &'a Branch,
     pub(super) name: String,
@@ -16,26 +16,26 @@ pub(super) struct Variant<'a> {
 }
 
 impl Variant<'_> {
-    /// How it is read in Rust out of `from.u`, whose path is `u`.
+    /// The Rust expression that reads it from `from.u`, whose path is `u`.
     pub(super) fn read(&self) -> String {
         let (of, name) = (&self.shape.rust, &self.name);
         format!("FromC::from_c(from.u.read::<{of}>(), &u.member(\"{name}\"))")
     }
 }
 
-/// What a union is made of.
+/// The parts of a union.
 struct Parts<'a> {
-    /// Its name in the schema.
+    /// The union's name in the schema.
     rust: &'a str,
-    /// Its name in C.
+    /// The union's name in C.
     of: &'a str,
-    /// The name in Rust of the union within it.
+    /// The Rust name of the C union within it.
     storage: &'a str,
     fields: &'a [Field<'a>],
     /// The discriminator's field.
     tag: &'a Field<'a>,
     variants: &'a [Variant<'a>],
-    /// The values of the discriminator that add nothing, as they are in Rust.
+    /// The Rust variants without a branch.
     bare: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The branches of a union or of an alternate, refused where two would have one name.
+    /// The branches of a union or of an alternate. Two of one name are refused.
     pub(super) fn variants(
         &self,
         definition: &Definition,
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
         Ok(variants)
     }
 
-    /// Writes the union in C; `constant` is the value of `tag` that a branch goes with.
+    /// Writes the union in C. `constant` gives the value of `tag` for a branch.
     pub(super) fn declare_variants(
         &mut self,
         tag: &str,
@@ -128,7 +128,7 @@ impl<'a> Writer<'a> {
         self.c("    } u;");
     }
 
-    /// Writes the union in Rust, and says how it is called.
+    /// Writes the union in Rust, and returns its name.
     pub(super) fn storage(&mut self, of: &str, variants: &[Variant<'_>]) -> String {
         let storage = format!("{of}U");
         self.rust(format!("c_union! {{\n    {storage} {{"));
