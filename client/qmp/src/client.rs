@@ -1,4 +1,4 @@
-//! A session, and what is known of its server.
+//! A session, with its server's introspection.
 
 use std::cell::OnceCell;
 
@@ -11,12 +11,12 @@ use crate::introspection::Introspection;
 use crate::options::ConnectionOptions;
 use crate::request::Request;
 
-/// Which way a command takes.
+/// The band that a command is sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Band {
-    /// Behind those that came before it.
+    /// In band: after the commands before it.
     In,
-    /// Past them.
+    /// Out of band: ahead of them.
     OutOf,
 }
 
@@ -24,16 +24,16 @@ pub enum Band {
 #[derive(Debug)]
 pub struct Client {
     session: Session,
-    /// Asked for once, and only if somebody has to know: QEMU's has 200 KB.
+    /// Queried at most once, on first use: QEMU's answer has 200 KB.
     introspection: OnceCell<Introspection>,
 }
 
 impl Client {
-    /// Connects. Handlers run where [`Session::dispatch`] is called.
+    /// Connects. Event handlers run in [`Session::dispatch`].
     ///
     /// # Errors
     ///
-    /// There is no address, or no server at it.
+    /// No address is given, or no server listens there.
     pub fn connect(options: &ConnectionOptions) -> Result<Self, Failure> {
         let address = options.socket.as_deref().ok_or_else(|| {
             Failure::Usage("no server: say --socket ADDRESS, or set QMP_SOCKET".to_owned())
@@ -56,11 +56,11 @@ impl Client {
         &self.session
     }
 
-    /// What the server says of itself.
+    /// The server's introspection.
     ///
     /// # Errors
     ///
-    /// It does not say it.
+    /// The server does not provide it.
     pub fn introspection(&self) -> Result<&Introspection, Failure> {
         if let Some(known) = self.introspection.get() {
             return Ok(known);
@@ -70,12 +70,12 @@ impl Client {
         Ok(self.introspection.get_or_init(|| introspection))
     }
 
-    /// What the server says of itself, if it was asked already.
+    /// The server's introspection, if it was queried before.
     pub fn known_introspection(&self) -> Option<&Introspection> {
         self.introspection.get()
     }
 
-    /// Executes a command with arguments as they were typed.
+    /// Executes a command with arguments as typed.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Client {
         })
     }
 
-    /// Executes a request as it is.
+    /// Executes a request unchanged.
     ///
     /// # Errors
     ///
@@ -120,8 +120,8 @@ impl Client {
         answer.map_err(|error| self.explained(command, error))
     }
 
-    /// The names that a key's value can be one of, as the server has them now: those of disks, and of nodes. None where the
-    /// server does not say them, and none that a line would need quotes for.
+    /// The current names that a key's value can have: of disks, or of nodes. None if the server does not tell them;
+    /// without names that would need quotes.
     pub fn names(&self, key: &str) -> Vec<String> {
         let query = match key {
             "device" => "query-block",
@@ -138,7 +138,7 @@ impl Client {
         names.filter(|name| is_plain(name)).collect()
     }
 
-    /// A command that the server does not have is told with the one that may be meant.
+    /// Adds the most similar command to the error for an unknown one.
     fn explained(&self, command: &str, error: libqmp::Error) -> Failure {
         if error.class() == Some(&ErrorClass::CommandNotFound)
             && let Ok(introspection) = self.introspection()
@@ -150,7 +150,7 @@ impl Client {
     }
 }
 
-/// Whether a name can be typed as it is. QEMU's disks may have none.
+/// Whether a name can be typed without quotes. QEMU's disks may have an empty name.
 fn is_plain(name: &str) -> bool {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.#:@+/%".contains(c);
     !name.is_empty() && name.chars().all(is_plain)

@@ -1,4 +1,4 @@
-//! What can come next on a shell's command line of this program: what `qmp complete` says to shells.
+//! Completion of this program's command line in a shell: `qmp complete`.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use crate::completion::{Known, after};
 use crate::options::ConnectionOptions;
 use crate::words;
 
-/// Whoever presses TAB does not wait longer for a server that does not answer.
+/// The longest wait for a server after TAB.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The options that are followed by a value.
+/// The options that take a value.
 const WITH_VALUE: [&str; 5] = ["-s", "--socket", "--timeout", "--wait", "--count"];
 
-/// What else stands in a command's place.
+/// Words that may stand in place of a command.
 const ACTIONS: [&str; 3] = ["help", "shell", "watch"];
 
-/// The words that can stand in the place of the last one of a line, which may be empty. Nothing where the server cannot be
-/// asked: a shell's completion says no errors.
+/// The candidates for the last word of a line, which may be empty. None if the server cannot be queried: completion
+/// reports no errors.
 pub fn candidates(line: &str, environment: &ConnectionOptions) -> Vec<String> {
     let Some(line) = Line::parse(line) else {
         return Vec::new();
@@ -43,17 +43,17 @@ pub fn candidates(line: &str, environment: &ConnectionOptions) -> Vec<String> {
     }
 }
 
-/// A command line up to where it is typed.
+/// A command line up to the cursor.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     socket: Option<String>,
-    /// Without the program, and without options.
+    /// Without the program and the options.
     words: Vec<String>,
     current: String,
 }
 
 impl Line {
-    /// Takes a line apart; none where an option or its value is typed, or something quoted.
+    /// Splits a line. None if the last word is an option, its value, or quoted.
     fn parse(line: &str) -> Option<Self> {
         let mut parsed = words::split(line).ok()?;
         let is_begun = !line.ends_with(char::is_whitespace);

@@ -1,4 +1,4 @@
-//! What can come next on a line.
+//! Completion of a line.
 
 use crate::arguments::Node;
 use crate::introspection::{Introspection, Member, Object, Scalar, Type};
@@ -6,14 +6,14 @@ use crate::introspection::{Introspection, Member, Object, Scalar, Type};
 /// What is known of a server.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
-    /// What it says of itself.
+    /// Its introspection.
     pub introspection: &'a Introspection,
-    /// The names that it has for values of a key.
+    /// The names that a key's value can have.
     pub names: &'a dyn Fn(&str) -> Vec<String>,
 }
 
-/// All that can stand in the place of `current`, the last word and maybe unfinished. `actions`: what there is beside the
-/// server's commands, `help` and `watch` among it.
+/// The candidates for `current`, the possibly unfinished last word. `actions` are commands beside the server's, such as
+/// `help` and `watch`.
 pub fn after(known: &Known<'_>, before: &[&str], current: &str, actions: &[&str]) -> Vec<String> {
     let commands = || known.introspection.command_names();
     let events = || known.introspection.event_names();
@@ -28,14 +28,14 @@ pub fn after(known: &Known<'_>, before: &[&str], current: &str, actions: &[&str]
     }
 }
 
-/// Names for a key's value.
+/// The candidates among names for a key's value.
 fn named(known: &Known<'_>, key: &str, value: &str) -> Vec<String> {
     let names = (known.names)(key);
     let names = among(names.iter().map(String::as_str), value).into_iter();
     names.map(|name| format!("{key}={name}")).collect()
 }
 
-/// The same behind a command.
+/// The candidates after a command.
 fn argument(known: &Known<'_>, command: &str, before: &[&str], current: &str) -> Vec<String> {
     let introspection = known.introspection;
     let Ok(command) = introspection.command(command) else {
@@ -52,7 +52,7 @@ fn argument(known: &Known<'_>, command: &str, before: &[&str], current: &str) ->
             if *of != Type::Scalar(Scalar::String) {
                 return completion.values(of, key, value);
             }
-            // Only what a key ends with says what its value is a name of.
+            // The last part of a key says what its value names.
             let start = key.rfind('.').map_or(0, |dot| dot + 1);
             let (within, last) = key.split_at(start);
             let names = named(known, last, value).into_iter();
@@ -62,7 +62,7 @@ fn argument(known: &Known<'_>, command: &str, before: &[&str], current: &str) ->
     }
 }
 
-/// What a command must still be told, with words that say what each is.
+/// The required arguments that are missing, with words for their types.
 pub fn missing(introspection: &Introspection, command: &str, before: &[&str]) -> Vec<String> {
     let Ok(command) = introspection.command(command) else {
         return Vec::new();
@@ -78,7 +78,7 @@ pub fn missing(introspection: &Introspection, command: &str, before: &[&str]) ->
     members.map(|member| format!("{}=…", member.name)).collect()
 }
 
-/// Those of `words` that begin like `current`.
+/// The words that start with `current`.
 pub fn among<'a>(words: impl IntoIterator<Item = &'a str>, current: &str) -> Vec<String> {
     let words = words.into_iter().filter(|word| word.starts_with(current));
     words.map(str::to_owned).collect()
@@ -89,7 +89,7 @@ struct Completion<'a> {
 }
 
 impl<'a> Completion<'a> {
-    /// The type of what a key names, and what is said of it already.
+    /// The type of a key's prefix, and what was given for it.
     fn walk<'n>(
         &self,
         of: &'a Type,
@@ -114,7 +114,7 @@ impl<'a> Completion<'a> {
             })
     }
 
-    /// The type itself, or the first of several, that has parts.
+    /// The type itself if it has members, or the first of its alternatives that has.
     fn with_parts(&self, of: &'a Type) -> Option<&'a Type> {
         let has_parts = |of: &&Type| matches!(of, Type::Object(_) | Type::Array(_));
         match of {
@@ -131,7 +131,7 @@ impl<'a> Completion<'a> {
         self.introspection.choose(object, tag).members
     }
 
-    /// Keys that begin like `current`, and are not given yet.
+    /// Keys that start with `current` and are not given yet.
     fn keys(&self, of: &'a Type, tree: &Node, current: &str) -> Vec<String> {
         let (prefix, last) = current
             .rsplit_once('.')
@@ -157,12 +157,12 @@ impl<'a> Completion<'a> {
             .collect()
     }
 
-    /// Whether something can be said of a key again: its other parts.
+    /// Whether a key can be given again, for another member.
     fn has_more(&self, of: &str) -> bool {
         self.with_parts(self.introspection.type_of(of)).is_some()
     }
 
-    /// What follows a key.
+    /// The character after a key.
     fn behind(&self, of: &str) -> &'static str {
         match self.introspection.type_of(of) {
             Type::Object(_) => ".",
@@ -170,9 +170,9 @@ impl<'a> Completion<'a> {
         }
     }
 
-    /// Words that begin like `value`, behind the key.
+    /// Values that start with `value`, with the key before them.
     fn values(&self, of: &'a Type, key: &str, value: &str) -> Vec<String> {
-        // Elements of a list stand behind commas.
+        // Only the element after the last comma is completed.
         let (of, before, last) = match (of, value.rsplit_once(',')) {
             (Type::Array(element), Some((before, last))) => (
                 self.introspection.type_of(element),
@@ -190,7 +190,7 @@ impl<'a> Completion<'a> {
             .collect()
     }
 
-    /// The words that a type has.
+    /// The values of a type that are words.
     fn words(&self, of: &'a Type) -> Vec<&'a str> {
         match of {
             Type::Enumeration(words) => words.iter().map(String::as_str).collect(),
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use crate::introspection::samples;
 
-    /// Completion with a server that has two disks.
+    /// Completes with a server that has two disks.
     fn complete(
         introspection: &Introspection,
         command: &str,

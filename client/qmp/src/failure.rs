@@ -1,4 +1,4 @@
-//! Why something was not done.
+//! The errors of `qmp`.
 
 use std::io;
 use std::time::Duration;
@@ -10,59 +10,59 @@ use crate::introspection::{IntrospectionError, UnknownCommand};
 use crate::suggestion;
 use crate::words::LineError;
 
-/// A failure, in one line.
+/// An error, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The command's, or the connection's.
+    /// A failed command, or the connection's end.
     #[error(transparent)]
     Session(#[from] libqmp::Error),
-    /// There is no such command.
+    /// An unknown command.
     #[error(transparent)]
     UnknownCommand(#[from] UnknownCommand),
-    /// There is no such event.
+    /// An unknown event.
     #[error("the server has no event '{name}'{}", suggestion::question(nearest.as_deref()))]
     UnknownEvent {
-        /// What it was called.
+        /// Its name as given.
         name: String,
-        /// The event that is called most like it.
+        /// The known event most similar to it.
         nearest: Option<String>,
     },
-    /// The server does not say what it has.
+    /// The server's introspection is unusable.
     #[error(transparent)]
     Introspection(#[from] IntrospectionError),
-    /// An argument does not fit.
+    /// An invalid argument.
     #[error("{command}: {error}")]
     Argument {
         /// The command.
         command: String,
-        /// What does not fit.
+        /// The error.
         error: Box<ArgumentError>,
     },
-    /// A line that has no end.
+    /// A line that ends within a quote or JSON.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// Something was asked for that there is not.
+    /// An invalid command line.
     #[error("{0}")]
     Usage(String),
-    /// Too few events came.
+    /// Too few events in the given time.
     #[error("{seen} of {count} events within {within:?}")]
     TooFew {
-        /// How many came.
+        /// How many arrived.
         seen: u64,
-        /// How many were to come.
+        /// How many were expected.
         count: u64,
-        /// How long was waited.
+        /// The time given.
         within: Duration,
     },
-    /// Too few events came before the machine shut down.
+    /// Too few events before the machine shut down.
     #[error("{seen} of {count} events before the machine shut down")]
     ShutDown {
-        /// How many came.
+        /// How many arrived.
         seen: u64,
-        /// How many were to come.
+        /// How many were expected.
         count: u64,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error(transparent)]
     System(#[from] io::Error),
     /// The terminal cannot be read.
@@ -71,17 +71,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether it is that nobody reads what is written any more, which is nobody's failure.
+    /// Whether the reader of the output is gone, which is not an error.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::System(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Whether the connection is gone.
+    /// Whether the connection has ended.
     pub fn is_end(&self) -> bool {
         matches!(self, Self::Session(libqmp::Error::Closed { .. }))
     }
 
-    /// The exit status: 2 for what was asked wrongly, 1 for the rest.
+    /// The exit status: 2 for an invalid command line, 1 for everything else.
     pub fn status(&self) -> u8 {
         match self {
             Self::Argument { .. } | Self::Line(_) | Self::Usage(_) => 2,

@@ -1,24 +1,24 @@
-//! What a server's commands and events are, in words.
+//! Help on a server's commands and events.
 
 use crate::introspection::{Introspection, Rows};
 use crate::output::on_one_line;
 use crate::suggestion;
 
-/// Names in columns are no wider than this, if they are not wider themselves.
+/// The widest list of names, in columns, unless a name is wider.
 const WIDTH: usize = 100;
 
-/// All commands, and all events.
+/// Lists all commands and events.
 pub fn overview(introspection: &Introspection) -> String {
     let commands = columns(introspection.command_names());
     let events = columns(introspection.event_names());
     format!("Commands:\n{commands}\nEvents:\n{events}")
 }
 
-/// A command or an event.
+/// Describes a command or an event.
 ///
 /// # Errors
 ///
-/// There is none of that name, in a sentence.
+/// The name is unknown: a sentence that says so.
 pub fn about(introspection: &Introspection, name: &str) -> Result<String, String> {
     if let Ok(command) = introspection.command(name) {
         let arguments = rows(introspection, &command.arguments);
@@ -49,7 +49,7 @@ pub fn about(introspection: &Introspection, name: &str) -> Result<String, String
     ))
 }
 
-/// An event's name as the schema has it, from one that may be spelt as in its accessor.
+/// An event's name in the schema, also from the spelling in its accessor.
 pub fn event_name(name: &str) -> String {
     name.to_ascii_uppercase().replace('-', "_")
 }
@@ -68,7 +68,7 @@ fn rows(introspection: &Introspection, of: &str) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Names from top to bottom in as many columns as fit.
+/// Arranges names, from top to bottom, in as many columns as fit.
 fn columns<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(on_one_line).collect();
     let longest = names.iter().map(|name| name.chars().count()).max();

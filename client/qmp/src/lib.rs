@@ -1,9 +1,8 @@
 //! `qmp`, the command-line client of QMP servers.
 //!
-//! What a command takes is known from the server itself (`introspection`), so that every server's commands can be typed
-//! as `key=value` (`arguments`) and completed (`completion`, `command_line`), those of a later version and of QEMU included. What comes
-//! back is written by `output`. A `client` is a session with what is known of its server; `watch` and `shell` are what
-//! can be done with one beside executing a command.
+//! The server's `introspection` tells which arguments a command takes. So the commands of every server, a later version or
+//! QEMU included, can be typed as `key=value` (`arguments`) and completed (`completion`, `command_line`). `output` writes
+//! the answers. A `client` is a session with its server's introspection; `watch` and `shell` use one.
 
 mod arguments;
 mod client;
@@ -34,18 +33,18 @@ use options::{Mode, Options};
 use request::Request;
 use shell::Ending;
 
-/// The definition of the command line, for manuals and for shells' completions.
+/// The definition of the command line, for manuals and shell completions.
 #[must_use]
 pub fn command() -> clap::Command {
     Options::command()
 }
 
-/// Does what a command line asks for.
+/// Executes a command line.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let options = match Options::try_parse_from(arguments) {
         Ok(options) => options,
         Err(error) => {
-            // There is no better place to say it.
+            // A failed write to stderr has nowhere to be reported.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -75,7 +74,7 @@ fn perform(options: &Options) -> Result<Ending, Failure> {
                 return Ok(Ending::Well);
             }
             let (command, words) = options.words.split_first().ok_or_else(|| {
-                // The command line is refused without one.
+                // clap refuses a command line without one.
                 Failure::Usage("a command is missing".to_owned())
             })?;
             let band = if options.oob { Band::OutOf } else { Band::In };

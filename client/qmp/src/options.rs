@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Form, Output};
 
-/// What is said of the language of arguments, at the end of the long help and in the manual.
+/// The syntax of arguments, for the end of the long help and for the manual.
 const ARGUMENTS: &str = "\
 Arguments:
   A command's arguments are key=value words, of the types that the server states (query-qmp-schema), or one JSON object: \
@@ -96,7 +96,7 @@ pub struct FormOptions {
 }
 
 impl FormOptions {
-    /// Standard output in the chosen form.
+    /// Standard output in the chosen format.
     pub fn output(&self) -> Output {
         Output::standard(match (self.json, self.pretty, self.table) {
             (true, _, _) => Form::Json,

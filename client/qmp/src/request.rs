@@ -1,11 +1,11 @@
-//! A request as it stands on the wire and in documents: `{"execute": …, "arguments": …}`, pasted where a command is typed.
+//! A request as on the wire and in documents, `{"execute": …, "arguments": …}`, instead of a command.
 
 use serde_json::{Map, Value};
 
 use crate::client::Band;
 use crate::failure::Failure;
 
-/// What documents put before what a client sends.
+/// Marks the client's messages in documents.
 const ARROW: &str = "->";
 
 /// A command with its arguments.
@@ -13,18 +13,18 @@ const ARROW: &str = "->";
 pub struct Request {
     /// The command.
     pub command: String,
-    /// Its arguments, as they are to be sent.
+    /// Its arguments, sent unchanged.
     pub arguments: Option<Value>,
-    /// Which way it takes.
+    /// The band that it is sent in.
     pub band: Band,
 }
 
 impl Request {
-    /// Reads one, if the words begin like one.
+    /// Reads a request, if the words begin with one.
     ///
     /// # Errors
     ///
-    /// It is no JSON, or says what a request of QMP does not.
+    /// It is not JSON, or has members that a QMP request has not.
     pub fn from_words(words: &[String]) -> Result<Option<Self>, Failure> {
         let words = match words {
             [arrow, rest @ ..] if arrow == ARROW => rest,
@@ -46,7 +46,7 @@ impl Request {
 
     fn of(mut members: Map<String, Value>) -> Result<Self, Failure> {
         let arguments = members.remove("arguments");
-        // The session's own says whose the answer is.
+        // The session assigns an id of its own.
         members.remove("id");
         let mut command = None;
         for (key, band) in [("execute", Band::In), ("exec-oob", Band::OutOf)] {

@@ -1,9 +1,9 @@
-//! The scripts with which shells complete this program's command line.
+//! Completion scripts for shells.
 //!
-//! What the options are, a script knows that is made from their definition. What else can be typed depends on the server,
-//! which `qmp complete` asks: the part that does so is written by hand, for each shell in `completions`.
+//! clap generates the script that completes options. The part that completes the rest, by `qmp complete`, which queries
+//! the server, is written by hand for each shell in `completions`.
 
-/// The shells that scripts are written for.
+/// The supported shells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shell {
     /// GNU Bash.
@@ -14,10 +14,10 @@ pub enum Shell {
     Fish,
 }
 
-/// Where a script for zsh defines its function.
+/// Where a generated script for zsh defines its function.
 const ZSH_FUNCTION: &str = "\n_qmp() {";
 
-/// A script that knows the server's commands, from one that knows the options. None if that one is not as it should be.
+/// Extends a generated script with completion from the server. None if the script is not of the expected form.
 #[must_use]
 pub fn with_server(shell: Shell, options: &str) -> Option<String> {
     match shell {

@@ -1,6 +1,6 @@
-//! What somebody may have meant who misspelt a word.
+//! Suggestions for misspelt words.
 
-/// The known word that looks most like `word`, unless none does.
+/// The known word most similar to `word`, if one is similar.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = word.chars().count().div_ceil(3);
     known
@@ -11,7 +11,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean 'x'?`, or nothing.
+/// `; did you mean 'x'?`, or an empty string.
 pub fn question(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |word| format!("; did you mean '{word}'?"))
 }

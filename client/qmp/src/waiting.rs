@@ -1,4 +1,4 @@
-//! Waiting for input while somebody reads what is written.
+//! Waits for input, and for the end of the output's reader.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// What there is to look after.
+/// What a wait has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// Which of the inputs can be read, or have ended.
+    /// For each input, whether it is readable or has ended.
     pub inputs: Vec<bool>,
-    /// Whether nobody reads standard output any more.
+    /// Whether the reader of standard output is gone.
     pub is_unread: bool,
 }
 
-/// Waits until an input can be read, nobody reads standard output any more, or the time is over.
+/// Waits until an input is readable, the reader of standard output is gone, or the time is over.
 ///
 /// # Errors
 ///
-/// The system refuses it.
+/// A system call fails.
 pub fn wait(inputs: &[BorrowedFd<'_>], within: Option<Duration>) -> io::Result<Ready> {
     let within = within.and_then(|within| Timespec::try_from(within).ok());
     let stdout = io::stdout();
@@ -28,7 +28,7 @@ pub fn wait(inputs: &[BorrowedFd<'_>], within: Option<Duration>) -> io::Result<R
         .iter()
         .map(|input| PollFd::from_borrowed_fd(*input, PollFlags::IN))
         .collect();
-    // Of a pipe or a terminal without its other end it is told unasked.
+    // `poll` reports a pipe's or a terminal's closed other end without being asked.
     fds.push(PollFd::new(&stdout, PollFlags::empty()));
     match poll(&mut fds, within.as_ref()) {
         Ok(_) => {}

@@ -1,32 +1,32 @@
-//! A line, taken apart into words as a person means it.
+//! Splits a line into words.
 //!
-//! Words end at white space, except within quotes and within JSON. Single quotes keep everything, double quotes
-//! everything but what a backslash protects. JSON begins where a word or a value does, with a bracket of either kind, or
-//! with a quote behind `:=`; it is kept as it is, quotes and all.
+//! Words end at white space, except within quotes and JSON. Single quotes preserve everything, double quotes all but
+//! backslash escapes. JSON starts at the beginning of a word or a value, with a bracket of either kind, or with a quote
+//! after `:=`; it is kept unchanged, with its quotes.
 
-/// A word, and where it begins on the line.
+/// A word, with its position on the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
-    /// Its first byte's place.
+    /// The offset of its first byte.
     pub start: usize,
-    /// What it says, without its quotes.
+    /// Its text, without quotes.
     pub text: String,
-    /// Whether it is on the line as it is here.
+    /// Whether the text is the same as on the line.
     pub is_verbatim: bool,
 }
 
-/// A line that ends within something.
+/// A line that ends within a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    /// A quote without its end.
+    /// A quote is not closed.
     #[error("a quote without its end")]
     Quote,
-    /// JSON without its end.
+    /// JSON is not closed.
     #[error("a bracket without its end")]
     Bracket,
 }
 
-/// Takes a line apart.
+/// Splits a line.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub fn split(line: &str) -> Result<Vec<Word>, LineError> {
     Ok(words)
 }
 
-/// What is left of a line.
+/// The unread part of a line.
 struct Rest<'a> {
     line: &'a str,
     at: usize,
@@ -63,7 +63,7 @@ impl Rest<'_> {
         Some(character)
     }
 
-    /// Where the next word begins.
+    /// Skips white space, to the offset of the next word.
     fn skip_space(&mut self) -> Option<usize> {
         while self.peek()?.is_whitespace() {
             self.next();
@@ -115,7 +115,7 @@ impl Rest<'_> {
         }
     }
 
-    /// JSON, if some begins here: to the bracket that ends it, or the quote if it `may_be_quoted`.
+    /// Copies JSON, if it starts here: to its closing bracket, or to its closing quote if it `may_be_quoted`.
     fn json(&mut self, text: &mut String, may_be_quoted: bool) -> Result<(), LineError> {
         match self.peek() {
             Some('{' | '[') => {}
@@ -138,7 +138,7 @@ impl Rest<'_> {
         }
     }
 
-    /// The rest of a string in JSON.
+    /// Copies the rest of a JSON string.
     fn json_string(&mut self, text: &mut String) -> Result<(), LineError> {
         loop {
             let character = self.next().ok_or(LineError::Quote)?;
@@ -189,7 +189,7 @@ mod tests {
             ["rule={\"a\": [1, 2]}", "b=[ 1 ]"]
         );
         assert_eq!(texts("a:=\"b c\" d"), ["a:=\"b c\"", "d"]);
-        // Brackets elsewhere are only characters.
+        // Elsewhere a bracket is an ordinary character.
         assert_eq!(texts("a=x{ b}"), ["a=x{", "b}"]);
     }
 

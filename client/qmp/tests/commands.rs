@@ -1,4 +1,4 @@
-//! One command, and its answer.
+//! A single command.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -125,7 +125,7 @@ fn a_socket_may_have_a_plain_name() {
 fn a_greeting_is_waited_for_as_long_as_they_say() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("silent.sock");
-    // It accepts, and says nothing.
+    // It accepts connections, and never sends a greeting.
     let _listener = UnixListener::bind(&path).unwrap();
     let silent = Program::start(&path, &["--timeout", "0.2", "query-status"])
         .ended()
@@ -152,7 +152,7 @@ fn a_shells_line_is_completed_from_what_the_server_has() {
     assert_eq!(complete("watch device=disk1"), "device=disk1\n");
     assert_eq!(complete("watch BLOCK_IO"), "BLOCK_IO_ERROR\n");
     assert_eq!(complete("wat"), "watch\n");
-    // Nobody is there to be asked.
+    // No server is listening.
     let nowhere = |line: &str| {
         let mut command = qmp(&["complete", line]);
         Program::spawn(&mut command, "").ended().succeeded()
@@ -161,9 +161,9 @@ fn a_shells_line_is_completed_from_what_the_server_has() {
     assert_eq!(nowhere("qmp -s /no/such/socket query-status a"), "");
 }
 
-/// What bash would offer behind a line.
+/// The candidates that bash offers after a line.
 fn bash_offers(server: &Server, line: &str) -> Vec<String> {
-    // As the script that is installed begins, with something to complete options by.
+    // Stands for the generated script, with a function that completes options.
     let script = with_server(Shell::Bash, "_qmp() { COMPREPLY=(an-option); }\n").unwrap();
     let file = server.directory.path().join("completion");
     std::fs::write(&file, script).unwrap();
@@ -187,7 +187,7 @@ fn bash_completes_commands_keys_and_names() {
     let server = Server::start();
     assert_eq!(bash_offers(&server, "qmp query-st"), ["query-status"]);
     assert_eq!(bash_offers(&server, "qmp block_resize s"), ["size="]);
-    // What stands before the equals sign is not replaced.
+    // The part before the equals sign is not replaced.
     let disks = bash_offers(&server, "qmp block_resize device=");
     assert_eq!(disks, ["disk0", "disk1"]);
     let operations = bash_offers(&server, "qmp block-fault-add operations=read,fl");

@@ -1,4 +1,4 @@
-//! Commands line by line.
+//! The shell.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -85,7 +85,7 @@ fn a_script_that_watches_is_shown_all_that_happened_before_its_end() {
     let output = script(relay.path(), "watch BLOCK_IO_ERROR --initial\ncont\n").succeeded();
     assert!(output.contains("\"initial\":true"), "{output}");
     relay.answered("put-event");
-    // Watched no more, it is not shown.
+    // It is not shown after `unwatch`.
     let output = script(
         server.path(),
         "watch BLOCK_IO_ERROR\nunwatch\nwatch STOP\nunwatch\n",
@@ -107,7 +107,7 @@ fn the_servers_end_ends_a_script() {
     assert_eq!(shell.errors.lines().count(), 1, "{}", shell.errors);
 }
 
-/// A shell on a terminal, waiting for a line.
+/// A shell on a terminal, at its prompt.
 struct Typed {
     pty: Pty,
     program: Child,
@@ -127,7 +127,7 @@ impl Typed {
         typed
     }
 
-    /// Types a line, and waits until it is answered: a key that is typed while nobody waits for one may be lost.
+    /// Types a line, and waits for the answer: a key typed while none is read may be lost.
     #[track_caller]
     fn line(&mut self, line: &str, answer: &str) {
         self.pty.types(line);
@@ -136,7 +136,7 @@ impl Typed {
         self.pty.sees("qmp> ");
     }
 
-    /// Types the end of input, and waits for the program's.
+    /// Types the end of input, and waits for the program to end.
     #[track_caller]
     fn leaves(&mut self) {
         self.pty.types("\x04");
@@ -147,7 +147,7 @@ impl Typed {
 
 impl Drop for Typed {
     fn drop(&mut self) {
-        // It has ended, or a test has failed.
+        // It has ended, unless a test has failed.
         let _ = self.program.kill();
         let _ = self.program.wait();
     }

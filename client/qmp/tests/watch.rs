@@ -1,4 +1,4 @@
-//! Events as they come.
+//! Watching events.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -50,7 +50,7 @@ fn every_event_is_watched_where_none_is_named() {
         relay.path(),
         &["watch", "--count", "2", "--json", "device=disk1"],
     );
-    // The last of the accessors.
+    // The last accessor.
     relay.answered("get-stop-event");
     for accessor in ["get-resume-event", "get-reset-event", ACCESSOR] {
         relay.answered(accessor);
@@ -78,7 +78,7 @@ fn every_event_is_watched_where_none_is_named() {
     assert_eq!(got, put, "{commands:?}");
 }
 
-/// All accessors are answered: the server has nothing to answer behind the last.
+/// Waits until all accessors are answered: nothing follows the last answer.
 fn wait_until_connected(server: &Server, relay: &Relay) {
     let answer = server.qmp(&["query-commands", "--json"]).succeeded();
     let commands: Vec<Value> = serde_json::from_str(&answer).unwrap();
@@ -154,7 +154,7 @@ fn the_servers_end_ends_a_watch_and_says_so() {
 
 #[test]
 fn events_that_were_lost_are_counted() {
-    // As a server without accessors that says everything at once.
+    // A server without accessors that sends all events at once.
     let schema = r#"{"return": [{"name": "query-qmp-schema", "meta-type": "command", "arg-type": "0", "ret-type": "0"}, {"name": "STOP", "meta-type": "event", "arg-type": "0"}], "id": ID}"#;
     let stamp = r#""timestamp": {"seconds": 1300000000, "microseconds": 5}"#;
     let said = format!(
@@ -191,7 +191,7 @@ fn a_shutdown_that_is_not_watched_is_not_shown_and_missing_events_are_a_failure(
     let mut server = Server::start();
     let relay = Relay::to(&server);
     let watch = Program::start(relay.path(), &["watch", "STOP", "--count", "2"]);
-    // It listens for the shutdown last.
+    // The connection to the shutdown comes last.
     relay.answered("get-shutdown-event");
     server.raise(Event::Stop);
     server.raise(shutdown());
@@ -220,7 +220,7 @@ fn a_watch_ends_when_nobody_reads_it_any_more() {
     let mut command = qmp(&["watch", "BLOCK_IO_ERROR", "-s"]);
     command.arg(relay.path()).stdout(File::from(writer));
     let mut watch = command.spawn().unwrap();
-    // It writes into that pipe no more, and only this end of it is left.
+    // Closes this process's copy of the pipe's write end.
     drop(command);
     relay.answered(ACCESSOR);
     server.raise(io_error("disk0", "the only one"));
@@ -229,7 +229,7 @@ fn a_watch_ends_when_nobody_reads_it_any_more() {
         .read_line(&mut line)
         .unwrap();
     assert!(line.contains("the only one"), "{line}");
-    // As `head -1` has left now, and no other event comes.
+    // The read end is closed, as by `head -1`. No further event arrives.
     assert_eq!(wait(&mut watch).code(), Some(0));
     relay.answered("put-event");
 }
@@ -246,7 +246,7 @@ fn a_script_that_watches_ends_when_nobody_reads_it_any_more() {
         .stdin(Stdio::piped());
     let mut shell = command.spawn().unwrap();
     drop(command);
-    // Its input does not end.
+    // Its input stays open.
     let mut input = shell.stdin.take().unwrap();
     input.write_all(b"watch STOP\n").unwrap();
     relay.answered("get-stop-event");

@@ -1,4 +1,4 @@
-//! What is said of keys, as JSON of the types that introspection knows.
+//! Converts parsed words to JSON, by the types of introspection.
 
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ pub fn arguments(
     let converter = Converter { introspection };
     match of {
         Type::Object(object) => converter.object(object, tree, ""),
-        // Of the arguments nothing is known: they are what they look like.
+        // The arguments' type is unknown: infer each value's.
         _ => converter.any_object(tree, ""),
     }
 }
@@ -40,7 +40,7 @@ impl Converter<'_> {
         }
     }
 
-    /// A value that is given by its parts.
+    /// Converts a value given by its members.
     fn parts(&self, of: &Type, node: &Node, key: &str) -> Converted {
         match of {
             Type::Object(object) => self.object(object, node, key),
@@ -83,7 +83,7 @@ impl Converter<'_> {
         }
     }
 
-    /// Tags are looked at first: what else is wrong may follow from a wrong tag.
+    /// Tags are checked first: other errors may follow from a wrong tag.
     fn tags_are_there(
         &self,
         choice: &Choice<'_>,
@@ -143,7 +143,7 @@ impl Converter<'_> {
         }
     }
 
-    /// Elements that are given by their numbers.
+    /// Converts elements given by their indices.
     fn elements(&self, element: &str, node: &Node, key: &str) -> Converted {
         let of = self.introspection.type_of(element);
         let number = |index: usize| node.parts.get(&index.to_string());
@@ -158,7 +158,7 @@ impl Converter<'_> {
             .map(Value::Array)
     }
 
-    /// The only alternative with parts that they fit, or the error of the first.
+    /// Converts to the first alternative that the members fit. If none does, the error is the first one's.
     fn alternate_parts(&self, of: &Type, types: &[String], node: &Node, key: &str) -> Converted {
         let mut first = None;
         for alternative in types.iter().map(|name| self.introspection.type_of(name)) {
@@ -173,7 +173,7 @@ impl Converter<'_> {
         Err(first.unwrap_or_else(|| self.no_parts(of, node, key)))
     }
 
-    /// Parts of something of which nothing is known.
+    /// Converts members of an unknown type.
     fn any_object(&self, node: &Node, key: &str) -> Converted {
         let mut members = Map::new();
         for (name, part) in &node.parts {
@@ -183,7 +183,7 @@ impl Converter<'_> {
         Ok(Value::Object(members))
     }
 
-    /// One text behind `=`.
+    /// Converts a single text after `=`.
     fn text(&self, of: &Type, text: &str, key: &str) -> Converted {
         match of {
             Type::Scalar(kind) => {
@@ -212,7 +212,7 @@ impl Converter<'_> {
         }
     }
 
-    /// A key that is given several times.
+    /// Converts a key that is given several times.
     fn several(&self, of: &Type, texts: &[Text], key: &str) -> Converted {
         let plain = |text: &'_ Text| match text {
             Text::Plain(text) => Some(text.clone()),
@@ -228,7 +228,7 @@ impl Converter<'_> {
         }
     }
 
-    /// A list of elements without parts, each text with some, separated by commas.
+    /// Converts a list of scalars. Each text holds some, separated by commas.
     fn separated(&self, of: &Type, element: &str, texts: &[&str], key: &str) -> Converted {
         let element = self.introspection.type_of(element);
         if !self.is_simple(element) {
@@ -254,12 +254,12 @@ impl Converter<'_> {
         }
     }
 
-    /// The first alternative that the text fits, strings last.
+    /// Converts to the first alternative that the text fits, strings last.
     fn alternate(&self, of: &Type, types: &[String], text: &str, key: &str) -> Converted {
         const STRING: Type = Type::Scalar(Scalar::String);
         let types = || types.iter().map(|name| self.introspection.type_of(name));
         let fits = |alternative: &Type| match alternative {
-            // In QAPI an alternate cannot be one of another's types.
+            // QAPI has no alternates within alternates.
             Type::Alternate(_) => None,
             Type::Array(_) if !text.starts_with('[') => None,
             alternative => self.text(alternative, text, key).ok(),
@@ -271,7 +271,7 @@ impl Converter<'_> {
             .ok_or_else(|| self.no_alternative(of, types(), text, key))
     }
 
-    /// A text that looks like a word that there is not is better told so.
+    /// The error for a text that fits no alternative. Prefers that of an enumeration with a similar value.
     fn no_alternative<'t>(
         &self,
         of: &Type,

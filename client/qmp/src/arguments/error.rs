@@ -1,55 +1,55 @@
-//! What is wrong with an argument.
+//! Errors in a command's arguments.
 
 use crate::introspection::listed;
 use crate::suggestion;
 
-/// An argument that cannot be sent, in one line that names it.
+/// An argument that cannot be sent. The message is one line that names it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
-    /// A word of another form.
+    /// A word that is neither form of argument.
     #[error("'{0}' is neither key=value nor a JSON object")]
     NoPair(String),
-    /// A key with nothing before, between or behind its dots.
+    /// A key with an empty part between its dots.
     #[error("'{0}' is no key: a part of it is empty")]
     Key(String),
     /// A key with too many dots.
     #[error("'{0}…' is deeper than any argument")]
     Depth(String),
-    /// Something that can only be given once.
+    /// A key given twice that takes one value.
     #[error("'{0}' is given twice")]
     Twice(String),
-    /// Something given as a value, and in parts too.
+    /// A key given both as a value and by its members.
     #[error("'{0}' is given as a whole and in parts")]
     Mixed(String),
-    /// A key that there is not.
+    /// An unknown key.
     #[error("there is no argument '{key}'{}; there are: {}",
         suggestion::question(nearest.as_deref()), listed_or_none(known))]
     Unknown {
-        /// As it was given.
+        /// The key as it was given.
         key: String,
-        /// The one that looks most like it.
+        /// The known key most similar to it.
         nearest: Option<String>,
-        /// All that could stand in its place.
+        /// All keys that are known there.
         known: Vec<String>,
     },
-    /// A key that goes with another value of the one that decides.
+    /// A key that another value of the tag would allow.
     #[error("'{key}' goes with {tag}={}, and not with {tag}={given}", cases.join("|"))]
     OtherBranch {
-        /// As it was given.
+        /// The key as it was given.
         key: String,
-        /// The key that decides.
+        /// The key of the tag.
         tag: String,
-        /// Its value.
+        /// The tag's value.
         given: String,
-        /// The values that would allow the key.
+        /// The values of the tag that would allow the key.
         cases: Vec<String>,
     },
-    /// Something that must be there.
+    /// A required argument is missing.
     #[error("'{key}' is missing, expected: {expected}")]
     Missing {
-        /// What it is called.
+        /// Its key.
         key: String,
-        /// What it is.
+        /// The expected type.
         expected: String,
     },
     /// A value of another type.
@@ -57,52 +57,52 @@ pub enum ArgumentError {
     Value {
         /// The key.
         key: String,
-        /// Its value.
+        /// Its value, as given.
         text: String,
-        /// What it should be.
+        /// The expected type.
         expected: String,
     },
-    /// No word of an enumeration.
+    /// A value that the enumeration does not have.
     #[error("{key}={text}: expected one of {}{}", listed(known.iter().map(String::as_str)),
         suggestion::question(nearest.as_deref()))]
     Word {
         /// The key.
         key: String,
-        /// Its value.
+        /// Its value, as given.
         text: String,
-        /// The one that looks most like it.
+        /// The known value most similar to it.
         nearest: Option<String>,
-        /// All.
+        /// All values.
         known: Vec<String>,
     },
-    /// Text behind `:=`, or in brackets, that is no JSON.
+    /// Text after `:=`, or in brackets, that is not JSON.
     #[error("{key}: not JSON: {reason}")]
     Json {
         /// The key.
         key: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
-    /// Elements of a list that are not numbered from 0.
+    /// List elements that are not numbered from 0 without a gap.
     #[error("'{key}' is a list: its elements are {key}.0, {key}.1 and so on, without a gap")]
     Index {
-        /// The list.
+        /// The list's key.
         key: String,
     },
-    /// Something in parts that has none.
+    /// A member of something that has none.
     #[error("'{key}' has no '{part}': it is {expected}")]
     NoParts {
         /// The key.
         key: String,
-        /// What was asked for in it.
+        /// The member.
         part: String,
-        /// What it is.
+        /// The expected type.
         expected: String,
     },
-    /// JSON that is no object, in place of all arguments.
+    /// JSON instead of arguments that is not an object.
     #[error("the arguments must be a JSON object")]
     NoObject,
-    /// JSON and other arguments.
+    /// A JSON object together with other arguments.
     #[error("a JSON object must be the only argument")]
     NotAlone,
     /// A file that cannot be read.
@@ -110,7 +110,7 @@ pub enum ArgumentError {
     File {
         /// Its path.
         path: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }

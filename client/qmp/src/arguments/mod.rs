@@ -1,18 +1,17 @@
-//! The arguments of a command, as one types them: `key=value` words, or one JSON object.
+//! A command's arguments as typed: `key=value` words, or one JSON object.
 //!
-//! What a value is follows from the command's introspection:
+//! The command's introspection gives each value its type:
 //!
-//! * integers are decimal, or hexadecimal behind `0x`, and may end in K, M, G or T for a power of 1024: introspection does
+//! * integers are decimal, or hexadecimal with `0x`, and may end in K, M, G or T for a power of 1024: introspection does
 //!   not tell sizes from other integers,
 //! * booleans are `true` or `on`, and `false` or `off`,
-//! * strings are what is written, to the last quote; words of an enumeration are checked,
-//! * members of objects are named behind dots, `throttle.bps=1`, and elements of lists by their number,
-//!   `operations.0=write`,
-//! * elements that have no parts can also be written behind each other, `operations=read,write`, or one by one,
+//! * strings are taken as written, quotes included; values of an enumeration are checked,
+//! * members of objects follow dots, `throttle.bps=1`, as do indices of lists, `operations.0=write`,
+//! * lists of scalars can also be separated by commas, `operations=read,write`, or given one by one,
 //!   `operations=read operations=write`,
-//! * what may be of several types is of the first that the text fits; of a string only if it fits no other,
-//! * where an object, a list or anything at all is expected, JSON can be written,
-//! * and `key:=JSON` passes any JSON as it is, for keys too of which introspection knows nothing.
+//! * an alternate has the first type that the text fits, a string only if it fits no other,
+//! * JSON is accepted where an object, a list or any value is expected,
+//! * `key:=JSON` passes any JSON unchanged, for unknown keys, too.
 
 mod convert;
 mod error;
@@ -28,11 +27,11 @@ pub use error::ArgumentError;
 pub use source::Source;
 pub use tree::{Node, Text};
 
-/// The arguments of a command from its words.
+/// Reads a command's arguments from its words.
 ///
 /// # Errors
 ///
-/// [`ArgumentError`] names the first word that does not fit, and what would.
+/// [`ArgumentError`] names the first word that does not fit, and what is expected.
 pub fn from_words(
     introspection: &Introspection,
     arguments_type: &str,

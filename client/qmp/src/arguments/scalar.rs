@@ -1,10 +1,10 @@
-//! Text as values without parts.
+//! Scalars as text.
 
 use serde_json::Value;
 
 use crate::introspection::Scalar;
 
-/// A text as a value of this kind, if it is one.
+/// Converts a text to this kind of value, if it is one.
 pub fn convert(kind: Scalar, text: &str) -> Option<Value> {
     match kind {
         Scalar::String => Some(Value::from(text)),
@@ -19,7 +19,7 @@ pub fn convert(kind: Scalar, text: &str) -> Option<Value> {
     }
 }
 
-/// Whatever fits an integer of 64 bits, with a sign or without.
+/// Any integer that fits 64 bits, signed or unsigned.
 fn integer(text: &str) -> Option<Value> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -41,13 +41,13 @@ fn integer(text: &str) -> Option<Value> {
 }
 
 fn number(digits: &str, radix: u32) -> Option<u64> {
-    // The standard library would take a sign here.
+    // `from_str_radix` would accept a sign here.
     let all = digits.chars().all(|digit| digit.is_digit(radix));
     all.then(|| u64::from_str_radix(digits, radix).ok())
         .flatten()
 }
 
-/// The power of two that the text's suffix stands for.
+/// The text without its suffix, and the power of two that the suffix stands for.
 fn suffix(text: &str) -> (&str, u32) {
     let suffixes = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
     suffixes
@@ -60,7 +60,7 @@ fn suffix(text: &str) -> (&str, u32) {
 }
 
 fn fraction(text: &str) -> Option<Value> {
-    // No names of numbers, such as "inf": JSON has none.
+    // Excludes "inf" and the like, which JSON lacks.
     let digits = text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
     let number: f64 = text.parse().ok().filter(|_| digits)?;
     serde_json::Number::from_f64(number).map(Value::Number)

@@ -1,4 +1,4 @@
-//! Where a command's arguments come from.
+//! The forms of a command's arguments.
 
 use std::fs;
 use std::io;
@@ -7,23 +7,23 @@ use serde_json::Value;
 
 use super::ArgumentError;
 
-/// The words behind a command, before introspection is asked.
+/// The words after a command, before introspection is queried.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// There are none.
+    /// No arguments.
     None,
-    /// All arguments as one JSON object, which is sent as it is.
+    /// All arguments as one JSON object, sent unchanged.
     Object(Value),
     /// `key=value` words.
     Words(Vec<String>),
 }
 
 impl Source {
-    /// Tells what the words are: `{…}` is JSON, `@FILE` a file with it, `-` standard input.
+    /// Tells the form of the words: `{…}` is JSON, `@FILE` a file of JSON, `-` standard input.
     ///
     /// # Errors
     ///
-    /// [`ArgumentError`] for JSON that is no object or not alone, and for files that cannot be read.
+    /// [`ArgumentError`] for JSON that is not an object or not alone, and for files that cannot be read.
     pub fn from_words(words: &[String]) -> Result<Self, ArgumentError> {
         match words {
             [] => Ok(Self::None),

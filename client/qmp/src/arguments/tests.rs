@@ -42,7 +42,7 @@ fn the_order_of_a_tag_and_its_members_does_not_matter() {
     assert_eq!(open(&arguments), Ok(expected.clone()));
     let json_tag = ["host=h", "port=1", "family:=\"ip\"", "driver=net"];
     assert_eq!(open(&json_tag), Ok(expected));
-    // A tag that adds nothing.
+    // A tag without a branch.
     assert_eq!(open(&["driver=gone"]), Ok(json!({"driver": "gone"})));
 }
 
@@ -89,7 +89,7 @@ fn lists_are_written_in_four_ways() {
     assert_eq!(list(&["words.1=b", "words.0=a"]), expected);
     assert_eq!(list(&["words=[\"a\", \"b\"]"]), expected);
     assert_eq!(list(&["words="]), Ok(json!([])));
-    // By number a comma is a comma.
+    // After an index a comma separates nothing.
     assert_eq!(list(&["words.0=a,b"]), Ok(json!(["a,b"])));
     let many: Vec<String> = (0..12)
         .map(|index| format!("words.{index}={index}"))
@@ -248,7 +248,7 @@ fn a_key_of_a_thousand_parts_is_refused() {
     );
 }
 
-/// Any JSON, small.
+/// Any JSON value of a small size.
 fn values() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

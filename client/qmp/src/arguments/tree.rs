@@ -1,36 +1,36 @@
-//! Words, taken apart: what is said of each key, before anything is known of types.
+//! Parsed words: the values and members of each key, before types are known.
 
 use std::collections::BTreeMap;
 
 use super::ArgumentError;
 
-/// Deeper than any schema's objects, and not too deep for anybody's stack.
+/// Deeper than any schema's objects, and shallow enough for recursion.
 const MOST_LEVELS: usize = 64;
 
-/// What is said of a key: a value, or more of its parts.
+/// What was given for a key: values, or members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Values, in the order in which they were given.
+    /// Values, in the order given.
     pub texts: Vec<Text>,
-    /// Parts, by their names.
+    /// Members, by name.
     pub parts: BTreeMap<String, Node>,
 }
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
-    /// Behind `=`.
+    /// After `=`.
     Plain(String),
-    /// Behind `:=`.
+    /// After `:=`.
     Json(String),
 }
 
 impl Node {
-    /// Takes words apart.
+    /// Parses words.
     ///
     /// # Errors
     ///
-    /// A word is no pair, or its key is none.
+    /// A word is not a pair, or its key is invalid.
     pub fn from_words(words: &[String]) -> Result<Self, ArgumentError> {
         let mut root = Self::default();
         for word in words {
@@ -39,12 +39,12 @@ impl Node {
         Ok(root)
     }
 
-    /// As [`from_words`](Self::from_words), of as many words as are right: for somebody who is still typing.
+    /// As [`from_words`](Self::from_words), but ignores invalid words, for completion of an unfinished line.
     #[must_use]
     pub fn from_good_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let mut root = Self::default();
         for word in words {
-            // What is wrong is said when the line is complete.
+            // Errors are reported when the line is complete.
             let _ = root.add(word);
         }
         root
@@ -72,7 +72,7 @@ impl Node {
         Ok(())
     }
 
-    /// The one value that is given.
+    /// The value, if exactly one is given.
     pub fn only_text(&self) -> Option<&Text> {
         match self.texts.as_slice() {
             [text] => Some(text),
@@ -80,7 +80,7 @@ impl Node {
         }
     }
 
-    /// The value that a part has, as the word of an enumeration.
+    /// The value of a member, as a value of an enumeration.
     #[must_use]
     pub fn word(&self, part: &str) -> Option<String> {
         match self.parts.get(part)?.only_text()? {

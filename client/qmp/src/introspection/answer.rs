@@ -1,4 +1,4 @@
-//! The answer to `query-qmp-schema`, as it is on the wire.
+//! The answer to `query-qmp-schema` on the wire.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -79,7 +79,7 @@ struct ObjectMember {
     name: String,
     #[serde(rename = "type")]
     of: String,
-    /// That it is there says that the member may be left out; it is null.
+    /// Present, with the value null, if the member is optional.
     #[serde(default, deserialize_with = "present")]
     default: bool,
 }
@@ -219,7 +219,7 @@ mod tests {
         ]);
         let introspection = Introspection::from_answer(answer).unwrap();
         assert_eq!(introspection.command_names().collect::<Vec<_>>(), ["a"]);
-        // Of the type of its arguments nothing is known.
+        // The arguments' type is unknown.
         assert_eq!(introspection.type_of("0"), &Type::Any);
     }
 

@@ -1,17 +1,17 @@
-//! Types in words, for errors and for help.
+//! Types in words, for errors and help.
 
 use super::{Introspection, Member, Object, Scalar, Type};
 
-/// How many values of an enumeration are named before the rest is only counted.
+/// The most values of an enumeration that are listed; further ones are counted.
 const MOST_VALUES: usize = 40;
-/// How many types of an alternate are described.
+/// The most types of an alternate that are described.
 const MOST_TYPES: usize = 8;
-/// How deep objects in objects are described.
+/// The most levels of nested objects that are described.
 const MOST_LEVELS: usize = 4;
-/// How many members are described of one type.
+/// The most members of a type that are described.
 const MOST_ROWS: usize = 400;
 
-/// Words in a row, if there are not too many.
+/// Lists words, up to a limit.
 pub fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<&str> = words.into_iter().collect();
     let shown = words.get(..MOST_VALUES).unwrap_or(&words).join(", ");
@@ -35,7 +35,7 @@ impl Scalar {
 }
 
 impl Introspection {
-    /// A type in a few words.
+    /// Describes a type in a few words.
     #[must_use]
     pub fn describe(&self, of: &Type) -> String {
         self.describe_to(of, MOST_LEVELS)
@@ -65,17 +65,17 @@ impl Introspection {
     }
 }
 
-/// The members of a type, one in a row, with those of objects in it behind their own.
+/// The members of a type, a row each, followed by those of the objects in them.
 #[derive(Debug)]
 pub struct Rows<'a> {
     introspection: &'a Introspection,
     rows: Vec<(String, String)>,
-    /// The types that the member at hand is within, so that one that holds itself is described once.
+    /// The types around the current member: one that contains itself is described once.
     within: Vec<&'a str>,
 }
 
 impl<'a> Rows<'a> {
-    /// The rows of a type: a name, in brackets if the member may be left out, and what it is.
+    /// The rows of a type: a name, in brackets if optional, and a description.
     #[must_use]
     pub fn of(introspection: &'a Introspection, name: &'a str) -> Vec<(String, String)> {
         let mut rows = Self {
@@ -90,7 +90,7 @@ impl<'a> Rows<'a> {
         rows.rows
     }
 
-    /// Something that is no object, and so has no name for what it is.
+    /// Adds a type that is not an object, and so has no member's name.
     fn unnamed(&mut self, of: &'a Type) {
         let description = self.introspection.describe(of);
         self.add(String::new(), description);
@@ -141,7 +141,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The members of an object within.
+    /// Adds the members of a nested object.
     fn inner(&mut self, name: &str, of: &'a str) {
         let Type::Object(object) = self.introspection.type_of(of) else {
             return;

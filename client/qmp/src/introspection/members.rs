@@ -1,21 +1,21 @@
-//! Which members a value has whose tags have these values.
+//! Selects an object's members by the values of its tags.
 
 use super::{Introspection, Member, Object, Type};
 
-/// Unions may be branches of unions; a schema in which that has no end is cut off here.
+/// Limits nesting of unions in unions, which an invalid schema may make infinite.
 const MOST_LEVELS: usize = 16;
 
-/// The members of an object, as far as the tags' values are known.
+/// An object's members, as far as its tags are known.
 #[derive(Debug, Default)]
 pub struct Choice<'a> {
-    /// Each with whatever is known, in the schema's order.
+    /// In the schema's order.
     pub members: Vec<&'a Member>,
-    /// Tags without a value, or with one that adds nothing that is known.
+    /// Tags without a value, or with one that has no known branch.
     pub open: Vec<(&'a str, &'a [(String, String)])>,
 }
 
 impl Introspection {
-    /// The members of an object, of which `tag_value` knows the tags.
+    /// Selects the members of an object. `tag_value` returns a tag's value.
     pub fn choose<'a>(
         &'a self,
         object: &'a Object,
@@ -42,7 +42,7 @@ impl Introspection {
         choice
     }
 
-    /// The cases of a tag's value that would add a member of this name.
+    /// The values of a tag whose branch has a member of this name.
     pub fn cases_with<'a>(&self, variants: &'a [(String, String)], member: &str) -> Vec<&'a str> {
         let has = |of: &str| match self.type_of(of) {
             Type::Object(object) => object.members.iter().any(|found| found.name == member),

@@ -1,8 +1,7 @@
-//! What a server says of itself: the answer to `query-qmp-schema`, as something to look things up in.
+//! A server's introspection, from the answer to `query-qmp-schema`.
 //!
-//! Nothing here knows a command or a type by name. The names of types are the server's own business, and are followed
-//! from the command or the event that uses them. A reference that leads nowhere, and whatever a later version may add to
-//! the language, is a type of which nothing is known: any value is one of it.
+//! No command or type is known by name. Type names are the server's own, and are followed from the command or the event
+//! that refers to them. A dangling reference, or a kind of type that is not known, is a type that admits any value.
 
 mod answer;
 mod description;
@@ -17,7 +16,7 @@ use crate::suggestion;
 pub use description::{Rows, listed};
 pub use members::Choice;
 
-/// A server's commands and events, and the types that they use.
+/// A server's commands and events, with the types that they use.
 #[derive(Debug, Clone, Default)]
 pub struct Introspection {
     commands: BTreeMap<String, Command>,
@@ -28,34 +27,34 @@ pub struct Introspection {
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The name of the object type of its arguments.
+    /// The name of its arguments' object type.
     pub arguments: String,
-    /// The name of the type of its answer.
+    /// The name of its answer's type.
     pub returns: String,
     /// Whether it can be executed out of band.
     pub allow_oob: bool,
-    /// What else is said of it, such as "deprecated".
+    /// Its features, such as "deprecated".
     pub features: Vec<String>,
 }
 
-/// What values there are of a type.
+/// A type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Type {
-    /// A value without parts.
+    /// A value without members.
     Scalar(Scalar),
-    /// One of these words.
+    /// One of these values.
     Enumeration(Vec<String>),
-    /// A list, of the type with this name.
+    /// A list of the named type.
     Array(String),
     /// An object.
     Object(Object),
-    /// A value of one of the types with these names.
+    /// A value of one of the named types.
     Alternate(Vec<String>),
     /// Any value.
     Any,
 }
 
-/// A kind of value without parts.
+/// A kind of scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scalar {
     /// A string.
@@ -70,14 +69,14 @@ pub enum Scalar {
     Null,
 }
 
-/// The members of an object.
+/// An object type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Object {
-    /// Those of every value.
+    /// Members of every branch.
     pub members: Vec<Member>,
-    /// The one of them whose value says which there are beside.
+    /// The member that selects the branch.
     pub tag: Option<String>,
-    /// The name of the object type that each value of the tag adds.
+    /// The name of the object type that each of the tag's values adds.
     pub variants: Vec<(String, String)>,
 }
 
@@ -88,40 +87,40 @@ pub struct Member {
     pub name: String,
     /// The name of its type.
     pub of: String,
-    /// Whether it may be left out.
+    /// Whether it is optional.
     pub optional: bool,
 }
 
-/// An answer that describes nothing.
+/// An unusable answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IntrospectionError {
-    /// It is no list.
+    /// It is not a list.
     #[error("the answer to query-qmp-schema is no list")]
     NoList,
-    /// There is no command in it.
+    /// It has no commands.
     #[error("the answer to query-qmp-schema describes no command")]
     NoCommand,
 }
 
-/// A command that the server does not have.
+/// An unknown command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "CommandNotFound: the server has no command '{name}'{}",
     suggestion::question(nearest.as_deref())
 )]
 pub struct UnknownCommand {
-    /// What it was called.
+    /// Its name as given.
     pub name: String,
-    /// The command that is called most like it.
+    /// The known command most similar to it.
     pub nearest: Option<String>,
 }
 
 impl Introspection {
-    /// Reads the answer to `query-qmp-schema`. Entries that make no sense are passed over.
+    /// Reads the answer to `query-qmp-schema`. Invalid entries are skipped.
     ///
     /// # Errors
     ///
-    /// [`IntrospectionError`] when nothing in it makes sense.
+    /// [`IntrospectionError`] if there is no valid command.
     pub fn from_answer(answer: Value) -> Result<Self, IntrospectionError> {
         answer::read(answer)
     }
@@ -130,7 +129,7 @@ impl Introspection {
     ///
     /// # Errors
     ///
-    /// [`UnknownCommand`], with the nearest one.
+    /// [`UnknownCommand`], with the most similar one.
     pub fn command(&self, name: &str) -> Result<&Command, UnknownCommand> {
         self.commands.get(name).ok_or_else(|| UnknownCommand {
             name: name.to_owned(),
@@ -138,23 +137,23 @@ impl Introspection {
         })
     }
 
-    /// All commands' names, in order.
+    /// The names of all commands, sorted.
     pub fn command_names(&self) -> impl Iterator<Item = &str> {
         self.commands.keys().map(String::as_str)
     }
 
-    /// The name of the type of an event's data, if there is such an event.
+    /// The type name of an event's data, if the event exists.
     #[must_use]
     pub fn event_type(&self, name: &str) -> Option<&str> {
         self.events.get(name).map(String::as_str)
     }
 
-    /// All events' names, in order.
+    /// The names of all events, sorted.
     pub fn event_names(&self) -> impl Iterator<Item = &str> {
         self.events.keys().map(String::as_str)
     }
 
-    /// The type with a name.
+    /// The type of this name.
     #[must_use]
     pub fn type_of(&self, name: &str) -> &Type {
         const ANY: &Type = &Type::Any;
@@ -169,13 +168,13 @@ pub mod samples {
     use super::*;
     use serde_json::json;
 
-    /// Faultvisor's own.
+    /// Faultvisor's own schema.
     pub fn faultvisor() -> Introspection {
         let answer = serde_json::to_value(faultvisor_schema::introspection()).unwrap();
         Introspection::from_answer(answer).unwrap()
     }
 
-    /// One with everything that the language has, and with the names of its types hidden.
+    /// A schema with every construct of the language and with hidden type names.
     pub fn masked() -> Introspection {
         let answer = json!([
             {"name": "open", "meta-type": "command", "arg-type": "0", "ret-type": "9", "allow-oob": true},

@@ -1,17 +1,16 @@
-//! What a server says is not to move a terminal's cursor, or anything else on it.
+//! Escapes what would control the terminal: text comes from the server.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character does something else than being seen: control characters, and those that turn the direction of
-/// writing.
+/// Whether a character is invisible: a control character, or one that changes the direction of writing.
 fn is_unseen(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}'
             | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text on one line, with what is unseen in it made visible.
+/// Text on one line, with invisible characters escaped.
 #[must_use]
 pub fn on_one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unseen) {
@@ -28,7 +27,7 @@ pub fn on_one_line(text: &str) -> Cow<'_, str> {
     }))
 }
 
-/// JSON text, in which all that is unseen and not the end of a line stands in a string.
+/// JSON text, with invisible characters escaped but for line ends. All others are within strings.
 #[must_use]
 pub fn in_json(text: String) -> String {
     let is_in_string = |character: char| character != '\n' && is_unseen(character);
@@ -45,9 +44,9 @@ pub fn in_json(text: String) -> String {
     })
 }
 
-/// All of them have four hexadecimal digits or fewer, which makes it JSON's escape too.
+/// They have at most four hexadecimal digits, so the escape is JSON's, too.
 fn push_escaped(text: &mut String, character: char) {
-    // Writing into a string does not fail.
+    // Writing into a string cannot fail.
     let _ = write!(text, "\\u{:04x}", u32::from(character));
 }
 

@@ -5,23 +5,23 @@ use serde_json::{Map, Value, json};
 use super::escape::on_one_line;
 use super::{flat, time};
 
-/// An event, as it is written.
+/// An event to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct EventLine<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What it tells.
+    /// Its data.
     pub data: &'a Map<String, Value>,
-    /// When it happened, in seconds since 1970 and microseconds.
+    /// When it was raised, in seconds since 1970 and microseconds.
     pub timestamp: (i64, i64),
-    /// Whether it tells how things were when somebody began to listen.
+    /// Whether it replays the current state.
     pub initial: bool,
-    /// How many events before it did not arrive.
+    /// How many events before it were lost.
     pub lost: u64,
 }
 
 impl EventLine<'_> {
-    /// One line for a person, or two if something was lost.
+    /// One line for people, or two if events were lost.
     pub fn to_line(self) -> String {
         let (seconds, microseconds) = self.timestamp;
         let mut line = match self.lost {
@@ -43,7 +43,7 @@ impl EventLine<'_> {
         line
     }
 
-    /// The event as the protocol has it, with what is beside it where there is something.
+    /// The event as in the protocol, with `initial` and `lost` where they apply.
     pub fn to_json(self) -> Value {
         let (seconds, microseconds) = self.timestamp;
         let mut event = json!({
@@ -61,7 +61,7 @@ impl EventLine<'_> {
     }
 }
 
-/// Quoted if it would be taken for more than one value.
+/// Quotes text that would read as several values.
 fn quoted(text: String) -> String {
     if text.contains([' ', '"', '=']) && text != "\"\"" {
         format!("\"{}\"", text.replace('"', "\\\""))

@@ -1,10 +1,10 @@
-//! Values in values, under names with dots.
+//! Nested values, flattened to dotted names.
 
 use serde_json::Value;
 
 use super::escape::on_one_line;
 
-/// Every value without parts of a value, under its name: `throttle.bps`, `rules.0.id`.
+/// Every scalar in a value, with its dotted name: `throttle.bps`, `rules.0.id`.
 pub fn flat(value: &Value) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     add("", value, &mut rows);
@@ -39,7 +39,7 @@ fn has_parts(value: &Value) -> bool {
     matches!(value, Value::Object(_) | Value::Array(_))
 }
 
-/// A value without parts, on one line.
+/// A scalar on one line.
 pub fn text(value: &Value) -> String {
     match value {
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),

@@ -1,4 +1,4 @@
-//! What a server says, for people and for programs.
+//! Writes answers and events, for people and for programs.
 
 mod escape;
 mod event;
@@ -14,10 +14,10 @@ use serde_json::Value;
 pub use escape::on_one_line;
 pub use event::EventLine;
 
-/// How answers and events are written.
+/// The format of answers and events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
-    /// A table where that is readable, on a terminal; JSON on several lines otherwise.
+    /// A table on a terminal if the value suits one, otherwise JSON on several lines.
     #[default]
     Automatic,
     /// JSON on one line.
@@ -28,17 +28,17 @@ pub enum Form {
     Table,
 }
 
-/// Where answers go.
+/// Where answers are written, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     form: Form,
     is_terminal: bool,
-    /// Columns of the terminal, where there is one.
+    /// The terminal's columns, if it is one.
     width: Option<usize>,
 }
 
 impl Output {
-    /// Standard output, as it is now.
+    /// Standard output, with its current width.
     #[must_use]
     pub fn standard(form: Form) -> Self {
         let stdout = io::stdout();
@@ -54,7 +54,7 @@ impl Output {
         }
     }
 
-    /// An answer as text, with the end of its last line, or nothing if it says nothing.
+    /// An answer as text, with a newline at the end. Empty if there is nothing to show.
     #[must_use]
     pub fn answer(&self, value: &Value) -> String {
         match self.form {
@@ -68,7 +68,7 @@ impl Output {
         }
     }
 
-    /// An event as text, with the end of its line.
+    /// An event as text, with a newline at the end.
     #[must_use]
     pub fn event(&self, event: &EventLine<'_>) -> String {
         match self.form {
@@ -79,11 +79,11 @@ impl Output {
     }
 }
 
-/// Writes text to standard output at once.
+/// Writes text to standard output, and flushes it.
 ///
 /// # Errors
 ///
-/// It cannot be written.
+/// The write fails.
 pub fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

@@ -1,4 +1,4 @@
-//! Answers as tables: a row for each object where they fit, and otherwise a line for each of their values.
+//! Answers as tables: a row for each object if they fit, otherwise a line for each value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use super::flat::{flat, text};
 
 /// Between columns.
 const GAP: &str = "  ";
-/// What nobody reads as a table, however wide the paper is.
+/// More columns are unreadable at any width.
 const MOST_COLUMNS: usize = 64;
-/// Columns that say what a row is about stand first.
+/// Columns that identify a row come first.
 const FIRST: [&str; 4] = ["id", "name", "device", "node-name"];
 
-/// Whether a table says a value better than JSON does.
+/// Whether a value reads better as a table than as JSON.
 pub fn suits(value: &Value) -> bool {
     match value {
         Value::Object(_) => true,
@@ -23,7 +23,7 @@ pub fn suits(value: &Value) -> bool {
     }
 }
 
-/// A value as a table. An object without members says nothing: it is how a command answers that has nothing to say.
+/// A value as a table. An empty object, the answer of a command that returns nothing, gives no text.
 pub fn table(value: &Value, width: Option<usize>) -> String {
     match value {
         Value::Object(members) if members.is_empty() => String::new(),
@@ -35,7 +35,7 @@ pub fn table(value: &Value, width: Option<usize>) -> String {
     }
 }
 
-/// A line for each value of an object.
+/// An object with a line for each value.
 fn record(value: &Value) -> String {
     let rows = flat(value);
     let width = rows.iter().map(|(name, _)| name.width()).max();

@@ -1,10 +1,10 @@
-//! Points in time, in UTC as RFC 3339 writes them.
+//! Timestamps in UTC, as in RFC 3339.
 
 const SECONDS_A_DAY: i64 = 86_400;
-/// The first second of the year 10000, which that form cannot write.
+/// The first second of the year 10000, which RFC 3339 cannot express.
 const END: i64 = 253_402_300_800;
 
-/// A server's timestamp. One that cannot be one is written as it came: QEMU's is -1 when it could not read its clock.
+/// Formats a server's timestamp. An invalid one is written unchanged: QEMU sends -1 if it cannot read its clock.
 pub fn written(seconds: i64, microseconds: i64) -> String {
     if !(0..END).contains(&seconds) || !(0..1_000_000).contains(&microseconds) {
         return format!("{seconds}s+{microseconds}us");
@@ -15,7 +15,7 @@ pub fn written(seconds: i64, microseconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{microseconds:06}Z")
 }
 
-/// The date so many days after 1970-01-01: a year is taken to begin in March, so that the leap day is its last.
+/// The date of a day counted from 1970-01-01. Years begin in March here, so that a leap day is the last day.
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

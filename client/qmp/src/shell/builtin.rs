@@ -1,6 +1,6 @@
-//! What a shell knows beside the server's commands. No server has a command of these names.
+//! Built-in commands. No server has commands of these names.
 
-/// What 'help' says of it.
+/// The text of 'help'.
 pub const HELP: &str = "\
 A line is a command of the server and its arguments: key=value, or one JSON object. A request in JSON, {\"execute\": ...}, is
 one as well. Beside those there are
@@ -13,24 +13,24 @@ one as well. Beside those there are
 
 ";
 
-/// Something that the shell does itself.
+/// A built-in command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Builtin {
-    /// Says what there is.
+    /// Shows help.
     Help,
     /// Shows events.
     Watch,
-    /// Shows none.
+    /// Stops showing events.
     Unwatch,
-    /// Leaves.
+    /// Leaves the shell.
     Quit,
 }
 
 impl Builtin {
-    /// What they are called.
+    /// The built-in commands' names.
     pub const NAMES: [&'static str; 4] = ["help", "quit-shell", "unwatch", "watch"];
 
-    /// The one of a name.
+    /// The built-in command of this name.
     pub fn of(name: &str) -> Option<Self> {
         match name {
             "help" => Some(Self::Help),

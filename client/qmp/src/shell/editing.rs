@@ -1,4 +1,4 @@
-//! What the line editor asks while a line is typed.
+//! Completion, hints and continuation lines for the line editor.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -14,13 +14,13 @@ use crate::client::Client;
 use crate::completion::{Known, after, among, missing};
 use crate::words::{self, LineError, Word};
 
-/// Knows the server's commands.
+/// Completes with the server's introspection.
 pub struct Assistant {
     client: Rc<Client>,
 }
 
 impl Assistant {
-    /// One that asks the server when it has to.
+    /// Queries the server on first use.
     pub fn new(client: Rc<Client>) -> Self {
         Self { client }
     }
@@ -29,7 +29,7 @@ impl Assistant {
 impl Helper for Assistant {}
 
 impl Validator for Assistant {
-    /// JSON goes on, on the next line, until its brackets are closed.
+    /// A line with open JSON brackets continues on the next.
     fn validate(&self, context: &mut ValidationContext<'_>) -> Result<ValidationResult> {
         Ok(match words::split(context.input()) {
             Err(LineError::Bracket) => ValidationResult::Incomplete,
@@ -70,7 +70,7 @@ impl Hinter for Assistant {
 
     fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<Missing> {
         let at_end = position == line.len() && line.ends_with(' ');
-        // The server is not asked for a hint.
+        // A hint does not query the server.
         let introspection = self.client.known_introspection().filter(|_| at_end)?;
         let words = words::split(line).ok()?;
         let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
@@ -80,7 +80,7 @@ impl Hinter for Assistant {
     }
 }
 
-/// Arguments that must still be given. They are shown, and not put in place: their values are missing too.
+/// Missing arguments. They are displayed and not inserted: their values are missing, too.
 #[derive(Debug)]
 pub struct Missing(String);
 
@@ -94,7 +94,7 @@ impl Hint for Missing {
     }
 }
 
-/// Where the word begins that is typed at the end of `line`, and what could stand in its place.
+/// The start of the word at the end of `line`, and its candidates.
 fn complete(known: &Known<'_>, line: &str) -> (usize, Vec<String>) {
     let nothing = (line.len(), Vec::new());
     let Ok(mut words) = words::split(line) else {
@@ -106,7 +106,7 @@ fn complete(known: &Known<'_>, line: &str) -> (usize, Vec<String>) {
         text: String::new(),
         is_verbatim: true,
     });
-    // What is quoted has another length here than on the line.
+    // Quoted text has another length than on the line.
     if !current.is_verbatim {
         return nothing;
     }

@@ -1,4 +1,4 @@
-//! The thread that waits for events.
+//! The thread that dispatches events.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -9,20 +9,21 @@ use libqmp::{Error, Session};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Dispatches a session's events until it is dropped, or the connection ends. What has come until then is shown.
+/// Dispatches a session's events until it is dropped or the connection ends. Events received before that are shown.
 #[derive(Debug)]
 pub struct Dispatcher {
-    /// Its other end closes when this is dropped.
+    /// Dropping it wakes the thread.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Dispatcher {
-    /// Begins. `show` is given what handlers have sent to `lines`, and `ended` why it is over, if the connection is.
+    /// Starts the thread. `show` receives what handlers send to `lines`; `ended` receives the error when the connection
+    /// ends.
     ///
     /// # Errors
     ///
-    /// There can be no more threads.
+    /// The thread cannot be created.
     pub fn start(
         session: Session,
         lines: Receiver<String>,
@@ -51,7 +52,7 @@ impl Dispatcher {
     }
 }
 
-/// Waits until there is something to dispatch; false if there is nothing to wait for any more.
+/// Waits for events to dispatch; false if there will be none.
 fn wait(session: &Session, stopped: &UnixStream) -> bool {
     loop {
         let mut fds = [
@@ -70,7 +71,7 @@ impl Drop for Dispatcher {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // If it has panicked, its message was seen.
+            // A panic has printed its message.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Lines of earlier shells.
+//! The history file.
 
 use std::env;
 use std::ffi::OsString;
@@ -6,7 +6,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-/// Where they are kept, in a directory that is there and is closed to others; nothing where there is no place for it.
+/// Its path, in a directory that exists and that only the user can access; none if there is no place for one.
 pub fn file() -> Option<PathBuf> {
     let directory = directory(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))?;
     let mut builder = DirBuilder::new();
@@ -18,7 +18,7 @@ pub fn file() -> Option<PathBuf> {
     Some(directory.join("history"))
 }
 
-/// As the XDG base directory specification has it: paths that are not absolute count as none.
+/// Follows the XDG base directory specification: relative paths are ignored.
 fn directory(state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let absolute =
         |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());

@@ -1,4 +1,4 @@
-//! What a line does.
+//! Executes a line of the shell.
 
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
@@ -14,12 +14,12 @@ use crate::request::Request;
 use crate::watch::{self, Selection};
 use crate::words;
 
-/// Whether there is a next line.
+/// Whether the shell reads another line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// There is.
+    /// It does.
     Next,
-    /// The user has enough.
+    /// The user leaves.
     Leave,
 }
 
@@ -27,14 +27,14 @@ pub enum Flow {
 pub struct Interpreter {
     client: Rc<Client>,
     output: Output,
-    /// What is watched.
+    /// The connections of `watch`.
     watched: Vec<AnyEvent>,
-    /// Where events go, written out.
+    /// Receives events, formatted.
     lines: Sender<String>,
 }
 
 impl Interpreter {
-    /// Watches nothing yet. Events will be sent to `lines`, each with the end of its line.
+    /// An interpreter that watches nothing yet. Events are sent to `lines`, each with its newline.
     pub fn new(client: Rc<Client>, output: Output, lines: Sender<String>) -> Self {
         Self {
             client,
@@ -44,11 +44,11 @@ impl Interpreter {
         }
     }
 
-    /// Executes a line and writes what it answers.
+    /// Executes a line and writes the answer.
     ///
     /// # Errors
     ///
-    /// The line makes no sense, or what it asks for fails.
+    /// The line is invalid, or its command fails.
     pub fn perform(&mut self, line: &str) -> Result<Flow, Failure> {
         let words = words::split(line)?;
         let words: Vec<String> = words.into_iter().map(|word| word.text).collect();
@@ -97,11 +97,11 @@ impl Interpreter {
         Ok(output::write(&text)?)
     }
 
-    /// Watches what the words say, and nothing else any more.
+    /// Watches the selected events instead of those before.
     ///
     /// # Errors
     ///
-    /// There is no such event; what was watched before still is.
+    /// An event is unknown; the previous selection stays.
     pub fn watch(&mut self, words: &[String]) -> Result<(), Failure> {
         let (options, words): (Vec<&String>, Vec<&String>) =
             words.iter().partition(|word| word.starts_with("--"));
@@ -113,7 +113,7 @@ impl Interpreter {
         let selection = Selection::from_words(&words, !options.is_empty())?;
         let (lines, output) = (self.lines.clone(), self.output);
         let watched = selection.connect(&self.client, move |event| {
-            // Whoever does not receive any more has left.
+            // The receiver is gone when the shell is left.
             let _ = lines.send(output.event(&watch::line(event)));
         })?;
         self.unwatch()?;
@@ -121,7 +121,7 @@ impl Interpreter {
         Ok(())
     }
 
-    /// Watches nothing any more.
+    /// Watches no events.
     ///
     /// # Errors
     ///

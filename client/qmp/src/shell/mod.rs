@@ -1,8 +1,7 @@
-//! Commands line by line.
+//! The shell: commands line by line.
 //!
-//! Events come while a line is awaited, so a thread of its own dispatches them. A command that is executed meanwhile
-//! shares the session with it. Nothing is written from within an event's handler, which would make the session wait for
-//! the terminal.
+//! Events arrive while a line is read, so a thread of its own dispatches them; it shares the session with the commands.
+//! Event handlers do not write: the session would wait for the terminal.
 
 mod builtin;
 mod editing;
@@ -20,20 +19,20 @@ use crate::failure::Failure;
 use crate::options::ConnectionOptions;
 use crate::output::Output;
 
-/// How a shell has ended.
+/// How a shell ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// By its user, or at the end of its input.
     Well,
-    /// At the end of its input, and some lines have failed; why was said.
+    /// At the end of its input, after some lines have failed with an error.
     WithFailures,
 }
 
-/// Executes lines of standard input.
+/// Executes the lines of standard input.
 ///
 /// # Errors
 ///
-/// There is no server, or it has gone.
+/// There is no server, or the connection has ended.
 pub fn run(connection: &ConnectionOptions, output: Output) -> Result<Ending, Failure> {
     let client = Client::connect(connection)?;
     if io::stdin().is_terminal() && io::stdout().is_terminal() {

@@ -1,8 +1,7 @@
-//! Whether the server is still there, between the thread that hears of its end and the one that reads lines.
+//! Whether the server is still connected, shared by the thread that notices and the one that reads lines.
 //!
-//! Nothing but a signal ends the waiting for a key. It is sent only while no command is executed, and once it may have
-//! been sent no command is any more: so whoever presses Ctrl-C during a command ends the program, as anywhere, and the
-//! signal that says that the server has gone does not.
+//! Only a signal interrupts the wait for a key. It is sent only while no command executes, and afterwards none is
+//! executed: Ctrl-C during a command still ends the program, and the signal for a lost server does not.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +14,18 @@ use rustix::process::{Signal, getpid, kill_process};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
-/// Between two signals: the first may come just before a key is waited for.
+/// The interval between signals: the first may arrive just before the wait begins.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// The side that reads lines.
+/// The side of the thread that reads lines.
 #[derive(Debug)]
 pub struct Presence {
     state: Arc<State>,
-    /// Gone when no line is read any more.
+    /// Dropped when no more lines are read.
     _reads: Sender<()>,
 }
 
-/// The side that hears of the end.
+/// The side of the thread that notices the end.
 #[derive(Debug)]
 pub struct Absence {
     state: Arc<State>,
@@ -36,15 +35,15 @@ pub struct Absence {
 #[derive(Debug, Default)]
 struct State {
     ended: Mutex<Option<Error>>,
-    /// Changed only while the other is locked.
+    /// Changed only with `gone` locked.
     calls: Arc<AtomicBool>,
 }
 
-/// Both sides. SIGINT ends the process only while a command is executed from now on.
+/// Makes both sides. From now on SIGINT ends the process only while a command executes.
 ///
 /// # Errors
 ///
-/// The system refuses it.
+/// A system call fails.
 pub fn presence() -> io::Result<(Presence, Absence)> {
     let state = Arc::new(State::default());
     flag::register_conditional_default(SIGINT, Arc::clone(&state.calls))?;
@@ -57,11 +56,11 @@ pub fn presence() -> io::Result<(Presence, Absence)> {
 }
 
 impl Presence {
-    /// Does something that may execute commands, unless the server has gone.
+    /// Runs a closure that may execute commands, unless the server is gone.
     ///
     /// # Errors
     ///
-    /// Why it has gone, if it has before or meanwhile.
+    /// Why the server is gone, before or during the call.
     pub fn call<T>(&self, call: impl FnOnce() -> T) -> Result<T, Error> {
         self.check(true)?;
         let result = call();
@@ -77,19 +76,19 @@ impl Presence {
         ended.clone().map_or(Ok(()), Err)
     }
 
-    /// Why the server has gone, if it has.
+    /// Checks that the server is connected.
     ///
     /// # Errors
     ///
-    /// That.
+    /// Why it is gone.
     pub fn is_there(&self) -> Result<(), Error> {
         self.check(false)
     }
 }
 
 impl Absence {
-    /// Tells the other side, which hears of it with its next line. Returns whether it executes a command: that fails by
-    /// itself, or has been answered, and then the other side looks here.
+    /// Records the end; the other side notices it at its next line. Returns whether a command is executing: that fails by
+    /// itself or is answered, and then the other side checks.
     pub fn note(&self, error: Error) -> bool {
         let ended = self.state.ended.lock();
         let mut ended = ended.unwrap_or_else(PoisonError::into_inner);
@@ -97,13 +96,13 @@ impl Absence {
         self.state.calls.load(Ordering::SeqCst)
     }
 
-    /// Tells the other side at once.
+    /// Records the end, and interrupts the wait for a key.
     pub fn tell(self, error: Error) {
         if self.note(error) {
             return;
         }
         while self.reads.recv_timeout(AGAIN) == Err(RecvTimeoutError::Timeout) {
-            // It is this process, which may signal itself.
+            // The process may signal itself.
             let _ = kill_process(getpid(), Signal::INT);
         }
     }

@@ -1,4 +1,4 @@
-//! A shell whose lines come from a file or a pipe.
+//! A shell that reads its lines from a file or a pipe.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use crate::output::{self, Output, on_one_line};
 use crate::waiting;
 use crate::words::{self, LineError};
 
-/// Executes lines of standard input to its end; one that fails is told, and not the last.
+/// Executes the lines of standard input to its end. A failed line is reported and the next one executed.
 ///
 /// # Errors
 ///
@@ -24,13 +24,13 @@ pub fn run(client: Client, output: Output) -> Result<Ending, Failure> {
     let (sender, lines) = channel();
     let mut interpreter = Interpreter::new(Rc::clone(&client), output, sender);
     let show = |line: String| {
-        // Where nobody reads, the next answer fails.
+        // If the reader is gone, the next answer fails.
         let _ = output::write(&line);
     };
-    // That the connection has ended is told by the next line that needs it.
+    // The next line that needs the connection reports its end.
     let dispatcher = Dispatcher::start(client.session().clone(), lines, show, drop)?;
     let ending = perform_lines(&mut interpreter);
-    // First what has come is shown.
+    // Shows the events received so far.
     drop(dispatcher);
     if !matches!(&ending, Err(failure) if failure.is_end()) {
         interpreter.unwatch()?;
@@ -53,7 +53,7 @@ fn perform_lines(interpreter: &mut Interpreter) -> Result<Ending, Failure> {
             Err(failure) => {
                 ending = Ending::WithFailures;
                 let said = failure.to_string();
-                // There is no better place to say it.
+                // A failed write to stderr has nowhere to be reported.
                 let _ = writeln!(io::stderr(), "qmp: line {number}: {}", on_one_line(&said));
             }
         }
@@ -64,7 +64,7 @@ fn perform_lines(interpreter: &mut Interpreter) -> Result<Ending, Failure> {
 /// The lines of standard input.
 struct Lines {
     input: BufReader<io::Stdin>,
-    /// How many were read.
+    /// The number of lines read.
     read: usize,
 }
 
@@ -76,8 +76,8 @@ impl Lines {
         }
     }
 
-    /// The next line and its number, with the lines behind it that its JSON goes on in; none at the end, which is also
-    /// where nobody reads what is answered any more. Without a text for one that is not UTF-8.
+    /// The next line with its number, joined with the lines that its JSON continues on. `None` at the end, or when the
+    /// output's reader is gone. A line that is not UTF-8 has no text.
     fn next(&mut self) -> io::Result<Option<(usize, Option<String>)>> {
         let Some(first) = self.line()? else {
             return Ok(None);

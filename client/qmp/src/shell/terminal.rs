@@ -1,4 +1,4 @@
-//! A shell whose lines are typed.
+//! A shell on a terminal.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -24,11 +24,11 @@ const PROMPT: &str = "qmp> ";
 
 type LineEditor = Editor<Assistant, FileHistory>;
 
-/// Executes what is typed, until somebody leaves.
+/// Executes typed lines, until the user leaves.
 ///
 /// # Errors
 ///
-/// The server has gone.
+/// The connection has ended.
 pub fn run(client: Client, output: Output) -> Result<Ending, Failure> {
     let client = Rc::new(client);
     let (mut editor, history) = editor(&client)?;
@@ -57,12 +57,12 @@ pub fn run(client: Client, output: Output) -> Result<Ending, Failure> {
         presence,
         ..
     } = shell;
-    // An event that waits to be shown above the next prompt waits no more.
+    // Releases an event that waits to be shown above the next prompt.
     drop(editor);
-    // Who waits to tell that the server has gone need not any more.
+    // Releases the thread that waits to report the server's end.
     drop(presence);
     drop(dispatcher);
-    // What was watched is not any more; where the connection has ended, that was its end too.
+    // Disconnects the events, if the connection has not ended.
     drop(interpreter);
     ending
 }
@@ -70,17 +70,18 @@ pub fn run(client: Client, output: Output) -> Result<Ending, Failure> {
 type Show = Box<dyn FnMut(String) + Send>;
 type Ended = Box<dyn FnOnce(libqmp::Error) + Send>;
 
-/// Where events go, and who hears of the end.
+/// The functions that show events and report the end.
 fn sinks(editor: &mut LineEditor, absence: Absence) -> (Show, Ended) {
     match editor.create_external_printer() {
         Ok(mut printer) => {
             let show = move |line: String| {
-                // Where it cannot be shown, nobody sees it.
+                // A failed write to the terminal has nowhere to be reported.
                 let _ = printer.print(line);
             };
             (Box::new(show), Box::new(|error| absence.tell(error)))
         }
-        // A terminal without line editing: nothing is above its prompt, and a signal ends no waiting there.
+        // A terminal without line editing: nothing can be shown above its prompt, and a signal does not interrupt the
+        // wait.
         Err(_) => {
             let show = |line: String| {
                 let _ = output::write(&line);
@@ -103,7 +104,7 @@ fn editor(client: &Rc<Client>) -> Result<(LineEditor, Option<PathBuf>), Failure>
     editor.set_helper(Some(Assistant::new(Rc::clone(client))));
     let history = history::file();
     if let Some(history) = &history {
-        // The first time there is none.
+        // The first shell finds no file.
         let _ = editor.load_history(history);
     }
     Ok((editor, history))
@@ -130,7 +131,7 @@ struct Shell {
 }
 
 impl Shell {
-    /// `orderly` becomes what tells how the server has ended, if it has.
+    /// `orderly` is set to the connection that tells an orderly end.
     fn perform_lines(
         &mut self,
         client: &Client,
@@ -150,19 +151,19 @@ impl Shell {
                     }
                 }
                 Err(ReadlineError::Eof) => return Ok(Ending::Well),
-                // Ctrl-C drops a line, and a signal makes us look whether the server is still there.
+                // Ctrl-C drops the line. After a signal, check that the server is connected.
                 Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Says what went wrong with a line, unless it is the end.
+    /// Reports a line's error, unless the connection has ended.
     fn tell(&self, performed: Result<Flow, Failure>) -> Result<Flow, Failure> {
         match performed {
             Err(failure) if !failure.is_end() => {
                 let said = failure.to_string();
-                // There is no better place to say it.
+                // A failed write to stderr has nowhere to be reported.
                 let _ = writeln!(io::stderr(), "{}", on_one_line(&said));
                 Ok(Flow::Next)
             }
@@ -173,7 +174,7 @@ impl Shell {
     fn remember(&mut self, line: &str) {
         let added = self.editor.add_history_entry(line);
         if let (Ok(true), Some(history)) = (added, &self.history) {
-            // A history that cannot be written is one of this shell only.
+            // Without a writable file the history is this shell's only.
             let _ = self.editor.append_history(history);
         }
     }

@@ -1,4 +1,4 @@
-//! Events as they come.
+//! Shows events as they arrive.
 
 mod orderly;
 mod selection;
@@ -18,11 +18,11 @@ pub use orderly::Orderly;
 pub use selection::Selection;
 use signals::Signals;
 
-/// Writes events until something ends it: a signal, their number, the time, who reads them, or the connection.
+/// Writes events until a signal, their number, the time, the end of the reader or of the connection.
 ///
 /// # Errors
 ///
-/// The connection's end that no shutdown has announced, or fewer events than were to come.
+/// The connection ends without a shutdown, or fewer events arrive than asked for.
 pub fn run(
     options: &WatchOptions,
     connection: &ConnectionOptions,
@@ -34,7 +34,7 @@ pub fn run(
         .and_then(|timeout| Instant::now().checked_add(timeout));
     let client = Client::connect(connection)?;
     let signals = Signals::catch()?;
-    // What is to be shown first: a server without accessors says its events at once.
+    // Connected first: a server without accessors sends its events at once.
     let (connections, events) = connect(&client, &selection)?;
     let orderly = Orderly::listen(&client)?;
     let mut watch = Watch {
@@ -72,37 +72,37 @@ pub fn run(
     }
 }
 
-/// Connects to what is selected. Events are handed on in the order in which they came.
+/// Connects to the selected events. They are passed on in the order of arrival.
 fn connect(
     client: &Client,
     selection: &Selection,
 ) -> Result<(Vec<AnyEvent>, Receiver<Occurrence<RawEvent>>), Failure> {
     let (sender, receiver) = mpsc::channel();
     let connections = selection.connect(client, move |event| {
-        // Whoever does not receive any more has left.
+        // The receiver is gone when the watch ends.
         let _ = sender.send(event.clone());
     })?;
     Ok((connections, receiver))
 }
 
-/// Why a watch has ended well.
+/// Why a watch ended successfully.
 enum Ending {
     Signal,
     Count,
     Time,
-    /// Nobody reads any more.
+    /// The reader of the output is gone.
     Unread,
-    /// The machine shut down, and the server is gone.
+    /// The machine shut down, and the connection ended.
     Shutdown,
 }
 
 struct Watch<'a> {
     output: &'a Output,
     events: Receiver<Occurrence<RawEvent>>,
-    /// How many are still to come, if that is known.
+    /// How many events are left, if their number is given.
     left: Option<u64>,
     seen: u64,
-    /// A shutdown was among them.
+    /// A shutdown was among the events.
     has_shut_down: bool,
 }
 
@@ -134,7 +134,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Writes what has come; true if no more is to come.
+    /// Writes the events received; true if none are left.
     fn write(&mut self) -> Result<bool, Failure> {
         for event in self.events.try_iter() {
             output::write(&self.output.event(&line(&event)))?;
@@ -151,7 +151,7 @@ impl Watch<'_> {
     }
 }
 
-/// An event as it is written.
+/// The form in which an event is written.
 pub fn line(event: &Occurrence<RawEvent>) -> EventLine<'_> {
     EventLine {
         name: &event.data.name,

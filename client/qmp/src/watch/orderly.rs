@@ -1,4 +1,4 @@
-//! Whether a server said that it is about to end.
+//! Tells a server's orderly end from a lost connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,19 +8,19 @@ use libqmp::{AccessorArguments, AnyEvent, Error};
 use crate::client::Client;
 use crate::failure::Failure;
 
-/// The event by which a machine says that it ends.
+/// The event that a machine raises before it ends.
 pub(super) const SHUTDOWN: &str = "SHUTDOWN";
 
-/// Listens for the machine's shutdown, beside what is watched.
+/// A connection to the shutdown event, beside those that are watched.
 #[derive(Debug)]
 pub struct Orderly {
     was_announced: Arc<AtomicBool>,
-    /// None where the server has no such event.
+    /// None if the server has no such event.
     events: Option<AnyEvent>,
 }
 
 impl Orderly {
-    /// Listens from now on.
+    /// Connects.
     ///
     /// # Errors
     ///
@@ -47,12 +47,12 @@ impl Orderly {
         })
     }
 
-    /// Whether it was said that the machine shuts down: that the connection ends is no failure then.
+    /// Whether a shutdown was announced: then the connection's end is not an error.
     pub fn was_announced(&self) -> bool {
         self.was_announced.load(Ordering::Relaxed)
     }
 
-    /// Listens no more.
+    /// Disconnects.
     ///
     /// # Errors
     ///

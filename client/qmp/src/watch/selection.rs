@@ -1,4 +1,4 @@
-//! Which events.
+//! The selection of events.
 
 use libqmp::{AccessorArguments, AnyEvent, Error, ErrorClass, Occurrence, RawEvent};
 use serde_json::Value;
@@ -11,18 +11,18 @@ use crate::suggestion;
 /// Events to connect to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Their names; every event if there are none.
+    /// Their names; empty for all.
     names: Vec<String>,
     device: Option<String>,
     initial: bool,
 }
 
 impl Selection {
-    /// From names of events, and `device=` with a name.
+    /// Reads names of events, and `device=`.
     ///
     /// # Errors
     ///
-    /// There is another `key=value`, or nothing of which it could be said how things are.
+    /// A word is another `key=value`, or the current state is asked for without an event.
     pub fn from_words(words: &[String], initial: bool) -> Result<Self, Failure> {
         let mut selection = Self {
             initial,
@@ -48,11 +48,11 @@ impl Selection {
         Ok(selection)
     }
 
-    /// Connects. `handler` is called for each event, as often as it is connected to.
+    /// Connects. `handler` is called once for each connection that an event matches.
     ///
     /// # Errors
     ///
-    /// There is no such event or device, or the connection failed.
+    /// An event or a device is unknown, or the connection fails.
     pub fn connect(
         &self,
         client: &Client,
@@ -74,7 +74,7 @@ impl Selection {
         self.names.iter().map(each).collect()
     }
 
-    /// No accessor tells what all events have in common: a device is looked for in what they tell.
+    /// Connects to all events. A device is selected by the events' data, as there is no accessor for all of them.
     fn connect_to_all(
         &self,
         client: &Client,
@@ -92,7 +92,7 @@ impl Selection {
     }
 }
 
-/// An event that there is not is told with the one that may be meant. A server with accessors says that it has no such
+/// Adds the most similar event to the error for an unknown one. A server with accessors reports the accessor as an unknown
 /// command.
 fn explained(client: &Client, name: &str, error: Error) -> Failure {
     let not_found = matches!(error, Error::EventNotFound { .. })

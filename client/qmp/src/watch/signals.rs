@@ -9,18 +9,18 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-/// Signals that came, as something to wait for.
+/// A descriptor that signals the arrival of a signal.
 #[derive(Debug)]
 pub struct Signals {
     came: UnixStream,
 }
 
 impl Signals {
-    /// Catches SIGINT and SIGTERM from now on. The second of them ends the process, for a server that does not answer.
+    /// Catches SIGINT and SIGTERM. A second one ends the process, in case the server does not answer.
     ///
     /// # Errors
     ///
-    /// The system refuses it.
+    /// A system call fails.
     pub fn catch() -> io::Result<Self> {
         let (came, tell) = UnixStream::pair()?;
         let one_came = Arc::new(AtomicBool::new(false));
@@ -32,7 +32,7 @@ impl Signals {
         Ok(Self { came })
     }
 
-    /// Readable once one came.
+    /// Readable after a signal.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.came.as_fd()
     }

@@ -1,4 +1,4 @@
-//! Servers to talk to, and the program that talks.
+//! Test servers, and the program.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -27,12 +27,12 @@ pub use pty::Pty;
 pub use relay::Relay;
 pub use scripted::{GREETING, serve_one};
 
-/// How long anything may take before a test gives up on it. No test depends on how long that is.
+/// The time after which a test gives up. No test depends on it otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Has disks, and no more.
+/// A machine with disks only.
 struct Disks {
-    /// Who hears of a `stop`, which is never answered.
+    /// Receives the reply of each `stop`, which is not answered.
     stopping: Sender<Reply>,
 }
 
@@ -76,7 +76,7 @@ fn disk(name: &str) -> serde_json::Value {
 /// A monitor on a unix socket.
 pub struct Server {
     handle: Option<MonitorHandle>,
-    /// What is held here is not answered.
+    /// The replies of `stop`. One that is held is not answered.
     pub stopping: Receiver<Reply>,
     path: PathBuf,
     pub directory: TempDir,
@@ -106,12 +106,12 @@ impl Server {
         self.handle.as_ref().unwrap().signals().raise(event);
     }
 
-    /// Ends it, and every connection with it.
+    /// Ends the server, and every connection.
     pub fn end(&mut self) {
         drop(self.handle.take());
     }
 
-    /// The program, with a command line for this server.
+    /// Runs the program with a command line for this server.
     pub fn qmp(&self, arguments: &[&str]) -> Ended {
         Program::start(self.path(), arguments).ended()
     }

@@ -18,7 +18,7 @@ pub fn qmp(arguments: &[&str]) -> Command {
     command
 }
 
-/// Waits for a program's end.
+/// Waits for a program to end.
 #[track_caller]
 pub fn wait(child: &mut Child) -> ExitStatus {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
@@ -29,10 +29,10 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// How a program has ended, and what it has said.
+/// How a program ended, and its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// None if a signal has killed it.
+    /// None if a signal killed it.
     pub status: Option<i32>,
     pub output: String,
     pub errors: String,
@@ -50,7 +50,7 @@ impl Ended {
         self.output
     }
 
-    /// What it said of its failure, which is one line.
+    /// Its error message, which is one line.
     #[track_caller]
     pub fn failed(self, status: i32) -> String {
         assert_eq!(
@@ -64,7 +64,7 @@ impl Ended {
     }
 }
 
-/// A program that runs.
+/// A running program.
 pub struct Program {
     child: Child,
     lines: Receiver<String>,
@@ -79,7 +79,7 @@ impl Program {
         Self::spawn(&mut command, "")
     }
 
-    /// With `input` as its standard input.
+    /// Runs with `input` as its standard input.
     pub fn spawn(command: &mut Command, input: &str) -> Self {
         command
             .stdin(Stdio::piped())
@@ -88,7 +88,7 @@ impl Program {
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_owned();
-        // What is not read is of no interest.
+        // The program may end before it has read everything.
         thread::spawn(move || stdin.write_all(input.as_bytes()));
         let (line, lines) = channel();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -127,7 +127,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for it to end.
     #[track_caller]
     pub fn ended(mut self) -> Ended {
         let status = wait(&mut self.child);
@@ -143,7 +143,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended, or a test has failed.
+        // It has ended, unless a test has failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

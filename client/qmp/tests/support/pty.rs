@@ -1,4 +1,4 @@
-//! A terminal for the program.
+//! A pseudo-terminal for the program.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,12 +19,12 @@ struct Screen {
     more: Condvar,
 }
 
-/// A terminal, open at both ends.
+/// A pseudo-terminal, with both ends open.
 pub struct Pty {
     keyboard: File,
     terminal: File,
     screen: Arc<Screen>,
-    /// Up to where was looked already.
+    /// How much of the output was searched.
     seen: usize,
 }
 
@@ -63,7 +63,7 @@ impl Pty {
         }
     }
 
-    /// Gives a program this terminal.
+    /// Makes it a program's terminal.
     pub fn give(&self, command: &mut Command) {
         let terminal = || Stdio::from(self.terminal.try_clone().unwrap());
         command
@@ -77,7 +77,7 @@ impl Pty {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` is written, behind what was waited for before.
+    /// Waits until `text` is written, after the text that was waited for before.
     #[track_caller]
     pub fn sees(&mut self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -97,12 +97,12 @@ impl Pty {
         }
     }
 
-    /// All that was written.
+    /// All output so far.
     pub fn text(&self) -> String {
         self.screen.text.lock().unwrap().clone()
     }
 
-    /// Whether the terminal is as a program finds it: with lines, and an echo.
+    /// Whether the terminal is in its initial mode: line by line, with echo.
     pub fn is_cooked(&self) -> bool {
         let modes = tcgetattr(&self.terminal).unwrap().local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO)

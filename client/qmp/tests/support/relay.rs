@@ -1,4 +1,4 @@
-//! Somebody in the middle, who notes what is said.
+//! A relay between clients and a server that records the messages.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{PATIENCE, Server};
 
-/// Who said something.
+/// The sender of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Client,
@@ -24,7 +24,7 @@ struct Notes {
     more: Condvar,
 }
 
-/// Passes on what clients and a server say, line by line.
+/// Passes on messages, line by line.
 pub struct Relay {
     notes: Arc<Notes>,
     path: PathBuf,
@@ -53,7 +53,7 @@ impl Relay {
         &self.path
     }
 
-    /// Waits for an answer to a command with this name, and returns what was asked and what was answered.
+    /// Waits for the answer to a command of this name, and returns both messages.
     #[track_caller]
     pub fn answered(&self, command: &str) -> (Value, Value) {
         let deadline = Instant::now() + PATIENCE;
@@ -68,7 +68,7 @@ impl Relay {
         }
     }
 
-    /// What the client has asked for, in order.
+    /// The client's commands, in order.
     pub fn commands(&self) -> Vec<String> {
         let said = self.notes.said.lock().unwrap();
         let asked = said.iter().filter(|(side, _)| *side == Side::Client);

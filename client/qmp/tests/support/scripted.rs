@@ -1,4 +1,4 @@
-//! A server that says what a test wants it to, whatever it is asked.
+//! A server with scripted answers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,11 +8,11 @@ use std::thread;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// As QEMU's: without accessors.
+/// QEMU's greeting: no accessors.
 pub const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 9}, "package": ""}, "capabilities": []}}"#;
 
-/// Serves one client: greets it, negotiates, and answers each command with what `answer` makes of its name, in which
-/// `ID` stands for the command's id. Nothing ends the connection.
+/// Serves one client: greets it, negotiates, and answers each command with what `answer` returns for its name, `ID`
+/// standing for the command's id. The connection stays open.
 pub fn serve_one(answer: impl Fn(&str) -> Option<String> + Send + 'static) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("scripted.sock");
