@@ -1,4 +1,4 @@
-//! Makes the header and the Rust behind it of the schema.
+//! Generates the header and the Rust behind it from the schema.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::{env, fs};
 
 use faultvisor_qapi_generator::{c_library, load};
 
-/// Where the schema starts.
+/// The schema's first file.
 const SCHEMA: &str = "../../schema/qapi/qapi-schema.json";
 
-/// The part of the header that is written by hand.
+/// The handwritten part of the header.
 const TEMPLATE: &str = "include/libqmp.h.in";
 
-/// What programs are linked with asks for by this name; the number grows when they would have to be compiled again.
+/// The name that programs are linked against. Its number grows when they have to be compiled again.
 const SONAME: &str = "libqmp.so.1";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use faultvisor_qapi_generator::{client, load};
 
-/// Where the schema starts.
+/// The schema's first file.
 const SCHEMA: &str = "../../schema/qapi/qapi-schema.json";
 
 fn main() -> Result<(), Box<dyn Error>> {

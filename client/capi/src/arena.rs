@@ -1,4 +1,4 @@
-//! Where everything that one answer points to stands, so that it is freed as one.
+//! The memory of an answer: everything that it points to, freed at once.
 
 #![allow(
     unsafe_code,
@@ -14,14 +14,14 @@ use crate::conversion::ToC;
 use crate::plain::Plain;
 use crate::pointer::{FirstMember, List, Owned, Ref, Text};
 
-/// The memory of one answer.
+/// The memory of an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     memory: Bump,
 }
 
 impl Arena {
-    /// Puts a string there.
+    /// Copies a string into the arena.
     pub(crate) fn text(&self, text: &str) -> Text {
         let with_end = self.memory.alloc_slice_fill_copy(text.len() + 1, 0);
         with_end[..text.len()].copy_from_slice(text.as_bytes());
@@ -31,31 +31,31 @@ impl Arena {
         }
     }
 
-    /// Puts a value there.
+    /// Moves a value into the arena.
     pub(crate) fn value<T: Plain>(&self, value: T) -> Ref<T> {
         Ref::new(self.memory.alloc(value))
     }
 
-    /// Puts values there.
+    /// Converts values into a list in the arena.
     pub(crate) fn list<T: ToC>(&self, values: &[T]) -> List<T::C> {
         let values = values.iter().map(|value| value.to_c(self));
         List::new(self.memory.alloc_slice_fill_iter(values))
     }
 }
 
-/// A string with what C takes for its end replaced.
+/// Replaces NUL characters, which end a string in C.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// A string of the caller's.
+/// A string that the caller owns.
 pub(crate) fn owned_text(text: &str) -> CString {
     CString::new(text)
         .or_else(|_| CString::new(without_nul(text)))
         .unwrap_or_default()
 }
 
-/// A value, and behind it the memory of what it points to.
+/// A value, followed by the memory that it points to.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Answer<C> {
@@ -63,11 +63,11 @@ pub(crate) struct Answer<C> {
     arena: Arena,
 }
 
-// SAFETY: the value comes first, and only `give_answer` gives something plain away.
+// SAFETY: `repr(C)`, with the value first, and only `give_answer` gives a plain value away.
 unsafe impl<C: Plain> FirstMember<C> for Answer<C> {}
 
 impl<C: Plain> Answer<C> {
-    /// Makes an answer of whatever `fill` puts into an arena.
+    /// Makes an answer of the value that `fill` builds in an arena.
     fn new(fill: impl FnOnce(&Arena) -> C) -> Box<Self> {
         let arena = Arena::default();
         let value = fill(&arena);
@@ -75,17 +75,17 @@ impl<C: Plain> Answer<C> {
     }
 }
 
-/// Gives C a value of the schema, to come back to [`free_answer`].
+/// Gives C a value of the schema, to be freed by [`free_answer`].
 pub(crate) fn give_answer<C: Plain>(fill: impl FnOnce(&Arena) -> C) -> Owned<C> {
     Owned::first_of(Answer::new(fill))
 }
 
-/// Frees what [`give_answer`] gave.
+/// Frees what [`give_answer`] has given.
 ///
 /// # Safety
 ///
-/// It gave that, and it was not freed before.
+/// It comes from `give_answer`, and has not been freed.
 pub(crate) unsafe fn free_answer<C: Plain>(answer: Owned<C>) {
-    // SAFETY: the caller's promise: the whole is nobody else's.
+    // SAFETY: the caller's promise: nothing else uses the answer.
     guard((), || drop(unsafe { answer.take_whole::<Answer<C>>() }));
 }

@@ -1,4 +1,4 @@
-//! The border to C: no panic crosses it, and what fails in Rust is an error there.
+//! The boundary to C: stops panics, and reports errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,21 +9,21 @@ compile_error!(
     "libqmp for C catches panics, so that none ends the program that uses it: build it with panic = \"unwind\""
 );
 
-/// Does `work`; where it panics, which is a mistake in this library, `otherwise` is returned.
+/// Runs `work`. Returns `otherwise` if it panics, which is a bug of this library.
 ///
-/// What `work` uses is not used again after a panic, or is sound in any state that safe Rust leaves it in.
+/// After a panic, what `work` uses is not used again, or safe Rust keeps it sound.
 pub(crate) fn guard<R>(otherwise: R, work: impl FnOnce() -> R) -> R {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done,
         Err(payload) => {
-            // It may panic itself when it is dropped.
+            // Its drop may panic, too.
             std::mem::forget(payload);
             otherwise
         }
     }
 }
 
-/// Does `work`, and puts into `error` what fails; then `otherwise` is returned.
+/// Runs `work`. On failure reports the error to `error` and returns `otherwise`.
 pub(crate) fn attempt<R>(
     error: &ErrorSlot,
     otherwise: R,

@@ -1,4 +1,4 @@
-//! Commands: what the generated functions have in common.
+//! Commands: the code shared by the generated functions.
 
 use std::ffi::c_char;
 
@@ -13,16 +13,16 @@ use crate::plain::zeroed;
 use crate::pointer::{Handle, Out, Owned, Ref, copied};
 use crate::session::QmpSession;
 
-/// What a parameter for a command's arguments is called in the header.
+/// The name of the parameter for a command's arguments in the header.
 const ARGUMENTS: &str = "arguments";
 
-/// A parameter that a command's arguments are read from.
+/// The parameter for a command's arguments.
 pub(crate) trait Arguments<T>: Copy {
-    /// The arguments.
+    /// Converts the arguments.
     fn read(&self) -> Result<T, InvalidArgument>;
 }
 
-/// A command has none.
+/// No arguments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoArguments;
 
@@ -32,7 +32,7 @@ impl Arguments<()> for NoArguments {
     }
 }
 
-/// Arguments that have to be there.
+/// Arguments of which some are required.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Required<C>(Ref<C>);
@@ -49,7 +49,7 @@ impl<T: FromC> Arguments<T> for Required<T::C> {
     }
 }
 
-/// Arguments each of which may be left out, so that they may be left out together.
+/// Arguments that are all optional: `NULL` is none.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Optional<C>(Ref<C>);
@@ -75,7 +75,7 @@ where
     Ok(command(session.session(), arguments.read()?)?)
 }
 
-/// Executes a command whose answer says nothing.
+/// Executes a command that returns nothing.
 pub(crate) fn done<A, T, R>(
     session: Handle<QmpSession>,
     arguments: A,
@@ -90,7 +90,7 @@ where
     })
 }
 
-/// Executes a command that answers with a structure.
+/// Executes a command that returns a structure.
 pub(crate) fn answer<A, T, R>(
     session: Handle<QmpSession>,
     arguments: A,
@@ -107,7 +107,7 @@ where
     })
 }
 
-/// Executes a command that answers with a string or with any JSON.
+/// Executes a command that returns a string or any JSON.
 pub(crate) fn text<A, T, R>(
     session: Handle<QmpSession>,
     arguments: A,
@@ -124,7 +124,7 @@ where
     })
 }
 
-/// Executes a command that answers with a number, a truth value or a value of an enumeration.
+/// Executes a command that returns a number, a boolean or a value of an enumeration.
 #[allow(dead_code, reason = "today's schema has no such command")]
 pub(crate) fn value<A, T, R>(
     session: Handle<QmpSession>,
@@ -142,7 +142,7 @@ where
             return Err(InvalidArgument::null("value").into());
         }
         let answer = execute(&session, &arguments, command)?;
-        // It points to nothing: there is no type of that kind that does.
+        // Such types contain no pointers.
         value.put(answer.to_c(&Arena::default()));
         Ok(true)
     })

@@ -1,7 +1,7 @@
-//! Between the schema's types and those of the header.
+//! Conversion between the schema's types and the header's.
 //!
-//! To C everything can be said. From C it is checked: strings are UTF-8, enumerations have one of their values, numbers
-//! are numbers, pointers that must be there are; what is not so is refused by the name of the member.
+//! Conversion to C cannot fail. Conversion from C checks: strings are UTF-8, enumerations and booleans have one of their
+//! values, numbers are in range, required pointers are not `NULL`. An error names the member.
 
 use std::ffi::{CStr, c_uint};
 use std::fmt;
@@ -13,50 +13,50 @@ use crate::arena::Arena;
 use crate::plain::{Bool, Choice, Enum, Enumeration, Plain, QmpNull, zeroed};
 use crate::pointer::{Json, List, Ref, StaticText, Text};
 
-/// Why a function does not do what it was called for: what C gave it is not what the header asks for.
+/// C has passed a value that the header does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidArgument(pub(crate) String);
 
 impl InvalidArgument {
-    /// What stands at `at` is not as it should be: `why`, as what follows a name in a sentence.
+    /// The value at `at` is invalid; `why` continues the sentence after its name.
     pub(crate) fn new(at: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self(format!("`{at}` {why}"))
     }
 
-    /// What must be there is not.
+    /// A required pointer is `NULL`.
     pub(crate) fn null(at: impl fmt::Display) -> Self {
         Self::new(at, "is NULL, and must not be")
     }
 }
 
-/// A type that can be shown to C.
+/// A type that converts to C.
 pub(crate) trait ToC {
-    /// What it is there.
+    /// The type in C.
     type C: Plain;
 
-    /// The same in C; what it points to is in the arena.
+    /// Converts to C. What the result points to is in the arena.
     fn to_c(&self, arena: &Arena) -> Self::C;
 }
 
-/// A type that C can give.
+/// A type that converts from C.
 pub(crate) trait FromC: ToC + Sized {
-    /// The same in Rust; `at`: the name of what is converted.
+    /// Converts from C. `at` names the value in errors.
     fn from_c(from: &Self::C, at: &Path<'_>) -> Result<Self, InvalidArgument>;
 }
 
-/// A type whose absence is a pointer that is `NULL`, and whose presence is a pointer to a structure.
+/// A type behind a pointer to a structure, with `NULL` for absence.
 pub(crate) trait Object: Sized {
-    /// What the structure is of.
+    /// The structure's type in the schema.
     type Inner: ToC;
 
-    /// The structure's side.
+    /// The structure's value.
     fn inner(&self) -> &Self::Inner;
 
-    /// The same back.
+    /// The reverse.
     fn from_inner(inner: Self::Inner) -> Self;
 }
 
-/// Has a type be an object.
+/// Implements the conversion of an object.
 macro_rules! object {
     ($of:ty) => {
         impl $crate::conversion::Object for $of {
@@ -146,13 +146,13 @@ impl FromC for Null {
 }
 
 impl<E: Enumeration> Enum<E> {
-    /// The value, if it is one.
+    /// The value, or an error if the number is invalid.
     pub(crate) fn read(self, at: &Path<'_>) -> Result<E, InvalidArgument> {
         self.get().map_err(|number| no_value(number, E::C_NAME, at))
     }
 }
 
-/// Has an enumeration be one in C.
+/// Defines an enumeration of C.
 macro_rules! c_enum {
     ($of:ty, $c_name:literal, [$($name:literal),*]) => {
         impl $crate::plain::Enumeration for $of {
@@ -187,7 +187,7 @@ macro_rules! c_enum {
 pub(crate) use c_enum;
 
 impl Choice {
-    /// The error for a number that is that of no alternative; `of`: the enumeration in C.
+    /// The error for a number without an alternative. `of` is the enumeration's name in C.
     pub(crate) fn refused(self, of: &str, at: &Path<'_>) -> InvalidArgument {
         no_value(self.number(), of, at)
     }
@@ -197,7 +197,7 @@ fn no_value(number: c_uint, of: &str, at: &Path<'_>) -> InvalidArgument {
     InvalidArgument::new(at, format!("is {number}, which is no value of {of}"))
 }
 
-/// What a value of an enumeration is called on the wire.
+/// The name of an enumeration's value on the wire.
 pub(crate) fn name_of<E: Enumeration>(value: Enum<E>) -> StaticText {
     StaticText::new(value.name())
 }
@@ -232,7 +232,7 @@ impl FromC for Option<String> {
     }
 }
 
-/// The text of a string.
+/// The text of a string, if it is UTF-8.
 pub(crate) fn utf_8<'a>(text: &'a CStr, at: &dyn fmt::Display) -> Result<&'a str, InvalidArgument> {
     text.to_str().map_err(|error| {
         let from = error.valid_up_to();
@@ -269,7 +269,7 @@ impl FromC for Option<Value> {
     }
 }
 
-/// The value that a string of JSON is.
+/// The value of a string of JSON.
 pub(crate) fn json(text: &CStr, at: &dyn fmt::Display) -> Result<Value, InvalidArgument> {
     let text = utf_8(text, at)?;
     serde_json::from_str(text)
@@ -353,19 +353,19 @@ fn required<T>(value: Option<T>, at: &Path<'_>) -> Result<T, InvalidArgument> {
     value.ok_or_else(|| InvalidArgument::null(at))
 }
 
-/// Whether an optional member is there.
+/// Whether an optional member is present.
 pub(crate) fn is_there<T>(value: &Option<T>) -> Bool {
     Bool::new(value.is_some())
 }
 
-/// What stands in C where an optional member may be.
+/// The value of an optional member in C, zeroed if absent.
 pub(crate) fn or_zero<T: ToC>(value: &Option<T>, arena: &Arena) -> T::C {
     value
         .as_ref()
         .map_or_else(zeroed, |value| value.to_c(arena))
 }
 
-/// An optional member that another one says is there; what is absent is not looked at.
+/// An optional member with a flag for its presence. An absent one is not read.
 pub(crate) fn flagged<T: FromC>(
     flag: Bool,
     value: &T::C,

@@ -1,4 +1,4 @@
-//! What C gives of the operating system's: file descriptors, and the arguments of a program.
+//! Resources of the operating system that C passes: file descriptors, and a program's arguments.
 
 #![allow(
     unsafe_code,
@@ -10,31 +10,31 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::conversion::InvalidArgument;
 
-/// A descriptor that C gives away.
+/// A descriptor that C transfers.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct GivenFd(c_int);
 
 impl GivenFd {
-    /// Takes it; one that is not open is refused.
+    /// Takes ownership. A descriptor that is not open is refused.
     ///
     /// # Safety
     ///
-    /// If it is open, it is nobody else's from now on.
+    /// If the descriptor is open, nothing else uses it from now on.
     pub(crate) unsafe fn take(self, name: &str) -> Result<OwnedFd, InvalidArgument> {
         let refused = || InvalidArgument::new(name, format!("is {}, which is not open", self.0));
         if self.0 < 0 {
             return Err(refused());
         }
-        // SAFETY: only asked whether it is open; that it is, is what the answer says.
+        // SAFETY: only passed to a call that tells whether the descriptor is open.
         let fd = unsafe { BorrowedFd::borrow_raw(self.0) };
         rustix::io::fcntl_getfd(fd).map_err(|_| refused())?;
-        // SAFETY: it is open, and the caller promises that it is given away.
+        // SAFETY: it is open, and the caller promises to transfer it.
         Ok(unsafe { OwnedFd::from_raw_fd(self.0) })
     }
 }
 
-/// A program and its arguments: strings, and `NULL` behind them.
+/// A program and its arguments: strings up to a `NULL`.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct ArgumentVector(*const *const c_char);
@@ -46,7 +46,7 @@ impl ArgumentVector {
             return Err(InvalidArgument::null(name));
         }
         let at = |index| {
-            // SAFETY: no place behind the one with NULL is looked at, and all before it are strings.
+            // SAFETY: entries before the NULL are strings, and none behind it is read.
             unsafe {
                 let argument = *self.0.add(index);
                 (!argument.is_null()).then(|| CStr::from_ptr(argument))

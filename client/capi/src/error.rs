@@ -1,4 +1,4 @@
-//! Errors, as C has them.
+//! Errors in C.
 
 use std::ffi::{CString, c_char, c_uint};
 
@@ -9,14 +9,14 @@ use crate::boundary::guard;
 use crate::conversion::InvalidArgument;
 use crate::pointer::{Handle, Out, Owned, Text};
 
-/// Why a function failed, before it is put into words for C.
+/// The cause of a function's failure, before it is described for C.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What it was called with.
+    /// Invalid arguments.
     Argument(InvalidArgument),
-    /// What it did.
+    /// The session's error.
     Session(libqmp::Error),
-    /// A mistake in this library.
+    /// A bug of this library.
     Panic,
 }
 
@@ -79,7 +79,7 @@ fn class_number(class: Option<&ErrorClass>) -> c_uint {
     }
 }
 
-/// `QmpError`: what went wrong, with its texts as C reads them.
+/// `QmpError`: an error, with its texts as C strings.
 #[derive(Debug)]
 pub struct QmpError {
     kind: Kind,
@@ -125,24 +125,24 @@ impl QmpError {
     }
 }
 
-/// Where a function puts its error: a place of the caller's, or none.
+/// Where a function stores its error: a pointer from the caller, or none.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct ErrorSlot(Out<Owned<QmpError>>);
 
 impl ErrorSlot {
-    /// A place of this library's own.
+    /// Points to a variable of this library.
     #[cfg(test)]
     pub(crate) fn at(place: &mut Owned<QmpError>) -> Self {
         Self(Out::new(place))
     }
 
-    /// Says that nothing went wrong.
+    /// Stores that there is no error.
     pub(crate) fn clear(&self) {
         self.0.put(Owned::NULL);
     }
 
-    /// Says what went wrong.
+    /// Stores an error.
     pub(crate) fn set(&self, failure: &Failure) {
         if !self.0.is_null() {
             self.0.put(Owned::give(Box::new(QmpError::new(failure))));
@@ -150,13 +150,13 @@ impl ErrorSlot {
     }
 }
 
-/// What kind of failure it is.
+/// The kind of error.
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_error_kind(error: Handle<QmpError>) -> c_uint {
     error.get("error").map_or(Kind::None, |error| error.kind) as c_uint
 }
 
-/// The class that the server gave it.
+/// The class of the server's error.
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_error_class(error: Handle<QmpError>) -> c_uint {
     error.get("error").map_or(0, |error| error.class)
@@ -170,14 +170,14 @@ pub extern "C" fn libqmp_error_class_name(error: Handle<QmpError>) -> Text {
     class.map_or(Text::NULL, Text::new)
 }
 
-/// The whole in one sentence.
+/// The whole error in one sentence.
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_error_message(error: Handle<QmpError>) -> Text {
     let error = error.get("error");
     error.map_or(Text::NULL, |error| Text::new(&error.message))
 }
 
-/// What the server said.
+/// The server's description.
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_error_description(error: Handle<QmpError>) -> Text {
     let error = error.get("error");
@@ -188,10 +188,10 @@ pub extern "C" fn libqmp_error_description(error: Handle<QmpError>) -> Text {
 ///
 /// # Safety
 ///
-/// `error` is NULL, or what a function of this library has returned, and was not freed before.
+/// `error` is NULL, or comes from a function of this library, and has not been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn libqmp_error_free(error: Owned<QmpError>) {
-    // SAFETY: the caller's promise: the error is nobody else's.
+    // SAFETY: the caller's promise: nothing else uses the error.
     guard((), || drop(unsafe { error.take() }));
 }
 
@@ -199,10 +199,10 @@ pub unsafe extern "C" fn libqmp_error_free(error: Owned<QmpError>) {
 ///
 /// # Safety
 ///
-/// `text` is NULL, or what a function of this library has returned, and was not freed before.
+/// `text` is NULL, or comes from a function of this library, and has not been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn libqmp_string_free(text: Owned<c_char>) {
-    // SAFETY: the caller's promise: the string is nobody else's.
+    // SAFETY: the caller's promise: nothing else uses the string.
     guard((), || drop(unsafe { text.take_text() }));
 }
 

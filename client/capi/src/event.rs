@@ -1,4 +1,4 @@
-//! Events as objects: what the functions of all of them have in common.
+//! Events as objects: the code shared by the generated functions.
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -23,7 +23,7 @@ c_struct! {
     }
 }
 
-/// `Qmp…Occurrence`: an event that has happened.
+/// `Qmp…Occurrence`: an occurrence of an event.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Occurrence<D> {
@@ -34,12 +34,12 @@ pub struct Occurrence<D> {
 }
 
 #[allow(unsafe_code, reason = "it consists of plain members")]
-// SAFETY: it is laid out as in C, and each of its members is plain.
+// SAFETY: the layout is C's, and each member is plain.
 unsafe impl<D: Plain> Plain for Occurrence<D> {}
 
 impl<D: Plain> Members for Occurrence<D> {
     const MEMBERS: &'static [(&'static str, usize, usize)] = match size_of::<D>() {
-        // C has no member for what says nothing.
+        // C has no member for data without content.
         0 => members!(timestamp, initial, lost),
         _ => members!(timestamp, initial, lost, data),
     };
@@ -61,13 +61,13 @@ impl<T: ToC> ToC for libqmp::Occurrence<T> {
     }
 }
 
-/// The data of an event that has none.
+/// The data of an event without any.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct NoData {}
 
 #[allow(unsafe_code, reason = "it consists of nothing")]
-// SAFETY: there is nothing of it.
+// SAFETY: it has no bytes.
 unsafe impl Plain for NoData {}
 
 impl ToC for Empty {
@@ -78,14 +78,14 @@ impl ToC for Empty {
     }
 }
 
-/// An event as an object of C's.
+/// An event object, as C uses it.
 #[derive(Debug)]
 pub struct EventObject<T> {
     events: Events<T>,
     handlers: Mutex<Handlers>,
 }
 
-/// The handlers of an object, by the numbers that C has for them.
+/// The handlers of an object, by the numbers that C knows them by.
 #[derive(Debug, Default)]
 struct Handlers {
     last: u64,
@@ -103,7 +103,7 @@ impl<T> EventObject<T> {
     }
 }
 
-/// A function of C's that is called with each occurrence, or `NULL`.
+/// A function in C that receives each occurrence, or `NULL`.
 pub type Handler<T> = Option<extern "C" fn(*const Occurrence<<T as ToC>::C>, *mut c_void)>;
 
 /// Connects to an event.
@@ -137,7 +137,7 @@ pub(crate) fn get_with<T>(
     })
 }
 
-/// Adds a handler; 0 if that cannot be.
+/// Adds a handler; 0 on failure.
 pub(crate) fn connect<T: ToC + EventData>(
     event: Handle<EventObject<T>>,
     handler: Handler<T>,
@@ -194,9 +194,9 @@ pub(crate) fn recv<T: ToC + EventData>(
 ///
 /// # Safety
 ///
-/// [`get`] or [`get_with`] gave it, and it was not freed before.
+/// [`get`] or [`get_with`] has returned it, and it has not been freed.
 #[allow(unsafe_code, reason = "that it is freed once is C's promise")]
 pub(crate) unsafe fn free<T>(event: Owned<EventObject<T>>) {
-    // SAFETY: the caller's promise: the object is nobody else's.
+    // SAFETY: the caller's promise: nothing else uses the object.
     guard((), || drop(unsafe { event.take() }));
 }

@@ -1,13 +1,14 @@
 //! libqmp for C: `libqmp.so`, `libqmp.a` and `libqmp.h`.
 //!
-//! The header is the documentation. Its first part is written by hand (`include/libqmp.h.in`), the rest is made of the
-//! schema (`schema/generator/src/codegen/c`), and so is the Rust behind it, which this crate includes.
+//! The header is the documentation. Its first part is written by hand (`include/libqmp.h.in`), the rest is generated from
+//! the schema (`schema/generator/src/codegen/c`), as is the Rust behind it, which this crate includes.
 //!
-//! The generated Rust consists of structures that are laid out as those of the header, of how they are converted from and
-//! to the schema's types, and of functions that only call what is here. What can go wrong between the two languages
-//! is in a few modules: `pointer` reads what C points to, `plain` has the values that any bytes are one of, `arena` the
+//! The generated Rust consists of structures with the header's layout, their conversion from and to the schema's types,
+//! and functions that only call this crate. What is unsafe between the two languages is in a few modules: `pointer` reads
+//! memory of C, `plain` has the types for which any bytes are valid, `arena` the memory of answers, `boundary` stops
+//! panics and reports errors.
 //! memory of what C is given, `boundary` stops panics and hands over errors.
-//!
+//! Rust does not use this crate; its public items are for its tests.
 //! Rust has no use for this crate; what it says here is for its tests.
 
 mod arena;
@@ -65,7 +66,7 @@ mod generated {
 
 pub use plain::StructLayout;
 
-/// The structures of the header, as Rust lays them out.
+/// The layouts of the header's structures in Rust.
 #[must_use]
 pub fn layouts() -> Vec<StructLayout> {
     let written = [

@@ -1,4 +1,4 @@
-//! How a session is made, as C says it.
+//! A session's options in C.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ c_struct! {
     }
 }
 
-/// Options, or `NULL` for those that nobody has set.
+/// Options, or `NULL` for the defaults.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct SessionOptions(Ref<QmpSessionOptions>);
 
 impl SessionOptions {
-    /// Those that nobody has set.
+    /// The defaults.
     pub(crate) const NULL: Self = Self(Ref::NULL);
 
     /// The options.

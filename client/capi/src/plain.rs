@@ -1,7 +1,7 @@
-//! The values that are the same on both sides: numbers, truth values, enumerations, and structures and unions of them.
+//! Plain types, which are the same in C and in Rust: numbers, booleans, enumerations, and structures and unions of them.
 //!
-//! C can put anything into memory that is its own. So none of these types has a bit pattern that it must not have: what
-//! is no value of an enumeration is found out when it is read, and not undefined before.
+//! C can write any bytes to its memory, so every bit pattern is valid for these types. Whether a number is a value of an
+//! enumeration is checked when it is read, and its absence is not undefined behaviour.
 
 #![allow(
     unsafe_code,
@@ -12,16 +12,16 @@ use std::ffi::{CStr, c_uint};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// A type that is laid out as in C and that C may fill with any bytes.
+/// A type with C's layout that C may fill with any bytes.
 ///
 /// # Safety
 ///
-/// Every bit pattern is a value, and none needs to be dropped.
+/// Every bit pattern is a value, and a value need not be dropped.
 pub unsafe trait Plain: Copy + 'static {}
 
 macro_rules! plain {
     ($($of:ty),*) => {$(
-        // SAFETY: a number without a pattern that means nothing.
+        // SAFETY: every bit pattern is a number.
         unsafe impl Plain for $of {}
     )*};
 }
@@ -32,7 +32,7 @@ plain!(i8, i16, i32, i64, u8, u16, u32, u64, usize, f64);
 // SAFETY: numbers.
 unsafe impl<const N: usize> Plain for [u64; N] {}
 
-/// `bool` of C, before anybody has looked whether it is one.
+/// C's `bool`, unchecked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Bool(u8);
@@ -41,12 +41,12 @@ pub struct Bool(u8);
 unsafe impl Plain for Bool {}
 
 impl Bool {
-    /// A truth value.
+    /// A boolean.
     pub(crate) fn new(value: bool) -> Self {
         Self(u8::from(value))
     }
 
-    /// The truth value, or what is there instead of one.
+    /// The boolean, or the byte that is not one.
     pub(crate) fn get(self) -> Result<bool, u8> {
         match self.0 {
             0 => Ok(false),
@@ -56,7 +56,7 @@ impl Bool {
     }
 }
 
-/// `QmpNull`: says nothing, whatever is in it.
+/// `QmpNull`: its content has no meaning.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(transparent)]
 pub struct QmpNull(u8);
@@ -64,20 +64,20 @@ pub struct QmpNull(u8);
 // SAFETY: a byte.
 unsafe impl Plain for QmpNull {}
 
-/// A data type of the schema that C has an enumeration for.
+/// A type of the schema that is an enumeration in C.
 pub trait Enumeration: Copy + 'static {
     /// The enumeration's name in C.
     const C_NAME: &'static str;
-    /// Every value, in the order of its numbers.
+    /// All values, by their numbers.
     const VALUES: &'static [Self];
-    /// What each is called on the wire, in the same order.
+    /// The names of the values on the wire, in the same order.
     const NAMES: &'static [&'static CStr];
 
     /// The value's number.
     fn number(self) -> c_uint;
 }
 
-/// A value of an enumeration as C has it, before anybody has looked whether it is one.
+/// An enumeration's value as C has written it, unchecked.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Enum<E> {
@@ -105,12 +105,12 @@ impl<E: Enumeration> Enum<E> {
         }
     }
 
-    /// The value, or the number that is there instead of one.
+    /// The value, or the number that is not one.
     pub(crate) fn get(self) -> Result<E, c_uint> {
         self.of(E::VALUES).copied().ok_or(self.number)
     }
 
-    /// The name of the value, if it is one.
+    /// The value's name on the wire.
     pub(crate) fn name(self) -> Option<&'static CStr> {
         self.of(E::NAMES).copied()
     }
@@ -122,7 +122,7 @@ impl<E: Enumeration> Enum<E> {
     }
 }
 
-/// Which alternative of an alternate it is, as C has it.
+/// The kind of an alternate as C has written it, unchecked.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Choice(c_uint);
@@ -131,42 +131,42 @@ pub struct Choice(c_uint);
 unsafe impl Plain for Choice {}
 
 impl Choice {
-    /// The alternative of that number.
+    /// The alternative with a number.
     pub(crate) fn new(number: c_uint) -> Self {
         Self(number)
     }
 
-    /// The number, which need not be that of an alternative.
+    /// The number, possibly of no alternative.
     pub(crate) fn number(self) -> c_uint {
         self.0
     }
 }
 
-/// A value of nothing but zeroes: what C makes of an initializer that names no member.
+/// A zeroed value: what an initializer that names no member yields in C.
 pub(crate) fn zeroed<T: Plain>() -> T {
-    // SAFETY: every bit pattern is a value of a plain type, zeroes too.
+    // SAFETY: every bit pattern is a value of a plain type, zeroes included.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Where `branch` stands if it is in the union `within`; both begin at the same place.
+/// Reads the union `within` as `branch`. Both have the same address.
 ///
-/// Who calls this has looked at what says which branch C wrote: that one is filled, as far as it has members.
+/// The caller has checked that C wrote this branch. Where C wrote another, the result is unspecified, but defined.
 pub(crate) fn read_branch<U: Plain, T: Plain>(within: &U) -> &T {
     const { assert!(size_of::<T>() <= size_of::<U>() && align_of::<T>() <= align_of::<U>()) };
     // SAFETY: the union is at least as large and as aligned as the branch, which may have any bit pattern.
     unsafe { &*std::ptr::from_ref(within).cast::<T>() }
 }
 
-/// What a structure looks like.
+/// The layout of a structure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StructLayout {
-    /// The name in C.
+    /// Its name in C.
     pub name: &'static str,
-    /// Its size.
+    /// Its size, in bytes.
     pub size: usize,
-    /// Its alignment.
+    /// Its alignment, in bytes.
     pub alignment: usize,
-    /// The members with their offsets and sizes.
+    /// Its members with their offsets and sizes, in bytes.
     pub members: Vec<(&'static str, usize, usize)>,
 }
 
@@ -174,7 +174,7 @@ impl StructLayout {
     /// The layout of a structure.
     pub(crate) fn of<T: Members>(name: &'static str) -> Self {
         let members = T::MEMBERS.iter().map(|(member, offset, size)| {
-            // A word of Rust's needs a mark in Rust only.
+            // Raw identifiers are Rust's only.
             (member.strip_prefix("r#").unwrap_or(member), *offset, *size)
         });
         Self {
@@ -186,13 +186,13 @@ impl StructLayout {
     }
 }
 
-/// A structure that knows where its members are.
+/// A structure with a table of its members.
 pub(crate) trait Members {
-    /// Each with its offset and its size.
+    /// Each member with its offset and its size, in bytes.
     const MEMBERS: &'static [(&'static str, usize, usize)];
 }
 
-/// The size of the member that a function takes out of a structure.
+/// The size of the member that a function projects to.
 pub(crate) const fn size_of_member<S, T>(_: fn(&S) -> &T) -> usize {
     size_of::<T>()
 }
@@ -219,7 +219,7 @@ macro_rules! c_struct {
         }
 
         #[allow(unsafe_code, reason = "it consists of plain members")]
-        // SAFETY: it is laid out as in C, and each of its members is plain.
+        // SAFETY: the layout is C's, and each member is plain.
         unsafe impl $crate::plain::Plain for $name where $($of: $crate::plain::Plain,)* {}
 
         impl $crate::plain::Members for $name {
@@ -229,7 +229,7 @@ macro_rules! c_struct {
     };
 }
 
-/// Defines a union of plain branches, to be read as the one that something beside it names.
+/// Defines a union of plain branches. A value beside it tells which one to read.
 macro_rules! c_union {
     ($name:ident { $($branch:ident: $of:ty,)* }) => {
         #[doc = concat!("The union in `", stringify!($name), "`.")]
@@ -240,7 +240,7 @@ macro_rules! c_union {
         }
 
         #[allow(unsafe_code, reason = "it consists of plain branches")]
-        // SAFETY: it is laid out as in C, and each of its branches is plain.
+        // SAFETY: the layout is C's, and each branch is plain.
         unsafe impl $crate::plain::Plain for $name where $($of: $crate::plain::Plain,)* {}
 
         impl $name {

@@ -1,7 +1,7 @@
-//! Pointers that C gives, and that it is given.
+//! Pointers from C and to C.
 //!
-//! Their fields are private: a value of one of these types comes from C, which the header says what to give, or from
-//! [`crate::arena`]. That is why reading what they point to is a safe function here, and the only place where it is done.
+//! Their fields are private: a value of these types comes from C, under the header's rules, or from [`crate::arena`].
+//! Reading through them is therefore safe, and done only here.
 
 #![allow(unsafe_code, reason = "what C points to is read here and nowhere else")]
 
@@ -11,7 +11,7 @@ use std::slice;
 use crate::conversion::InvalidArgument;
 use crate::plain::{Members, Plain, members};
 
-/// Has a type be as easily copied as the pointer that it is, whatever it points to.
+/// Makes a type copyable whatever it points to.
 macro_rules! copied {
     ($($of:ident),*) => {$(
         impl<T> Clone for $of<T> {
@@ -33,21 +33,21 @@ copied!(Ref, List, Handle, Out);
 #[repr(transparent)]
 pub struct Text(*const c_char);
 
-// SAFETY: a pointer, which is looked at when it is read.
+// SAFETY: a pointer, unchecked until it is read.
 unsafe impl Plain for Text {}
 
 impl Text {
     /// No string.
     pub(crate) const NULL: Self = Self(std::ptr::null());
 
-    /// A string of the arena's.
+    /// A string in the arena.
     pub(crate) fn new(text: &CStr) -> Self {
         Self(text.as_ptr())
     }
 
-    /// The string, if there is one.
+    /// The string, unless `NULL`.
     pub(crate) fn get(&self) -> Option<&CStr> {
-        // SAFETY: C gives strings that end and that are there during the call; ours are there as long as their arena.
+        // SAFETY: C passes strings that end and that live during the call; the arena's live as long as the arena.
         (!self.0.is_null()).then(|| unsafe { CStr::from_ptr(self.0) })
     }
 }
@@ -57,10 +57,10 @@ impl Text {
 #[repr(transparent)]
 pub struct Json(pub(crate) Text);
 
-// SAFETY: a pointer, which is looked at when it is read.
+// SAFETY: a pointer, unchecked until it is read.
 unsafe impl Plain for Json {}
 
-/// A string that is there as long as the program, or `NULL`.
+/// A static string, or `NULL`.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct StaticText(*const c_char);
@@ -72,31 +72,31 @@ impl StaticText {
     }
 }
 
-/// A value that another one points to, or `NULL`.
+/// A pointer to a value, or `NULL`.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Ref<T>(*const T);
 
-// SAFETY: a pointer, which is looked at when it is read.
+// SAFETY: a pointer, unchecked until it is read.
 unsafe impl<T: 'static> Plain for Ref<T> {}
 
 impl<T> Ref<T> {
-    /// No value.
+    /// `NULL`.
     pub(crate) const NULL: Self = Self(std::ptr::null());
 
-    /// A value of the arena's.
+    /// A pointer to a value in the arena.
     pub(crate) fn new(value: &T) -> Self {
         Self(value)
     }
 
-    /// The value, if there is one.
+    /// The value, unless `NULL`.
     pub(crate) fn get(&self) -> Option<&T> {
-        // SAFETY: C points to nothing or to a value that is there during the call; ours is there as long as its arena.
+        // SAFETY: C passes NULL or a value that lives during the call; the arena's live as long as the arena.
         unsafe { self.0.as_ref() }
     }
 }
 
-/// What an array of the schema is in C.
+/// An array of the schema in C.
 #[derive(Debug)]
 #[repr(C)]
 pub struct List<T> {
@@ -104,7 +104,7 @@ pub struct List<T> {
     items: *const T,
 }
 
-// SAFETY: a number and a pointer, which are looked at when they are read.
+// SAFETY: a number and a pointer, unchecked until they are read.
 unsafe impl<T: 'static> Plain for List<T> {}
 
 impl<T> Members for List<T> {
@@ -112,7 +112,7 @@ impl<T> Members for List<T> {
 }
 
 impl<T> List<T> {
-    /// A list of the arena's.
+    /// A list in the arena.
     pub(crate) fn new(items: &[T]) -> Self {
         Self {
             count: items.len(),
@@ -133,44 +133,44 @@ impl<T> List<T> {
             let count = self.count;
             return Err(format!("has {count} items, which no memory has room for"));
         }
-        // SAFETY: C points to as many elements as it says; they fit into memory, and are there during the call. Ours are
-        // there as long as their arena.
+        // SAFETY: C points to `count` elements, which fit into memory and live during the call. The arena's live as long
+        // as the arena.
         Ok(unsafe { slice::from_raw_parts(self.items, self.count) })
     }
 }
 
-/// An object of this library's that C has and lends for a call, or `NULL`.
+/// An object of this library that C owns and passes to a call, or `NULL`.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Handle<T>(*const T);
 
 impl<T> Handle<T> {
-    /// An object of this library's own.
+    /// Points to an object of this library.
     #[cfg(test)]
     pub(crate) fn new(object: &T) -> Self {
         Self(object)
     }
 
-    /// The object; `name`: that of the parameter.
+    /// The object. `name` is the parameter's.
     pub(crate) fn get(&self, name: &str) -> Result<&T, InvalidArgument> {
-        // SAFETY: C has it from this library, and does not free it while it is used.
+        // SAFETY: C has it from this library, and does not free it during the call.
         unsafe { self.0.as_ref() }.ok_or_else(|| InvalidArgument::null(name))
     }
 }
 
-/// A pointer that C is given and gives back to be freed, or `NULL`.
+/// A pointer that C owns until it gives it back to be freed, or `NULL`.
 ///
-/// It cannot be copied: in Rust, too, what was taken back is not there to be taken back again. That C gives it back once
-/// is C's promise, which the functions that take one are `unsafe` for.
+/// It is not `Copy`: Rust can take it back once. That C gives it back once is C's promise, for which the functions that
+/// take one are `unsafe`.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Owned<T>(*mut T);
 
 impl<T> Owned<T> {
-    /// Nothing.
+    /// `NULL`.
     pub(crate) const NULL: Self = Self(std::ptr::null_mut());
 
-    /// Gives an object away, to come back to [`Owned::take`].
+    /// Gives an object away, to be taken back by [`Owned::take`].
     pub(crate) fn give(object: Box<T>) -> Self {
         Self(Box::into_raw(object))
     }
@@ -179,30 +179,30 @@ impl<T> Owned<T> {
     ///
     /// # Safety
     ///
-    /// It is what `give` has made, and was not taken back before.
+    /// It comes from `give`, and has not been taken back.
     pub(crate) unsafe fn take(self) -> Option<Box<T>> {
-        // SAFETY: the caller's promise: the box that it was is nobody else's.
+        // SAFETY: the caller's promise: nothing else uses the box.
         (!self.0.is_null()).then(|| unsafe { Box::from_raw(self.0) })
     }
 
-    /// Gives away what is the first member of something larger.
+    /// Gives away the first member of a larger structure.
     pub(crate) fn first_of<W: FirstMember<T>>(whole: Box<W>) -> Self {
         Self(Box::into_raw(whole).cast())
     }
 
-    /// Takes back the whole that [`Owned::first_of`] gave away.
+    /// Takes back the structure that [`Owned::first_of`] gave away.
     ///
     /// # Safety
     ///
-    /// It is what `first_of` has made of a `W`, and was not taken back before.
+    /// It comes from `first_of` for a `W`, and has not been taken back.
     pub(crate) unsafe fn take_whole<W: FirstMember<T>>(self) -> Option<Box<W>> {
-        // SAFETY: the caller's promise; and what has a `FirstMember` is given by `first_of` only.
+        // SAFETY: the caller's promise; a type with a `FirstMember` is only given away by `first_of`.
         (!self.0.is_null()).then(|| unsafe { Box::from_raw(self.0.cast::<W>()) })
     }
 }
 
 impl Owned<c_char> {
-    /// Gives a string away, to come back to [`Owned::take_text`].
+    /// Gives a string away, to be taken back by [`Owned::take_text`].
     pub(crate) fn text(text: CString) -> Self {
         Self(text.into_raw())
     }
@@ -211,56 +211,56 @@ impl Owned<c_char> {
     ///
     /// # Safety
     ///
-    /// It is what `text` has made, as long as it was, and was not taken back before.
+    /// It comes from `text`, has the same length, and has not been taken back.
     pub(crate) unsafe fn take_text(self) -> Option<CString> {
-        // SAFETY: the caller's promise: the string that it was is nobody else's.
+        // SAFETY: the caller's promise: nothing else uses the string.
         (!self.0.is_null()).then(|| unsafe { CString::from_raw(self.0) })
     }
 }
 
-/// A structure that begins with a member that C is given a pointer to.
+/// A structure whose first member C receives a pointer to.
 ///
 /// # Safety
 ///
-/// It is `repr(C)` and the member is its first. Only [`Owned::first_of`] gives a `T` away.
+/// It is `repr(C)`, and the member is its first. Only [`Owned::first_of`] gives a `T` away.
 pub(crate) unsafe trait FirstMember<T> {}
 
-/// A place of C's for a value, or `NULL`.
+/// Where C receives a value, or `NULL`.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Out<T>(*mut T);
 
 impl<T> Out<T> {
-    /// No place.
+    /// `NULL`.
     #[cfg(test)]
     pub(crate) const NULL: Self = Self(std::ptr::null_mut());
 
-    /// A place of this library's own.
+    /// Points to a variable of this library.
     #[cfg(test)]
     pub(crate) fn new(place: &mut T) -> Self {
         Self(place)
     }
 
-    /// Whether there is one.
+    /// Whether it is `NULL`.
     pub(crate) fn is_null(&self) -> bool {
         self.0.is_null()
     }
 
-    /// Puts a value there, if there is a place.
+    /// Stores a value, unless `NULL`.
     pub(crate) fn put(&self, value: T) {
         if !self.0.is_null() {
-            // SAFETY: C points to nothing or to a place for such a value, with or without one in it.
+            // SAFETY: C passes NULL or a place for such a value, initialised or not.
             unsafe { self.0.write(value) };
         }
     }
 }
 
-/// What a handler was connected with: a pointer that means something to C only.
+/// A handler's argument: a pointer that only C interprets.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Opaque(*mut c_void);
 
-// SAFETY: it is given back to C in whatever thread dispatches, which the header says, and otherwise left alone.
+// SAFETY: it is only passed back to C, in whichever thread dispatches, as the header says.
 unsafe impl Send for Opaque {}
 
 impl Opaque {

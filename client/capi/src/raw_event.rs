@@ -1,4 +1,4 @@
-//! The object of events by name, with what they say as JSON.
+//! Event objects by name, with their data as JSON.
 
 use faultvisor_schema::Path;
 use libqmp::{RawEvent, Session};
@@ -92,7 +92,7 @@ pub extern "C" fn libqmp_raw_event_recv(
 ///
 /// # Safety
 ///
-/// `occurrence` is NULL, or what a function of this library has returned, and was not freed before.
+/// `occurrence` is NULL, or comes from a function of this library, and has not been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn libqmp_raw_occurrence_free(occurrence: Owned<QmpRawOccurrence>) {
     // SAFETY: the caller's promise.
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn libqmp_raw_occurrence_free(occurrence: Owned<QmpRawOccu
 ///
 /// # Safety
 ///
-/// `event` is NULL, or what a function of this library has returned, and was not freed before.
+/// `event` is NULL, or comes from a function of this library, and has not been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn libqmp_raw_event_free(event: Owned<QmpRawEvent>) {
     // SAFETY: the caller's promise.

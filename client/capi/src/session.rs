@@ -33,12 +33,12 @@ impl QmpSession {
     }
 }
 
-/// A string that must be there.
+/// A required string.
 fn required<'a>(text: &'a Text, name: &'static str) -> Result<&'a CStr, InvalidArgument> {
     text.get().ok_or_else(|| InvalidArgument::null(name))
 }
 
-/// Makes a session.
+/// Runs `make` and returns the session.
 fn make(
     error: &ErrorSlot,
     options: SessionOptions,
@@ -71,11 +71,11 @@ pub extern "C" fn libqmp_session_new(
     })
 }
 
-/// Makes a session of a connected socket.
+/// Makes a session on a connected socket.
 ///
 /// # Safety
 ///
-/// `fd` is nobody else's from now on, if it is open.
+/// If `fd` is open, nothing else uses it from now on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn libqmp_session_new_fd(
     fd: GivenFd,
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn libqmp_session_new_fd(
     error: ErrorSlot,
 ) -> Owned<QmpSession> {
     attempt(&error, Owned::NULL, || {
-        // Taken before anything else can fail: it is the library's in any case.
+        // Taken before anything else can fail: the library closes it in any case.
         // SAFETY: the caller's promise.
         let socket: OwnedFd = unsafe { fd.take("fd") }?;
         let session = options.read()?.from_fd(socket)?;
@@ -113,10 +113,10 @@ pub extern "C" fn libqmp_session_new_spawn(
 ///
 /// # Safety
 ///
-/// `session` is NULL, or what a function of this library has returned, and was not freed before.
+/// `session` is NULL, or comes from a function of this library, and has not been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn libqmp_session_free(session: Owned<QmpSession>) {
-    // SAFETY: the caller's promise: the session is nobody else's.
+    // SAFETY: the caller's promise: nothing else uses the session.
     guard((), || drop(unsafe { session.take() }));
 }
 
@@ -139,7 +139,7 @@ pub extern "C" fn libqmp_session_has_accessors(session: Handle<QmpSession>) -> b
     })
 }
 
-/// What to poll.
+/// The descriptor to poll.
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_session_fd(session: Handle<QmpSession>) -> c_int {
     guard(-1, || {
@@ -152,14 +152,14 @@ pub extern "C" fn libqmp_session_fd(session: Handle<QmpSession>) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn libqmp_session_dispatch(session: Handle<QmpSession>, error: ErrorSlot) -> i64 {
     attempt(&error, -1, || {
-        // A handler may free the session: what is dispatched is another handle of it.
+        // A handler may free the session: dispatch through a handle of its own.
         let session = session.get("session")?.session.clone();
         let handed_on = session.dispatch()?;
         Ok(i64::try_from(handed_on).unwrap_or(i64::MAX))
     })
 }
 
-/// Executes any command, the way that `execute` does.
+/// Executes any command through `execute`.
 fn raw(
     session: Handle<QmpSession>,
     command: Text,

@@ -1,4 +1,4 @@
-//! Values there and back, and what happens to those that only one side can have.
+//! Round trips of values, and values that only one side can have.
 
 #![allow(
     unsafe_code,
@@ -30,7 +30,7 @@ use crate::plain::read_branch;
 use crate::pointer::{Handle, Out, Owned, Text};
 use crate::session::{QmpSession, libqmp_session_new_unix};
 
-/// A value after its way to C and back.
+/// A value after a round trip through C.
 fn there_and_back<T: FromC>(value: &T) -> T {
     let arena = Arena::default();
     let c = value.to_c(&arena);
@@ -108,14 +108,14 @@ fn image(depth: u32) -> ImageInfo {
     }
 }
 
-/// What C may have left in a structure: often what is right, and otherwise anything.
+/// Memory that C may pass: often a valid value, otherwise any bytes.
 fn memory() -> impl Strategy<Value = [u64; 8]> {
     let pairs = (0_u64..4, 0_u64..200).prop_map(|(low, high)| low | high << 32);
     let often_right = prop_oneof![0_u64..3, pairs, any::<u64>()];
     proptest::array::uniform8(often_right)
 }
 
-/// Reads a value that points to nothing out of any memory; what can be read is the same after its way.
+/// Reads a type without pointers from any memory. A valid value survives a round trip.
 fn any_memory<T: FromC + Debug + PartialEq>(memory: &[u64; 8]) {
     let c = read_branch::<_, T::C>(memory);
     if let Ok(value) = T::from_c(c, &Path::ROOT.member("value")) {
@@ -131,7 +131,7 @@ proptest! {
 
     #[test]
     fn whatever_stands_in_memory_is_a_value_or_refused(memory in memory()) {
-        // None of them has a pointer in it: those have to lead somewhere.
+        // None of them contains a pointer, which would have to be valid.
         any_memory::<BlockFaultErrno>(&memory);
         any_memory::<BlockFaultPowerCut>(&memory);
         any_memory::<BlockFaultError>(&memory);
@@ -186,7 +186,7 @@ fn a_zero_in_a_string_is_replaced_and_everything_behind_it_is_there() {
 fn an_answer_is_there_until_it_is_freed() {
     let text = "x".repeat(10_000);
     let answer = give_answer(|arena| vec![text.clone(), text.clone()].to_c(arena));
-    // SAFETY: it was given a line above; and NULL is nothing to free.
+    // SAFETY: given a line above; freeing NULL has no effect.
     unsafe {
         free_answer(answer);
         free_answer(Owned::<crate::pointer::List<Text>>::NULL);
@@ -202,7 +202,7 @@ fn a_panic_is_an_error_and_goes_no_further() {
         panic!("a mistake, on purpose")
     });
     assert_eq!(done, 8);
-    // SAFETY: what the slot was filled with is taken once, and given away again before it is freed.
+    // SAFETY: the slot's content is taken once, and given away again before it is freed.
     unsafe {
         let error = place.take().unwrap();
         assert!(format!("{error:?}").contains("Internal"), "{error:?}");
@@ -220,7 +220,7 @@ fn session() -> (MonitorHandle, TempDir, Box<QmpSession>) {
     let mut failure = Owned::NULL;
     let path = CString::new(path.to_str().unwrap()).unwrap();
     let session = libqmp_session_new_unix(Text::new(&path), ErrorSlot::at(&mut failure));
-    // SAFETY: it was given a line above.
+    // SAFETY: given a line above.
     (server, directory, unsafe { session.take() }.unwrap())
 }
 
@@ -262,14 +262,14 @@ fn a_command_may_answer_with_a_number_or_a_string() {
     assert!(major > 0);
     let ask = |_: &Session, ()| Ok("a\0b");
     let answer = text(session, NoArguments, ErrorSlot::at(&mut failure), ask);
-    // SAFETY: it was given a line above.
+    // SAFETY: given a line above.
     let answer = unsafe { answer.take_text() }.unwrap();
     assert_eq!(answer.to_str(), Ok("a\u{fffd}b"));
-    // A number has nowhere to go.
+    // Without a place for the number nothing is executed.
     let never = |_: &Session, ()| -> Result<i64, libqmp::Error> { panic!("executed") };
     let error = ErrorSlot::at(&mut failure);
     assert!(!value(session, NoArguments, Out::NULL, error, never));
-    // SAFETY: what the slot was filled with is taken once.
+    // SAFETY: the slot's content is taken once.
     let failure = unsafe { failure.take() }.unwrap();
     assert!(
         format!("{failure:?}").contains("`value` is NULL"),

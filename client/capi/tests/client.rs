@@ -57,7 +57,7 @@ fn a_session_is_for_many_threads() {
 fn a_program_is_started_with_its_arguments_and_a_socket() {
     let workshop = Workshop::new();
     let file = workshop.path().join("arguments");
-    // Not under valgrind: that of Debian 12 does not know pidfd_open(2), which the child is watched with.
+    // Not under valgrind: Debian 12's does not know pidfd_open(2), by which the child is watched.
     workshop.run(&workshop.program("spawn.c"), &[file.as_os_str()]);
     let arguments = fs::read(file).unwrap();
     assert!(
@@ -91,7 +91,7 @@ fn a_program_can_have_the_library_in_it() {
     workshop.run(&program, &[server.path.as_os_str()]);
 }
 
-/// What `pkg-config` says of the library below a prefix.
+/// The output of `pkg-config` for the library under a prefix.
 fn pkg_config(prefix: &Path, arguments: &[&str]) -> Vec<String> {
     let mut command = Command::new("pkg-config");
     command.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
@@ -135,7 +135,7 @@ fn what_is_installed_is_found_by_pkg_config() {
     workshop.run(&program, &[server.path.as_os_str()]);
 }
 
-/// What a server says that has the schema's names and nothing else of it.
+/// Answers and events with the schema's names and violations of its types.
 fn outrage(command: &str) -> Option<(Vec<Value>, Value)> {
     let reset = |data: Value| {
         let timestamp = json!({"seconds": 1, "microseconds": 2});

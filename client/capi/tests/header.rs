@@ -1,4 +1,4 @@
-//! The header: for which compilers it is, and whether Rust sees in it what they see.
+//! The header: which compilers accept it, and whether they agree with Rust on its layouts.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -16,7 +16,7 @@ use support::{Language, Workshop};
 
 const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include/libqmp.h");
 
-/// The header alone, and a second time behind itself.
+/// The header alone, included twice.
 const TWICE: &str = "#include \"libqmp.h\"\n#include \"libqmp.h\"\nint unused(void);\n";
 
 #[test]
@@ -66,7 +66,7 @@ fn the_header_stands_beside_what_others_define() {
     let text = format!("#define _GNU_SOURCE\n{includes}{TWICE}");
     let workshop = Workshop::new();
     assert_eq!(workshop.compiles(Language::C99, &text), Ok(()));
-    // Before them as well: it needs nothing that they define.
+    // It also needs nothing that they define before it.
     let text = format!("#define _GNU_SOURCE\n{TWICE}{includes}");
     assert_eq!(workshop.compiles(Language::C99, &text), Ok(()));
 }
@@ -90,7 +90,7 @@ fn a_program_whose_enumerations_are_smaller_makes_no_session() {
     assert!(why.unwrap_err().contains("negative"));
 }
 
-/// What a text is without comments, and without the lines of the preprocessor.
+/// A header without comments and preprocessor lines.
 fn declarations(header: &str) -> String {
     let mut rest = header;
     let mut text = String::new();
@@ -117,13 +117,13 @@ fn every_name_of_the_header_begins_with_one_of_its_own() {
         let prefixes = ["Qmp", "QMP_", "libqmp_"];
         prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
-    // What stands in braces belongs to what is before them, but for the constants of enumerations.
+    // Names in braces are in a scope of their own, except constants of enumerations.
     let mut depth = 0;
     let mut in_enumeration = false;
     let mut names = BTreeSet::new();
     for line in text.lines() {
         let code = line.trim();
-        // Everything stands in this one for C++.
+        // C++ has the whole header within this block.
         if code == "extern \"C\" {" || code == "}" {
             continue;
         }
@@ -192,7 +192,7 @@ fn structures_are_laid_out_as_a_c_compiler_does() {
     assert_eq!(said.lines().count(), expected.lines().count());
 }
 
-/// The enumerations of the schema in the header: what names their values, and those.
+/// The schema's enumerations in the header: the function that names their values, and the values.
 fn enumerations() -> Vec<(String, Vec<String>)> {
     let mut all = Vec::new();
     let mut values = Vec::new();
@@ -302,7 +302,7 @@ fn every_structure_of_the_header_is_compared() {
     assert_eq!(declared, compared);
 }
 
-/// The functions that a library exports, by what `nm` says of it.
+/// The functions that a library exports, by `nm`.
 fn exported(arguments: &[&str]) -> BTreeSet<String> {
     let output = Command::new("nm").args(arguments).output();
     let output = output.expect("this test needs 'nm'; Debian's package is 'binutils'");

@@ -1,4 +1,4 @@
-//! The same to be awaited.
+//! The asynchronous client.
 
 #![cfg(feature = "tokio")]
 // Tests may fail by panicking, in what they share too: clippy.toml knows only the functions marked as tests.
@@ -22,7 +22,7 @@ async fn session(server: &Server) -> Session {
         .unwrap()
 }
 
-/// The next of a stream, without what other crates would bring along.
+/// The next item of a stream, without a dependency for it.
 async fn next<T: libqmp::EventData>(
     stream: &mut Events<T>,
 ) -> Option<Result<libqmp::Occurrence<T>, Error>> {
@@ -39,7 +39,7 @@ async fn commands_are_async_functions() {
         .await
         .unwrap_err();
     assert_eq!(refused.class(), Some(&ErrorClass::InvalidParameterValue));
-    // Both are in flight, and the one that is behind overtakes.
+    // Both are in flight, and the later one overtakes.
     let (reset, connected) = tokio::join!(session.system_reset(), async {
         let connected = session
             .execute_raw_out_of_band("get-stop-event", None)
@@ -94,7 +94,7 @@ async fn a_handle_that_nobody_awaits_any_more_is_put_back() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate_with_accessors();
         let accessor: serde_json::Value = serde_json::from_str(&server.hear()).unwrap();
-        // The answer comes when the client has given up, as its next request shows.
+        // The answer comes after the client has given up, as its next request shows.
         let next: serde_json::Value = serde_json::from_str(&server.hear()).unwrap();
         server.say(&format!(
             "{{\"return\": 77, \"id\": {}}}\r\n",
@@ -129,7 +129,7 @@ async fn dropping_an_object_puts_its_handle_and_the_last_handle_ends_the_connect
     });
     let session = Session::connect(&address).await.unwrap();
     let stops = session.get_stop_event().await.unwrap();
-    // The object is what holds the session now.
+    // The object keeps the session alive.
     drop(session);
     drop(stops);
     let [put, end] = tokio::task::spawn_blocking(|| server.join().unwrap())
@@ -203,7 +203,7 @@ async fn a_server_that_hears_no_more_is_none() {
         server.negotiate();
         server.stream.shutdown(std::net::Shutdown::Read).unwrap();
         deaf.send(()).unwrap();
-        // Nothing is said, and nothing closed.
+        // Sends nothing, and keeps the connection open.
         let _ = gone.recv();
     });
     let session = Session::connect(&address).await.unwrap();

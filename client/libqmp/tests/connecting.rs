@@ -1,4 +1,4 @@
-//! Errors that a person can act on: who is not there, and who is no QMP server.
+//! Errors of connecting that a person can act on: no server, or not a QMP server.
 
 // Tests may fail by panicking, in what they share too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -48,7 +48,7 @@ fn a_socket_that_nobody_listens_on_any_more_is_named() {
 
 #[test]
 fn a_socket_of_another_user_is_named() {
-    // Root may do everything: another program, without its powers, is to be refused.
+    // Root is never refused, so a process without its capabilities connects.
     let server = Server::new();
     let directory = server.path.parent().unwrap().to_owned();
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -63,18 +63,18 @@ fn a_socket_of_another_user_is_named() {
     );
 }
 
-/// The error of a session of a process without a right to the socket.
+/// The error of a session in a process that may not open the socket.
 fn as_nobody(address: &str) -> String {
     const ROLE: &str = "LIBQMP_TEST_CONNECTS_TO";
     if let Ok(address) = std::env::var(ROLE) {
-        // This is that process: the test runs in it again, and comes to here.
+        // In that process: the test runs in it again, up to here.
         let nobody = rustix::process::Uid::from_raw(65_534);
         rustix::thread::set_thread_uid(nobody).unwrap();
         eprintln!("said: {}", refused(&address));
         std::process::exit(0);
     }
     if !rustix::process::geteuid().is_root() {
-        // Only a mode that excludes even the owner is left to try.
+        // Without root only a mode that excludes the owner, too, can refuse.
         let path = address.trim_start_matches("unix:");
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         std::fs::set_permissions(path, permissions).unwrap();
@@ -162,7 +162,7 @@ fn a_server_that_hangs_up_is_told_by_when_it_did() {
 
 #[test]
 fn a_server_that_says_nothing_is_given_up() {
-    // As a monitor that speaks JSON-RPC, and waits for its client to begin.
+    // A monitor of JSON-RPC, which waits for its client to begin.
     let (address, server, _directory) = scripted(Scripted::hear);
     let within = Duration::from_millis(20);
     let error = Session::options()
@@ -180,7 +180,7 @@ fn the_time_for_each_call_is_for_the_greeting_and_the_negotiation_too() {
     let refused = |said: &'static str, hears: usize| {
         let (address, server, _directory) = scripted(move |server: &mut Scripted| {
             server.say(said);
-            // What the client says, until it hangs up.
+            // Reads the client's requests, until it disconnects.
             for _ in 0..hears {
                 server.hear();
             }
@@ -248,7 +248,7 @@ fn tcp_and_sockets_that_are_connected_already_do_as_well() {
 
 #[test]
 fn a_program_lives_no_longer_than_its_session() {
-    // It says what a server says, and waits for an end that only its session can bring.
+    // Acts as a server, and waits for an end that only its session can bring.
     let script = format!(
         "fd=${{2#fd:}}; eval \"exec 3<&$fd 4>&$fd\"; printf '%s' '{GREETING}' >&4; read a <&3; \
          echo '{{\"return\": {{}}}}' >&4; read a <&3; echo '{{\"return\": {{}}}}' >&4; cat <&3 >/dev/null; sleep 1000"

@@ -1,4 +1,4 @@
-//! Events as objects: what arrives, in which order, to whom, and when no more.
+//! Events as objects: what arrives, in which order, at which object, and until when.
 
 // Tests may fail by panicking, in what they share too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -13,7 +13,7 @@ use std::time::Duration;
 use libqmp::{AccessorArguments, BlockIoErrorEvent, Error, IoOperationType, Options, Session};
 use support::{PATIENCE, Server, failure, options, scripted};
 
-/// The number that an error was raised with.
+/// The number in an error's reason.
 fn number(error: &libqmp::BlockIoError) -> u64 {
     error.reason.parse().unwrap()
 }
@@ -80,7 +80,7 @@ fn several_handlers_need_one_handle_and_hear_what_came_before_them() {
     let (session, lines) = observed(&server);
     let errors = session.get_block_io_error_event().unwrap();
     server.fail("disk0", 0);
-    // It is here before there is a handler.
+    // The event arrives before there is a handler.
     session.query_status().unwrap();
     let (heard, numbers) = channel();
     let handler = |name: &'static str| {
@@ -106,7 +106,7 @@ fn several_handlers_need_one_handle_and_hear_what_came_before_them() {
     assert_eq!(accessors.count(), 1);
 }
 
-/// A session, and every line of it.
+/// A session, and all its lines.
 fn observed(server: &Server) -> (Session, Arc<Mutex<Vec<String>>>) {
     let lines = Arc::<Mutex<Vec<String>>>::default();
     let observed = Arc::clone(&lines);
@@ -154,7 +154,7 @@ fn a_handler_can_use_the_session_and_drop_its_own_object() {
     server.fail("disk0", 0);
     assert_eq!(told.recv_timeout(PATIENCE), Ok((0, true)));
     server.fail("disk0", 1);
-    // The handler is gone with its object.
+    // The object's handler is dropped with it.
     assert_eq!(
         told.recv_timeout(PATIENCE),
         Err(mpsc::RecvTimeoutError::Disconnected)
@@ -190,7 +190,7 @@ fn dropping_an_object_gives_its_handle_back() {
     let server = Server::new();
     let (session, lines) = observed(&server);
     drop(session.get_block_io_error_event().unwrap());
-    // The server has done what it was told before this.
+    // The server executes the requests before this one.
     session.query_status().unwrap();
     server.fail("disk0", 0);
     session.query_status().unwrap();
@@ -222,7 +222,7 @@ fn without_a_thread_handlers_run_where_it_is_dispatched() {
     errors
         .connect(move |error| {
             assert_eq!(thread::current().id(), here);
-            // Nothing is handed on while something is.
+            // A nested dispatch does nothing.
             assert_eq!(inner.dispatch().unwrap(), 0);
             heard.send(number(error)).unwrap();
         })
@@ -230,7 +230,7 @@ fn without_a_thread_handlers_run_where_it_is_dispatched() {
     assert!(!is_readable(&session, Duration::ZERO));
     server.fail("disk0", 0);
     assert!(is_readable(&session, PATIENCE));
-    // A call reads the event on its way; the descriptor still tells of it.
+    // A call reads the event while it waits; the descriptor is still readable.
     session.query_status().unwrap();
     assert!(is_readable(&session, Duration::ZERO));
     assert!(numbers.try_recv().is_err());
@@ -314,7 +314,7 @@ fn an_object_keeps_a_bounded_number_of_events() {
 
 #[test]
 fn an_object_keeps_a_bounded_amount_of_what_events_say() {
-    // Half of what is kept; with the rest of its line, more.
+    // Half of the limit; the rest of its line makes it more.
     const LARGE: usize = 32 << 20;
     let (address, _server, _directory) = scripted(|server| {
         server.negotiate();
@@ -360,7 +360,7 @@ fn an_event_that_does_not_fit_is_an_error_and_the_next_one_comes() {
     let expected = "the data of an event SHUTDOWN do not fit their type: Member 'guest' is not of type boolean";
     assert_eq!(error, expected);
     assert!(ends.recv_timeout(PATIENCE).unwrap().guest);
-    // To a handler it is a loss.
+    // A handler learns of it as lost.
     let (address, _server, _directory) = scripted(server(true));
     let session = options().connect(&address).unwrap();
     let ends = session.get_shutdown_event().unwrap();
@@ -379,7 +379,7 @@ fn every_event_arrives_at_who_asks_for_all_of_them() {
     let stop = session.get_stop_event().unwrap();
     server.signals.raise(failure("disk0", 0));
     server.signals.stop.raise(&libqmp::Empty {});
-    // What the session has asked for otherwise has no other place to arrive at.
+    // Events of the session's own `listen-event` arrive nowhere else.
     let listen = serde_json::json!({"event": "RESUME", "id": "mine"});
     session.execute_raw("listen-event", Some(listen)).unwrap();
     server.signals.resume.raise(&libqmp::Empty {});
@@ -442,7 +442,7 @@ fn where_there_are_no_accessors_objects_rest_on_default_events() {
     drop((all, one, any, session));
     let (schema, last) = server.join().unwrap();
     assert_eq!(schema["execute"], "query-qmp-schema");
-    // There is nothing to give back.
+    // There is no handle to put.
     assert_eq!(last, "");
 }
 

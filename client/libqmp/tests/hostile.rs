@@ -1,4 +1,4 @@
-//! Servers that are broken or hostile, users' code that panics, and durations beyond all time.
+//! Broken and hostile servers, users' code that panics, and durations that exceed the clock.
 
 // Tests may fail by panicking, in what they share too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -17,7 +17,7 @@ use rustix::thread::gettid;
 use serde_json::json;
 use support::{PATIENCE, Scripted, Server, options, scripted};
 
-/// What `work` returns, unless it takes for ever.
+/// The result of `work`, which must not take for ever.
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = channel();
     thread::spawn(move || done.send(work()));
@@ -28,7 +28,7 @@ fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     }
 }
 
-/// A session that knows no events' names but these; call it while the server answers.
+/// Answers the query for events' names with these only; runs while the session asks.
 fn schema(server: &mut Scripted) {
     server.answer(
         "{\"return\": [{\"name\": \"STOP\", \"meta-type\": \"event\"}, \
@@ -49,7 +49,7 @@ fn a_time_without_end_is_a_time() {
     assert!(session.query_status().is_ok());
 }
 
-/// Says the same until nobody is there: more than anybody takes who looks at each for a while.
+/// Sends one line until the client is gone: more than a client takes that looks at each for a while.
 fn flood(server: &mut Scripted) {
     let padding = " ".repeat(8 << 10);
     let event = format!("{{\"event\": \"RESUME\"{padding}}}\r\n");
@@ -121,13 +121,13 @@ fn an_event_in_the_negotiation_is_none_of_its_answers() {
     server.join().unwrap();
 }
 
-/// Waits until a thread of this process waits for something itself.
+/// Waits until a thread of this process sleeps.
 fn until_asleep(thread: Pid) {
     let stat = format!("/proc/self/task/{thread}/stat");
     let deadline = Instant::now() + PATIENCE;
     loop {
         let stat = std::fs::read_to_string(&stat).unwrap();
-        // The state follows the name, which stands in parentheses.
+        // The state follows the name, which is in parentheses.
         if stat.rsplit_once(") ").unwrap().1.starts_with('S') {
             return;
         }
@@ -146,7 +146,7 @@ fn a_server_that_hears_no_more_ends_who_only_listens() {
         server.say(STOP);
         server.stream.shutdown(Shutdown::Read).unwrap();
         deaf.send(()).unwrap();
-        // Nothing more is said, and nothing closed.
+        // Sends nothing more, and keeps the connection open.
         let _ = gone.recv();
     });
     let session = Session::connect(&address).unwrap();
@@ -258,7 +258,7 @@ fn without_a_thread_too_who_waits_gets_what_handlers_have_left() {
         waits.recv().unwrap().reason.clone()
     });
     server.fail("disk0", 1);
-    // It has come, and is nobody's yet; whoever waits reads again.
+    // The event has arrived and belongs to no object; the next wait reads again.
     other.recv_timeout(PATIENCE).unwrap();
     until_asleep(begins.recv().unwrap());
     assert!(events.disconnect(handler));
@@ -322,7 +322,7 @@ fn dropping_an_object_does_not_wait_for_a_call_that_cannot_be_sent() {
 fn who_writes_does_not_keep_the_server_from_writing() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate();
-        // One that says everything before it hears anything.
+        // A server that sends before it reads anything.
         server.say(&STOP.repeat(200_000));
         server.answer("{\"return\": {}");
     });
@@ -349,7 +349,7 @@ fn a_long_request_gets_through_to_a_server_that_has_much_to_say() {
     drop(events);
 }
 
-/// Greets and answers as a server with two accessors; they return 1 and 2.
+/// Greets and answers as a server with two accessors, which return 1 and 2.
 fn accessors(server: &mut Scripted) {
     server.say(support::GREETING);
     for _ in 0..2 {

@@ -1,5 +1,5 @@
-//! Gets, puts, drops, events, handlers and disconnects in any order, against a model that owes each object an exact
-//! sequence; and the same from many threads at once, where each object owes its own part without a gap.
+//! Gets, puts, drops, events, handlers and disconnects in any order, against a model that predicts each object's exact
+//! sequence of events; and the same from many threads, where each object receives its events without an unreported gap.
 
 // Tests may fail by panicking, in what they share too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -21,19 +21,19 @@ const DEVICES: [&str; 2] = ["disk0", "disk1"];
 enum Act {
     /// Get an object, of one device or of all.
     Get(Option<usize>),
-    /// Raise that many events of a device.
+    /// Raise a number of events of a device.
     Raise(usize, u8),
-    /// Fetch one event of an object, if it has one.
+    /// Receive one event of an object, if it has one.
     Fetch(usize),
-    /// Have an object's events handed to one handler more.
+    /// Add a handler to an object.
     Connect(usize),
-    /// Have a handler of an object not called any more.
+    /// Remove a handler of an object.
     Disconnect(usize),
     /// Run handlers.
     Dispatch,
     Drop(usize),
     Put(usize),
-    /// End the connection and begin a new one; the objects of the old one live on.
+    /// End the connection and make a new one; the old one's objects stay.
     Reconnect,
 }
 
@@ -52,18 +52,18 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 1..60)
 }
 
-/// An object, and what the model says of it.
+/// An object, and its state in the model.
 struct Object {
     events: BlockIoErrorEvent,
     device: Option<usize>,
-    /// Whether its connection still stands.
+    /// Whether its connection is alive.
     is_live: bool,
-    /// What was raised and neither fetched nor handed on.
+    /// Events raised and not yet received.
     owed: VecDeque<u64>,
     handlers: Vec<(HandlerId, Heard)>,
 }
 
-/// What a handler was called with.
+/// The events that a handler was called with.
 type Heard = Arc<Mutex<Vec<u64>>>;
 
 fn number(error: &BlockIoError) -> u64 {
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// Which object is meant, if there are any.
+    /// The index of the object meant, if there are any.
     fn index(&self, which: usize) -> Option<usize> {
         which.checked_rem(self.objects.len())
     }
@@ -136,7 +136,7 @@ impl World {
             }
             self.raised += 1;
         }
-        // What was raised before a command is answered arrives before the answer.
+        // Events raised before a command is answered arrive before the answer.
         self.session.query_status().unwrap();
     }
 
@@ -147,7 +147,7 @@ impl World {
         let object = &mut self.objects[index];
         let expected = match object.handlers.is_empty() {
             true => object.owed.pop_front(),
-            // Its events are for its handlers.
+            // Its events go to its handlers.
             false => None,
         };
         match object.events.try_recv() {
@@ -185,7 +185,7 @@ impl World {
     }
 
     fn dispatch(&mut self) {
-        // The objects of connections that have ended are still theirs.
+        // Objects of ended connections keep their events.
         self.session.dispatch().unwrap();
         for object in self.objects.iter_mut().filter(|object| object.is_live) {
             for (_, heard) in &object.handlers {
@@ -252,7 +252,7 @@ fn objects_of_many_threads_miss_nothing_while_they_live() {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            // A server that answers in between has seen what was raised: nobody is to drown.
+            // Bounds the events in flight: a server that answers has sent those raised before.
             let pace = Session::connect(&address).unwrap();
             for count in 0.. {
                 signals.raise(failure("disk0", count));
@@ -284,14 +284,14 @@ fn objects_of_many_threads_miss_nothing_while_they_live() {
     });
 }
 
-/// Hears so many events, by a handler or by fetching them, and checks that there is no gap that is not told.
+/// Receives a number of events, in a handler or by `recv`, and checks that every gap is reported.
 fn listen(session: &Session, count: u64, by_handler: bool) {
     let errors = session.get_block_io_error_event().unwrap();
     let (heard, numbers) = std::sync::mpsc::channel();
     if by_handler {
         errors
             .connect(move |error| {
-                // Who has heard enough does not listen any more.
+                // The receiver is gone after the last event.
                 let _ = heard.send((number(error), error.lost));
             })
             .unwrap();
@@ -306,7 +306,7 @@ fn listen(session: &Session, count: u64, by_handler: bool) {
     let (mut before, _) = next();
     for _ in 1..count {
         let (number, lost) = next();
-        // What is missing is told.
+        // Missing events are reported as lost.
         assert_eq!(number, before + 1 + lost);
         before = number;
     }

@@ -77,7 +77,7 @@ fn calls_of_many_threads_are_in_flight_together() {
         let calls: Vec<_> = (0..THREADS)
             .map(|_| scope.spawn(|| session.system_reset()))
             .collect();
-        // One is executed at a time; an out-of-band command overtakes the others, and every thread hears its own.
+        // One is executed at a time. An out-of-band command overtakes the others, and every thread gets its own answer.
         let (_, first) = server.commands.recv().unwrap();
         let oob = session.execute_raw_out_of_band("get-stop-event", None);
         assert!(oob.unwrap().is_i64());
@@ -128,7 +128,7 @@ fn every_waiting_call_fails_at_once_when_the_connection_is_lost() {
         }
     });
     server.join().unwrap();
-    // And every later one.
+    // So does every later one.
     assert!(matches!(session.query_block(), Err(Error::Closed { .. })));
 }
 
@@ -143,7 +143,7 @@ fn closing_ends_calls_of_other_threads() {
             session.system_reset()
         });
         begins.wait();
-        // Once the server has it, it waits for its answer.
+        // Once the server has received it, it waits for its answer.
         let _unanswered = server.commands.recv().unwrap();
         session.close();
         let error = call.join().unwrap().unwrap_err();
@@ -181,7 +181,7 @@ fn an_answer_that_comes_too_late_is_left_alone() {
         .unwrap();
     let error = session.execute_raw("slow", None).unwrap_err();
     assert_eq!(error.to_string(), "no answer to 'slow' within 50ms");
-    // On a busy machine the next may come too late as well.
+    // On a busy machine the next one may be late, too.
     let mut answer = session.execute_raw("quick", None);
     while matches!(answer, Err(Error::TimedOut { .. })) {
         answer = session.execute_raw("quick", None);
@@ -212,7 +212,7 @@ fn an_answer_that_does_not_fit_is_an_error_that_names_what_does_not() {
         said(&session),
         format!("{head}7 has no class and no description")
     );
-    // One that says more than is known fits.
+    // An answer with unknown members matches.
     assert!(session.query_status().unwrap().running);
 }
 

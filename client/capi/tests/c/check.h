@@ -1,4 +1,4 @@
-/* What the test programs check with: the first thing that is not as it should be ends the program. */
+/* Checks of the test programs: the first that fails ends the program. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -8,7 +8,7 @@
 
 #include "libqmp.h"
 
-/** Ends the program where something is not so. */
+/** Ends the program unless a condition holds. */
 #define CHECK(condition)                                                            \
     do {                                                                            \
         if (!(condition)) {                                                         \
@@ -17,7 +17,7 @@
         }                                                                           \
     } while (0)
 
-/** Ends the program where a call failed, and says why. */
+/** Ends the program with the error of a failed call. */
 #define CHECK_OK(done, error)                                                                              \
     do {                                                                                                   \
         if (!(done)) {                                                                                     \
@@ -27,7 +27,7 @@
         CHECK((error) == NULL);                                                                            \
     } while (0)
 
-/** Ends the program where a call did not fail so; frees its error. */
+/** Ends the program unless a call failed with this error; frees the error. */
 #define CHECK_FAILED(done, error, expected_kind, expected_part)                                               \
     do {                                                                                                      \
         CHECK(!(done));                                                                                       \

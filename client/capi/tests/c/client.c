@@ -1,10 +1,10 @@
 /*
- * A client of any QMP server: asks what it is, stops and continues the machine, and hears of it.
+ * A client of any QMP server: queries it, stops and continues the machine, and receives the events.
  *
  *     client SOCKET [--without-accessors]
  *
- * With --without-accessors the server is one that has no commands that connect to events, as QEMU; without, it must
- * have them. The machine may be without disks.
+ * With --without-accessors the server has no accessors, like QEMU; without it, it must have them. The machine may be
+ * without disks.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -13,7 +13,7 @@
 
 #include "check.h"
 
-/** What the handlers have heard. */
+/** What the handlers have received. */
 struct heard {
     unsigned stops;
     unsigned resumes;
@@ -37,7 +37,7 @@ static void on_resume(const QmpResumeOccurrence *occurrence, void *opaque)
     heard->resumes++;
 }
 
-/** What a program's main loop does: waits for its descriptors, one of which is the session's. */
+/** A program's main loop: polls its descriptors, among them the session's. */
 static void dispatch_until(QmpSession *session, const unsigned *count, unsigned expected)
 {
     QmpError *error;
@@ -127,7 +127,7 @@ static void hear(QmpSession *session)
     dispatch_until(session, &heard.stops, heard.stops + 1);
     CHECK(also_heard.stops == heard.stops);
 
-    /* One handler less; the other one goes on hearing. */
+    /* With one handler less the other one is still called. */
     CHECK(libqmp_stop_event_disconnect(stop, second));
     CHECK(!libqmp_stop_event_disconnect(stop, second));
     heard.resumes = 0;
@@ -138,7 +138,7 @@ static void hear(QmpSession *session)
     dispatch_until(session, &heard.stops, 2);
     CHECK(also_heard.stops == 1);
 
-    /* Without handlers occurrences are fetched. */
+    /* Without handlers occurrences are received by the caller. */
     CHECK(libqmp_stop_event_disconnect(stop, first));
     CHECK_OK(libqmp_cont(session, &error), error);
     CHECK_OK(libqmp_stop(session, &error), error);

@@ -1,5 +1,5 @@
 /*
- * Rules for a disk's faults: arguments with unions, answers with unions in lists, and the errors that come of them.
+ * Rules for a disk's faults: arguments with unions, answers with lists of unions, and the resulting errors.
  *
  *     faults SOCKET
  *
@@ -28,7 +28,7 @@ static void add_rules(QmpSession *session)
     const QmpBlockFaultPercentile points[] = { { 50.0, 10 }, { 100.0, UINT64_MAX } };
     const QmpBlockFaultPercentileList percentiles = { 2, points };
 
-    /* A branch with an alternate in it, one way and the other. */
+    /* A branch with an alternate, of both kinds. */
     QmpBlockFaultRule by_name = {
         .id = "by name",
         .device = "disk0",
@@ -42,7 +42,7 @@ static void add_rules(QmpSession *session)
         .action = QMP_BLOCK_FAULT_ACTION_TYPE_ERROR,
     };
     QmpBlockFaultRule by_number = { .device = "disk0", .action = QMP_BLOCK_FAULT_ACTION_TYPE_ERROR };
-    /* A branch with an optional list, and one that adds nothing. */
+    /* A branch with an optional list, and one without members. */
     QmpBlockFaultRule delay = { .device = "disk0", .action = QMP_BLOCK_FAULT_ACTION_TYPE_DELAY };
     QmpBlockFaultRule hang = { .device = "disk0", .action = QMP_BLOCK_FAULT_ACTION_TYPE_HANG };
 
@@ -102,7 +102,7 @@ static void check_rules(QmpSession *session)
     CHECK(delay->u.delay.percentiles->items[1].microseconds == UINT64_MAX);
     CHECK(disk->rules.items[3].rule.action == QMP_BLOCK_FAULT_ACTION_TYPE_HANG);
     CHECK(disk->hanging.count == 1 && disk->hanging.items[0].sectors == 16);
-    /* What is freed is the whole; the session is not needed for it. */
+    /* Frees the whole answer, without the session. */
     libqmp_block_fault_info_list_free(faults);
 }
 
@@ -124,12 +124,12 @@ static void check_errors(QmpSession *session)
     CHECK(!libqmp_block_power_cut(session, &cut, &error));
     CHECK(libqmp_error_class(error) == QMP_ERROR_CLASS_GENERIC_ERROR);
     libqmp_error_free(error);
-    /* Nobody has to want to know. */
+    /* The caller need not ask for the error. */
     CHECK(!libqmp_block_resize(session, &resize, NULL));
     CHECK(libqmp_block_fault_add(session, &elsewhere, NULL) == NULL);
 }
 
-/** A structure within itself, and numbers as large and as small as they can be. */
+/** A structure within itself, and the largest and smallest numbers. */
 static void check_nesting(QmpSession *session)
 {
     QmpError *error;
@@ -147,14 +147,14 @@ static void check_nesting(QmpSession *session)
     CHECK(all->items[0].stats.has_idle_time_ns && all->items[0].stats.idle_time_ns == -1);
     CHECK(all->items[0].stats.timed_stats.count == 0);
     libqmp_block_stats_list_free(all);
-    /* Each of its arguments may be left out, and so may all of them. */
+    /* All arguments are optional, so NULL stands for none. */
     all = libqmp_query_blockstats(session, NULL, &error);
     CHECK_OK(all != NULL, error);
     libqmp_block_stats_list_free(all);
     CHECK_OK(libqmp_block_fault_clear(session, NULL, &error), error);
 }
 
-/** What C takes for a string's end is not one of the server's. */
+/** A NUL in the server's string does not end it in C. */
 static void check_text(QmpSession *session)
 {
     QmpError *error;

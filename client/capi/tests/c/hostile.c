@@ -1,5 +1,5 @@
 /*
- * A server that does not keep to the schema.
+ * A server that violates the schema.
  *
  *     hostile SOCKET
  */
@@ -12,11 +12,11 @@ static void check_answers(QmpSession *session)
     QmpCommandInfoList *commands;
     size_t index;
 
-    /* A member of another type, a value that its enumeration does not have, nothing where there should be something. */
+    /* A member of another type, an unknown value of an enumeration, a missing member. */
     CHECK_FAILED(libqmp_query_status(session, &error), error, QMP_ERROR_KIND_REPLY, "running");
     CHECK_FAILED(libqmp_query_block(session, &error), error, QMP_ERROR_KIND_REPLY, "io-status");
     CHECK_FAILED(libqmp_query_version(session, &error), error, QMP_ERROR_KIND_REPLY, "qemu");
-    /* What is not known is left out, and what is large is there. */
+    /* Unknown members are ignored, and a large answer is complete. */
     name = libqmp_query_name(session, &error);
     CHECK_OK(name != NULL, error);
     CHECK(strlen(name->name) == 200000);
@@ -28,7 +28,7 @@ static void check_answers(QmpSession *session)
         CHECK(SAME(commands->items[index].name, "x"));
     }
     libqmp_command_info_list_free(commands);
-    /* A class that nobody knows keeps its name. */
+    /* An unknown class keeps its name. */
     CHECK(!libqmp_system_reset(session, &error));
     CHECK(libqmp_error_class(error) == QMP_ERROR_CLASS_OTHER);
     CHECK(SAME(libqmp_error_class_name(error), "Strange"));
@@ -44,7 +44,7 @@ static void count(const QmpResetOccurrence *occurrence, void *opaque)
     *lost += occurrence->lost;
 }
 
-/** Of three occurrences the second fits the type. */
+/** Of three occurrences the second matches the type. */
 static void check_events(QmpSession *session)
 {
     QmpError *error;
@@ -64,7 +64,7 @@ static void check_events(QmpSession *session)
     CHECK(occurrence->data.guest);
     libqmp_reset_occurrence_free(occurrence);
     CHECK_FAILED(libqmp_reset_event_recv(fetched, -1, &error), error, QMP_ERROR_KIND_REPLY, "guest");
-    /* A handler hears that there was something before it. */
+    /* A handler learns how many before it did not match. */
     CHECK_OK(libqmp_session_dispatch(session, &error) >= 0, error);
     CHECK(lost == 1);
     libqmp_reset_event_free(handled);

@@ -1,10 +1,10 @@
 /*
- * What is freed when: objects within their own handlers, sessions before their objects, and both after the server has
- * gone.
+ * The order of frees: objects within their own handlers, sessions before their objects, and both after the server has
+ * closed the connection.
  *
  *     lifetimes SOCKET
  *
- * The machine has a disk "disk0" whose errors `block-fault-release` raises, and hangs up on `quit`.
+ * The machine has a disk "disk0" whose errors `block-fault-release` raises, and closes the connection on `quit`.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -31,7 +31,7 @@ static QmpBlockIoErrorEvent *new_event(QmpSession *session)
     return event;
 }
 
-/** Has so many errors raised. */
+/** Raises a number of errors. */
 static void raise_errors(QmpSession *session, const char *reason, uint64_t count)
 {
     QmpError *error;
@@ -57,7 +57,7 @@ static int64_t wait_and_dispatch(QmpSession *session)
     return handed_on;
 }
 
-/** What a handler does beside counting. */
+/** What a handler does besides counting. */
 struct plan {
     QmpSession *session;
     QmpBlockIoErrorEvent *event;
@@ -82,7 +82,7 @@ static void free_object(const QmpBlockIoErrorOccurrence *occurrence, void *opaqu
 
     libqmp_block_io_error_event_free(plan->event);
     plan->event = NULL;
-    /* What it was called with is there until it returns. */
+    /* Its argument is valid until it returns. */
     count(occurrence, opaque);
 }
 
@@ -103,7 +103,7 @@ static void disconnect_itself(const QmpBlockIoErrorOccurrence *occurrence, void 
     count(occurrence, opaque);
 }
 
-/** Calls the server from within, and does not dispatch within a dispatch. */
+/** Calls the server from within a handler. A nested dispatch does nothing. */
 static void call(const QmpBlockIoErrorOccurrence *occurrence, void *opaque)
 {
     struct plan *plan = opaque;
@@ -181,7 +181,7 @@ static void calls_the_server(const char *path)
     libqmp_session_free(plan.session);
 }
 
-/** The connection is there as long as an object is. */
+/** The connection lives as long as an object. */
 static void outlives_its_session(const char *path)
 {
     QmpError *error;
@@ -196,7 +196,7 @@ static void outlives_its_session(const char *path)
     occurrence = libqmp_block_io_error_event_recv(event, 60 * 1000, &error);
     CHECK_OK(occurrence != NULL, error);
     libqmp_session_free(another);
-    /* Handlers are there to be added, and nobody dispatches. */
+    /* Adds a handler, with no thread dispatching. */
     CHECK(libqmp_block_io_error_event_connect(event, count, &plan) != 0);
     libqmp_block_io_error_event_free(event);
     CHECK(plan.calls == 0);
@@ -220,7 +220,7 @@ static void closes(const char *path)
     libqmp_block_io_error_event_free(event);
 }
 
-/** The server hangs up instead of answering; what it said before is still there. */
+/** The server closes the connection instead of answering; earlier events are still received. */
 static void is_hung_up_on(const char *path)
 {
     QmpError *error;

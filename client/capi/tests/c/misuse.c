@@ -1,9 +1,9 @@
 /*
- * What the documentation allows is tolerated, and what it does not allow is an error by name where that can be seen.
+ * What the documentation allows is tolerated; what it forbids is an error by name where the library can tell.
  *
  *     misuse SOCKET
  *
- * The machine has a disk "disk0", and does not answer to `quit`.
+ * The machine has a disk "disk0", and does not answer `quit`.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -86,7 +86,7 @@ static void check_members(QmpSession *session)
     rule.has_probability = true;
     rule.probability = NAN;
     CHECK_FAILED(libqmp_block_fault_add(session, &rule, &error), error, INVALID, "`arguments.probability` is NaN");
-    /* What is said to be absent is not looked at. */
+    /* An absent member is not read. */
     rule.has_probability = false;
     rule.action = (QmpBlockFaultActionType)99;
     CHECK_FAILED(libqmp_block_fault_add(session, &rule, &error), error, INVALID,
@@ -154,17 +154,17 @@ static void check_sessions(const char *socket_path)
     options.size = 0;
     CHECK_FAILED(libqmp_session_new(socket_path, &options, &error), error, INVALID, "`options.size` is 0");
 
-    /* The descriptor is the library's in any case, also where it is not looked at. */
+    /* The library closes the descriptor in any case, also if it does not use it. */
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
     CHECK_FAILED(libqmp_session_new_fd(sockets[0], &options, &error), error, INVALID, "`options.size`");
     CHECK(!is_open(sockets[0]));
     CHECK(close(sockets[1]) == 0);
-    /* Somebody who hangs up is no server. */
+    /* A peer that closes the connection is not a server. */
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
     CHECK(close(sockets[1]) == 0);
     CHECK_FAILED(libqmp_session_new_fd(sockets[0], NULL, &error), error, QMP_ERROR_KIND_NOT_QMP, "hung up");
     CHECK(!is_open(sockets[0]));
-    /* Nor is who does not greet. */
+    /* Nor is one that sends no greeting. */
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
     CHECK(write(sockets[1], "hello\r\n", 7) == 7);
     CHECK_FAILED(libqmp_session_new_fd(sockets[0], NULL, &error), error, QMP_ERROR_KIND_NOT_QMP, "hello");

@@ -1,10 +1,10 @@
 /*
- * A program that serves a session of its own: it is started with the arguments that it is given and `--qmp fd:N`, and
- * what it inherits there is a socket.
+ * A program that serves a session of its own: it is started with the given arguments and `--qmp fd:N`, and inherits a
+ * socket as that descriptor.
  *
  *     spawn FILE
  *
- * The program writes its arguments to FILE, something that is no greeting to the socket, and ends.
+ * The program writes its arguments to FILE, something other than a greeting to the socket, and ends.
  */
 #include "check.h"
 

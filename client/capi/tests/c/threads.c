@@ -1,6 +1,6 @@
 /*
  * One session in many threads: calls in flight together, a wait that another thread ends, and an object that is freed
- * while its handler runs elsewhere.
+ * while its handler runs in another thread.
  *
  *     threads SOCKET
  *
@@ -98,7 +98,7 @@ static void calls_are_in_flight_together(const char *path)
     libqmp_session_free(session);
 }
 
-/** Two threads that have to meet. */
+/** A rendezvous of two threads. */
 struct meeting {
     pthread_mutex_t mutex;
     pthread_cond_t arrived;
@@ -147,7 +147,7 @@ static void closing_ends_every_wait(const char *path)
     waiter.event = libqmp_get_block_io_error_event(session, &error);
     CHECK_OK(waiter.event != NULL, error);
     start(&thread, wait_for_ever, &waiter);
-    /* Whether it waits already or not yet: it does not go on for ever. */
+    /* It ends whether it waits already or not yet. */
     wait_for(&waiter.meeting, 1);
     libqmp_session_close(session);
     join(thread);
@@ -155,7 +155,7 @@ static void closing_ends_every_wait(const char *path)
     libqmp_session_free(session);
 }
 
-/** A handler that stays for a while. */
+/** A handler that runs for a while. */
 struct visit {
     QmpSession *session;
     struct meeting meeting;
@@ -169,7 +169,7 @@ static void stay(const QmpBlockIoErrorOccurrence *occurrence, void *opaque)
     unsigned call;
 
     arrive_at(&visit->meeting, 1);
-    /* The other thread frees meanwhile, and has to wait. */
+    /* The other thread frees the object meanwhile, and has to wait. */
     for (call = 0; call < 20; call++) {
         CHECK_OK(libqmp_cont(visit->session, &error), error);
     }

@@ -1,4 +1,4 @@
-//! A machine without a guest, in this process: what it answers follows from what it was told.
+//! A machine without a guest, in this process. Its answers follow from its commands.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +13,7 @@ use faultvisor_schema::{
 };
 use tempfile::TempDir;
 
-/// Has one disk, `disk0`, and whatever rules it is given.
+/// Has one disk, `disk0`, with the rules that it is given.
 #[derive(Default)]
 struct State {
     signals: OnceLock<Signals>,
@@ -23,9 +23,9 @@ struct State {
 
 struct FaultMachine {
     state: Arc<State>,
-    /// Commands that nobody answers: the test does something else.
+    /// Commands that the test handles, and that are not answered.
     left: Sender<MachineCommand>,
-    /// Their answers, which never come.
+    /// Their replies, which are never sent.
     replies: Mutex<Vec<Reply>>,
 }
 
@@ -184,7 +184,7 @@ fn disk(name: &str, io_status: Option<BlockDeviceIoStatus>) -> BlockInfo {
     }
 }
 
-/// Statistics with so many others within them.
+/// Statistics nested to a depth.
 fn stats(depth: usize) -> BlockStats {
     let within = depth.checked_sub(1).map(stats);
     BlockStats {
@@ -194,7 +194,7 @@ fn stats(depth: usize) -> BlockStats {
     }
 }
 
-/// What a disk without a history has done, but for what is as large as can be.
+/// Statistics of an idle disk, but with extreme numbers of bytes.
 fn device_stats() -> BlockDeviceStats {
     BlockDeviceStats {
         rd_bytes: i64::MAX,
@@ -264,7 +264,7 @@ impl Server {
         }
     }
 
-    /// Serves until a client asks for the machine's end, and hangs up instead of answering.
+    /// Serves until a client sends `quit`, and closes the connection instead of answering.
     pub fn hang_up_on_quit(self) {
         let _ = self.commands.recv();
         drop(self.handle);

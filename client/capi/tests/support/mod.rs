@@ -1,4 +1,4 @@
-//! The compilers, and what they make.
+//! Compilers, and the programs that they build.
 
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -16,10 +16,10 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// How many seconds a program may take, under valgrind too.
+/// The time limit of a program in seconds, under valgrind, too.
 const PATIENCE: &str = "300";
 
-/// How a program must be compiled.
+/// The language that a text is compiled as.
 #[derive(Clone, Copy)]
 pub enum Language {
     C99,
@@ -50,13 +50,13 @@ impl Language {
     }
 }
 
-/// A directory with the header and the library in it, and whatever is compiled with them.
+/// A directory with the header, the library and the programs compiled with them.
 pub struct Workshop {
     directory: TempDir,
 }
 
 impl Workshop {
-    /// With the header and the libraries that this test was built with.
+    /// Copies the header and the libraries that this test was built with.
     pub fn new() -> Self {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("libqmp.h"), qmp::HEADER).unwrap();
@@ -71,12 +71,12 @@ impl Workshop {
         self.directory.path()
     }
 
-    /// Whether a text compiles; the compiler's words if it does not.
+    /// Whether a text compiles; if not, the compiler's messages.
     pub fn compiles(&self, language: Language, text: &str) -> Result<(), String> {
         self.compiles_with(language, &[], text)
     }
 
-    /// The same, with more options for the compiler.
+    /// The same with further options for the compiler.
     pub fn compiles_with(
         &self,
         language: Language,
@@ -93,7 +93,7 @@ impl Workshop {
         said(language.compiler(), &mut compiler)
     }
 
-    /// Compiles a program of the folder `c` and links it with `libqmp.so`.
+    /// Compiles a program of the directory `c` and links it with `libqmp.so`.
     pub fn program(&self, file: &str) -> PathBuf {
         self.link(&source(file), &["-lqmp"])
     }
@@ -116,20 +116,20 @@ impl Workshop {
         program
     }
 
-    /// Runs a program, and says what it wrote.
+    /// Runs a program, and returns its output.
     pub fn run(&self, program: &Path, arguments: &[&OsStr]) -> String {
         let mut command = self.command("timeout");
         command.arg(PATIENCE).arg(program).args(arguments);
         finish("timeout", command).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Runs a program under valgrind, which must find no error and no leak, and says what it wrote.
+    /// Runs a program under valgrind, which must find neither an error nor a leak, and returns its output.
     pub fn run_checked(&self, program: &Path, arguments: &[&OsStr]) -> String {
         self.check(program, arguments)
             .unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Runs a program under valgrind, and says what it wrote, or what was wrong.
+    /// Runs a program under valgrind, and returns its output, or what was wrong.
     pub fn check(&self, program: &Path, arguments: &[&OsStr]) -> Result<String, String> {
         let mut command = self.command("timeout");
         command.args([
@@ -170,14 +170,14 @@ fn finish(program: &str, mut command: Command) -> Result<String, String> {
     }
 }
 
-/// A file of the folder `c`.
+/// A file of the directory `c`.
 pub fn source(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/c")
         .join(file)
 }
 
-/// What a build of this package has put beside its tests.
+/// A library that this package's build has put beside its tests.
 fn built(library: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let path = test.parent().unwrap().join(library);
@@ -185,7 +185,7 @@ fn built(library: &str) -> PathBuf {
     path
 }
 
-/// The error output of a program that fails.
+/// Runs a command; the error is what it writes to standard error.
 fn said(name: &str, command: &mut Command) -> Result<(), String> {
     let output = output(name, command);
     match output.status.success() {

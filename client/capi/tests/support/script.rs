@@ -1,4 +1,4 @@
-//! A server that says whatever it is told to.
+//! A server that sends what a test tells it to.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What is said to a command: messages before the answer, and the answer without its id. `None` ends the connection.
+/// The response to a command: messages before the answer, and the answer without its id. `None` closes the connection.
 pub type Script = fn(&str) -> Option<(Vec<Value>, Value)>;
 
 /// Such a server on a unix socket, for one client.
@@ -31,7 +31,7 @@ impl Scripted {
         }
     }
 
-    /// Waits for the client to go.
+    /// Waits for the client to disconnect.
     pub fn join(self) {
         self.serving.join().unwrap();
     }

@@ -1,4 +1,4 @@
-//! Servers for the client's tests: a monitor in this process, and ones that say what they are told to.
+//! Servers for the client's tests: a monitor in this process, and scripted ones.
 
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -19,7 +19,7 @@ use faultvisor_schema::{
 use libqmp::{Options, Session};
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up on it. No test depends on how long that is.
+/// The time after which a test gives up. No test depends on it otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers `query-status`, and leaves every other command to the test.
@@ -28,9 +28,9 @@ struct FakeMachine(Sender<(MachineCommand, Reply)>);
 impl Machine for FakeMachine {
     fn submit(&self, command: MachineCommand, reply: Reply) {
         match status(&command) {
-            // Asked for here when there are events that it must not overtake.
+            // Read here if events were raised that the answer must not overtake.
             Some(status) => reply.send(Ok(status)),
-            // A test that has ended needs no answer.
+            // A test that has ended sends no answer.
             None => drop(self.0.send((command, reply))),
         }
     }
@@ -48,7 +48,7 @@ impl Machine for FakeMachine {
     }
 }
 
-/// Faultvisor's monitor on a unix socket, with a machine that the test plays.
+/// Faultvisor's monitor on a unix socket. The test plays the machine.
 pub struct Server {
     pub signals: Signals,
     pub commands: Receiver<(MachineCommand, Reply)>,
@@ -78,7 +78,7 @@ impl Server {
         format!("unix:{}", self.path.display())
     }
 
-    /// A session that gives up in the end, so that a test fails and does not hang.
+    /// A session with a time limit, so that a test fails instead of hanging.
     pub fn session(&self) -> Session {
         options().connect(&self.address()).unwrap()
     }
@@ -89,7 +89,7 @@ impl Server {
     }
 }
 
-/// A machine that only says that it runs.
+/// A machine that only reports that it runs.
 pub struct Silent;
 
 impl Machine for Silent {
@@ -120,7 +120,7 @@ fn status(command: &MachineCommand) -> Option<MachineReturn> {
     (*command == MachineCommand::QueryStatus).then_some(MachineReturn::QueryStatus(status))
 }
 
-/// What no test waits longer for.
+/// Options with a time limit that no test needs.
 pub fn options() -> Options {
     Session::options().timeout(PATIENCE)
 }
@@ -141,14 +141,14 @@ pub fn failure(device: &str, number: u64) -> Event {
 pub const GREETING: &str = "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": 0, \"major\": 10}, \
                             \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
 
-/// A server without accessors, at the point where the negotiation is over.
+/// The lines of a server without accessors that has completed the negotiation.
 pub const NEGOTIATED: [&str; 3] = [
     GREETING,
     "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"not now\"}}\r\n",
     "{\"return\": {}}\r\n",
 ];
 
-/// What a server does with a client: `Scripted::say` and `Scripted::hear` in any order.
+/// A server's side of a connection: `Scripted::say` and `Scripted::hear` in any order.
 pub struct Scripted {
     pub stream: UnixStream,
     pub requests: BufReader<UnixStream>,
@@ -156,18 +156,18 @@ pub struct Scripted {
 
 impl Scripted {
     pub fn say(&mut self, text: &str) {
-        // Who has hung up does not hear it.
+        // The client may be gone.
         let _ = self.stream.write_all(text.as_bytes());
     }
 
-    /// The next request; an empty text at the end.
+    /// The next request; an empty string at the end.
     pub fn hear(&mut self) -> String {
         let mut line = String::new();
         let _ = self.requests.read_line(&mut line);
         line.trim_end().to_owned()
     }
 
-    /// Greets and leaves the negotiation, as a server without accessors.
+    /// Greets and negotiates as a server without accessors.
     pub fn negotiate(&mut self) {
         self.say(NEGOTIATED[0]);
         for answer in &NEGOTIATED[1..] {
@@ -176,7 +176,7 @@ impl Scripted {
         }
     }
 
-    /// The same as one that has accessors.
+    /// The same as a server with accessors.
     pub fn negotiate_with_accessors(&mut self) {
         self.say(GREETING);
         for _ in 0..2 {
@@ -185,7 +185,7 @@ impl Scripted {
         }
     }
 
-    /// Hears a request and answers it; `answer` is what stands before its id.
+    /// Receives a request and answers it; `answer` is the text before its id.
     pub fn answer(&mut self, answer: &str) -> serde_json::Value {
         let request: serde_json::Value = serde_json::from_str(&self.hear()).unwrap();
         self.say(&format!("{answer}, \"id\": {}}}\r\n", request["id"]));
@@ -193,7 +193,7 @@ impl Scripted {
     }
 }
 
-/// A server that plays `script` with its one client.
+/// A server that plays `script` for one client.
 pub fn scripted<T: Send + 'static>(
     script: impl FnOnce(&mut Scripted) -> T + Send + 'static,
 ) -> (String, JoinHandle<T>, TempDir) {
