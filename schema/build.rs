@@ -19,6 +19,9 @@ const SCHEMA: &str = "qapi/qapi-schema.json";
 const LANGUAGE: &str = "src/language/language.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let here =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?);
+    println!("cargo::metadata=QAPI={}", here.join(SCHEMA).display());
     let owners = Owners {
         monitor: MONITOR_MODULES.map(str::to_owned).to_vec(),
     };

@@ -6,11 +6,12 @@ use std::{env, fs};
 
 use faultvisor_qapi_generator::{client, load};
 
-/// The schema's first file.
-const SCHEMA: &str = "../../schema/qapi/qapi-schema.json";
+/// The variable with the path of the schema's first file, which the build script of `faultvisor-schema` sets.
+const SCHEMA: &str = "DEP_FAULTVISOR_SCHEMA_QAPI";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let schema = load(Path::new(SCHEMA))?;
+    let path = env::var_os(SCHEMA).ok_or_else(|| format!("{SCHEMA} is not set"))?;
+    let schema = load(Path::new(&path))?;
     for file in &schema.files {
         println!("cargo::rerun-if-changed={}", file.display());
     }

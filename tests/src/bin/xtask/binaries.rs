@@ -26,41 +26,22 @@ pub struct Binaries {
     pub bare_guest: PathBuf,
     /// The C library, for static linking.
     pub c_library: PathBuf,
-    /// The example of a `cargo test`.
-    pub example: PathBuf,
-    /// The example with a power cut.
-    pub power_cut_example: PathBuf,
 }
 
 /// Builds the programs for tests.
 pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     console::note("building the programs and the end-to-end tests");
     let mut cargo = build::cargo();
-    cargo.args([
-        "build",
-        "--lib",
-        "--test",
-        "disk_error",
-        "--test",
-        "power_cut",
-    ]);
     // In one build, so that common dependencies have the same features.
-    cargo.args([
-        "--package",
-        "libqmp-capi",
-        "--package",
-        "faultvisor-example",
-    ]);
+    cargo.args(["build", "--lib", "--package", "libqmp-capi"]);
     let names = ["faultvisor", "qmp", "e2e"];
-    let built = run(workspace, programs(&mut cargo, &names))?;
+    run(workspace, programs(&mut cargo, &names))?;
     let directory = workspace.target().join("debug");
     Ok(Binaries {
         faultvisor: directory.join("faultvisor"),
         qmp: directory.join("qmp"),
         e2e: directory.join("e2e"),
         c_library: directory.join("libqmp.a"),
-        example: test_program(&built, "disk_error")?,
-        power_cut_example: test_program(&built, "power_cut")?,
         bare_guest: build::bare_guest(workspace)?,
     })
 }
@@ -97,7 +78,7 @@ fn programs<'a>(cargo: &'a mut Command, names: &[&str]) -> &'a mut Command {
 }
 
 /// Runs a `cargo build`; shows its progress unless a status line is drawn.
-fn run(workspace: &Workspace, cargo: &mut Command) -> Result<Vec<u8>, ToolError> {
+pub fn run(workspace: &Workspace, cargo: &mut Command) -> Result<Vec<u8>, ToolError> {
     let progress = if progress::is_drawn() {
         Progress::Hidden
     } else {
@@ -107,7 +88,7 @@ fn run(workspace: &Workspace, cargo: &mut Command) -> Result<Vec<u8>, ToolError>
 }
 
 /// The path of an integration test's program, from cargo's messages.
-fn test_program(said: &[u8], test: &str) -> Result<PathBuf, ToolError> {
+pub fn test_program(said: &[u8], test: &str) -> Result<PathBuf, ToolError> {
     let built = String::from_utf8_lossy(said)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

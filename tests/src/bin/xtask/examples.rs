@@ -8,7 +8,7 @@ use faultvisor_tests::tool::{self, ToolError};
 use faultvisor_tests::workspace::Workspace;
 
 use crate::binaries::Binaries;
-use crate::console;
+use crate::{console, outside};
 
 /// The built examples.
 #[derive(Debug, Clone)]
@@ -25,9 +25,10 @@ pub fn build(workspace: &Workspace, binaries: &Binaries) -> Result<Examples, Box
     let directory = workspace.target().join("examples");
     fs::create_dir_all(&directory)?;
     let sources = workspace.root().join("resources/examples");
-    fs::copy(&binaries.example, directory.join("cargo-test"))?;
+    let outside = outside::build(workspace)?;
+    fs::copy(&outside.disk_error, directory.join("cargo-test"))?;
     let power_cut = directory.join("cargo-test-power-cut");
-    fs::copy(&binaries.power_cut_example, power_cut)?;
+    fs::copy(&outside.power_cut, power_cut)?;
     compile(
         workspace,
         binaries,

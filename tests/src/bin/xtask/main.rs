@@ -12,6 +12,7 @@ mod fuzz;
 mod guest;
 mod install;
 mod namespace;
+mod outside;
 mod progress;
 mod python;
 mod schedule;
