@@ -36,7 +36,7 @@ use crate::block::throttle::limits::{Limit, Limits, Measure};
 use crate::bus::BusDevice;
 use crate::life_cycle::Run;
 use crate::thread::ThreadStart;
-use crate::virtio::block::{Disk, DiskConfiguration, DiskObserver, IoError, PowerCutReport};
+use crate::virtio::block::{DiskConfiguration, DiskObserver, IoError, PowerCutReport, VirtioBlock};
 use crate::virtio::device::VirtioDevice;
 use crate::virtio::transport::mmio::MmioTransport;
 use crate::virtio::transport::{RingFeatures, status};
@@ -68,7 +68,7 @@ pub struct Machine {
     /// Dropped first: the disk waits for withheld requests.
     control: Control,
     driver: Driver,
-    disk: Arc<Disk>,
+    disk: Arc<VirtioBlock>,
     run: Run,
     /// Operations with a callback, which must be called once.
     asked: u32,
@@ -105,7 +105,7 @@ impl Machine {
             ..DiskConfiguration::new("disk0")
         };
         let (medium, control) = Medium::new(LENGTH, access);
-        let disk = Disk::new(
+        let disk = VirtioBlock::new(
             configuration,
             Box::new(medium),
             memory.clone(),

@@ -16,7 +16,7 @@ use faultvisor_devices::legacy::{
     Cmos, GuestPanic, KeyboardController, PowerButton, PowerControl, Pvpanic, Serial,
 };
 use faultvisor_devices::life_cycle::Run;
-use faultvisor_devices::virtio::rng::{HostEntropy, Rng};
+use faultvisor_devices::virtio::rng::{HostEntropy, VirtioRng};
 use faultvisor_devices::virtio::transport::RingFeatures;
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
@@ -188,7 +188,7 @@ impl Machine {
             disks.push(disk);
         }
         for rng in &configuration.rngs {
-            let rng = Rng::new(rng.clone(), Box::new(HostEntropy), memory.clone(), &threads)?;
+            let rng = VirtioRng::new(rng.clone(), Box::new(HostEntropy), memory.clone(), &threads)?;
             devices.add_virtio(Arc::new(rng), RingFeatures::default())?;
         }
         let disk = |id: &str| disks.iter().find(|disk| disk.id() == id);

@@ -19,7 +19,7 @@ use faultvisor_devices::block::throttle::group::Group;
 use faultvisor_devices::life_cycle::Run;
 use faultvisor_devices::thread::ThreadStart;
 use faultvisor_devices::virtio::block::{
-    Disk, DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release,
+    DiskObserver, Done, ErrorKind, Hanging, IoError, PowerCutReport, Release, VirtioBlock,
     longest_poll_window,
 };
 use faultvisor_schema::{
@@ -142,7 +142,7 @@ pub(super) fn transport_path(id: &str) -> String {
 
 /// A disk with the image behind it.
 pub(super) struct MachineDisk {
-    disk: Arc<Disk>,
+    device: Arc<VirtioBlock>,
     nodes: Nodes,
     /// Whether it has a volatile cache, which a power cut empties.
     has_volatile_cache: bool,
@@ -166,8 +166,8 @@ impl MachineDisk {
     pub(super) fn thread_info(&self) -> IOThreadInfo {
         let longest = longest_poll_window().as_nanos();
         IOThreadInfo {
-            id: self.disk.thread_name(),
-            thread_id: self.disk.thread_id().into(),
+            id: self.device.thread_name(),
+            thread_id: self.device.thread_id().into(),
             poll_max_ns: i64::try_from(longest).unwrap_or(i64::MAX),
             poll_grow: 0,
             poll_shrink: 0,
@@ -210,42 +210,42 @@ impl MachineDisk {
             signals: signals.clone(),
             inbox: inbox.clone(),
         };
-        let disk = Disk::new(
+        let device = VirtioBlock::new(
             drive.disk.clone(),
             backend,
             memory.clone(),
             Arc::new(observer),
             threads,
         )?;
-        let disk = Arc::new(disk);
-        devices.add_virtio(disk.clone(), drive.ring_features)?;
+        let device = Arc::new(device);
+        devices.add_virtio(device.clone(), drive.ring_features)?;
         Ok(Self {
-            disk,
+            device,
             nodes,
             has_volatile_cache: drive.volatile_cache.is_some(),
             flushes: drive.volatile_cache.is_some() || drive.image.cache != CacheMode::Unsafe,
         })
     }
 
-    /// The disk and its name, for a view.
-    pub(super) fn shared(&self) -> (String, Arc<Disk>) {
-        (self.id().to_owned(), Arc::clone(&self.disk))
+    /// Its device and its name, for a view.
+    pub(super) fn shared(&self) -> (String, Arc<VirtioBlock>) {
+        (self.id().to_owned(), Arc::clone(&self.device))
     }
 
     pub(super) fn id(&self) -> &str {
-        &self.disk.configuration().id
+        &self.device.configuration().id
     }
 
     /// The disk's capacity in sectors of 512 bytes.
     pub(super) fn sectors(&self) -> u64 {
-        self.disk.length() / SECTOR_SIZE
+        self.device.length() / SECTOR_SIZE
     }
 
     /// The capabilities that rules for it are checked against.
     pub(super) fn target(&self, has_monitor: bool) -> Target {
         Target {
             sectors: self.sectors(),
-            possible: self.disk.possible_requests(),
+            possible: self.device.possible_requests(),
             volatile_cache: self.has_volatile_cache,
             flushes: self.flushes,
             has_monitor,
@@ -259,7 +259,7 @@ impl MachineDisk {
 
     /// Whether a driver has ever activated it.
     pub(super) fn was_driven(&self) -> bool {
-        self.disk.was_driven()
+        self.device.was_driven()
     }
 
     /// The image's path, as the command line has it.
@@ -268,16 +268,16 @@ impl MachineDisk {
     }
 
     pub(super) fn access(&self) -> Access {
-        self.disk.configuration().access
+        self.device.configuration().access
     }
 
     /// The state of its fault engine.
     pub(super) fn faults(&self) -> EngineState {
-        self.disk.faults()
+        self.device.faults()
     }
 
     pub(super) fn change_faults(&self, change: impl FnOnce(&mut Engine) + Send + 'static) {
-        self.disk.change_faults(change);
+        self.device.change_faults(change);
     }
 
     pub(super) fn release(
@@ -286,46 +286,46 @@ impl MachineDisk {
         how: Release,
         done: impl FnOnce(u64) + Send + 'static,
     ) {
-        self.disk.release(which, how, done);
+        self.device.release(which, how, done);
     }
 
     pub(super) fn power_cut(&self, cut: PowerCut, done: Done) {
-        self.disk.power_cut(cut, done);
+        self.device.power_cut(cut, done);
     }
 
     /// Requests a new length in bytes. The result arrives as a notice with the ticket.
     pub(super) fn resize(&self, length: u64, ticket: Ticket, inbox: &Sender) {
         let promise = inbox.promise(Notice::DiskResized(ticket, Err(Errno::EIO)));
         let done = move |result| promise.keep_with(Notice::DiskResized(ticket, result));
-        self.disk.resize(length, Box::new(done));
+        self.device.resize(length, Box::new(done));
     }
 
     /// Its throttling group.
     pub(super) fn group(&self) -> Option<Arc<Group>> {
-        self.disk.group()
+        self.device.group()
     }
 
     pub(super) fn set_group(&self, group: Option<Arc<Group>>, done: Done) {
-        self.disk.set_group(group, done);
+        self.device.set_group(group, done);
     }
 
     /// Whether it has held a request that stops the machine since the last resume.
     pub(super) fn stops_machine(&self) -> bool {
-        self.disk.stops_machine()
+        self.device.stops_machine()
     }
 
     pub(super) fn set_write_threshold(&self, offset: u64) {
-        self.disk.write_threshold().set(offset);
+        self.device.write_threshold().set(offset);
     }
 
     /// Whether a close waits only for data whose writes were completed to the guest.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.disk.is_at_rest()
+        self.device.is_at_rest()
     }
 
     /// Its nodes, as `query-named-block-nodes` shows them.
     pub(super) fn all_nodes(&self, nesting: Nesting) -> Vec<BlockDeviceInfo> {
-        self.nodes.all(&self.disk, nesting)
+        self.nodes.all(&self.device, nesting)
     }
 
     /// Its statistics, as `query-blockstats` shows them.
@@ -344,7 +344,7 @@ impl MachineDisk {
             device: None,
             qdev: None,
             node_name: Some(self.id().to_owned()),
-            stats: statistics::of(self.disk.statistics()),
+            stats: statistics::of(self.device.statistics()),
             parent: None,
             backing: None,
         }
@@ -352,14 +352,14 @@ impl MachineDisk {
 
     /// The disk, as `query-block` shows it.
     pub(super) fn info(&self) -> BlockInfo {
-        let configuration = self.disk.configuration();
-        let io_status = match self.disk.io_status() {
+        let configuration = self.device.configuration();
+        let io_status = match self.device.io_status() {
             IoStatus::Ok => BlockDeviceIoStatus::Ok,
             IoStatus::Failed => BlockDeviceIoStatus::Failed,
             IoStatus::NoSpace => BlockDeviceIoStatus::Nospace,
         };
         // As in QEMU, limits belong to the disk and not to its node.
-        let mut medium = self.nodes.top(&self.disk);
+        let mut medium = self.nodes.top(&self.device);
         if let Some(group) = self.group() {
             limits::show(&group, &mut medium);
         }

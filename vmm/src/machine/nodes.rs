@@ -18,7 +18,7 @@ use faultvisor_devices::block::model::access::Access;
 use faultvisor_devices::block::model::backend::Backend;
 use faultvisor_devices::block::volatile::VolatileCache;
 use faultvisor_devices::thread::ThreadStart;
-use faultvisor_devices::virtio::block::Disk;
+use faultvisor_devices::virtio::block::VirtioBlock;
 use faultvisor_schema::{
     BlockDeviceInfo, BlockImageCorrupted, BlockdevCacheInfo, BlockdevDetectZeroesOptions, Event,
     ImageInfo, Signals,
@@ -204,27 +204,27 @@ impl Nodes {
     }
 
     /// The disk's image, as `query-block` shows it.
-    pub(super) fn top(&self, disk: &Disk) -> BlockDeviceInfo {
-        self.node(0, disk, Nesting::Nested)
+    pub(super) fn top(&self, device: &VirtioBlock) -> BlockDeviceInfo {
+        self.node(0, device, Nesting::Nested)
     }
 
     /// All images.
-    pub(super) fn all(&self, disk: &Disk, nesting: Nesting) -> Vec<BlockDeviceInfo> {
+    pub(super) fn all(&self, device: &VirtioBlock, nesting: Nesting) -> Vec<BlockDeviceInfo> {
         let depths = 0..self.layers.len();
         depths
-            .map(|depth| self.node(depth, disk, nesting))
+            .map(|depth| self.node(depth, device, nesting))
             .collect()
     }
 
-    fn node(&self, depth: usize, disk: &Disk, nesting: Nesting) -> BlockDeviceInfo {
-        let configuration = disk.configuration();
+    fn node(&self, depth: usize, device: &VirtioBlock, nesting: Nesting) -> BlockDeviceInfo {
+        let configuration = device.configuration();
         let under = self.layers.get(depth + 1);
         let is_top = depth == 0;
         let file = self.layers.get(depth).map(|layer| layer.path.display());
         let format = self.layers.get(depth).map(|layer| layer.format.name());
         BlockDeviceInfo {
             file: file.map(|path| path.to_string()).unwrap_or_default(),
-            node_name: Some(self.name(depth, disk)),
+            node_name: Some(self.name(depth, device)),
             ro: !is_top || configuration.access == Access::ReadOnly,
             drv: format.unwrap_or_default().to_owned(),
             backing_file: under.map(|layer| layer.path.display().to_string()),
@@ -239,7 +239,7 @@ impl Nodes {
             iops: 0,
             iops_rd: 0,
             iops_wr: 0,
-            image: self.image(depth, disk, nesting),
+            image: self.image(depth, device, nesting),
             bps_max: None,
             bps_rd_max: None,
             bps_wr_max: None,
@@ -255,27 +255,27 @@ impl Nodes {
             iops_size: None,
             group: None,
             cache: BlockdevCacheInfo {
-                writeback: !is_top || disk.caches_writes(),
+                writeback: !is_top || device.caches_writes(),
                 direct: self.cache == CacheMode::None,
                 no_flush: self.cache == CacheMode::Unsafe,
             },
             write_threshold: match depth {
-                0 => number(disk.write_threshold().get()),
+                0 => number(device.write_threshold().get()),
                 _ => 0,
             },
         }
     }
 
     /// The top node has the disk's name. The others have generated names like QEMU's.
-    fn name(&self, depth: usize, disk: &Disk) -> String {
-        node_name(&disk.configuration().id, self.index, depth)
+    fn name(&self, depth: usize, device: &VirtioBlock) -> String {
+        node_name(&device.configuration().id, self.index, depth)
     }
 
-    fn image(&self, depth: usize, disk: &Disk, nesting: Nesting) -> ImageInfo {
+    fn image(&self, depth: usize, device: &VirtioBlock, nesting: Nesting) -> ImageInfo {
         let layer = self.layers.get(depth);
         let text = |path: &PathBuf| path.display().to_string();
         let virtual_size = match depth {
-            0 => disk.length(),
+            0 => device.length(),
             _ => layer.map_or(0, |layer| layer.virtual_size),
         };
         let is_qcow2 = layer.is_some_and(|layer| layer.format == ImageFormat::Qcow2);
@@ -296,7 +296,7 @@ impl Nodes {
             backing_filename: layer.and_then(|layer| layer.backing_name.clone()),
             full_backing_filename: layer.and_then(|layer| layer.backing_path.as_ref().map(text)),
             backing_filename_format: layer.and_then(|layer| layer.backing_format.clone()),
-            backing_image: has_backing.then(|| Box::new(self.image(depth + 1, disk, nesting))),
+            backing_image: has_backing.then(|| Box::new(self.image(depth + 1, device, nesting))),
         }
     }
 }

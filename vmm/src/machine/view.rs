@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use faultvisor_devices::block::policy::error_policy::IoStatus;
 use faultvisor_devices::sync::lock;
-use faultvisor_devices::virtio::block::Disk;
+use faultvisor_devices::virtio::block::VirtioBlock;
 use faultvisor_schema::{
     Event, KvmInfo, MachineCommand, MachineReturn, NameInfo, RunState, StatusInfo,
 };
@@ -18,14 +18,14 @@ pub struct View {
 
 struct Shared {
     name: Option<String>,
-    disks: BTreeMap<String, Arc<Disk>>,
+    disks: BTreeMap<String, Arc<VirtioBlock>>,
     /// The run state, from power-on on. The machine's thread holds the lock during a change: events that it raises
     /// meanwhile belong to a state that is not published yet.
     state: Mutex<Option<RunState>>,
 }
 
 impl View {
-    pub(super) fn new(name: Option<String>, disks: BTreeMap<String, Arc<Disk>>) -> Self {
+    pub(super) fn new(name: Option<String>, disks: BTreeMap<String, Arc<VirtioBlock>>) -> Self {
         let state = Mutex::new(None);
         Self {
             shared: Arc::new(Shared { name, disks, state }),

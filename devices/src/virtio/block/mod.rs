@@ -145,7 +145,7 @@ impl DiskConfiguration {
 pub type ResizeDone = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
 /// A virtio-blk device.
-pub struct Disk {
+pub struct VirtioBlock {
     configuration: Arc<DiskConfiguration>,
     io_status: Arc<IoStatusCell>,
     statistics: Arc<Statistics>,
@@ -169,7 +169,7 @@ fn thread_name(id: &str) -> String {
     format!("disk-{id}")
 }
 
-impl Disk {
+impl VirtioBlock {
     /// Starts a disk's thread, which first calls `start`.
     ///
     /// # Errors
@@ -355,7 +355,7 @@ impl Disk {
     }
 }
 
-impl Disk {
+impl VirtioBlock {
     /// Sends the thread a message, and waits for its answer. None means that it has ended.
     fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Option<T> {
         let (answer, answered) = mpsc::channel();
@@ -364,14 +364,14 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
+impl Drop for VirtioBlock {
     fn drop(&mut self) {
         self.send(Message::Close(Box::new(|| ())));
         self.thread.join();
     }
 }
 
-impl VirtioDevice for Disk {
+impl VirtioDevice for VirtioBlock {
     fn device_id(&self) -> u32 {
         VIRTIO_ID_BLOCK
     }

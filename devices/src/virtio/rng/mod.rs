@@ -37,14 +37,14 @@ pub struct RngConfiguration {
 }
 
 /// A virtio-rng device.
-pub struct Rng {
+pub struct VirtioRng {
     kicks: [EventFd; 1],
     messages: Sender<Message>,
     wake: Arc<EventFd>,
     thread: DeviceThread,
 }
 
-impl Rng {
+impl VirtioRng {
     /// Starts the device's thread, which first calls `start`.
     ///
     /// # Errors
@@ -90,14 +90,14 @@ impl Rng {
     }
 }
 
-impl Drop for Rng {
+impl Drop for VirtioRng {
     fn drop(&mut self) {
         self.send(Message::Close(Box::new(|| ())));
         self.thread.join();
     }
 }
 
-impl VirtioDevice for Rng {
+impl VirtioDevice for VirtioRng {
     fn device_id(&self) -> u32 {
         VIRTIO_ID_RNG
     }

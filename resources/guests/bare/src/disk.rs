@@ -109,7 +109,7 @@ impl Default for Setup {
 
 /// A disk and its driver's state.
 #[derive(Debug, Clone, Copy)]
-pub struct Disk {
+pub struct BlockDriver {
     registers: u64,
     memory: u64,
     rings: [Ring; QUEUES],
@@ -125,7 +125,7 @@ pub struct Disk {
     pub doubled: u64,
 }
 
-impl Disk {
+impl BlockDriver {
     /// The disk number `index`, whose registers are at that address.
     pub fn new(index: usize, registers: u64) -> Self {
         let memory = FIRST + EACH * index as u64;
@@ -304,7 +304,7 @@ impl Disk {
         self.memory + DATA + self.room() * self.queue as u64 + self.buffer * slot as u64
     }
 
-    /// Sets the length of each slot's buffer, by default an equal share. Only the slots that fit into [`Disk::room`]
+    /// Sets the length of each slot's buffer, by default an equal share. Only the slots that fit into [`BlockDriver::room`]
     /// can be used. Nothing may be in flight.
     pub fn divide(&mut self, buffer: Option<u64>) {
         let slots = u64::from(self.ring().size).clamp(u64::from(SIZE), SLOTS as u64);
@@ -316,7 +316,7 @@ impl Disk {
         self.ring_mut().silence();
     }
 
-    /// Puts a request into the available ring; [`Disk::kick`] notifies the device.
+    /// Puts a request into the available ring; [`BlockDriver::kick`] notifies the device.
     pub fn submit(&mut self, slot: usize, kind: Kind, sector: u64, length: u64) {
         let (code, data_flags) = match kind {
             Kind::Read => (0u32, WRITE),

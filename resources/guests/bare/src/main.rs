@@ -20,7 +20,7 @@ mod steps;
 use core::fmt::Write;
 
 use boot::{BootParameters, Protocol};
-use disk::{DISKS, Disk};
+use disk::{BlockDriver, DISKS};
 use machine::{End, Serial};
 use script::Words;
 use steps::{Guest, Next};
@@ -35,9 +35,9 @@ extern "C" fn guest_main(boot_parameters: u64, protocol: u32) -> ! {
     for word in parameters.command_line.split_ascii_whitespace() {
         if let Some(address) = window_address(word)
             && guest.count < DISKS
-            && Disk::new(guest.count, address).is_there()
+            && BlockDriver::new(guest.count, address).is_there()
         {
-            guest.disks[guest.count] = Disk::new(guest.count, address);
+            guest.disks[guest.count] = BlockDriver::new(guest.count, address);
             guest.count += 1;
         }
     }

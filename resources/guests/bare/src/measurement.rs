@@ -1,6 +1,6 @@
 //! Measures a disk's speed: a constant number of requests in flight, each timed.
 
-use crate::disk::{Disk, Kind};
+use crate::disk::{BlockDriver, Kind};
 use crate::histogram::Histogram;
 use crate::pattern::{self, SECTOR};
 use crate::requests::Tally;
@@ -72,7 +72,7 @@ impl MeasurementOf {
     }
 
     /// Whether the driver, memory and the disk have room for it.
-    pub fn fits(&self, disk: &Disk) -> bool {
+    pub fn fits(&self, disk: &BlockDriver) -> bool {
         let blocks = self.blocks(disk);
         self.bytes_each.is_multiple_of(SECTOR as u64)
             && blocks.is_some_and(|blocks| blocks > 0)
@@ -81,7 +81,7 @@ impl MeasurementOf {
     }
 
     /// Runs the measurement.
-    pub fn run(&self, disk: &mut Disk) -> Measured {
+    pub fn run(&self, disk: &mut BlockDriver) -> Measured {
         let blocks = self.blocks(disk).unwrap_or_default();
         let mut measured = Measured {
             tally: Tally::default(),
@@ -140,7 +140,7 @@ impl MeasurementOf {
         measured
     }
 
-    fn blocks(&self, disk: &Disk) -> Option<u64> {
+    fn blocks(&self, disk: &BlockDriver) -> Option<u64> {
         (disk.capacity() * SECTOR as u64).checked_div(self.bytes_each)
     }
 
@@ -151,7 +151,7 @@ impl MeasurementOf {
         }
     }
 
-    fn submit(&self, disk: &mut Disk, slot: usize, index: u64, blocks: u64) {
+    fn submit(&self, disk: &mut BlockDriver, slot: usize, index: u64, blocks: u64) {
         let block = match self.order {
             Order::Random => pattern::place(self.seed, index, blocks),
             Order::Sequential => index % blocks,

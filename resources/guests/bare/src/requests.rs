@@ -1,6 +1,6 @@
 //! Batches of requests.
 
-use crate::disk::{Disk, Kind};
+use crate::disk::{BlockDriver, Kind};
 use crate::pattern::{self, SECTOR, Storm};
 use crate::{machine, pattern::mix};
 
@@ -49,12 +49,12 @@ impl Burst {
     }
 
     /// Whether the driver has room for it.
-    pub fn fits(&self, disk: &Disk) -> bool {
+    pub fn fits(&self, disk: &BlockDriver) -> bool {
         self.count <= disk.depth() && self.sectors_each <= disk.longest() / SECTOR as u64
     }
 
     /// Submits all requests with one kick.
-    pub fn start(&self, disk: &mut Disk) {
+    pub fn start(&self, disk: &mut BlockDriver) {
         for slot in 0..self.count {
             let sector = self.sector(slot);
             match self.kind {
@@ -67,7 +67,7 @@ impl Burst {
     }
 
     /// The checksum over all buffers, in sector order.
-    pub fn sum(&self, disk: &mut Disk) -> u64 {
+    pub fn sum(&self, disk: &mut BlockDriver) -> u64 {
         let mut sum = pattern::sum(&[]);
         for slot in 0..self.count {
             sum = pattern::continue_sum(sum, disk.buffer(slot, self.length()));
@@ -77,7 +77,7 @@ impl Burst {
 }
 
 /// Waits for `count` completions.
-pub fn wait(disk: &mut Disk, count: usize) -> Tally {
+pub fn wait(disk: &mut BlockDriver, count: usize) -> Tally {
     let mut tally = Tally::default();
     let start = machine::cycles();
     for _ in 0..count {
@@ -115,7 +115,7 @@ struct Busy {
 
 impl StormOf {
     /// Whether the driver and memory have room for it.
-    pub fn fits(&self, disk: &Disk) -> bool {
+    pub fn fits(&self, disk: &BlockDriver) -> bool {
         (1..=disk.depth()).contains(&self.depth)
             && self.count <= REMEMBERED
             && self.sectors_each <= disk.longest() / SECTOR as u64
@@ -126,7 +126,7 @@ impl StormOf {
     }
 
     /// Runs the storm.
-    pub fn run(&self, disk: &mut Disk) -> Tally {
+    pub fn run(&self, disk: &mut BlockDriver) -> Tally {
         let mut written = [0u64; REMEMBERED / 64];
         let mut busy = [Busy::default(); crate::ring::SLOTS];
         let mut tally = Tally::default();
@@ -161,7 +161,7 @@ impl StormOf {
         tally
     }
 
-    fn submit(&self, disk: &mut Disk, slot: usize, index: usize, written: &[u64]) -> Busy {
+    fn submit(&self, disk: &mut BlockDriver, slot: usize, index: usize, written: &[u64]) -> Busy {
         let length = self.sectors_each * SECTOR as u64;
         let mut busy = Busy {
             index: index + 1,
@@ -189,7 +189,7 @@ impl StormOf {
         busy
     }
 
-    fn is_right(&self, disk: &mut Disk, slot: usize, index: usize) -> bool {
+    fn is_right(&self, disk: &mut BlockDriver, slot: usize, index: usize) -> bool {
         let mut expected = [0; SECTOR];
         let mut sectors = self.sector(index)..;
         disk.buffer(slot, self.sectors_each * SECTOR as u64)

@@ -2,7 +2,7 @@
 
 use core::str;
 
-use crate::disk::{self, DISKS, Disk, Kind, QUEUES, Setup, register};
+use crate::disk::{self, BlockDriver, DISKS, Kind, QUEUES, Setup, register};
 use crate::machine::{self, End, Serial};
 use crate::measurement::{Measured, MeasurementOf};
 use crate::pattern::{self, SECTOR};
@@ -24,7 +24,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Guest {
     /// The disks; the first `count` exist.
-    pub disks: [Disk; DISKS],
+    pub disks: [BlockDriver; DISKS],
     /// Number of disks.
     pub count: usize,
     /// Requests left in flight by queue number, whichever the disk.
@@ -34,7 +34,7 @@ pub struct Guest {
 impl Default for Guest {
     fn default() -> Self {
         Self {
-            disks: [Disk::new(0, 0); DISKS],
+            disks: [BlockDriver::new(0, 0); DISKS],
             count: 0,
             started: [None; QUEUES],
         }
@@ -201,7 +201,7 @@ impl Guest {
     }
 }
 
-fn measure(step: usize, disk: &mut Disk, measurement: &MeasurementOf) -> Result<(), Wrong> {
+fn measure(step: usize, disk: &mut BlockDriver, measurement: &MeasurementOf) -> Result<(), Wrong> {
     if !measurement.fits(disk) {
         return Err("too-much-at-once");
     }
@@ -225,7 +225,7 @@ fn measure(step: usize, disk: &mut Disk, measurement: &MeasurementOf) -> Result<
 /// Steps that build chains by hand.
 fn chain_step(
     step: usize,
-    disk: &mut Disk,
+    disk: &mut BlockDriver,
     name: &str,
     words: &mut Words<'_>,
 ) -> Result<(), Wrong> {
@@ -282,7 +282,7 @@ fn chain_step(
     Ok(())
 }
 
-fn setup(disk: &Disk, words: &mut Words<'_>) -> Result<Setup, Wrong> {
+fn setup(disk: &BlockDriver, words: &mut Words<'_>) -> Result<Setup, Wrong> {
     let mut setup = Setup::default();
     while let Some(word) = words.rest() {
         let (key, value) = word.split_once('=').ok_or("not-key=value")?;
@@ -323,7 +323,7 @@ fn burst(name: &str, count: usize, words: &mut Words<'_>) -> Result<Burst, Wrong
     Ok(burst)
 }
 
-fn run(step: usize, disk: &mut Disk, burst: &Burst) -> Result<(), Wrong> {
+fn run(step: usize, disk: &mut BlockDriver, burst: &Burst) -> Result<(), Wrong> {
     if !burst.fits(disk) {
         return Err("too-much-at-once");
     }
@@ -332,7 +332,7 @@ fn run(step: usize, disk: &mut Disk, burst: &Burst) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn finish(step: usize, disk: &mut Disk, burst: &Burst) {
+fn finish(step: usize, disk: &mut BlockDriver, burst: &Burst) {
     let tally = requests::wait(disk, burst.count);
     let sum = if burst.kind == Kind::Read {
         burst.sum(disk)
@@ -342,7 +342,7 @@ fn finish(step: usize, disk: &mut Disk, burst: &Burst) {
     report_tally(step, "done", disk, tally, sum);
 }
 
-fn report_tally(step: usize, word: &str, disk: &mut Disk, tally: requests::Tally, sum: u64) {
+fn report_tally(step: usize, word: &str, disk: &mut BlockDriver, tally: requests::Tally, sum: u64) {
     // Catches duplicate completions that have arrived by now.
     while disk.completed().is_some() {}
     let requests::Tally {
@@ -362,7 +362,7 @@ fn report_tally(step: usize, word: &str, disk: &mut Disk, tally: requests::Tally
 }
 
 /// Waits for a configuration change interrupt, and acknowledges it.
-fn changed(step: usize, disk: &Disk) {
+fn changed(step: usize, disk: &BlockDriver) {
     const CHANGED: u32 = 2;
     let cause = loop {
         let cause = disk.get(register::INTERRUPT_STATUS);
@@ -390,7 +390,12 @@ fn changed(step: usize, disk: &Disk) {
 }
 
 /// One request about ranges of the disk: flags, common to all, then first sector and sectors of each.
-fn ranges(step: usize, disk: &mut Disk, kind: Kind, words: &mut Words<'_>) -> Result<(), Wrong> {
+fn ranges(
+    step: usize,
+    disk: &mut BlockDriver,
+    kind: Kind,
+    words: &mut Words<'_>,
+) -> Result<(), Wrong> {
     const LENGTH: usize = 16;
     let flags: u32 = words.number()?;
     let room = disk.longest();
@@ -412,7 +417,7 @@ fn ranges(step: usize, disk: &mut Disk, kind: Kind, words: &mut Words<'_>) -> Re
     Ok(())
 }
 
-fn identify(step: usize, disk: &mut Disk) {
+fn identify(step: usize, disk: &mut BlockDriver) {
     disk.buffer(0, 20).fill(0xee);
     disk.submit(0, Kind::Identify, 0, 20);
     disk.kick();

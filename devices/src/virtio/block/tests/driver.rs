@@ -10,7 +10,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::super::{Disk, DiskConfiguration, IoError};
+use super::super::{DiskConfiguration, IoError, VirtioBlock};
 use super::fakes::{DEADLINE, FakeControl, Heard, Recorder, fake_backend};
 use crate::block::model::access::Access;
 use crate::block::model::backend::{Backend, HostRequest};
@@ -171,7 +171,7 @@ impl Setup {
             policy: self.policy,
             ..self.disk.clone()
         };
-        let disk = Disk::new(
+        let disk = VirtioBlock::new(
             configuration,
             backend,
             memory.clone(),
@@ -204,7 +204,7 @@ pub struct Machine {
     /// Dropped first: it completes the requests in flight, for which the disk waits.
     pub backend: FakeControl,
     pub transport: Arc<MmioTransport>,
-    pub disk: Arc<Disk>,
+    pub disk: Arc<VirtioBlock>,
     pub memory: Arc<GuestMemoryMmap>,
     pub line: EventFd,
     pub heard: Receiver<Heard>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::super::{Disk, DiskObserver, IoError, PowerCutReport};
+use super::super::{DiskObserver, IoError, PowerCutReport, VirtioBlock};
 use super::driver::USED;
 use crate::block::fault::record::Record;
 use crate::block::model::backend::{Backend, HostRequest};
@@ -245,7 +245,7 @@ pub enum Heard {
 
 /// An observer that records its notifications.
 pub struct Recorder {
-    pub disk: OnceLock<Weak<Disk>>,
+    pub disk: OnceLock<Weak<VirtioBlock>>,
     memory: Arc<GuestMemoryMmap>,
     heard: Mutex<Sender<Heard>>,
     /// Signalled for each notification, so that a test can wait for it or for an interrupt.

@@ -9,7 +9,7 @@ use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::super::{EntropySource, RateLimit, Rng, RngConfiguration};
+use super::super::{EntropySource, RateLimit, RngConfiguration, VirtioRng};
 use crate::bus::BusDevice;
 use crate::life_cycle::{LifeCycle, Run};
 use crate::thread::ThreadStart;
@@ -62,7 +62,7 @@ impl EntropySource for Counter {
 pub struct Machine {
     pub transport: MmioTransport,
     pub line: EventFd,
-    rng: Arc<Rng>,
+    rng: Arc<VirtioRng>,
     memory: Arc<GuestMemoryMmap>,
     asked: u16,
     next_descriptor: u16,
@@ -97,7 +97,7 @@ impl Machine {
         };
         let threads = ThreadStart::default();
         let source = Box::new(Counter(0));
-        let rng = Rng::new(configuration, source, memory.clone(), &threads);
+        let rng = VirtioRng::new(configuration, source, memory.clone(), &threads);
         let rng = Arc::new(rng.unwrap());
         let edge = Arc::new(line.try_clone().unwrap());
         Self {
