@@ -20,7 +20,7 @@
  *     their names on the wire.
  *   - A member `node-name` is `node_name`. A name that is a keyword of C or C++, or a macro of the C library, has an
  *     underscore appended: `errno_`, `class_`.
- *   - An absent number, truth value or enumeration has a preceding member `has_...` that is false; an absent string,
+ *   - An absent number, boolean or enumeration has a preceding member `has_...` that is false; an absent string,
  *     structure or list is NULL. A structure that would contain itself is a pointer as well.
  *   - A type with branches has them in a union `u`, which the member before it selects; an alternate has a `kind` for
  *     that.
@@ -376,7 +376,7 @@ const char *libqmp_qmp_capability_name(QmpQMPCapability value);
  * Since 0.1.
  */
 typedef enum QmpSchemaMetaType {
-    /** a type of the language, a string for one */
+    /** a type of the language, such as a string */
     QMP_SCHEMA_META_TYPE_BUILTIN = 0,
     /** a type with a value from a list */
     QMP_SCHEMA_META_TYPE_ENUM = 1,
@@ -488,7 +488,7 @@ typedef enum QmpShutdownCause {
     QMP_SHUTDOWN_CAUSE_HOST_QMP_QUIT = 2,
     /** a client executed libqmp_system_reset() */
     QMP_SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET = 3,
-    /** the program received a signal, SIGTERM for one */
+    /** the program received a signal, such as SIGTERM */
     QMP_SHUTDOWN_CAUSE_HOST_SIGNAL = 4,
     /** the user asked for it on the console */
     QMP_SHUTDOWN_CAUSE_HOST_UI = 5,
@@ -1480,7 +1480,7 @@ struct QmpSchemaInfoCommand {
     const char *arg_type;
     /** the type of its return value */
     const char *ret_type;
-    /** Whether `allow_oob` is there. */
+    /** Whether `allow_oob` is present. */
     bool has_allow_oob;
     /** true if it can be executed out of band; absent if it cannot */
     bool allow_oob;
@@ -1601,15 +1601,15 @@ struct QmpStatusInfo {
  * Since 0.1.
  */
 struct QmpCpuInstanceProperties {
-    /** Whether `socket_id` is there. */
+    /** Whether `socket_id` is present. */
     bool has_socket_id;
     /** its package */
     int64_t socket_id;
-    /** Whether `core_id` is there. */
+    /** Whether `core_id` is present. */
     bool has_core_id;
     /** its core in the package */
     int64_t core_id;
-    /** Whether `thread_id` is there. */
+    /** Whether `thread_id` is present. */
     bool has_thread_id;
     /** its thread in the core */
     int64_t thread_id;
@@ -1641,7 +1641,7 @@ struct QmpCpuInfoFast {
 struct QmpMemoryInfo {
     /** the size at the start (**-m**) */
     uint64_t base_memory;
-    /** Whether `plugged_memory` is there. */
+    /** Whether `plugged_memory` is present. */
     bool has_plugged_memory;
     /** the size of memory added since: 0 */
     uint64_t plugged_memory;
@@ -1711,27 +1711,27 @@ struct QmpBlockdevCacheInfo {
 struct QmpBlockNodeInfo {
     /** its file name */
     const char *filename;
-    /** its format, raw for one */
+    /** its format, such as raw */
     const char *format;
-    /** Whether `dirty_flag` is there. */
+    /** Whether `dirty_flag` is present. */
     bool has_dirty_flag;
     /** true if it was not closed properly the last time */
     bool dirty_flag;
-    /** Whether `actual_size` is there. */
+    /** Whether `actual_size` is present. */
     bool has_actual_size;
     /** bytes allocated on the host */
     int64_t actual_size;
     /** size that the guest sees, in bytes */
     int64_t virtual_size;
-    /** Whether `cluster_size` is there. */
+    /** Whether `cluster_size` is present. */
     bool has_cluster_size;
     /** the format's unit of allocation in bytes */
     int64_t cluster_size;
-    /** Whether `encrypted` is there. */
+    /** Whether `encrypted` is present. */
     bool has_encrypted;
     /** true if it is encrypted */
     bool encrypted;
-    /** Whether `compressed` is there. */
+    /** Whether `compressed` is present. */
     bool has_compressed;
     /** true if it is compressed */
     bool compressed;
@@ -1751,27 +1751,27 @@ struct QmpBlockNodeInfo {
 struct QmpImageInfo {
     /** its file name */
     const char *filename;
-    /** its format, raw for one */
+    /** its format, such as raw */
     const char *format;
-    /** Whether `dirty_flag` is there. */
+    /** Whether `dirty_flag` is present. */
     bool has_dirty_flag;
     /** true if it was not closed properly the last time */
     bool dirty_flag;
-    /** Whether `actual_size` is there. */
+    /** Whether `actual_size` is present. */
     bool has_actual_size;
     /** bytes allocated on the host */
     int64_t actual_size;
     /** size that the guest sees, in bytes */
     int64_t virtual_size;
-    /** Whether `cluster_size` is there. */
+    /** Whether `cluster_size` is present. */
     bool has_cluster_size;
     /** the format's unit of allocation in bytes */
     int64_t cluster_size;
-    /** Whether `encrypted` is there. */
+    /** Whether `encrypted` is present. */
     bool has_encrypted;
     /** true if it is encrypted */
     bool encrypted;
-    /** Whether `compressed` is there. */
+    /** Whether `compressed` is present. */
     bool has_compressed;
     /** true if it is compressed */
     bool compressed;
@@ -1824,55 +1824,55 @@ struct QmpBlockDeviceInfo {
     int64_t iops_wr;
     /** the image */
     QmpImageInfo image;
-    /** Whether `bps_max` is there. */
+    /** Whether `bps_max` is present. */
     bool has_bps_max;
     /** limit of bytes a second, reading and writing together, in a burst; absent without one */
     int64_t bps_max;
-    /** Whether `bps_rd_max` is there. */
+    /** Whether `bps_rd_max` is present. */
     bool has_bps_rd_max;
     /** limit of bytes read a second, in a burst; absent without one */
     int64_t bps_rd_max;
-    /** Whether `bps_wr_max` is there. */
+    /** Whether `bps_wr_max` is present. */
     bool has_bps_wr_max;
     /** limit of bytes written a second, in a burst; absent without one */
     int64_t bps_wr_max;
-    /** Whether `iops_max` is there. */
+    /** Whether `iops_max` is present. */
     bool has_iops_max;
     /** limit of requests a second, reading and writing together, in a burst; absent without one */
     int64_t iops_max;
-    /** Whether `iops_rd_max` is there. */
+    /** Whether `iops_rd_max` is present. */
     bool has_iops_rd_max;
     /** limit of reads a second, in a burst; absent without one */
     int64_t iops_rd_max;
-    /** Whether `iops_wr_max` is there. */
+    /** Whether `iops_wr_max` is present. */
     bool has_iops_wr_max;
     /** limit of writes a second, in a burst; absent without one */
     int64_t iops_wr_max;
-    /** Whether `bps_max_length` is there. */
+    /** Whether `bps_max_length` is present. */
     bool has_bps_max_length;
     /** seconds that a burst of `bps_max` may last */
     int64_t bps_max_length;
-    /** Whether `bps_rd_max_length` is there. */
+    /** Whether `bps_rd_max_length` is present. */
     bool has_bps_rd_max_length;
     /** seconds that a burst of `bps_rd_max` may last */
     int64_t bps_rd_max_length;
-    /** Whether `bps_wr_max_length` is there. */
+    /** Whether `bps_wr_max_length` is present. */
     bool has_bps_wr_max_length;
     /** seconds that a burst of `bps_wr_max` may last */
     int64_t bps_wr_max_length;
-    /** Whether `iops_max_length` is there. */
+    /** Whether `iops_max_length` is present. */
     bool has_iops_max_length;
     /** seconds that a burst of `iops_max` may last */
     int64_t iops_max_length;
-    /** Whether `iops_rd_max_length` is there. */
+    /** Whether `iops_rd_max_length` is present. */
     bool has_iops_rd_max_length;
     /** seconds that a burst of `iops_rd_max` may last */
     int64_t iops_rd_max_length;
-    /** Whether `iops_wr_max_length` is there. */
+    /** Whether `iops_wr_max_length` is present. */
     bool has_iops_wr_max_length;
     /** seconds that a burst of `iops_wr_max` may last */
     int64_t iops_wr_max_length;
-    /** Whether `iops_size` is there. */
+    /** Whether `iops_size` is present. */
     bool has_iops_size;
     /** size in bytes beyond which a request counts as several; absent if none does */
     int64_t iops_size;
@@ -1902,7 +1902,7 @@ struct QmpBlockInfo {
     bool locked;
     /** its medium, absent if there is none (NULL: absent) */
     const QmpBlockDeviceInfo *inserted;
-    /** Whether `io_status` is there. */
+    /** Whether `io_status` is present. */
     bool has_io_status;
     /** whether requests are held; absent if the error policy never stops the machine */
     QmpBlockDeviceIoStatus io_status;
@@ -1998,7 +1998,7 @@ struct QmpBlockDeviceStats {
     int64_t zone_append_merged;
     /** discards merged into another; none is */
     int64_t unmap_merged;
-    /** Whether `idle_time_ns` is there. */
+    /** Whether `idle_time_ns` is present. */
     bool has_idle_time_ns;
     /** nanoseconds since the last completion, absent if there was none */
     int64_t idle_time_ns;
@@ -2083,55 +2083,55 @@ struct QmpBlockIOThrottle {
     int64_t iops_rd;
     /** limit of writes a second */
     int64_t iops_wr;
-    /** Whether `bps_max` is there. */
+    /** Whether `bps_max` is present. */
     bool has_bps_max;
     /** limit of bytes a second, reading and writing together, in a burst (default: none) */
     int64_t bps_max;
-    /** Whether `bps_rd_max` is there. */
+    /** Whether `bps_rd_max` is present. */
     bool has_bps_rd_max;
     /** limit of bytes read a second, in a burst (default: none) */
     int64_t bps_rd_max;
-    /** Whether `bps_wr_max` is there. */
+    /** Whether `bps_wr_max` is present. */
     bool has_bps_wr_max;
     /** limit of bytes written a second, in a burst (default: none) */
     int64_t bps_wr_max;
-    /** Whether `iops_max` is there. */
+    /** Whether `iops_max` is present. */
     bool has_iops_max;
     /** limit of requests a second, reading and writing together, in a burst (default: none) */
     int64_t iops_max;
-    /** Whether `iops_rd_max` is there. */
+    /** Whether `iops_rd_max` is present. */
     bool has_iops_rd_max;
     /** limit of reads a second, in a burst (default: none) */
     int64_t iops_rd_max;
-    /** Whether `iops_wr_max` is there. */
+    /** Whether `iops_wr_max` is present. */
     bool has_iops_wr_max;
     /** limit of writes a second, in a burst (default: none) */
     int64_t iops_wr_max;
-    /** Whether `bps_max_length` is there. */
+    /** Whether `bps_max_length` is present. */
     bool has_bps_max_length;
     /** seconds that a burst of `bps_max` may last (default: 1) */
     int64_t bps_max_length;
-    /** Whether `bps_rd_max_length` is there. */
+    /** Whether `bps_rd_max_length` is present. */
     bool has_bps_rd_max_length;
     /** seconds that a burst of `bps_rd_max` may last (default: 1) */
     int64_t bps_rd_max_length;
-    /** Whether `bps_wr_max_length` is there. */
+    /** Whether `bps_wr_max_length` is present. */
     bool has_bps_wr_max_length;
     /** seconds that a burst of `bps_wr_max` may last (default: 1) */
     int64_t bps_wr_max_length;
-    /** Whether `iops_max_length` is there. */
+    /** Whether `iops_max_length` is present. */
     bool has_iops_max_length;
     /** seconds that a burst of `iops_max` may last (default: 1) */
     int64_t iops_max_length;
-    /** Whether `iops_rd_max_length` is there. */
+    /** Whether `iops_rd_max_length` is present. */
     bool has_iops_rd_max_length;
     /** seconds that a burst of `iops_rd_max` may last (default: 1) */
     int64_t iops_rd_max_length;
-    /** Whether `iops_wr_max_length` is there. */
+    /** Whether `iops_wr_max_length` is present. */
     bool has_iops_wr_max_length;
     /** seconds that a burst of `iops_wr_max` may last (default: 1) */
     int64_t iops_wr_max_length;
-    /** Whether `iops_size` is there. */
+    /** Whether `iops_size` is present. */
     bool has_iops_size;
     /** size in bytes beyond which a request counts as several (default: none does) */
     int64_t iops_size;
@@ -2176,7 +2176,7 @@ struct QmpBlockFaultErrno {
 struct QmpBlockFaultError {
     /** the error */
     QmpBlockFaultErrno errno_;
-    /** Whether `after` is there. */
+    /** Whether `after` is present. */
     bool has_after;
     /** true to perform the request first (default: false) */
     bool after;
@@ -2200,15 +2200,15 @@ struct QmpBlockFaultPercentile {
  * Since 0.1.
  */
 struct QmpBlockFaultDelay {
-    /** Whether `microseconds` is there. */
+    /** Whether `microseconds` is present. */
     bool has_microseconds;
     /** a fixed delay */
     uint64_t microseconds;
-    /** Whether `min_microseconds` is there. */
+    /** Whether `min_microseconds` is present. */
     bool has_min_microseconds;
     /** the lower bound of a uniform distribution */
     uint64_t min_microseconds;
-    /** Whether `max_microseconds` is there. */
+    /** Whether `max_microseconds` is present. */
     bool has_max_microseconds;
     /** its upper bound */
     uint64_t max_microseconds;
@@ -2226,7 +2226,7 @@ struct QmpBlockFaultDelay {
  * Since 0.1.
  */
 struct QmpBlockFaultCorrupt {
-    /** Whether `flip_bits` is there. */
+    /** Whether `flip_bits` is present. */
     bool has_flip_bits;
     /** the number of distinct bits to flip; at most 65536 */
     uint32_t flip_bits;
@@ -2234,11 +2234,11 @@ struct QmpBlockFaultCorrupt {
      * the bytes to write, in hexadecimal, for example "deadbeef"; at most 4096 bytes (NULL: absent)
      */
     const char *pattern;
-    /** Whether `offset` is there. */
+    /** Whether `offset` is present. */
     bool has_offset;
     /** the first byte of the data that is overwritten (default: 0) */
     uint64_t offset;
-    /** Whether `length` is there. */
+    /** Whether `length` is present. */
     bool has_length;
     /**
      * the number of bytes to overwrite, with the pattern repeated (default: the pattern's length)
@@ -2254,7 +2254,7 @@ struct QmpBlockFaultCorrupt {
 struct QmpBlockFaultTorn {
     /** which sectors reach the disk */
     QmpBlockFaultTornKeep keep;
-    /** Whether `keep_sectors` is there. */
+    /** Whether `keep_sectors` is present. */
     bool has_keep_sectors;
     /** their number, for `first` and `last` */
     uint64_t keep_sectors;
@@ -2295,18 +2295,18 @@ struct QmpBlockFaultSetState {
  * Since 0.1.
  */
 struct QmpBlockFaultPowerCut {
-    /** Whether `survive` is there. */
+    /** Whether `survive` is present. */
     bool has_survive;
     /** what is kept (default: none) */
     QmpBlockPowerCutSurvive survive;
-    /** Whether `tear_bytes` is there. */
+    /** Whether `tear_bytes` is present. */
     bool has_tear_bytes;
     /**
      * a torn write ends at a multiple of this; a power of two, at most 512 (default: 512, whole
      * sectors)
      */
     uint32_t tear_bytes;
-    /** Whether `then` is there. */
+    /** Whether `then` is present. */
     bool has_then;
     /** what the machine does afterwards (default: reset) */
     QmpBlockPowerCutThen then;
@@ -2324,40 +2324,40 @@ struct QmpBlockFaultRule {
     const char *device;
     /** the operations of the requests (default: all that the action applies to) (NULL: absent) */
     const QmpBlockFaultOperationList *operations;
-    /** Whether `sector` is there. */
+    /** Whether `sector` is present. */
     bool has_sector;
     /**
      * the first sector of a range that the request overlaps, in units of 512 bytes (default: any
      * request).  A flush has no range.
      */
     uint64_t sector;
-    /** Whether `sectors` is there. */
+    /** Whether `sectors` is present. */
     bool has_sectors;
     /** the length of the range (default: 1 if `sector` is given) */
     uint64_t sectors;
     /** the state of the disk's rules.  The initial state is "1", as in blkdebug. (NULL: absent) */
     const char *state;
-    /** Whether `min_bytes` is there. */
+    /** Whether `min_bytes` is present. */
     bool has_min_bytes;
     /** the minimum length of the request */
     uint64_t min_bytes;
-    /** Whether `max_bytes` is there. */
+    /** Whether `max_bytes` is present. */
     bool has_max_bytes;
     /** the maximum length */
     uint64_t max_bytes;
-    /** Whether `skip` is there. */
+    /** Whether `skip` is present. */
     bool has_skip;
     /** the number of requests that meet the conditions above and are skipped first (default: 0) */
     uint64_t skip;
-    /** Whether `count` is there. */
+    /** Whether `count` is present. */
     bool has_count;
     /** the rule fires at most this many times (default: unlimited) */
     uint64_t count;
-    /** Whether `probability` is there. */
+    /** Whether `probability` is present. */
     bool has_probability;
     /** it fires with this probability, from 0 to 1 (default: 1) */
     double probability;
-    /** Whether `seed` is there. */
+    /** Whether `seed` is present. */
     bool has_seed;
     /** random choices follow from it (default: chosen by the machine) */
     uint64_t seed;
@@ -2507,7 +2507,7 @@ struct QmpConnectArguments {
      * "Machine" }
      */
     const char *obj;
-    /** the signal of the object, io-error for one */
+    /** the signal of the object, such as io-error */
     const char *signal;
 };
 
@@ -2565,19 +2565,19 @@ struct QmpReset {
  * Since 0.1.
  */
 struct QmpSetActionArguments {
-    /** Whether `reboot` is there. */
+    /** Whether `reboot` is present. */
     bool has_reboot;
     /** the response to a reset */
     QmpRebootAction reboot;
-    /** Whether `shutdown` is there. */
+    /** Whether `shutdown` is present. */
     bool has_shutdown;
     /** the response to a shutdown by the guest */
     QmpShutdownAction shutdown;
-    /** Whether `panic` is there. */
+    /** Whether `panic` is present. */
     bool has_panic;
     /** the response to a panic */
     QmpPanicAction panic;
-    /** Whether `watchdog` is there. */
+    /** Whether `watchdog` is present. */
     bool has_watchdog;
     /**
      * the response to a watchdog that expires.  There is no watchdog, and the value has no effect,
@@ -2615,7 +2615,7 @@ struct QmpGuestCrashloaded {
  * Since 0.1.
  */
 struct QmpQueryBlockstatsArguments {
-    /** Whether `query_nodes` is there. */
+    /** Whether `query_nodes` is present. */
     bool has_query_nodes;
     /**
      * true to list the nodes instead of the disks (default: false).  Each disk has one, with the
@@ -2630,7 +2630,7 @@ struct QmpQueryBlockstatsArguments {
  * Since 0.1.
  */
 struct QmpQueryNamedBlockNodesArguments {
-    /** Whether `flat` is there. */
+    /** Whether `flat` is present. */
     bool has_flat;
     /** true to leave out backing images (default: false) */
     bool flat;
@@ -2672,7 +2672,7 @@ struct QmpBlockIoError {
     QmpIoOperationType operation;
     /** what the error policy did */
     QmpBlockErrorAction action;
-    /** Whether `nospace` is there. */
+    /** Whether `nospace` is present. */
     bool has_nospace;
     /** true if the host has no space left; absent if the disk has no io-status */
     bool nospace;
@@ -2718,14 +2718,14 @@ struct QmpBlockImageCorrupted {
     const char *node_name;
     /** what was found, for people */
     const char *msg;
-    /** Whether `offset` is there. */
+    /** Whether `offset` is present. */
     bool has_offset;
     /**
      * offset in the image's file at which a request would have been performed, in bytes, if there
      * was one
      */
     int64_t offset;
-    /** Whether `size` is there. */
+    /** Whether `size` is present. */
     bool has_size;
     /** the number of bytes of that request */
     int64_t size;
@@ -2767,11 +2767,11 @@ struct QmpBlockFaultReleaseArguments {
     const char *device;
     /** only the requests that this rule hangs, even if it has been removed (NULL: absent) */
     const char *id;
-    /** Whether `ordinal` is there. */
+    /** Whether `ordinal` is present. */
     bool has_ordinal;
     /** only the request with this ordinal */
     uint64_t ordinal;
-    /** Whether `how` is there. */
+    /** Whether `how` is present. */
     bool has_how;
     /** what happens to them (default: perform) */
     QmpBlockFaultRelease how;
@@ -2797,22 +2797,22 @@ struct QmpBlockFaultSetStateArguments {
  * Since 0.1.
  */
 struct QmpBlockPowerCutArguments {
-    /** Whether `survive` is there. */
+    /** Whether `survive` is present. */
     bool has_survive;
     /** what is kept of the volatile caches (default: none) */
     QmpBlockPowerCutSurvive survive;
-    /** Whether `seed` is there. */
+    /** Whether `seed` is present. */
     bool has_seed;
     /** random choices follow from it (default: chosen by the machine) */
     uint64_t seed;
-    /** Whether `tear_bytes` is there. */
+    /** Whether `tear_bytes` is present. */
     bool has_tear_bytes;
     /**
      * a torn write ends at a multiple of this; a power of two, at most 512 (default: 512, whole
      * sectors)
      */
     uint32_t tear_bytes;
-    /** Whether `then` is there. */
+    /** Whether `then` is present. */
     bool has_then;
     /** what the machine does afterwards (default: reset) */
     QmpBlockPowerCutThen then;

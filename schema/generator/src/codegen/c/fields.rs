@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
             Presence::Required => {}
             Presence::Flagged => {
                 let flag = flag(&field.name);
-                self.c(format!("    /** Whether `{}` is there. */", field.name));
+                self.c(format!("    /** Whether `{}` is present. */", field.name));
                 self.c(format!("    bool {flag};"));
             }
             Presence::Nullable => comment.append(" (NULL: absent)"),
