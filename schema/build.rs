@@ -1,7 +1,7 @@
 //! Turns the schema into Rust.
 //!
-//! This is the one place that says who executes which command: those of the modules named in `MONITOR_MODULES`, and
-//! every accessor, are answered on the monitor's thread; all others are the machine's.
+//! Decides who executes which command: the monitor's thread those of the modules in `MONITOR_MODULES`, and every accessor;
+//! the machine all others.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use std::{env, fs};
 
 use faultvisor_qapi_generator::{Owners, generate, load};
 
-/// The modules (files without `.json`) whose commands the monitor answers itself.
+/// The modules (files without `.json`) whose commands the monitor executes.
 const MONITOR_MODULES: [&str; 3] = ["control", "signal", "introspect"];
 
-/// Where the schema starts.
+/// The schema's first file.
 const SCHEMA: &str = "qapi/qapi-schema.json";
 
-/// What the tests of the generated Rust are generated from. A build script cannot know whether it is for them.
+/// The schema of the generator's tests. A build script cannot tell whether it builds for them.
 const LANGUAGE: &str = "src/language/language.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn write(schema: &str, owners: &Owners, out: &Path) -> Result<(), Box<dyn Error>> {
     let schema = load(Path::new(schema)).map_err(|error| {
-        // Cargo shows the script's standard error; `file:line: message` is what editors jump to.
+        // Cargo shows the script's standard error; editors jump to `file:line: message`.
         eprintln!("schema/{error}");
         error
     })?;

@@ -1,4 +1,4 @@
-//! What the schema says of itself is all there is, and holds together.
+//! The introspection is complete and consistent.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -39,7 +39,7 @@ fn arguments(command: &str) -> BTreeMap<&'static str, &'static SchemaInfoObjectM
         .collect()
 }
 
-/// The types that a description names.
+/// The types that an entity refers to.
 fn uses(entity: &SchemaInfo) -> Vec<&str> {
     match &entity.meta_type {
         SchemaInfoBranch::Builtin(_) | SchemaInfoBranch::Enum(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! docs/qmp-reference.md says what the schema says.
+//! docs/qmp-reference.md is up to date with the schema.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -11,7 +11,7 @@ use faultvisor_schema::{COMMANDS, CommandOwner};
 
 const REFERENCE: &str = "../docs/qmp-reference.md";
 
-/// Who executes the commands of a module, as the build decided it.
+/// The owners of the commands, as in build.rs.
 fn owners(schema: &Loaded) -> Owners {
     let is_monitors = |name: &str| {
         let entry = COMMANDS.iter().find(|entry| entry.name == name);

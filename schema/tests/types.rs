@@ -1,4 +1,4 @@
-//! What is generated, used.
+//! Uses of the generated types.
 
 // Tests may fail by panicking, in their helpers too: clippy.toml knows only the functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -165,7 +165,7 @@ fn what_is_wrong_with_arguments_is_named() {
         enable(json!(["bar"])),
         "Parameter 'enable[0]' does not accept value 'bar'"
     );
-    // Null is not absence.
+    // Null does not count as absent.
     assert_eq!(
         enable(json!(null)),
         "Invalid parameter type for 'enable', expected: array"
@@ -242,7 +242,7 @@ fn an_event_knows_its_signal_and_its_device() {
     assert!(SignalName::BlockIoError.has_device() && !SignalName::Stop.has_device());
 }
 
-/// Answers a `stop` later, and everything else at once.
+/// Answers `stop` later, and everything else immediately.
 #[derive(Default)]
 struct Machine {
     stopping: Option<Reply<()>>,
@@ -320,7 +320,7 @@ impl MachineCommands for Machine {
                 stats[format!("{name}_{kind}_operations")] = json!(8);
             }
         }
-        // A flush moves nothing, and does not become part of another.
+        // A flush has no data, and is not merged.
         for name in ["flush_merged", "flush_bytes"] {
             stats.as_object_mut().unwrap().remove(name);
         }
@@ -378,7 +378,7 @@ impl MachineCommands for Machine {
     }
 }
 
-/// Has a machine execute a command. Its answer comes here.
+/// Has a machine execute a command. Returns where its answer arrives.
 fn execute(
     machine: &mut Machine,
     command: MachineCommand,
@@ -510,7 +510,7 @@ fn events_decode_as_the_types_that_qemus_schema_makes() {
         value["timestamp"] = json!({"seconds": 1, "microseconds": 2});
         value["tag"] = json!(32);
         assert_eq!(value["event"], name);
-        // QEMU always sends an object here; what is read from us may leave it out.
+        // QEMU always sends an object; the client's type makes it optional.
         let read: Result<qmp::Event, _> = serde_json::from_value(value.clone());
         assert!(read.is_ok(), "{name}: {read:?} {value}");
     }

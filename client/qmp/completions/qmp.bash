@@ -1,5 +1,5 @@
 
-# Commands, arguments and names are the server's to know: qmp asks it.
+# The server knows the commands, arguments and names: ask it through qmp.
 _qmp_with_server() {
     local line="${COMP_LINE:0:COMP_POINT}" candidates word breaks="${COMP_WORDBREAKS//[^=:,]/}"
     mapfile -t candidates < <(qmp complete -- "$line" 2> /dev/null)
@@ -7,7 +7,7 @@ _qmp_with_server() {
         _qmp "$@"
         return
     fi
-    # Only what stands behind the last character that breaks words is replaced.
+    # Only the part after the last word-breaking character is replaced.
     word="${line##*[[:space:]]}"
     if [[ -n "$breaks" && "$word" == *["$breaks"]* ]]; then
         COMPREPLY=("${candidates[@]#"${word%"${word##*["$breaks"]}"}"}")

@@ -1,4 +1,4 @@
-# Commands, arguments and names are the server's to know: qmp asks it.
+# The server knows the commands, arguments and names: ask it through qmp.
 _qmp() {
     local -a candidates
     candidates=("${(@f)$(qmp complete -- "${(j: :)${(@q)words[1,CURRENT-1]}} $PREFIX" 2> /dev/null)}")

@@ -1,13 +1,13 @@
-# Makes the disk image "$3" of the root file system in the archive "$1", by way of the directory "$2", and puts its
-# kernels and their initramfs images into the directory "$4".
+# Makes the disk image "$3" from the root file system in the archive "$1", using the directory "$2", and copies its kernels
+# and initramfs images to the directory "$4".
 set -e
 mkdir "$2" "$4"
-# The kernel mounts /dev itself, and no device could be made here without privilege.
+# The kernel mounts /dev itself, and making devices here takes privilege.
 tar -xpf "$1" -C "$2" --numeric-owner --exclude='./dev/*'
 rm "$1"
-# What was said to apt here is no matter of the guest's.
+# The settings of apt are for this host only.
 rm -f "$2/etc/apt/apt.conf.d/99mmdebstrap"
-# The system is installed: without an identity it would set itself up first, each time that it starts from this image.
+# A system without a machine ID would set itself up at every boot from this image.
 tr -d - < /proc/sys/kernel/random/uuid > "$2/etc/machine-id"
 releases=$(cd "$2/boot" && ls -d vmlinuz-* | sed 's/^vmlinuz-//' | sort -V)
 oldest=$(echo "$releases" | head -n 1)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The guest's init: says that it is there, mounts, loads the virtio modules, and runs what a test brought, or a shell.
+# The guest's init: prints its marker, mounts file systems, loads the virtio modules, and runs a test's script, or a shell.
 echo FV-INIT
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
@@ -11,10 +11,10 @@ if [ -f /test/run ]; then
     cd /tmp
     sh /test/run < /dev/null 2>&1
     echo "FV-EXIT $?"
-    # Changing a terminal's settings waits until all output has left: nothing may be lost when the machine ends.
+    # Changing a terminal's settings drains its output: nothing is lost when the machine ends.
     stty opost < /dev/console
     $(cat /test/end)
-    # Not every end needs to work on every machine.
+    # The chosen end may have no effect on this machine.
     exec sleep 1000000
 fi
 

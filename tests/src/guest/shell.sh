@@ -1,4 +1,4 @@
-# Obeys the test, line by line, and answers each with its status.
+# Executes the test's commands line by line, and reports the status of each.
 exec 3< /dev/console
 stty -echo <&3
 echo FV-SHELL

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The lab's init: mounts, loads KVM, runs what was brought along, reports how it ended, and switches the lab off.
+# The lab's init: mounts file systems, loads KVM, runs the payload's script, reports its status, and powers the lab off.
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
@@ -19,6 +19,6 @@ echo FV-LAB-UP
 cd /tmp
 sh /payload/run < /dev/null 2>&1
 echo "FV-LAB-EXIT $?"
-# Changing a terminal's settings waits until all output has left.
+# Changing a terminal's settings drains its output.
 stty opost < /dev/console
 poweroff -f

@@ -77,7 +77,7 @@ enum Invocation {
         #[arg(long)]
         full_size: bool,
     },
-    /// Show a disk that fills up, and what a client makes of it.
+    /// Show a disk that fills up, and a client that makes space for it.
     Demo {
         #[command(flatten)]
         place: PlaceArguments,
@@ -186,7 +186,7 @@ impl From<PlaceArguments> for Place {
 
 #[derive(clap::Args)]
 struct SelectionArguments {
-    /// Only tests whose names hold this.
+    /// Only tests whose names contain this.
     #[arg(long = "name")]
     names: Vec<String>,
     /// Only tests that need this: nothing, kvm, linux, or debian.

@@ -9,7 +9,7 @@ use clap::Args;
 use faultvisor_tests::build;
 use faultvisor_tests::workspace::Workspace;
 
-/// What that program is told.
+/// The arguments of that program.
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub struct Options {

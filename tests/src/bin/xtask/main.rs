@@ -36,15 +36,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show the main job: a disk fills up, a client is told and makes space, and the guest goes on.
+    /// Show the main job: a disk fills up, a client receives the error and makes space, and the guest continues.
     Demo(demo::Options),
-    /// Build the programs and the C library, and put them in place with their manuals and shells' completions.
+    /// Build the programs and the C library, and install them with their manuals and shell completions.
     Install(install::Options),
-    /// Make a kernel, an initramfs and a disk image under target/guest, and say how to boot them.
+    /// Make a kernel, an initramfs and a disk image under target/guest, and print how to boot them.
     Guest,
     /// Check the formatting, the lints and the documentation, and run every test.
     Test(test::Options),
-    /// Measure.
+    /// Run a benchmark.
     Bench(bench::Options),
 }
 

@@ -32,13 +32,12 @@ pub struct Job<'a> {
     pub run: Box<dyn FnOnce() -> Result<(), String> + Send + 'a>,
 }
 
-/// Runs jobs, on so many CPUs. Which of those comes first that can run is decided by their order. What came after a job
-/// that failed, and is not run therefore, is passed to `left_out` with the reason; what has not ended at its limit, once to
-/// `overdue`.
+/// Runs jobs on `cpus` CPUs, the first in the list that can run first. Jobs that depend on a failed one are passed to
+/// `left_out` with the reason. A job that exceeds its limit is passed to `overdue`, once.
 ///
 /// # Errors
 ///
-/// There can be no thread for one of them.
+/// A thread for a job cannot be started.
 pub fn run(
     jobs: Vec<Job<'_>>,
     cpus: usize,

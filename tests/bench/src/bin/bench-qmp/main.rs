@@ -59,7 +59,7 @@ struct Options {
     /// QEMU; not measured if not given.
     #[arg(long)]
     qemu: Option<PathBuf>,
-    /// How often what takes microseconds is measured, in rounds that take turns.
+    /// Number of measurements of what takes microseconds, in alternating rounds.
     #[arg(long)]
     runs: usize,
     /// Only this; all if not given.
@@ -67,7 +67,7 @@ struct Options {
     measures: Vec<Measure>,
 }
 
-/// What there is to measure, in the order in which it is.
+/// The measurements, in order of execution.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Measure {
     /// One request at a time, and hundreds at once.

@@ -18,13 +18,13 @@ use place::Place;
 /// The programs' names.
 const PROGRAMS: [&str; 2] = ["faultvisor", "qmp"];
 
-/// Where to put everything.
+/// Where to install.
 #[derive(Args)]
 pub struct Options {
-    /// The directory that it will be used under, such as /usr/local.
+    /// The directory to install under, such as /usr/local.
     #[arg(long)]
     prefix: PathBuf,
-    /// A directory that stands for / until then, for who makes a package.
+    /// A staging directory that stands for /, for building a package.
     #[arg(long, value_name = "DIRECTORY")]
     destdir: Option<PathBuf>,
     /// Cargo's profile to build with.

@@ -24,15 +24,15 @@ pub struct Options {
     /// Only these stages; all if not given.
     #[arg(long = "only", value_enum)]
     stages: Vec<Stage>,
-    /// Only end-to-end tests whose names hold this.
+    /// Only end-to-end tests whose names contain this.
     #[arg(long = "name")]
     names: Vec<String>,
-    /// How many things run side by side that each keep a CPU busy; as many as there are CPUs if not given.
+    /// The number of CPUs to keep busy; all if not given.
     #[arg(long)]
     jobs: Option<usize>,
 }
 
-/// A stage. They run side by side, as far as one does not need another.
+/// A stage. Stages run in parallel, as far as one does not depend on another.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Stage {
     /// Formatting, clippy, documentation.
@@ -45,7 +45,7 @@ enum Stage {
     E2e,
     /// `cargo xtask demo`, which counts as one test.
     Demo,
-    /// The end-to-end tests that have one, in their full size. It takes hours, and runs only if asked for.
+    /// The end-to-end tests that have a full size, in it. It takes hours, and runs only if selected.
     Soak,
 }
 

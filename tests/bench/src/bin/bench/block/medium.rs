@@ -10,12 +10,12 @@ use clap::ValueEnum;
 use faultvisor_tests::artifact;
 use faultvisor_tests::bare::content;
 
-/// What the host's page cache is used for.
+/// The use of the host's page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Cache {
-    /// Nothing.
+    /// The page cache is bypassed.
     None,
-    /// All of the file is in it.
+    /// The page cache has all of the file.
     Writeback,
 }
 

@@ -45,10 +45,10 @@ pub struct Options {
     /// The file's size in MiB.
     #[arg(long, default_value_t = 1024)]
     size: u64,
-    /// Whether the host's page cache is passed by, or has all of the file.
+    /// Bypass the host's page cache, or have all of the file in it.
     #[arg(long, value_enum, default_value_t = Cache::None)]
     cache: Cache,
-    /// For how many seconds each run is put off, or done again, while something else keeps the machine busy.
+    /// Postpone or repeat each run for up to this many seconds while other work keeps the machine busy.
     #[arg(long, default_value_t = 0)]
     patience: u64,
     /// Another build of Faultvisor, to be measured beside this one.
@@ -60,15 +60,15 @@ pub struct Options {
     /// Only these; all if not given.
     #[arg(long = "only", value_enum)]
     contenders: Vec<Contender>,
-    /// Only jobs whose names hold this, such as randread or 4k-32; all if not given.
+    /// Only jobs whose names contain this, such as randread or 4k-32; all if not given.
     #[arg(long = "job")]
     jobs: Vec<String>,
 }
 
-/// So many CPUs busy with something else are too many to measure beside.
+/// The most CPUs that other work may keep busy during a run.
 const DISTURBED: f64 = 0.25;
 
-/// Who is measured, in the order in which they are.
+/// The contenders, in order of measurement.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Contender {
     Faultvisor,

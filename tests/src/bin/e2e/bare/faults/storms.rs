@@ -32,7 +32,7 @@ fn storm(context: &Context, options: &str) -> Result<Rig, Failure> {
     Ok(rig)
 }
 
-/// Repeats `act` until the storm is over. Returns how often.
+/// Repeats `act` until the storm is over. Returns the number of times.
 fn until_over(
     rig: &mut Rig,
     mut act: impl FnMut(&mut Rig) -> Result<(), Failure>,

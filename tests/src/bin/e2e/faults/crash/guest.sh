@@ -1,7 +1,7 @@
-# In the guest: a load that says of each transaction and file when it is durable, and what is there of them later.
+# The guest's load, which acknowledges each durable transaction and file, and the check of what survived.
 #
 #   A <what> <number>.    number <number> is durable
-#   H <what> ...          what is there
+#   H <what> ...          what was found
 
 DISK=/dev/vda
 
@@ -12,9 +12,9 @@ attach() {
     }
 }
 
-# Makes a file system with two databases and a directory. Without checksums: with them the 4 KiB of a commit block of
-# the journal have to be written at once, or the file system cannot be mounted ("JBD2: journal transaction is
-# corrupt"). A disk with sectors of 512 bytes does not promise that.
+# Makes a file system with two databases and a directory. Without checksums: a torn commit block of 4 KiB with one makes
+# the journal invalid and the mount fail ("JBD2: journal transaction is corrupt"), and a disk with sectors of 512 bytes may
+# tear it.
 format() {
     mkfs.ext4 -q -F -b 4096 -O ^metadata_csum -E "lazy_itable_init=0,$1" "$DISK" && attach && mkdir /mnt/files || return
     for database in wal rollback; do
@@ -27,7 +27,7 @@ format() {
     umount /mnt
 }
 
-# What makes a commit durable: to delete a rollback journal is one only when its directory is synced.
+# Makes each commit durable. Deleting a rollback journal commits only once its directory is synced.
 settings() {
     case $1 in
         wal) echo "PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAGMA wal_autocheckpoint = 30;" ;;
@@ -35,10 +35,10 @@ settings() {
     esac
 }
 
-# An entry's text, by its number.
+# An entry's text, from its number.
 BODY="printf('%.*c%d', 50 + number % 7 * 400, char(97 + number % 26), number)"
 
-# Transactions without end for a database, from a number on.
+# Endless transactions on a database, numbered from $2.
 transactions() {
     settings "$1"
     number=$2
@@ -50,7 +50,7 @@ transactions() {
     done
 }
 
-# Files without end, from a number on.
+# Endless files, numbered from $1.
 files() {
     number=$1
     while seq "$number" $((number + 400)) | dd of="/mnt/files/$number" bs=64k conv=fsync 2> /dev/null; do
@@ -59,7 +59,7 @@ files() {
     done
 }
 
-# All of it at once, from these numbers on.
+# All three loads in parallel, numbered from $1, $2 and $3.
 load() {
     attach && rm -rf /mnt/files/* || return
     transactions wal "$1" | sqlite3 -bail /mnt/wal.db &
@@ -68,8 +68,8 @@ load() {
     wait
 }
 
-# Says what is there: how many entries, the last one's number, how many there should be, and how many are not as they
-# should be; whole files; and what SQLite and e2fsck think of it.
+# Reports for each database the number of entries, the last number, the expected number, and how many are wrong; the
+# complete files; and the findings of SQLite and e2fsck.
 look() {
     attach || return
     for database in wal rollback; do

@@ -18,7 +18,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Takes a line of the guest's. Only complete lines count: power may fail within one.
+    /// Takes a line from the guest. Only complete lines count: power may fail within one.
     pub fn take(&mut self, line: &str) {
         let words = line
             .strip_prefix("A ")
@@ -42,7 +42,7 @@ impl Ledger {
         self.files.clear();
     }
 
-    /// What was found wrong.
+    /// The acknowledged data that is missing, and other violations.
     pub fn complaints(&self, found: &Found) -> Vec<String> {
         let mut complaints = Vec::new();
         for database in DATABASES {
@@ -106,7 +106,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Takes a line of the guest's.
+    /// Takes a line from the guest.
     pub fn take(&mut self, line: &str) {
         let words = line
             .strip_prefix("H ")
