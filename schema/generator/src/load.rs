@@ -14,7 +14,7 @@ use crate::pragma::Pragmas;
 /// A schema that has been read.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// All definitions in the order in which they are read; an include is read in place.
+    /// All definitions, file by file: a file comes before those that it includes.
     pub definitions: Vec<Definition>,
     /// The headings of the files, in order.
     pub topics: Vec<Topic>,
