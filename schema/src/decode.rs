@@ -304,7 +304,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_answer_may_say_more_than_is_known() {
+    fn an_answer_may_have_unknown_members() {
         let status = json!({"status": "running", "running": true, "singlestep": false});
         let read = StatusInfo::decode(status.clone(), &Path::ANSWER).unwrap();
         assert_eq!(read.status, RunState::Running);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_fit_is_told_by_its_members() {
+    fn a_mismatched_answer_is_described_by_its_members() {
         let refused = |answer| {
             let refused = Vec::<BlockInfo>::decode(answer, &Path::ANSWER);
             refused.unwrap_err().desc

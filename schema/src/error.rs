@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_has_a_bound_that_splits_no_character() {
+    fn a_long_description_is_cut_between_characters() {
         let error = CommandError::generic("ä".repeat(1000));
         assert_eq!(error.desc.chars().count(), 513);
         assert!(error.desc.ends_with("ä…"));

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_answer_becomes_the_one_that_is_waited_for() {
+    fn a_mapped_reply_answers_the_original() {
         let refused = || CommandError::device_not_found("disk7");
         for (answer, expected) in [
             (Ok(7), Ok("7".to_owned())),

@@ -89,7 +89,7 @@ fn every_event_is_described_and_every_signal_is_one() {
 }
 
 #[test]
-fn how_events_are_delivered_is_not_described() {
+fn features_of_delivery_are_not_described() {
     for entity in introspection() {
         let text = serde_json::to_string(entity).unwrap();
         for feature in ["rate-limited", "\"replayed\"", "ends-replay"] {
@@ -99,7 +99,7 @@ fn how_events_are_delivered_is_not_described() {
 }
 
 #[test]
-fn every_type_that_is_named_is_described_once_and_none_is_described_for_nobody() {
+fn every_used_type_is_described_once_and_no_other() {
     let names: BTreeSet<&str> = introspection().iter().map(|e| e.name.as_str()).collect();
     assert_eq!(names.len(), introspection().len(), "a name is there twice");
     let used: BTreeSet<&str> = introspection().iter().flat_map(uses).collect();
@@ -183,7 +183,7 @@ fn an_accessor_takes_what_its_description_says() {
 }
 
 #[test]
-fn entities_look_as_qemus_do() {
+fn entities_are_rendered_as_by_qemu() {
     let look = |name: &str| serde_json::to_value(entity(name)).unwrap();
     assert_eq!(
         look("int"),
@@ -207,7 +207,7 @@ fn entities_look_as_qemus_do() {
 }
 
 #[test]
-fn what_is_described_decodes_as_the_schema_and_as_qemus_schema() {
+fn the_introspection_decodes_with_both_schemas() {
     for entity in introspection() {
         let value = serde_json::to_value(entity).unwrap();
         let again = SchemaInfo::decode(value.clone(), &Path::ROOT);

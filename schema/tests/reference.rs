@@ -29,7 +29,7 @@ fn manual() -> String {
 }
 
 #[test]
-fn the_reference_is_what_the_schema_says() {
+fn the_reference_is_up_to_date() {
     let manual = manual();
     if env::var_os("UPDATE_REFERENCE").is_some() {
         fs::write(REFERENCE, &manual).unwrap();

@@ -117,7 +117,7 @@ fn a_name_and_arguments_become_a_command() {
 }
 
 #[test]
-fn what_is_wrong_with_arguments_is_named() {
+fn errors_name_the_wrong_argument() {
     assert_eq!(
         refused("put-event", json!({})),
         "Parameter 'tag' is missing"
@@ -173,7 +173,7 @@ fn what_is_wrong_with_arguments_is_named() {
 }
 
 #[test]
-fn a_path_leads_to_what_is_wrong() {
+fn an_error_has_the_path_of_the_wrong_value() {
     let mut value = serde_json::to_value(disk()).unwrap();
     value["inserted"]["image"]["virtual-size"] = json!("large");
     let error = BlockInfo::decode(value, &Path::ROOT).unwrap_err();
@@ -184,7 +184,7 @@ fn a_path_leads_to_what_is_wrong() {
 }
 
 #[test]
-fn what_is_encoded_decodes_to_the_same() {
+fn encoded_values_decode_to_the_same() {
     let value = serde_json::to_value(disk()).unwrap();
     assert_eq!(BlockInfo::decode(value, &Path::ROOT), Ok(disk()));
 }
@@ -408,7 +408,7 @@ fn a_command_that_takes_time_is_answered_when_it_is_done() {
 }
 
 #[test]
-fn a_command_that_nobody_finishes_is_answered_with_an_error() {
+fn an_unfinished_command_is_answered_with_an_error() {
     let mut machine = Machine::default();
     let answers = execute(&mut machine, MachineCommand::Stop);
     drop(machine);

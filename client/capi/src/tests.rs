@@ -125,12 +125,12 @@ fn any_memory<T: FromC + Debug + PartialEq>(memory: &[u64; 8]) {
 
 proptest! {
     #[test]
-    fn rules_are_the_same_after_their_way_to_c_and_back(rules in proptest::collection::vec(rule(), 0..4)) {
+    fn rules_survive_a_round_trip_through_c(rules in proptest::collection::vec(rule(), 0..4)) {
         assert_same(&rules);
     }
 
     #[test]
-    fn whatever_stands_in_memory_is_a_value_or_refused(memory in memory()) {
+    fn any_bytes_are_a_value_or_refused(memory in memory()) {
         // None of them contains a pointer, which would have to be valid.
         any_memory::<BlockFaultErrno>(&memory);
         any_memory::<BlockFaultPowerCut>(&memory);
@@ -140,14 +140,14 @@ proptest! {
     }
 
     #[test]
-    fn strings_end_where_they_should(text in "\\PC{0,40}", length in 0usize..5000) {
+    fn any_string_survives_a_round_trip(text in "\\PC{0,40}", length in 0usize..5000) {
         assert_same(&text);
         assert_same(&Some("x".repeat(length)));
     }
 }
 
 #[test]
-fn what_holds_itself_is_the_same_after_its_way() {
+fn a_recursive_value_survives_a_round_trip() {
     assert_same(&image(100));
     assert_same(&Some(Box::new(image(1))));
     assert_same(&Box::new(image(0)));
@@ -155,7 +155,7 @@ fn what_holds_itself_is_the_same_after_its_way() {
 }
 
 #[test]
-fn any_json_is_the_same_after_its_way() {
+fn any_json_survives_a_round_trip() {
     for default in [
         None,
         Some(Value::Null),
@@ -170,20 +170,20 @@ fn any_json_is_the_same_after_its_way() {
 }
 
 #[test]
-fn null_is_null_whatever_c_has_put_there() {
+fn null_is_null_whatever_its_byte() {
     assert_same(&Null);
     assert_same(&vec![Null, Null]);
 }
 
 #[test]
-fn a_zero_in_a_string_is_replaced_and_everything_behind_it_is_there() {
+fn a_nul_in_a_string_is_replaced_and_the_rest_kept() {
     let arena = Arena::default();
     let text = "a\0b\0".to_owned().to_c(&arena);
     assert_eq!(text.get().unwrap().to_str(), Ok("a\u{fffd}b\u{fffd}"));
 }
 
 #[test]
-fn an_answer_is_there_until_it_is_freed() {
+fn an_answer_is_valid_until_it_is_freed() {
     let text = "x".repeat(10_000);
     let answer = give_answer(|arena| vec![text.clone(), text.clone()].to_c(arena));
     // SAFETY: given a line above; freeing NULL has no effect.
@@ -194,7 +194,7 @@ fn an_answer_is_there_until_it_is_freed() {
 }
 
 #[test]
-fn a_panic_is_an_error_and_goes_no_further() {
+fn a_panic_becomes_an_error() {
     assert_eq!(guard(7, || panic!("a mistake, on purpose")), 7);
     let mut place = Owned::NULL;
     let slot = ErrorSlot::at(&mut place);
@@ -286,7 +286,7 @@ fn every_value_of_an_enumeration_has_its_own_number() {
 }
 
 #[test]
-fn what_threads_share_may_be_shared() {
+fn shared_types_are_send_and_sync() {
     fn is_shared<T: Send + Sync>() {}
     is_shared::<QmpSession>();
     is_shared::<EventObject<BlockIoError>>();

@@ -15,7 +15,7 @@ use support::script::Scripted;
 use support::{Workshop, source};
 
 #[test]
-fn a_client_asks_commands_and_hears_without_an_error_or_a_leak() {
+fn a_client_executes_commands_and_receives_events_without_a_leak() {
     let workshop = Workshop::new();
     let server = Server::new();
     let said = workshop.run_checked(&workshop.program("client.c"), &[server.path.as_os_str()]);
@@ -23,21 +23,21 @@ fn a_client_asks_commands_and_hears_without_an_error_or_a_leak() {
 }
 
 #[test]
-fn unions_lists_and_what_is_optional_go_both_ways() {
+fn unions_lists_and_optional_members_go_both_ways() {
     let workshop = Workshop::new();
     let server = Server::new();
     workshop.run_checked(&workshop.program("faults.c"), &[server.path.as_os_str()]);
 }
 
 #[test]
-fn what_is_not_allowed_is_refused_by_its_name() {
+fn misuse_is_refused_by_name() {
     let workshop = Workshop::new();
     let server = Server::new();
     workshop.run_checked(&workshop.program("misuse.c"), &[server.path.as_os_str()]);
 }
 
 #[test]
-fn objects_sessions_and_servers_may_go_in_any_order() {
+fn objects_sessions_and_servers_may_end_in_any_order() {
     let workshop = Workshop::new();
     let server = Server::new();
     let path = server.path.clone();
@@ -47,7 +47,7 @@ fn objects_sessions_and_servers_may_go_in_any_order() {
 }
 
 #[test]
-fn a_session_is_for_many_threads() {
+fn many_threads_share_a_session() {
     let workshop = Workshop::new();
     let server = Server::new();
     workshop.run_checked(&workshop.program("threads.c"), &[server.path.as_os_str()]);
@@ -68,7 +68,7 @@ fn a_program_is_started_with_its_arguments_and_a_socket() {
 }
 
 #[test]
-fn a_program_in_cxx_uses_it_as_well() {
+fn a_cxx_program_uses_the_library() {
     let workshop = Workshop::new();
     let server = Server::new();
     let said = workshop.run_checked(&workshop.program("shape.cc"), &[server.path.as_os_str()]);
@@ -76,7 +76,7 @@ fn a_program_in_cxx_uses_it_as_well() {
 }
 
 #[test]
-fn a_program_can_have_the_library_in_it() {
+fn a_program_links_the_library_statically() {
     let workshop = Workshop::new();
     let server = Server::new();
     let private = include_str!("../libqmp.pc.in")
@@ -103,7 +103,7 @@ fn pkg_config(prefix: &Path, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_is_installed_is_found_by_pkg_config() {
+fn pkg_config_finds_the_installed_library() {
     let workshop = Workshop::new();
     let server = Server::new();
     let prefix = workshop.path().join("prefix");
@@ -175,7 +175,7 @@ fn outrage(command: &str) -> Option<(Vec<Value>, Value)> {
 }
 
 #[test]
-fn what_does_not_fit_its_type_is_an_error_and_what_is_large_is_there() {
+fn a_mismatch_is_an_error_and_a_large_answer_is_complete() {
     let workshop = Workshop::new();
     let server = Scripted::new(outrage);
     workshop.run_checked(&workshop.program("hostile.c"), &[server.path.as_os_str()]);
@@ -183,7 +183,7 @@ fn what_does_not_fit_its_type_is_an_error_and_what_is_large_is_there() {
 }
 
 #[test]
-fn what_is_not_freed_is_found() {
+fn valgrind_finds_what_is_not_freed() {
     let workshop = Workshop::new();
     let leak = workshop.path().join("leak.c");
     let text = "#include \"libqmp.h\"\nint main(void)\n{\n    QmpError *error;\n\

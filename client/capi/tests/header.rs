@@ -20,7 +20,7 @@ const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include/libqmp.h");
 const TWICE: &str = "#include \"libqmp.h\"\n#include \"libqmp.h\"\nint unused(void);\n";
 
 #[test]
-fn the_header_that_is_kept_is_the_one_of_the_schema() {
+fn the_kept_header_is_up_to_date() {
     if env::var_os("UPDATE_REFERENCE").is_some() {
         fs::write(HEADER, qmp::HEADER).unwrap();
     }
@@ -42,7 +42,7 @@ fn the_header_is_cxx11_without_a_warning() {
 }
 
 #[test]
-fn the_header_stands_beside_what_others_define() {
+fn the_header_coexists_with_other_headers() {
     let headers = [
         "errno.h",
         "complex.h",
@@ -72,7 +72,7 @@ fn the_header_stands_beside_what_others_define() {
 }
 
 #[test]
-fn a_mistake_in_a_program_is_seen_by_its_compiler() {
+fn the_compiler_detects_a_wrong_type() {
     let workshop = Workshop::new();
     let wrong = format!("{TWICE}void f(QmpSession *s) {{ libqmp_query_block(s, 1); }}\n");
     assert!(workshop.compiles(Language::C99, &wrong).is_err());
@@ -80,7 +80,7 @@ fn a_mistake_in_a_program_is_seen_by_its_compiler() {
 }
 
 #[test]
-fn a_program_whose_enumerations_are_smaller_makes_no_session() {
+fn a_program_with_short_enums_gets_no_session() {
     let workshop = Workshop::new();
     let makes = "QmpSession *f(void);
         QmpSession *f(void) { return libqmp_session_new_spawn((char *[]){\"a\", \"b\", NULL}, NULL, NULL); }\n";

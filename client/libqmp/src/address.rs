@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_says_what_it_is() {
+    fn an_address_tells_its_kind() {
         let unix = |path: &str| Some(Address::Unix(path.into()));
         assert_eq!(Address::parse("unix:q").ok(), unix("q"));
         assert_eq!(Address::parse("./q").ok(), unix("./q"));

@@ -164,7 +164,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn where_there_are_accessors_one_is_executed() {
+    fn with_accessors_one_is_executed() {
         let arguments = AccessorArguments {
             device: Some("d".to_owned()),
             initial: true,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_none_the_event_has_to_exist() {
+    fn without_accessors_the_event_has_to_exist() {
         let mut connecting = Connecting::to("STOP", &AccessorArguments::default(), false);
         assert_eq!(
             connecting.next(None).unwrap(),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_every_accessor_that_the_server_says_it_has() {
+    fn all_events_are_every_accessor_of_the_server() {
         let mut connecting = Connecting::to_all(true);
         assert_eq!(
             connecting.next(None).unwrap(),

@@ -314,7 +314,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_class_that_is_not_known_keeps_its_name() {
+    fn an_unknown_class_keeps_its_name() {
         let refused = Error::refused("x", &json!({"class": "Odd", "desc": "no"}));
         assert_eq!(refused.class(), Some(&ErrorClass::Other("Odd".to_owned())));
         assert_eq!(refused.to_string(), "Odd: no");
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_said_is_shown_without_what_a_terminal_would_do() {
+    fn a_servers_output_is_shown_without_control_characters() {
         assert_eq!(excerpt("a\u{1b}[31mb\r\n"), "a\u{fffd}[31mb");
         assert_eq!(excerpt(&"x".repeat(300)).chars().count(), 201);
     }

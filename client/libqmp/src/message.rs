@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_and_events_are_told_apart() {
+    fn answers_and_events_are_distinguished() {
         let answer = parsed(&json!({"return": {}, "id": 7}));
         let expected = Message::Answer {
             id: Some(7),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_named() {
+    fn neither_answer_nor_event_is_a_named_error() {
         for (line, why) in [
             ("7", "a line that is no message: invalid type: integer"),
             ("{", "a line that is no message: EOF"),

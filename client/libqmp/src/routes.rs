@@ -495,7 +495,7 @@ mod tests {
     use crate::core::own_waker;
 
     #[test]
-    fn who_waits_for_an_event_in_vain_leaves_nothing_behind() {
+    fn a_wait_that_times_out_leaves_no_waker() {
         let mut routes = Routes::default();
         let object = routes.object(Filter::Everything);
         for _ in 0..3 {

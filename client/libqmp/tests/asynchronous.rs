@@ -90,7 +90,7 @@ async fn events_are_streams() {
 }
 
 #[tokio::test]
-async fn a_handle_that_nobody_awaits_any_more_is_put_back() {
+async fn a_handle_of_a_dropped_future_is_put() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate_with_accessors();
         let accessor: serde_json::Value = serde_json::from_str(&server.hear()).unwrap();
@@ -177,7 +177,7 @@ async fn every_awaited_call_fails_at_once_when_the_connection_is_lost() {
 }
 
 #[tokio::test]
-async fn without_accessors_streams_rest_on_default_events() {
+async fn without_accessors_streams_use_default_events() {
     let (address, _server, _directory) = scripted(|server| {
         server.negotiate();
         server.answer("{\"return\": [{\"name\": \"STOP\", \"meta-type\": \"event\"}]");
@@ -196,7 +196,7 @@ async fn without_accessors_streams_rest_on_default_events() {
 }
 
 #[tokio::test]
-async fn a_server_that_hears_no_more_is_none() {
+async fn a_server_that_closes_its_input_ends_the_connection() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let (deaf, is_deaf) = std::sync::mpsc::channel();
     let (address, _server, _directory) = scripted(move |server| {
@@ -215,7 +215,7 @@ async fn a_server_that_hears_no_more_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_handle_ends_the_connection_with_a_server_that_does_not_listen_too() {
+async fn the_last_handle_ends_the_connection_with_a_server_that_does_not_read() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate();
         let deadline = std::time::Instant::now() + Duration::from_secs(15);
@@ -236,7 +236,7 @@ async fn the_last_handle_ends_the_connection_with_a_server_that_does_not_listen_
 }
 
 #[tokio::test]
-async fn a_put_that_nobody_awaits_any_more_goes_on() {
+async fn a_put_whose_future_is_dropped_still_completes() {
     let (address, server, _directory) = scripted(|server| {
         server.say(support::GREETING);
         for _ in 0..2 {

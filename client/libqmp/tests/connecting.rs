@@ -22,7 +22,7 @@ fn refused(address: &str) -> String {
 }
 
 #[test]
-fn a_socket_that_is_not_there_is_named() {
+fn a_missing_socket_is_named() {
     let directory = TempDir::new().unwrap();
     let address = format!("unix:{}", directory.path().join("none").display());
     assert_eq!(
@@ -35,7 +35,7 @@ fn a_socket_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_any_more_is_named() {
+fn a_socket_without_its_listener_is_named() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("left");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -114,7 +114,7 @@ fn a_server_that_starts_later_is_waited_for() {
 }
 
 #[test]
-fn who_is_no_qmp_server_is_told_by_what_it_says() {
+fn a_peer_that_is_not_a_qmp_server_is_described() {
     for said in [
         "SSH-2.0-OpenSSH_9.2\r\n",
         "220 mail",
@@ -132,7 +132,7 @@ fn who_is_no_qmp_server_is_told_by_what_it_says() {
 }
 
 #[test]
-fn a_server_that_never_stops_before_a_greeting_is_left() {
+fn endless_output_before_a_greeting_ends_the_attempt() {
     let (address, _server, _directory) = scripted(|server: &mut Scripted| {
         for _ in 0..100 {
             server.say(&"{".repeat(4096));
@@ -144,7 +144,7 @@ fn a_server_that_never_stops_before_a_greeting_is_left() {
 }
 
 #[test]
-fn a_server_that_hangs_up_is_told_by_when_it_did() {
+fn an_early_hang_up_is_reported_with_its_moment() {
     let hung_up = |said: &'static str| {
         let (address, _server, _directory) = scripted(move |server| server.say(said));
         refused(&address).replace(&address, "")
@@ -161,7 +161,7 @@ fn a_server_that_hangs_up_is_told_by_when_it_did() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_given_up() {
+fn a_silent_server_times_out() {
     // A monitor of JSON-RPC, which waits for its client to begin.
     let (address, server, _directory) = scripted(Scripted::hear);
     let within = Duration::from_millis(20);
@@ -175,7 +175,7 @@ fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[test]
-fn the_time_for_each_call_is_for_the_greeting_and_the_negotiation_too() {
+fn the_limit_of_calls_applies_to_greeting_and_negotiation() {
     let within = Duration::from_millis(20);
     let refused = |said: &'static str, hears: usize| {
         let (address, server, _directory) = scripted(move |server: &mut Scripted| {
@@ -205,7 +205,7 @@ fn the_time_for_each_call_is_for_the_greeting_and_the_negotiation_too() {
 }
 
 #[test]
-fn a_server_that_takes_nobody_more_is_given_up() {
+fn a_server_with_a_full_backlog_times_out() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("qmp.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -229,7 +229,7 @@ fn a_server_that_takes_nobody_more_is_given_up() {
 }
 
 #[test]
-fn tcp_and_sockets_that_are_connected_already_do_as_well() {
+fn tcp_and_connected_sockets_work() {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -23,7 +23,7 @@ fn next(events: &BlockIoErrorEvent) -> u64 {
 }
 
 #[test]
-fn events_arrive_typed_in_their_order_and_complete() {
+fn events_arrive_typed_in_order_and_complete() {
     let server = Server::new();
     let session = server.session();
     let errors = session.get_block_io_error_event().unwrap();
@@ -42,7 +42,7 @@ fn events_arrive_typed_in_their_order_and_complete() {
 }
 
 #[test]
-fn an_object_can_be_of_one_device() {
+fn an_object_filters_by_device() {
     let server = Server::new();
     let session = server.session();
     let of = |device: &str| AccessorArguments {
@@ -67,7 +67,7 @@ fn an_object_can_be_of_one_device() {
 }
 
 #[test]
-fn what_does_not_come_in_time_is_named() {
+fn a_timeout_names_what_was_awaited() {
     let server = Server::new();
     let stops = server.session().get_stop_event().unwrap();
     let error = stops.recv_timeout(Duration::from_millis(1)).unwrap_err();
@@ -75,7 +75,7 @@ fn what_does_not_come_in_time_is_named() {
 }
 
 #[test]
-fn several_handlers_need_one_handle_and_hear_what_came_before_them() {
+fn several_handlers_share_a_handle_and_receive_queued_events() {
     let server = Server::new();
     let (session, lines) = observed(&server);
     let errors = session.get_block_io_error_event().unwrap();
@@ -116,7 +116,7 @@ fn observed(server: &Server) -> (Session, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn without_handlers_events_are_fetched_again() {
+fn events_are_received_again_after_the_last_handler() {
     let server = Server::new();
     let session = server.session();
     let errors = session.get_block_io_error_event().unwrap();
@@ -162,7 +162,7 @@ fn a_handler_can_use_the_session_and_drop_its_own_object() {
 }
 
 #[test]
-fn dropping_an_object_waits_for_a_handler_that_runs() {
+fn dropping_an_object_waits_for_its_running_handler() {
     let server = Server::new();
     let session = server.session();
     let errors = session.get_block_io_error_event().unwrap();
@@ -186,7 +186,7 @@ fn dropping_an_object_waits_for_a_handler_that_runs() {
 }
 
 #[test]
-fn dropping_an_object_gives_its_handle_back() {
+fn dropping_an_object_puts_its_handle() {
     let server = Server::new();
     let (session, lines) = observed(&server);
     drop(session.get_block_io_error_event().unwrap());
@@ -209,7 +209,7 @@ fn dropping_an_object_gives_its_handle_back() {
 }
 
 #[test]
-fn without_a_thread_handlers_run_where_it_is_dispatched() {
+fn without_a_thread_handlers_run_in_dispatch() {
     let server = Server::new();
     let session = options()
         .manual_dispatch()
@@ -248,7 +248,7 @@ fn is_readable(session: &Session, within: Duration) -> bool {
 }
 
 #[test]
-fn what_came_before_the_end_is_handed_on_and_then_the_end_is_told() {
+fn events_before_the_end_are_dispatched_before_the_end_is_reported() {
     let server = Server::new();
     let session = options()
         .manual_dispatch()
@@ -273,7 +273,7 @@ fn what_came_before_the_end_is_handed_on_and_then_the_end_is_told() {
 }
 
 #[test]
-fn losses_are_told_by_the_next_event() {
+fn losses_are_reported_with_the_next_event() {
     let (address, _server, _directory) = scripted(|server| {
         server.negotiate_with_accessors();
         server.answer("{\"return\": 5");
@@ -292,7 +292,7 @@ fn losses_are_told_by_the_next_event() {
 }
 
 #[test]
-fn an_object_keeps_a_bounded_number_of_events() {
+fn an_object_queues_a_bounded_number_of_events() {
     const EXTRA: u64 = 10;
     let (address, _server, _directory) = scripted(|server| {
         server.negotiate();
@@ -313,7 +313,7 @@ fn an_object_keeps_a_bounded_number_of_events() {
 }
 
 #[test]
-fn an_object_keeps_a_bounded_amount_of_what_events_say() {
+fn an_object_queues_a_bounded_number_of_bytes() {
     // Half of the limit; the rest of its line makes it more.
     const LARGE: usize = 32 << 20;
     let (address, _server, _directory) = scripted(|server| {
@@ -337,7 +337,7 @@ fn an_object_keeps_a_bounded_amount_of_what_events_say() {
 }
 
 #[test]
-fn an_event_that_does_not_fit_is_an_error_and_the_next_one_comes() {
+fn an_event_that_does_not_match_is_an_error_and_the_next_one_arrives() {
     let server = |handlers: bool| {
         move |server: &mut support::Scripted| {
             server.negotiate();
@@ -372,7 +372,7 @@ fn an_event_that_does_not_fit_is_an_error_and_the_next_one_comes() {
 }
 
 #[test]
-fn every_event_arrives_at_who_asks_for_all_of_them() {
+fn any_event_receives_every_event() {
     let server = Server::new();
     let session = server.session();
     let all = session.any_event().unwrap();
@@ -398,7 +398,7 @@ fn every_event_arrives_at_who_asks_for_all_of_them() {
 }
 
 #[test]
-fn where_there_are_no_accessors_objects_rest_on_default_events() {
+fn without_accessors_objects_use_default_events() {
     let error = |device: &str, reason: u64| {
         format!(
             "{{\"event\": \"BLOCK_IO_ERROR\", \"data\": {{\"qom-path\": \"\", \"device\": \"{device}\", \

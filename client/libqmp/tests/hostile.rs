@@ -39,7 +39,7 @@ fn schema(server: &mut Scripted) {
 const STOP: &str = "{\"event\": \"STOP\"}\r\n";
 
 #[test]
-fn a_time_without_end_is_a_time() {
+fn the_longest_duration_is_a_valid_limit() {
     let server = Server::new();
     let session = Session::options()
         .within(Duration::MAX)
@@ -57,7 +57,7 @@ fn flood(server: &mut Scripted) {
 }
 
 #[test]
-fn a_call_times_out_however_much_else_is_said() {
+fn a_call_times_out_during_a_flood_of_events() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate();
         flood(server);
@@ -73,7 +73,7 @@ fn a_call_times_out_however_much_else_is_said() {
 }
 
 #[test]
-fn who_looks_without_waiting_is_not_kept_by_a_flood() {
+fn try_recv_returns_during_a_flood() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate();
         schema(server);
@@ -90,7 +90,7 @@ fn who_looks_without_waiting_is_not_kept_by_a_flood() {
 }
 
 #[test]
-fn a_greeting_is_not_awaited_for_ever_however_much_is_said() {
+fn a_greeting_times_out_during_a_flood() {
     let (address, server, _directory) = scripted(|server| {
         let nothing = "\r\n".repeat(100_000);
         thread::scope(|scope| {
@@ -108,7 +108,7 @@ fn a_greeting_is_not_awaited_for_ever_however_much_is_said() {
 }
 
 #[test]
-fn an_event_in_the_negotiation_is_none_of_its_answers() {
+fn an_event_during_negotiation_is_not_taken_for_an_answer() {
     let (address, server, _directory) = scripted(|server| {
         server.say(support::NEGOTIATED[0]);
         server.hear();
@@ -137,7 +137,7 @@ fn until_asleep(thread: Pid) {
 }
 
 #[test]
-fn a_server_that_hears_no_more_ends_who_only_listens() {
+fn a_server_that_closes_its_input_ends_a_wait_for_events() {
     let (go, gone) = channel::<()>();
     let (deaf, is_deaf) = channel();
     let (address, server, _directory) = scripted(move |server| {
@@ -169,7 +169,7 @@ fn a_server_that_hears_no_more_ends_who_only_listens() {
 }
 
 #[test]
-fn a_handler_that_panics_is_not_the_end_of_others() {
+fn a_panic_of_a_handler_does_not_end_others() {
     let server = Server::new();
     let session = server.session();
     let first = session.get_block_io_error_event().unwrap();
@@ -186,7 +186,7 @@ fn a_handler_that_panics_is_not_the_end_of_others() {
 }
 
 #[test]
-fn a_dispatch_whose_handler_panics_leaves_the_others_to_the_next() {
+fn after_a_panic_the_next_dispatch_runs_the_remaining_handlers() {
     let server = Server::new();
     let session = options().manual_dispatch().connect(&server.address());
     let session = session.unwrap();
@@ -211,7 +211,7 @@ fn is_readable(session: &Session) -> bool {
 }
 
 #[test]
-fn who_dispatches_hears_of_an_end_that_came_with_events() {
+fn dispatch_reports_an_end_that_arrived_with_events() {
     let (go, gone) = channel::<()>();
     let (address, server, _directory) = scripted(move |server| {
         server.negotiate();
@@ -244,7 +244,7 @@ fn who_dispatches_hears_of_an_end_that_came_with_events() {
 }
 
 #[test]
-fn without_a_thread_too_who_waits_gets_what_handlers_have_left() {
+fn without_a_thread_a_wait_receives_what_handlers_left() {
     let server = Server::new();
     let session = options().manual_dispatch().connect(&server.address());
     let session = session.unwrap();
@@ -319,7 +319,7 @@ fn dropping_an_object_does_not_wait_for_a_call_that_cannot_be_sent() {
 }
 
 #[test]
-fn who_writes_does_not_keep_the_server_from_writing() {
+fn a_blocked_writer_reads_the_servers_output() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate();
         // A server that sends before it reads anything.
@@ -333,7 +333,7 @@ fn who_writes_does_not_keep_the_server_from_writing() {
 }
 
 #[test]
-fn a_long_request_gets_through_to_a_server_that_has_much_to_say() {
+fn a_long_request_reaches_a_server_that_sends_much() {
     let server = Server::new();
     let session = server.session();
     let events = session.get_block_io_error_event().unwrap();
@@ -362,7 +362,7 @@ fn accessors(server: &mut Scripted) {
 }
 
 #[test]
-fn a_handle_that_is_not_taken_back_keeps_no_other() {
+fn a_failed_put_does_not_keep_other_handles() {
     let (address, server, _directory) = scripted(|server| {
         accessors(server);
         server.answer("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}");
@@ -375,7 +375,7 @@ fn a_handle_that_is_not_taken_back_keeps_no_other() {
 }
 
 #[test]
-fn what_was_lost_before_an_event_that_does_not_fit_is_told_by_the_next() {
+fn losses_before_a_mismatch_are_reported_with_the_next_event() {
     let (address, _server, _directory) = scripted(|server| {
         server.negotiate();
         server.answer("{\"return\": [{\"name\": \"RESET\", \"meta-type\": \"event\"}]");

@@ -229,7 +229,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_object_gets_what_it_is_owed_and_nothing_else(acts in acts()) {
+    fn every_object_receives_exactly_the_predicted_events(acts in acts()) {
         let mut world = World::new();
         for act in &acts {
             world.perform(act);
@@ -239,7 +239,7 @@ proptest! {
 }
 
 #[test]
-fn objects_of_many_threads_miss_nothing_while_they_live() {
+fn objects_of_many_threads_have_no_unreported_gaps() {
     const THREADS: usize = 4;
     const ROUNDS: usize = 30;
     const EACH: u64 = 20;

@@ -161,7 +161,7 @@ fn closing_ends_calls_of_other_threads() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_is_left_alone() {
+fn a_late_answer_is_ignored() {
     let (address, server, _directory) = scripted(|server| {
         server.negotiate();
         let late: serde_json::Value = serde_json::from_str(&server.hear()).unwrap();
@@ -192,7 +192,7 @@ fn an_answer_that_comes_too_late_is_left_alone() {
 }
 
 #[test]
-fn an_answer_that_does_not_fit_is_an_error_that_names_what_does_not() {
+fn a_mismatched_answer_is_an_error_that_names_the_member() {
     let (address, _server, _directory) = scripted(|server| {
         server.negotiate();
         server.answer("{\"return\": {\"status\": \"running\"}");
@@ -217,7 +217,7 @@ fn an_answer_that_does_not_fit_is_an_error_that_names_what_does_not() {
 }
 
 #[test]
-fn a_server_that_breaks_the_protocol_is_not_listened_to_any_longer() {
+fn a_violation_of_the_protocol_ends_the_connection() {
     let (address, _server, _directory) = scripted(|server| {
         server.negotiate();
         server.hear();

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_told_from_the_command_and_its_arguments() {
+    fn options_are_separated_from_the_command_and_its_arguments() {
         assert_eq!(line("qmp "), expected(None, &[], ""));
         let socket = Some("q.sock");
         for text in [
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_its_value_and_what_is_quoted_are_left_to_the_shell() {
+    fn options_their_values_and_quoted_words_are_left_to_the_shell() {
         for text in [
             "qmp -",
             "qmp -s ",

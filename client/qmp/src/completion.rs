@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_those_that_there_are_and_that_are_not_given() {
+    fn keys_are_the_known_ones_that_are_not_given_yet() {
         assert_eq!(open(&[], "dr"), ["driver="]);
         assert_eq!(open(&["driver=gone"], "dr"), [] as [&str; 0]);
         assert_eq!(open(&[], "l"), ["limits."]);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_disks_and_nodes_are_the_servers() {
+    fn names_of_disks_and_nodes_come_from_the_server() {
         let introspection = samples::faultvisor();
         let resize = |current| complete(&introspection, "block_resize", &[], current);
         assert_eq!(resize("device="), ["device=disk0", "device=disk1"]);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_still_be_given_depends_on_the_tag() {
+    fn the_missing_arguments_depend_on_the_tag() {
         let open = |before: &[&str]| missing(&samples::masked(), "open", before);
         assert_eq!(open(&[]), ["driver=…"]);
         assert_eq!(open(&["driver=net"]), ["family=…"]);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_begin_like_what_is_typed() {
+    fn commands_are_completed_from_their_beginning() {
         let introspection = samples::masked();
         assert_eq!(among(introspection.command_names(), "cl"), ["close"]);
     }

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_is_told_with_the_nearest() {
+    fn an_unknown_name_is_an_error_with_the_nearest() {
         let error = about(&samples::faultvisor(), "blokc_resize").unwrap_err();
         let expected =
             "there is no command and no event 'blokc_resize'; did you mean 'block_resize'?";

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_command_line_definition_is_valid() {
         Options::command().debug_assert();
     }
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_called_like_a_subcommand_is_an_argument() {
+    fn an_argument_named_like_a_subcommand_is_an_argument() {
         let options = parse(&["query-block", "watch", "shell"]).unwrap();
         assert_eq!(options.words, ["query-block", "watch", "shell"]);
         assert!(options.mode.is_none());

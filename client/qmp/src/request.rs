@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_a_command_line() {
+    fn other_words_are_a_command_line() {
         assert_eq!(request(&[]), Ok(None));
         assert_eq!(request(&["stop", "{}"]), Ok(None));
         assert_eq!(request(&["->", "stop"]), Ok(None));
     }
 
     #[test]
-    fn what_a_request_does_not_say_is_refused_by_name() {
+    fn unknown_members_of_a_request_are_refused_by_name() {
         for (text, why) in [
             ("{}", "a request needs 'execute'"),
             (

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_function_that_zsh_calls_asks_the_server_first() {
+    fn the_zsh_function_queries_the_server_first() {
         let script = with_server(
             Shell::Zsh,
             "#compdef qmp\n\nautoload -U is\n_qmp() {\n  typeset\n}\n",

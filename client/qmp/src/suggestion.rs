@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_finds_its_word_and_another_word_finds_none() {
+    fn a_misspelt_word_is_found_and_a_different_one_is_not() {
         let known = ["query-block", "query-blockstats", "query-status", "quit"];
         assert_eq!(nearest("query-blok", known), Some("query-block"));
         assert_eq!(nearest("qiut", known), Some("quit"));

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn words_know_where_they_begin() {
+    fn words_have_their_offsets() {
         let words = split("ä b='c'").unwrap();
         assert_eq!((words[1].start, words[1].is_verbatim), (3, false));
         assert_eq!((words[0].start, words[0].is_verbatim), (0, true));

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use support::{Program, Relay, Server, qmp, serve_one};
 
 #[test]
-fn an_answer_that_nobody_looks_at_is_json_and_the_options_choose() {
+fn an_answer_without_a_terminal_is_json_unless_options_choose() {
     let server = Server::start();
     let status = json!({"running": true, "status": "running"});
     let pretty = server.qmp(&["query-status"]).succeeded();
@@ -65,7 +65,7 @@ fn key_value_words_arrive_with_the_types_of_the_servers_introspection() {
 }
 
 #[test]
-fn json_is_sent_as_it_is_and_needs_no_introspection() {
+fn json_is_sent_unchanged_without_introspection() {
     let server = Server::start();
     let arguments = json!({"device": "disk0", "action": "hang"});
     let file = server.directory.path().join("rule.json");
@@ -122,7 +122,7 @@ fn a_socket_may_have_a_plain_name() {
 }
 
 #[test]
-fn a_greeting_is_waited_for_as_long_as_they_say() {
+fn the_options_limit_the_wait_for_a_greeting() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("silent.sock");
     // It accepts connections, and never sends a greeting.
@@ -134,7 +134,7 @@ fn a_greeting_is_waited_for_as_long_as_they_say() {
 }
 
 #[test]
-fn a_shells_line_is_completed_from_what_the_server_has() {
+fn complete_lists_what_the_server_has() {
     let server = Server::start();
     let socket = server.path().display();
     let complete = |line: &str| {
@@ -240,7 +240,7 @@ fn a_failure_is_one_line_with_its_class_and_status_1() {
 }
 
 #[test]
-fn arguments_that_do_not_fit_are_refused_before_they_are_sent_with_status_2() {
+fn invalid_arguments_are_refused_unsent_with_status_2() {
     let server = Server::start();
     let relay = Relay::to(&server);
     let refused = |words: &[&str]| Program::start(relay.path(), words).ended().failed(2);
@@ -272,7 +272,7 @@ fn arguments_that_do_not_fit_are_refused_before_they_are_sent_with_status_2() {
 }
 
 #[test]
-fn a_server_that_is_none_is_told_with_status_1() {
+fn a_peer_that_is_not_a_server_is_an_error_with_status_1() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("nobody.sock");
     let missing = Program::start(&path, &["query-status"]).ended().failed(1);
@@ -289,7 +289,7 @@ fn a_server_that_is_none_is_told_with_status_1() {
 }
 
 #[test]
-fn somebody_waits_for_a_server_as_long_as_they_say() {
+fn wait_retries_for_as_long_as_given() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("late.sock");
     let began = Instant::now();
@@ -300,7 +300,7 @@ fn somebody_waits_for_a_server_as_long_as_they_say() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_waited_for_as_long_as_they_say() {
+fn timeout_limits_the_wait_for_an_answer() {
     let (_directory, path) = serve_one(|name| {
         Some(format!(
             "{{\"event\": \"ASKED\", \"data\": {{\"for\": \"{name}\"}}, \
@@ -317,14 +317,14 @@ fn a_server_that_does_not_answer_is_waited_for_as_long_as_they_say() {
 }
 
 #[test]
-fn a_server_that_hangs_up_is_told() {
+fn a_server_that_hangs_up_is_an_error() {
     let (_directory, path) = serve_one(|_| None);
     let gone = Program::start(&path, &["query-status"]).ended().failed(1);
     assert!(gone.ends_with("is closed: the server closed it"), "{gone}");
 }
 
 #[test]
-fn nothing_that_a_server_says_reaches_the_terminal_as_a_control_character() {
+fn control_characters_of_a_server_do_not_reach_the_terminal() {
     let hostile = r#"{"return": {"\u001b[2J": "\u001b]0;x\u0007\u009b\u202e\n"}, "id": ID}"#;
     for form in ["--json", "--pretty", "--table"] {
         let (_directory, path) = serve_one(|_| Some(hostile.to_owned()));
@@ -346,7 +346,7 @@ fn nothing_that_a_server_says_reaches_the_terminal_as_a_control_character() {
 }
 
 #[test]
-fn nonsense_in_place_of_introspection_is_an_error() {
+fn invalid_introspection_is_an_error() {
     let deep = format!(
         "{{\"return\": {}{}, \"id\": ID}}",
         "[".repeat(5000),
@@ -365,7 +365,7 @@ fn nonsense_in_place_of_introspection_is_an_error() {
 }
 
 #[test]
-fn it_is_no_failure_that_nobody_reads_the_answer() {
+fn an_answer_that_nobody_reads_is_not_an_error() {
     let server = Server::start();
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     drop(reader);
@@ -381,7 +381,7 @@ fn it_is_no_failure_that_nobody_reads_the_answer() {
 }
 
 #[test]
-fn help_says_what_commands_take() {
+fn help_describes_a_commands_arguments() {
     let server = Server::start();
     let text = server.qmp(&["help", "block_resize"]).succeeded();
     assert!(

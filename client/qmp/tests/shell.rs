@@ -57,7 +57,7 @@ fn requests_as_documents_have_them_are_executed_on_one_line_or_several() {
 }
 
 #[test]
-fn a_line_that_fails_is_told_with_its_number_and_the_next_is_executed() {
+fn a_failed_line_is_reported_with_its_number_and_the_next_executed() {
     let server = Server::start();
     let ended = script(
         server.path(),
@@ -78,7 +78,7 @@ fn a_line_that_fails_is_told_with_its_number_and_the_next_is_executed() {
 }
 
 #[test]
-fn a_script_that_watches_is_shown_all_that_happened_before_its_end() {
+fn a_script_that_watches_shows_all_events_before_its_end() {
     let server = Server::start();
     server.raise(io_error("disk0", "earlier"));
     let relay = Relay::to(&server);
@@ -94,7 +94,7 @@ fn a_script_that_watches_is_shown_all_that_happened_before_its_end() {
 }
 
 #[test]
-fn the_servers_end_ends_a_script() {
+fn a_script_ends_with_its_server() {
     let mut server = Server::start();
     let relay = Relay::to(&server);
     let mut command = qmp(&["shell", "-s"]);
@@ -173,7 +173,7 @@ fn commands_arguments_and_values_are_completed_and_answers_are_tables() {
 }
 
 #[test]
-fn events_are_shown_as_they_come_and_the_line_that_is_typed_stays() {
+fn events_are_shown_above_the_line_being_typed() {
     let server = Server::start();
     let mut shell = Typed::start(&server);
     shell.line("watch BLOCK_IO_ERROR device=disk1", "\n");
@@ -195,7 +195,7 @@ fn events_are_shown_as_they_come_and_the_line_that_is_typed_stays() {
 }
 
 #[test]
-fn many_events_keep_nobody_from_leaving() {
+fn many_events_do_not_block_the_shells_end() {
     let server = Server::start();
     let mut shell = Typed::start(&server);
     for number in 0..2000 {
@@ -222,7 +222,7 @@ fn errors_do_not_end_the_shell_and_ctrl_c_drops_a_line() {
 }
 
 #[test]
-fn lines_are_remembered_in_a_file_that_is_ones_own() {
+fn the_history_file_is_private() {
     let server = Server::start();
     let mut shell = Typed::start(&server);
     shell.line("query-status", "running  true");
@@ -243,7 +243,7 @@ fn lines_are_remembered_in_a_file_that_is_ones_own() {
 }
 
 #[test]
-fn the_servers_end_ends_a_shell_that_waits_for_a_key_and_leaves_the_terminal_as_it_was() {
+fn a_shell_at_its_prompt_ends_with_its_server_and_restores_the_terminal() {
     let mut server = Server::start();
     let mut shell = Typed::start(&server);
     shell.pty.types("half a li");
@@ -270,7 +270,7 @@ fn an_announced_shutdown_ends_a_shell_well() {
 }
 
 #[test]
-fn json_that_is_not_closed_goes_on_on_the_next_line_and_names_of_disks_are_offered() {
+fn open_json_continues_on_the_next_line_and_names_of_disks_are_completed() {
     let server = Server::start();
     let mut shell = Typed::start(&server);
     shell.pty.types("{\"execute\":\r");
@@ -282,7 +282,7 @@ fn json_that_is_not_closed_goes_on_on_the_next_line_and_names_of_disks_are_offer
 }
 
 #[test]
-fn the_servers_end_during_a_command_ends_a_shell() {
+fn a_shell_ends_with_its_server_during_a_command() {
     let mut server = Server::start();
     let mut shell = Typed::start(&server);
     shell.pty.types("stop\r");

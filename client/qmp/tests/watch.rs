@@ -43,7 +43,7 @@ fn an_event_is_a_line_and_a_signal_puts_the_object_back() {
 }
 
 #[test]
-fn every_event_is_watched_where_none_is_named() {
+fn every_event_is_watched_if_none_is_named() {
     let server = Server::start();
     let relay = Relay::to(&server);
     let mut watch = Program::start(
@@ -91,7 +91,7 @@ fn wait_until_connected(server: &Server, relay: &Relay) {
 }
 
 #[test]
-fn a_watch_begins_with_how_things_are_if_that_is_asked_for() {
+fn initial_replays_the_current_state_first() {
     let server = Server::start();
     server.raise(io_error("disk0", "earlier"));
     let words = ["watch", "block-io-error", "--initial", "--count", "1"];
@@ -110,7 +110,7 @@ fn a_watch_begins_with_how_things_are_if_that_is_asked_for() {
 }
 
 #[test]
-fn time_ends_a_watch_and_is_a_failure_if_events_are_missing() {
+fn a_timeout_ends_a_watch_and_is_an_error_if_events_are_missing() {
     let server = Server::start();
     assert_eq!(
         server
@@ -126,7 +126,7 @@ fn time_ends_a_watch_and_is_a_failure_if_events_are_missing() {
 }
 
 #[test]
-fn what_there_is_not_cannot_be_watched() {
+fn unknown_events_cannot_be_watched() {
     let server = Server::start();
     let unknown = server.qmp(&["watch", "BLOCK_IO_EROR"]).failed(1);
     assert_eq!(
@@ -142,7 +142,7 @@ fn what_there_is_not_cannot_be_watched() {
 }
 
 #[test]
-fn the_servers_end_ends_a_watch_and_says_so() {
+fn a_lost_connection_ends_a_watch_with_an_error() {
     let mut server = Server::start();
     let relay = Relay::to(&server);
     let watch = Program::start(relay.path(), &["watch", "STOP"]);
@@ -187,7 +187,7 @@ fn an_announced_shutdown_ends_a_watch_well() {
 }
 
 #[test]
-fn a_shutdown_that_is_not_watched_is_not_shown_and_missing_events_are_a_failure() {
+fn an_unwatched_shutdown_is_not_shown_and_missing_events_are_an_error() {
     let mut server = Server::start();
     let relay = Relay::to(&server);
     let watch = Program::start(relay.path(), &["watch", "STOP", "--count", "2"]);

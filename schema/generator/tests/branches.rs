@@ -48,7 +48,7 @@ fn a_union_becomes_a_struct_with_an_enum_in_the_discriminators_place() {
 }
 
 #[test]
-fn a_union_that_leaves_open_what_a_value_is_is_refused_with_its_line() {
+fn an_invalid_union_is_refused_with_its_line() {
     let union = |base: &str, discriminator: &str, data: &str| {
         refused_union(&format!(
             "{{ 'union': 'Figure', 'base': {base},\n'discriminator': '{discriminator}',\n'data': {data} }}"
@@ -171,7 +171,7 @@ fn a_union_is_an_argument_only_as_one_value() {
 }
 
 #[test]
-fn a_union_may_hold_its_own_kind_and_must_end_somewhere() {
+fn a_union_may_contain_itself_but_not_endlessly() {
     let group = |member: &str| {
         format!(
             "{{ 'enum': 'Kind', 'data': [ 'group' ] }}
@@ -192,7 +192,7 @@ fn a_union_may_hold_its_own_kind_and_must_end_somewhere() {
 }
 
 #[test]
-fn an_alternate_becomes_an_enum_chosen_by_what_is_on_the_wire() {
+fn an_alternate_becomes_an_enum_selected_by_the_json_kind() {
     let rust = rust(
         "{ 'struct': 'Options', 'data': { '*next': 'Reference' } }
          { 'alternate': 'Reference', 'data': { 'definition': 'Options', 'reference': 'str', 'none': 'null' } }
@@ -216,7 +216,7 @@ fn an_alternate_becomes_an_enum_chosen_by_what_is_on_the_wire() {
 }
 
 #[test]
-fn alternatives_that_cannot_be_told_apart_are_refused_with_their_line() {
+fn ambiguous_alternatives_are_refused_with_their_line() {
     let switch = "{ 'enum': 'Switch', 'data': [ 'on', 'off' ] }
          { 'enum': 'Size', 'data': [ '144' ] } { 'enum': 'Word', 'data': [ 'word' ] }";
     let alternate = |data: &str| {
@@ -294,7 +294,7 @@ fn an_alternate_is_no_answer_and_no_arguments() {
 }
 
 #[test]
-fn what_is_stated_in_a_union_or_an_alternate_is_documented_there() {
+fn members_of_a_union_or_an_alternate_are_documented_there() {
     let documented = |doc: &str, definition: &str| {
         format!(
             "{{ 'pragma': {{ 'doc-required': true }} }}\n##\n# @Es:\n#\n# Values.\n#\n# @a: one\n#\n# Since: 0.1\n##\n\

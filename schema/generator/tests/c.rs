@@ -34,7 +34,7 @@ fn assert_in_order(text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn what_is_optional_has_a_flag_or_is_a_pointer() {
+fn optional_members_have_a_flag_or_are_pointers() {
     let text = declarations(
         "{ 'struct': 'Inner', 'data': { 'n': 'int8' } }
          { 'struct': 'Outer', 'data': { '*count': 'uint16', '*name': 'str', '*inner': 'Inner', '*all': ['Inner'],
@@ -60,7 +60,7 @@ fn what_is_optional_has_a_flag_or_is_a_pointer() {
 }
 
 #[test]
-fn what_is_within_a_structure_stands_before_it() {
+fn a_structure_follows_those_that_it_contains() {
     let text = declarations(
         "{ 'struct': 'Outer', 'data': { 'inner': 'Inner' } }
          { 'struct': 'Inner', 'data': { 'kind': 'Kind', '*others': ['Outer'] } }
@@ -77,7 +77,7 @@ fn what_is_within_a_structure_stands_before_it() {
 }
 
 #[test]
-fn what_would_hold_itself_is_behind_a_pointer() {
+fn a_recursive_structure_is_behind_a_pointer() {
     let text = declarations(
         "{ 'struct': 'Chain', 'data': { '*next': 'Chain', 'link': 'Link' } }
          { 'struct': 'Link', 'data': { '*chain': 'Chain' } }",
@@ -92,7 +92,7 @@ fn what_would_hold_itself_is_behind_a_pointer() {
 }
 
 #[test]
-fn what_c_or_cxx_keeps_for_itself_has_an_underscore_behind_it() {
+fn words_reserved_by_c_or_cxx_get_an_underscore() {
     let text = declarations(
         "{ 'struct': 'Words', 'data': { 'class': 'str', '*new': 'bool', 'errno': 'int', 'type': 'str' } }",
     );
@@ -109,7 +109,7 @@ fn what_c_or_cxx_keeps_for_itself_has_an_underscore_behind_it() {
 }
 
 #[test]
-fn a_command_gives_what_it_answers_in_the_form_that_c_has_for_it() {
+fn a_command_returns_its_answer_in_its_c_form() {
     let text = declarations(
         "{ 'pragma': { 'command-returns-exceptions': ['name', 'value', 'count', 'kind', 'nothing'] } }
          { 'enum': 'Kind', 'data': ['a'] }
@@ -171,7 +171,7 @@ fn an_event_is_an_object_and_a_notice_is_none() {
 }
 
 #[test]
-fn two_names_that_would_be_one_are_refused() {
+fn colliding_names_are_refused() {
     for (schema, message) in [
         (
             "{ 'enum': 'Ab', 'data': ['c-d'] } { 'enum': 'AbC', 'data': ['d'] }",
@@ -211,7 +211,7 @@ fn documentation_does_not_end_its_comment() {
 }
 
 #[test]
-fn the_declarations_stand_where_the_template_says() {
+fn the_declarations_replace_the_templates_mark() {
     let library = library("{ 'enum': 'Kind', 'data': ['a'] }");
     let template = "before\n/* What follows from the schema stands here. */\nafter\n";
     let header = library.header(template).unwrap();

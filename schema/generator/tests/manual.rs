@@ -108,7 +108,7 @@ const SCHEMA: &str = "\
 ";
 
 #[test]
-fn the_manual_says_of_everything_what_it_is() {
+fn the_manual_describes_everything() {
     let manual = reference(&load_text(SCHEMA).unwrap(), &Owners::default());
     for part in [
         "- [Paint](#paint)\n  - Commands: [`paint`](#command-paint)\n  - Events: [`DRY`](#event-dry)\n",
@@ -135,7 +135,7 @@ fn the_manual_says_of_everything_what_it_is() {
 }
 
 #[test]
-fn the_monitors_commands_are_said_to_be_its_own() {
+fn the_manual_names_the_owner_of_commands() {
     let owners = Owners {
         monitor: vec!["schema".to_owned()],
     };
@@ -144,7 +144,7 @@ fn the_monitors_commands_are_said_to_be_its_own() {
 }
 
 #[test]
-fn examples_are_taken_out_message_by_message() {
+fn examples_are_parsed_into_messages() {
     let schema = load_text(SCHEMA).unwrap();
     let examples = schema.examples();
     assert_eq!(examples.len(), 2);
@@ -163,7 +163,7 @@ fn examples_are_taken_out_message_by_message() {
 }
 
 #[test]
-fn an_example_that_nobody_says_is_refused_with_its_line() {
+fn an_invalid_example_is_refused_with_its_line() {
     let example = |text: &str| {
         refused(&format!(
             "##\n# @a:\n#\n# .. qmp-example::\n#\n{text}##\n{{ 'command': 'a' }}"

@@ -74,7 +74,7 @@ fn how_an_event_is_delivered_follows_from_its_features() {
 }
 
 #[test]
-fn who_executes_a_command_follows_from_its_file() {
+fn the_file_of_a_command_decides_its_owner() {
     let directory = TempDir::new().unwrap();
     write(
         directory.path(),
@@ -115,7 +115,7 @@ fn a_file_is_read_once_however_often_it_is_included() {
 }
 
 #[test]
-fn what_is_no_schema_is_refused_with_its_line() {
+fn invalid_syntax_is_refused_with_its_line() {
     assert_eq!(
         refused("\n{ 'enum': 'A"),
         (2, "a string is missing its closing quote".to_owned())
@@ -157,7 +157,7 @@ fn what_is_no_schema_is_refused_with_its_line() {
 }
 
 #[test]
-fn what_is_the_languages_and_not_this_generators_is_refused_by_name_and_line() {
+fn unsupported_constructs_are_refused_by_name_and_line() {
     for (schema, message) in [
         (
             "{ 'command': 'a',\n'if': 'CONFIG_A' }",
@@ -189,7 +189,7 @@ fn what_is_the_languages_and_not_this_generators_is_refused_by_name_and_line() {
 }
 
 #[test]
-fn flags_that_say_nothing_on_the_wire_are_taken_and_can_only_be_on() {
+fn flags_without_effect_are_accepted_if_true() {
     let rust = rust(
         "{ 'enum': 'Es', 'prefix': 'E_S', 'data': [ 'a' ] }
          { 'struct': 'As', 'data': { 'e': 'Es' } }
@@ -259,7 +259,7 @@ fn a_command_that_the_monitor_answers_takes_no_time() {
 }
 
 #[test]
-fn features_are_taken_wherever_the_language_has_them() {
+fn features_are_accepted_wherever_the_language_has_them() {
     let rust = rust(
         "{ 'enum': 'Es', 'data': [ { 'name': 'a', 'features': [ 'of-value' ] }, 'b' ], 'features': [ 'of-enum' ] }
          { 'struct': 'Ss', 'data': { 'e': { 'type': 'Es', 'features': [ 'of-member' ] } }, 'features': [ 'of-struct' ] }
@@ -298,7 +298,7 @@ fn pragmas_are_known_by_name() {
 }
 
 #[test]
-fn what_a_file_includes_comes_after_all_of_it() {
+fn a_file_comes_before_those_that_it_includes() {
     let directory = TempDir::new().unwrap();
     let includes = "{ 'command': 'a' }\n{ 'include': 'own.json' }\n{ 'command': 'b' }";
     write(directory.path(), "schema.json", includes);
@@ -364,7 +364,7 @@ fn names_follow_their_rules() {
 }
 
 #[test]
-fn types_must_be_there_and_be_types() {
+fn types_must_exist_and_be_types() {
     for (schema, message) in [
         (
             "{ 'struct': 'As', 'data': { 'a': 'Bs' } }",
@@ -504,7 +504,7 @@ fn documentation_is_required_and_checked() {
 }
 
 #[test]
-fn what_another_programs_schema_says_beside_the_wire_is_left_out() {
+fn a_foreign_schema_is_reduced_to_the_wire() {
     let directory = TempDir::new().unwrap();
     let text = "
         ##

@@ -40,7 +40,7 @@ fn a_union_is_its_base_and_one_branch() {
 }
 
 #[test]
-fn both_ways_to_read_a_value_read_the_same() {
+fn both_decoders_agree() {
     for figure in [nested(), json!({"shape": "point", "name": "p"})] {
         let read: Figure = serde_json::from_str(&figure.to_string()).unwrap();
         assert_eq!(read, decoded(figure));
@@ -75,7 +75,7 @@ fn a_value_of_the_discriminator_may_add_nothing() {
 }
 
 #[test]
-fn what_is_wrong_within_a_branch_is_named_by_its_path() {
+fn an_error_within_a_branch_is_named_by_its_path() {
     let within = |inner: Value| json!([{"shape": "polygon", "corners": [], "within": inner}]);
     for (inner, message) in [
         (
@@ -108,7 +108,7 @@ fn what_is_wrong_within_a_branch_is_named_by_its_path() {
 }
 
 #[test]
-fn an_alternate_is_what_the_value_is_in_json() {
+fn an_alternates_json_kind_selects_it() {
     for (value, expected) in [
         (json!("left"), Anything::Place(Place::Left)),
         (json!(-5), Anything::Count(-5)),
@@ -129,7 +129,7 @@ fn an_alternate_is_what_the_value_is_in_json() {
 }
 
 #[test]
-fn what_is_no_alternative_is_refused_by_what_would_be_one() {
+fn a_value_that_fits_no_alternative_is_refused() {
     let place = |at: Value| refused::<PlaceArguments>(json!({"at": [null, at]}));
     assert_eq!(
         place(json!("up")),

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_integer_or_too_large_is_refused() {
+    fn invalid_and_large_integers_are_refused() {
         let wrong = [
             "",
             "-",

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_stands_alone_and_may_lie_in_a_file() {
+    fn an_object_is_the_only_argument_and_may_be_in_a_file() {
         assert_eq!(source(&[]), Ok(Source::None));
         let object = Source::Object(json!({"a": [1]}));
         assert_eq!(source(&["{\"a\": [1]}"]), Ok(object.clone()));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused_and_says_why() {
+    fn json_that_is_not_an_object_is_refused_with_a_reason() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "[1]").unwrap();
         let word = format!("@{}", file.path().display());

@@ -20,7 +20,7 @@ fn faultvisor(command: &str, arguments: &[&str]) -> Result<Value, String> {
 }
 
 #[test]
-fn values_are_of_the_types_that_introspection_says() {
+fn values_have_the_types_of_introspection() {
     let arguments = [
         "driver=file",
         "path=/a=b",
@@ -102,7 +102,7 @@ fn lists_are_written_in_four_ways() {
 }
 
 #[test]
-fn json_is_taken_where_it_can_be_meant_and_always_behind_a_colon() {
+fn json_is_accepted_for_objects_and_lists_and_always_after_a_colon() {
     let arguments = [
         "driver=gone",
         "limits={\"bps\": 1}",
@@ -135,7 +135,7 @@ fn json_is_taken_where_it_can_be_meant_and_always_behind_a_colon() {
 }
 
 #[test]
-fn of_several_types_the_first_that_fits_is_taken_and_a_string_last() {
+fn an_alternate_takes_the_first_type_that_fits_and_a_string_last() {
     let backing =
         |argument: &str| open(&["driver=gone", argument]).map(|value| value["backing"].clone());
     assert_eq!(backing("backing=a"), Ok(json!("a")));
@@ -268,7 +268,7 @@ fn values() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn whatever_is_typed_is_an_object_or_an_error(arguments in prop::collection::vec(
+    fn any_words_are_an_object_or_an_error(arguments in prop::collection::vec(
         prop_oneof![
             any::<String>(),
             "(driver|name|limits|words|kinds|parts|backing|whatever)(\\.(bps|0|1|driver|path))?:?=.{0,12}",

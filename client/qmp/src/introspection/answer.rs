@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_make_no_sense_are_passed_over() {
+    fn invalid_entries_are_skipped() {
         let answer = json!([
             {"name": "a", "meta-type": "command", "arg-type": "0", "ret-type": "0"},
             {"name": "b", "meta-type": "wonder"},

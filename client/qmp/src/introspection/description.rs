@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn types_within_themselves_have_an_end() {
+    fn recursive_types_are_described_once() {
         let answer = serde_json::json!([
             {"name": "a", "meta-type": "command", "arg-type": "0", "ret-type": "l"},
             {"name": "0", "meta-type": "object",

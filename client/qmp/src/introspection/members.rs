@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_union_that_is_its_own_branch_has_an_end() {
+    fn a_union_that_is_its_own_branch_is_cut_off() {
         let answer = serde_json::json!([
             {"name": "a", "meta-type": "command", "arg-type": "0", "ret-type": "0"},
             {"name": "0", "meta-type": "object", "tag": "t", "members": [{"name": "t", "type": "s"}],

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_unseen_is_left() {
+    fn no_invisible_character_is_left() {
         assert_eq!(on_one_line("plain – ü"), "plain – ü");
         let hostile = "\u{1b}[2Ja\nb\u{7f}\u{9b}31m\u{202e}x";
         let shown = "\\u001b[2Ja\\nb\\u007f\\u009b31m\\u202ex";

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_the_same() {
+    fn json_has_the_same_members() {
         let data = json!({"device": "d"});
         let line = EventLine {
             lost: 3,

@@ -22,7 +22,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_forms_are_the_same_value_and_only_lines_end_unseen(
+        fn both_forms_are_the_same_value_without_invisible_characters(
             text in any::<String>(), key in "[\u{1}-\u{ff}\u{2028}-\u{202f}]{0,5}") {
             let value = serde_json::json!({key: [text, 1.5, null]});
             for written in [compact(&value), pretty(&value)] {

@@ -96,7 +96,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_terminal_is_shown_tables_of_objects_and_json_of_the_rest() {
+    fn a_terminal_gets_tables_of_objects_and_json_otherwise() {
         let terminal = Output {
             form: Form::Automatic,
             is_terminal: true,

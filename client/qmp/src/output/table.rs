@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_without_a_member_in_common_are_no_square_of_cells() {
+    fn objects_without_common_members_are_not_a_square_of_cells() {
         let list: Vec<Value> = (0..3000)
             .map(|number| json!({format!("k{number}"): 1}))
             .collect();
@@ -149,7 +149,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_row_is_wider_than_it_may_be_and_none_holds_what_is_unseen(
+        fn no_row_is_too_wide_or_has_invisible_characters(
             rows in prop::collection::vec(
                 prop::collection::btree_map("[a-c\u{1b}]{1,3}", any::<String>(), 1..4), 1..5),
             width in 10usize..60) {

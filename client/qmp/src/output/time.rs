@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_moments_are_written_right() {
+    fn known_timestamps_are_formatted() {
         assert_eq!(written(0, 0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(written(951_782_399, 5), "2000-02-28T23:59:59.000005Z");
         assert_eq!(written(951_782_400, 0), "2000-02-29T00:00:00.000000Z");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_shown_as_it_is() {
+    fn an_invalid_timestamp_is_shown_unchanged() {
         assert_eq!(written(-1, -1), "-1s+-1us");
         assert_eq!(
             written(i64::MAX, i64::MIN),

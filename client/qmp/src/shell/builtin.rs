@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_is_one_and_is_in_the_help() {
+    fn each_built_in_name_is_unique_and_in_the_help() {
         for name in Builtin::NAMES {
             assert!(
                 Builtin::of(name).is_some() && HELP.contains(&format!("\n  {name} ")),

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn within_quotes_and_json_nothing_is_completed() {
+    fn nothing_is_completed_within_quotes_and_json() {
         assert!(completed("open 'dri").1.is_empty());
         assert!(completed("open 'dri'").1.is_empty());
         assert!(completed("open {\"dri").1.is_empty());

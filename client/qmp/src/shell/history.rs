@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_directory_is_the_users_or_in_their_home_or_nowhere() {
+    fn the_state_directory_follows_the_xdg_specification() {
         let found = |state: Option<&str>, home: Option<&str>| {
             directory(state.map(OsString::from), home.map(OsString::from))
         };

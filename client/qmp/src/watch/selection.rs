@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_selected_by_is_refused() {
+    fn an_invalid_selection_is_refused() {
         let refused = |words, initial| selection(words, initial).unwrap_err();
         assert_eq!(
             refused(&["id=x"], false),

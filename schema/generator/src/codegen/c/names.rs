@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_c_or_its_library_keeps_for_itself_has_an_underscore_behind_it() {
+    fn words_reserved_by_c_get_an_underscore() {
         assert_eq!(member("default"), "default_");
         assert_eq!(member("operator"), "operator_");
         assert_eq!(member("errno"), "errno_");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_has_its_types_name_before_it() {
+    fn a_constant_has_its_types_name_as_a_prefix() {
         assert_eq!(constant("RunState", "io-error"), "QMP_RUN_STATE_IO_ERROR");
         assert_eq!(constant("Disk", "1.44"), "QMP_DISK_1_44");
     }
