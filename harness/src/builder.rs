@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ends_at_once_is_not_waited_for_and_says_why() {
+    fn a_program_that_ends_early_is_an_immediate_error_with_its_output() {
         let directory = tempdir().unwrap();
         let program = program(directory.path(), "echo 'no such kernel' >&2; exit 3");
         let started = Instant::now();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_without_a_monitor_is_waited_for_as_long_as_said_and_killed() {
+    fn a_program_without_a_monitor_is_killed_at_the_time_limit() {
         let directory = tempdir().unwrap();
         let pid = directory.path().join("pid");
         let script = format!("echo $$ > {}; exec sleep 1000", pid.display());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn a_missing_program_is_named() {
         let error = Machine::builder("vmlinux")
             .program("/no/such/program")
             .start();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_machine_is_made_of_is_its_command_line() {
+    fn a_builder_becomes_a_command_line() {
         let builder = Machine::builder("vmlinux")
             .program("/bin/faultvisor")
             .initrd("initrd")
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_decides_only_what_it_names() {
+    fn the_environment_overrides_only_what_it_names() {
         let builder =
             Machine::builder("vmlinux")
                 .initrd("initrd")

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_of_an_ended_process_is_told_again() {
+    fn the_exit_status_of_a_process_can_be_read_again() {
         let mut child = Guarded::spawn(Command::new("sh").args(["-c", "exit 3"])).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         for _ in 0..2 {

@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_named_without_its_directory() {
+    fn a_command_line_names_the_program_without_its_directory() {
         let mut command = Command::new("/usr/bin/sh");
         command.args(["-c", "exit 3"]);
         assert_eq!(typed(&command), "sh -c 'exit 3'");

@@ -162,7 +162,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn what_is_typed_is_not_waited_for_longer_than_said() {
+    fn a_write_to_the_console_times_out() {
         let mut command = Command::new("sleep");
         let mut process = Guarded::spawn(command.arg("1000").stdin(Stdio::piped())).unwrap();
         let input = process.child().stdin.take().unwrap();

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scratch_disk_is_as_large_as_said_and_takes_no_space() {
+    fn a_scratch_disk_has_its_size_and_takes_no_space() {
         use std::os::unix::fs::MetadataExt;
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::scratch(1 << 40).option("werror", "stop");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_in_a_path_stays_one() {
+    fn a_comma_in_a_path_is_escaped() {
         let disk = Disk::image("/a,b.qcow2").format("qcow2").id("d");
         let attached = disk.attach(Path::new("/no/such"), 0).unwrap();
         assert_eq!(attached.drive, "file=/a,,b.qcow2,format=qcow2,id=d");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_cannot_be_made_is_named() {
+    fn a_disk_that_cannot_be_created_is_named() {
         let error = Disk::scratch(u64::MAX).attach(Path::new("/no/such"), 0);
         let error = error.unwrap_err();
         assert_eq!(error.to_string(), "cannot make '/no/such/disk0.img'");

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_shows_what_the_machine_said_and_what_is_under_it() {
+    fn an_error_shows_the_machines_output_and_its_sources() {
         let said = Said {
             console: last_lines("one\n\ntwo"),
             stderr: last_lines(&"ä".repeat(10_000)),

@@ -133,7 +133,7 @@ mod tests {
     use crate::Disk;
 
     #[test]
-    fn a_power_cut_says_what_it_was_told_and_nothing_else() {
+    fn a_power_cut_rule_has_the_members_that_were_set() {
         let disk = Disk::scratch(1 << 20).volatile("data");
         let cut = power_cut(&disk).rule();
         assert_eq!((cut.device.as_str(), cut.count), ("data", Some(1)));

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_does_not_come_shows_what_came_instead() {
+    fn a_missing_text_is_an_error_that_shows_the_output() {
         let mut process = shell("echo 'no such drive' >&2; echo up; exec sleep 1000");
         process.console().wait_for_line("up", SOON).unwrap();
         let stderr = process.messages().clone();
@@ -199,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unexpected_exit_shows_what_the_program_said() {
+    fn an_unexpected_exit_shows_the_programs_output() {
         let mut process = shell("echo 'no such drive' >&2; exit 1");
         let error = process.expect_exit(0, SOON).unwrap_err().to_string();
         assert!(error.ends_with("not 0\n  stderr: no such drive"), "{error}");
     }
 
     #[test]
-    fn typing_on_a_console_that_nobody_reads_ends() {
+    fn typing_on_a_console_that_nobody_reads_times_out() {
         let mut process = shell("exec 0<&-; echo closed; exec sleep 1000");
         let console = process.console();
         console.wait_for_line("closed", SOON).unwrap();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_console_that_ends_is_waited_for_no_longer() {
+    fn the_end_of_the_console_ends_the_wait() {
         let mut process = shell("exit 0");
         let error = process.console().wait_for("login:", SOON).unwrap_err();
         assert!(matches!(
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn a_missing_program_is_named() {
         let error = Process::spawn(&mut Command::new("/no/such/faultvisor")).unwrap_err();
         assert_eq!(error.to_string(), "cannot start 'faultvisor'");
     }

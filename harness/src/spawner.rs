@@ -51,7 +51,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_process_outlives_the_thread_that_asked_for_it() {
+    fn a_process_outlives_the_thread_that_spawned_it() {
         let started = thread::spawn(|| spawn(Command::new("sleep").arg("1000")));
         let mut process = started.join().unwrap().unwrap();
         let deadline = Instant::now() + Duration::from_millis(100);
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_its_owners_again() {
+    fn a_command_can_be_reused_after_spawning() {
         let mut command = Command::new("/no/such/program");
         command.arg("word");
         let error = spawn(&mut command).unwrap_err();

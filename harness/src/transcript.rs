@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_found_when_it_comes_in_pieces() {
+    fn a_line_is_found_when_it_arrives_in_pieces() {
         let (reader, mut writer) = io::pipe().unwrap();
         let transcript = Transcript::record(reader).unwrap();
         writer.write_all(b"first\r\nsec").unwrap();
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_a_line_is_taken_in_pieces_and_the_oldest_are_forgotten() {
+    fn an_endless_line_is_split_and_its_oldest_pieces_dropped() {
         let endless = io::repeat(b'x').take((KEPT_BYTES + 3 * LINE_BYTES + 7) as u64);
         let transcript = Transcript::record(endless).unwrap();
         let text = transcript.wait_for_end(soon()).unwrap();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_anything_in_them_are_bounded_too() {
+    fn empty_lines_are_bounded_too() {
         let transcript = Transcript::record(io::repeat(b'\n').take(3 << 20)).unwrap();
         transcript.wait_for_end(soon()).unwrap();
         assert_eq!(transcript.len(), 3 << 20);

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_is_built_again_only_when_its_inputs_change() {
+    fn an_artifact_is_rebuilt_only_when_its_inputs_change() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/file");
         let first = Fingerprint::new().value("first");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_build_leaves_what_was_there_and_is_repeated() {
+    fn a_failed_build_keeps_the_old_file_and_is_repeated() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let first = Fingerprint::new().value("first");

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_found_behind_what_has_no_end_of_line() {
+    fn a_report_is_found_after_an_unfinished_line() {
         let report =
             Report::parse("promptFV 12 done ok=3 ioerr=0 unsupp=0 bad=0 doubled=0 sum=0x1f");
         assert_eq!(report.word, "done");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn content_depends_on_seed_and_sector_alone() {
+    fn content_depends_on_seed_and_sector_only() {
         let whole = content(7, 0, 4);
         assert_eq!(content(7, 2, 2), whole[1024..]);
         assert_ne!(content(8, 0, 4), whole);

@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_comes_back_with_its_output_and_status() {
+    fn a_command_returns_its_output_and_status() {
         let mut command = Command::new("sh");
         let shell = SHELL
             .replace("exec 3< /dev/console", "exec 3<&0")
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_starts_again_has_left_its_command_undone() {
+    fn a_guests_restart_ends_its_command() {
         let texts = |outcome: &Outcome| -> Vec<String> {
             let lines = outcome.lines.iter();
             lines.map(|line| line.text.clone()).collect()

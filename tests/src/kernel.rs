@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_apart() {
+    fn kinds_of_damage_are_distinguished() {
         assert!(matches!(
             extract_vmlinux(b"short"),
             Err(KernelError::NoSetupHeader)

@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_candidate_version_is_read_from_the_policy() {
+    fn the_candidate_version_is_parsed_from_apts_policy() {
         let policy = "linux-image-cloud-amd64:\n  Installed: (none)\n  Candidate: 6.1.192-2\n  Version table:\n";
         assert_eq!(parse_candidate(policy).as_deref(), Some("6.1.192-2"));
         assert_eq!(

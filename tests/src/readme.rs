@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_builds_boots_and_asks() {
+    fn the_readme_has_commands_to_build_to_boot_and_to_query() {
         let commands = commands();
         for start in [
             "cargo xtask",

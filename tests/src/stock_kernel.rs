@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_package_of_one_kernel_has_a_release() {
+    fn only_a_kernel_image_package_has_a_release() {
         assert_eq!(
             release_of("linux-image-6.1.0-56-cloud-amd64").as_deref(),
             Some("6.1.0-56-cloud-amd64")

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_threads_that_are_the_programs_own_are_found() {
+    fn only_the_programs_own_threads_are_listed() {
         let (started, looked) = (Barrier::new(3), Barrier::new(3));
         let wait = || {
             started.wait();

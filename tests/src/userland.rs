@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_comes_behind_those_it_depends_on_and_only_once() {
+    fn a_module_follows_its_dependencies_once() {
         let load = |name: &str| -> Result<Option<Vec<u8>>, ()> {
             let depends: &[u8] = match name {
                 "blk" => b"\0license=GPL\0depends=virtio,ring\0",

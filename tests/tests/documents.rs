@@ -114,7 +114,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn every_link_of_a_document_leads_to_a_file_and_a_heading() {
+fn every_link_of_a_document_resolves() {
     let files = files();
     let documents = documents(&files);
     let mut wrong = Vec::new();
@@ -145,7 +145,7 @@ fn every_link_of_a_document_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
-fn every_file_that_a_document_names_is_there() {
+fn every_file_named_in_a_document_exists() {
     let files = files();
     let mut wrong = Vec::new();
     let mut found = 0;

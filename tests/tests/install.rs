@@ -53,7 +53,7 @@ fn install(prefix: &Path, destdir: Option<&Path>) {
 }
 
 #[test]
-fn what_is_installed_is_where_a_system_looks_for_it_and_works() {
+fn installed_files_are_at_their_standard_paths_and_work() {
     packages::ensure_installed(&[CC, PKG_CONFIG], &|_| {}).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let prefix = directory.path().join("prefix");
@@ -95,7 +95,7 @@ fn what_is_installed_is_where_a_system_looks_for_it_and_works() {
 }
 
 #[test]
-fn a_package_is_made_elsewhere_than_where_it_will_be() {
+fn destdir_stages_a_package() {
     let directory = tempfile::tempdir().unwrap();
     install(Path::new("/usr"), Some(directory.path()));
     let description = directory.path().join("usr/lib/pkgconfig/libqmp.pc");

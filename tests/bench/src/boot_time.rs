@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_tells_the_median() {
+    fn the_summary_has_the_median() {
         let sample = |seconds| Sample {
             name: "a".to_owned(),
             seconds,

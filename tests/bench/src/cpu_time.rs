@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_named_thread_is_told_from_the_rest() {
+    fn the_named_threads_time_is_separated_from_the_rest() {
         let before = snapshot(&[(1, "main", 5), (2, "vcpu0", 100), (3, "gone", 9)], 1000);
         let after = snapshot(
             &[(1, "main", 7), (2, "vcpu0", 150), (4, "iou-wrk-1", 30)],
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_texts_are_read() {
+    fn the_kernels_stat_files_are_parsed() {
         assert_eq!(on_cpu("1500000 7 8\n"), Some(MILLISECOND * 3 / 2));
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 200 30 12 20 0 1 0";
         assert_eq!(of_children(stat), Some(MILLISECOND * 420));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guests_time_is_told_from_its_programs() {
+    fn guest_time_is_separated_from_the_programs() {
         let zeros = ["0"; 25].join(" ");
         let stat = format!("7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 20 5 6 {zeros} 70 0");
         let expected = Shares {

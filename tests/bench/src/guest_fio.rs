@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_direction_that_had_something_to_do_is_read() {
+    fn the_direction_with_io_is_parsed() {
         let (idle, busy) = (direction(0, 0), direction(50, 2000));
         let expected = Terse {
             count: 100.0,

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn each_case_is_compared_with_the_same_case_of_the_other() {
+    fn the_same_cases_of_both_vmms_are_compared() {
         let samples = [
             sample("a:disk", 1.0),
             sample("b:disk", 3.0),
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_rests_says_so() {
+    fn an_idle_guest_reports_it() {
         let script = SETTLE.replace("sleep 2", "true");
         let status = Command::new("sh").args(["-c", &script]).status().unwrap();
         assert_eq!(status.code(), Some(0));

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn backports_that_the_machine_has_itself_are_not_added_again() {
+    fn backports_among_the_sources_are_not_added_again() {
         let targets = "Debian http://b.example/ bookworm-backports main\n\
                        Debian http://b.example/ bookworm main\n";
         let expected = [
@@ -137,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn other_machines_know_no_mirror() {
+    fn without_debian_sources_there_is_no_mirror() {
         assert_eq!(of_targets("Ubuntu http://u.example/ noble main\n"), None);
         assert_eq!(of_targets(""), None);
     }
 
     #[test]
-    fn what_apt_was_told_about_the_network_is_passed_on() {
+    fn apts_network_settings_are_passed_on() {
         let dump = "APT::Architecture \"amd64\";\nAcquire \"\";\nAcquire::http \"\";\n\
                     Acquire::http::Proxy \"http://p.example:3128\";\nAcquire::Check-Date \"false\";\n\
                     DPkg::Post-Invoke:: \"rm -rf /\";\n";

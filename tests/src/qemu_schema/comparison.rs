@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_say_less_than_qemus_and_arguments_may_not() {
+    fn an_answer_may_lack_optional_members_and_arguments_may_not() {
         let ours = "{ 'struct': 'Info', 'data': { 'a': 'int' } }
                     { 'command': 'ask', 'data': { '*x': 'bool' }, 'returns': 'Info' }";
         let theirs = "{ 'struct': 'Info', 'data': { 'a': 'int', '*b': 'str' } }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mandatory_is_compared() {
+    fn mandatory_members_are_compared() {
         let ours = "{ 'struct': 'Info', 'data': { '*a': 'int' } }
                     { 'command': 'ask', 'data': { 'x': 'bool' }, 'returns': [ 'Info' ] }
                     { 'event': 'HEARD' }";
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_no_common_command_uses_are_compared_by_name() {
+    fn unused_types_are_compared_by_name() {
         let ours = "{ 'struct': 'Alone', 'data': { 'a': 'str' } }";
         let theirs = "{ 'struct': 'Alone', 'data': { 'a': 'bool' } }";
         assert_eq!(

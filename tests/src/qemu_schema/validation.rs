@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_no_problem() {
+    fn a_conforming_message_has_no_mismatch() {
         let model = model();
         let answer = json!([
             { "id": 255, "kind": "plain", "tags": ["a"] },
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_does_not_fit_is_named_with_its_place() {
+    fn every_mismatch_is_named_with_its_place() {
         let model = model();
         let answer = json!([
             { "id": 256, "kind": "plain", "mass": 1 },

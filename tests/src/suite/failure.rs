@@ -48,7 +48,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_failure_tells_the_errors_under_an_error() {
+    fn a_failure_lists_an_errors_sources() {
         let error = Process::spawn(&mut Command::new("/no/such/program")).unwrap_err();
         let Failure::Failed(why) = Failure::from(error) else {
             panic!()

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_run_is_read_from_a_noisy_console() {
+    fn results_are_parsed_from_a_noisy_console() {
         let mut report = Report::default();
         for line in [
             "FV-START a_disk_reads_back",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_has_failed() {
+    fn a_missing_result_is_a_failure() {
         let mut report = Report::default();
         for line in [
             "FV-START one",

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn each_test_is_in_one_part_and_those_that_may_take_long_are_in_different_ones() {
+    fn each_test_is_in_one_part_and_long_ones_are_spread() {
         const fn test(name: &'static str) -> Test {
             Test::new(name, Needs::Nothing, nothing)
         }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_tells_how_its_test_ended() {
+    fn a_test_process_reports_its_outcome() {
         assert_eq!(run("echo noise", LONG).0, Outcome::Passed);
         let skipped = run("echo 'FV-WHY no disk'; exit 77", LONG).0;
         assert_eq!(skipped, Outcome::Skipped("no disk".to_owned()));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_says_nothing_has_failed() {
+    fn a_test_process_without_output_has_failed() {
         let crashed = run("kill -9 $$", LONG).0;
         assert_eq!(
             crashed,

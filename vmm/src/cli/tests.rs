@@ -387,7 +387,7 @@ fn a_command_line_is_accepted_or_refused_with_all_that_is_wrong() {
 }
 
 #[test]
-fn what_is_no_text_is_named() {
+fn an_argument_that_is_not_utf_8_is_named() {
     use std::os::unix::ffi::OsStringExt;
     let raw = |text: &[u8]| OsString::from_vec(text.to_vec());
     let all = [

@@ -15,7 +15,7 @@ pub const TESTS: &[Test] = tests![
     a_vmlinux_with_a_note_of_xens_boots_through_pvh,
     a_vmlinux_without_it_boots_by_the_64_bit_protocol,
     a_bzimage_boots_to_init_and_shuts_down_cleanly,
-    a_guest_lives_on_huge_pages_of_the_hosts_pool,
+    a_guests_memory_comes_from_the_hosts_huge_page_pool,
 ];
 
 /// How a kernel was started, as Linux reports it (`kernel.bootloader_type`).
@@ -75,7 +75,7 @@ impl Drop for Pool {
     }
 }
 
-fn a_guest_lives_on_huge_pages_of_the_hosts_pool(context: &Context) -> Result<(), Failure> {
+fn a_guests_memory_comes_from_the_hosts_huge_page_pool(context: &Context) -> Result<(), Failure> {
     const MEMORY: u64 = 256 << 20;
     let pool = Pool::of(MEMORY >> 21)?;
     let mut command = linux::command(context)?;

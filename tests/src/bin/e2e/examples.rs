@@ -15,7 +15,7 @@ pub const WITH_KVM: &[Test] = tests![
     Needs::Kvm;
     a_users_cargo_test_awaits_a_disk_error,
     a_users_cargo_test_of_a_power_cut_finds_what_was_flushed,
-    a_users_cargo_test_fails_with_what_the_machine_said,
+    a_users_cargo_test_fails_with_the_machines_output,
     the_example_in_python_awaits_a_disk_error,
     the_example_in_c_awaits_a_disk_error,
 ];
@@ -108,7 +108,7 @@ fn a_users_cargo_test_of_a_power_cut_finds_what_was_flushed(
     expect(&with_bare_guest(context, command, CUT_SCRIPT)?, CUT_PASSED)
 }
 
-fn a_users_cargo_test_fails_with_what_the_machine_said(context: &Context) -> Result<(), Failure> {
+fn a_users_cargo_test_fails_with_the_machines_output(context: &Context) -> Result<(), Failure> {
     let command = example(context, &context.example(CARGO_TEST)?);
     // The harness may not be listening yet.
     let script = "print Kernel panic\ndelay 2000000000\nexit off\n";

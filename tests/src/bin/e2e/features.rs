@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
     a_running_guest_sees_its_disks_new_size,
     a_guest_switches_its_disks_write_cache,
     a_guest_has_a_queue_for_each_processor_and_sees_the_disks_blocks,
-    what_a_guest_discards_is_the_hosts_again,
+    discarded_space_returns_to_the_host,
 ];
 
 const MIB: u64 = 1 << 20;
@@ -149,7 +149,7 @@ fn a_guest_has_a_queue_for_each_processor_and_sees_the_disks_blocks(
     Ok(())
 }
 
-fn what_a_guest_discards_is_the_hosts_again(context: &Context) -> Result<(), Failure> {
+fn discarded_space_returns_to_the_host(context: &Context) -> Result<(), Failure> {
     let image = context.path("disk");
     linux::image(&image, 32, b"")?;
     let data = pattern(3, 8 << 20);

@@ -18,13 +18,13 @@ pub const TESTS: &[Test] = tests![
     a_reboot_starts_the_guest_again_and_quit_ends_it,
     a_client_resets_a_running_machine_and_a_stopped_one,
     a_guest_waits_for_cont_before_its_first_instruction_and_in_its_work,
-    no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at,
+    no_shutdown_keeps_the_machine_of_a_guest_that_is_off,
 ];
 
 /// Tests that need no running guest.
 pub const WITH_KVM: &[Test] = tests![
     Needs::Kvm;
-    each_signal_that_asks_for_the_end_ends_the_program_with_0,
+    each_termination_signal_ends_the_program_with_0,
 ];
 
 /// Time given to a stopped guest, in which it must do nothing.
@@ -147,9 +147,7 @@ fn a_guest_waits_for_cont_before_its_first_instruction_and_in_its_work(
     Ok(())
 }
 
-fn no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at(
-    context: &Context,
-) -> Result<(), Failure> {
+fn no_shutdown_keeps_the_machine_of_a_guest_that_is_off(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
     let (mut guest, client) = linux::boot(context, command.arg("--no-shutdown"))?;
     guest.power_off()?;
@@ -181,9 +179,7 @@ fn no_shutdown_keeps_a_guest_that_is_off_for_a_client_to_look_at(
     Ok(())
 }
 
-fn each_signal_that_asks_for_the_end_ends_the_program_with_0(
-    context: &Context,
-) -> Result<(), Failure> {
+fn each_termination_signal_ends_the_program_with_0(context: &Context) -> Result<(), Failure> {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut command = context.command();
         command.arg("--kernel").arg(context.guest().vmlinux());

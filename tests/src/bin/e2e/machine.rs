@@ -15,9 +15,9 @@ use crate::linux;
 
 pub const TESTS: &[Test] = tests![
     Needs::Linux;
-    four_vcpus_are_four_cores_and_come_up_again_after_a_reboot,
+    four_vcpus_are_four_cores_also_after_a_reboot,
     the_power_button_reaches_a_guest_that_listens,
-    a_panic_of_the_kernel_is_told_before_the_guest_resets_itself,
+    a_kernel_panic_is_reported_before_the_guest_resets_itself,
     a_guest_does_not_notice_that_it_was_stopped,
     without_acpi_there_is_none_and_the_disks_are_on_the_command_line,
 ];
@@ -60,9 +60,7 @@ fn of_each_cpu(guest: &mut GuestShell, name: &str) -> Result<Vec<String>, Failur
     Ok(words.map(|(_, word)| word.to_owned()).collect())
 }
 
-fn four_vcpus_are_four_cores_and_come_up_again_after_a_reboot(
-    context: &Context,
-) -> Result<(), Failure> {
+fn four_vcpus_are_four_cores_also_after_a_reboot(context: &Context) -> Result<(), Failure> {
     let mut command = linux::command(context)?;
     // By ACPI's reset register, Linux's default.
     append(&mut command, "reboot=acpi");
@@ -122,7 +120,7 @@ fn the_power_button_reaches_a_guest_that_listens(context: &Context) -> Result<()
     Ok(())
 }
 
-fn a_panic_of_the_kernel_is_told_before_the_guest_resets_itself(
+fn a_kernel_panic_is_reported_before_the_guest_resets_itself(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut command = linux::command(context)?;

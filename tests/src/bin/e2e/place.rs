@@ -10,7 +10,7 @@ use faultvisor_tests::{check, check_eq, tests};
 pub const TESTS: &[Test] = tests![
     Needs::Linux;
     the_kvm_device_opens_and_runs_linux,
-    the_guest_images_are_all_there,
+    all_guest_images_exist,
 ];
 
 fn the_kvm_device_opens_and_runs_linux(_: &Context) -> Result<(), Failure> {
@@ -26,7 +26,7 @@ fn the_kvm_device_opens_and_runs_linux(_: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn the_guest_images_are_all_there(context: &Context) -> Result<(), Failure> {
+fn all_guest_images_exist(context: &Context) -> Result<(), Failure> {
     let images = context.guest();
     check!(
         fs::read(images.vmlinux())?.starts_with(b"\x7fELF"),

@@ -12,7 +12,7 @@ use crate::linux::{self, add_disk, first_word, pattern};
 pub const TESTS: &[Test] = tests![
     Needs::Linux;
     read_errors_are_reported_to_the_guest_or_ignored_and_leave_it_running,
-    a_disk_that_stops_on_read_errors_reads_on_when_the_data_is_back,
+    a_disk_that_stopped_on_a_read_error_continues_once_the_data_is_back,
 ];
 
 const MIB: usize = 1 << 20;
@@ -67,7 +67,7 @@ fn read_errors_are_reported_to_the_guest_or_ignored_and_leave_it_running(
     Ok(())
 }
 
-fn a_disk_that_stops_on_read_errors_reads_on_when_the_data_is_back(
+fn a_disk_that_stopped_on_a_read_error_continues_once_the_data_is_back(
     context: &Context,
 ) -> Result<(), Failure> {
     let image = context.path("disk");

@@ -13,9 +13,9 @@ use crate::space::{LoopDevice, SmallFileSystem, limit_file_size};
 pub const TESTS: &[Test] = tests![
     Needs::Linux;
     a_full_file_system_stops_the_machine_until_there_is_space,
-    many_writes_that_fail_at_once_are_all_done_when_there_is_space,
+    many_failed_writes_are_all_performed_once_there_is_space,
     a_disk_that_stops_on_every_error_stops_at_a_file_size_limit,
-    a_reset_drops_what_is_held_back,
+    a_reset_drops_held_requests,
     write_errors_that_are_reported_reach_the_guest_and_leave_it_running,
     write_errors_that_are_ignored_reach_only_clients,
     a_flush_that_fails_counts_as_a_write,
@@ -108,7 +108,7 @@ fn a_full_file_system_stops_the_machine_until_there_is_space(
     Ok(())
 }
 
-fn many_writes_that_fail_at_once_are_all_done_when_there_is_space(
+fn many_failed_writes_are_all_performed_once_there_is_space(
     context: &Context,
 ) -> Result<(), Failure> {
     let small = SmallFileSystem::mount(context.path("small"), 2)?;
@@ -180,7 +180,7 @@ fn a_disk_that_stops_on_every_error_stops_at_a_file_size_limit(
     Ok(())
 }
 
-fn a_reset_drops_what_is_held_back(context: &Context) -> Result<(), Failure> {
+fn a_reset_drops_held_requests(context: &Context) -> Result<(), Failure> {
     let small = SmallFileSystem::mount(context.path("small"), 1)?;
     let image = small.path("disk");
     linux::image(&image, 16, b"")?;

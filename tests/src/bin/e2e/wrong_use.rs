@@ -19,30 +19,30 @@ const SOON: Duration = Duration::from_secs(20);
 pub const BEFORE_KVM: &[Test] = tests![
     Needs::Nothing;
     an_unknown_option_is_refused_with_the_nearest_known_one,
-    all_options_that_cannot_be_used_are_named_at_once,
-    what_is_no_text_is_named,
+    all_unusable_options_are_named_at_once,
+    an_argument_that_is_not_utf_8_is_named,
     help_on_an_option_lists_its_keys,
     an_unknown_key_is_refused_with_the_nearest_known_one,
     two_drives_with_one_id_are_refused,
     standard_input_is_not_shared_by_console_and_monitor,
     a_socket_that_is_in_use_is_refused,
     a_socket_path_that_is_too_long_is_refused,
-    a_log_level_that_is_none_is_refused,
+    an_unknown_log_level_is_refused,
     a_machine_without_dev_kvm_says_so,
-    a_user_who_may_not_open_dev_kvm_is_told_so,
+    a_user_without_access_to_dev_kvm_gets_a_clear_error,
 ];
 
 /// Errors found while the machine is assembled.
 pub const WITH_KVM: &[Test] = tests![
     Needs::Kvm;
-    a_kernel_that_is_no_kernel_is_refused,
-    a_kernel_that_is_not_there_is_refused,
-    a_kernel_that_is_cut_short_is_refused,
+    a_file_that_is_not_a_kernel_is_refused,
+    a_missing_kernel_is_refused,
+    a_truncated_kernel_is_refused,
     a_kernel_that_does_not_fit_into_memory_is_refused,
     less_memory_than_any_kernel_needs_is_refused,
     an_initrd_that_does_not_fit_beside_the_kernel_is_refused,
     a_guest_that_does_not_fit_leaves_no_sockets_and_no_pid_file,
-    a_drive_that_is_not_there_is_refused,
+    a_missing_drive_is_refused,
     a_drive_that_is_a_directory_is_refused,
     a_drive_that_is_no_whole_number_of_sectors_is_refused,
     a_pid_file_in_no_directory_is_refused,
@@ -91,7 +91,7 @@ fn an_unknown_option_is_refused_with_the_nearest_known_one(
     )
 }
 
-fn all_options_that_cannot_be_used_are_named_at_once(context: &Context) -> Result<(), Failure> {
+fn all_unusable_options_are_named_at_once(context: &Context) -> Result<(), Failure> {
     let options = [
         "-nodefaults",
         "-s",
@@ -109,7 +109,7 @@ fn all_options_that_cannot_be_used_are_named_at_once(context: &Context) -> Resul
     )
 }
 
-fn what_is_no_text_is_named(context: &Context) -> Result<(), Failure> {
+fn an_argument_that_is_not_utf_8_is_named(context: &Context) -> Result<(), Failure> {
     let mut command = command(context);
     command.arg("--initrd").arg(OsStr::from_bytes(b"/x\xff"));
     check_refused(&mut command, "--initrd: \"/x\\xFF\" is not UTF-8")
@@ -156,7 +156,7 @@ fn standard_input_is_not_shared_by_console_and_monitor(context: &Context) -> Res
     )
 }
 
-fn a_log_level_that_is_none_is_refused(context: &Context) -> Result<(), Failure> {
+fn an_unknown_log_level_is_refused(context: &Context) -> Result<(), Failure> {
     check_refused(
         command(context).env("FAULTVISOR_LOG", "x"),
         "FAULTVISOR_LOG: 'x' is not one of error, warn, info, debug, trace, off",
@@ -219,7 +219,7 @@ fn a_machine_without_dev_kvm_says_so(context: &Context) -> Result<(), Failure> {
     )
 }
 
-fn a_user_who_may_not_open_dev_kvm_is_told_so(context: &Context) -> Result<(), Failure> {
+fn a_user_without_access_to_dev_kvm_gets_a_clear_error(context: &Context) -> Result<(), Failure> {
     check_refused_under_dev(
         context,
         "touch /dev/kvm && chmod 0 /dev/kvm",
@@ -227,7 +227,7 @@ fn a_user_who_may_not_open_dev_kvm_is_told_so(context: &Context) -> Result<(), F
     )
 }
 
-fn a_kernel_that_is_no_kernel_is_refused(context: &Context) -> Result<(), Failure> {
+fn a_file_that_is_not_a_kernel_is_refused(context: &Context) -> Result<(), Failure> {
     let path = context.path("kernel");
     fs::write(&path, "#!/bin/sh\necho not a kernel\n")?;
     let mut command = context.command();
@@ -256,7 +256,7 @@ fn a_kernel_that_is_no_kernel_is_refused(context: &Context) -> Result<(), Failur
     )
 }
 
-fn a_kernel_that_is_cut_short_is_refused(context: &Context) -> Result<(), Failure> {
+fn a_truncated_kernel_is_refused(context: &Context) -> Result<(), Failure> {
     let images = context.guest();
     for kernel in [images.vmlinux(), images.bzimage()] {
         // A truncated download.
@@ -275,7 +275,7 @@ fn a_kernel_that_is_cut_short_is_refused(context: &Context) -> Result<(), Failur
     Ok(())
 }
 
-fn a_kernel_that_is_not_there_is_refused(context: &Context) -> Result<(), Failure> {
+fn a_missing_kernel_is_refused(context: &Context) -> Result<(), Failure> {
     let path = context.path("kernel");
     let mut command = context.command();
     check_refused(
@@ -365,7 +365,7 @@ fn check_drive_refused(context: &Context, name: &str, why: &str) -> Result<(), F
     )
 }
 
-fn a_drive_that_is_not_there_is_refused(context: &Context) -> Result<(), Failure> {
+fn a_missing_drive_is_refused(context: &Context) -> Result<(), Failure> {
     let why = "cannot open 'PATH': No such file or directory";
     check_drive_refused(context, "missing", why)
 }

@@ -269,7 +269,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn tests_that_are_killed_at_their_limit_are_named() {
+    fn tests_killed_at_their_limit_are_named() {
         let script = "echo 'test a ... ok'; echo 'test b has been running for over 60 seconds'; exec sleep 1000";
         let ran = output(script, Duration::from_millis(300));
         assert_eq!(ran.results[0].name, "x a");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_does_not_say_how_its_tests_ended_has_failed() {
+    fn a_test_program_without_a_summary_has_failed() {
         assert!(output("echo 'test result: ok. 0 passed'", LONG).is_well());
         assert!(!output("echo 'test a ... ok'", LONG).is_well());
         assert!(!output("echo 'test a ... ok'; exit 101", LONG).is_well());

@@ -75,7 +75,7 @@ mod tests {
     use faultvisor_tests::readme;
 
     #[test]
-    fn what_the_readme_tells_to_run_is_understood() {
+    fn the_readmes_commands_are_valid() {
         let mut tasks = 0;
         for command in readme::commands() {
             let command = command.split('#').next().unwrap_or_default();

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_runs_is_told_with_its_parts_in_the_order_in_which_it_began() {
+    fn running_work_is_shown_with_its_parts_in_order_of_start() {
         let start = Instant::now();
         let mut status = Status::new();
         let work = |name: &str, part: Option<(String, Instant)>| Work {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_is_not_told_any_more() {
+    fn ended_work_is_not_shown() {
         let name = "work of this test";
         let work = Running::new(name);
         work.part("its part");

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_runs_after_those_that_it_needs_and_is_left_out_if_they_fail() {
+    fn a_job_runs_after_its_dependencies_and_is_left_out_if_they_fail() {
         let log = Mutex::new(Vec::new());
         let say = |text: &'static str| {
             log.lock().unwrap().push(text);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_jobs_run_side_by_side_as_there_are_cpus() {
+    fn as_many_jobs_run_in_parallel_as_there_are_cpus() {
         let both = Barrier::new(2);
         let meet = || {
             both.wait();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_does_not_end_at_its_limit_is_told_of_once() {
+    fn an_overdue_job_is_reported_once() {
         let (told, heard) = mpsc::channel::<()>();
         let mut slow = job("slow", &[], Lane::Free, move || {
             // Ends once it is reported.
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_wait_for_each_other_are_named() {
+    fn circular_jobs_are_named() {
         let jobs = vec![
             job("one", &["other"], Lane::Free, || Ok(())),
             job("other", &["one"], Lane::Free, || Ok(())),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_panics_ends_nothing_but_those_after_it() {
+    fn a_panic_of_a_job_leaves_out_only_its_dependents() {
         let jobs = vec![
             job("bad", &[], Lane::Free, || panic!("on purpose")),
             job("vain", &["bad"], Lane::Free, || Ok(())),

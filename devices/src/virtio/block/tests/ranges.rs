@@ -226,7 +226,7 @@ fn flags_that_nobody_knows_are_not_supported() {
 }
 
 #[test]
-fn what_was_not_agreed_on_is_not_supported() {
+fn requests_of_features_not_negotiated_are_unsupported() {
     let mut machine = with(Setup::default(), ZEROES_FEATURE).start();
     assert_eq!(machine.refusal(DISCARD, &[(0, 1, 0)]), UNSUPP);
     let mut machine = with(Setup::default(), DISCARD_FEATURE).start();

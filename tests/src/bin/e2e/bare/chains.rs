@@ -11,7 +11,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_chain_with_a_place_for_a_status_gets_one,
     a_chain_that_cannot_be_answered_needs_a_reset,
-    a_queue_that_cannot_be_needs_a_reset,
+    an_invalid_queue_needs_a_reset,
 ];
 
 /// After each case the disk is set up again, and a read must succeed.
@@ -261,7 +261,7 @@ fn a_chain_that_cannot_be_answered_needs_a_reset(context: &Context) -> Result<()
     run(context, &cases)
 }
 
-fn a_queue_that_cannot_be_needs_a_reset(context: &Context) -> Result<(), Failure> {
+fn an_invalid_queue_needs_a_reset(context: &Context) -> Result<(), Failure> {
     let setup = |options: &str| format!("setup 0 {options}\nbroken 0\n");
     let cases = [
         ("no descriptors", setup("size=0")),

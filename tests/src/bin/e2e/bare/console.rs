@@ -21,11 +21,11 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     output_to_a_slow_reader_arrives_whole,
     output_to_a_file_is_whole_when_the_program_has_ended,
-    input_from_a_socket_reaches_the_guest_and_comes_back,
-    a_socket_takes_one_client_after_the_other,
+    input_from_a_socket_reaches_the_guest_and_is_echoed,
+    a_socket_serves_one_client_after_the_other,
     sigterm_ends_the_machine_in_order,
-    the_guest_goes_on_when_its_input_has_ended,
-    many_clients_at_once_each_hear_everything,
+    the_guest_continues_after_the_end_of_its_input,
+    many_clients_at_once_each_receive_everything,
 ];
 
 /// The output of the guest's `flood`.
@@ -147,7 +147,7 @@ fn ends_well(mut process: Guarded) -> Result<(), Failure> {
     Ok(())
 }
 
-fn input_from_a_socket_reaches_the_guest_and_comes_back(context: &Context) -> Result<(), Failure> {
+fn input_from_a_socket_reaches_the_guest_and_is_echoed(context: &Context) -> Result<(), Failure> {
     let (process, mut console) = on_socket(context, "echo 4\nexit off")?;
     read_to(&mut console, "FV 1 echo\r\n")?;
     // More than the UART and the program buffer for the guest.
@@ -166,7 +166,7 @@ fn input_from_a_socket_reaches_the_guest_and_comes_back(context: &Context) -> Re
     ends_well(process)
 }
 
-fn a_socket_takes_one_client_after_the_other(context: &Context) -> Result<(), Failure> {
+fn a_socket_serves_one_client_after_the_other(context: &Context) -> Result<(), Failure> {
     let (process, mut console) =
         on_socket(context, "print first\nawait\nprint second\nawait\nexit off")?;
     read_to(&mut console, "first\r\nFV 2 await\r\n")?;
@@ -204,7 +204,7 @@ fn sigterm_ends_the_machine_in_order(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn the_guest_goes_on_when_its_input_has_ended(context: &Context) -> Result<(), Failure> {
+fn the_guest_continues_after_the_end_of_its_input(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "await\nprint more\nexit off")?.start()?;
     machine.machine.console().type_text("x")?;
     machine.machine.console().close_input();
@@ -212,7 +212,7 @@ fn the_guest_goes_on_when_its_input_has_ended(context: &Context) -> Result<(), F
     machine.ends_well()
 }
 
-fn many_clients_at_once_each_hear_everything(context: &Context) -> Result<(), Failure> {
+fn many_clients_at_once_each_receive_everything(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.start()?;
     machine.report("spin")?;
     let mut clients = Vec::new();

@@ -14,7 +14,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     without_descriptors_a_stop_still_waits_for_the_disks,
     without_descriptors_a_reset_fails_and_one_with_them_starts_the_guest_again,
-    without_descriptors_quit_ends_the_program_well,
+    without_descriptors_quit_ends_the_program_with_0,
 ];
 
 /// Sets the limit on the program's descriptors; `None` restores it.
@@ -105,7 +105,7 @@ fn without_descriptors_a_reset_fails_and_one_with_them_starts_the_guest_again(
     end(context, machine, 51)
 }
 
-fn without_descriptors_quit_ends_the_program_well(context: &Context) -> Result<(), Failure> {
+fn without_descriptors_quit_ends_the_program_with_0(context: &Context) -> Result<(), Failure> {
     for seed in 52..55 {
         let (mut machine, client) = storming(context, seed, "")?;
         limit(&machine, NONE_LEFT)?;

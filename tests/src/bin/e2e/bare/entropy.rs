@@ -10,9 +10,9 @@ use super::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_guest_gets_entropy_which_is_never_the_same,
-    a_limited_device_gives_so_much_in_each_period,
-    a_request_for_entropy_that_the_standard_forbids_needs_a_reset,
+    a_guest_receives_different_entropy_each_time,
+    a_limited_entropy_device_returns_at_most_its_quota_per_period,
+    an_invalid_request_for_entropy_needs_a_reset,
     an_entropy_device_stops_goes_on_and_is_reset_with_its_machine,
 ];
 
@@ -35,7 +35,7 @@ fn entropy(machine: &mut BareMachine) -> Result<u64, Failure> {
     used.number("sum")
 }
 
-fn a_guest_gets_entropy_which_is_never_the_same(context: &Context) -> Result<(), Failure> {
+fn a_guest_receives_different_entropy_each_time(context: &Context) -> Result<(), Failure> {
     let script = format!("{SETUP}{ASK}{ASK}{ASK}setup 0\nread 0 3 2\nexit off");
     let mut machine = machine(context, &script, "virtio-rng-device")?;
     let start = machine.report("start")?;
@@ -54,7 +54,9 @@ fn a_guest_gets_entropy_which_is_never_the_same(context: &Context) -> Result<(),
     machine.ends_well()
 }
 
-fn a_limited_device_gives_so_much_in_each_period(context: &Context) -> Result<(), Failure> {
+fn a_limited_entropy_device_returns_at_most_its_quota_per_period(
+    context: &Context,
+) -> Result<(), Failure> {
     let script = format!("{SETUP}{ASK}{ASK}{ASK}exit off");
     let began = Instant::now();
     let device = "virtio-rng-device,id=dice,max-bytes=100,period=300";
@@ -67,9 +69,7 @@ fn a_limited_device_gives_so_much_in_each_period(context: &Context) -> Result<()
     machine.ends_well()
 }
 
-fn a_request_for_entropy_that_the_standard_forbids_needs_a_reset(
-    context: &Context,
-) -> Result<(), Failure> {
+fn an_invalid_request_for_entropy_needs_a_reset(context: &Context) -> Result<(), Failure> {
     let forbidden = [
         ("a readable buffer", "data 512 0 0"),
         ("no buffer", "data 0 2 0"),

@@ -17,13 +17,13 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_reported_write_error_reaches_the_guest_and_every_client,
     an_ignored_write_error_reaches_every_client_but_not_the_guest,
-    a_write_error_that_is_no_lack_of_space_is_reported_by_default,
-    a_write_error_that_stops_the_machine_is_over_when_its_reason_is,
+    other_write_errors_than_enospc_are_reported_by_default,
+    a_write_that_stopped_the_machine_succeeds_once_its_cause_is_gone,
     a_flush_counts_as_no_write_past_the_limit,
     a_reported_read_error_reaches_the_guest_and_every_client,
     an_ignored_read_error_leaves_the_guests_buffer_as_it_was,
-    a_read_error_that_stops_the_machine_is_over_when_its_reason_is,
-    an_error_of_one_disk_is_none_of_another,
+    a_read_that_stopped_the_machine_succeeds_once_its_cause_is_gone,
+    an_error_of_one_disk_does_not_affect_another,
 ];
 
 /// The script of all tests here: a key, then the request.
@@ -188,7 +188,7 @@ fn an_ignored_write_error_reaches_every_client_but_not_the_guest(
     has_bytes_of(&context.path("disk"), 1)
 }
 
-fn a_write_error_that_is_no_lack_of_space_is_reported_by_default(
+fn other_write_errors_than_enospc_are_reported_by_default(
     context: &Context,
 ) -> Result<(), Failure> {
     let machine = with_limit(context, "")?;
@@ -240,7 +240,7 @@ fn stops(
     done.number("sum")
 }
 
-fn a_write_error_that_stops_the_machine_is_over_when_its_reason_is(
+fn a_write_that_stopped_the_machine_succeeds_once_its_cause_is_gone(
     context: &Context,
 ) -> Result<(), Failure> {
     let machine = with_limit(context, "werror=stop,rerror=stop")?;
@@ -278,7 +278,7 @@ fn an_ignored_read_error_leaves_the_guests_buffer_as_it_was(
     Ok(())
 }
 
-fn a_read_error_that_stops_the_machine_is_over_when_its_reason_is(
+fn a_read_that_stopped_the_machine_succeeds_once_its_cause_is_gone(
     context: &Context,
 ) -> Result<(), Failure> {
     let machine = truncated(context, "rerror=stop")?;
@@ -293,7 +293,7 @@ fn a_read_error_that_stops_the_machine_is_over_when_its_reason_is(
     Ok(())
 }
 
-fn an_error_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Failure> {
+fn an_error_of_one_disk_does_not_affect_another(context: &Context) -> Result<(), Failure> {
     let disks = [image(context, "a", 1, 256)?, image(context, "b", 1, 64)?];
     let script = "setup 0\nsetup 1\nchoose\nwrite 0 100 8 7\nwrite 1 0 8 7\nexit off";
     let plan = Plan::new(context, script)?.disk(&disks[0], "id=d0,werror=stop");

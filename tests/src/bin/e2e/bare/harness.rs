@@ -16,10 +16,10 @@ use rustix::process::{Pid, Signal, kill_process};
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     rules_hold_from_the_first_request_of_a_guest_that_starts_paused,
-    each_short_rule_does_what_it_says,
+    each_rule_of_the_harness_is_applied,
     what_a_guest_writes_is_in_the_image_of_its_scratch_disk,
-    a_machine_that_is_killed_keeps_nobody_waiting,
-    an_option_that_makes_no_sense_is_shown_at_once,
+    a_killed_machine_ends_all_waits,
+    an_invalid_option_is_reported_at_once,
 ];
 
 fn machine(context: &Context, script: &str) -> Result<Builder, Failure> {
@@ -56,7 +56,7 @@ fn rules_hold_from_the_first_request_of_a_guest_that_starts_paused(
     Ok(machine.quit()?)
 }
 
-fn each_short_rule_does_what_it_says(context: &Context) -> Result<(), Failure> {
+fn each_rule_of_the_harness_is_applied(context: &Context) -> Result<(), Failure> {
     let steps = "await\nwrite 0 8 8 5\n".repeat(5);
     let builder = machine(context, &format!("setup 0\n{steps}"))?;
     let disk = Disk::scratch(1 << 20).option("werror", "report");
@@ -123,7 +123,7 @@ fn what_a_guest_writes_is_in_the_image_of_its_scratch_disk(
     Ok(())
 }
 
-fn a_machine_that_is_killed_keeps_nobody_waiting(context: &Context) -> Result<(), Failure> {
+fn a_killed_machine_ends_all_waits(context: &Context) -> Result<(), Failure> {
     let mut machine = machine(context, "print up\nspin")?.start()?;
     machine.console().wait_for_line("up", SOON)?;
     let events = machine.qmp().get_shutdown_event()?;
@@ -144,7 +144,7 @@ fn a_machine_that_is_killed_keeps_nobody_waiting(context: &Context) -> Result<()
     Ok(())
 }
 
-fn an_option_that_makes_no_sense_is_shown_at_once(context: &Context) -> Result<(), Failure> {
+fn an_invalid_option_is_reported_at_once(context: &Context) -> Result<(), Failure> {
     let builder = machine(context, "spin")?.arg("--smp").arg("none");
     let Err(Error::EndedEarly { said, .. }) = builder.start() else {
         return Err(Failure::new("it started"));

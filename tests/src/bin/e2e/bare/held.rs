@@ -15,16 +15,16 @@ use super::{check_event, check_state, image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_once,
+    hundreds_of_held_requests_are_resubmitted_in_order_and_complete_once,
     a_guest_that_resets_its_disk_while_requests_are_held_can_use_it_again,
     a_system_reset_while_requests_are_held_forgets_them,
     quit_while_requests_are_held_ends_the_program,
     requests_held_on_four_queues_are_all_answered_once,
     a_system_reset_while_four_queues_are_held_forgets_them,
     quit_while_four_queues_are_held_ends_the_program,
-    a_disk_that_grows_while_requests_are_held_does_them_after_that,
-    a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done,
-    cont_waits_for_what_is_on_its_way_to_another_disk,
+    a_disk_that_grows_performs_its_held_requests_afterwards,
+    a_held_write_beyond_the_end_of_a_shrunk_disk_fails_unperformed,
+    cont_waits_for_requests_in_flight_on_another_disk,
 ];
 
 const COUNT: usize = 250;
@@ -77,7 +77,7 @@ fn failed_sectors(machine: &BareMachine, count: usize) -> Result<Vec<u64>, Failu
     Ok(sectors)
 }
 
-fn hundreds_of_held_requests_are_submitted_again_in_their_order_and_complete_once(
+fn hundreds_of_held_requests_are_resubmitted_in_order_and_complete_once(
     context: &Context,
 ) -> Result<(), Failure> {
     let script = format!("setup 0\nchoose\nburst 0 write {COUNT} {FIRST} 8 5\nexit off");
@@ -302,7 +302,7 @@ fn quit_while_four_queues_are_held_ends_the_program(context: &Context) -> Result
     Ok(())
 }
 
-fn a_disk_that_grows_while_requests_are_held_does_them_after_that(
+fn a_disk_that_grows_performs_its_held_requests_afterwards(
     context: &Context,
 ) -> Result<(), Failure> {
     let (mut machine, client) = stopped_with_four_queues(context)?;
@@ -331,7 +331,7 @@ fn resize_file(context: &Context, sectors: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
+fn a_held_write_beyond_the_end_of_a_shrunk_disk_fails_unperformed(
     context: &Context,
 ) -> Result<(), Failure> {
     /// In the middle of the third queue's writes, and of a write.
@@ -383,7 +383,7 @@ fn a_held_write_past_the_end_of_a_disk_that_shrank_fails_and_is_not_done(
 
 /// The first disk fails and stops the machine while a write to the second is in flight, which fails late: its error is
 /// reported before the machine continues, not after.
-fn cont_waits_for_what_is_on_its_way_to_another_disk(context: &Context) -> Result<(), Failure> {
+fn cont_waits_for_requests_in_flight_on_another_disk(context: &Context) -> Result<(), Failure> {
     // The first write starts the second disk's I/O thread.
     let script = "setup 0\nsetup 1\nwrite 1 0 8 3\nchoose\nstart 1 write 1 100 8 5\nwrite 0 100 8 5\nwait 1\nexit off";
     let sectors = usize::try_from(SECTORS)?;

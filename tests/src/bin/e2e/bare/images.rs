@@ -17,13 +17,13 @@ use crate::wrong_use::check_refused;
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_qcow2_image_that_cannot_be_used_is_refused_in_one_line,
-    a_backing_file_is_refused_where_none_may_be_opened,
-    an_image_that_is_cut_off_is_an_io_error_from_there_on,
-    an_image_that_grows_is_as_long_as_it_was,
-    an_image_that_vanishes_is_used_until_the_end,
+    a_backing_file_that_may_not_be_opened_is_refused,
+    reads_beyond_a_truncated_image_are_io_errors,
+    an_image_whose_file_grows_keeps_its_size,
+    a_removed_image_is_used_until_the_end,
     an_image_in_a_format_that_cannot_be_used_is_refused_by_name,
-    an_image_that_is_taken_for_raw_is_told_of,
-    a_block_device_that_cannot_be_written_is_only_used_as_read_only,
+    an_image_probed_as_raw_is_reported,
+    a_read_only_block_device_is_used_only_by_a_read_only_disk,
 ];
 
 /// A command line with that drive.
@@ -110,7 +110,7 @@ fn a_qcow2_image_that_cannot_be_used_is_refused_in_one_line(
     check_refused(&mut command(context, &drive), &line)
 }
 
-fn a_backing_file_is_refused_where_none_may_be_opened(context: &Context) -> Result<(), Failure> {
+fn a_backing_file_that_may_not_be_opened_is_refused(context: &Context) -> Result<(), Failure> {
     let (secret, path) = (image(context, "secret", 1, 64)?, context.path("disk.qcow2"));
     let secret = secret.display().to_string();
     qemu_img(
@@ -166,7 +166,7 @@ fn end(mut machine: BareMachine) -> Result<(), Failure> {
     machine.ends_well()
 }
 
-fn an_image_that_is_cut_off_is_an_io_error_from_there_on(context: &Context) -> Result<(), Failure> {
+fn reads_beyond_a_truncated_image_are_io_errors(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 64)?;
     let steps = ["read 0 32 8", "read 0 0 8", "read 0 32 8"];
     let mut machine = start(context, &disk, &steps, ",format=raw,rerror=report")?;
@@ -184,7 +184,7 @@ fn an_image_that_is_cut_off_is_an_io_error_from_there_on(context: &Context) -> R
     end(machine)
 }
 
-fn an_image_that_grows_is_as_long_as_it_was(context: &Context) -> Result<(), Failure> {
+fn an_image_whose_file_grows_keeps_its_size(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 64)?;
     let mut machine = start(
         context,
@@ -204,7 +204,7 @@ fn an_image_that_grows_is_as_long_as_it_was(context: &Context) -> Result<(), Fai
     end(machine)
 }
 
-fn an_image_that_vanishes_is_used_until_the_end(context: &Context) -> Result<(), Failure> {
+fn a_removed_image_is_used_until_the_end(context: &Context) -> Result<(), Failure> {
     for format in ["raw", "qcow2"] {
         let disk = context.path("disk");
         if format == "raw" {
@@ -270,7 +270,7 @@ fn an_image_in_a_format_that_cannot_be_used_is_refused_by_name(
     Ok(())
 }
 
-fn an_image_that_is_taken_for_raw_is_told_of(context: &Context) -> Result<(), Failure> {
+fn an_image_probed_as_raw_is_reported(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 8)?;
     let warning = format!("drive 'd0': '{}' is used as raw", disk.display());
     for (format, expected) in [("", true), (",format=raw", false)] {
@@ -313,7 +313,7 @@ impl Drop for ReadOnlyDevice {
     }
 }
 
-fn a_block_device_that_cannot_be_written_is_only_used_as_read_only(
+fn a_read_only_block_device_is_used_only_by_a_read_only_disk(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 8)?;

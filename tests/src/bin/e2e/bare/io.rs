@@ -14,19 +14,19 @@ use super::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    reads_and_writes_are_the_images_bytes,
+    reads_and_writes_match_the_image,
     the_serial_is_the_disks_name_for_the_guest,
     a_full_queue_completes_each_request_once,
     a_driver_without_indirect_descriptors_or_event_index_works,
-    two_disks_do_not_mix,
+    two_disks_keep_their_data_apart,
     a_read_only_disk_refuses_writes_and_keeps_its_bytes,
-    a_request_past_the_end_of_the_disk_fails_alone,
-    a_storm_of_requests_leaves_what_it_says,
+    a_request_beyond_the_end_fails_alone,
+    a_storm_leaves_the_expected_data,
     each_cache_mode_keeps_the_data_and_is_shown,
-    requests_go_the_way_that_was_asked_for_and_the_log_says_which,
+    requests_use_the_requested_engine_and_the_log_names_it,
 ];
 
-fn reads_and_writes_are_the_images_bytes(context: &Context) -> Result<(), Failure> {
+fn reads_and_writes_match_the_image(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 256)?;
     let script = "setup 0\nread 0 0 64\nwrite 0 100 32 9\nflush 0\nread 0 100 32\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
@@ -97,7 +97,7 @@ fn a_driver_without_indirect_descriptors_or_event_index_works(
     machine.ends_well()
 }
 
-fn two_disks_do_not_mix(context: &Context) -> Result<(), Failure> {
+fn two_disks_keep_their_data_apart(context: &Context) -> Result<(), Failure> {
     let disks = [image(context, "a", 1, 1024)?, image(context, "b", 2, 1024)?];
     let script =
         "setup 0\nsetup 1\nstart 0 write 100 0 8 21\nburst 1 write 100 8 8 22\nwait 0\nexit off";
@@ -147,7 +147,7 @@ fn a_read_only_disk_refuses_writes_and_keeps_its_bytes(context: &Context) -> Res
     Ok(())
 }
 
-fn a_request_past_the_end_of_the_disk_fails_alone(context: &Context) -> Result<(), Failure> {
+fn a_request_beyond_the_end_fails_alone(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 5, 64)?;
     let script = "setup 0\nburst 0 read 9 0 8\nburst 0 write 2 60 4 8\nread 0 0x7fffffffffffff 1\nwrite 0 0xffffffffffffffff 2 1\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
@@ -160,7 +160,7 @@ fn a_request_past_the_end_of_the_disk_fails_alone(context: &Context) -> Result<(
     Ok(())
 }
 
-fn a_storm_of_requests_leaves_what_it_says(context: &Context) -> Result<(), Failure> {
+fn a_storm_leaves_the_expected_data(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 5, 2000 * 4)?;
     let script = "setup 0\nstorm 0 0 4 2000 128 77\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "").start()?;
@@ -209,7 +209,7 @@ fn has_direct_io(path: &Path) -> bool {
         .is_ok()
 }
 
-fn requests_go_the_way_that_was_asked_for_and_the_log_says_which(
+fn requests_use_the_requested_engine_and_the_log_names_it(
     context: &Context,
 ) -> Result<(), Failure> {
     for (aio, line) in [

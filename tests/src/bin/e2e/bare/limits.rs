@@ -14,15 +14,15 @@ use super::{check_state, image};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    limits_slow_a_running_guest_until_they_are_taken_away,
+    limits_slow_a_running_guest_until_they_are_removed,
     limits_are_shown_as_qemu_shows_them,
-    requests_that_wait_go_on_waiting_after_stop_and_cont,
+    throttled_requests_stay_throttled_after_stop_and_cont,
     a_guest_that_resets_its_disk_while_requests_wait_can_use_it_again,
     a_system_reset_while_requests_wait_forgets_them_and_keeps_the_limits,
     quit_while_requests_wait_ends_the_program,
     disks_of_a_group_share_their_limits,
-    limits_that_make_no_sense_are_refused_in_qemus_words,
-    a_write_past_the_mark_is_told_of_once_each_time_the_mark_is_set,
+    invalid_limits_are_refused_in_qemus_words,
+    a_write_beyond_the_threshold_is_reported_once_each_time_it_is_set,
 ];
 
 /// Arguments of `block_set_io_throttle`: these, and no other limit.
@@ -92,7 +92,7 @@ fn check_written(context: &Context, count: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-fn limits_slow_a_running_guest_until_they_are_taken_away(context: &Context) -> Result<(), Failure> {
+fn limits_slow_a_running_guest_until_they_are_removed(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 256)?;
     let script = "setup 0\nchoose\nburst 0 write 20 0 1 5\nburst 0 read 20 0 8\nchoose\n\
                   burst 0 write 20 0 8 5\nexit off";
@@ -168,7 +168,7 @@ fn limits_are_shown_as_qemu_shows_them(context: &Context) -> Result<(), Failure>
     machine.ends_well()
 }
 
-fn requests_that_wait_go_on_waiting_after_stop_and_cont(context: &Context) -> Result<(), Failure> {
+fn throttled_requests_stay_throttled_after_stop_and_cont(context: &Context) -> Result<(), Failure> {
     let (mut machine, client) = waiting(context, &waiting_script("exit off"))?;
     client.stop()?;
     check_state(&client, "paused", "ok")?;
@@ -284,7 +284,7 @@ fn check_refused(
     }
 }
 
-fn limits_that_make_no_sense_are_refused_in_qemus_words(context: &Context) -> Result<(), Failure> {
+fn invalid_limits_are_refused_in_qemus_words(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 8)?;
     let plan = Plan::new(context, "choose\nexit off")?.disk(&disk, "id=d0");
     let mut machine = plan.start()?;
@@ -354,7 +354,7 @@ fn limits_that_make_no_sense_are_refused_in_qemus_words(context: &Context) -> Re
     machine.ends_well()
 }
 
-fn a_write_past_the_mark_is_told_of_once_each_time_the_mark_is_set(
+fn a_write_beyond_the_threshold_is_reported_once_each_time_it_is_set(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 256)?;

@@ -15,9 +15,9 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     an_image_that_a_machine_writes_is_refused_to_another,
     machines_that_only_read_an_image_share_it,
-    an_image_without_locking_is_everybodys,
+    an_image_without_locking_is_shared,
     two_drives_of_one_machine_do_not_write_one_image,
-    qemu_keeps_away_from_an_image_that_a_machine_writes,
+    qemu_refuses_an_image_that_a_machine_writes,
     an_image_is_locked_where_there_is_no_proc,
 ];
 
@@ -81,7 +81,7 @@ fn machines_that_only_read_an_image_share_it(context: &Context) -> Result<(), Fa
     end(machine)
 }
 
-fn an_image_without_locking_is_everybodys(context: &Context) -> Result<(), Failure> {
+fn an_image_without_locking_is_shared(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 8)?;
     let machine = holder(context, &disk, "id=d0")?;
     check_shared(context, &disk, ",id=d1,file.locking=off")?;
@@ -102,7 +102,7 @@ fn two_drives_of_one_machine_do_not_write_one_image(context: &Context) -> Result
     )
 }
 
-fn qemu_keeps_away_from_an_image_that_a_machine_writes(context: &Context) -> Result<(), Failure> {
+fn qemu_refuses_an_image_that_a_machine_writes(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 8)?;
     let machine = holder(context, &disk, "id=d0")?;
     let write = || {

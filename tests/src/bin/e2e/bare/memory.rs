@@ -10,16 +10,16 @@ use crate::wrong_use;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    memory_that_the_guest_does_not_touch_costs_nothing,
-    memory_that_is_to_be_there_is_there_also_after_a_reset,
-    memory_that_the_host_does_not_have_is_refused,
-    memory_that_the_vcpus_do_not_reach_is_refused,
+    untouched_guest_memory_is_not_allocated,
+    preallocated_memory_stays_allocated_after_a_reset,
+    more_memory_than_the_host_has_is_refused,
+    memory_beyond_the_vcpus_address_width_is_refused,
 ];
 
 /// Memory of the program beside its guest's, and what the bare-metal guest touches: some huge pages.
 const LITTLE: u64 = 48 << 20;
 
-fn memory_that_the_guest_does_not_touch_costs_nothing(context: &Context) -> Result<(), Failure> {
+fn untouched_guest_memory_is_not_allocated(context: &Context) -> Result<(), Failure> {
     // With memory below and above the hole.
     let plan = Plan::new(context, "choose")?.options(&["-m", "4G"]);
     let mut machine = plan.start()?;
@@ -39,9 +39,7 @@ fn memory_that_the_guest_does_not_touch_costs_nothing(context: &Context) -> Resu
     machine.ends_well()
 }
 
-fn memory_that_is_to_be_there_is_there_also_after_a_reset(
-    context: &Context,
-) -> Result<(), Failure> {
+fn preallocated_memory_stays_allocated_after_a_reset(context: &Context) -> Result<(), Failure> {
     const MEMORY: u64 = 192 << 20;
     let options = ["-m", "192M", "-mem-prealloc", "--smp", "2"];
     let mut machine = Plan::new(context, "choose")?.options(&options).start()?;
@@ -70,7 +68,7 @@ fn refused(context: &Context, options: &[&str]) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn memory_that_the_host_does_not_have_is_refused(context: &Context) -> Result<(), Failure> {
+fn more_memory_than_the_host_has_is_refused(context: &Context) -> Result<(), Failure> {
     // A quarter more than the host's memory, swap included.
     let info = fs::read_to_string("/proc/meminfo")?;
     let kib = |name: &str| {
@@ -95,7 +93,7 @@ fn memory_that_the_host_does_not_have_is_refused(context: &Context) -> Result<()
     Ok(())
 }
 
-fn memory_that_the_vcpus_do_not_reach_is_refused(context: &Context) -> Result<(), Failure> {
+fn memory_beyond_the_vcpus_address_width_is_refused(context: &Context) -> Result<(), Failure> {
     // 4 EiB: more than 52 bits, the most of any CPU.
     let text = refused(context, &["-m", "4194304T"])?;
     let said = "faultvisor: -m: memory up to guest address 0x";

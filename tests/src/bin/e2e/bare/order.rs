@@ -16,11 +16,11 @@ use super::{check_state, image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    an_answer_comes_after_the_event_that_tells_of_its_effect,
+    an_answer_follows_the_event_of_its_effect,
     with_no_reboot_a_system_reset_is_answered_after_the_shutdown,
-    resets_of_two_sessions_are_both_done_and_both_answered,
+    resets_of_two_sessions_are_both_performed_and_answered,
     a_command_is_answered_once_though_another_session_ends_the_machine,
-    a_power_cut_is_answered_when_the_machine_has_done_what_follows,
+    a_power_cut_is_answered_after_the_reset_or_stop_that_follows,
     a_cont_during_a_power_cut_is_done_after_it,
     a_cont_that_answers_an_error_is_done_after_the_stop_that_follows_it,
     a_cont_that_answers_a_breakpoint_is_done_after_the_stop_that_follows_it,
@@ -154,9 +154,7 @@ const RESUME: &str = "RESUME null";
 const RESET: &str = r#"RESET {"guest":false,"reason":"host-qmp-system-reset"}"#;
 const SHUTDOWN: &str = r#"SHUTDOWN {"guest":false,"reason":"host-qmp-quit"}"#;
 
-fn an_answer_comes_after_the_event_that_tells_of_its_effect(
-    context: &Context,
-) -> Result<(), Failure> {
+fn an_answer_follows_the_event_of_its_effect(context: &Context) -> Result<(), Failure> {
     use ScriptCommand::{Cont, Quit, Reset, Status, Stop};
     let (mut machine, mut client) = working(context, &["-S"])?;
     // Repeated: a wrong order may be right by chance.
@@ -203,7 +201,7 @@ fn with_no_reboot_a_system_reset_is_answered_after_the_shutdown(
     machine.ends_well()
 }
 
-fn resets_of_two_sessions_are_both_done_and_both_answered(
+fn resets_of_two_sessions_are_both_performed_and_answered(
     context: &Context,
 ) -> Result<(), Failure> {
     let (mut machine, mut first) = working(context, &[])?;
@@ -271,7 +269,7 @@ fn a_command_is_answered_once_though_another_session_ends_the_machine(
     Ok(())
 }
 
-fn a_power_cut_is_answered_when_the_machine_has_done_what_follows(
+fn a_power_cut_is_answered_after_the_reset_or_stop_that_follows(
     context: &Context,
 ) -> Result<(), Failure> {
     let (mut machine, mut client) = working(context, &[])?;

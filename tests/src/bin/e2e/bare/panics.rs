@@ -15,15 +15,15 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_guest_that_panics_ends_the_program_with_0_and_says_why,
     with_exit_failure_a_guest_that_panics_ends_the_program_with_1,
-    with_pause_a_guest_that_panics_stands_still_until_cont,
-    with_no_shutdown_a_guest_that_panics_stands_still,
+    with_pause_a_guest_that_panics_is_stopped_until_cont,
+    with_no_shutdown_a_guest_that_panics_is_stopped,
     a_guest_that_has_panicked_can_be_reset,
-    with_none_a_guest_that_panics_goes_on,
+    with_none_a_guest_that_panics_continues,
     set_action_changes_what_a_panic_does,
-    a_kernel_that_takes_over_after_a_crash_is_told_of_and_left_alone,
-    a_late_client_hears_of_a_panic_that_the_machine_stands_still_for,
-    what_kvm_cannot_go_on_with_stops_the_machine_and_is_logged_with_registers,
-    without_a_monitor_what_kvm_cannot_go_on_with_ends_the_program_with_1,
+    a_crash_kernel_is_reported_and_left_running,
+    a_panic_that_stopped_the_machine_is_replayed_to_a_late_subscriber,
+    a_kvm_failure_stops_the_machine_and_is_logged_with_registers,
+    without_a_monitor_a_kvm_failure_ends_the_program_with_1,
 ];
 
 /// Waits for a key, reports a panic, waits again, and resets.
@@ -84,14 +84,12 @@ fn stands_still(machine: &mut BareMachine, client: &Client) -> Result<(), Failur
     machine.ends_well()
 }
 
-fn with_pause_a_guest_that_panics_stands_still_until_cont(
-    context: &Context,
-) -> Result<(), Failure> {
+fn with_pause_a_guest_that_panics_is_stopped_until_cont(context: &Context) -> Result<(), Failure> {
     let (mut machine, client) = start(context, &["--action", "panic=pause"])?;
     stands_still(&mut machine, &client)
 }
 
-fn with_no_shutdown_a_guest_that_panics_stands_still(context: &Context) -> Result<(), Failure> {
+fn with_no_shutdown_a_guest_that_panics_is_stopped(context: &Context) -> Result<(), Failure> {
     let (mut machine, client) = start(context, &["--no-shutdown"])?;
     stands_still(&mut machine, &client)
 }
@@ -112,7 +110,7 @@ fn a_guest_that_has_panicked_can_be_reset(context: &Context) -> Result<(), Failu
     machine.ends_well()
 }
 
-fn with_none_a_guest_that_panics_goes_on(context: &Context) -> Result<(), Failure> {
+fn with_none_a_guest_that_panics_continues(context: &Context) -> Result<(), Failure> {
     let (mut machine, client) = start(context, &["--action", "panic=none"])?;
     panic(&mut machine, &client, "run")?;
     machine.report("unmoved")?;
@@ -136,9 +134,7 @@ fn set_action_changes_what_a_panic_does(context: &Context) -> Result<(), Failure
     machine.ends_well()
 }
 
-fn a_kernel_that_takes_over_after_a_crash_is_told_of_and_left_alone(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_crash_kernel_is_reported_and_left_running(context: &Context) -> Result<(), Failure> {
     let script = "await\npanic 2\npanic 0\npanic 4\nawait";
     let mut machine = Plan::new(context, script)?.start()?;
     machine.report("await")?;
@@ -154,7 +150,7 @@ fn a_kernel_that_takes_over_after_a_crash_is_told_of_and_left_alone(
     machine.ends_well()
 }
 
-fn a_late_client_hears_of_a_panic_that_the_machine_stands_still_for(
+fn a_panic_that_stopped_the_machine_is_replayed_to_a_late_subscriber(
     context: &Context,
 ) -> Result<(), Failure> {
     let (mut machine, client) = start(context, &["--action", "panic=pause"])?;
@@ -179,7 +175,7 @@ fn a_late_client_hears_of_a_panic_that_the_machine_stands_still_for(
     machine.ends_well()
 }
 
-fn what_kvm_cannot_go_on_with_stops_the_machine_and_is_logged_with_registers(
+fn a_kvm_failure_stops_the_machine_and_is_logged_with_registers(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "choose")?.start()?;
@@ -221,7 +217,7 @@ fn what_kvm_cannot_go_on_with_stops_the_machine_and_is_logged_with_registers(
     machine.ends_well()
 }
 
-fn without_a_monitor_what_kvm_cannot_go_on_with_ends_the_program_with_1(
+fn without_a_monitor_a_kvm_failure_ends_the_program_with_1(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut command = context.command();

@@ -15,7 +15,7 @@ use crate::wrong_use::refused;
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_pid_file_belongs_to_one_machine_at_a_time,
-    what_is_no_file_of_its_own_stays_as_it_is,
+    a_pid_file_that_is_not_its_own_is_left_alone,
     a_full_disk_leaves_no_empty_pid_file,
 ];
 
@@ -68,7 +68,7 @@ fn a_pid_file_belongs_to_one_machine_at_a_time(context: &Context) -> Result<(), 
     Ok(())
 }
 
-fn what_is_no_file_of_its_own_stays_as_it_is(context: &Context) -> Result<(), Failure> {
+fn a_pid_file_that_is_not_its_own_is_left_alone(context: &Context) -> Result<(), Failure> {
     let (target, link) = (context.path("target"), context.path("link"));
     fs::write(&target, "text")?;
     symlink(&target, &link)?;

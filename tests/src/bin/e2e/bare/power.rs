@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = tests![
     with_no_reboot_a_triple_fault_ends_the_program_with_0,
     with_no_shutdown_a_guest_that_is_off_can_be_reset,
     a_machine_that_starts_stopped_runs_its_guest_at_cont,
-    quit_ends_a_guest_that_never_would,
+    quit_ends_a_guest_that_spins,
 ];
 
 fn a_guest_that_switches_itself_off_ends_the_program_with_0(
@@ -125,7 +125,7 @@ fn a_machine_that_starts_stopped_runs_its_guest_at_cont(context: &Context) -> Re
     machine.ends_well()
 }
 
-fn quit_ends_a_guest_that_never_would(context: &Context) -> Result<(), Failure> {
+fn quit_ends_a_guest_that_spins(context: &Context) -> Result<(), Failure> {
     let mut machine = Plan::new(context, "spin")?.start()?;
     machine.report("spin")?;
     let client = machine.client()?;

@@ -15,12 +15,12 @@ use super::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_guest_writes_an_overlay_and_its_base_stays_as_it_was,
-    a_guest_sees_what_is_compressed,
-    queries_show_an_image_and_those_under_it,
-    nobody_writes_under_a_guest,
-    an_image_of_a_machine_that_was_killed_is_whole,
-    a_corrupt_image_is_told_of_and_used_no_more,
+    a_guest_writes_an_overlay_and_not_its_backing_file,
+    a_guest_reads_compressed_clusters,
+    queries_show_an_image_and_its_backing_images,
+    no_other_program_can_write_a_guests_image,
+    an_image_of_a_killed_machine_is_consistent,
+    a_corrupt_image_is_reported_and_no_longer_used,
 ];
 
 /// Sectors of every backing file here: 1 MiB.
@@ -77,9 +77,7 @@ fn flattened(context: &Context, path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(fs::read(raw)?)
 }
 
-fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_guest_writes_an_overlay_and_not_its_backing_file(context: &Context) -> Result<(), Failure> {
     for options in [
         ",format=qcow2",
         "",
@@ -122,7 +120,7 @@ fn a_guest_writes_an_overlay_and_its_base_stays_as_it_was(
     Ok(())
 }
 
-fn a_guest_sees_what_is_compressed(context: &Context) -> Result<(), Failure> {
+fn a_guest_reads_compressed_clusters(context: &Context) -> Result<(), Failure> {
     let (base, top) = (image(context, "base", 1, SECTORS)?, context.path("packed"));
     // Compressible data.
     let file = File::options().write(true).open(&base)?;
@@ -148,7 +146,7 @@ fn a_guest_sees_what_is_compressed(context: &Context) -> Result<(), Failure> {
     check_whole(&top)
 }
 
-fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Failure> {
+fn queries_show_an_image_and_its_backing_images(context: &Context) -> Result<(), Failure> {
     let (base, top) = overlay(context)?;
     let drive = format!("file={},id=d0,format=qcow2", text(&top));
     let mut machine = start(context, "flush 0", &drive)?;
@@ -217,7 +215,7 @@ fn queries_show_an_image_and_those_under_it(context: &Context) -> Result<(), Fai
     machine.ends_well()
 }
 
-fn nobody_writes_under_a_guest(context: &Context) -> Result<(), Failure> {
+fn no_other_program_can_write_a_guests_image(context: &Context) -> Result<(), Failure> {
     let (base, top) = overlay(context)?;
     let drive = format!("file={},id=d0,format=qcow2", text(&top));
     let mut machine = start(context, "flush 0", &drive)?;
@@ -251,7 +249,7 @@ fn nobody_writes_under_a_guest(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn an_image_of_a_machine_that_was_killed_is_whole(context: &Context) -> Result<(), Failure> {
+fn an_image_of_a_killed_machine_is_consistent(context: &Context) -> Result<(), Failure> {
     let path = context.path("disk.qcow2");
     // Small clusters need many table entries.
     let create = [
@@ -290,7 +288,7 @@ fn an_image_of_a_machine_that_was_killed_is_whole(context: &Context) -> Result<(
     check_whole(&path)
 }
 
-fn a_corrupt_image_is_told_of_and_used_no_more(context: &Context) -> Result<(), Failure> {
+fn a_corrupt_image_is_reported_and_no_longer_used(context: &Context) -> Result<(), Failure> {
     let path = context.path("disk.qcow2");
     qemu_img(&["create", "-f", "qcow2", &text(&path), "1M"])?;
     tool::run(

@@ -13,7 +13,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     requests_on_each_of_four_queues_are_answered_on_it,
     requests_on_four_queues_are_answered_once_however_often_the_machine_stops,
-    a_driver_that_knows_of_one_queue_has_the_first,
+    a_driver_without_multiqueue_uses_the_first_queue,
     a_queue_of_1024_has_as_many_requests_in_flight,
     a_queue_of_four_works_and_is_the_longest_there_is,
 ];
@@ -98,7 +98,7 @@ fn requests_on_four_queues_are_answered_once_however_often_the_machine_stops(
     Ok(())
 }
 
-fn a_driver_that_knows_of_one_queue_has_the_first(context: &Context) -> Result<(), Failure> {
+fn a_driver_without_multiqueue_uses_the_first_queue(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 2048)?;
     // It also kicks queues that are not set up, or do not exist.
     let script = "setup 0 features=0x130000200\nburst 0 write 256 0 8 5\n\

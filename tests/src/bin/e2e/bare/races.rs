@@ -14,9 +14,9 @@ use super::{check_event, image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    stop_and_cont_during_a_storm_lose_and_double_nothing,
-    errors_stop_and_cont_during_a_storm_lose_and_double_nothing,
-    limits_that_change_during_a_storm_lose_and_double_nothing,
+    stop_and_cont_during_a_storm_lose_and_repeat_nothing,
+    errors_stop_and_cont_during_a_storm_lose_and_repeat_nothing,
+    limits_that_change_during_a_storm_lose_and_repeat_nothing,
     system_reset_during_a_storm_starts_a_guest_that_works,
     quit_during_a_storm_ends_the_program_at_once,
 ];
@@ -73,7 +73,7 @@ pub(super) fn end(context: &Context, mut machine: BareMachine, seed: u64) -> Res
     check_storm(&image, seed, 1, REQUESTS, SECTORS)
 }
 
-fn stop_and_cont_during_a_storm_lose_and_double_nothing(context: &Context) -> Result<(), Failure> {
+fn stop_and_cont_during_a_storm_lose_and_repeat_nothing(context: &Context) -> Result<(), Failure> {
     for seed in 0..3 {
         let (mut machine, client) = storming(context, seed, "")?;
         until_the_end(&mut machine, |_, turn| {
@@ -88,7 +88,7 @@ fn stop_and_cont_during_a_storm_lose_and_double_nothing(context: &Context) -> Re
     Ok(())
 }
 
-fn limits_that_change_during_a_storm_lose_and_double_nothing(
+fn limits_that_change_during_a_storm_lose_and_repeat_nothing(
     context: &Context,
 ) -> Result<(), Failure> {
     for seed in 20..22 {
@@ -119,7 +119,7 @@ fn limits_that_change_during_a_storm_lose_and_double_nothing(
     Ok(())
 }
 
-fn errors_stop_and_cont_during_a_storm_lose_and_double_nothing(
+fn errors_stop_and_cont_during_a_storm_lose_and_repeat_nothing(
     context: &Context,
 ) -> Result<(), Failure> {
     for seed in 10..13 {

@@ -13,11 +13,11 @@ use super::statistics::{check_numbers, go, statistics};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    discarded_ranges_lose_their_space_and_nothing_else_does,
-    zeroed_ranges_keep_their_space_unless_the_driver_lets_it_go,
-    ranges_that_no_disk_has_fail_are_counted_and_change_nothing,
+    discards_deallocate_exactly_their_ranges,
+    zeroed_ranges_stay_allocated_unless_the_driver_sets_unmap,
+    invalid_ranges_fail_are_counted_and_have_no_effect,
     a_range_may_be_as_long_as_the_device_says_and_no_longer,
-    what_was_not_agreed_on_is_not_supported,
+    requests_of_features_not_negotiated_are_unsupported,
 ];
 
 const SECTORS: usize = 4096;
@@ -62,9 +62,7 @@ fn check_zeroed(disk: &Path, ranges: &[(usize, usize)]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn discarded_ranges_lose_their_space_and_nothing_else_does(
-    context: &Context,
-) -> Result<(), Failure> {
+fn discards_deallocate_exactly_their_ranges(context: &Context) -> Result<(), Failure> {
     let (disk, before) = full(context)?;
     let script = "setup 0\ndiscard 0 0 1024 512 2048 1024 4088 8\nread 0 1020 8\nchoose\nexit off";
     let mut machine = Plan::new(context, script)?.disk(&disk, "id=d0").start()?;
@@ -89,7 +87,7 @@ fn discarded_ranges_lose_their_space_and_nothing_else_does(
     check_zeroed(&disk, &[(1024, 512), (2048, 1024), (4088, 8)])
 }
 
-fn zeroed_ranges_keep_their_space_unless_the_driver_lets_it_go(
+fn zeroed_ranges_stay_allocated_unless_the_driver_sets_unmap(
     context: &Context,
 ) -> Result<(), Failure> {
     let (disk, before) = full(context)?;
@@ -122,9 +120,7 @@ fn zeroed_ranges_keep_their_space_unless_the_driver_lets_it_go(
     check_zeroed(&disk, &[(7, 2), (1024, 512), (2048, 1024)])
 }
 
-fn ranges_that_no_disk_has_fail_are_counted_and_change_nothing(
-    context: &Context,
-) -> Result<(), Failure> {
+fn invalid_ranges_fail_are_counted_and_have_no_effect(context: &Context) -> Result<(), Failure> {
     let (disk, before) = full(context)?;
     // A valid range beside one past the end; far past it; none at all; more than a request may have.
     let bad = [
@@ -204,7 +200,7 @@ fn a_range_may_be_as_long_as_the_device_says_and_no_longer(
     machine.ends_well()
 }
 
-fn what_was_not_agreed_on_is_not_supported(context: &Context) -> Result<(), Failure> {
+fn requests_of_features_not_negotiated_are_unsupported(context: &Context) -> Result<(), Failure> {
     let (disk, _) = full(context)?;
     let requests = "discard 0 0 0 8\nzero 0 1 0 8\n";
     // Offered, but not negotiated; withheld; invalid.

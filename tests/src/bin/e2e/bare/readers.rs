@@ -24,17 +24,17 @@ use super::limit_file_size;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    who_does_not_read_the_log_holds_up_neither_clients_nor_the_end,
-    a_log_that_takes_nothing_from_the_start_holds_up_nobody,
-    the_end_comes_in_time_however_it_is_asked_for_and_whatever_its_readers_do,
-    a_refused_call_ends_the_program_in_time_when_nobody_reads_why,
-    a_client_that_annoys_is_told_of_a_few_times_and_then_counted,
-    a_console_file_that_was_full_goes_on_and_says_what_is_missing,
-    a_console_that_does_not_wait_loses_nothing,
+    an_unread_log_blocks_neither_clients_nor_the_end,
+    a_log_that_is_never_read_blocks_nothing,
+    the_program_ends_in_time_whatever_its_readers_do,
+    a_refused_call_ends_the_program_in_time_though_nobody_reads_its_log,
+    complaints_about_a_client_are_limited_and_counted,
+    a_console_file_on_a_full_disk_resumes_and_reports_the_loss,
+    a_non_blocking_console_loses_nothing,
     a_client_of_the_console_waits_while_there_are_no_descriptors,
     a_fifo_without_a_reader_is_refused,
     a_fifo_with_a_reader_is_written,
-    a_log_is_repeated_from_a_pipe_and_a_signal_ends_who_waits_for_it,
+    a_log_is_replayed_from_a_pipe_and_a_signal_ends_the_wait_for_it,
 ];
 
 /// Most time for the end with stuck readers: one second each for the monitor and the console, half a second for the
@@ -130,9 +130,7 @@ fn start(plan: Plan<'_>, messages: impl Into<Stdio>) -> Result<Guarded, Failure>
     Ok(Guarded::spawn(command.stderr(messages))?)
 }
 
-fn who_does_not_read_the_log_holds_up_neither_clients_nor_the_end(
-    context: &Context,
-) -> Result<(), Failure> {
+fn an_unread_log_blocks_neither_clients_nor_the_end(context: &Context) -> Result<(), Failure> {
     let mut fifo = Fifo::new(context, "log")?;
     let port = free_port()?;
     let address = format!("tcp:127.0.0.1:{port}");
@@ -153,9 +151,7 @@ fn who_does_not_read_the_log_holds_up_neither_clients_nor_the_end(
     Ok(())
 }
 
-fn a_log_that_takes_nothing_from_the_start_holds_up_nobody(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_log_that_is_never_read_blocks_nothing(context: &Context) -> Result<(), Failure> {
     let mut fifo = Fifo::new(context, "log")?;
     let messages = fifo.writer()?;
     fifo.fill()?;
@@ -178,9 +174,7 @@ fn a_log_that_takes_nothing_from_the_start_holds_up_nobody(
     Ok(())
 }
 
-fn the_end_comes_in_time_however_it_is_asked_for_and_whatever_its_readers_do(
-    context: &Context,
-) -> Result<(), Failure> {
+fn the_program_ends_in_time_whatever_its_readers_do(context: &Context) -> Result<(), Failure> {
     let fifo = Fifo::new(context, "log")?;
     let messages = fifo.writer()?;
     fifo.fill()?;
@@ -216,7 +210,7 @@ fn the_end_comes_in_time_however_it_is_asked_for_and_whatever_its_readers_do(
     Ok(())
 }
 
-fn a_refused_call_ends_the_program_in_time_when_nobody_reads_why(
+fn a_refused_call_ends_the_program_in_time_though_nobody_reads_its_log(
     context: &Context,
 ) -> Result<(), Failure> {
     let fifo = Fifo::new(context, "log")?;
@@ -240,9 +234,7 @@ fn a_refused_call_ends_the_program_in_time_when_nobody_reads_why(
     Ok(())
 }
 
-fn a_client_that_annoys_is_told_of_a_few_times_and_then_counted(
-    context: &Context,
-) -> Result<(), Failure> {
+fn complaints_about_a_client_are_limited_and_counted(context: &Context) -> Result<(), Failure> {
     let port = free_port()?;
     let address = format!("tcp:127.0.0.1:{port}");
     let plan = Plan::new(context, "spin")?.options(&["--qmp", &address]);
@@ -263,7 +255,7 @@ fn a_client_that_annoys_is_told_of_a_few_times_and_then_counted(
     Ok(())
 }
 
-fn a_console_file_that_was_full_goes_on_and_says_what_is_missing(
+fn a_console_file_on_a_full_disk_resumes_and_reports_the_loss(
     context: &Context,
 ) -> Result<(), Failure> {
     let file = context.path("console");
@@ -294,7 +286,7 @@ fn a_console_file_that_was_full_goes_on_and_says_what_is_missing(
     Ok(())
 }
 
-fn a_console_that_does_not_wait_loses_nothing(context: &Context) -> Result<(), Failure> {
+fn a_non_blocking_console_loses_nothing(context: &Context) -> Result<(), Failure> {
     let plan = Plan::new(context, "flood 20000\nexit off")?;
     let options = ["--serial", "stdio", "--no-shutdown", "-S"];
     let mut command = plan.options(&options).into_command();
@@ -419,7 +411,7 @@ fn a_fifo_with_a_reader_is_written(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn a_log_is_repeated_from_a_pipe_and_a_signal_ends_who_waits_for_it(
+fn a_log_is_replayed_from_a_pipe_and_a_signal_ends_the_wait_for_it(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = super::image(context, "disk", 1, 64)?;

@@ -13,11 +13,11 @@ use super::{image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_guest_is_told_that_its_disk_has_grown_and_can_use_it,
-    a_guest_is_told_that_its_disk_has_shrunk_and_gets_no_further,
+    a_guest_is_notified_that_its_disk_has_grown_and_uses_it,
+    a_guest_is_notified_that_its_disk_has_shrunk_and_cannot_exceed_it,
     a_disk_under_load_changes_its_size_between_requests,
     a_disk_is_resized_while_the_machine_is_stopped,
-    a_size_that_cannot_be_is_refused_and_nothing_changes,
+    an_invalid_size_is_refused_without_effect,
 ];
 
 /// Resizes the disk to that many sectors.
@@ -39,7 +39,7 @@ pub(super) fn check_size(context: &Context, client: &Client, sectors: u64) -> Re
     Ok(())
 }
 
-fn a_guest_is_told_that_its_disk_has_grown_and_can_use_it(
+fn a_guest_is_notified_that_its_disk_has_grown_and_uses_it(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 64)?;
@@ -86,7 +86,7 @@ fn a_guest_is_told_that_its_disk_has_grown_and_can_use_it(
     Ok(())
 }
 
-fn a_guest_is_told_that_its_disk_has_shrunk_and_gets_no_further(
+fn a_guest_is_notified_that_its_disk_has_shrunk_and_cannot_exceed_it(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 64)?;
@@ -173,7 +173,7 @@ fn a_disk_is_resized_while_the_machine_is_stopped(context: &Context) -> Result<(
     machine.ends_well()
 }
 
-fn a_size_that_cannot_be_is_refused_and_nothing_changes(context: &Context) -> Result<(), Failure> {
+fn an_invalid_size_is_refused_without_effect(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 64)?;
     let other = image(context, "other", 2, 64)?;
     let script = "setup 0\nregister 0 0xfc\nchoose\nregister 0 0xfc\nregister 0 0x60 0\n\

@@ -24,10 +24,10 @@ pub const TESTS: &[Test] = tests![
     a_disks_thread_makes_no_ring,
     a_disks_io_thread_opens_no_file,
     other_threads_open_no_file_either,
-    what_the_c_library_does_without_is_refused_without_a_word,
+    calls_with_a_fallback_fail_without_a_message,
     without_the_sandbox_a_threads_calls_are_its_own,
     every_thread_is_confined_also_after_a_reset,
-    nothing_that_is_open_would_be_inherited,
+    no_open_descriptor_is_inheritable,
     memory_of_the_guest_is_in_no_core_dump,
     an_allocation_that_fails_is_not_taken_for_a_refused_call,
 ];
@@ -236,9 +236,7 @@ fn other_threads_open_no_file_either(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn what_the_c_library_does_without_is_refused_without_a_word(
-    context: &Context,
-) -> Result<(), Failure> {
+fn calls_with_a_fallback_fail_without_a_message(context: &Context) -> Result<(), Failure> {
     for path in [
         "/proc/sys/vm/overcommit_memory",
         "/sys/devices/system/cpu/online",
@@ -349,7 +347,7 @@ fn inheritable(process: u32) -> Result<Vec<String>, Failure> {
     Ok(found)
 }
 
-fn nothing_that_is_open_would_be_inherited(context: &Context) -> Result<(), Failure> {
+fn no_open_descriptor_is_inheritable(context: &Context) -> Result<(), Failure> {
     let given = fs::File::create(context.path("given"))?;
     let given = rustix::io::dup(&given)?;
     fcntl_setfd(&given, fcntl_getfd(&given)? - FdFlags::CLOEXEC)?;

@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_listening_socket_can_be_passed_by_number,
-    a_connected_client_can_be_passed_by_number,
-    a_client_whose_socket_somebody_else_holds_can_go,
+    a_listening_socket_is_inherited_by_number,
+    a_connected_socket_is_inherited_by_number,
+    a_client_disconnects_though_its_socket_is_inherited,
     sigterm_ends_a_program_that_waits_for_its_first_client,
     systemd_can_pass_the_monitors_sockets,
-    both_protocols_speak_side_by_side,
-    a_web_page_commands_nothing,
-    who_leaves_at_once_is_obeyed,
+    both_protocols_are_served_side_by_side,
+    a_web_page_cannot_execute_commands,
+    commands_of_a_client_that_disconnects_at_once_are_executed,
     a_server_waits_for_its_first_client_as_in_qemu,
 ];
 
@@ -54,7 +54,7 @@ fn start(context: &Context, command: Command, options: &[&str]) -> Result<BareMa
         .start()
 }
 
-fn a_listening_socket_can_be_passed_by_number(context: &Context) -> Result<(), Failure> {
+fn a_listening_socket_is_inherited_by_number(context: &Context) -> Result<(), Failure> {
     let path = context.path("passed");
     let listener = inheritable(UnixListener::bind(&path)?)?;
     let command = with_third(context, &listener, "");
@@ -71,7 +71,7 @@ fn a_listening_socket_can_be_passed_by_number(context: &Context) -> Result<(), F
     Ok(())
 }
 
-fn a_connected_client_can_be_passed_by_number(context: &Context) -> Result<(), Failure> {
+fn a_connected_socket_is_inherited_by_number(context: &Context) -> Result<(), Failure> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = inheritable(theirs)?;
     let command = with_third(context, &theirs, "");
@@ -85,7 +85,7 @@ fn a_connected_client_can_be_passed_by_number(context: &Context) -> Result<(), F
     Ok(())
 }
 
-fn a_client_whose_socket_somebody_else_holds_can_go(context: &Context) -> Result<(), Failure> {
+fn a_client_disconnects_though_its_socket_is_inherited(context: &Context) -> Result<(), Failure> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = inheritable(theirs)?;
     let command = with_third(context, &theirs, "");
@@ -133,7 +133,7 @@ fn systemd_can_pass_the_monitors_sockets(context: &Context) -> Result<(), Failur
     Ok(())
 }
 
-fn both_protocols_speak_side_by_side(context: &Context) -> Result<(), Failure> {
+fn both_protocols_are_served_side_by_side(context: &Context) -> Result<(), Failure> {
     let path = context.path("json-rpc");
     let address = format!("unix:{},protocol=json-rpc", path.display());
     let mut machine = start(context, context.command(), &["--qmp", &address])?;
@@ -156,7 +156,7 @@ fn both_protocols_speak_side_by_side(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn a_web_page_commands_nothing(context: &Context) -> Result<(), Failure> {
+fn a_web_page_cannot_execute_commands(context: &Context) -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let listener = inheritable(listener)?;
@@ -193,7 +193,9 @@ fn a_web_page_commands_nothing(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn who_leaves_at_once_is_obeyed(context: &Context) -> Result<(), Failure> {
+fn commands_of_a_client_that_disconnects_at_once_are_executed(
+    context: &Context,
+) -> Result<(), Failure> {
     for half in [false, true] {
         let mut machine = start(context, context.command(), &[])?;
         machine.client()?;

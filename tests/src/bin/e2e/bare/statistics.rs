@@ -14,10 +14,10 @@ use super::{image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    every_request_is_counted_once_as_what_it_came_to,
+    every_request_is_counted_once_by_its_result,
     a_flush_that_fails_is_counted_as_one_and_is_an_error_of_writing,
-    the_statistics_of_a_storm_add_up_while_clients_look_on,
-    the_nodes_are_what_the_disks_have_their_data_on,
+    the_statistics_of_a_storm_add_up_while_clients_query_them,
+    each_disk_has_a_node_for_its_image,
 ];
 
 /// The statistics of the first disk.
@@ -46,7 +46,7 @@ pub(super) fn go(machine: &mut BareMachine) -> Result<(), Failure> {
     Ok(machine.machine.console().type_text("c")?)
 }
 
-fn every_request_is_counted_once_as_what_it_came_to(context: &Context) -> Result<(), Failure> {
+fn every_request_is_counted_once_by_its_result(context: &Context) -> Result<(), Failure> {
     for aio in ["io_uring", "threads"] {
         let disk = image(context, aio, 1, 256)?;
         // Valid requests, then invalid ones; then one that the host refuses; then one that it refuses and that is
@@ -145,7 +145,7 @@ fn a_flush_that_fails_is_counted_as_one_and_is_an_error_of_writing(
     Ok(())
 }
 
-fn the_statistics_of_a_storm_add_up_while_clients_look_on(
+fn the_statistics_of_a_storm_add_up_while_clients_query_them(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 4000 * 4)?;
@@ -180,7 +180,7 @@ fn the_statistics_of_a_storm_add_up_while_clients_look_on(
     machine.ends_well()
 }
 
-fn the_nodes_are_what_the_disks_have_their_data_on(context: &Context) -> Result<(), Failure> {
+fn each_disk_has_a_node_for_its_image(context: &Context) -> Result<(), Failure> {
     let disks = [image(context, "a", 1, 8)?, image(context, "b", 1, 16)?];
     let plan = Plan::new(context, "setup 0\nread 0 0 8\nchoose\nexit off")?;
     let plan = plan

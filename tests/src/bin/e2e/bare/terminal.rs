@@ -18,12 +18,12 @@ use super::pty::Pty;
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     keys_reach_the_guest_one_by_one_and_control_a_x_quits,
-    the_terminal_is_put_back_when_the_guest_switches_itself_off,
-    the_terminal_is_put_back_after_quit,
-    the_terminal_is_put_back_after_sigterm,
-    the_terminal_is_put_back_after_sighup,
-    the_terminal_is_put_back_after_a_fatal_signal,
-    the_terminal_is_put_back_when_the_machine_cannot_start,
+    the_terminal_is_restored_when_the_guest_powers_off,
+    the_terminal_is_restored_after_quit,
+    the_terminal_is_restored_after_sigterm,
+    the_terminal_is_restored_after_sighup,
+    the_terminal_is_restored_after_a_fatal_signal,
+    the_terminal_is_restored_when_the_machine_cannot_start,
 ];
 
 /// A program on a terminal, with the terminal's other end.
@@ -127,16 +127,14 @@ fn keys_reach_the_guest_one_by_one_and_control_a_x_quits(context: &Context) -> R
     terminal.ends_well()
 }
 
-fn the_terminal_is_put_back_when_the_guest_switches_itself_off(
-    context: &Context,
-) -> Result<(), Failure> {
+fn the_terminal_is_restored_when_the_guest_powers_off(context: &Context) -> Result<(), Failure> {
     let mut terminal = start(Plan::new(context, "choose")?)?;
     terminal.runs("choose")?;
     terminal.types("o")?;
     terminal.ends_well()
 }
 
-fn the_terminal_is_put_back_after_quit(context: &Context) -> Result<(), Failure> {
+fn the_terminal_is_restored_after_quit(context: &Context) -> Result<(), Failure> {
     let terminal = start(Plan::new(context, "spin")?)?;
     terminal.runs("spin")?;
     let client = Client::connect(&context.path("qmp"), SOON)?;
@@ -151,17 +149,17 @@ fn after_signal(context: &Context, signal: Signal) -> Result<ExitStatus, Failure
     terminal.ends()
 }
 
-fn the_terminal_is_put_back_after_sigterm(context: &Context) -> Result<(), Failure> {
+fn the_terminal_is_restored_after_sigterm(context: &Context) -> Result<(), Failure> {
     check_eq!(after_signal(context, Signal::TERM)?.code(), Some(0));
     Ok(())
 }
 
-fn the_terminal_is_put_back_after_sighup(context: &Context) -> Result<(), Failure> {
+fn the_terminal_is_restored_after_sighup(context: &Context) -> Result<(), Failure> {
     check_eq!(after_signal(context, Signal::HUP)?.code(), Some(0));
     Ok(())
 }
 
-fn the_terminal_is_put_back_after_a_fatal_signal(context: &Context) -> Result<(), Failure> {
+fn the_terminal_is_restored_after_a_fatal_signal(context: &Context) -> Result<(), Failure> {
     for signal in [
         Signal::SEGV,
         Signal::ABORT,
@@ -175,7 +173,7 @@ fn the_terminal_is_put_back_after_a_fatal_signal(context: &Context) -> Result<()
     Ok(())
 }
 
-fn the_terminal_is_put_back_when_the_machine_cannot_start(
+fn the_terminal_is_restored_when_the_machine_cannot_start(
     context: &Context,
 ) -> Result<(), Failure> {
     let plan = Plan::new(context, "spin")?.disk(&context.path("no-such-disk"), "");

@@ -14,7 +14,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     each_of_64_vcpus_has_a_thread_that_can_be_found,
     each_disk_has_a_thread_that_can_be_found,
-    the_memory_that_was_asked_for_is_what_is_said,
+    the_reported_memory_is_the_requested_one,
     a_machine_without_acpi_has_no_power_button,
 ];
 
@@ -78,7 +78,7 @@ fn each_disk_has_a_thread_that_can_be_found(context: &Context) -> Result<(), Fai
     machine.ends_well()
 }
 
-fn the_memory_that_was_asked_for_is_what_is_said(context: &Context) -> Result<(), Failure> {
+fn the_reported_memory_is_the_requested_one(context: &Context) -> Result<(), Failure> {
     for (size, bytes) in [("48M", 48 << 20), ("4G", 4 << 30)] {
         let mut machine = Plan::new(context, "choose")?
             .options(&["-m", size])

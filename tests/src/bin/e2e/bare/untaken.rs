@@ -9,10 +9,10 @@ use super::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_disk_that_no_driver_took_is_named_when_the_guest_ends,
-    who_ends_a_guest_by_hand_is_told_of_disks_that_no_driver_took,
-    a_disk_that_a_driver_took_is_not_named,
-    a_client_that_ends_a_machine_early_hears_nothing_of_its_disks,
+    a_disk_without_a_driver_is_reported_when_the_guest_ends,
+    ending_a_guest_by_hand_reports_disks_without_a_driver,
+    a_disk_with_a_driver_is_not_reported,
+    an_early_quit_does_not_report_disks_without_a_driver,
 ];
 
 /// The requirements of a kernel that learns of its disks from its command line.
@@ -33,7 +33,7 @@ fn lines(context: &Context, script: &str, options: &[&str]) -> Result<Vec<String
     Ok(about.map(str::to_owned).collect())
 }
 
-fn a_disk_that_no_driver_took_is_named_when_the_guest_ends(
+fn a_disk_without_a_driver_is_reported_when_the_guest_ends(
     context: &Context,
 ) -> Result<(), Failure> {
     for (script, options) in [
@@ -55,9 +55,7 @@ fn a_disk_that_no_driver_took_is_named_when_the_guest_ends(
     Ok(())
 }
 
-fn who_ends_a_guest_by_hand_is_told_of_disks_that_no_driver_took(
-    context: &Context,
-) -> Result<(), Failure> {
+fn ending_a_guest_by_hand_reports_disks_without_a_driver(context: &Context) -> Result<(), Failure> {
     for by_key in [true, false] {
         let plan = Plan::new(context, "choose\nspin")?;
         let mut machine = plan.disk(&image(context, "a", 1, 8)?, "id=d0").start()?;
@@ -80,15 +78,13 @@ fn who_ends_a_guest_by_hand_is_told_of_disks_that_no_driver_took(
     Ok(())
 }
 
-fn a_disk_that_a_driver_took_is_not_named(context: &Context) -> Result<(), Failure> {
+fn a_disk_with_a_driver_is_not_reported(context: &Context) -> Result<(), Failure> {
     let none: [String; 0] = [];
     check_eq!(lines(context, "setup 0\nsetup 1\nexit off", &[])?, none);
     Ok(())
 }
 
-fn a_client_that_ends_a_machine_early_hears_nothing_of_its_disks(
-    context: &Context,
-) -> Result<(), Failure> {
+fn an_early_quit_does_not_report_disks_without_a_driver(context: &Context) -> Result<(), Failure> {
     let plan = Plan::new(context, "choose\nspin")?;
     let mut machine = plan.disk(&image(context, "a", 1, 8)?, "id=d0").start()?;
     machine.report("choose")?;

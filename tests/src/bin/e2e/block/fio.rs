@@ -16,13 +16,13 @@ use crate::linux;
 
 pub const TESTS: &[Test] = tests![
     Needs::Linux, with sizes;
-    fio_verifies_raw_disks_however_they_are_reached,
+    fio_verifies_raw_disks_with_every_engine,
     fio_verifies_four_jobs_on_four_queues,
     fio_verifies_qcow2_with_a_backing_file,
     the_same_jobs_leave_the_same_bytes_on_qcow2_and_raw,
 ];
 
-fn fio_verifies_raw_disks_however_they_are_reached(context: &Context) -> Result<(), Failure> {
+fn fio_verifies_raw_disks_with_every_engine(context: &Context) -> Result<(), Failure> {
     verify(
         context,
         &[

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_those_of_a_kernel_s_source() {
+    fn file_sizes_resemble_a_kernels_source() {
         let mut sizes: Vec<usize> = (0..80_000).map(size).collect();
         sizes.sort_unstable();
         assert!((4_500..5_500).contains(&sizes[40_000]), "{}", sizes[40_000]);

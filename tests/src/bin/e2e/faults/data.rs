@@ -16,7 +16,7 @@ use crate::linux::{self, add_disk, first_word, pattern};
 pub const TESTS: &[Test] = tests![
     Needs::Linux;
     fio_finds_a_lost_write_and_both_places_of_a_misdirected_one,
-    a_guest_finds_what_was_corrupted_torn_or_not_discarded,
+    a_guest_detects_corrupted_torn_and_undiscarded_data,
 ];
 
 const MIB: usize = 1 << 20;
@@ -97,9 +97,7 @@ fn wrong_blocks(guest: &mut GuestShell) -> Result<BTreeSet<u64>, Failure> {
     Ok(found)
 }
 
-fn a_guest_finds_what_was_corrupted_torn_or_not_discarded(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_guest_detects_corrupted_torn_and_undiscarded_data(context: &Context) -> Result<(), Failure> {
     let image = context.path("disk");
     let before = pattern(34, MIB);
     fs::write(&image, &before)?;

@@ -14,8 +14,8 @@ use crate::linux::{self, add_disk, pattern};
 
 pub const TESTS: &[Test] = tests![
     Needs::Linux;
-    a_guest_waits_for_what_hangs_or_is_delayed_and_nothing_fails,
-    a_machine_that_stops_at_the_nth_write_misses_nothing_when_it_goes_on,
+    a_guest_waits_for_hanging_and_delayed_requests_without_an_error,
+    a_machine_continued_at_the_nth_write_performs_all_writes,
 ];
 
 const MIB: usize = 1 << 20;
@@ -39,7 +39,7 @@ fn took(output: &str) -> Result<Duration, Failure> {
     Ok(Duration::from_millis(hundredths * 10))
 }
 
-fn a_guest_waits_for_what_hangs_or_is_delayed_and_nothing_fails(
+fn a_guest_waits_for_hanging_and_delayed_requests_without_an_error(
     context: &Context,
 ) -> Result<(), Failure> {
     let image = context.path("disk");
@@ -118,7 +118,7 @@ fn delayed(context: &Context, guest: &mut GuestShell, client: &Client) -> Result
     Ok(())
 }
 
-fn a_machine_that_stops_at_the_nth_write_misses_nothing_when_it_goes_on(
+fn a_machine_continued_at_the_nth_write_performs_all_writes(
     context: &Context,
 ) -> Result<(), Failure> {
     const WRITES: usize = 64;

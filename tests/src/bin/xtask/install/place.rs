@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_already_is_replaced_and_what_is_missing_is_named() {
+    fn existing_files_are_replaced_and_missing_ones_named() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::new(Path::new("/usr"), Some(directory.path())).unwrap();
         assert_eq!(place.root(), directory.path().join("usr"));

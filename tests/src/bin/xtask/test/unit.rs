@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cargo_has_built_for_its_tests_is_run_where_its_package_is() {
+    fn test_programs_run_in_their_packages_directories() {
         let said = r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"a-b"},"profile":{"test":true},"executable":"/t/a_b-1"}
 {"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"tool"},"profile":{"test":false},"executable":"/t/tool"}
 {"reason":"compiler-artifact","manifest_path":"/w/resources/examples/e/Cargo.toml","target":{"name":"disk_error"},"profile":{"test":true},"executable":"/t/disk_error-1"}

@@ -139,7 +139,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn fios_report_is_read() {
+    fn fios_report_is_parsed() {
         let latencies = json!({ "percentile": { "50.000000": 2500, "99.000000": 80000 } });
         let write = json!({ "total_ios": 100, "iops": 50.5, "lat_ns": latencies });
         let report =

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_with_holes_is_written_anew() {
+    fn a_file_with_holes_is_rewritten() {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("faultvisor-bench.raw");
         let file = File::create(&image).unwrap();

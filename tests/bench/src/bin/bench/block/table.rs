@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn medians_are_compared_with_the_aims_where_there_are_some() {
+    fn medians_are_compared_with_targets() {
         let job = |wanted: &str| {
             let mut jobs = Job::all().into_iter();
             jobs.find(|job| job.to_string() == wanted).unwrap()

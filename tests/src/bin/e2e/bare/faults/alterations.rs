@@ -13,12 +13,12 @@ use crate::bare::{check_event, image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_request_that_is_led_past_the_end_fails_and_changes_nothing,
-    a_change_of_data_ends_where_the_data_does,
-    a_write_may_be_torn_at_its_ends,
-    writes_that_are_torn_together_are_each_torn_as_the_log_says,
-    an_error_of_the_host_goes_before_one_that_was_asked_for,
-    an_altered_write_past_the_mark_is_told_of_like_any_other,
+    a_request_misdirected_beyond_the_end_fails_without_effect,
+    an_alteration_ends_with_the_data,
+    torn_writes_keep_their_beginning_or_their_end,
+    the_log_records_each_of_many_torn_writes,
+    an_error_of_the_host_takes_precedence_over_an_injected_one,
+    an_altered_write_beyond_the_threshold_is_reported,
 ];
 
 const SECTORS: usize = 1024;
@@ -36,7 +36,7 @@ fn one(rig: &mut Rig, rule: &Value, fails: bool) -> Result<u64, Failure> {
     done.number("sum")
 }
 
-fn a_request_that_is_led_past_the_end_fails_and_changes_nothing(
+fn a_request_misdirected_beyond_the_end_fails_without_effect(
     context: &Context,
 ) -> Result<(), Failure> {
     let steps = ["write 0 0 8 5", "read 0 0 8", "write 0 0 8 5", "read 0 0 8"];
@@ -70,7 +70,7 @@ fn a_request_that_is_led_past_the_end_fails_and_changes_nothing(
     Ok(())
 }
 
-fn a_change_of_data_ends_where_the_data_does(context: &Context) -> Result<(), Failure> {
+fn an_alteration_ends_with_the_data(context: &Context) -> Result<(), Failure> {
     for cache in ["writeback", "none"] {
         let steps = [
             "read 0 0 1",
@@ -118,7 +118,7 @@ fn a_change_of_data_ends_where_the_data_does(context: &Context) -> Result<(), Fa
     Ok(())
 }
 
-fn a_write_may_be_torn_at_its_ends(context: &Context) -> Result<(), Failure> {
+fn torn_writes_keep_their_beginning_or_their_end(context: &Context) -> Result<(), Failure> {
     let keeps = [
         ("first", 0),
         ("last", 0),
@@ -161,9 +161,7 @@ fn tear(image: &mut [u8], log: &Path) -> Result<usize, Failure> {
     Ok(log.lines().count())
 }
 
-fn writes_that_are_torn_together_are_each_torn_as_the_log_says(
-    context: &Context,
-) -> Result<(), Failure> {
+fn the_log_records_each_of_many_torn_writes(context: &Context) -> Result<(), Failure> {
     let burst = step_by_step(&["burst 0 write 80 0 8 5", "burst 0 write 20 640 8 5"]);
     for options in ["aio=io_uring", "aio=threads", "aio=io_uring,cache=none"] {
         let (path, log) = (image(context, "disk", 1, SECTORS)?, context.path("log"));
@@ -186,7 +184,7 @@ fn writes_that_are_torn_together_are_each_torn_as_the_log_says(
     Ok(())
 }
 
-fn an_error_of_the_host_goes_before_one_that_was_asked_for(
+fn an_error_of_the_host_takes_precedence_over_an_injected_one(
     context: &Context,
 ) -> Result<(), Failure> {
     let steps = ["write 0 100 8 5"; 3];
@@ -206,9 +204,7 @@ fn an_error_of_the_host_goes_before_one_that_was_asked_for(
     rig.ends_well()
 }
 
-fn an_altered_write_past_the_mark_is_told_of_like_any_other(
-    context: &Context,
-) -> Result<(), Failure> {
+fn an_altered_write_beyond_the_threshold_is_reported(context: &Context) -> Result<(), Failure> {
     let steps = ["write 0 100 8 5"; 3];
     let mut rig = rig(context, &step_by_step(&steps), SECTORS, "werror=report")?;
     let marks = rig.client.get_block_write_threshold_event()?;

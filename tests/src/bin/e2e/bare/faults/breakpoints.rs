@@ -12,11 +12,11 @@ use crate::bare::check_state;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_machine_stops_at_the_nth_write_with_all_before_it_on_the_disk,
-    a_machine_stops_at_every_write_that_it_is_asked_to_stop_at,
-    a_request_that_is_tried_again_meets_the_rules_again,
+    a_machine_stops_at_the_nth_write_with_earlier_ones_on_the_disk,
+    a_breakpoint_stops_the_machine_at_every_matching_write,
+    a_resubmitted_request_is_evaluated_again,
     a_reset_at_a_breakpoint_forgets_the_request,
-    the_end_at_a_breakpoint_leaves_the_request_undone,
+    quit_at_a_breakpoint_leaves_the_request_unperformed,
 ];
 
 const COUNT: usize = 60;
@@ -52,7 +52,7 @@ fn at_breakpoint(context: &Context, skip: usize, options: &str) -> Result<Rig, F
     Ok(rig)
 }
 
-fn a_machine_stops_at_the_nth_write_with_all_before_it_on_the_disk(
+fn a_machine_stops_at_the_nth_write_with_earlier_ones_on_the_disk(
     context: &Context,
 ) -> Result<(), Failure> {
     for aio in ["io_uring", "threads"] {
@@ -78,7 +78,7 @@ fn a_machine_stops_at_the_nth_write_with_all_before_it_on_the_disk(
     Ok(())
 }
 
-fn a_machine_stops_at_every_write_that_it_is_asked_to_stop_at(
+fn a_breakpoint_stops_the_machine_at_every_matching_write(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut rig = rig(context, &script(), SECTORS, "")?;
@@ -97,7 +97,7 @@ fn a_machine_stops_at_every_write_that_it_is_asked_to_stop_at(
     check_written(context, COUNT)
 }
 
-fn a_request_that_is_tried_again_meets_the_rules_again(context: &Context) -> Result<(), Failure> {
+fn a_resubmitted_request_is_evaluated_again(context: &Context) -> Result<(), Failure> {
     let script = step_by_step(&["write 0 0 8 5"]);
     let mut rig = rig(context, &script, SECTORS, "werror=stop")?;
     // Two errors; then a breakpoint, after which the rules do not match the request again; then the disk.
@@ -140,7 +140,7 @@ fn a_reset_at_a_breakpoint_forgets_the_request(context: &Context) -> Result<(), 
     check_written(context, COUNT)
 }
 
-fn the_end_at_a_breakpoint_leaves_the_request_undone(context: &Context) -> Result<(), Failure> {
+fn quit_at_a_breakpoint_leaves_the_request_unperformed(context: &Context) -> Result<(), Failure> {
     let mut rig = at_breakpoint(context, 20, "")?;
     rig.simply("quit")?;
     rig.ends_well()?;

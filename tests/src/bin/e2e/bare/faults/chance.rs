@@ -13,11 +13,11 @@ use crate::bare::{image, limit_file_size};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    the_same_seeds_are_the_same_run_and_another_seed_is_another,
-    a_log_that_is_repeated_is_the_same_run_without_rules,
-    everything_that_a_log_says_can_be_repeated,
-    a_log_says_at_which_attempt_a_rule_fired,
-    a_log_of_other_requests_is_not_repeated,
+    the_same_seeds_give_the_same_run_and_others_another,
+    a_replayed_log_gives_the_same_run_without_rules,
+    every_decision_of_a_log_can_be_replayed,
+    a_log_records_the_attempt_at_which_a_rule_fired,
+    a_log_of_other_requests_is_not_replayed,
 ];
 
 const SECTORS: usize = 2048;
@@ -167,9 +167,7 @@ fn rules(seed: u64) -> Vec<Value> {
     ]
 }
 
-fn the_same_seeds_are_the_same_run_and_another_seed_is_another(
-    context: &Context,
-) -> Result<(), Failure> {
+fn the_same_seeds_give_the_same_run_and_others_another(context: &Context) -> Result<(), Failure> {
     let one = run(context, &STEPS, &rules(100), &[])?;
     let lines = one.log.split(|byte| *byte == b'\n').count();
     check!(lines > 100, "only {lines} lines in the log");
@@ -203,7 +201,7 @@ fn repeat(
     )
 }
 
-fn a_log_that_is_repeated_is_the_same_run_without_rules(context: &Context) -> Result<(), Failure> {
+fn a_replayed_log_gives_the_same_run_without_rules(context: &Context) -> Result<(), Failure> {
     let first = run(context, &STEPS, &rules(700), &[])?;
     check!(first.stops > 0, "no flush has failed");
     let again = repeat(context, &STEPS, &first)?;
@@ -213,7 +211,7 @@ fn a_log_that_is_repeated_is_the_same_run_without_rules(context: &Context) -> Re
     Ok(())
 }
 
-fn everything_that_a_log_says_can_be_repeated(context: &Context) -> Result<(), Failure> {
+fn every_decision_of_a_log_can_be_replayed(context: &Context) -> Result<(), Failure> {
     let fates = [
         json!({ "action": "error", "errno": "ENOSPC" }),
         json!({ "action": "error", "errno": "ETIME", "after": true }),
@@ -253,7 +251,7 @@ fn everything_that_a_log_says_can_be_repeated(context: &Context) -> Result<(), F
     Ok(())
 }
 
-fn a_log_says_at_which_attempt_a_rule_fired(context: &Context) -> Result<(), Failure> {
+fn a_log_records_the_attempt_at_which_a_rule_fired(context: &Context) -> Result<(), Failure> {
     // The host refuses the first attempt; a rule added then, the second.
     let script = step_by_step(&["write 0 100 8 5"]);
     let first_log = context.path("first log");
@@ -296,7 +294,7 @@ fn a_log_says_at_which_attempt_a_rule_fired(context: &Context) -> Result<(), Fai
     Ok(())
 }
 
-fn a_log_of_other_requests_is_not_repeated(context: &Context) -> Result<(), Failure> {
+fn a_log_of_other_requests_is_not_replayed(context: &Context) -> Result<(), Failure> {
     let error = json!({ "operations": ["read"], "action": "error", "errno": "EIO" });
     let steps = ["read 0 0 8", "read 0 8 8", "read 0 16 8"];
     let first = run(context, &steps, &[error], &[])?;

@@ -10,14 +10,14 @@ use crate::bare::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_rule_is_about_the_sectors_that_it_names_and_no_others,
-    a_rule_lets_some_pass_and_fires_so_often_and_no_more,
-    a_disk_that_goes_down_and_comes_up_again,
-    rules_look_in_their_order_until_one_decides,
-    a_rule_may_ask_for_lengths,
-    a_rule_that_never_has_luck_never_fires,
-    a_rule_of_one_disk_is_none_of_another,
-    a_rule_can_be_there_before_the_guest,
+    a_rule_matches_its_sectors_and_no_others,
+    a_rule_honours_skip_and_count,
+    a_disk_fails_for_a_while_and_recovers,
+    rules_are_evaluated_in_order_until_one_decides,
+    a_rule_matches_by_length,
+    rules_fire_with_their_probability,
+    a_rule_of_one_disk_does_not_affect_another,
+    a_rule_can_be_added_before_the_guest_starts,
 ];
 
 /// A guest that executes these steps one by one; those that fail are marked.
@@ -52,9 +52,7 @@ fn counts(rig: &mut Rig) -> Result<Vec<(u64, u64)>, Failure> {
         .collect())
 }
 
-fn a_rule_is_about_the_sectors_that_it_names_and_no_others(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_rule_matches_its_sectors_and_no_others(context: &Context) -> Result<(), Failure> {
     let steps = [
         ("read 0 92 8", false),
         ("read 0 93 8", true),
@@ -98,7 +96,7 @@ fn a_rule_is_about_the_sectors_that_it_names_and_no_others(
     rig.ends_well()
 }
 
-fn a_rule_lets_some_pass_and_fires_so_often_and_no_more(context: &Context) -> Result<(), Failure> {
+fn a_rule_honours_skip_and_count(context: &Context) -> Result<(), Failure> {
     let script = step_by_step(&["burst 0 write 10 0 8 5", "burst 0 write 10 0 8 5"]);
     let mut rig = rig(context, &script, 256, "werror=report")?;
     rig.add(json!({
@@ -124,7 +122,7 @@ fn a_rule_lets_some_pass_and_fires_so_often_and_no_more(context: &Context) -> Re
     rig.ends_well()
 }
 
-fn a_disk_that_goes_down_and_comes_up_again(context: &Context) -> Result<(), Failure> {
+fn a_disk_fails_for_a_while_and_recovers(context: &Context) -> Result<(), Failure> {
     let rules = [
         json!({
             "id": "falls", "state": "1", "operations": ["write"], "sector": 200,
@@ -171,7 +169,7 @@ fn a_disk_that_goes_down_and_comes_up_again(context: &Context) -> Result<(), Fai
     rig.ends_well()
 }
 
-fn rules_look_in_their_order_until_one_decides(context: &Context) -> Result<(), Failure> {
+fn rules_are_evaluated_in_order_until_one_decides(context: &Context) -> Result<(), Failure> {
     let any = |id: &str, mut members: Value| {
         members["id"] = json!(id);
         members["operations"] = json!(["write"]);
@@ -219,7 +217,7 @@ fn rules_look_in_their_order_until_one_decides(context: &Context) -> Result<(), 
     rig.ends_well()
 }
 
-fn a_rule_may_ask_for_lengths(context: &Context) -> Result<(), Failure> {
+fn a_rule_matches_by_length(context: &Context) -> Result<(), Failure> {
     let steps = [
         ("read 0 0 1", false),
         ("read 0 0 2", true),
@@ -247,7 +245,7 @@ fn a_rule_may_ask_for_lengths(context: &Context) -> Result<(), Failure> {
     rig.ends_well()
 }
 
-fn a_rule_that_never_has_luck_never_fires(context: &Context) -> Result<(), Failure> {
+fn rules_fire_with_their_probability(context: &Context) -> Result<(), Failure> {
     let script = step_by_step(&["burst 0 read 200 0 1"]);
     let mut rig = rig(context, &script, 256, "")?;
     let lucky = |probability: f64, seed: u64| {
@@ -276,7 +274,7 @@ fn a_rule_that_never_has_luck_never_fires(context: &Context) -> Result<(), Failu
     rig.ends_well()
 }
 
-fn a_rule_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Failure> {
+fn a_rule_of_one_disk_does_not_affect_another(context: &Context) -> Result<(), Failure> {
     let disks = [image(context, "a", 1, 64)?, image(context, "b", 1, 64)?];
     let script = "setup 0\nsetup 1\nchoose\nread 0 0 8\nread 1 0 8\nread 0 0 8\nchoose\nexit off";
     let plan = Plan::new(context, script)?.disk(&disks[0], "id=d0");
@@ -315,7 +313,7 @@ fn a_rule_of_one_disk_is_none_of_another(context: &Context) -> Result<(), Failur
     rig.ends_well()
 }
 
-fn a_rule_can_be_there_before_the_guest(context: &Context) -> Result<(), Failure> {
+fn a_rule_can_be_added_before_the_guest_starts(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 64)?;
     let plan = Plan::new(context, "setup 0\nread 0 0 8\nread 0 0 8\nexit off")?;
     let mut machine = plan.disk(&disk, "id=d0").options(&["-S"]).start()?;

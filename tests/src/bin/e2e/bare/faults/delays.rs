@@ -14,10 +14,10 @@ use super::{Rig, disk, rig, step_by_step};
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     a_delayed_request_is_overtaken_by_others,
-    a_delay_that_is_over_while_the_machine_is_stopped_ends_when_it_goes_on,
-    a_delayed_request_meets_what_comes_after_its_delay,
+    a_delay_that_expires_while_stopped_ends_at_cont,
+    a_delayed_request_is_evaluated_by_later_rules,
     a_delay_comes_after_the_wait_for_a_disks_limits,
-    rules_see_requests_when_their_disks_limits_let_them_go,
+    rules_are_evaluated_after_throttling,
 ];
 
 const SECTORS: usize = 256;
@@ -77,9 +77,7 @@ fn a_delayed_request_is_overtaken_by_others(context: &Context) -> Result<(), Fai
     Ok(())
 }
 
-fn a_delay_that_is_over_while_the_machine_is_stopped_ends_when_it_goes_on(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_delay_that_expires_while_stopped_ends_at_cont(context: &Context) -> Result<(), Failure> {
     const DELAY: Duration = Duration::from_millis(150);
     let mut rig = rig(
         context,
@@ -116,7 +114,7 @@ fn a_delay_that_is_over_while_the_machine_is_stopped_ends_when_it_goes_on(
     Ok(())
 }
 
-fn a_delayed_request_meets_what_comes_after_its_delay(context: &Context) -> Result<(), Failure> {
+fn a_delayed_request_is_evaluated_by_later_rules(context: &Context) -> Result<(), Failure> {
     let fates = [
         json!({ "action": "error", "errno": "EIO" }),
         json!({ "action": "hang" }),
@@ -199,9 +197,7 @@ fn a_delay_comes_after_the_wait_for_a_disks_limits(context: &Context) -> Result<
     rig.ends_well()
 }
 
-fn rules_see_requests_when_their_disks_limits_let_them_go(
-    context: &Context,
-) -> Result<(), Failure> {
+fn rules_are_evaluated_after_throttling(context: &Context) -> Result<(), Failure> {
     let script = step_by_step(&["burst 0 write 10 0 8 5"]);
     let options = "throttling.bps-write=1,werror=stop";
     let mut rig = rig(context, &script, SECTORS, options)?;

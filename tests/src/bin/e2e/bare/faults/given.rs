@@ -18,9 +18,9 @@ pub const TESTS: &[Test] = tests![
     Needs::Kvm;
     rules_of_options_profiles_and_blkdebug_hold_from_the_first_request_on,
     a_profile_of_the_examples_makes_sectors_bad_until_they_are_written,
-    a_rule_that_cannot_be_is_refused_before_the_guest_runs,
-    a_power_cut_that_can_lose_nothing_is_told_of_and_another_is_not,
-    a_rule_that_never_fired_is_named_at_the_end_and_decides_the_exit_status_if_asked_to,
+    an_invalid_rule_is_refused_before_the_guest_runs,
+    a_power_cut_without_a_volatile_cache_is_warned_about,
+    an_unfired_rule_is_reported_at_the_end_and_sets_the_exit_status_if_configured,
     options_and_the_shell_understand_one_language_of_rules,
 ];
 
@@ -122,9 +122,7 @@ fn a_profile_of_the_examples_makes_sectors_bad_until_they_are_written(
     Ok(())
 }
 
-fn a_rule_that_cannot_be_is_refused_before_the_guest_runs(
-    context: &Context,
-) -> Result<(), Failure> {
+fn an_invalid_rule_is_refused_before_the_guest_runs(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 256)?;
     let typo = "[[rule]]\ndevice = \"d0\"\naction = \"hang\"\nprobabilty = 0.5\n";
     let typo = write(context, "typo.toml", typo)?;
@@ -202,9 +200,7 @@ fn lines(machine: &BareMachine, word: &str) -> Result<Vec<String>, Failure> {
     Ok(about.map(str::to_owned).collect())
 }
 
-fn a_power_cut_that_can_lose_nothing_is_told_of_and_another_is_not(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_power_cut_without_a_volatile_cache_is_warned_about(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 256)?;
     let cut = "device=d0,operations=write,count=1,seed=1,action=power-cut,survive=random,then=quit";
     for (cache, expected) in [("volatile-cache=off", 2), ("volatile-cache=on", 0)] {
@@ -227,7 +223,7 @@ fn a_power_cut_that_can_lose_nothing_is_told_of_and_another_is_not(
     Ok(())
 }
 
-fn a_rule_that_never_fired_is_named_at_the_end_and_decides_the_exit_status_if_asked_to(
+fn an_unfired_rule_is_reported_at_the_end_and_sets_the_exit_status_if_configured(
     context: &Context,
 ) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, 256)?;

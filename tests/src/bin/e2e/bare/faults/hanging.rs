@@ -12,11 +12,11 @@ use crate::bare::check_state;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    requests_hang_on_when_their_rule_is_gone,
-    what_is_released_can_be_chosen,
-    nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on,
-    a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done,
-    hundreds_of_requests_that_hang_on_four_queues_each_end_once,
+    requests_stay_hanging_when_their_rule_is_removed,
+    a_release_selects_requests,
+    hanging_requests_do_not_delay_a_stop_and_end_only_after_cont,
+    a_hanging_request_beyond_the_new_end_fails_unperformed,
+    hundreds_of_hanging_requests_on_four_queues_each_complete_once,
 ];
 
 /// The writes' first sector, length and number.
@@ -63,7 +63,7 @@ pub(super) fn check_written(context: &Context, writes: &[usize]) -> Result<(), F
     Ok(())
 }
 
-fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Failure> {
+fn requests_stay_hanging_when_their_rule_is_removed(context: &Context) -> Result<(), Failure> {
     // The hanging requests have the first queue to themselves.
     let after = ["queue 0 1\nread 0 0 8", "queue 0 0\nwait 0"];
     let mut rig = all_hang(context, &after)?;
@@ -104,7 +104,7 @@ fn requests_hang_on_when_their_rule_is_gone(context: &Context) -> Result<(), Fai
     rig.ends_well()
 }
 
-fn what_is_released_can_be_chosen(context: &Context) -> Result<(), Failure> {
+fn a_release_selects_requests(context: &Context) -> Result<(), Failure> {
     let burst = format!("burst 0 write {COUNT} {FIRST} {LENGTH} 5");
     let mut rig = rig(context, &step_by_step(&[&burst]), SECTORS, "werror=report")?;
     let hang = |id: &str, write: u64| json!({ "id": id, "action": "hang", "sector": FIRST + write * LENGTH });
@@ -140,7 +140,7 @@ fn what_is_released_can_be_chosen(context: &Context) -> Result<(), Failure> {
     check_written(context, &[0, 1, 2, 4, 6, 8])
 }
 
-fn nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on(
+fn hanging_requests_do_not_delay_a_stop_and_end_only_after_cont(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut rig = all_hang(context, &["wait 0"])?;
@@ -175,7 +175,7 @@ fn nothing_that_hangs_keeps_a_machine_from_stopping_or_ends_before_it_goes_on(
     check_written(context, &[0, 1, 2, 5, 6, 7, 8, 9])
 }
 
-fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
+fn a_hanging_request_beyond_the_new_end_fails_unperformed(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut rig = all_hang(context, &["wait 0"])?;
@@ -216,7 +216,7 @@ fn a_request_that_hung_past_the_disks_new_end_fails_and_is_not_done(
     Ok(())
 }
 
-fn hundreds_of_requests_that_hang_on_four_queues_each_end_once(
+fn hundreds_of_hanging_requests_on_four_queues_each_complete_once(
     context: &Context,
 ) -> Result<(), Failure> {
     const EACH: usize = 100;

@@ -12,10 +12,10 @@ use crate::bare::{check_state, image};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    the_seed_says_what_of_the_requests_on_their_way_is_done,
-    a_rule_cuts_the_power_at_exactly_its_request,
-    what_was_on_its_way_can_be_tried_again_when_errors_stop_the_machine,
-    after_a_power_cut_the_machine_begins_again,
+    the_seed_decides_which_requests_in_flight_are_performed,
+    a_power_cut_rule_fires_at_exactly_its_request,
+    requests_lost_by_a_power_cut_are_held_if_errors_stop_the_machine,
+    after_a_power_cut_the_machine_is_reset,
     after_a_power_cut_the_program_ends,
     the_power_of_a_stopped_machine_can_fail_too,
     all_disks_of_a_machine_lose_their_power_together,
@@ -77,7 +77,7 @@ fn cut(rig: &mut Rig, seed: u64, then: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn the_seed_says_what_of_the_requests_on_their_way_is_done(
+fn the_seed_decides_which_requests_in_flight_are_performed(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut runs = Vec::new();
@@ -134,7 +134,7 @@ fn at_power_cut(context: &Context, options: &str) -> Result<Rig, Failure> {
     Ok(rig)
 }
 
-fn a_rule_cuts_the_power_at_exactly_its_request(context: &Context) -> Result<(), Failure> {
+fn a_power_cut_rule_fires_at_exactly_its_request(context: &Context) -> Result<(), Failure> {
     for aio in ["io_uring", "threads"] {
         let mut rig = at_power_cut(context, &format!("werror=report,aio={aio}"))?;
         rig.cont()?;
@@ -151,7 +151,7 @@ fn a_rule_cuts_the_power_at_exactly_its_request(context: &Context) -> Result<(),
     Ok(())
 }
 
-fn what_was_on_its_way_can_be_tried_again_when_errors_stop_the_machine(
+fn requests_lost_by_a_power_cut_are_held_if_errors_stop_the_machine(
     context: &Context,
 ) -> Result<(), Failure> {
     let mut rig = at_power_cut(context, "werror=stop")?;
@@ -174,7 +174,7 @@ fn what_was_on_its_way_can_be_tried_again_when_errors_stop_the_machine(
     Ok(())
 }
 
-fn after_a_power_cut_the_machine_begins_again(context: &Context) -> Result<(), Failure> {
+fn after_a_power_cut_the_machine_is_reset(context: &Context) -> Result<(), Failure> {
     let mut rig = on_their_way(context, "werror=report")?;
     cut(&mut rig, 5, "reset")?;
     rig.event("RESET")?;

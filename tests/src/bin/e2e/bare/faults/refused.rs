@@ -10,9 +10,9 @@ use super::{Rig, of_d0, rig, step_by_step};
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_rule_that_makes_no_sense_is_refused_and_not_half_there,
-    commands_that_make_no_sense_are_refused,
-    there_are_ten_thousand_rules_and_no_more,
+    an_invalid_rule_is_refused_without_effect,
+    invalid_commands_are_refused,
+    the_number_of_rules_is_limited_to_ten_thousand,
 ];
 
 pub(super) const SECTORS: u64 = 256;
@@ -22,9 +22,7 @@ fn nothing() -> Value {
     json!({ "device": "d0", "state": "1", "rules": [], "hanging": [] })
 }
 
-fn a_rule_that_makes_no_sense_is_refused_and_not_half_there(
-    context: &Context,
-) -> Result<(), Failure> {
+fn an_invalid_rule_is_refused_without_effect(context: &Context) -> Result<(), Failure> {
     let mut rig = small(context)?;
     for (rule, word) in senseless() {
         let shown: String = rule.to_string().chars().take(200).collect();
@@ -68,7 +66,7 @@ fn small(context: &Context) -> Result<Rig, Failure> {
     rig(context, &script, usize::try_from(SECTORS)?, "")
 }
 
-fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Failure> {
+fn invalid_commands_are_refused(context: &Context) -> Result<(), Failure> {
     let mut rig = small(context)?;
     let release = "block-fault-release";
     let generic = "GenericError";
@@ -191,7 +189,7 @@ fn commands_that_make_no_sense_are_refused(context: &Context) -> Result<(), Fail
     rig.ends_well()
 }
 
-fn there_are_ten_thousand_rules_and_no_more(context: &Context) -> Result<(), Failure> {
+fn the_number_of_rules_is_limited_to_ten_thousand(context: &Context) -> Result<(), Failure> {
     const MOST: u64 = 10_000;
     let mut rig = small(context)?;
     // Faster than one command at a time.

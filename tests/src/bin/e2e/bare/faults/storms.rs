@@ -13,10 +13,10 @@ use crate::bare::image;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    a_rule_can_come_and_go_while_a_guest_is_busy,
-    a_guest_whose_machine_stops_again_and_again_notices_nothing,
-    a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of,
-    a_machine_that_begins_again_and_again_is_as_new,
+    rules_can_be_added_and_removed_under_load,
+    a_guest_does_not_notice_repeated_stops,
+    repeated_power_cuts_lose_only_what_they_report,
+    repeated_power_cuts_leave_no_state_behind,
 ];
 
 const COUNT: u64 = 8_000;
@@ -48,7 +48,7 @@ fn until_over(
     Ok(rounds)
 }
 
-fn a_rule_can_come_and_go_while_a_guest_is_busy(context: &Context) -> Result<(), Failure> {
+fn rules_can_be_added_and_removed_under_load(context: &Context) -> Result<(), Failure> {
     let mut rig = storm(context, "werror=report,rerror=report")?;
     // None of these has an effect visible to the guest, except on timing.
     let hangs = json!({ "id": "hangs", "probability": 0.1, "count": 20, "action": "hang" });
@@ -72,9 +72,7 @@ fn a_rule_can_come_and_go_while_a_guest_is_busy(context: &Context) -> Result<(),
     rig.ends_well()
 }
 
-fn a_guest_whose_machine_stops_again_and_again_notices_nothing(
-    context: &Context,
-) -> Result<(), Failure> {
+fn a_guest_does_not_notice_repeated_stops(context: &Context) -> Result<(), Failure> {
     for aio in ["io_uring", "threads"] {
         let mut rig = storm(context, &format!("werror=stop,rerror=stop,aio={aio}"))?;
         for rule in [
@@ -110,9 +108,7 @@ fn a_guest_whose_machine_stops_again_and_again_notices_nothing(
     Ok(())
 }
 
-fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
-    context: &Context,
-) -> Result<(), Failure> {
+fn repeated_power_cuts_lose_only_what_they_report(context: &Context) -> Result<(), Failure> {
     // With a volatile cache that keeps everything, and without one.
     for options in ["aio=io_uring", "aio=threads", "volatile-cache=on"] {
         let mut rig = storm(context, &format!("werror=report,rerror=report,{options}"))?;
@@ -142,7 +138,7 @@ fn a_guest_whose_power_fails_again_and_again_loses_only_what_it_is_told_of(
     Ok(())
 }
 
-fn a_machine_that_begins_again_and_again_is_as_new(context: &Context) -> Result<(), Failure> {
+fn repeated_power_cuts_leave_no_state_behind(context: &Context) -> Result<(), Failure> {
     let mut rig = storm(context, "volatile-cache=on")?;
     for seed in 0..10 {
         rig.client.block_power_cut(&BlockPowerCutArguments {

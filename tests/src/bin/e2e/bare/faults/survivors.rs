@@ -11,9 +11,9 @@ use super::volatile::{COUNT, LENGTH, all, check_is_sound, flushed, lost, prefix,
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    nothing_or_all_of_what_was_not_flushed_survives,
-    a_prefix_is_the_first_writes_and_a_part_of_the_next,
-    any_sectors_survive_and_the_seed_says_which,
+    none_or_all_of_the_unflushed_writes_survive,
+    survival_by_prefix_keeps_the_first_writes_and_tears_the_next,
+    random_survival_depends_on_the_seed_only,
 ];
 
 /// Returns the disk after a power cut. Its original and flushed data must be intact, and the event must report the
@@ -42,7 +42,7 @@ fn cut(context: &Context, arguments: &Value) -> Result<Vec<u8>, Failure> {
     Ok(image)
 }
 
-fn nothing_or_all_of_what_was_not_flushed_survives(context: &Context) -> Result<(), Failure> {
+fn none_or_all_of_the_unflushed_writes_survive(context: &Context) -> Result<(), Failure> {
     let none = cut(context, &json!({ "survive": "none", "seed": 1 }))?;
     check!(none == flushed(), "something has survived");
     check_eq!(lost(&none), (COUNT, COUNT * LENGTH));
@@ -51,7 +51,9 @@ fn nothing_or_all_of_what_was_not_flushed_survives(context: &Context) -> Result<
     Ok(())
 }
 
-fn a_prefix_is_the_first_writes_and_a_part_of_the_next(context: &Context) -> Result<(), Failure> {
+fn survival_by_prefix_keeps_the_first_writes_and_tears_the_next(
+    context: &Context,
+) -> Result<(), Failure> {
     let mut lengths = Vec::new();
     for (seed, tear_bytes) in [(1, 512), (1, 512), (2, 512), (3, 512), (3, 16), (4, 16)] {
         let arguments = json!({ "survive": "prefix", "seed": seed, "tear-bytes": tear_bytes });
@@ -68,7 +70,7 @@ fn a_prefix_is_the_first_writes_and_a_part_of_the_next(context: &Context) -> Res
     Ok(())
 }
 
-fn any_sectors_survive_and_the_seed_says_which(context: &Context) -> Result<(), Failure> {
+fn random_survival_depends_on_the_seed_only(context: &Context) -> Result<(), Failure> {
     let mut images = Vec::new();
     for seed in [1, 1, 2] {
         let image = cut(context, &json!({ "survive": "random", "seed": seed }))?;

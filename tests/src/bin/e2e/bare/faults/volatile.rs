@@ -15,11 +15,11 @@ use crate::bare::qcow2::check_whole;
 
 pub const TESTS: &[Test] = tests![
     Needs::Kvm;
-    what_a_driver_that_knows_no_cache_was_told_survives,
-    a_guest_that_begins_again_finds_what_survived,
+    without_the_flush_feature_completed_writes_survive,
+    a_restarted_guest_finds_what_survived,
     a_qcow2_image_is_whole_after_a_power_cut,
     an_orderly_end_loses_nothing,
-    what_was_on_its_way_into_the_cache_is_lost_with_it,
+    requests_in_flight_to_a_volatile_cache_are_lost_with_it,
 ];
 
 pub(super) const SECTORS: usize = 1024;
@@ -122,7 +122,7 @@ pub(super) fn prefix(image: &[u8]) -> Result<usize, Failure> {
     Ok(length)
 }
 
-fn what_a_driver_that_knows_no_cache_was_told_survives(context: &Context) -> Result<(), Failure> {
+fn without_the_flush_feature_completed_writes_survive(context: &Context) -> Result<(), Failure> {
     // Without VIRTIO_BLK_F_FLUSH, every write is durable when it completes. The guest cannot send a flush.
     let disk = image(context, "disk", 1, SECTORS)?;
     let steps = [
@@ -148,7 +148,7 @@ fn what_a_driver_that_knows_no_cache_was_told_survives(context: &Context) -> Res
     Ok(())
 }
 
-fn a_guest_that_begins_again_finds_what_survived(context: &Context) -> Result<(), Failure> {
+fn a_restarted_guest_finds_what_survived(context: &Context) -> Result<(), Failure> {
     let disk = image(context, "disk", 1, SECTORS)?;
     let script = format!(
         "setup 0\nchoose\nread 0 {FIRST} 8\nread 0 0 8\nchoose\nwrite 0 0 8 4\nflush 0\n\
@@ -254,7 +254,9 @@ fn an_orderly_end_loses_nothing(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn what_was_on_its_way_into_the_cache_is_lost_with_it(context: &Context) -> Result<(), Failure> {
+fn requests_in_flight_to_a_volatile_cache_are_lost_with_it(
+    context: &Context,
+) -> Result<(), Failure> {
     let mut left = Vec::new();
     for survive in ["none", "all", "all"] {
         let disk = image(context, "disk", 1, SECTORS)?;

@@ -166,7 +166,7 @@ mod tests {
     ];
 
     #[test]
-    fn more_than_was_acknowledged_may_be_there_and_no_less() {
+    fn unacknowledged_data_may_survive_and_acknowledged_data_must() {
         let well = found(WELL);
         let ledger_of = |lines| ledger(lines).complaints(&well);
         assert!(ledger_of(&["A wal 3.", "A files 7."]).is_empty());
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_the_power_cut_off_acknowledges_nothing() {
+    fn an_incomplete_line_acknowledges_nothing() {
         let ledger = ledger(&["A wal 4.", "A wal 5", "A wal 6.FV-INIT", "A wal"]);
         assert_eq!(ledger.acknowledged, 1);
         assert!(ledger.complaints(&found(WELL)).is_empty());
     }
 
     #[test]
-    fn what_is_missing_from_the_answer_is_a_complaint() {
+    fn a_missing_finding_is_a_complaint() {
         for missing in 0..WELL.len() {
             let mut lines = WELL.to_vec();
             lines.remove(missing);

@@ -22,8 +22,8 @@ use site::{Journal, Site};
 
 pub const TESTS: &[Test] = tests![
     Needs::Linux, with sizes;
-    what_was_acknowledged_before_a_power_cut_is_there_after_it,
-    flushes_that_lie_lose_what_was_acknowledged,
+    acknowledged_data_survives_a_power_cut,
+    dropped_flushes_lose_acknowledged_data,
 ];
 
 /// Modes of survival of a volatile cache, used in turn.
@@ -122,9 +122,7 @@ impl Tally {
     }
 }
 
-fn what_was_acknowledged_before_a_power_cut_is_there_after_it(
-    context: &Context,
-) -> Result<(), Failure> {
+fn acknowledged_data_survives_a_power_cut(context: &Context) -> Result<(), Failure> {
     let points: u64 = context.size().choose(8, 50);
     let mut site = Site::boot(context)?;
     site.format(Journal::Unwritten)?;
@@ -198,7 +196,7 @@ fn strike(
     site.load(&found, 1000 * (number + 1), ledger)
 }
 
-fn flushes_that_lie_lose_what_was_acknowledged(context: &Context) -> Result<(), Failure> {
+fn dropped_flushes_lose_acknowledged_data(context: &Context) -> Result<(), Failure> {
     let points: u64 = context.size().choose(2, 6);
     let mut site = Site::boot(context)?;
     let mut finders = 0;
