@@ -9,5 +9,6 @@ pub mod interrupt;
 mod mapped_range;
 pub mod queue;
 pub mod queue_state;
+mod queues;
 pub mod rng;
 pub mod transport;

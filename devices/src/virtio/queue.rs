@@ -60,6 +60,9 @@ pub enum QueueError {
     /// The available index is further ahead than the ring's size.
     #[error("{0} chains available at once, more than the queue holds")]
     AvailableIndex(u16),
+    /// More chains are unanswered than the queue holds.
+    #[error("more than {0} requests at once, with a chain made available twice")]
+    TooMany(u16),
     /// An invalid chain.
     #[error(transparent)]
     Chain(#[from] ChainError),

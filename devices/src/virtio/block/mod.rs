@@ -1,7 +1,6 @@
 //! virtio-blk (virtio 1.2 §5.2): the device, in front of the thread that serves it.
 
 mod limiter;
-mod queues;
 mod ranges;
 mod request;
 mod space;

@@ -20,6 +20,8 @@ use crate::block::model::request::{
 use crate::block::model::segment::{Segment, Segments, address, length};
 use crate::block::policy::statistics::Kind;
 use crate::virtio::chain::Chain;
+use crate::virtio::queue::QueueError;
+use crate::virtio::queues::Queues;
 
 /// Maximum bytes of a request within SIZE_MAX and SEG_MAX. A longer one refers to the same memory
 /// many times, and would delay a drain.
@@ -64,6 +66,17 @@ pub enum RequestError {
     Status,
 }
 
+/// Why the driver's queues cannot be served any further.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("a status address that was guest memory is not")]
+    Answer,
+}
+
 /// The destination of a request's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +96,26 @@ impl Answer {
     /// Whether the status byte is in guest memory.
     pub(super) fn is_in(&self, memory: &GuestMemoryMmap) -> bool {
         memory.check_address(self.status).is_some()
+    }
+
+    /// Writes a status, and puts the chain into its used ring.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken::Answer`], and [`QueueError`] when guest memory refuses the access to the ring.
+    pub(super) fn complete(
+        self,
+        queues: &mut Queues,
+        memory: &GuestMemoryMmap,
+        status: Status,
+    ) -> Result<(), Broken> {
+        let place = memory.get_slice(self.status, 1);
+        let place = place.map_err(|_| Broken::Answer)?;
+        place.copy_from(&[status.byte()]);
+        if let Some(ring) = queues.ring(self.queue) {
+            ring.complete(self.head, self.data_length.saturating_add(1))?;
+        }
+        Ok(())
     }
 }
 

@@ -24,7 +24,6 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::limiter::Limiter;
-use super::queues::{Broken, Queues};
 use super::space::Space;
 use super::{DiskConfiguration, DiskObserver, Done, ResizeDone};
 use crate::block::fault::engine::{Engine, EngineView};
@@ -40,6 +39,7 @@ use crate::virtio::chain::Chain;
 use crate::virtio::complaints::Complaints;
 use crate::virtio::device::{Activation, Asleep};
 use crate::virtio::device_thread::DeviceWorker;
+use crate::virtio::queues::Queues;
 use faults::Faults;
 use in_flight::InFlight;
 use parked::{Hanging, Release};
@@ -188,8 +188,7 @@ impl Worker {
             ..
         } = &self.parts;
         let interrupt = Arc::clone(&activation.interrupt);
-        let queues = Queues::new(activation, configuration, memory)
-            .map_err(Broken::from)
+        let queues = Queues::new(activation, configuration.queue_size, memory)
             .and_then(|mut queues| self.admit_waiting(&mut queues).map(|()| queues));
         match queues {
             Ok(queues) => {

@@ -23,10 +23,14 @@ use crate::virtio::device::{Activation, Asleep};
 use crate::virtio::device_thread::DeviceWorker;
 use crate::virtio::interrupt::VirtioInterrupt;
 use crate::virtio::queue::{QueueError, SplitQueue};
+use crate::virtio::queues::Queues;
 
 /// Maximum bytes of one request, which bounds its time. A device may return less than a buffer holds (virtio 1.2
 /// §5.4.6.1).
 pub(super) const MAX_REQUEST: usize = 64 << 10;
+
+/// Its only queue (virtio 1.2 §5.4.2).
+const REQUESTS: usize = 0;
 
 /// The thread's messages.
 pub(super) enum Message {
@@ -71,16 +75,9 @@ enum Broken {
     Source(#[source] io::Error),
 }
 
-/// An active driver.
-struct Active {
-    /// None if the driver has not enabled it.
-    ring: Option<SplitQueue>,
-    interrupt: Arc<dyn VirtioInterrupt>,
-}
-
 pub(super) struct Worker {
     parts: Parts,
-    active: Option<Active>,
+    active: Option<Queues>,
     is_awake: bool,
     has_ended: bool,
     quota: Quota,
@@ -121,8 +118,7 @@ impl Worker {
             Message::Sleep(done) => {
                 self.is_awake = false;
                 let active = self.active.as_ref();
-                let state = |active: &Active| vec![active.ring.as_ref().map(SplitQueue::state)];
-                done(Some(active.map(state).unwrap_or_default()));
+                done(Some(active.map(Queues::states).unwrap_or_default()));
             }
             Message::Wake => self.is_awake = true,
             Message::Save(answer) => {
@@ -160,16 +156,9 @@ impl Worker {
 
     fn activate(&mut self, activation: Activation) {
         self.active = None;
-        let Activation {
-            features,
-            queues,
-            interrupt,
-        } = activation;
-        let state = queues.into_iter().next().flatten();
-        let memory = &self.parts.memory;
-        let ring = |state| SplitQueue::new(state, QUEUE_SIZE, features, memory);
-        match state.map(ring).transpose() {
-            Ok(ring) => self.active = Some(Active { ring, interrupt }),
+        let interrupt = Arc::clone(&activation.interrupt);
+        match Queues::new(activation, QUEUE_SIZE, &self.parts.memory) {
+            Ok(queues) => self.active = Some(queues),
             Err(error) => self.break_off(&*interrupt, &error.into()),
         }
     }
@@ -188,26 +177,19 @@ impl Worker {
         let Some(mut active) = self.active.take() else {
             return;
         };
-        let served = match &mut active.ring {
-            Some(ring) => self.answer(ring, &*active.interrupt),
-            None => Ok(()),
-        };
-        match served {
+        match self.answer(&mut active) {
             Ok(()) => self.active = Some(active),
             Err(error) => self.break_off(&*active.interrupt, &error),
         }
     }
 
-    fn answer(
-        &mut self,
-        ring: &mut SplitQueue,
-        interrupt: &dyn VirtioInterrupt,
-    ) -> Result<(), Broken> {
+    fn answer(&mut self, active: &mut Queues) -> Result<(), Broken> {
+        let Some(ring) = active.ring(REQUESTS) else {
+            return Ok(());
+        };
         let result = self.answer_available(ring);
         // Also when the queue is broken: chains answered before are announced.
-        if ring.wants_interrupt()? {
-            interrupt.used_buffers(0);
-        }
+        active.announce()?;
         result
     }
 
@@ -302,8 +284,8 @@ impl MutEventSubscriber for Worker {
         }
         self.serve();
         // No timer for a driver that is not served or has no queue.
-        let has_queue = |active: &Active| active.ring.is_some();
-        let is_served = self.is_awake && self.active.as_ref().is_some_and(has_queue);
+        let has_queue = |active: &mut Queues| active.ring(REQUESTS).is_some();
+        let is_served = self.is_awake && self.active.as_mut().is_some_and(has_queue);
         let due = self.quota.renewal().filter(|_| is_served);
         if let Err(error) = self.timer.set(due) {
             tracing::error!(%error, "rng '{}'", self.parts.configuration.id);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Broken, Queues, Worker};
+use super::Worker;
 use crate::block::model::backend::HostRequest;
 use crate::block::model::errno::Errno;
 use crate::block::model::io_buffers::IoBuffers;
@@ -14,9 +14,10 @@ use crate::block::model::segment::mark_written;
 use crate::block::policy::error_policy::ErrorAction;
 use crate::block::policy::statistics::Kind;
 use crate::virtio::block::limiter::Demand;
-use crate::virtio::block::request::{self, Answer, Parsed, Status};
+use crate::virtio::block::request::{self, Answer, Broken, Parsed, Status};
 use crate::virtio::block::space::Feature;
 use crate::virtio::block::{DiskConfiguration, ErrorKind, IoError};
+use crate::virtio::queues::Queues;
 
 /// A request that the guest waits for.
 pub(super) struct Pending {
@@ -186,11 +187,13 @@ impl Worker {
         disk: request::RequestContext<'_>,
         now: Instant,
     ) -> Result<u64, Broken> {
-        match request::parse(&self.parts.memory, queue, &mut self.chain, disk)? {
-            Parsed::Done(status, answer) => active.answer(answer, status).map(|()| 0),
+        let memory = &self.parts.memory;
+        match request::parse(memory, queue, &mut self.chain, disk)? {
+            Parsed::Done(status, answer) => answer.complete(active, memory, status).map(|()| 0),
             Parsed::Invalid(kind, answer) => {
                 self.parts.statistics.invalid(kind);
-                active.answer(answer, Status::IoError).map(|()| 0)
+                let status = Status::IoError;
+                answer.complete(active, memory, status).map(|()| 0)
             }
             Parsed::Submit(request, answer) => {
                 active.admit(queue)?;
@@ -270,7 +273,7 @@ impl Worker {
     /// Ends a turn with the queues: one interrupt for all its completions, or none; on an error,
     /// deactivates them.
     pub(super) fn finish(&mut self, mut active: Queues, result: Result<(), Broken>) {
-        match result.and_then(|()| active.announce()) {
+        match result.and_then(|()| Ok(active.announce()?)) {
             Ok(()) => self.active = Some(active),
             Err(error) => {
                 let disk = format_args!("disk '{}'", self.parts.configuration.id);
@@ -308,7 +311,9 @@ impl Worker {
             self.count(&pending, end, status, now);
             match (status, &mut active) {
                 (Some(status), Some(active)) if result.is_ok() => {
-                    result = active.end(pending.answer, status);
+                    let answer = pending.answer;
+                    active.retire(answer.queue);
+                    result = answer.complete(active, &self.parts.memory, status);
                 }
                 // After a reset there is no driver to answer.
                 (Some(_), _) => {}

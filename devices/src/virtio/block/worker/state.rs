@@ -12,9 +12,10 @@ use crate::block::model::request::{Request, Token};
 use crate::block::policy::error_policy::IoStatusState;
 use crate::block::policy::statistics::StatisticsState;
 use crate::life_cycle::{RestoreError, SaveError, State};
-use crate::virtio::block::queues::{Broken, Queues};
 use crate::virtio::block::request::Answer;
 use crate::virtio::block::space::SpaceState;
+use crate::virtio::queue::QueueError;
+use crate::virtio::queues::Queues;
 
 /// Upper bound on the requests of a disk since its creation, beyond any real run.
 const MOST_REQUESTS: u64 = 1 << 62;
@@ -224,7 +225,7 @@ impl Worker {
     }
 
     /// Admits the unanswered requests of a restored disk to queues that were just activated.
-    pub(super) fn admit_waiting(&self, queues: &mut Queues) -> Result<(), Broken> {
+    pub(super) fn admit_waiting(&self, queues: &mut Queues) -> Result<(), QueueError> {
         for waiting in self.waiting() {
             queues.admit(waiting.answer.queue)?;
         }

@@ -1,5 +1,6 @@
 //! A driver of the entropy device.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ impl EntropySource for Counter {
 /// The device, and a driver that makes each chain of descriptors of its own.
 pub struct Machine {
     pub transport: MmioTransport,
-    pub line: EventFd,
+    line: EventFd,
     rng: Arc<VirtioRng>,
     memory: Arc<GuestMemoryMmap>,
     asked: u16,
@@ -221,6 +222,16 @@ impl Machine {
     pub fn wait_used(&self, count: usize) -> Vec<(u32, u32)> {
         self.wait(|machine| machine.used().len() >= count);
         self.used()
+    }
+
+    /// Waits for an interrupt, which follows the used index, and returns how many there have been.
+    pub fn wait_interrupts(&self) -> u64 {
+        let raised = Cell::new(0);
+        self.wait(|machine| {
+            raised.set(machine.line.read().unwrap_or(0));
+            raised.get() > 0
+        });
+        raised.get()
     }
 
     pub fn wait_needs_reset(&self) {

@@ -29,7 +29,7 @@ fn a_request_is_filled_with_what_the_source_gives_in_the_order_of_its_buffers() 
     assert_eq!(machine.read(DATA, 4), [1, 2, 3, 0]);
     assert_eq!(machine.read(DATA + 0x100, 1), [0]);
     assert_eq!(machine.read(DATA + 0x200, 6), [4, 5, 6, 7, 8, 0]);
-    assert_eq!(machine.line.read().unwrap(), 1);
+    assert_eq!(machine.wait_interrupts(), 1);
 }
 
 #[test]
