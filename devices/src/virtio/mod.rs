@@ -6,6 +6,7 @@ mod complaints;
 pub mod device;
 mod device_thread;
 pub mod interrupt;
+mod mailbox;
 mod mapped_range;
 pub mod queue;
 pub mod queue_state;

@@ -10,7 +10,6 @@ mod worker;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 
 use vm_memory::GuestMemoryMmap;
@@ -18,6 +17,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::device::{Activation, Asleep, VirtioDevice};
 use super::device_thread::DeviceThread;
+use super::mailbox::{Mailbox, mailbox};
 use crate::block::fault::engine::{Engine, EngineState, EngineView};
 use crate::block::fault::kinds::Kinds;
 use crate::block::fault::record::Record;
@@ -159,8 +159,7 @@ pub struct VirtioBlock {
     group: Mutex<Option<Arc<Group>>>,
     queue_sizes: Vec<u16>,
     kicks: Vec<EventFd>,
-    messages: Sender<Message>,
-    wake: Arc<EventFd>,
+    mailbox: Mailbox<Message>,
     thread: DeviceThread,
 }
 
@@ -189,10 +188,9 @@ impl VirtioBlock {
         let at_rest = Arc::new(AtomicBool::new(false));
         let space = Space::new(&configuration, backend.length(), backend.capabilities());
         let space = Arc::new(space);
-        let wake = Arc::new(EventFd::new(EFD_NONBLOCK)?);
         let kicks = (0..configuration.queues).map(|_| EventFd::new(EFD_NONBLOCK));
         let kicks = kicks.collect::<io::Result<Vec<_>>>()?;
-        let (messages, inbox) = mpsc::channel();
+        let (mailbox, inbox) = mailbox()?;
         let worker = Worker::new(worker::Parts {
             configuration: configuration.clone(),
             io_status: io_status.clone(),
@@ -208,7 +206,7 @@ impl VirtioBlock {
                 .iter()
                 .map(EventFd::try_clone)
                 .collect::<io::Result<_>>()?,
-            wake: Arc::clone(&wake),
+            wake: Arc::clone(mailbox.wake()),
             inbox,
         })?;
         let name = thread_name(&configuration.id);
@@ -225,8 +223,7 @@ impl VirtioBlock {
             was_driven: AtomicBool::new(false),
             group: Mutex::new(None),
             kicks,
-            messages,
-            wake,
+            mailbox,
             thread,
         })
     }
@@ -296,10 +293,11 @@ impl VirtioBlock {
     /// Moves the disk to a group, or to none, and calls `done` when that is in effect. Throttled requests are checked
     /// again. They are not in flight: they stay throttled across a pause, and a reset or close drops them.
     pub fn set_group(&self, group: Option<Arc<Group>>, done: Done) {
-        let join = |group: &Arc<Group>| Member::join(Arc::clone(group), Arc::clone(&self.wake));
+        let join =
+            |group: &Arc<Group>| Member::join(Arc::clone(group), Arc::clone(self.mailbox.wake()));
         let member = group.as_ref().map(join);
         *lock(&self.group) = group;
-        self.send(Message::Limit(member, done));
+        self.mailbox.send(Message::Limit(member, done));
     }
 
     /// The state of its fault engine.
@@ -309,19 +307,20 @@ impl VirtioBlock {
 
     /// Changes its fault engine, on the disk's thread, between two requests.
     pub fn change_faults(&self, change: impl FnOnce(&mut Engine) + Send + 'static) {
-        self.send(Message::Faults(Box::new(change)));
+        self.mailbox.send(Message::Faults(Box::new(change)));
     }
 
     /// Releases hanging requests, and calls `done` with their number. On a paused disk they wait for
     /// its resume.
     pub fn release(&self, which: Hanging, how: Release, done: impl FnOnce(u64) + Send + 'static) {
-        self.send(Message::Release(which, how, Box::new(done)));
+        self.mailbox
+            .send(Message::Release(which, how, Box::new(done)));
     }
 
     /// Cuts the power, and calls `done` at the end. The disk is paused then. The interrupted
     /// requests fail on resume; a reset drops them.
     pub fn power_cut(&self, cut: PowerCut, done: Done) {
-        self.send(Message::PowerCut(cut, done));
+        self.mailbox.send(Message::PowerCut(cut, done));
     }
 
     /// Its current length in bytes, as its driver sees it.
@@ -338,34 +337,18 @@ impl VirtioBlock {
     /// host's result. An active driver is notified. A held request past the new end fails on
     /// resume.
     pub fn resize(&self, length: u64, done: ResizeDone) {
-        self.send(Message::Resize(length, done));
+        self.mailbox.send(Message::Resize(length, done));
     }
 
     /// Whether a close waits only for the backend to write what the guest has seen complete.
     pub fn is_at_rest(&self) -> bool {
         self.at_rest.load(Ordering::Acquire)
     }
-
-    fn send(&self, message: Message) {
-        // Without a receiver the thread has ended, after a close; the message's callback is
-        // dropped.
-        let _ = self.messages.send(message);
-        let _ = self.wake.write(1);
-    }
-}
-
-impl VirtioBlock {
-    /// Sends the thread a message, and waits for its answer. None means that it has ended.
-    fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Option<T> {
-        let (answer, answered) = mpsc::channel();
-        self.send(message(answer));
-        answered.recv().ok()
-    }
 }
 
 impl Drop for VirtioBlock {
     fn drop(&mut self) {
-        self.send(Message::Close(Box::new(|| ())));
+        self.mailbox.send(Message::Close(Box::new(|| ())));
         self.thread.join();
     }
 }
@@ -401,37 +384,38 @@ impl VirtioDevice for VirtioBlock {
 
     fn activate(&self, activation: Activation) {
         self.was_driven.store(true, Ordering::Relaxed);
-        self.send(Message::Activate(activation));
+        self.mailbox.send(Message::Activate(activation));
     }
 
     /// Also drops held requests.
     fn reset(&self, done: Done) {
-        self.send(Message::Reset(done));
+        self.mailbox.send(Message::Reset(done));
     }
 
     /// Held requests stay held.
     fn sleep(&self, done: Asleep) {
-        self.send(Message::Sleep(done));
+        self.mailbox.send(Message::Sleep(done));
     }
 
     /// Clears the io-status, and resubmits held requests in the order of their arrival.
     fn wake(&self, run: Run) {
         self.io_status.begin(run);
-        self.send(Message::Resume(run));
+        self.mailbox.send(Message::Resume(run));
     }
 
     /// Drops held requests, which the guest has not seen complete.
     fn close(&self, done: Done) {
-        self.send(Message::Close(done));
+        self.mailbox.send(Message::Close(done));
     }
 
     fn save(&self) -> Result<State, SaveError> {
-        self.ask(Message::Save).ok_or(SaveError::Ended)?
+        self.mailbox.ask(Message::Save).ok_or(SaveError::Ended)?
     }
 
     fn restore(&self, state: &State) -> Result<(), RestoreError> {
         let state = state.decode()?;
-        self.ask(|answer| Message::Restore(Box::new(state), answer))
+        self.mailbox
+            .ask(|answer| Message::Restore(Box::new(state), answer))
             .ok_or(RestoreError::Ended)?
     }
 }

@@ -8,13 +8,13 @@ mod worker;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
 
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::device::{Activation, Asleep, VirtioDevice};
 use super::device_thread::DeviceThread;
+use super::mailbox::{Mailbox, mailbox};
 use crate::life_cycle::{Done, RestoreError, Run, SaveError, State};
 use crate::thread::{ThreadKind, ThreadStart};
 pub use quota::RateLimit;
@@ -39,8 +39,7 @@ pub struct RngConfiguration {
 /// A virtio-rng device.
 pub struct VirtioRng {
     kicks: [EventFd; 1],
-    messages: Sender<Message>,
-    wake: Arc<EventFd>,
+    mailbox: Mailbox<Message>,
     thread: DeviceThread,
 }
 
@@ -57,42 +56,27 @@ impl VirtioRng {
         start: &ThreadStart,
     ) -> io::Result<Self> {
         let kick = EventFd::new(EFD_NONBLOCK)?;
-        let wake = Arc::new(EventFd::new(EFD_NONBLOCK)?);
-        let (messages, inbox) = mpsc::channel();
+        let (mailbox, inbox) = mailbox()?;
         let name = format!("rng-{}", configuration.id);
         let worker = Worker::new(worker::Parts {
             configuration,
             source,
             memory,
             kick: kick.try_clone()?,
-            wake: Arc::clone(&wake),
+            wake: Arc::clone(mailbox.wake()),
             inbox,
         })?;
         Ok(Self {
             kicks: [kick],
-            messages,
-            wake,
+            mailbox,
             thread: DeviceThread::start(name, ThreadKind::Rng, start, worker)?,
         })
-    }
-
-    fn send(&self, message: Message) {
-        // Without a receiver the thread has ended, and drops the message's callback.
-        let _ = self.messages.send(message);
-        let _ = self.wake.write(1);
-    }
-
-    /// Sends the thread a message, and waits for its answer. None means that it has ended.
-    fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Option<T> {
-        let (answer, answered) = mpsc::channel();
-        self.send(message(answer));
-        answered.recv().ok()
     }
 }
 
 impl Drop for VirtioRng {
     fn drop(&mut self) {
-        self.send(Message::Close(Box::new(|| ())));
+        self.mailbox.send(Message::Close(Box::new(|| ())));
         self.thread.join();
     }
 }
@@ -125,32 +109,33 @@ impl VirtioDevice for VirtioRng {
     }
 
     fn activate(&self, activation: Activation) {
-        self.send(Message::Activate(activation));
+        self.mailbox.send(Message::Activate(activation));
     }
 
     fn reset(&self, done: Done) {
-        self.send(Message::Reset(done));
+        self.mailbox.send(Message::Reset(done));
     }
 
     fn sleep(&self, done: Asleep) {
-        self.send(Message::Sleep(done));
+        self.mailbox.send(Message::Sleep(done));
     }
 
     fn wake(&self, _run: Run) {
-        self.send(Message::Wake);
+        self.mailbox.send(Message::Wake);
     }
 
     fn close(&self, done: Done) {
-        self.send(Message::Close(done));
+        self.mailbox.send(Message::Close(done));
     }
 
     fn save(&self) -> Result<State, SaveError> {
-        self.ask(Message::Save).ok_or(SaveError::Ended)?
+        self.mailbox.ask(Message::Save).ok_or(SaveError::Ended)?
     }
 
     fn restore(&self, state: &State) -> Result<(), RestoreError> {
         let state = state.decode()?;
-        self.ask(|answer| Message::Restore(state, answer))
+        self.mailbox
+            .ask(|answer| Message::Restore(state, answer))
             .ok_or(RestoreError::Ended)?
     }
 }
