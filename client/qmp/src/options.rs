@@ -10,26 +10,26 @@ use crate::output::{Form, Output};
 const ARGUMENTS: &str = "\
 Arguments:
   A command's arguments are key=value words, of the types that the server states (query-qmp-schema), or one JSON object: \
-'{...}', @FILE, or - for standard input. JSON is sent as it is.
+'{...}', @FILE, or - for standard input. JSON is sent unchanged.
 
   integer   42, 0x2a, -1; K, M, G and T multiply by powers of 1024
   boolean   on or true, off or false
-  string    as it is written: id=42 is a string where the server expects one
+  string    as written: id=42 is a string where the server expects one
   list      operations=read,write, or the key once for each element, or operations.0=read
   object    throttle.bps=1, or rule={...}
-  union     as an object; the key that decides, such as action=error, may stand anywhere
-  several   the first type that fits, and a string only if nothing else does
-  key:=JSON any value, sent as it is, also where introspection knows no such key
+  union     as an object; the key that selects the branch, such as action=error, may come anywhere
+  several   the first type that fits, a string only if no other does
+  key:=JSON any value, sent unchanged, also for a key that introspection does not have
 
 Output:
-  On a terminal, an answer that is an object or a list of objects is a table, or one value a line where that does not \
-fit, and an empty answer is nothing. Anything else, and any answer that goes elsewhere, is JSON on several lines. The \
-options --json, --pretty and --table choose.
+  On a terminal, an object or a list of objects is shown as a table, or with one value a line if that does not fit, and \
+an empty answer is not shown. Any other answer, and any answer elsewhere than on a terminal, is JSON on several lines. \
+The options --json, --pretty and --table override this.
 
 Exit status:
   0   success
-  1   the command failed, or the connection did; one line on standard error says why
-  2   wrong usage: of options, or of arguments that do not fit the command";
+  1   the command or the connection failed; one line on standard error gives the reason
+  2   wrong options, or arguments that do not fit the command";
 
 /// A command-line client for QMP servers: Faultvisor's, and QEMU's.
 ///
@@ -56,7 +56,7 @@ pub struct Options {
     /// How answers are written.
     #[command(flatten)]
     pub form: FormOptions,
-    /// Execute the command out of band: before those that wait. The server must allow it for that command.
+    /// Execute the command out of band: ahead of those that wait. The server must allow it for that command.
     #[arg(long)]
     pub oob: bool,
     /// What to do instead of executing a command.
@@ -73,10 +73,10 @@ pub struct ConnectionOptions {
     /// The server's address: unix:PATH, tcp:HOST:PORT, or the path of a socket, such as q.sock.
     #[arg(short, long, global = true, env = "QMP_SOCKET")]
     pub socket: Option<String>,
-    /// Wait at most so long for each answer, the server's greeting among them; 'watch' ends after so long.
+    /// Wait at most this long for each answer and for the server's greeting; 'watch' ends after it.
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
-    /// Keep trying to connect for so long, for a server that is just starting.
+    /// Retry connecting for this long, for a server that is still starting.
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub wait: Option<Duration>,
 }
@@ -110,29 +110,29 @@ impl FormOptions {
 /// What there is to do beside executing a command.
 #[derive(Debug, Subcommand)]
 pub enum Mode {
-    /// Show events as they come, until a signal ends it.
+    /// Show events until a signal.
     ///
-    /// Connects to each event by its accessor, and disconnects at the end; where the server has no accessors, as QEMU,
-    /// what it sends by default is shown. Without EVENT, every event is. One line an event: the time, the name, and
-    /// what it tells; with --json one JSON object a line. Where events were lost, their number is said before the next.
+    /// Connects to each event by its accessor, and disconnects at the end; a server without accessors, such as QEMU, sends
+    /// its default events. Without EVENT, all events are shown. Each is one line: the time, the name, and the data; with
+    /// --json one JSON object. If events were lost, their number comes before the next one.
     ///
-    /// It is over when nobody reads its output any more, and when the server ends. That is a failure only if the server has
-    /// not said so by SHUTDOWN.
+    /// Ends, too, when the reader of its output is gone, or when the server ends: the latter is an error unless the server
+    /// announced it by SHUTDOWN.
     Watch(WatchOptions),
-    /// Execute commands line by line, with completion and history; events are shown as they come.
+    /// Execute commands line by line, with completion and history, and show events.
     ///
-    /// Lines are as on the command line of qmp, with quotes as in a shell; JSON needs none. 'help' says more. Where
-    /// standard input is no terminal there is no prompt, no event is shown without 'watch', and the exit status is 1
-    /// if a line has failed.
+    /// Lines are as on the command line of qmp, with quotes as in a shell; JSON needs none. 'help' says more. Unless
+    /// standard input is a terminal, there is no prompt, events are shown only after 'watch', and the exit status is 1 if
+    /// a line has failed.
     Shell,
-    /// Say what can stand in the place of the last word of a command line: for the completions of shells.
+    /// Print the candidates for the last word of a command line, for shells' completions.
     #[command(hide = true)]
     Complete {
-        /// The line up to where it is typed, from the program's name on.
+        /// The line up to the cursor, with the program's name.
         #[arg(allow_hyphen_values = true)]
         line: String,
     },
-    /// List the server's commands, or say what a command takes and returns, or what an event tells.
+    /// List the server's commands and events, or describe one of them.
     Help {
         /// A command or an event.
         name: Option<String>,
@@ -142,13 +142,13 @@ pub enum Mode {
 /// What to watch.
 #[derive(Debug, Args)]
 pub struct WatchOptions {
-    /// Events, such as BLOCK_IO_ERROR, and device=DEVICE to hear only of that one.
+    /// Events, such as BLOCK_IO_ERROR; device=DEVICE selects one device.
     #[arg(value_name = "EVENT|device=DEVICE")]
     pub words: Vec<String>,
-    /// Begin with events that say how things are already.
+    /// Show the current state first.
     #[arg(long)]
     pub initial: bool,
-    /// End after so many events. With --timeout, it is a failure if there are fewer.
+    /// End after this many events. With --timeout, fewer are an error.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }

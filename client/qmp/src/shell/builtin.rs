@@ -3,10 +3,10 @@
 /// The text of 'help'.
 pub const HELP: &str = "\
 A line is a command of the server and its arguments: key=value, or one JSON object. A request in JSON, {\"execute\": ...}, is
-one as well. Beside those there are
+one as well. Further lines:
 
-  help [COMMAND|EVENT]            say this, or what a command takes and returns, or what an event tells
-  watch [EVENT...] [device=NAME]  show these events from now on, or all of them; --initial begins with how things are
+  help [COMMAND|EVENT]            show this, or describe a command or an event
+  watch [EVENT...] [device=NAME]  show these events, or all; --initial shows the current state first
   unwatch                         show no events
   --oob COMMAND ...               execute a command out of band
   quit-shell                      leave; so does Ctrl-D ('quit' is a command of the server: it ends the machine)
