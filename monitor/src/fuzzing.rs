@@ -392,7 +392,7 @@ impl Exchange {
         }
     }
 
-    /// Lets the server do what its loop would, and takes what it says. Returns whether anything happened.
+    /// Runs the server's loop once, and takes its output. Returns whether anything happened.
     fn turn(&mut self) -> bool {
         let before = self.received.len();
         let mut happened = !self.inbox.is_empty();
@@ -423,7 +423,7 @@ impl Exchange {
         happened
     }
 
-    /// Goes on until there is nothing more to do, and returns every line and whether the session is over.
+    /// Runs until there is nothing more to do. Returns every line and whether the session is over.
     fn finish(mut self) -> (Vec<String>, bool) {
         loop {
             self.machine_answers();

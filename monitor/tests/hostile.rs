@@ -12,7 +12,7 @@ use faultvisor_schema::Event;
 use serde_json::json;
 use support::{Client, Server, io_error};
 
-/// Whether somebody else is served.
+/// Whether another client is served.
 fn serves(server: &Server) {
     let mut other = server.quiet_client();
     assert_eq!(other.execute("query-status")["running"], json!(true));

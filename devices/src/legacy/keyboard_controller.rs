@@ -50,7 +50,7 @@ impl BusDevice for KeyboardController {
     }
 }
 
-/// No register keeps what is written to it.
+/// No register stores what is written to it.
 impl LifeCycle for KeyboardController {
     fn reset(&self, done: Done) {
         done();

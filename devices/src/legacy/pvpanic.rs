@@ -1,4 +1,4 @@
-//! pvpanic: the port by which a guest says that it cannot go on (QEMU `docs/specs/pvpanic.rst`).
+//! pvpanic: the port by which a guest reports a panic (QEMU `docs/specs/pvpanic.rst`).
 
 use acpi_tables::AmlSink;
 use acpi_tables::aml::{Name, ResourceTemplate};
@@ -10,9 +10,9 @@ use crate::life_cycle::{Done, LifeCycle, Placement, RestoreError, SaveError, Sta
 /// What a guest says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuestPanic {
-    /// It cannot go on.
+    /// It has panicked.
     Panicked,
-    /// It could not go on, and a kernel that it kept for this case takes over.
+    /// It has panicked, and its crash kernel takes over.
     CrashLoaded,
 }
 
@@ -20,7 +20,7 @@ pub enum GuestPanic {
 const PANICKED: u8 = 1 << 0;
 const CRASH_LOADED: u8 = 1 << 1;
 
-/// Who hears of it, on the vCPU's thread. The vCPU does not go on before this returns.
+/// Receives the report on the vCPU's thread, which waits for this to return.
 type Listener = Box<dyn Fn(GuestPanic) + Send + Sync>;
 
 /// The pvpanic device.

@@ -1,4 +1,4 @@
-//! Where things lie in the first megabyte of guest memory, and what the guest is told of the rest.
+//! The layout of the first megabyte of guest memory, and the memory map for the guest.
 
 /// The global descriptor table that the vCPU starts with.
 pub const GDT: u64 = 0x500;
@@ -28,7 +28,7 @@ pub const COMMAND_LINE_LIMIT: usize = 2048;
 pub const CONVENTIONAL_MEMORY_END: u64 = 0x9_fc00;
 /// The ACPI tables, beginning with the RSDP, in the range that is searched for it.
 pub const ACPI_TABLES: u64 = 0xe_0000;
-/// Their range ends here, and memory goes on.
+/// Their range ends here, and memory continues.
 pub const ACPI_TABLES_END: u64 = 0x10_0000;
 /// Where a bzImage is loaded, and the lowest place for a kernel.
 pub const HIGH_MEMORY: u64 = 0x10_0000;

@@ -56,7 +56,7 @@ pub enum BootError {
     Memory(#[from] vm_memory::GuestMemoryError),
 }
 
-/// What a guest is told of its machine, the same at every start.
+/// The description of the machine for the guest, the same at every start.
 #[derive(Debug)]
 pub struct Guest {
     command_line: String,
@@ -217,7 +217,7 @@ struct MapEntry {
     kind: u32,
 }
 
-/// What the guest is told of its memory.
+/// The memory map for the guest.
 fn memory_map(memory: &GuestMemoryMmap) -> Vec<MapEntry> {
     let entry = |start, end, kind| MapEntry { start, end, kind };
     let mut map = vec![

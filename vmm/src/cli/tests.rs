@@ -1,4 +1,4 @@
-//! What command lines mean, and what is said of those that mean nothing.
+//! Command lines and their meaning, and the errors of invalid ones.
 
 use super::*;
 

@@ -26,7 +26,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts that go on from these numbers.
+    /// Counts that continue from these numbers.
     pub(super) fn new(matches: u64, hits: u64) -> Self {
         Self {
             matches: AtomicU64::new(matches),

@@ -1,4 +1,4 @@
-//! Profiles that can be read, and what is said of those that cannot.
+//! Valid profiles, and the errors of invalid ones.
 
 use std::path::PathBuf;
 

@@ -34,7 +34,7 @@ fn futile(members: &Value, target: &Target) -> String {
     }
 }
 
-/// The one thing that is told of a rule.
+/// The only note about a rule.
 fn told(members: &Value, target: &Target) -> String {
     match of(members, target).as_slice() {
         [Doubt::Questionable(text)] => text.clone(),

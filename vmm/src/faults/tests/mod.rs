@@ -1,3 +1,3 @@
-//! What is said of rules that can be.
+//! Notes about valid rules.
 
 mod feasibility;

@@ -150,7 +150,7 @@ fn the_board_shows_the_state_of_the_engine_that_has_it() {
         bench.view.hangs(record);
     }
     bench.engine.clear();
-    // Requests that hang go on hanging.
+    // Hanging requests stay hanging.
     assert_eq!(bench.view.get().hanging, hanging);
     bench.engine.set_state("broken");
     let _another = Engine::new("disk0", bench.view.clone());

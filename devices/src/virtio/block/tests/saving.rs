@@ -20,7 +20,7 @@ fn asleep() -> Machine {
     machine
 }
 
-/// Its state but for the time since its last request, which goes on.
+/// Its state except for the time since its last request, which continues.
 fn saved(machine: &Machine) -> Value {
     let mut state = serde_json::to_value(machine.disk.save().unwrap()).unwrap();
     state["statistics"]["idle_ns"].take();

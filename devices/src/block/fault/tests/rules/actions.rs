@@ -1,4 +1,4 @@
-//! Actions that can be, and what is said of those that cannot.
+//! Valid actions, and the errors of invalid ones.
 
 use serde_json::{Value, json};
 

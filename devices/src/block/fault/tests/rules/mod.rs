@@ -1,4 +1,4 @@
-//! Rules that can be, and what is said of those that cannot.
+//! Valid rules, and the errors of invalid ones.
 
 mod actions;
 

@@ -28,7 +28,7 @@ fn get(path: &Path, offset: usize) -> u64 {
     u64::from_be_bytes(bytes[offset..offset + 8].try_into().unwrap())
 }
 
-/// What is said of an image in the end, after its path.
+/// The error for an image, after its path.
 fn refused(path: &Path) -> String {
     let message = open(path).err().expect("it is used").to_string();
     assert!(!message.contains('\n'), "{message}");

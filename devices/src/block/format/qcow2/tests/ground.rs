@@ -79,7 +79,7 @@ impl Ground {
     }
 }
 
-/// Opens an image that nobody locks, and that nobody else has.
+/// Opens an image without locks, which no other process has open.
 pub fn open(path: &Path) -> Result<(Qcow2Image, Arc<Told>), OpenError> {
     open_with(path, UNLOCKED, BackingFiles::Follow)
 }
