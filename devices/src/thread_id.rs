@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_asks_early_waits_for_the_thread() {
+    fn get_waits_until_the_thread_announces_its_id() {
         let id = ThreadId::default();
         let announced = id.clone();
         let thread = std::thread::spawn(move || {

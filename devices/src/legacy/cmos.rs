@@ -175,7 +175,7 @@ mod tests {
     use crate::life_cycle::testing::{assert_refuses, assert_survives_a_reset, reset};
 
     #[test]
-    fn the_calendar_is_right_at_its_edges() {
+    fn the_calendar_is_correct_at_its_limits() {
         let date = |seconds| {
             let time = CivilTime::at(seconds);
             (time.year, time.month, time.day, time.weekday)

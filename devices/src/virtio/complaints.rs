@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_in_a_while_is_said_and_the_others_are_counted() {
+    fn complaints_are_rate_limited_and_counted() {
         let mut complaints = Complaints::default();
         let now = Instant::now();
         assert_eq!(complaints.is_due(now), Some(0));

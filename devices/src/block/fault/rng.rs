@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_seed_means_never_changes() {
+    fn a_seeds_sequence_never_changes() {
         let mut chance = Chance::new(42, [7, 0]);
         let drawn = (chance.number(), chance.below(1000), chance.coin());
         assert_eq!(drawn, (14_477_707_984_248_863_127, 175, true));

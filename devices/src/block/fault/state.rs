@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_engine_goes_on_counting_where_it_was_saved() {
+    fn a_restored_engine_continues_its_counts() {
         let state = state(
             r#"{"id":"a","device":"disk0","seed":7,"operations":["write"],"count":2,"action":"drop"}"#,
         );

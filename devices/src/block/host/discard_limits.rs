@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_discards_nothing() {
+    fn a_character_device_cannot_discard() {
         let null = File::options().write(true).open("/dev/null").unwrap();
         assert_eq!(capabilities(&null, 0).discard, None);
     }

@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_disk_is_refused_by_name_and_reason() {
+    fn an_unusable_image_is_refused_by_name_and_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let message = |path: &Path| open(path, Access::ReadWrite).unwrap_err().to_string();

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_refused_leaves_nothing_locked() {
+    fn a_refused_opener_leaves_no_locks() {
         let image = tempfile::NamedTempFile::new().unwrap();
         let first = open(image.path(), Access::ReadWrite);
         lock(&first, Access::ReadWrite).unwrap();

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_cont_overtook_does_not_mark_the_disk() {
+    fn an_error_of_an_earlier_run_does_not_mark_the_disk() {
         let cell = IoStatusCell::default();
         cell.begin(Run(3));
         cell.set(Run(2), Errno::EIO);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_is_announced_until_the_machine_goes_on() {
+    fn a_stop_is_pending_until_the_machine_continues() {
         let cell = IoStatusCell::default();
         cell.begin(Run(1));
         assert!(!cell.stops());

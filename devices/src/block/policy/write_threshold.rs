@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_write_past_the_mark_takes_it_away() {
+    fn the_first_write_beyond_the_threshold_clears_it() {
         let threshold = WriteThreshold::default();
         assert_eq!(threshold.check(&zeroes(0, 4096)), None);
         threshold.set(1024);

@@ -41,7 +41,7 @@ fn without_io_uring_threads_do_the_work() {
 }
 
 #[test]
-fn who_asks_for_io_uring_gets_nothing_else() {
+fn aio_io_uring_does_not_fall_back() {
     let (_file, image) = image();
     let error = Aio::IoUring
         .start_with(image, "test", &ThreadStart::default(), no_ring)
@@ -53,7 +53,7 @@ fn who_asks_for_io_uring_gets_nothing_else() {
 }
 
 #[test]
-fn who_asks_for_threads_gets_no_ring() {
+fn aio_threads_makes_no_ring() {
     let (_file, image) = image();
     let ring = |_| -> io::Result<Uring> { panic!("a ring that nobody asked for") };
     assert!(

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_no_wait_and_no_number_is_too_large() {
+    fn an_unlimited_bucket_never_waits_and_large_numbers_saturate() {
         let mut none = bucket(0, 0, 1);
         none.fill(u128::MAX);
         assert_eq!(none.wait(), Duration::ZERO);

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_by_the_rule_it_breaks() {
+    fn invalid_limits_are_refused_by_the_rule_they_break() {
         let bps = |average, maximum, length| {
             limits(&[(Measure::BpsTotal, average, maximum, length)], 0).err()
         };

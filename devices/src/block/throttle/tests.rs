@@ -74,7 +74,7 @@ fn without_a_group_everything_goes() {
 }
 
 #[test]
-fn what_is_too_much_waits_in_the_order_of_its_arrival() {
+fn requests_beyond_the_limit_wait_in_order_of_arrival() {
     let now = Instant::now();
     let (mut queue, _) = alone(only(Measure::IopsWrite, 10, 0, 1), now);
     assert_eq!(queue.push(Direction::Write, 512, 0, now), Some(0));
@@ -202,7 +202,7 @@ fn disks_in_a_group_take_turns_and_each_wakes_the_next() {
 }
 
 #[test]
-fn a_disk_that_leaves_the_line_lets_the_next_go() {
+fn a_disk_that_leaves_its_group_wakes_the_next() {
     let now = Instant::now();
     let group = group(only(Measure::BpsWrite, 1000, 0, 1), now);
     let [(first, _), (second, wake)] = [join(&group), join(&group)];
@@ -242,7 +242,7 @@ fn a_change_of_limits_wakes_every_disk() {
 }
 
 #[test]
-fn what_is_drained_is_all_that_waits() {
+fn drain_returns_all_waiting_requests() {
     let now = Instant::now();
     let (mut queue, _) = alone(only(Measure::IopsTotal, 1, 0, 1), now);
     for request in 0..3 {
@@ -380,7 +380,7 @@ proptest! {
     }
 
     #[test]
-    fn every_request_goes_once_and_each_direction_in_its_order(
+    fn every_request_is_admitted_once_and_each_direction_in_order(
         plan in plans(),
         traffic in traffic(),
     ) {
@@ -410,7 +410,7 @@ proptest! {
     }
 
     #[test]
-    fn a_disk_that_asks_too_often_gets_no_more(
+    fn asking_more_often_admits_no_more(
         plan in plans(),
         traffic in traffic(),
         early in prop::collection::vec(0.0f64..1.0, 8),

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_that_was_saved_goes_on_with_what_was_left_of_its_period() {
+    fn a_restored_quota_keeps_the_rest_of_its_period() {
         let now = Instant::now();
         let mut quota = Quota::new(Some(LIMIT));
         quota.spend(70, now);

@@ -139,7 +139,7 @@ fn only_a_durable_write_asks_for_durability() {
 proptest! {
     /// A host that moves no more than it returns.
     #[test]
-    fn whatever_the_host_moves_at_a_time_the_whole_is_moved(
+    fn a_transfer_completes_in_portions_of_any_size(
         lengths in vec(0..600u32, 1..30),
         portions in vec(1..900usize, 1..200),
         is_read in any::<bool>(),

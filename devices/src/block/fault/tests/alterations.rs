@@ -128,7 +128,7 @@ fn torn(keep: &[(u64, u64)], errno: Option<Errno>) -> Alteration {
 }
 
 #[test]
-fn what_fails_afterwards_has_been_done() {
+fn a_request_that_fails_afterwards_is_performed() {
     let mut guest = Guest::new(1);
     let (write, memory) = (guest.request(0, false), guest.memory());
     let result = guest.result(&write, Alteration::FailAfter(Errno::ENOSPC));
@@ -384,7 +384,7 @@ fn expect(number: usize, of: &Submitted, disk: &mut [u8], memory: &mut [u8]) -> 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn altered_requests_and_plain_ones_pass_each_other(
+    fn altered_requests_and_others_do_not_wait_for_each_other(
         requests in prop::collection::vec(submitted(), 1..24),
         order in prop::collection::vec(any::<prop::sample::Index>(), 24 * 8),
         together in 1_usize..8,

@@ -62,7 +62,7 @@ fn any_of_several_ranges_may_overlap_and_a_rule_still_fires_once() {
 }
 
 #[test]
-fn what_is_about_no_part_of_the_disk_overlaps_none() {
+fn a_request_without_sectors_overlaps_no_range() {
     let mut everywhere = Bench::with(|of| of.sectors = Some((0, u64::MAX)));
     assert!(everywhere.fails(&read(1 << 40, 1)));
     let mut part = Bench::with(|of| of.sectors = Some((100, 10)));
@@ -130,7 +130,7 @@ fn a_rule_lets_some_pass_and_fires_so_often() {
 }
 
 #[test]
-fn another_attempt_matches_again() {
+fn another_attempt_is_matched_again() {
     let mut bench = Bench::with(|of| of.count = 2);
     for attempt in 0..4 {
         let judgement = bench.engine.judge(1, attempt, &flush());
@@ -146,7 +146,7 @@ fn another_attempt_matches_again() {
 }
 
 #[test]
-fn probabilities_are_kept() {
+fn rules_fire_with_their_probabilities() {
     let fired = |probability| {
         let mut bench = Bench::with(|of| of.probability = probability);
         let fired = (0..10_000).filter(|_| bench.fails(&flush())).count();

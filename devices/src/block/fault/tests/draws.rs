@@ -75,7 +75,7 @@ fn a_delay_between_two_bounds_may_be_either() {
 }
 
 #[test]
-fn bounds_that_make_no_sense_are_harmless() {
+fn invalid_bounds_are_harmless() {
     let widest = delays(Delay::Uniform(0, u64::MAX), 100);
     assert!(widest.iter().max() > Some(&(u64::MAX / 10 * 9)));
     assert_eq!(delays(Delay::Uniform(u64::MAX, u64::MAX), 2), [u64::MAX; 2]);
@@ -243,7 +243,7 @@ fn a_write_of_a_hundred_and_more_megabytes_is_torn_into_few_enough_parts() {
 }
 
 #[test]
-fn what_is_not_left_to_chance_is_decided_as_the_rule_says() {
+fn deterministic_actions_are_decided_by_the_rule_alone() {
     let cut = PowerCut {
         survival: Survival::Prefix,
         seed: 1,
@@ -275,7 +275,7 @@ fn what_is_not_left_to_chance_is_decided_as_the_rule_says() {
 }
 
 #[test]
-fn what_an_action_can_be_done_to_is_what_a_decision_can_be_done_to() {
+fn an_action_and_its_decision_apply_to_the_same_requests() {
     let tear = Tear::Random;
     let actions = [
         FAIL,

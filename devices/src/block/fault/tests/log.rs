@@ -149,7 +149,7 @@ fn a_line_may_leave_out_the_first_attempt_and_an_errno_that_is_none() {
 }
 
 #[test]
-fn a_line_that_cannot_be_is_refused() {
+fn an_invalid_line_is_refused() {
     let good = record(power_cut(Survival::None, 512, Then::Reset));
     let line = serde_json::to_string(&good).unwrap();
     for (what, with) in [
@@ -218,7 +218,7 @@ pub(super) fn decision() -> impl Strategy<Value = Decision> {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read(
+    fn a_written_record_is_read_back(
         decision in decision(),
         numbers in any::<(u64, u32, u64, u64)>(),
         names in any::<(String, String)>(),

@@ -99,7 +99,7 @@ fn all_rules_of_one_request_see_the_state_before_it() {
 }
 
 #[test]
-fn of_several_new_states_the_last_one_holds() {
+fn the_last_of_several_new_states_holds() {
     let mut bench = Bench::new([set_state("a", "2"), set_state("b", "3"), rule("c", FAIL)]);
     // Behind what decides, nothing acts.
     bench.add(set_state("d", "4"));

@@ -91,7 +91,7 @@ fn rules() -> Vec<Rule> {
 }
 
 #[test]
-fn the_same_requests_meet_the_same_fates_without_rules() {
+fn a_replay_makes_the_same_decisions_without_rules() {
     let first = run(&mut Bench::new(rules()));
     let log: Vec<Record> = first
         .iter()
@@ -109,7 +109,7 @@ fn the_same_requests_meet_the_same_fates_without_rules() {
 }
 
 #[test]
-fn another_request_meets_nothing_and_is_complained_of_once() {
+fn a_different_request_is_performed_and_reported_once() {
     let fail = Decision::Error {
         errno: Errno::EIO,
         after: false,
@@ -132,7 +132,7 @@ fn another_request_meets_nothing_and_is_complained_of_once() {
 }
 
 #[test]
-fn what_of_a_log_was_not_done_again_is_counted() {
+fn decisions_that_were_not_replayed_are_counted() {
     let of = |ordinal| Record {
         ordinal,
         ..record(Decision::Hang)
@@ -183,7 +183,7 @@ fn a_log_stands_before_the_rules() {
 }
 
 #[test]
-fn what_cannot_be_done_to_a_request_is_not() {
+fn an_inapplicable_decision_is_not_replayed() {
     let torn = |first, count| Decision::Torn {
         keep: vec![SectorRun { first, count }],
         errno: None,

@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_while_somebody_waits_is_waited_for_again() {
+    fn writes_during_a_sync_need_another_one() {
         let unsynced = Unsynced::default();
         unsynced.note();
         let first = unsynced.so_far();

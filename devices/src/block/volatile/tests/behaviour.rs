@@ -88,7 +88,7 @@ fn all_of_it_may_survive() {
 }
 
 #[test]
-fn a_flush_that_fails_keeps_the_data_for_the_next() {
+fn a_failed_flush_keeps_the_data_for_the_next() {
     let mut bench = cache(16, MIB, 1);
     bench.image.state().bad = Some(Range {
         offset: 2 * 512,

@@ -53,7 +53,7 @@ fn survivors(remains: &Remains) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn what_a_seed_leaves_of_a_log_never_changes() {
+fn what_survives_a_cut_with_a_seed_never_changes() {
     let log = [
         write(0, 4),
         zeroes(&[range(8, 2), range(12, 2)]),

@@ -92,7 +92,7 @@ fn a_tear_inside_a_sector_is_one_on_every_image() {
 }
 
 #[test]
-fn a_guest_is_told_at_once_that_its_raw_image_must_not_look_like_another_format() {
+fn a_raw_header_of_another_format_is_refused_before_the_cache() {
     let file = file(1 << 20);
     let image = open(file.path(), CacheMode::Writeback);
     let probed = Probed::new(Kind::Threads.start(Arc::clone(&image)));

@@ -403,7 +403,7 @@ proptest! {
     #![proptest_config(config(400))]
 
     #[test]
-    fn it_does_what_a_disk_may_do(steps in steps(), capacity in capacity(), seed in any::<u64>()) {
+    fn the_cache_conforms_to_the_model_of_a_disk(steps in steps(), capacity in capacity(), seed in any::<u64>()) {
         let mut model = run(&steps, capacity, seed, 0);
         model.bench.backend.close();
         prop_assert!(model.bench.image.state().closed);
@@ -411,7 +411,7 @@ proptest! {
     }
 
     #[test]
-    fn it_does_so_on_a_medium_that_fails(steps in steps(), capacity in capacity(), seed in any::<u64>()) {
+    fn the_cache_conforms_to_the_model_on_a_failing_medium(steps in steps(), capacity in capacity(), seed in any::<u64>()) {
         let mut model = run(&steps, capacity, seed, 6);
         model.bench.image.state().one_fails_of = 0;
         // What has failed already is what no flush is to blame for.

@@ -121,7 +121,7 @@ fn an_injected_error_takes_the_way_of_a_real_one() {
 }
 
 #[test]
-fn a_request_that_is_tried_again_is_another_attempt() {
+fn a_resubmitted_request_is_another_attempt() {
     let mut machine = Setup::policy("stop", "report").start();
     machine.add_fault(rule(Kinds::WRITE, EIO));
     machine.ask(0, OUT, 4, 512);
@@ -149,7 +149,7 @@ fn others_overtake_a_request_that_is_delayed() {
 }
 
 #[test]
-fn nothing_goes_on_while_the_machine_is_stopped_which_does_not_wait_for_what_hangs() {
+fn a_stop_does_not_wait_for_hanging_requests_and_resubmits_nothing() {
     let mut machine = Setup::default().start();
     machine.add_fault(once(Kinds::WRITE, 0, FaultAction::Hang));
     machine.add_fault(once(Kinds::WRITE, 0, FaultAction::Delay(Delay::Fixed(1))));
@@ -181,7 +181,7 @@ fn is_drained_after(machine: &Machine) {
 }
 
 #[test]
-fn what_hangs_ends_as_whoever_releases_it_says() {
+fn a_release_decides_how_hanging_requests_end() {
     let mut machine = Setup::default().start();
     machine.add_fault(rule(Kinds::WRITE, FaultAction::Hang));
     for slot in 0..5 {
@@ -283,7 +283,7 @@ fn is_drained_of(machine: &Machine, token: Token) {
 }
 
 #[test]
-fn what_was_to_be_tried_again_waits_when_one_before_it_stops_the_machine() {
+fn resubmission_pauses_when_an_earlier_request_stops_the_machine() {
     let mut machine = Setup::policy("stop", "stop").start();
     machine.add_fault(once(Kinds::WRITE, 3, FaultAction::Stop));
     for slot in 0..3 {

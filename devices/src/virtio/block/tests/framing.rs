@@ -185,7 +185,7 @@ fn a_chain_may_be_as_long_as_the_queue() {
 }
 
 #[test]
-fn everything_may_lie_at_the_edges_of_memory() {
+fn buffers_may_be_at_the_edges_of_memory() {
     let mut machine = Setup::default().start();
     machine.head(0, OUT, 0);
     let header = machine.read(header_of(0), 16);

@@ -26,7 +26,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_a_driver_that_breaks_the_device_for_good(
+    fn arbitrary_drivers_do_not_break_the_device_for_good(
         input in vec(any::<u8>(), 0..1024),
     ) {
         block(&input);

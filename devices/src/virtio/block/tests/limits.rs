@@ -105,7 +105,7 @@ fn without_limits_what_waits_goes() {
 }
 
 #[test]
-fn what_waits_goes_on_waiting_after_a_stop_which_does_not_wait_for_it() {
+fn a_stop_does_not_wait_for_throttled_requests_which_stay_throttled() {
     let (mut machine, token) = waiting(Setup::default());
     let drained = machine.pause();
     machine.end(token, Ok(()));
@@ -167,7 +167,7 @@ fn the_end_does_not_wait_for_what_waits() {
 }
 
 #[test]
-fn what_waits_counts_among_the_requests_that_a_queue_can_have() {
+fn throttled_requests_count_against_the_queue_size() {
     let setup = Setup {
         queue_size: 16,
         ..Setup::default()

@@ -73,7 +73,7 @@ fn a_place_past_the_end_of_the_disk_is_an_error() {
 }
 
 #[test]
-fn a_length_that_is_no_number_of_sectors_is_an_error() {
+fn a_length_that_is_not_a_multiple_of_a_sector_is_an_error() {
     for length in [1, 511, 513] {
         assert_eq!(refused(Setup::default(), IN, 0, &reads(length)), IOERR);
         assert_eq!(refused(Setup::default(), OUT, 0, &writes(length)), IOERR);
@@ -150,7 +150,7 @@ fn a_request_without_a_header_breaks_the_queue() {
 }
 
 #[test]
-fn a_chain_that_cannot_be_followed_breaks_the_queue() {
+fn an_invalid_chain_breaks_the_queue() {
     // A loop.
     breaks(|machine| {
         machine.describe(TABLE, 0, (header_of(0), 16, NEXT, 0));

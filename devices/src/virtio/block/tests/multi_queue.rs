@@ -51,7 +51,7 @@ fn each_queue_gets_the_answers_to_what_came_from_it() {
 }
 
 #[test]
-fn what_is_held_returns_to_the_queue_that_it_came_from() {
+fn held_requests_complete_on_their_own_queue() {
     let mut machine = setup().start();
     let tokens = submit_on_each(&mut machine);
     let failed = tokens.iter().map(|token| (*token, Err(Errno::EIO)));
@@ -70,7 +70,7 @@ fn what_is_held_returns_to_the_queue_that_it_came_from() {
 }
 
 #[test]
-fn what_came_while_the_machine_stood_still_is_found_in_every_queue() {
+fn a_resume_drains_every_queue() {
     let mut machine = setup().start();
     machine.pause().recv_timeout(DEADLINE).unwrap();
     for queue in 0..4 {

@@ -158,7 +158,7 @@ fn held_requests_are_submitted_again_in_the_order_of_their_arrival() {
 }
 
 #[test]
-fn after_an_error_that_stops_nothing_new_is_taken_and_what_flies_may_land() {
+fn after_a_stopping_error_nothing_new_is_submitted_and_requests_in_flight_complete() {
     let mut machine = Setup::policy("stop", "report").start();
     let failing = machine.submit(0, OUT, 0, 512).0;
     let [fine, reported] = [1, 2].map(|slot| machine.submit(slot, IN, 1, 512).0);

@@ -118,7 +118,7 @@ fn a_rule_cuts_the_power_before_its_request_and_all_that_come_after_it() {
 }
 
 #[test]
-fn a_machine_that_is_continued_while_the_power_fails_goes_on_when_it_is_back() {
+fn a_resume_during_a_power_cut_takes_effect_after_it() {
     let mut machine = Setup::default().start();
     let token = machine.submit(0, OUT, 1, 512).0;
     let is_done = machine.cut_power();
@@ -157,7 +157,7 @@ fn a_reset_and_the_end_wait_for_the_power() {
 }
 
 #[test]
-fn what_waits_is_done_or_lost_as_the_seed_says() {
+fn a_power_cut_performs_or_loses_parked_requests_by_the_seed() {
     let delayed = |seed: u64| {
         let mut machine = Setup::default().start();
         let rule = Rule {

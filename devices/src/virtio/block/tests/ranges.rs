@@ -166,7 +166,7 @@ fn a_driver_without_flush_gets_durable_zeroes() {
 }
 
 #[test]
-fn what_is_no_range_of_the_disk_is_an_error_and_counted_as_invalid() {
+fn an_invalid_range_is_an_error_and_counted_as_invalid() {
     let mut machine = setup().start();
     let wrong: [&[Entry]; 7] = [
         &[],

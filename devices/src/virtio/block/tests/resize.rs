@@ -33,7 +33,7 @@ fn settled(receiver: &Receiver<Result<(), Errno>>) -> Result<(), Errno> {
 }
 
 #[test]
-fn a_running_driver_is_told_and_sees_it() {
+fn a_running_driver_is_notified_of_a_resize() {
     let mut machine = Setup::default().start();
     machine.check_alive();
     machine.set_register(0x064, 3);
@@ -62,7 +62,7 @@ fn a_driver_that_is_not_ready_is_not_interrupted() {
 }
 
 #[test]
-fn a_driver_that_was_not_ready_yet_is_told_when_it_is() {
+fn a_driver_is_notified_of_an_earlier_resize_once_it_is_ready() {
     let mut machine = Setup::default().stopped();
     assert_eq!(settled(&machine.resize(128)), Ok(()));
     machine.initialize();
@@ -75,7 +75,7 @@ fn a_driver_that_was_not_ready_yet_is_told_when_it_is() {
 }
 
 #[test]
-fn it_waits_for_what_is_in_flight_and_lets_nothing_new_begin() {
+fn a_resize_drains_and_submits_nothing_new() {
     let mut machine = Setup::default().start();
     let token = machine.submit(0, OUT, 0, 512).0;
     let (first, second) = (machine.resize(32), machine.resize(16));
@@ -111,7 +111,7 @@ fn a_refusal_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn what_is_held_for_sectors_that_are_gone_fails_once_more() {
+fn held_requests_beyond_the_new_end_fail_again() {
     let mut setup = Setup::policy("stop", "stop");
     setup.sectors = 64;
     let mut machine = setup.start();

@@ -61,7 +61,7 @@ fn reset(machine: &Machine) {
 }
 
 #[test]
-fn a_restored_disk_goes_on_with_what_its_driver_waits_for() {
+fn a_restored_disk_continues_its_outstanding_requests() {
     let mut machine = waiting();
     machine.disk.write_threshold().set(1 << 20);
     let (state, queues) = saved(&machine);

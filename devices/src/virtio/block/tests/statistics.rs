@@ -14,7 +14,7 @@ fn counts(machine: &Machine, kind: Kind) -> Counts {
 }
 
 #[test]
-fn each_end_is_counted_as_what_the_guest_was_told() {
+fn each_completion_is_counted_by_the_result_for_the_guest() {
     // Reads are reported, writes and flushes ignored.
     let mut machine = Setup::policy("ignore", "report").start();
     for (slot, (kind, length, end)) in [
@@ -59,7 +59,7 @@ fn each_end_is_counted_as_what_the_guest_was_told() {
 }
 
 #[test]
-fn what_makes_no_sense_is_invalid_and_what_is_no_transfer_is_not_counted() {
+fn invalid_requests_are_counted_and_other_types_are_not() {
     let mut machine = Setup {
         access: Access::ReadOnly,
         ..Setup::default()

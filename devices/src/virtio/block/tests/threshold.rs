@@ -13,7 +13,7 @@ fn exceeded(machine: &Machine) -> Exceeded {
 }
 
 #[test]
-fn the_first_write_past_the_mark_is_told_of_before_it_is_submitted() {
+fn the_first_write_beyond_the_threshold_is_reported_before_its_submission() {
     let mut machine = Setup::default().start();
     machine.disk.write_threshold().set(1024);
     machine.submit(0, OUT, 0, 1024);
@@ -36,7 +36,7 @@ fn the_first_write_past_the_mark_is_told_of_before_it_is_submitted() {
 }
 
 #[test]
-fn a_request_that_is_submitted_again_is_looked_at_again() {
+fn a_resubmitted_request_is_matched_again() {
     let mut machine = Setup::policy("stop", "report").start();
     let (token, _) = machine.submit(0, OUT, 3, 512);
     machine.end(token, Err(Errno::EIO));

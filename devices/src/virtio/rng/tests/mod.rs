@@ -146,7 +146,7 @@ fn a_device_that_is_asleep_gives_nothing_until_it_is_woken() {
 }
 
 #[test]
-fn a_restored_device_goes_on_in_its_queue_and_with_its_quota() {
+fn a_restored_device_keeps_its_queue_position_and_quota() {
     let mut machine = Machine::start(limit(10, HOUR));
     machine.ask(&[Part::writable(DATA, 7)]);
     machine.wait_used(1);
@@ -173,7 +173,7 @@ fn a_device_that_runs_is_neither_saved_nor_restored() {
 }
 
 #[test]
-fn it_has_no_configuration_space_and_no_features_of_its_own() {
+fn the_entropy_device_has_no_configuration_space_and_no_features() {
     let machine = Machine::start(None);
     let mut data = [0xaa; 4];
     machine.transport.read(0x100, &mut data);

@@ -132,7 +132,7 @@ fn an_action_is_refused_what_it_cannot_be_done_to() {
 }
 
 #[test]
-fn a_delay_that_cannot_be_is_refused() {
+fn an_invalid_delay_is_refused() {
     let choice = "'delay' needs one of 'microseconds', 'min-microseconds' with \
                   'max-microseconds', and 'percentiles'";
     let delay = |mut members: Value| {
@@ -206,7 +206,7 @@ fn a_delay_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_corruption_that_cannot_be_is_refused() {
+fn an_invalid_corruption_is_refused() {
     let corrupt = |mut members: Value| {
         members["action"] = json!("corrupt");
         members
@@ -271,7 +271,7 @@ fn a_corruption_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn an_action_with_a_member_that_cannot_be_is_refused() {
+fn an_action_with_an_invalid_member_is_refused() {
     check(&[
         (
             json!({ "action": "error", "errno": 0 }),

@@ -82,7 +82,7 @@ fn a_rule_without_conditions_is_about_everything_that_its_action_can_be_done_to(
 }
 
 #[test]
-fn what_was_left_out_is_filled_in_and_nothing_else_is_touched() {
+fn defaults_are_filled_in_and_nothing_else_is_changed() {
     let shown = |members: Value| serde_json::to_value(given(&members)).unwrap();
     let expected = json!({
         "id": "rule", "device": "disk0", "seed": 1, "action": "torn", "keep": "random",
@@ -105,7 +105,7 @@ fn an_engine_takes_every_rule() {
 }
 
 #[test]
-fn a_condition_that_cannot_be_is_refused_by_its_name() {
+fn an_invalid_condition_is_refused_by_name() {
     let long = "x".repeat(128);
     check(&[
         (

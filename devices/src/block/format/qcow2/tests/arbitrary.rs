@@ -16,7 +16,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_bytes_are_an_image_and_a_driver_that_break_anything(
+    fn arbitrary_images_and_drivers_break_nothing(
         input in vec(any::<u8>(), 0..400),
     ) {
         qcow2(&input);

@@ -37,7 +37,7 @@ fn refused(path: &Path) -> String {
 }
 
 #[test]
-fn a_header_that_makes_no_sense_is_refused_with_the_reason() {
+fn an_invalid_header_is_refused_with_the_reason() {
     for (offset, bytes, reason) in [
         (0, &b"QFI\xfa"[..], "is not a qcow2 image"),
         (
@@ -213,7 +213,7 @@ fn tables_that_share_a_cluster_or_count_as_free_are_refused() {
 }
 
 #[test]
-fn a_backing_file_that_cannot_be_had_is_named_with_the_image_that_names_it() {
+fn an_unusable_backing_file_is_named_with_its_overlay() {
     let ground = Ground::new();
     let refused_over = |name: &str, format: &str| {
         let path = ground.overlay("top", 1 << 20, 65536, Some((name, format)));
@@ -365,7 +365,7 @@ fn a_write_that_would_destroy_a_table_ends_the_use_of_the_image() {
 }
 
 #[test]
-fn an_entry_that_makes_no_sense_is_told_of() {
+fn an_invalid_entry_is_reported() {
     let ground = Ground::new();
     let (path, l2) = with_data(&ground);
     put(&path, l2, &(1u64 << 63 | 0x1_0200).to_be_bytes());
@@ -553,7 +553,7 @@ fn a_damaged_table_is_cut_off_and_what_it_led_to_by_mistake_is_left_alone() {
 }
 
 #[test]
-fn what_is_wrong_with_a_backing_file_leaves_the_image_above_it_alone() {
+fn corruption_of_a_backing_file_does_not_mark_its_overlay() {
     let ground = Ground::new();
     let (base, l2) = with_data(&ground);
     put(&base, l2 + 8, &(1u64 << 63 | 0x1_0200).to_be_bytes());

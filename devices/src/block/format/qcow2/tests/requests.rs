@@ -35,7 +35,7 @@ fn content<I>(bench: &mut Bench<I>, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_written_is_read_again_and_after_opening_it_again() {
+fn written_data_is_read_back_also_after_reopening() {
     let ground = Ground::new();
     let path = ground.image("disk", 1 << 20, 65536);
     let mut disk = bench(&path, options(CacheMode::Writeback));
