@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_no_smaller_than_what_one_holder_may_have() {
+    fn the_budget_suffices_for_one_holder() {
         let budget = Budget::new(1);
         budget.allow_one(4 * SHARE);
         assert!(Charge::new(&budget).allows(4 * SHARE));

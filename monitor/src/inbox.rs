@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_there_is_no_room_for_are_counted_in_their_place() {
+    fn events_without_room_are_counted_in_place() {
         let inbox = MonitorInbox::new(2).unwrap();
         for _ in 0..3 {
             inbox.raise(Event::Stop);

@@ -234,7 +234,7 @@ fn each_client_has_its_own_negotiation_and_a_blocked_one_delays_nobody() {
 }
 
 #[test]
-fn a_client_beyond_the_limit_is_told_so() {
+fn a_client_beyond_the_limit_gets_an_error() {
     let server = Server::with(Monitor::builder().session_limit(2));
     let _first = server.client();
     let second = server.client();
@@ -250,7 +250,7 @@ fn a_client_beyond_the_limit_is_told_so() {
 }
 
 #[test]
-fn what_a_client_asked_before_it_closed_its_side_is_answered() {
+fn requests_before_a_half_close_are_answered() {
     let server = Server::new();
     let mut client = server.client();
     client.send("{'execute': 'stop'}{'execute': 'query-version'}{'half");

@@ -98,7 +98,7 @@ fn an_io_error_with_action_stop_comes_before_stop() {
 }
 
 #[test]
-fn a_client_that_never_reads_delays_nobody_and_is_told_what_it_missed() {
+fn a_client_that_never_reads_delays_no_other_and_gets_its_losses_reported() {
     const EVENTS: u64 = 20_000;
     let server = Server::with(
         Monitor::builder()
@@ -196,7 +196,7 @@ fn a_burst_is_not_lost_to_a_client_that_reads() {
 }
 
 #[test]
-fn default_events_that_did_not_fit_are_told_without_a_tag() {
+fn lost_default_events_are_reported_without_a_tag() {
     const EVENTS: u64 = 20_000;
     let server = Server::with(Monitor::builder().output_limit(64 * 1024));
     let mut client = server.client();

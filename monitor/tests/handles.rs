@@ -123,7 +123,7 @@ fn every_event_of_the_schema_has_its_accessor() {
 }
 
 #[test]
-fn a_client_that_goes_away_takes_its_handles_with_it() {
+fn a_disconnected_clients_handles_are_released() {
     let server = Server::new();
     let mut client = server.quiet_client();
     let handle = client.execute("get-stop-event");

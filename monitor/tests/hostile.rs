@@ -19,7 +19,7 @@ fn serves(server: &Server) {
 }
 
 #[test]
-fn half_a_message_for_ever_delays_nobody() {
+fn an_unfinished_message_delays_no_other_client() {
     let server = Server::new();
     let mut halves: Vec<Client> = (0..10).map(|_| server.client()).collect();
     for (index, client) in halves.iter_mut().enumerate() {
@@ -64,7 +64,7 @@ fn a_message_without_an_end_is_refused_at_the_limit() {
 }
 
 #[test]
-fn a_client_that_reads_a_byte_at_a_time_is_told_everything() {
+fn a_client_that_reads_a_byte_at_a_time_receives_everything() {
     use std::io::Read;
 
     let server = Server::with(Monitor::builder().output_limit(1024));

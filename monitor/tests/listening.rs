@@ -265,7 +265,7 @@ fn a_client_that_never_reads_cannot_keep_the_monitor_from_ending() {
 }
 
 #[test]
-fn what_is_raised_before_the_start_is_kept() {
+fn events_raised_before_the_start_are_kept() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("qmp.sock");
     let monitor = bind(&format!("unix:{}", path.display())).unwrap();

@@ -175,7 +175,7 @@ fn a_subscription_is_for_those_who_asked_for_the_capability() {
 }
 
 #[test]
-fn a_client_that_comes_late_is_told_what_is_so() {
+fn a_late_subscriber_receives_the_current_state() {
     let server = Server::new();
     server.signals.raise(Event::Resume);
     server.signals.raise(io_error("disk0", "first"));

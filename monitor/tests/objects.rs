@@ -76,7 +76,7 @@ fn the_machine_carries_its_own_signals() {
 }
 
 #[test]
-fn what_is_no_object_or_no_signal_is_named() {
+fn an_unknown_object_or_signal_is_named() {
     let server = Server::new();
     let mut client = server.capable_client(&["class-hints"]);
     let mut refused = |obj: &Value, signal: &str| {

@@ -147,7 +147,7 @@ fn on_tcp_a_session_ends_at_its_first_byte_while_more_is_to_come() {
 }
 
 #[test]
-fn a_client_of_a_unix_socket_is_told_how_a_session_begins() {
+fn a_client_of_a_unix_socket_gets_an_error_for_a_wrong_opening() {
     let server = Server::everywhere("");
     let [mut line, _] = Line::each(&server);
     line.send(b"help\n");
@@ -180,7 +180,7 @@ fn leave(mut line: Line, bytes: &[u8], way: usize) {
 }
 
 #[test]
-fn what_arrived_is_executed_although_its_sender_is_gone() {
+fn received_requests_are_executed_though_the_client_is_gone() {
     let stop = "{'execute':'qmp_capabilities'}{'execute':'stop'}{'execute':'cont'}".as_bytes();
     let server = Server::everywhere("");
     for _ in 0..20 {
@@ -228,7 +228,7 @@ fn cpu_time() -> Duration {
 }
 
 #[test]
-fn who_is_gone_while_the_machine_is_busy_costs_no_time() {
+fn clients_that_leave_a_busy_machine_cost_no_time() {
     let server = Server::everywhere("");
     let mut held = Vec::new();
     for way in 0..4 {

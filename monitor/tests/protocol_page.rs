@@ -204,7 +204,7 @@ fn every_exchange_of_the_page_happens_as_it_is_written() {
 }
 
 #[test]
-fn what_is_written_is_compared_but_for_what_is_left_out() {
+fn a_message_is_compared_except_for_ellipses() {
     let none = BTreeMap::new();
     let handles = BTreeMap::from([(32, 7)]);
     let is = |written: Value, got: Value, handles| is_as_written(&written, &got, handles);

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_costs_others_nothing_and_memory_no_more_than_there_is() {
+    fn deaf_clients_cost_others_nothing_and_share_a_bounded_memory() {
         let budget = Budget::new(3 * SHARE);
         let mut hogs: Vec<Output> = (0..20).map(|_| Output::new(usize::MAX, &budget)).collect();
         let answer = || vec![b'x'; SHARE / 8];
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_told_where_it_would_have_stood() {
+    fn losses_are_reported_in_place() {
         let mut output = output(700);
         (0..20).for_each(|number| event(&mut output, number));
         let mut pipe = Pipe {

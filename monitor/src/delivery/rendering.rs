@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_event_is_told_in_every_form() {
+    fn every_rendering_carries_the_same_event() {
         let event = shutdown();
         let handle = Handle::for_tests(33);
         let data = json!({"guest": true, "reason": "guest-reset"});

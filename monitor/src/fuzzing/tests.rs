@@ -161,7 +161,7 @@ fn in_every_cut(input: &[u8], mut check: impl FnMut(Vec<&[u8]>)) {
 }
 
 #[test]
-fn whatever_begins_as_no_session_does_ends_with_nothing_executed() {
+fn a_foreign_opening_ends_the_session_with_nothing_executed() {
     for protocol in [Protocol::Qmp, Protocol::JsonRpc] {
         for input in beginnings_of_others(commands(protocol)) {
             for rule in [OpeningRule::Strict, OpeningRule::Restartable] {
@@ -188,7 +188,7 @@ fn whatever_begins_as_no_session_does_ends_with_nothing_executed() {
 }
 
 #[test]
-fn whatever_begins_as_a_session_does_is_served() {
+fn a_valid_opening_is_served() {
     for protocol in [Protocol::Qmp, Protocol::JsonRpc] {
         let commands = commands(protocol);
         let space = format!("\r\n\t {commands}");

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_told_apart_by_their_names() {
+    fn sockets_of_systemd_are_selected_by_name() {
         let named = |name: &str| passed("7", "3", "qmp:other:qmp", 7, Some(name));
         assert_eq!(named("qmp").unwrap(), [3, 5]);
         assert_eq!(named("other").unwrap(), [4]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_inherited_is_left_alone() {
+    fn a_descriptor_that_was_not_inherited_is_left_alone() {
         let (ours, _other) = UnixStream::pair().unwrap();
         let fd = std::os::fd::AsRawFd::as_raw_fd(&ours);
         assert!(matches!(own(fd), Err(InheritedError::NotInherited(_))));

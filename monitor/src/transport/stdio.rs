@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_arrives_although_nobody_reads_what_is_printed() {
+    fn input_arrives_though_the_output_is_not_read() {
         let (mut input, typed) = UnixStream::pair().unwrap();
         let (printed, output) = UnixStream::pair().unwrap();
         let (stream, pump) = join(typed, output, &ThreadStart::default()).unwrap();

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_has_the_standards_code() {
+    fn an_invalid_request_has_the_standards_code() {
         let null = || "null".to_owned();
         assert_eq!(
             refused_as("{\"jsonrpc\": \"2.0\", \"method\"]"),

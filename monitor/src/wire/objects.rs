@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_connection_is_told_why() {
+    fn an_invalid_connection_is_refused_with_the_reason() {
         let refused = |value: Value| parse_connection(value).unwrap_err().desc;
         assert_eq!(
             refused(json!(33)),

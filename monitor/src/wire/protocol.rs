@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn an_invalid_request_is_described() {
         assert_eq!(refused("[1]"), "QMP input must be a JSON object");
         assert_eq!(refused("{}"), "QMP input lacks member 'execute'");
         assert_eq!(

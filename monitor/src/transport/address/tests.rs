@@ -148,7 +148,7 @@ fn the_family_and_the_ports_of_tcp_can_be_chosen() {
 }
 
 #[test]
-fn what_qemu_has_and_is_not_here_is_refused_by_what_is_here_instead() {
+fn unsupported_options_of_qemu_are_refused_with_the_alternative() {
     for (option, instead) in [
         (
             "server=off",

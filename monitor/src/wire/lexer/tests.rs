@@ -50,7 +50,7 @@ fn brackets_in_strings_are_text() {
 }
 
 #[test]
-fn what_is_outside_of_brackets_ends_at_space_bracket_or_quote() {
+fn tokens_outside_of_brackets_end_at_space_bracket_or_quote() {
     assert_eq!(
         messages("foo {}1.5{}'a''b' }}\n"),
         ["foo", "{}", "1.5", "{}", r#""a""#, r#""b""#, "}}"]
@@ -58,7 +58,7 @@ fn what_is_outside_of_brackets_ends_at_space_bracket_or_quote() {
 }
 
 #[test]
-fn what_was_written_on_lines_comes_out_on_one() {
+fn a_message_of_several_lines_becomes_one() {
     assert_eq!(messages("{\n\t'a':\r\n  1\n}"), ["{ \"a\": 1 }"]);
 }
 
