@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn another_sender_takes_no_descriptor() {
+    fn a_cloned_sender_takes_no_descriptor() {
         let (inbox, sender) = Inbox::new().unwrap();
         let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let before = open();

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mapped_beside_guest_memory_cannot_be_accessed() {
+    fn guest_memory_is_surrounded_by_guard_pages() {
         let memory = allocate(6 << 20, &on_touch()).unwrap();
         let region = memory.iter().next().unwrap();
         let host = region.get_host_address(vm_memory::MemoryRegionAddress(0));

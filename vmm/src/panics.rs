@@ -27,7 +27,7 @@ mod tests {
     const IS_THE_PROGRAM: &str = "FAULTVISOR_TEST_PANICS";
 
     #[test]
-    fn a_panic_of_any_thread_ends_the_program_and_is_told() {
+    fn a_panic_of_any_thread_ends_the_program_with_its_message() {
         if env::var_os(IS_THE_PROGRAM).is_some() {
             end_the_program();
             // No thread joins it.
@@ -36,7 +36,7 @@ mod tests {
         }
         let mut program = Command::new(env::current_exe().unwrap());
         program.args(["--exact", "--nocapture"]);
-        program.arg("panics::tests::a_panic_of_any_thread_ends_the_program_and_is_told");
+        program.arg("panics::tests::a_panic_of_any_thread_ends_the_program_with_its_message");
         let output = program.env(IS_THE_PROGRAM, "1").output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(6), "{errors}");

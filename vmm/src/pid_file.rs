@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_the_process_and_is_removed_in_the_end() {
+    fn a_pid_file_holds_the_process_id_and_is_removed_at_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
         // Longer than what is written, and readable by everybody.
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_its_own_is_refused_and_left_alone() {
+    fn a_path_that_is_not_its_own_file_is_refused_and_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name| directory.path().join(name);
         fs::write(path("target"), "text").unwrap();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_could_not_be_written_is_not_left_behind() {
+    fn a_pid_file_that_cannot_be_written_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
         fs::write(&path, "").unwrap();

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_overflow_leaves_the_terminal_as_it_was_and_is_told_of() {
+    fn a_stack_overflow_restores_the_terminal_and_is_reported() {
         if env::var_os(CHILD).is_some() {
             let _terminal = RawTerminal::enter().unwrap().unwrap();
             black_box(overflow(0));
@@ -181,7 +181,7 @@ mod tests {
         let terminal = rustix::fs::open(name, flags, Mode::empty()).unwrap();
         let before = format!("{:?}", tcgetattr(&terminal).unwrap());
         let said = tempfile::tempfile().unwrap();
-        let name = "terminal::tests::a_stack_overflow_leaves_the_terminal_as_it_was_and_is_told_of";
+        let name = "terminal::tests::a_stack_overflow_restores_the_terminal_and_is_reported";
         let status = Command::new(env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(CHILD, "1")

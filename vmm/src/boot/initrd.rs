@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_initrd_that_linux_makes_nothing_of_is_told_of() {
+    fn an_initrd_of_an_unknown_format_is_noted() {
         let note = |begin: &[u8]| {
             let file = tempfile::NamedTempFile::new().unwrap();
             let mut content = begin.to_vec();

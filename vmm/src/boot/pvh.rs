@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_start_information_leads_to_all_that_a_guest_is_told() {
+    fn the_start_information_points_to_every_part() {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
         let map = [(0, 0x9_fc00, 1), (0x10_0000, 0x800_0000, 1)]
             .map(|(start, end, kind)| MapEntry { start, end, kind });
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn without_initrd_and_tables_there_is_no_word_of_them() {
+    fn without_initrd_and_tables_their_fields_are_zero() {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
         write_start_info(&memory, &[], None, None).unwrap();
         let word = |address| memory.read_obj::<u32>(GuestAddress(address)).unwrap();

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_threads_copy_is_the_file() {
+    fn a_copy_by_many_threads_equals_the_file() {
         let (file, bytes) = file(7 * PIECE + 123);
         let (memory, image) = (memory(), open(&file));
         let mut transfers = Transfers::from(&image, &memory);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_the_guest_is_read_at_once() {
+    fn reads_to_other_memory_are_performed_at_once() {
         let (file, bytes) = file(5000);
         let (memory, image) = (memory(), open(&file));
         let mut transfers = Transfers::from(&image, &memory);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_taken_to_be_in_memory_already() {
+    fn zeroes_are_not_written_to_fresh_memory() {
         let (file, mut bytes) = file(PIECE);
         // A block of zeroes, and one that only begins with them.
         bytes[BLOCK..2 * BLOCK].fill(0);

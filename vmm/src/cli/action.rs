@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_there_is_not_is_told_from_those_that_there_are() {
+    fn an_unknown_action_is_refused_with_the_known_ones() {
         let wrong = |text| Actions::default().set(text).unwrap_err().to_string();
         assert_eq!(
             wrong("panic=reboot"),

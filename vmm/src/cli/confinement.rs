@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn what_qemus_sandbox_can_refuse_is_refused_anyway() {
+    fn options_of_qemus_sandbox_are_accepted_if_they_hold() {
         assert_eq!(sandbox("on"), Ok(true));
         assert_eq!(sandbox("enable=off"), Ok(false));
         let all = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";

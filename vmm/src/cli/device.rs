@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_device_can_be_is_refused_with_what_it_can() {
+    fn an_invalid_device_is_refused_with_the_valid_range() {
         let error = |text| parse(text).unwrap_err();
         let queues = "num-queues=0: expected a number from 1 to 256";
         assert_eq!(error("num-queues=0"), queues);

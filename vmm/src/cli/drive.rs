@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_mode_says_what_the_host_does_and_what_the_guest_is_told() {
+    fn a_cache_mode_sets_the_hosts_cache_and_the_guests_write_cache() {
         let cache = |word: &str| {
             let drive = parse(&format!("file=x,cache={word}"), 0).unwrap();
             (drive.image.cache, drive.disk.write_cache)
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volatile_cache_goes_with_what_the_guest_is_told_and_can_write() {
+    fn a_volatile_cache_needs_a_write_cache_and_a_writable_disk() {
         let size = |keys: &str| parse(&format!("file=x,{keys}"), 0).map(|it| it.volatile_cache);
         assert_eq!(size("cache=none"), Ok(None));
         for cache in ["writeback", "none", "unsafe"] {
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_so_anyway_can_be_said_and_nothing_else() {
+    fn options_with_one_possible_value_accept_only_that() {
         let all =
             "file=x,if=virtio,index=3,media=disk,snapshot=off,copy-on-read=off,detect-zeroes=off";
         assert_eq!(parse(all, 3), parse("file=x", 3));

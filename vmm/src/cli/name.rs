@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_mean_something_else_is_refused() {
+    fn suboptions_with_another_meaning_are_refused() {
         let error = |text| name(text).unwrap_err();
         assert_eq!(
             error("foo,debug-threads=off"),

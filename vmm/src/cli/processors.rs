@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn another_topology_is_refused_with_the_machines() {
+    fn a_different_topology_is_refused_with_the_machines() {
         let error = |text| cpus(text).unwrap_err();
         let one = "each vCPU is a core of one package with one thread; expected 1";
         assert_eq!(error("2,threads=2"), format!("threads=2: {one}"));

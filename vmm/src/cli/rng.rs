@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_limit_can_be_is_refused_with_the_key() {
+    fn an_invalid_limit_is_refused_with_its_key() {
         let error = |text: &str| {
             let text = format!("virtio-rng-device,{text}");
             parse(&text, 0).unwrap_err().to_string()

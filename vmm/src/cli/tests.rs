@@ -404,7 +404,7 @@ fn an_argument_that_is_not_utf_8_is_named() {
 }
 
 #[test]
-fn an_option_that_counts_once_and_is_there_twice_is_told_of() {
+fn a_repeated_option_is_noted() {
     let twice = ["--kernel", "k", "-append", "a", "--append", "b", "-m", "1G"];
     let configuration = run(&twice).unwrap();
     assert_eq!(configuration.append, "b");
@@ -420,7 +420,7 @@ fn an_option_that_counts_once_and_is_there_twice_is_told_of() {
 
 proptest::proptest! {
     #[test]
-    fn no_command_line_is_too_strange(
+    fn no_command_line_makes_the_parser_panic(
         words in proptest::collection::vec("(-{0,2}(kernel|m|smp|drive|fault|S|help|nographic|device|x)?(=|,)?)?\\PC{0,6}", 0..8)
     ) {
         let _ = parse(std::iter::once("faultvisor".to_owned()).chain(words).map(OsString::from));

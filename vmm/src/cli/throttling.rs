@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn without_limits_there_is_no_group_and_else_it_is_named_like_the_disk() {
+    fn without_limits_there_is_no_group_and_by_default_it_is_named_like_the_disk() {
         assert_eq!(read("bps=0").unwrap(), None);
         assert_eq!(read("bps=1").unwrap().unwrap().group, "disk0");
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_throttling_is_refused() {
         let error = |text| read(text).unwrap_err();
         assert_eq!(error("bps=1M"), "bps=1M: expected a number");
         assert_eq!(error("iops=-1"), "iops=-1: expected a number");

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_cache_is_refused_with_the_reason() {
+    fn an_invalid_volatile_cache_is_refused_with_the_reason() {
         let error = |text| parse(text).unwrap_err();
         let small = "volatile-cache=on,volatile-cache-size=63K";
         assert_eq!(

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_of_text_is_refused() {
+    fn a_file_that_is_not_text_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let error = |path: &Path| {
             let text = read(path).unwrap_err().to_string();

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_cannot_do_is_refused_or_noted_with_where_it_was_written() {
+    fn a_futile_rule_is_refused_or_noted_with_its_origin() {
         let futile = given(&["device=small,action=hang,probability=0"]);
         let error = resolve(&futile, target).unwrap_err().to_string();
         let expected = "--fault: 'probability' is 0, which lets the rule never fire";

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_rule_can_have_is_refused_in_the_schemas_words() {
+    fn invalid_rules_are_refused_in_the_schemas_words() {
         let cases = [
             ("action=hang", "Parameter 'device' is missing"),
             ("device=d", "Parameter 'action' is missing"),
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_keys_is_refused() {
+    fn a_malformed_list_of_keys_is_refused() {
         assert_eq!(error("device"), "'device' is not of the form key=value");
         assert_eq!(error("device=d,"), "'' is not of the form key=value");
         assert_eq!(error("device=d,device=e"), "key 'device' is given twice");
@@ -439,12 +439,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_strange(text in "\\PC*") {
+        fn no_text_makes_the_parser_panic(text in "\\PC*") {
             let _ = parse(&text);
         }
 
         #[test]
-        fn no_keys_are_too_strange(
+        fn no_keys_make_the_parser_panic(
             parts in prop::collection::vec(
                 ("(device|action|operations|percentiles|errno|0|1|[a-z]{0,2}|\\.){0,4}", "[,.=a-z0-9]{0,6}"),
                 0..6,

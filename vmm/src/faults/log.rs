@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_records_are_read_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let log = FaultLog::create(&path).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_log_is_refused_with_its_line() {
+    fn an_invalid_log_is_refused_with_its_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let good = serde_json::to_string(&record(1)).unwrap();
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_reader_does_not_take_is_written_later_and_losses_are_told_of() {
+    fn a_full_pipe_delays_records_and_losses_are_reported() {
         let (reader, writer) = std::io::pipe().unwrap();
         let writer = File::from(std::os::fd::OwnedFd::from(writer));
         rustix::io::ioctl_fionbio(&writer, true).unwrap();

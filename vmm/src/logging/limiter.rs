@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_writes_a_burst_and_the_rest_is_counted_and_told_of() {
+    fn a_source_writes_a_burst_and_the_rest_is_counted_and_reported() {
         let (queue, limiter) = limited();
         let written = Arc::new(Mutex::new(Vec::new()));
         let subscriber = tracing_subscriber::registry()
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_writer_is_woken_when_something_is_to_be_told() {
+    fn the_writer_wakes_to_report_suppressed_lines() {
         let (queue, limiter) = limited();
         let long_ago = Instant::now().checked_sub(WINDOW).unwrap();
         for _ in 0..=BURST {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_line_its_beginning_is_quoted() {
+    fn the_beginning_of_a_line_is_quoted() {
         let mut excerpt = Excerpt::default();
         write!(excerpt, "a{}", "é".repeat(400)).unwrap();
         assert_eq!(excerpt.0, format!("a{}", "é".repeat(EXCERPT - 1)));

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_told_of_when_nothing_follows() {
+    fn losses_are_reported_though_nothing_follows() {
         let queue = LineQueue::default();
         for _ in 0..CAPACITY {
             queue.push(b"\n", Weight::Ordinary);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_longer_than_allowed_for_a_writer_that_is_stuck() {
+    fn a_wait_for_a_stuck_writer_is_bounded() {
         let queue = LineQueue::default();
         queue.push(b"line\n", Weight::Ordinary);
         assert!(queue.try_next().is_some());
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_writer_that_fails_has_it_try_once_more_and_waits_no_longer() {
+    fn a_drain_makes_a_failing_writer_retry_once() {
         let queue = LineQueue::default();
         queue.push(b"line\n", Weight::Ordinary);
         assert!(queue.try_next().is_some());

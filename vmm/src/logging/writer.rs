@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_written_later_and_once() {
+    fn failed_writes_are_repeated_once() {
         let queue = LineQueue::default();
         let mut sink = Full {
             turn: 0,

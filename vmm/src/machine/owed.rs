@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_is_not_kept() {
+    fn an_answered_reply_is_not_kept() {
         let mut owed = Owed::default();
         for _ in 0..100 {
             let (reply, answers) = reply();

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_cut_goes_on_beside_a_stop_whichever_ends_first() {
+    fn a_power_cut_and_a_stop_proceed_side_by_side() {
         for drained_first in [true, false] {
             let mut transitions = Transitions::new();
             let before = transitions.begin_draining();
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_power_failures_during_a_reset_the_first_comes_after_it() {
+    fn the_first_power_failure_during_a_reset_follows_it() {
         let mut transitions = Transitions::new();
         transitions.defer_power_failure(failure("nobody resets"));
         transitions.begin_reset(reset(), 0);

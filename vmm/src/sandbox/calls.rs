@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn who_starts_a_thread_may_do_what_the_thread_may() {
+    fn a_starting_thread_may_do_what_the_started_one_may() {
         assert!(calls(Kind::Vcpu).beyond(&calls(Kind::Main)).is_empty());
         assert!(calls(Kind::DiskIo).beyond(&calls(Kind::Disk)).is_empty());
         // The comparison can tell a difference.
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_may_open_connect_execute_debug_or_make_a_ring() {
+    fn no_thread_may_open_connect_execute_debug_or_make_a_ring() {
         let refused = [
             libc::SYS_open,
             libc::SYS_openat,

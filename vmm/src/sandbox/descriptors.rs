@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_open_before_closes_on_exec_by_either_way() {
+    fn inherited_descriptors_become_close_on_exec_either_way() {
         for mark in [close_on_exec, one_by_one] {
             let file = File::open("/dev/null").unwrap();
             fcntl_setfd(&file, FdFlags::empty()).unwrap();

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_stays_usable_and_nothing_else_can_be_opened() {
+    fn open_files_stay_usable_and_no_other_can_be_opened() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         fs::write(&path, "text").unwrap();

@@ -131,7 +131,7 @@ fn a_bzimage_starts_at_its_64_bit_entry_and_says_how_high_an_initrd_may_lie() {
 }
 
 #[test]
-fn what_is_no_kernel_is_called_by_its_name() {
+fn a_file_that_is_not_a_kernel_is_called_by_its_format() {
     let mut ext4 = vec![0; 0x1000];
     put(&mut ext4, 0x438, b"\x53\xef");
     let mut mbr = vec![0; 512];
@@ -192,7 +192,7 @@ fn what_is_no_kernel_is_called_by_its_name() {
 }
 
 #[test]
-fn an_elf_file_that_is_no_kernel_is_called_by_its_name() {
+fn an_elf_file_that_is_not_a_kernel_is_described() {
     let changed = |at: usize, bytes: &[u8]| {
         let mut image = elf_image(4096);
         put(&mut image, at, bytes);
@@ -334,7 +334,7 @@ fn a_kernel_that_does_not_fit_says_what_it_needs() {
 }
 
 #[test]
-fn what_cannot_be_read_says_why() {
+fn an_unreadable_kernel_is_refused_with_the_reason() {
     let error = Kernel::open(Path::new("/nonexistent/kernel")).unwrap_err();
     let text = "cannot read kernel '/nonexistent/kernel': No such file or directory";
     assert_eq!(error.to_string(), text);

@@ -188,7 +188,7 @@ fn an_error_does_not_keep_the_state_from_changing() {
 }
 
 #[test]
-fn what_has_no_meaning_here_is_named_with_its_line() {
+fn unsupported_entries_are_refused_with_their_line() {
     let inject = |lines: &str| error(&format!("[inject-error]\nevent = \"read_aio\"\n{lines}\n"));
     let event = |kind: &str, event: &str, more: &str| {
         error(&format!("\n[{kind}]\nevent = \"{event}\"\n{more}"))
@@ -269,7 +269,7 @@ fn what_has_no_meaning_here_is_named_with_its_line() {
 
 proptest! {
     #[test]
-    fn no_text_is_too_strange(
+    fn no_text_makes_the_parser_panic(
         text in "(\\[inject-error\\]\n|\\[set-state\\]\n|event = \"(none|read_aio|pwritev)\"\n|state = \"[0-9]\"\n|[\\[\\]=\"# \na-z0-9]|\\PC){0,40}",
     ) {
         let _ = understand(&text, "disk0");

@@ -219,7 +219,7 @@ fn every_profile_that_comes_with_the_program_can_be_used() {
 
 proptest! {
     #[test]
-    fn no_text_is_too_strange(text in "(\\[\\[rule\\]\\]|[\\[\\]{}\",=.\n 0-9a-z]|\\PC){0,60}") {
+    fn no_text_makes_the_parser_panic(text in "(\\[\\[rule\\]\\]|[\\[\\]{}\",=.\n 0-9a-z]|\\PC){0,60}") {
         let origin = |line| Origin::File { path: PathBuf::new(), line: Some(line) };
         let _ = understand(&text, false, origin);
         let _ = understand(&text, true, origin);

@@ -100,7 +100,7 @@ fn a_dropped_flush_needs_a_cache_to_lose_something() {
 }
 
 #[test]
-fn requests_that_a_disk_never_has_are_refused_or_told_of() {
+fn rules_for_requests_that_a_disk_never_has_are_refused_or_noted() {
     let read_only = Target {
         possible: Kinds::READ.with(Kinds::FLUSH),
         ..Target::of(DISK)
@@ -204,7 +204,7 @@ fn conditions_that_no_request_meets_are_refused() {
 }
 
 #[test]
-fn a_machine_that_stops_needs_somebody_to_continue_it() {
+fn a_stop_action_needs_a_monitor() {
     let alone = Target {
         has_monitor: false,
         ..Target::of(DISK)
@@ -230,7 +230,7 @@ fn together(rules: &[Value]) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn a_state_that_no_rule_leads_to_is_told_of() {
+fn an_unreachable_state_is_noted() {
     let to = |from: Option<&str>, to: &str| {
         let mut rule = json!({ "action": "set-state", "new-state": to });
         if let Some(from) = from {
@@ -252,7 +252,7 @@ fn a_state_that_no_rule_leads_to_is_told_of() {
 }
 
 #[test]
-fn a_rule_behind_one_that_decides_about_all_of_its_requests_is_told_of() {
+fn a_shadowed_rule_is_noted() {
     let hidden = |earlier: Value, later: Value| together(&[earlier, later]);
     let text = "rule 'r0' before it decides about each of its requests";
     for (earlier, later) in [
