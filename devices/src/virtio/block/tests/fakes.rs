@@ -48,6 +48,9 @@ struct State {
     completed: Vec<Completion>,
     /// When set, every request ends with this result at once.
     at_once: Option<Result<(), Errno>>,
+    /// Requests of each batch, and of the one that is not flushed.
+    batches: Vec<usize>,
+    unflushed: usize,
     /// How often the worker has taken completions.
     looks: u64,
     length: u64,
@@ -83,6 +86,7 @@ impl Backend for FakeBackend {
     fn submit(&mut self, token: Token, request: HostRequest) {
         let mut state = lock(&self.shared.state);
         assert!(!state.in_flight.contains(&token), "{token:?} is in flight");
+        state.unflushed += 1;
         if let Some(result) = state.at_once {
             state.completed.push(Completion { token, result });
             self.shared.event.write(1).unwrap();
@@ -91,6 +95,14 @@ impl Backend for FakeBackend {
         }
         drop(state);
         let _ = self.submitted.send((token, request));
+    }
+
+    fn flush_submissions(&mut self) {
+        let mut state = lock(&self.shared.state);
+        match std::mem::take(&mut state.unflushed) {
+            0 => {}
+            batch => state.batches.push(batch),
+        }
     }
 
     fn completed(&mut self) -> Vec<Completion> {
@@ -154,6 +166,11 @@ impl FakeControl {
     /// Takes the requests that have reached the backend.
     pub fn arrived(&self) -> Vec<(Token, HostRequest)> {
         self.submitted.try_iter().collect()
+    }
+
+    /// Takes the number of requests in each batch so far.
+    pub fn batches(&self) -> Vec<usize> {
+        std::mem::take(&mut lock(&self.shared.state).batches)
     }
 
     /// Ends requests, all of them in one turn of the worker.

@@ -31,6 +31,34 @@ fn a_batch_of_completions_raises_one_interrupt() {
 }
 
 #[test]
+fn a_batch_holds_as_many_requests_as_are_in_flight_and_at_least_four() {
+    let setup = Setup {
+        features: VERSION_1,
+        ..Setup::default()
+    };
+    let mut machine = setup.stopped();
+    machine.initialize();
+    for slot in 0..19 {
+        machine.ask(slot, IN, 0, 512);
+    }
+    machine.resume();
+    machine.backend.barrier();
+    assert_eq!(machine.backend.batches(), [4, 4, 8, 3]);
+    let tokens: Vec<_> = machine
+        .backend
+        .arrived()
+        .into_iter()
+        .map(|(token, _)| token)
+        .collect();
+    assert_eq!(tokens.len(), 19);
+    machine
+        .backend
+        .end(tokens.into_iter().map(|token| (token, Ok(()))));
+    machine.backend.barrier();
+    assert_eq!(machine.take_used().len(), 19);
+}
+
+#[test]
 fn a_driver_that_wants_no_interrupt_gets_none() {
     let mut machine = Setup::default().start();
     machine.set_u16(AVAILABLE, 1);

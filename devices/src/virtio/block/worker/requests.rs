@@ -31,6 +31,10 @@ pub(super) struct Pending {
     pub is_judged: bool,
 }
 
+/// Minimum number of requests in a batch. The host begins with the first ones while the device takes
+/// the next.
+const FIRST_BATCH: u16 = 4;
+
 /// A batch for a host that completes requests during submission, as from its page cache: the driver
 /// handles the first while the host performs the next.
 const SMALL_BATCH: Batch = Batch {
@@ -64,14 +68,8 @@ impl Worker {
             let Some(mut active) = self.active.take() else {
                 return;
             };
-            let mut batch = Batch {
-                requests: left,
-                bytes: u64::MAX,
-            };
-            if self.host_is_immediate {
-                batch.requests = left.min(SMALL_BATCH.requests);
-                batch.bytes = SMALL_BATCH.bytes;
-            }
+            let mut batch = self.next_batch();
+            batch.requests = batch.requests.min(left);
             let looked = self.take_requests(&mut active, queue, &mut batch, &mut left);
             // Also when the queue is broken: requests taken before are performed.
             self.parts.backend.flush_submissions();
@@ -95,6 +93,19 @@ impl Worker {
                 }
                 return;
             }
+        }
+    }
+
+    /// The limits of the next submission: as many requests as the host has in flight, so that it does
+    /// not run out of work while the device takes them.
+    fn next_batch(&self) -> Batch {
+        if self.host_is_immediate {
+            return SMALL_BATCH;
+        }
+        let in_flight = u16::try_from(self.in_flight.len()).unwrap_or(u16::MAX);
+        Batch {
+            requests: in_flight.max(FIRST_BATCH),
+            bytes: u64::MAX,
         }
     }
 
