@@ -59,6 +59,18 @@ impl State {
         }
         Ok(T::deserialize(&self.0)?)
     }
+
+    /// As [`State::decode`], for a structure with a member `version`, which is checked first.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError::Version`] for another version, whatever else the state has.
+    pub fn decode_version<T: DeserializeOwned>(&self, own: u32) -> Result<T, RestoreError> {
+        match self.0.get("version").and_then(Value::as_u64) {
+            Some(saved) if saved != u64::from(own) => Err(RestoreError::Version { saved, own }),
+            _ => self.decode(),
+        }
+    }
 }
 
 /// The state of a part that has none: an empty object.
@@ -102,6 +114,30 @@ pub enum RestoreError {
         member: &'static str,
         /// Its value.
         value: u64,
+    },
+    /// Two of its entries have a value that only one can have.
+    #[error("its state has {member} = {value} twice")]
+    Duplicate {
+        /// The member's name.
+        member: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// The state has another format than the program writes.
+    #[error("its state has version {saved}, and the program reads {own}")]
+    Version {
+        /// As it was saved.
+        saved: u64,
+        /// As the program writes it.
+        own: u32,
+    },
+    /// A member is not valid by itself.
+    #[error("its state has invalid {member}: {source}")]
+    Invalid {
+        /// The member's name.
+        member: &'static str,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The state is that of a part which is configured differently.
     #[error("its state was saved with {what} {saved}, and the part has {own}")]

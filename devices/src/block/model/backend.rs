@@ -2,10 +2,12 @@
 
 use vmm_sys_util::eventfd::EventFd;
 
+use super::cache_state::CacheState;
 use super::errno::Errno;
 use super::io_buffers::IoBuffers;
 use super::power_cut::{Loss, PowerCut};
 use super::request::{Capabilities, Completion, Operation, Token};
+use crate::life_cycle::RestoreError;
 
 /// A request with its data at host addresses, for a backend: made from a
 /// [`Request`](super::request::Request) at submission, or from host memory.
@@ -86,6 +88,29 @@ pub trait Backend: Send {
     /// Whether the preparation that [`Backend::prepare_resize`] began is running.
     fn is_preparing_resize(&self) -> bool {
         false
+    }
+
+    /// What its volatile cache holds that is not on the medium; `None` without such a cache. Nothing
+    /// is in flight. May wait for the medium.
+    fn save_cache(&mut self) -> Option<CacheState> {
+        None
+    }
+
+    /// Replaces the content of its volatile cache with what was saved, in front of a copy of the
+    /// medium. Nothing is in flight. May wait for the medium.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] for changes that such a cache cannot hold; it is unchanged then.
+    fn restore_cache(&mut self, state: Option<&CacheState>) -> Result<(), RestoreError> {
+        match state {
+            None => Ok(()),
+            Some(_) => Err(RestoreError::Mismatch {
+                what: "volatile cache",
+                saved: "on".to_owned(),
+                own: "off".to_owned(),
+            }),
+        }
     }
 
     /// Loses what the power cut selects from the volatile cache, and makes the rest durable.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod backend;
+pub mod cache_state;
 pub mod errno;
 pub mod io_buffers;
 pub mod power_cut;

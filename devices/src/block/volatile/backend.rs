@@ -4,9 +4,11 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::{VolatileCache, cut};
 use crate::block::model::backend::{Backend, HostRequest};
+use crate::block::model::cache_state::CacheState;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{Loss, PowerCut};
 use crate::block::model::request::{Capabilities, Completion, Operation, Token};
+use crate::life_cycle::RestoreError;
 
 impl Backend for VolatileCache {
     fn submit(&mut self, token: Token, request: HostRequest) {
@@ -74,6 +76,19 @@ impl Backend for VolatileCache {
 
     fn is_preparing_resize(&self) -> bool {
         self.medium.is_preparing_resize()
+    }
+
+    fn save_cache(&mut self) -> Option<CacheState> {
+        Some(self.saved())
+    }
+
+    fn restore_cache(&mut self, state: Option<&CacheState>) -> Result<(), RestoreError> {
+        let mismatch = || RestoreError::Mismatch {
+            what: "volatile cache",
+            saved: "off".to_owned(),
+            own: "on".to_owned(),
+        };
+        self.restore(state.ok_or_else(mismatch)?)
     }
 
     fn power_cut(&mut self, cut: &PowerCut) -> Result<Loss, Errno> {

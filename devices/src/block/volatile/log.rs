@@ -123,6 +123,13 @@ impl Log {
         std::mem::take(&mut self.changes).into_values().collect()
     }
 
+    /// The changes in order, each with its ordinal.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Change)> {
+        self.changes
+            .iter()
+            .map(|(ordinal, change)| (*ordinal, change))
+    }
+
     pub(super) fn get(&self, ordinal: u64) -> Option<&Change> {
         self.changes.get(&ordinal)
     }

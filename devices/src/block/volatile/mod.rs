@@ -18,6 +18,7 @@ mod cut;
 mod log;
 mod medium;
 mod owners;
+mod state;
 #[cfg(test)]
 mod tests;
 mod write_back;

@@ -110,6 +110,30 @@ impl WriteBack {
         self.last_error = Some(errno);
     }
 
+    /// Why the medium refused a change, if it did.
+    pub(super) fn refusal(&self, ordinal: u64) -> Option<Errno> {
+        self.failed.get(&ordinal).copied()
+    }
+
+    /// The medium's last error for a change, if there was one.
+    pub(super) fn saved_error(&self) -> Option<Errno> {
+        self.last_error
+    }
+
+    /// Restores a change that was refused, the newest in the log so far.
+    pub(super) fn restore_refused(&mut self, ordinal: u64, change: &Change, errno: Errno) {
+        self.asked_for = ordinal + 1;
+        for range in &change.ranges {
+            self.spoilt.give(*range, ordinal);
+        }
+        self.failed.insert(ordinal, errno);
+    }
+
+    /// Restores the medium's last error for a change.
+    pub(super) fn restore_error(&mut self, errno: Option<Errno>) {
+        self.last_error = errno;
+    }
+
     /// A written change has left the log.
     pub(super) fn has_left(&mut self, cost: u64) {
         self.leaving -= cost;

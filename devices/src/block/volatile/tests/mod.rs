@@ -5,6 +5,7 @@ mod cuts;
 mod media;
 mod medium;
 mod model;
+mod state;
 
 use super::VolatileCache;
 use crate::block::tests::bench::Bench;

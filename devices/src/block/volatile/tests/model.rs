@@ -13,7 +13,7 @@ use crate::block::model::power_cut::{PowerCut, Survival};
 use crate::block::model::request::{Durability, Operation, Range, Zeroing};
 use crate::block::tests::bench::Bench;
 
-const SECTORS: usize = 24;
+pub(super) const SECTORS: usize = 24;
 
 const BYTES: usize = SECTORS * 512;
 
@@ -21,7 +21,7 @@ const BYTES: usize = SECTORS * 512;
 const SLOT: u64 = 16 << 10;
 
 #[derive(Debug, Clone)]
-enum CacheStep {
+pub(super) enum CacheStep {
     Write(usize, usize, bool),
     Read(usize, usize),
     Zeroes([(usize, usize); 2], bool),
@@ -32,7 +32,7 @@ enum CacheStep {
     Cut(Survival, u32, u64),
 }
 
-fn steps() -> impl Strategy<Value = Vec<CacheStep>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<CacheStep>> {
     let part = || (0..SECTORS, 1..9usize).prop_map(|(at, n)| (at, n.min(SECTORS - at)));
     let survival = prop_oneof![
         Just(Survival::None),
@@ -99,8 +99,8 @@ enum Sent {
     Flush(Vec<bool>),
 }
 
-struct Model {
-    bench: Bench<Control>,
+pub(super) struct Model {
+    pub bench: Bench<Control>,
     /// Before all changes.
     base: Vec<u8>,
     changes: Vec<Change>,
@@ -109,7 +109,7 @@ struct Model {
     sent: BTreeMap<u64, Sent>,
     next: u64,
     /// Whether the medium fails.
-    fails: bool,
+    pub fails: bool,
 }
 
 impl Model {
@@ -125,6 +125,33 @@ impl Model {
             next: 0,
             fails: fails > 0,
         }
+    }
+
+    /// What this one expects, of a new cache in front of a copy of the medium. Nothing is in flight.
+    pub fn copy(&self, capacity: u64, seed: u64) -> Self {
+        let copy = Self::new(capacity, seed, 0);
+        {
+            let (from, mut to) = (self.bench.image.state(), copy.bench.image.state());
+            assert_eq!(from.in_flight(), 0);
+            to.bytes.clone_from(&from.bytes);
+            to.durable.clone_from(&from.durable);
+            to.one_fails_of = from.one_fails_of;
+        }
+        Self {
+            base: self.base.clone(),
+            changes: self.changes.clone(),
+            durable: self.durable.clone(),
+            next: self.next,
+            fails: self.fails,
+            ..copy
+        }
+    }
+
+    /// Reads the whole disk.
+    pub fn read_all(&mut self) -> Vec<u8> {
+        self.step(&CacheStep::Read(0, SECTORS));
+        self.drain();
+        self.bench.get((self.next - 1) % 200 * SLOT, BYTES)
     }
 
     fn send(&mut self, operation: Operation, length: usize, sent: Sent) {
@@ -176,7 +203,7 @@ impl Model {
         found || (from == 0 && content == base)
     }
 
-    fn step(&mut self, step: &CacheStep) {
+    pub fn step(&mut self, step: &CacheStep) {
         match step {
             CacheStep::Write(at, n, durable) => {
                 let stamp = self.next + 1;
@@ -243,7 +270,7 @@ impl Model {
     }
 
     /// Until everything has ended.
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         for (token, result) in self.bench.wait(self.sent.len()) {
             self.ended(token, result);
         }
@@ -367,7 +394,7 @@ fn range((at, n): &(usize, usize)) -> Range {
     }
 }
 
-fn capacity() -> impl Strategy<Value = u64> {
+pub(super) fn capacity() -> impl Strategy<Value = u64> {
     prop_oneof![
         Just(0u64),
         Just(3000),
@@ -377,7 +404,7 @@ fn capacity() -> impl Strategy<Value = u64> {
     ]
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub(super) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
         failure_persistence: None,
@@ -386,7 +413,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 /// Runs the steps, and ends with what is left in order.
-fn run(steps: &[CacheStep], capacity: u64, seed: u64, fails: u64) -> Model {
+pub(super) fn run(steps: &[CacheStep], capacity: u64, seed: u64, fails: u64) -> Model {
     let mut model = Model::new(capacity, seed, fails);
     for step in steps {
         // No more in flight than there is memory for.
@@ -421,9 +448,7 @@ proptest! {
         model.fails = false;
         model.step(&CacheStep::Flush);
         model.drain();
-        model.step(&CacheStep::Read(0, SECTORS));
-        model.drain();
-        let seen = model.bench.get((model.next - 1) % 200 * SLOT, BYTES);
+        let seen = model.read_all();
         prop_assert!(model.bench.image.state().durable == seen);
     }
 
