@@ -15,6 +15,7 @@ use faultvisor_devices::block::fault::rule::{Match, Rule};
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::block::model::request::{Operation, Request};
 use faultvisor_devices::block::model::segment::Segment;
+use faultvisor_schema::{BlockFaultRule, BlockFaultRuleBranch};
 use vm_memory::GuestAddress;
 
 /// Sectors of a request of 4 KiB.
@@ -55,7 +56,23 @@ fn rule(kinds: Kinds, sectors: (u64, u64), probability: f64) -> Rule {
 fn engine(rules: impl IntoIterator<Item = Rule>) -> Engine {
     let mut engine = Engine::new("disk0", Arc::new(EngineView::default()));
     for rule in rules {
-        engine.add(rule, Arc::new(Counts::default()));
+        // The schema's form, which only a save reads.
+        let given = BlockFaultRule {
+            id: None,
+            device: "disk0".to_owned(),
+            operations: None,
+            sector: None,
+            sectors: None,
+            state: None,
+            min_bytes: None,
+            max_bytes: None,
+            skip: None,
+            count: None,
+            probability: None,
+            seed: None,
+            action: BlockFaultRuleBranch::Hang,
+        };
+        engine.add(rule, given, Arc::new(Counts::default()));
     }
     engine
 }

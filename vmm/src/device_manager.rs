@@ -220,6 +220,7 @@ fn wiring(transport: &dyn Transport, placement: &Placement) -> io::Result<(Vec<L
 pub(crate) mod testing {
     use faultvisor_devices::life_cycle::{Done, RestoreError, Run, SaveError, State};
     use faultvisor_devices::virtio::device::{Activation, Asleep, VirtioDevice};
+    use faultvisor_devices::virtio::queue_state::QueueStates;
     use vmm_sys_util::eventfd::EventFd;
 
     /// A device without queues.
@@ -251,7 +252,7 @@ pub(crate) mod testing {
         fn save(&self) -> Result<State, SaveError> {
             Err(SaveError::Ended)
         }
-        fn restore(&self, _: &State) -> Result<(), RestoreError> {
+        fn restore(&self, _: &State, _: &QueueStates) -> Result<(), RestoreError> {
             Err(RestoreError::Ended)
         }
     }

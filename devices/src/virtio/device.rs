@@ -92,10 +92,11 @@ pub trait VirtioDevice: Send + Sync {
     /// [`SaveError`] when it is not asleep.
     fn save(&self) -> Result<State, SaveError>;
 
-    /// Restores a saved state; activation with the queues' states follows if the device was active.
+    /// Restores a saved state, which is untrusted; activation with these states of its queues follows
+    /// if the device was active, and otherwise none of them is ready.
     ///
     /// # Errors
     ///
     /// [`RestoreError`] when it is not the state of such a device, which is unchanged then.
-    fn restore(&self, state: &State) -> Result<(), RestoreError>;
+    fn restore(&self, state: &State, queues: &QueueStates) -> Result<(), RestoreError>;
 }

@@ -10,7 +10,7 @@ use faultvisor_devices::block::fault::kinds::RecordedOperation;
 use faultvisor_devices::block::fault::names::check_name;
 use faultvisor_devices::block::fault::record::Record;
 use faultvisor_devices::block::fault::replay::Replay;
-use faultvisor_devices::block::fault::rule::{self, Rule, complete};
+use faultvisor_devices::block::fault::rule::{self, MAX_RULES, Rule, complete};
 use faultvisor_devices::block::model::errno::Errno;
 use faultvisor_devices::virtio::block::{Hanging, Release};
 use faultvisor_schema::{
@@ -23,9 +23,6 @@ use faultvisor_schema::{
 use super::Machine;
 use super::disks::MachineDisk;
 use crate::faults::{self, Doubt};
-
-/// The maximum number of rules of a machine.
-const MAX_RULES: usize = 10_000;
 
 /// The maximum number of unfired rules that are named at the end.
 const MOST_NAMED: usize = 10;
@@ -102,10 +99,10 @@ impl Machine {
         added: impl FnOnce() + Send + 'static,
     ) {
         let device = given.device.clone();
-        let counts = self.rules.add(rule.id.clone(), given);
+        let counts = self.rules.add(rule.id.clone(), given.clone());
         if let Some(disk) = self.disks.iter().find(|disk| disk.id() == device) {
             disk.change_faults(move |engine| {
-                engine.add(rule, counts);
+                engine.add(rule, given, counts);
                 added();
             });
         }

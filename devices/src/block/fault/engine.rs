@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use faultvisor_schema::BlockFaultRule;
+
 use super::action::{Decision, Effect};
 use super::index::Index;
 use super::judgement::Judgement;
@@ -110,6 +112,8 @@ impl EngineView {
 
 struct Active {
     rule: Rule,
+    /// The same in the schema's form, completed.
+    given: BlockFaultRule,
     counts: Arc<Counts>,
 }
 
@@ -142,6 +146,11 @@ impl Engine {
         }
     }
 
+    /// Its disk's name.
+    pub(super) fn device(&self) -> &str {
+        &self.device
+    }
+
     /// The state of the rules.
     pub(super) fn state(&self) -> &str {
         &self.state
@@ -159,10 +168,20 @@ impl Engine {
         self.rules.is_empty() && self.replay.as_ref().is_none_or(Replay::is_over)
     }
 
-    /// Adds a rule behind the others, with its `counts`.
-    pub fn add(&mut self, rule: Rule, counts: Arc<Counts>) {
-        self.rules.push(Active { rule, counts });
+    /// Adds a rule behind the others, with its `counts`. It was made of `given`, which is saved.
+    pub fn add(&mut self, rule: Rule, given: BlockFaultRule, counts: Arc<Counts>) {
+        self.rules.push(Active {
+            rule,
+            given,
+            counts,
+        });
         self.indices = None;
+    }
+
+    /// The rules in their order, in the schema's form, with their counts.
+    pub fn rules(&self) -> impl Iterator<Item = (&BlockFaultRule, &Arc<Counts>)> {
+        let rules = self.rules.iter();
+        rules.map(|active| (&active.given, &active.counts))
     }
 
     /// Removes the rule of this name, if there is one.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use faultvisor_schema::BlockFaultActionType;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Alteration, Effect};
+use super::action::{Alteration, Effect, properties};
+use super::kinds::Kinds;
 use super::record::Record;
 use crate::block::model::errno::Errno;
 use crate::block::model::power_cut::{PowerCut, Then};
+use crate::block::model::request::Operation;
 
 /// What happens to a request after its delay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,20 @@ pub enum Fate {
     Stop,
     /// The power is cut.
     PowerCut(PowerCut, Then),
+}
+
+impl Fate {
+    /// Whether a rule can have decided so about such a request.
+    pub fn applies_to(&self, operation: &Operation) -> bool {
+        use BlockFaultActionType as Type;
+        let action = match self {
+            Self::Alter(Alteration::Corrupt(_)) => Type::Corrupt,
+            Self::Alter(Alteration::Torn(..)) => Type::Torn,
+            Self::Alter(Alteration::Misdirect(_)) => Type::Misdirect,
+            _ => return true,
+        };
+        properties(action).kinds.contains(Kinds::of(operation))
+    }
 }
 
 /// The result of the evaluation.

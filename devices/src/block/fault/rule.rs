@@ -7,6 +7,9 @@ use super::kinds::Kinds;
 use super::names::check_name;
 use super::rule_error::RuleError;
 
+/// The maximum number of rules of a machine.
+pub const MAX_RULES: usize = 10_000;
+
 /// The conditions of a rule. All of them must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::Limit;
+use super::limits::{Limit, VALUE_MAX};
 
 /// Levels are in billionths of a byte or request: a rate of one a second leaks one such unit a
 /// nanosecond. Integers make leaking exact, however often it is computed.
@@ -44,6 +44,16 @@ impl From<u128> for Wide {
 impl From<Wide> for u128 {
     fn from(Wide(upper, lower): Wide) -> Self {
         Self::from(upper) << 64 | Self::from(lower)
+    }
+}
+
+impl Fill {
+    /// Whether a bucket with this limit can be so full: neither a burst nor a request is more than [`VALUE_MAX`]. The
+    /// burst's level counts only for a burst of several seconds, and otherwise just grows.
+    pub(super) fn is_possible(self, limit: Limit) -> bool {
+        let most = 2 * u128::from(VALUE_MAX) * UNIT;
+        u128::from(self.level) <= most
+            && (limit.length == 1 || u128::from(self.burst_level) <= most)
     }
 }
 

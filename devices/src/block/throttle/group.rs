@@ -10,6 +10,7 @@ use vmm_sys_util::eventfd::EventFd;
 use super::Direction;
 use super::limits::Limits;
 use super::schedule::{Admission, MemberId, Schedule, ScheduleState};
+use crate::life_cycle::RestoreError;
 use crate::sync::lock;
 
 /// Named limits, and the disks that share them.
@@ -26,6 +27,23 @@ pub struct GroupState {
     /// Its name.
     pub name: String,
     schedule: ScheduleState,
+}
+
+impl GroupState {
+    /// Refuses levels that no group can have: the file is untrusted.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError::OutOfRange`].
+    pub fn check(&self) -> Result<(), RestoreError> {
+        match self.schedule.is_possible() {
+            true => Ok(()),
+            false => Err(RestoreError::OutOfRange {
+                member: "level",
+                value: u64::MAX,
+            }),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,11 +104,20 @@ impl Group {
     }
 
     /// A saved group, without disks, as if no time had passed.
-    pub fn restored(state: GroupState, now: Instant) -> Self {
-        let GroupState { name, schedule } = state;
-        let group = Self::new(name, Limits::default(), now);
-        group.shared().schedule.restore(&schedule, now);
+    pub fn restored(state: &GroupState, now: Instant) -> Self {
+        let group = Self::new(state.name.clone(), Limits::default(), now);
+        group.restore(state, now);
         group
+    }
+
+    /// Restores the limits and levels of a saved group, as if no time had passed. Its disks ask
+    /// again.
+    pub fn restore(&self, state: &GroupState, now: Instant) {
+        let mut shared = self.shared();
+        shared.schedule.restore(&state.schedule, now);
+        for member in shared.members.keys() {
+            shared.wake(Some(*member));
+        }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -52,6 +52,15 @@ struct Gate {
     due: Option<Instant>,
 }
 
+impl ScheduleState {
+    /// Whether its levels are possible.
+    pub(super) fn is_possible(&self) -> bool {
+        let limits = Measure::ALL.map(|measure| self.limits.of(measure));
+        let mut buckets = limits.into_iter().zip(self.buckets);
+        buckets.all(|(limit, fill)| fill.is_possible(limit))
+    }
+}
+
 impl Schedule {
     pub(super) fn new(limits: Limits, now: Instant) -> Self {
         Self {

@@ -148,7 +148,10 @@ fn a_restored_group_has_used_up_as_much_as_it_had_when_it_was_saved() {
     let text = serde_json::to_string(&before.save(now)).unwrap();
     // The clock is ahead of the other host's, and no time has passed for the group.
     let later = now + 100 * SECOND;
-    let after = Arc::new(Group::restored(serde_json::from_str(&text).unwrap(), later));
+    let after = Arc::new(Group::restored(
+        &serde_json::from_str(&text).unwrap(),
+        later,
+    ));
     assert_eq!((after.name(), after.limits()), ("group", limits));
     let admission = |group: &Arc<Group>, now: Instant| {
         let (member, _) = join(group);

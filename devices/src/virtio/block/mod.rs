@@ -11,6 +11,7 @@ mod worker;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -18,6 +19,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::device::{Activation, Asleep, VirtioDevice};
 use super::device_thread::DeviceThread;
 use super::mailbox::{Mailbox, mailbox};
+use super::queue_state::QueueStates;
 use crate::block::fault::engine::{Engine, EngineState, EngineView};
 use crate::block::fault::kinds::Kinds;
 use crate::block::fault::record::Record;
@@ -39,6 +41,7 @@ use space::Space;
 pub use worker::parked::{Hanging, Release};
 pub use worker::polling::longest_poll_window;
 pub use worker::power::PowerCutReport;
+use worker::state::{DiskState, VERSION};
 use worker::{Message, Worker};
 
 /// Block device (virtio 1.2 §5).
@@ -409,13 +412,32 @@ impl VirtioDevice for VirtioBlock {
     }
 
     fn save(&self) -> Result<State, SaveError> {
-        self.mailbox.ask(Message::Save).ok_or(SaveError::Ended)?
+        let mut state = self.mailbox.ask(Message::Save).ok_or(SaveError::Ended)??;
+        let now = Instant::now();
+        state.group = self.group().map(|group| group.save(now));
+        State::of(&state)
     }
 
-    fn restore(&self, state: &State) -> Result<(), RestoreError> {
-        let state = state.decode()?;
+    /// A throttle group of the saved name that the disk is in is restored in place: disks that share
+    /// one are moved to it before. Without it, the disk gets one of its own.
+    fn restore(&self, state: &State, queues: &QueueStates) -> Result<(), RestoreError> {
+        let state: Box<DiskState> = state.decode_version(VERSION)?;
+        let group = state.group.clone();
+        if let Some(group) = &group {
+            group.check()?;
+        }
         self.mailbox
-            .ask(|answer| Message::Restore(Box::new(state), answer))
-            .ok_or(RestoreError::Ended)?
+            .ask(|answer| Message::Restore(state, queues.clone(), answer))
+            .ok_or(RestoreError::Ended)??;
+        let now = Instant::now();
+        match (group, self.group()) {
+            (Some(saved), Some(own)) if own.name() == saved.name => own.restore(&saved, now),
+            (None, None) => {}
+            (saved, _) => {
+                let group = saved.map(|saved| Arc::new(Group::restored(&saved, now)));
+                self.set_group(group, Box::new(|| ()));
+            }
+        }
+        Ok(())
     }
 }

@@ -25,7 +25,7 @@ use crate::virtio::queues::Queues;
 
 /// Maximum bytes of a request within SIZE_MAX and SEG_MAX. A longer one refers to the same memory
 /// many times, and would delay a drain.
-const MAX_LENGTH: u64 = SIZE_MAX as u64 * MAX_SEGMENTS as u64;
+pub(super) const MAX_LENGTH: u64 = SIZE_MAX as u64 * MAX_SEGMENTS as u64;
 
 /// Length of a request's header: type, a reserved word, sector.
 const HEADER_LENGTH: u32 = 16;

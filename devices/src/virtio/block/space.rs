@@ -205,23 +205,27 @@ impl Space {
         }
     }
 
-    /// Restores the saved state of a disk of the same size.
+    /// Checks a saved state.
     ///
     /// # Errors
     ///
     /// [`RestoreError::Mismatch`] when the disk has another size.
-    pub(super) fn restore(&self, state: SpaceState) -> Result<(), RestoreError> {
-        let mut size = lock(&self.size);
-        if state.sectors != size.sectors {
-            return Err(RestoreError::Mismatch {
-                what: "sectors",
-                saved: state.sectors.to_string(),
-                own: size.sectors.to_string(),
-            });
+    pub(super) fn check(&self, state: SpaceState) -> Result<(), RestoreError> {
+        let sectors = self.sectors();
+        if state.sectors == sectors {
+            return Ok(());
         }
-        size.generation = state.generation;
+        Err(RestoreError::Mismatch {
+            what: "sectors",
+            saved: state.sectors.to_string(),
+            own: sectors.to_string(),
+        })
+    }
+
+    /// Restores a saved state that was checked.
+    pub(super) fn restore(&self, state: SpaceState) {
+        lock(&self.size).generation = state.generation;
         self.write_cache.store(state.write_cache, Ordering::Release);
-        Ok(())
     }
 
     /// Reads it; bytes past its end are zero.

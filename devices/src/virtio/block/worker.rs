@@ -1,5 +1,6 @@
 //! A disk's thread: its queues, its requests in flight, its held requests.
 
+mod check;
 mod faults;
 pub(super) mod in_flight;
 pub(super) mod parked;
@@ -34,11 +35,12 @@ use crate::block::policy::error_policy::IoStatusCell;
 use crate::block::policy::statistics::Statistics;
 use crate::block::policy::write_threshold::WriteThreshold;
 use crate::block::throttle::group::Member;
-use crate::life_cycle::{RestoreError, Run, SaveError, State};
+use crate::life_cycle::{RestoreError, Run, SaveError};
 use crate::virtio::chain::Chain;
 use crate::virtio::complaints::Complaints;
 use crate::virtio::device::{Activation, Asleep};
 use crate::virtio::device_thread::DeviceWorker;
+use crate::virtio::queue_state::QueueStates;
 use crate::virtio::queues::Queues;
 use faults::Faults;
 use in_flight::InFlight;
@@ -58,8 +60,12 @@ pub(super) enum Message {
     Faults(Box<dyn FnOnce(&mut Engine) + Send>),
     Release(Hanging, Release, Box<dyn FnOnce(u64) + Send>),
     PowerCut(PowerCut, Done),
-    Save(Sender<Result<State, SaveError>>),
-    Restore(Box<DiskState>, Sender<Result<(), RestoreError>>),
+    Save(Sender<Result<Box<DiskState>, SaveError>>),
+    Restore(
+        Box<DiskState>,
+        QueueStates,
+        Sender<Result<(), RestoreError>>,
+    ),
     Close(Done),
 }
 
@@ -171,7 +177,9 @@ impl Worker {
             Message::Release(which, how, done) => done(self.release_hanging(&which, how)),
             Message::PowerCut(cut, done) => self.power_cut(cut, done),
             Message::Save(answer) => drop(answer.send(self.save())),
-            Message::Restore(state, answer) => drop(answer.send(self.restore(*state))),
+            Message::Restore(state, queues, answer) => {
+                drop(answer.send(self.restore(*state, &queues)));
+            }
             Message::Close(done) => {
                 self.halt();
                 self.closing.push(done);

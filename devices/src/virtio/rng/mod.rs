@@ -15,6 +15,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::device::{Activation, Asleep, VirtioDevice};
 use super::device_thread::DeviceThread;
 use super::mailbox::{Mailbox, mailbox};
+use super::queue_state::QueueStates;
 use crate::life_cycle::{Done, RestoreError, Run, SaveError, State};
 use crate::thread::{ThreadKind, ThreadStart};
 pub use quota::RateLimit;
@@ -132,7 +133,7 @@ impl VirtioDevice for VirtioRng {
         self.mailbox.ask(Message::Save).ok_or(SaveError::Ended)?
     }
 
-    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+    fn restore(&self, state: &State, _queues: &QueueStates) -> Result<(), RestoreError> {
         let state = state.decode()?;
         self.mailbox
             .ask(|answer| Message::Restore(state, answer))

@@ -139,7 +139,7 @@ fn fates(text: &str, requests: &str) -> Vec<i32> {
     let mut engine = Engine::new("disk0", Arc::new(EngineView::default()));
     for (_, mut given) in understand(text, "disk0").unwrap() {
         complete(&mut given, String::new, || 1);
-        engine.add(rule(&given, 128).unwrap(), Arc::default());
+        engine.add(rule(&given, 128).unwrap(), given, Arc::default());
     }
     let fate = |(ordinal, kind)| {
         let operation = match kind {

@@ -12,7 +12,7 @@ mod rules;
 
 use std::sync::Arc;
 
-use faultvisor_schema::BlockFaultActionType;
+use faultvisor_schema::{BlockFaultActionType, BlockFaultRule};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 use super::action::{Decision, FaultAction, properties};
@@ -90,6 +90,12 @@ fn write_zeroes(sectors: &[(u64, u64)]) -> Request {
     request(operation, 0)
 }
 
+/// A rule in the schema's form, for rules that are never saved.
+pub(crate) fn form() -> BlockFaultRule {
+    let form = r#"{"id":"rule","device":"disk0","seed":1,"action":"hang"}"#;
+    serde_json::from_str(form).unwrap()
+}
+
 /// A rule about every request.
 fn rule(id: &str, action: FaultAction) -> Rule {
     Rule {
@@ -137,7 +143,7 @@ impl Bench {
     fn add(&mut self, rule: Rule) {
         let counts = Arc::new(Counts::default());
         self.counts.push(counts.clone());
-        self.engine.add(rule, counts);
+        self.engine.add(rule, form(), counts);
     }
 
     fn judge(&mut self, request: &Request) -> Judgement {

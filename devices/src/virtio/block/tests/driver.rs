@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use faultvisor_schema::BlockFaultRule;
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
@@ -77,6 +78,12 @@ pub fn readable(address: u64, length: u32) -> Part {
 /// A part that the device writes.
 pub fn writable(address: u64, length: u32) -> Part {
     Part(address, length, true)
+}
+
+/// A rule in the schema's form, for rules that are never saved.
+pub fn form() -> BlockFaultRule {
+    let form = r#"{"id":"rule","device":"disk0","seed":1,"action":"hang"}"#;
+    serde_json::from_str(form).unwrap()
 }
 
 pub fn header_of(slot: u16) -> u64 {

@@ -43,7 +43,7 @@ impl Machine {
         let of_engine = Arc::clone(&counts);
         let (added, is_added) = channel();
         self.disk.change_faults(move |engine| {
-            engine.add(rule, of_engine);
+            engine.add(rule, form(), of_engine);
             added.send(()).unwrap();
         });
         is_added.recv_timeout(DEADLINE).unwrap();

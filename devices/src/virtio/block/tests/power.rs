@@ -52,7 +52,7 @@ impl Machine {
             seed: 3,
         };
         self.disk
-            .change_faults(move |engine| engine.add(rule, Arc::new(Counts::default())));
+            .change_faults(move |engine| engine.add(rule, form(), Arc::new(Counts::default())));
         self.backend.barrier();
     }
 
@@ -168,7 +168,7 @@ fn a_power_cut_performs_or_loses_parked_requests_by_the_seed() {
         };
         machine
             .disk
-            .change_faults(move |engine| engine.add(rule, Arc::new(Counts::default())));
+            .change_faults(move |engine| engine.add(rule, form(), Arc::new(Counts::default())));
         machine.backend.barrier();
         machine.backend.end_at_once(Ok(()));
         for slot in 0..10 {

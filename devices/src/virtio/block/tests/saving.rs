@@ -32,7 +32,7 @@ fn a_restored_disk_counts_its_requests_on() {
     let mut machine = asleep();
     let state = machine.disk.save().unwrap();
     let mut restored = Setup::default().stopped();
-    restored.disk.restore(&state).unwrap();
+    restored.disk.restore(&state, &Vec::new()).unwrap();
     assert_eq!(saved(&restored), saved(&machine));
     restored.initialize();
     restored.resume();
@@ -71,7 +71,7 @@ fn a_state_that_no_such_disk_has_is_refused_and_changes_nothing() {
         let mut damaged = good.clone();
         damage(&mut damaged);
         let state: State = serde_json::from_value(damaged).unwrap();
-        let refused = machine.disk.restore(&state).unwrap_err();
+        let refused = machine.disk.restore(&state, &Vec::new()).unwrap_err();
         assert_eq!(saved(&machine), unchanged);
         refused
     };
@@ -82,6 +82,6 @@ fn a_state_that_no_such_disk_has_is_refused_and_changes_nothing() {
     let refused = refuse(&|state| state["more"] = 0.into());
     assert!(matches!(refused, RestoreError::Malformed(_)));
     let running = Setup::default().start();
-    let refused = running.disk.restore(&before);
+    let refused = running.disk.restore(&before, &Vec::new());
     assert!(matches!(refused, Err(RestoreError::Busy)));
 }

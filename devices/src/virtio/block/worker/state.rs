@@ -8,52 +8,63 @@ use super::Worker;
 use super::requests::Pending;
 use crate::block::fault::judgement::Fate;
 use crate::block::fault::record::Record;
+use crate::block::fault::state::{FaultState, FaultStateError};
+use crate::block::model::cache_state::CacheState;
 use crate::block::model::request::{Request, Token};
 use crate::block::policy::error_policy::IoStatusState;
 use crate::block::policy::statistics::StatisticsState;
-use crate::life_cycle::{RestoreError, SaveError, State};
+use crate::block::throttle::group::GroupState;
+use crate::life_cycle::{RestoreError, SaveError};
 use crate::virtio::block::request::Answer;
 use crate::virtio::block::space::SpaceState;
 use crate::virtio::queue::QueueError;
+use crate::virtio::queue_state::QueueStates;
 use crate::virtio::queues::Queues;
 
-/// Upper bound on the requests of a disk since its creation, beyond any real run.
-const MOST_REQUESTS: u64 = 1 << 62;
+/// The format of a disk's state. It increases whenever an older program would read it differently.
+pub(in crate::virtio::block) const VERSION: u32 = 1;
 
 /// A disk with nothing in flight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskState {
-    space: SpaceState,
+    version: u32,
+    pub(super) space: SpaceState,
     /// Requests taken since its creation: the next one's ordinal, from 0.
-    requests: u64,
+    pub(super) requests: u64,
     /// The size has changed since the last reset, without a driver to notify.
     resized_unseen: bool,
     io_status: IoStatusState,
     statistics: StatisticsState,
     /// Offset in bytes; 0 for none.
     write_threshold: u64,
+    /// Its rules with their counts, and what is left of a replay.
+    faults: FaultState,
+    /// Its throttle group, which others may share.
+    pub(in crate::virtio::block) group: Option<GroupState>,
+    /// What its volatile cache holds, if it has one.
+    pub(super) cache: Option<CacheState>,
     /// The requests that the driver waits for, in order of arrival for each reason.
-    waiting: Vec<WaitingRequest>,
+    pub(super) waiting: Vec<WaitingRequest>,
 }
 
 /// An unanswered request that is not in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WaitingRequest {
+pub(super) struct WaitingRequest {
     /// Its ordinal on its disk, from 0.
-    ordinal: u64,
-    request: Request,
-    answer: Answer,
+    pub ordinal: u64,
+    pub request: Request,
+    pub answer: Answer,
     attempt: u32,
     is_judged: bool,
-    reason: Reason,
+    pub reason: Reason,
 }
 
 /// Why it is not in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-enum Reason {
+pub(super) enum Reason {
     /// It is held until the machine is continued, or waits for the disk's limits.
     Held,
     /// A fault delays it.
@@ -84,19 +95,24 @@ impl WaitingRequest {
 
 impl Worker {
     /// The disk's state, if it is asleep.
-    pub(in crate::virtio::block) fn save(&self) -> Result<State, SaveError> {
-        if self.running || !self.in_flight.is_empty() || self.faults.power.is_failing() {
+    pub(in crate::virtio::block) fn save(&mut self) -> Result<Box<DiskState>, SaveError> {
+        let is_busy = !self.in_flight.is_empty() || self.is_resizing();
+        if self.running || is_busy || self.faults.power.is_failing() {
             return Err(SaveError::Busy);
         }
-        State::of(&DiskState {
+        Ok(Box::new(DiskState {
+            version: VERSION,
             space: self.parts.space.save(),
             requests: self.next_token,
             resized_unseen: self.resized_unseen,
             io_status: self.parts.io_status.save(),
             statistics: self.parts.statistics.save(),
             write_threshold: self.parts.write_threshold.get(),
+            faults: self.faults.engine.save(),
+            group: None,
+            cache: self.parts.backend.save_cache(),
             waiting: self.waiting(),
-        })
+        }))
     }
 
     fn waiting(&self) -> Vec<WaitingRequest> {
@@ -122,33 +138,38 @@ impl Worker {
         held.chain(delayed).chain(hanging).chain(cut_off).collect()
     }
 
-    /// Restores a saved state.
+    /// Restores a saved state, which is untrusted; `queues` are the states of the queues that are
+    /// activated next.
     pub(in crate::virtio::block) fn restore(
         &mut self,
         state: DiskState,
+        queues: &QueueStates,
     ) -> Result<(), RestoreError> {
+        if self.running || !self.in_flight.is_empty() || self.is_resizing() {
+            return Err(RestoreError::Busy);
+        }
+        self.check(&state, queues)?;
         let DiskState {
+            version: _,
             space,
             requests,
             resized_unseen,
             io_status,
             statistics,
             write_threshold,
+            faults,
+            group: _,
+            cache,
             waiting,
         } = state;
-        if self.running || !self.in_flight.is_empty() {
-            return Err(RestoreError::Busy);
-        }
-        if requests > MOST_REQUESTS {
-            return Err(RestoreError::OutOfRange {
-                member: "requests",
-                value: requests,
-            });
-        }
-        for waiting in &waiting {
-            self.check_waiting(waiting, requests)?;
-        }
-        self.parts.space.restore(space)?;
+        let invalid = |source: FaultStateError| RestoreError::Invalid {
+            member: "faults",
+            source: source.into(),
+        };
+        let faults = self.faults.engine.check(faults).map_err(invalid)?;
+        // The last step that can fail.
+        self.parts.backend.restore_cache(cache.as_ref())?;
+        self.parts.space.restore(space);
         self.active = None;
         self.forget();
         self.next_token = requests;
@@ -156,42 +177,15 @@ impl Worker {
         self.parts.io_status.restore(io_status);
         self.parts.statistics.restore(&statistics);
         self.parts.write_threshold.set(write_threshold);
+        self.faults.engine.restore(faults);
         for waiting in waiting {
             self.restore_waiting(waiting);
         }
         Ok(())
     }
 
-    /// Checks that a driver can have sent the request.
-    fn check_waiting(&self, waiting: &WaitingRequest, requests: u64) -> Result<(), RestoreError> {
-        let out_of_range = |member, value| Err(RestoreError::OutOfRange { member, value });
-        let WaitingRequest {
-            ordinal,
-            request,
-            answer,
-            ..
-        } = waiting;
-        if *ordinal >= requests {
-            return out_of_range("ordinal", *ordinal);
-        }
-        let queues = self.parts.kicks.len();
-        if answer.queue >= queues {
-            return out_of_range("queue", answer.queue as u64);
-        }
-        if !answer.is_in(&self.parts.memory) {
-            return out_of_range("status", answer.status.0);
-        }
-        if i64::try_from(request.end()).is_err() {
-            return out_of_range("offset", request.end());
-        }
-        let segments = request.segments.iter();
-        let outside = segments
-            .copied()
-            .find(|segment| !segment.is_in(&self.parts.memory));
-        match outside {
-            Some(segment) => out_of_range("address", segment.address.0),
-            None => Ok(()),
-        }
+    fn is_resizing(&self) -> bool {
+        !self.resizes.is_empty() || !self.preparing.is_empty()
     }
 
     fn restore_waiting(&mut self, waiting: WaitingRequest) {

@@ -60,7 +60,11 @@ impl MmioTransport {
                 return Err(RestoreError::Busy);
             }
         }
-        self.device.restore(&state.device)?;
+        let is_active = state.device_status & (status::DRIVER_OK | status::DEVICE_NEEDS_RESET);
+        let is_active = is_active == status::DRIVER_OK;
+        let queue = |saved: &QueueRegisters| (is_active && saved.ready).then_some(saved.queue);
+        let queues = state.queues.iter().map(queue).collect();
+        self.device.restore(&state.device, &queues)?;
         let mut registers = lock(&self.registers);
         *registers = Registers {
             transitions: registers.transitions,
@@ -74,8 +78,7 @@ impl MmioTransport {
         };
         self.interrupt
             .set(state.device_status, state.interrupt_status);
-        let is_active = state.device_status & (status::DRIVER_OK | status::DEVICE_NEEDS_RESET);
-        if is_active == status::DRIVER_OK {
+        if is_active {
             self.activate(&registers);
         }
         Ok(())

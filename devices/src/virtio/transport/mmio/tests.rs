@@ -30,6 +30,8 @@ struct Fake {
     drowsy: Mutex<Vec<Asleep>>,
     wakes: Mutex<Vec<Run>>,
     state: Mutex<FakeState>,
+    /// The queues that it was restored with.
+    restored: Mutex<QueueStates>,
     writes: Mutex<Vec<(u64, u64, Vec<u8>)>>,
 }
 
@@ -50,6 +52,7 @@ impl Fake {
             drowsy: Mutex::default(),
             wakes: Mutex::default(),
             state: Mutex::default(),
+            restored: Mutex::default(),
             writes: Mutex::default(),
         }
     }
@@ -92,7 +95,8 @@ impl VirtioDevice for Fake {
     fn save(&self) -> Result<State, SaveError> {
         State::of(&*lock(&self.state))
     }
-    fn restore(&self, state: &State) -> Result<(), RestoreError> {
+    fn restore(&self, state: &State, queues: &QueueStates) -> Result<(), RestoreError> {
+        lock(&self.restored).clone_from(queues);
         *lock(&self.state) = state.decode()?;
         Ok(())
     }
@@ -368,6 +372,7 @@ fn a_saved_transport_is_restored_with_its_registers_its_queues_and_its_device() 
     let other = Driver::new();
     other.transport.restore(&state).unwrap();
     assert_eq!(lock(&other.device.state).value, 77);
+    assert_eq!(*lock(&other.device.restored), [Some(used_queue())]);
     assert_eq!(
         *lock(&other.device.activations),
         [(FEATURES, vec![Some(used_queue())])]

@@ -100,7 +100,7 @@ fn defaults_are_filled_in_and_nothing_else_is_changed() {
 #[test]
 fn an_engine_takes_every_rule() {
     let mut engine = Engine::new("disk0", Arc::new(EngineView::default()));
-    engine.add(made(&json!({})), Arc::default());
+    engine.add(made(&json!({})), given(&json!({})), Arc::default());
     assert!(!engine.is_idle());
 }
 
