@@ -12,13 +12,16 @@ use tempfile::TempDir;
 use crate::console::deadline;
 use crate::disk::{Attached, Disk};
 use crate::error::Error;
-use crate::machine::{Machine, socket};
+use crate::guest::Announcements;
+use crate::machine::{Machine, socket, vsock};
 use crate::process::Process;
 
 /// The default program.
 const PROGRAM: &str = "faultvisor";
 /// The environment variable that names another program.
 const PROGRAM_VARIABLE: &str = "FAULTVISOR";
+/// The guest's address, unless set otherwise: the first that a guest can have.
+const GUEST_CID: u32 = 3;
 /// The time limit for whatever does not depend on the guest.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause between two attempts to connect to a monitor that may not listen yet.
@@ -38,6 +41,7 @@ pub struct Builder {
     memory: Option<String>,
     disks: Vec<Disk>,
     arguments: Vec<OsString>,
+    vsock: Option<u32>,
     timeout: Duration,
 }
 
@@ -51,6 +55,7 @@ impl Builder {
             memory: None,
             disks: Vec::new(),
             arguments: Vec::new(),
+            vsock: None,
             timeout: TIMEOUT,
         }
     }
@@ -82,6 +87,17 @@ impl Builder {
     /// Adds a disk.
     pub fn disk(mut self, disk: impl Into<Disk>) -> Self {
         self.disks.push(disk.into());
+        self
+    }
+
+    /// Adds a vsock device, by which the guest's agent is reached: [`Machine::run`] and the like.
+    pub fn vsock(self) -> Self {
+        self.vsock_cid(GUEST_CID)
+    }
+
+    /// As [`vsock`](Self::vsock), with another address for the guest than 3.
+    pub fn vsock_cid(mut self, cid: u32) -> Self {
+        self.vsock = Some(cid);
         self
     }
 
@@ -131,9 +147,22 @@ impl Builder {
         let disks = self.disks.iter().enumerate();
         let disks = disks.map(|(index, disk)| disk.attach(directory.path(), index));
         let disks: Vec<Attached> = disks.collect::<Result<_, _>>()?;
+        let socket = vsock(directory.path());
+        let announcements = self.vsock.map(|_| Announcements::listen(&socket));
+        let announcements = announcements.transpose()?;
         let mut process = Process::spawn(&mut self.command(directory.path(), &disks))?;
+        let watch = announcements.map(|listener| listener.watch(process.id()));
+        let watch = watch.transpose()?;
         let qmp = self.connect(&mut process, &directory)?;
-        Ok(Machine::new(qmp, process, disks, directory, self.timeout))
+        let watch = watch.map(|watch| watch.connect(&qmp)).transpose()?;
+        Ok(Machine::new(
+            watch,
+            qmp,
+            process,
+            disks,
+            directory,
+            self.timeout,
+        ))
     }
 
     fn command(&self, directory: &Path, disks: &[Attached]) -> Command {
@@ -152,6 +181,11 @@ impl Builder {
         }
         for disk in disks {
             command.arg("--drive").arg(&disk.drive);
+        }
+        if let Some(cid) = self.vsock {
+            let socket = vsock(directory);
+            command.arg("--vsock");
+            command.arg(format!("cid={cid},socket={}", socket.display()));
         }
         command.args(["--serial", "stdio", "--qmp"]);
         command.arg(format!("unix:{}", socket(directory).display()));
@@ -249,13 +283,14 @@ mod tests {
             .disk(Disk::image("b.img").id("data"))
             .arg("--smp")
             .arg("2")
+            .vsock()
             .paused();
         let disks = builder.disks.iter().enumerate();
         let disks = disks.map(|(index, disk)| disk.attach(Path::new("/d"), index).unwrap());
         let command = builder.command(Path::new("/d"), &disks.collect::<Vec<_>>());
         let expected = "faultvisor --kernel vmlinux --initrd initrd --append 'console=ttyS0 quiet' -m 256M \
                         --drive file=a.img,format=raw,id=disk0,werror=stop --drive file=b.img,format=raw,id=data \
-                        --serial stdio --qmp unix:/d/qmp --smp 2 -S";
+                        --vsock cid=3,socket=/d/vsock --serial stdio --qmp unix:/d/qmp --smp 2 -S";
         assert_eq!(crate::command_line::typed(&command), expected);
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::guest::GuestError;
 use crate::transcript::{NoLine, Transcript};
 
 /// How many lines of an output an error shows.
@@ -97,23 +98,44 @@ pub enum Error {
     /// Its monitor failed.
     #[error(transparent)]
     Qmp(#[from] libqmp::Error),
+    /// An operation in its guest failed.
+    #[error("{error}{said}")]
+    Guest {
+        /// Why.
+        #[source]
+        error: GuestError,
+        /// The machine's output, if the guest has ended.
+        said: Said,
+    },
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            let under = error.to_string();
-            // Some messages contain the error below already.
-            if !text.contains(&under) {
-                text.push_str(": ");
-                text.push_str(&under);
-            }
-            source = error.source();
-        }
-        f.write_str(&text)
+        f.write_str(&chain(self))
     }
+}
+
+impl From<GuestError> for Error {
+    fn from(error: GuestError) -> Self {
+        let said = Said::default();
+        Self::Guest { error, said }
+    }
+}
+
+/// An error and those below it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let under = error.to_string();
+        // Some messages contain the error below already.
+        if !text.contains(&under) {
+            text.push_str(": ");
+            text.push_str(&under);
+        }
+        source = error.source();
+    }
+    text
 }
 
 /// The last lines of a machine's output, each on a line of its own.

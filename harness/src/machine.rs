@@ -10,13 +10,15 @@ use tempfile::TempDir;
 use crate::builder::Builder;
 use crate::console::Console;
 use crate::disk::Attached;
-use crate::error::Error;
+use crate::error::{Error, Said};
+use crate::guest::{Command, Guest, GuestError, Output, Running, Watch};
 use crate::process::Process;
 use crate::transcript::Transcript;
 
 /// A running machine, with its serial console and a session with its monitor. Dropping it kills it.
 #[derive(Debug)]
 pub struct Machine {
+    watch: Option<Watch>,
     qmp: Session,
     process: Process,
     disks: Vec<Attached>,
@@ -31,6 +33,7 @@ impl Machine {
     }
 
     pub(crate) fn new(
+        watch: Option<Watch>,
         qmp: Session,
         process: Process,
         disks: Vec<Attached>,
@@ -38,6 +41,7 @@ impl Machine {
         timeout: Duration,
     ) -> Self {
         Self {
+            watch,
             qmp,
             process,
             disks,
@@ -54,6 +58,55 @@ impl Machine {
     /// Its serial console.
     pub fn console(&mut self) -> &mut Console {
         self.process.console()
+    }
+
+    /// The guest's agent, for a machine that was built with [`Builder::vsock`].
+    ///
+    /// # Errors
+    ///
+    /// The machine has no vsock device.
+    pub fn guest(&self) -> Result<&Guest, Error> {
+        let watch = self.watch.as_ref().ok_or(GuestError::NoVsock)?;
+        Ok(watch.guest())
+    }
+
+    /// Waits until the guest's agent is ready. It ends at once when the machine does, or when the guest panics.
+    ///
+    /// # Errors
+    ///
+    /// The agent is not ready in time, or never will be.
+    pub fn wait_for_agent(&self, within: Duration) -> Result<(), Error> {
+        let waited = self.guest()?.wait_until_ready(within);
+        waited.map_err(|error| self.explained(error))
+    }
+
+    /// Runs a program in the guest until it ends, at the latest when its time limit has passed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be run, or the guest ends. That it fails is an [`Output`].
+    pub fn run(&self, command: impl Into<Command>) -> Result<Output, Error> {
+        let ran = self.guest()?.run(command);
+        ran.map_err(|error| self.explained(error))
+    }
+
+    /// Starts a program in the guest.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be run, or the guest ends.
+    pub fn spawn(&self, command: impl Into<Command>) -> Result<Running, Error> {
+        let spawned = self.guest()?.spawn(command);
+        spawned.map_err(|error| self.explained(error))
+    }
+
+    /// An error of the guest's, with what the machine said unless the agent explains it itself.
+    fn explained(&self, error: GuestError) -> Error {
+        let said = match &error {
+            GuestError::Failed { .. } => Said::default(),
+            _ => Said::until_now(self.process.serial(), self.process.messages()),
+        };
+        Error::Guest { error, said }
     }
 
     /// The program's stderr until now.
@@ -101,6 +154,11 @@ impl Machine {
         }
         self.process.expect_exit(0, self.timeout)
     }
+}
+
+/// The socket of a machine's vsock device.
+pub(crate) fn vsock(directory: &Path) -> PathBuf {
+    directory.join("vsock")
 }
 
 /// The address of a machine's monitor.
