@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::tool::{self, ToolError};
 use crate::workspace::Workspace;
 
-/// Target of the bare-metal guest's own configuration.
+/// Target of the guests' own configurations.
 const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Where a build's progress is shown.
@@ -53,11 +53,30 @@ pub fn run(
     tool::output(cargo)
 }
 
-/// A cargo command for the bare-metal guest, which is not a member of the workspace.
-pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
-    let directory = workspace.root().join("resources/guests/bare");
+/// What runs in guests and is built with flags of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guest {
+    /// The guest without an operating system.
+    Bare,
+    /// The agent.
+    Agent,
+}
+
+impl Guest {
+    /// Its directory, and the name of its program.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bare => ("resources/guests/bare", "bare-guest"),
+            Self::Agent => ("resources/guests/agent", "faultvisor-agent"),
+        }
+    }
+}
+
+/// A cargo command for what runs in guests, which is not a member of the workspace.
+pub fn guest_command(workspace: &Workspace, guest: Guest, subcommand: &str) -> Command {
+    let directory = workspace.root().join(guest.names().0);
     let mut cargo = cargo();
-    // Only the flags that make it a kernel.
+    // Only the flags of its own configuration.
     cargo
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
@@ -74,14 +93,14 @@ pub fn bare_guest_command(workspace: &Workspace, subcommand: &str) -> Command {
     cargo
 }
 
-/// Builds the bare-metal guest, and returns its path.
+/// Builds what runs in guests, and returns its path.
 ///
 /// # Errors
 ///
 /// Cargo cannot be run, or the build fails.
-pub fn bare_guest(workspace: &Workspace) -> Result<PathBuf, ToolError> {
-    let mut cargo = bare_guest_command(workspace, "build");
+pub fn guest(workspace: &Workspace, guest: Guest) -> Result<PathBuf, ToolError> {
+    let mut cargo = guest_command(workspace, guest, "build");
     tool::run(cargo.current_dir(workspace.root()))?;
     let built = workspace.target().join("guests").join(GUEST_TARGET);
-    Ok(built.join("release/bare-guest"))
+    Ok(built.join("release").join(guest.names().1))
 }

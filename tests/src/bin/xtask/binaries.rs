@@ -42,7 +42,7 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
         qmp: directory.join("qmp"),
         e2e: directory.join("e2e"),
         c_library: directory.join("libqmp.a"),
-        bare_guest: build::bare_guest(workspace)?,
+        bare_guest: build::guest(workspace, build::Guest::Bare)?,
     })
 }
 

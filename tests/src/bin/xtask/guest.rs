@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use faultvisor_tests::build;
 use faultvisor_tests::guest;
 use faultvisor_tests::host::Kvm;
 use faultvisor_tests::workspace::Workspace;
@@ -13,6 +14,7 @@ use crate::console;
 /// Builds the images and prints the command line that boots them.
 pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
     let images = guest::build(workspace, &console::note)?;
+    let agent = build::guest(workspace, build::Guest::Agent)?;
     let shown = |path: &Path| {
         path.strip_prefix(workspace.root())
             .unwrap_or(path)
@@ -24,6 +26,7 @@ pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
         images.vmlinux(),
         images.initramfs(),
         images.disk(),
+        agent,
     ] {
         console::line(&shown(&path));
     }

@@ -11,10 +11,11 @@ use faultvisor_tests::workspace::Workspace;
 use crate::{binaries, console};
 
 /// The packages, each after those that it depends on.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
     "faultvisor-qapi-generator",
     "faultvisor-schema",
     "libqmp",
+    "faultvisor-agent-protocol",
     "faultvisor-harness",
 ];
 /// The example, whose dependency on the harness is replaced.

@@ -39,6 +39,6 @@ pub fn build(workspace: &Workspace) -> Result<Programs, ToolError> {
         faultvisor: directory.join("faultvisor"),
         qmp: directory.join("bench-qmp"),
         guests: directory.join("bench-guests"),
-        bare_guest: build::bare_guest(workspace)?,
+        bare_guest: build::guest(workspace, build::Guest::Bare)?,
     })
 }

@@ -41,7 +41,7 @@ impl Program {
 
     /// Whether its tests run cargo builds.
     pub fn builds(&self) -> bool {
-        self.name == "install"
+        matches!(self.name.as_str(), "install" | "agent")
     }
 }
 
