@@ -103,7 +103,7 @@ pub enum Error {
     Guest {
         /// Why.
         #[source]
-        error: GuestError,
+        error: Box<GuestError>,
         /// The machine's output, if the guest has ended.
         said: Said,
     },
@@ -117,8 +117,10 @@ impl fmt::Debug for Error {
 
 impl From<GuestError> for Error {
     fn from(error: GuestError) -> Self {
-        let said = Said::default();
-        Self::Guest { error, said }
+        Self::Guest {
+            error: Box::new(error),
+            said: Said::default(),
+        }
     }
 }
 

@@ -106,6 +106,7 @@ impl Machine {
             GuestError::Failed { .. } => Said::default(),
             _ => Said::until_now(self.process.serial(), self.process.messages()),
         };
+        let error = Box::new(error);
         Error::Guest { error, said }
     }
 
