@@ -35,6 +35,8 @@
 //! Every wait has a limit, and whatever a machine does not do in time is an [`Error`] that shows the end of its output.
 
 mod builder;
+#[cfg(feature = "images")]
+pub mod cache;
 pub mod child;
 pub mod command_line;
 pub mod console;
@@ -42,9 +44,17 @@ mod disk;
 mod error;
 pub mod fault;
 pub mod guest;
+#[cfg(feature = "images")]
+pub mod image;
+#[cfg(feature = "images")]
+pub mod kernel;
 mod machine;
+#[cfg(feature = "images")]
+pub mod packages;
 pub mod process;
 mod spawner;
+#[cfg(feature = "images")]
+pub mod tool;
 pub mod transcript;
 
 pub use builder::Builder;

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::artifact::{self, ArtifactError, Fingerprint};
-use crate::packages::{self, PackagesError};
+use crate::guest;
+use crate::packages::{self, InstallError, PackagesError};
 use crate::tool::{self, ToolError};
 use crate::workspace::Workspace;
 
@@ -43,6 +44,9 @@ pub enum DebianError {
     /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
+    /// A program cannot be installed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// A tool failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -135,8 +139,7 @@ pub(crate) fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<Path
     if installed.is_file() {
         return Ok(installed);
     }
-    let cache = workspace.guest_directory().join("cache");
-    fs::create_dir_all(&cache).map_err(|error| ArtifactError::new("create", &cache, error))?;
+    let cache = guest::cache(workspace);
     Ok(packages::unpack(KEYRING_PACKAGE, &cache, note)?
         .root
         .join(KEYRING))

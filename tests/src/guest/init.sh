@@ -5,7 +5,7 @@ mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
-while read -r module; do insmod "/lib/modules/$module.ko"; done < /lib/modules/order
+while read -r module; do insmod "$module"; done < /lib/modules/order
 
 if [ -f /test/run ]; then
     cd /tmp

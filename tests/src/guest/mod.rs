@@ -18,12 +18,13 @@ mod tools;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::artifact::{self, ArtifactError, Fingerprint};
-use crate::kernel::{self, KernelError};
-use crate::packages::{self, PackagesError};
-use crate::stock_kernel::{StockKernel, StockKernelError};
+use faultvisor_harness::cache::Cache;
+use faultvisor_harness::cache::artifact::{self, ArtifactError, Fingerprint};
+use faultvisor_harness::image::{Busybox, ImageError, Initramfs};
+use faultvisor_harness::kernel::{Kernel, KernelError};
+
+use crate::packages::{self, InstallError, PackagesError};
 use crate::tool::{self, ToolError};
-use crate::userland::{self, Busybox};
 use crate::workspace::Workspace;
 
 pub use script::{Ending, Script};
@@ -34,13 +35,15 @@ pub const INIT_MARKER: &str = "FV-INIT";
 /// The prefix of the line with a script's exit status.
 pub const EXIT_MARKER: &str = "FV-EXIT ";
 
-/// Modules that the guest loads, with their dependencies; built-in ones are left out.
+/// Modules that the guest needs; built-in ones are left out.
 const MODULES: [&str; 2] = ["virtio_mmio", "virtio_blk"];
 /// Modules that some tests load, in the order of [`MACHINE_MODULES_ORDER`]: the power button with its input device, and
 /// pvpanic.
 const MACHINE_MODULES: [&str; 3] = ["button", "evdev", "pvpanic-mmio"];
-/// The file with their names.
+/// The file with their paths.
 pub const MACHINE_MODULES_ORDER: &str = "/lib/modules/machine";
+/// The file with the paths of the modules that init loads.
+pub(crate) const MODULES_ORDER: &str = "/lib/modules/order";
 const INIT: &str = include_str!("init.sh");
 const DISK_SIZE: &str = "64M";
 
@@ -50,18 +53,15 @@ pub enum GuestError {
     /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
-    /// There is no stock kernel.
+    /// A program cannot be installed.
     #[error(transparent)]
-    StockKernel(#[from] StockKernelError),
-    /// Its image holds no vmlinux.
-    #[error("cannot take the vmlinux out of '{path}'")]
-    Kernel {
-        /// The bzImage.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: KernelError,
-    },
+    Install(#[from] InstallError),
+    /// There is no kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// An image cannot be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A file cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -119,33 +119,32 @@ impl GuestImages {
 pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<GuestImages, GuestError> {
     packages::ensure_installed(&[packages::MKE2FS], note)?;
     let images = GuestImages::at(workspace.guest_directory());
-    let cache = cache(workspace)?;
-    let kernel = StockKernel::fetch(&cache, note)?;
+    let cache = cache(workspace);
+    let kernel = Kernel::package(None, &cache, note)?;
     let busybox = Busybox::fetch(&cache, note)?;
 
     artifact::ensure(&images.bzimage(), &kernel.fingerprint(), |to| {
         copy(kernel.image(), to)
     })?;
-    vmlinux(&kernel, &images.vmlinux(), note)?;
+    kernel.ensure_vmlinux(&images.vmlinux(), note)?;
 
-    let inputs = kernel
-        .fingerprint()
-        .value((&busybox.fingerprint, INIT, MODULES, MACHINE_MODULES));
+    let inputs =
+        kernel
+            .fingerprint()
+            .value((busybox.fingerprint().text(), INIT, MODULES, MACHINE_MODULES));
     artifact::ensure(
         &images.initramfs(),
         &inputs,
         |to| -> Result<(), GuestError> {
             note("making the guest's initramfs");
-            let modules = userland::modules(&kernel, &MODULES)?;
-            let of_machine = userland::modules(&kernel, &MACHINE_MODULES)?;
-            userland::write_archive(to, |archive| {
-                busybox.add_to(archive)?;
-                archive.file("/init", 0o755, INIT.as_bytes())?;
-                userland::add_modules(archive, &modules)?;
-                userland::add_modules_in_order(archive, &of_machine, MACHINE_MODULES_ORDER)?;
-                archive.directory("/mnt")
-            })?;
-            Ok(())
+            let mut initramfs = Initramfs::new();
+            initramfs.skeleton()?.busybox(&busybox)?;
+            initramfs.file("/init", 0o755, INIT)?;
+            let modules = kernel.load_order(&MODULES, &[])?;
+            initramfs.modules(&modules, MODULES_ORDER)?;
+            let of_machine = kernel.load_order(&[], &MACHINE_MODULES)?;
+            initramfs.modules(&of_machine, MACHINE_MODULES_ORDER)?;
+            Ok(initramfs.write_file(to)?)
         },
     )?;
 
@@ -184,36 +183,9 @@ fn make_disk(to: &Path) -> Result<(), GuestError> {
     Ok(())
 }
 
-/// The directory that packages are unpacked to.
-pub(crate) fn cache(workspace: &Workspace) -> Result<PathBuf, ArtifactError> {
-    let cache = workspace.guest_directory().join("cache");
-    fs::create_dir_all(&cache).map_err(|error| ArtifactError::new("create", &cache, error))?;
-    Ok(cache)
-}
-
-/// Extracts the ELF image of `kernel` to `path`, unless it exists.
-pub(crate) fn vmlinux(
-    kernel: &StockKernel,
-    path: &Path,
-    note: &dyn Fn(&str),
-) -> Result<(), GuestError> {
-    artifact::ensure(
-        path,
-        &kernel.fingerprint(),
-        |to| -> Result<(), GuestError> {
-            note(&format!("unpacking Linux {}", kernel.release()));
-            let image = kernel.image();
-            let bytes =
-                fs::read(image).map_err(|error| ArtifactError::new("read", image, error))?;
-            let vmlinux = kernel::extract_vmlinux(&bytes).map_err(|source| GuestError::Kernel {
-                path: image.to_path_buf(),
-                source,
-            })?;
-            fs::write(to, vmlinux).map_err(|error| ArtifactError::new("write", to, error))?;
-            Ok(())
-        },
-    )?;
-    Ok(())
+/// Where packages are unpacked.
+pub(crate) fn cache(workspace: &Workspace) -> Cache {
+    Cache::at(workspace.guest_directory().join("cache"))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), ArtifactError> {

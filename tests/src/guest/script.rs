@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{GuestImages, Tools};
 use crate::artifact::{self, ArtifactError};
-use crate::initramfs::Archive;
+use faultvisor_harness::image::archive::Archive;
 
 /// How the guest ends after its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,13 +1,11 @@
 //! Programs that only some guests need: each set is an archive that is appended to the guest's initramfs.
 
-use std::path::{Path, PathBuf};
+use faultvisor_harness::cache::artifact;
+use faultvisor_harness::image::Initramfs;
+use faultvisor_harness::kernel::{Kernel, Module};
 
 use super::{GuestError, GuestImages, cache};
-use crate::artifact::{self, Fingerprint};
 use crate::packages;
-use crate::stock_kernel::StockKernel;
-use crate::tool;
-use crate::userland::{self, FileArchive, Module};
 use crate::workspace::Workspace;
 
 /// A set of programs for a guest.
@@ -47,31 +45,15 @@ pub fn build_tools(
     packages::ensure_installed(&needed, note)?;
     archive(images, Tools::Fio, &["fio"], &[])?;
     archive(images, Tools::Sqlite, &["sqlite3"], &[])?;
-    let kernel = StockKernel::fetch(&cache(workspace)?, note)?;
-    let modules = userland::modules(&kernel, &["xfs"])?;
-    archive(
-        images,
-        Tools::Xfsprogs,
-        &["mkfs.xfs", "xfs_repair"],
-        &modules,
-    )
+    let kernel = Kernel::package(None, &cache(workspace), note)?;
+    let modules = kernel.load_order(&[], &["xfs"])?;
+    let programs = ["mkfs.xfs", "xfs_repair"];
+    archive(images, Tools::Xfsprogs, &programs, &modules)
 }
 
 /// Builds the archive of [`Tools::E2fsprogs`].
 pub(super) fn build_e2fsprogs(images: &GuestImages) -> Result<(), GuestError> {
-    // busybox's shell would prefer its own mke2fs.
-    const MKFS: &str = "/bin/mkfs.ext4";
-    let programs = ["mke2fs", "e2fsck"];
-    make(
-        images,
-        Tools::E2fsprogs,
-        &programs,
-        &[],
-        |archive, paths| {
-            let mke2fs = paths.first().map(|path| path.to_string_lossy());
-            archive.symlink(MKFS, &mke2fs.unwrap_or_default())
-        },
-    )
+    archive(images, Tools::E2fsprogs, &["mkfs.ext4", "e2fsck"], &[])
 }
 
 fn archive(
@@ -80,42 +62,16 @@ fn archive(
     programs: &[&str],
     modules: &[Module],
 ) -> Result<(), GuestError> {
-    make(images, tools, programs, modules, |_, _| Ok(()))
-}
-
-fn make(
-    images: &GuestImages,
-    tools: Tools,
-    programs: &[&str],
-    modules: &[Module],
-    finish: impl FnOnce(&mut FileArchive, &[PathBuf]) -> std::io::Result<()>,
-) -> Result<(), GuestError> {
-    let mut paths = Vec::new();
-    let mut inputs = Fingerprint::new().value((tools.file_name(), modules));
+    let mut initramfs = Initramfs::appended();
     for program in programs {
-        let path = PathBuf::from(tool::command(program)?.get_program());
-        inputs = inputs.file(&path)?;
-        paths.push(path);
+        initramfs.program(program)?;
     }
-    artifact::ensure(&images.tools(tools), &inputs, |to: &Path| {
-        userland::write_archive(to, |archive| {
-            for path in &paths {
-                archive.program(path)?;
-            }
-            if !modules.is_empty() {
-                let order = format!("/lib/modules/{}.order", last_name(modules));
-                userland::add_modules_in_order(archive, modules, &order)?;
-            }
-            finish(archive, &paths)
-        })
-    })?;
+    if let Some(last) = modules.last() {
+        // The one that the others are loaded for.
+        let order = format!("/lib/modules/{}.order", last.name);
+        initramfs.modules(modules, &order)?;
+    }
+    let inputs = initramfs.fingerprint()?;
+    artifact::ensure(&images.tools(tools), &inputs, |to| initramfs.write_file(to))?;
     Ok(())
-}
-
-/// The last module, which the others are loaded for.
-fn last_name(modules: &[Module]) -> &str {
-    modules
-        .last()
-        .map(|(name, _)| name.as_str())
-        .unwrap_or_default()
 }

@@ -8,7 +8,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
 ln -s /proc/self/fd /dev/fd
-while read -r module; do insmod "/lib/modules/$module.ko"; done < /lib/modules/order
+while read -r module; do insmod "$module"; done < /lib/modules/order
 if [ -b /dev/vda ]; then
     mkdir /scratch
     mount -t ext4 -o noinit_itable /dev/vda /scratch

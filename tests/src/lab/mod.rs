@@ -14,12 +14,13 @@ mod scratch;
 
 use std::path::PathBuf;
 
+use faultvisor_harness::image::{Busybox, ImageError, Initramfs};
+use faultvisor_harness::kernel::{Kernel, KernelError};
+
 use crate::artifact::{self, ArtifactError};
-use crate::guest::{self, GuestError};
-use crate::packages::{self, PackagesError};
-use crate::stock_kernel::{StockKernel, StockKernelError};
+use crate::guest::{self, GuestError, MODULES_ORDER};
+use crate::packages::{self, InstallError, PackagesError};
 use crate::tool::ToolError;
-use crate::userland::{self, Busybox};
 use crate::workspace::Workspace;
 
 pub use payload::Payload;
@@ -39,10 +40,16 @@ pub enum LabError {
     /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
-    /// There is no stock kernel.
+    /// A program cannot be installed.
     #[error(transparent)]
-    StockKernel(#[from] StockKernelError),
-    /// Its image or busybox cannot be obtained.
+    Install(#[from] InstallError),
+    /// There is no kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// An image cannot be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The guest's images cannot be made.
     #[error(transparent)]
     Guest(#[from] GuestError),
     /// A file cannot be written.
@@ -85,28 +92,26 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<Images, LabEr
     let images = Images {
         directory: workspace.lab_directory(),
     };
-    let cache = guest::cache(workspace)?;
-    let kernel = StockKernel::fetch(&cache, note)?;
+    let cache = guest::cache(workspace);
+    let kernel = Kernel::package(None, &cache, note)?;
     let busybox = Busybox::fetch(&cache, note)?;
-    guest::vmlinux(&kernel, &images.vmlinux(), note)?;
+    kernel.ensure_vmlinux(&images.vmlinux(), note)?;
     let inputs = kernel
         .fingerprint()
-        .value((&busybox.fingerprint, INIT, MODULES));
+        .value((busybox.fingerprint().text(), INIT, MODULES));
     artifact::ensure(&images.initramfs(), &inputs, |to| -> Result<(), LabError> {
         note("making the lab's initramfs");
-        let modules = userland::modules(&kernel, &MODULES)?;
-        if modules.iter().all(|(name, _)| name != KVM_MODULE) {
+        if !kernel.modules().has(KVM_MODULE) {
             return Err(LabError::NoModule {
                 release: kernel.release().to_owned(),
                 module: KVM_MODULE,
             });
         }
-        userland::write_archive(to, |archive| {
-            busybox.add_to(archive)?;
-            archive.file("/init", 0o755, INIT.as_bytes())?;
-            userland::add_modules(archive, &modules)
-        })?;
-        Ok(())
+        let mut initramfs = Initramfs::new();
+        initramfs.skeleton()?.busybox(&busybox)?;
+        initramfs.file("/init", 0o755, INIT)?;
+        initramfs.modules(&kernel.load_order(&[], &MODULES)?, MODULES_ORDER)?;
+        Ok(initramfs.write_file(to)?)
     })?;
     Ok(images)
 }

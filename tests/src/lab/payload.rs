@@ -8,7 +8,7 @@ use super::Images;
 use crate::artifact::ArtifactError;
 use crate::guest::{GuestImages, Tools};
 use crate::tool;
-use crate::userland::FileArchive;
+use faultvisor_harness::image::archive::FileArchive;
 
 /// Files for the lab, and its script. The temporary file that holds them is removed on drop.
 #[derive(Debug)]

@@ -46,9 +46,8 @@ fn append(command: &mut Command, more: &str) {
 }
 
 fn load_modules(guest: &mut GuestShell) -> Result<(), Failure> {
-    let load = format!(
-        "while read -r module; do insmod /lib/modules/$module.ko || exit; done < {MACHINE_MODULES_ORDER}"
-    );
+    let load =
+        format!("while read -r module; do insmod $module || exit; done < {MACHINE_MODULES_ORDER}");
     guest.run(&format!("({load})"))?;
     Ok(())
 }

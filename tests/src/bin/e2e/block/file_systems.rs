@@ -35,7 +35,7 @@ const EXT4: FileSystem = FileSystem {
 const XFS: FileSystem = FileSystem {
     name: "xfs",
     tools: Tools::Xfsprogs,
-    load: "while read -r module; do insmod /lib/modules/$module.ko; done < /lib/modules/xfs.order",
+    load: "while read -r module; do insmod $module; done < /lib/modules/xfs.order",
     make: "mkfs.xfs -q",
     check: "xfs_repair -n",
 };

@@ -2,17 +2,20 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use faultvisor_harness::command_line;
+use crate::command_line;
+use crate::packages;
 
 /// Why a tool failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// It is not installed.
-    #[error("'{0}' is not installed")]
+    #[error("'{0}' is not installed{install}", install = packages::install_hint(.0))]
     Missing(String),
     /// It cannot be started.
     #[error("cannot start '{program}'")]
@@ -41,10 +44,20 @@ pub fn find(name: &str) -> Option<PathBuf> {
     env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
         .map(|directory| directory.join(name))
-        .find(|candidate| candidate.is_file())
+        .find(|candidate| is_executable(candidate))
+}
+
+/// Whether a path leads to a file that somebody may execute.
+pub(crate) fn is_executable(path: &Path) -> bool {
+    let metadata = fs::metadata(path);
+    metadata.is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// A command for a required tool.
+///
+/// # Errors
+///
+/// It is not installed; the message has the command that installs it, where the package is known.
 pub fn command(name: &str) -> Result<Command, ToolError> {
     find(name)
         .map(Command::new)
@@ -52,6 +65,10 @@ pub fn command(name: &str) -> Result<Command, ToolError> {
 }
 
 /// Runs a command to its end and returns what it wrote to stdout.
+///
+/// # Errors
+///
+/// It cannot be started, or ends with another status than 0.
 pub fn output(command: &mut Command) -> Result<Vec<u8>, ToolError> {
     let output = command.output().map_err(|source| ToolError::Start {
         program: command_name(command.get_program()),
@@ -74,6 +91,10 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>, ToolError> {
 }
 
 /// Runs a command to its end; its output is shown only if it fails.
+///
+/// # Errors
+///
+/// Those of [`output`].
 pub fn run(command: &mut Command) -> Result<(), ToolError> {
     output(command).map(drop)
 }
@@ -107,6 +128,14 @@ mod tests {
         assert_eq!(
             command("no-such-tool-here").unwrap_err().to_string(),
             "'no-such-tool-here' is not installed"
+        );
+    }
+
+    #[test]
+    fn a_missing_tool_of_a_known_package_comes_with_the_command_that_installs_it() {
+        assert_eq!(
+            ToolError::Missing("mke2fs".to_owned()).to_string(),
+            "'mke2fs' is not installed; as root, run: apt-get install e2fsprogs"
         );
     }
 }

@@ -3,20 +3,27 @@
 //! Archives concatenate: the kernel unpacks one after the other, later files replacing earlier ones. Each is padded to
 //! four bytes here, so that appending needs no care. They are uncompressed: unpacking costs more than reading if the
 //! reader is emulated.
+//!
+//! `/bin`, `/sbin`, `/lib` and `/lib64` are links into `/usr`, as in distributions: [`Archive::merged_usr`] adds the
+//! links, and every archive has such a path's file in `/usr`. A directory of that name in an appended archive would
+//! replace the link.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
-use crate::tool;
+use super::libraries;
+use crate::cache::artifact::ArtifactError;
 
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
+
+/// Directories of the root that are links to those of the same name in `/usr`.
+pub(super) const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
 /// An archive written to `W`. Parent directories are added with their files.
 #[derive(Debug)]
@@ -36,10 +43,28 @@ impl<W: Write> Archive<W> {
         }
     }
 
+    /// Adds the links of `/bin`, `/sbin`, `/lib` and `/lib64` into `/usr`.
+    ///
+    /// # Errors
+    ///
+    /// The destination's.
+    pub fn merged_usr(&mut self) -> io::Result<()> {
+        for name in MERGED {
+            let target = format!("usr/{name}");
+            self.directory(&target)?;
+            self.member(name, SYMLINK | 0o777, target.as_bytes(), (0, 0))?;
+        }
+        Ok(())
+    }
+
     /// Adds a directory of mode 755, and those above it.
+    ///
+    /// # Errors
+    ///
+    /// The path leaves the archive, or the destination's.
     pub fn directory(&mut self, path: &str) -> io::Result<()> {
-        let path = relative(path);
-        if path.is_empty() || self.directories.contains(path) {
+        let path = &member_name(path)?;
+        if path.is_empty() || self.directories.contains(path.as_str()) {
             return Ok(());
         }
         self.parents(path)?;
@@ -47,22 +72,39 @@ impl<W: Write> Archive<W> {
         self.header(path, DIRECTORY | 0o755, 0, (0, 0))
     }
 
-    /// Adds a file.
-    pub fn file(&mut self, path: &str, mode: u32, contents: &[u8]) -> io::Result<()> {
-        let size = u32::try_from(contents.len()).map_err(|_| too_large(path))?;
-        let path = relative(path);
+    /// Adds a directory of another mode.
+    ///
+    /// # Errors
+    ///
+    /// The path leaves the archive, or the destination's.
+    pub fn directory_with_mode(&mut self, path: &str, mode: u32) -> io::Result<()> {
+        let path = &member_name(path)?;
         self.parents(path)?;
-        self.header(path, REGULAR | mode, size, (0, 0))?;
-        self.to.write_all(contents)?;
-        self.pad(u64::from(size))
+        self.directories.insert(path.to_owned());
+        self.header(path, DIRECTORY | mode, 0, (0, 0))
+    }
+
+    /// Adds a file.
+    ///
+    /// # Errors
+    ///
+    /// The path leaves the archive, the file is larger than 4 GiB, or the destination's.
+    pub fn file(&mut self, path: &str, mode: u32, contents: &[u8]) -> io::Result<()> {
+        let path = &member_name(path)?;
+        self.parents(path)?;
+        self.member(path, REGULAR | mode, contents, (0, 0))
     }
 
     /// Adds a copy of a file of this machine, with its mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`file`](Self::file), or the file cannot be read.
     pub fn copy(&mut self, path: &str, source: &Path) -> io::Result<()> {
         let mut file = File::open(source)?;
         let metadata = file.metadata()?;
         let size = u32::try_from(metadata.len()).map_err(|_| too_large(path))?;
-        let path = relative(path);
+        let path = &member_name(path)?;
         self.parents(path)?;
         self.header(
             path,
@@ -81,41 +123,58 @@ impl<W: Write> Archive<W> {
     }
 
     /// Adds a program of this machine and its libraries, all at their own paths.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`copy`](Self::copy), or a library is missing.
     pub fn program(&mut self, source: &Path) -> io::Result<()> {
         self.program_at(&source.to_string_lossy(), source)
     }
 
     /// Adds a program of this machine at `path`, and its libraries at their own paths.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`copy`](Self::copy), or a library is missing.
     pub fn program_at(&mut self, path: &str, source: &Path) -> io::Result<()> {
-        for library in libraries(source)?.iter().map(Path::new) {
-            self.copy(&library.to_string_lossy(), &fs::canonicalize(library)?)?;
+        for library in libraries::of(source).map_err(io::Error::other)? {
+            self.copy(&library.to_string_lossy(), &fs::canonicalize(&library)?)?;
         }
         self.copy(path, &fs::canonicalize(source)?)
     }
 
     /// Adds a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// The path leaves the archive, or the destination's.
     pub fn symlink(&mut self, path: &str, to: &str) -> io::Result<()> {
-        let size = u32::try_from(to.len()).map_err(|_| too_large(path))?;
-        let path = relative(path);
+        let path = &member_name(path)?;
         self.parents(path)?;
-        self.header(path, SYMLINK | 0o777, size, (0, 0))?;
-        self.to.write_all(to.as_bytes())?;
-        self.pad(u64::from(size))
+        self.member(path, SYMLINK | 0o777, to.as_bytes(), (0, 0))
     }
 
     /// Adds the special file of a character device.
+    ///
+    /// # Errors
+    ///
+    /// The path leaves the archive, or the destination's.
     pub fn character_device(
         &mut self,
         path: &str,
         mode: u32,
         (major, minor): (u32, u32),
     ) -> io::Result<()> {
-        let path = relative(path);
+        let path = &member_name(path)?;
         self.parents(path)?;
         self.header(path, CHARACTER_DEVICE | mode, 0, (major, minor))
     }
 
     /// Ends the archive and returns its destination.
+    ///
+    /// # Errors
+    ///
+    /// The destination's.
     pub fn finish(mut self) -> io::Result<W> {
         self.inode = 0;
         self.header("TRAILER!!!", 0, 0, (0, 0))?;
@@ -128,6 +187,19 @@ impl<W: Write> Archive<W> {
             Some((parent, _)) => self.directory(parent),
             None => Ok(()),
         }
+    }
+
+    fn member(
+        &mut self,
+        path: &str,
+        mode: u32,
+        contents: &[u8],
+        device: (u32, u32),
+    ) -> io::Result<()> {
+        let size = u32::try_from(contents.len()).map_err(|_| too_large(path))?;
+        self.header(path, mode, size, device)?;
+        self.to.write_all(contents)?;
+        self.pad(u64::from(size))
     }
 
     fn header(&mut self, path: &str, mode: u32, size: u32, device: (u32, u32)) -> io::Result<()> {
@@ -157,8 +229,28 @@ impl<W: Write> Archive<W> {
     }
 }
 
-fn relative(path: &str) -> &str {
-    path.trim_matches('/')
+/// The name of the member for a path: relative to the root, in `/usr` if a link leads there.
+///
+/// # Errors
+///
+/// The path leaves the root.
+pub(super) fn member_name(path: &str) -> io::Result<String> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                let message =
+                    format!("'{path}' has a '..', which a path in an archive cannot have");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            part => parts.push(part),
+        }
+    }
+    if parts.first().is_some_and(|first| MERGED.contains(first)) {
+        parts.insert(0, "usr");
+    }
+    Ok(parts.join("/"))
 }
 
 fn too_large(path: &str) -> io::Error {
@@ -167,34 +259,32 @@ fn too_large(path: &str) -> io::Error {
     ))
 }
 
-/// The libraries that a program of this machine loads, as listed by the loader, which exists wherever such a program
-/// runs, in the lab too.
-fn libraries(program: &Path) -> io::Result<Vec<String>> {
-    // The x86-64 psABI fixes its path.
-    const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
-    let mut loader = Command::new(LOADER);
-    let listing = tool::output(loader.arg("--list").arg(program)).map_err(io::Error::other)?;
-    Ok(parse_libraries(&String::from_utf8_lossy(&listing)))
-}
+/// An archive written to a file.
+pub type FileArchive = Archive<BufWriter<File>>;
 
-/// The libraries that `ldd` found, the program interpreter among them.
-fn parse_libraries(listing: &str) -> Vec<String> {
-    let path_in = |line: &str| {
-        let path = line.split_once("=>").map_or(line, |(_, found)| found);
-        path.split_whitespace()
-            .next()
-            .filter(|path| path.starts_with('/'))
-            .map(str::to_owned)
+/// Writes one archive to a new file at `path`.
+///
+/// # Errors
+///
+/// Those of `fill`, or the file cannot be written.
+pub fn write_archive(
+    path: &Path,
+    fill: impl FnOnce(&mut FileArchive) -> io::Result<()>,
+) -> Result<(), ArtifactError> {
+    let write = || {
+        let mut archive = Archive::new(BufWriter::new(File::create(path)?));
+        fill(&mut archive)?;
+        archive.finish().map(drop)
     };
-    listing.lines().filter_map(path_in).collect()
+    write().map_err(|error| ArtifactError::new("write", path, error))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Name, mode, and contents of every member, read by the rules of the format.
-    fn members(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
+    pub(crate) fn members(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut found = Vec::new();
         let mut at = 0;
         loop {
@@ -227,12 +317,13 @@ mod tests {
         archive.file("/bin/a/b", 0o644, b"").unwrap();
         let names_and_modes = [
             ("init", 0o100_755, b"#!/bin/sh\n".as_slice()),
-            ("bin", 0o040_755, b""),
-            ("bin/sh", 0o120_777, b"busybox"),
+            ("usr", 0o040_755, b""),
+            ("usr/bin", 0o040_755, b""),
+            ("usr/bin/sh", 0o120_777, b"busybox"),
             ("dev", 0o040_755, b""),
             ("dev/console", 0o020_600, b""),
-            ("bin/a", 0o040_755, b""),
-            ("bin/a/b", 0o100_644, b""),
+            ("usr/bin/a", 0o040_755, b""),
+            ("usr/bin/a/b", 0o100_644, b""),
         ];
         let expected: Vec<_> = names_and_modes
             .map(|(name, mode, data)| (name.to_owned(), mode, data.to_vec()))
@@ -252,12 +343,27 @@ mod tests {
     }
 
     #[test]
-    fn the_libraries_of_a_program_are_read_from_the_loaders_list() {
-        let listing = "\tlinux-vdso.so.1 (0x1)\n\tlibz.so.1 => /lib/x/libz.so.1 (0x2)\n\t/lib64/ld.so.2 (0x3)\n\
-                       \tstatically linked\n\tlibgone.so => not found\n";
-        assert_eq!(
-            parse_libraries(listing),
-            ["/lib/x/libz.so.1", "/lib64/ld.so.2"]
-        );
+    fn a_path_that_a_link_leads_elsewhere_has_its_file_there() {
+        let mut archive = Archive::new(Vec::new());
+        archive.merged_usr().unwrap();
+        archive.file("//lib64/./ld.so", 0o755, b"").unwrap();
+        assert!(archive.file("/tmp/../lib", 0o755, b"").is_err());
+        let names: Vec<_> = members(&archive.finish().unwrap())
+            .into_iter()
+            .map(|(name, ..)| name)
+            .collect();
+        let expected = [
+            "usr",
+            "usr/bin",
+            "bin",
+            "usr/sbin",
+            "sbin",
+            "usr/lib",
+            "lib",
+            "usr/lib64",
+            "lib64",
+            "usr/lib64/ld.so",
+        ];
+        assert_eq!(names, expected);
     }
 }

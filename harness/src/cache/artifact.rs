@@ -1,12 +1,20 @@
 //! Generated files: each is written whole or not at all, and only when its inputs have changed.
+//!
+//! Processes that build the same file take turns by a lock beside it. The kernel releases the lock of a killed process,
+//! and the next builder removes what that process left.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::UNIX_EPOCH;
+
+use sha2::{Digest, Sha256};
+
+use super::build_lock::BuildLock;
 
 /// Why a generated file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +37,9 @@ impl ArtifactError {
     }
 }
 
-/// A hash of a generated file's inputs.
+/// A SHA-256 hash of a generated file's inputs.
 #[derive(Debug, Clone, Default)]
-pub struct Fingerprint(DefaultHasher);
+pub struct Fingerprint(Sha256);
 
 impl Fingerprint {
     /// The fingerprint of no inputs.
@@ -42,22 +50,45 @@ impl Fingerprint {
     /// Adds a value: a text, a number, a recipe's version.
     #[must_use]
     pub fn value(mut self, value: impl Hash) -> Self {
-        value.hash(&mut self.0);
+        value.hash(&mut Feed(&mut self.0));
         self
     }
 
     /// Adds a file by its path, length and time of modification.
-    pub fn file(mut self, path: &Path) -> Result<Self, ArtifactError> {
+    ///
+    /// # Errors
+    ///
+    /// The file does not exist, or may not be looked at.
+    pub fn file(self, path: &Path) -> Result<Self, ArtifactError> {
         let unreadable = |error| ArtifactError::new("read", path, error);
         let metadata = fs::metadata(path).map_err(unreadable)?;
         let modified = metadata.modified().map_err(unreadable)?;
         let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        (path, metadata.len(), since_epoch.as_nanos()).hash(&mut self.0);
-        Ok(self)
+        Ok(self.value((path, metadata.len(), since_epoch.as_nanos())))
     }
 
-    fn text(&self) -> String {
-        format!("{:016x}\n", self.0.finish())
+    /// The first 16 bytes of the hash, in hexadecimal.
+    pub fn text(&self) -> String {
+        let hash = self.0.clone().finalize();
+        let mut text = String::with_capacity(32);
+        for byte in hash.iter().take(16) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+/// Passes what a value hashes on to SHA-256.
+struct Feed<'a>(&'a mut Sha256);
+
+impl Hasher for Feed<'_> {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
     }
 }
 
@@ -74,44 +105,99 @@ pub enum Freshness {
 ///
 /// `build` makes a file or a directory at the path that it is passed, which a rename moves to `path`. The fingerprint
 /// is recorded after that, so that an interrupted build is repeated.
+///
+/// # Errors
+///
+/// Those of `build`, or the file cannot be written.
 pub fn ensure<E: From<ArtifactError>>(
     path: &Path,
     fingerprint: &Fingerprint,
     build: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<Freshness, E> {
     let stamp = with_suffix(path, ".stamp");
-    let wanted = fingerprint.text();
-    if path.exists() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+    let wanted = format!("{}\n", fingerprint.text());
+    let is_current =
+        || path.exists() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted);
+    if is_current() {
+        return Ok(Freshness::Cached);
+    }
+    create_parent(path)?;
+    let _lock = BuildLock::acquire(&with_suffix(path, ".lock"))?;
+    // Its last holder may have built it.
+    if is_current() {
         return Ok(Freshness::Cached);
     }
     remove(&stamp)?;
-    replace(path, build)?;
+    build_aside(path, &with_suffix(path, ".tmp"), build)?;
     replace(&stamp, |temporary| {
         fs::write(temporary, &wanted).map_err(|error| ArtifactError::new("write", temporary, error))
     })?;
     Ok(Freshness::Built)
 }
 
+/// Builds `path` by `build`, as [`ensure`] does, unless it exists: its name tells its inputs.
+///
+/// # Errors
+///
+/// Those of `build`, or the file cannot be written.
+pub fn ensure_named<E: From<ArtifactError>>(
+    path: &Path,
+    build: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<Freshness, E> {
+    if path.exists() {
+        return Ok(Freshness::Cached);
+    }
+    create_parent(path)?;
+    let _lock = BuildLock::acquire(&with_suffix(path, ".lock"))?;
+    if path.exists() {
+        return Ok(Freshness::Cached);
+    }
+    build_aside(path, &with_suffix(path, ".tmp"), build)?;
+    Ok(Freshness::Built)
+}
+
 /// Builds `path` by `build` in a temporary place beside it, then renames it into place.
+///
+/// # Errors
+///
+/// Those of `build`, or the file cannot be written.
 pub fn replace<E: From<ArtifactError>>(
     path: &Path,
     build: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|error| ArtifactError::new("create", parent, error))?;
-    }
-    let temporary = with_suffix(path, &format!(".{}.tmp", process::id()));
-    remove(&temporary)?;
-    if let Err(error) = build(&temporary) {
+    create_parent(path)?;
+    build_aside(
+        path,
+        &with_suffix(path, &format!(".{}.tmp", process::id())),
+        build,
+    )
+}
+
+fn build_aside<E: From<ArtifactError>>(
+    path: &Path,
+    temporary: &Path,
+    build: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    remove(temporary)?;
+    if let Err(error) = build(temporary) {
         // The build's own error matters more.
-        let _ = remove(&temporary);
+        let _ = remove(temporary);
         return Err(error);
     }
     if path.is_dir() {
         remove(path)?;
     }
-    fs::rename(&temporary, path).map_err(|error| ArtifactError::new("write", path, error))?;
+    fs::rename(temporary, path).map_err(|error| ArtifactError::new("write", path, error))?;
     Ok(())
+}
+
+fn create_parent(path: &Path) -> Result<(), ArtifactError> {
+    match path.parent() {
+        Some(parent) => {
+            fs::create_dir_all(parent).map_err(|error| ArtifactError::new("create", parent, error))
+        }
+        None => Ok(()),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), ArtifactError> {
@@ -184,7 +270,7 @@ mod tests {
         assert_eq!(
             fs::read_dir(directory.path()).unwrap().count(),
             1,
-            "no temporary file and no stamp stay"
+            "no temporary file, no stamp and no lock stay"
         );
         assert_eq!(
             ensure(&path, &second, |to| write(to, "2")).unwrap(),

@@ -3,14 +3,11 @@
 //! The setup header locates the compressed payload (Linux `Documentation/arch/x86/boot.rst`, protocol 2.08 and later);
 //! the payload's first bytes tell its compression.
 
-use std::io::{self, Write};
-use std::process::Stdio;
-
-use crate::tool::{self, ToolError};
+use super::compression::{self, CompressionError};
 
 /// Why no vmlinux was extracted.
 #[derive(Debug, thiserror::Error)]
-pub enum KernelError {
+pub enum VmlinuxError {
     /// The image has no setup header.
     #[error("not a bzImage: there is no setup header")]
     NoSetupHeader,
@@ -36,17 +33,15 @@ pub enum KernelError {
     /// The unpacked payload is not an ELF image.
     #[error("the unpacked payload is not an ELF image")]
     NotElf,
-    /// Decompressing by a tool failed.
+    /// The payload is damaged.
     #[error(transparent)]
-    Tool(#[from] ToolError),
-    /// The payload could not be passed to the tool.
-    #[error("cannot pass the payload to the decompressor")]
-    Pipe(#[source] io::Error),
+    Compression(#[from] CompressionError),
 }
 
 const SETUP_SECTORS: usize = 0x1f1;
 const HEADER_MAGIC: usize = 0x202;
 const PROTOCOL_VERSION: usize = 0x206;
+const VERSION_POINTER: usize = 0x20e;
 const PAYLOAD_OFFSET: usize = 0x248;
 const PAYLOAD_LENGTH: usize = 0x24c;
 const SECTOR: usize = 512;
@@ -56,40 +51,43 @@ const LZ4_LEGACY_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 const LZ4_LEGACY_BLOCK: usize = 8 << 20;
 
 /// The ELF vmlinux inside a bzImage.
-pub fn extract_vmlinux(image: &[u8]) -> Result<Vec<u8>, KernelError> {
+///
+/// # Errors
+///
+/// It is no bzImage, or its payload cannot be unpacked.
+pub fn extract_vmlinux(image: &[u8]) -> Result<Vec<u8>, VmlinuxError> {
     let payload = payload(image)?;
     let magic = *payload
         .first_chunk::<4>()
-        .ok_or(KernelError::UnknownCompression([0; 4]))?;
+        .ok_or(VmlinuxError::UnknownCompression([0; 4]))?;
     let vmlinux = match magic {
         LZ4_LEGACY_MAGIC => decompress_lz4_legacy(payload)?,
-        [0x1f, 0x8b, ..] => decompress_by("gzip", payload)?,
-        [0xfd, b'7', b'z', b'X'] => decompress_by("xz", without_size(payload))?,
-        [0x28, 0xb5, 0x2f, 0xfd] => decompress_by("zstd", without_size(payload))?,
         [0x7f, b'E', b'L', b'F'] => payload.to_vec(),
-        other => return Err(KernelError::UnknownCompression(other)),
+        other => {
+            compression::decompress(payload)?.ok_or(VmlinuxError::UnknownCompression(other))?
+        }
     };
     if vmlinux.starts_with(b"\x7fELF") {
         Ok(vmlinux)
     } else {
-        Err(KernelError::NotElf)
+        Err(VmlinuxError::NotElf)
     }
 }
 
-fn payload(image: &[u8]) -> Result<&[u8], KernelError> {
+fn payload(image: &[u8]) -> Result<&[u8], VmlinuxError> {
     if image.get(HEADER_MAGIC..HEADER_MAGIC + 4) != Some(b"HdrS") {
-        return Err(KernelError::NoSetupHeader);
+        return Err(VmlinuxError::NoSetupHeader);
     }
     let protocol = image
         .get(PROTOCOL_VERSION..)
         .and_then(<[u8]>::first_chunk)
         .copied()
         .map(u16::from_le_bytes);
-    let protocol = protocol.ok_or(KernelError::NoSetupHeader)?;
+    let protocol = protocol.ok_or(VmlinuxError::NoSetupHeader)?;
     if protocol < 0x0208 {
-        return Err(KernelError::OldProtocol(protocol));
+        return Err(VmlinuxError::OldProtocol(protocol));
     }
-    let field = |at: usize| u32_at(image, at).ok_or(KernelError::NoSetupHeader);
+    let field = |at: usize| u32_at(image, at).ok_or(VmlinuxError::NoSetupHeader);
     let sectors = match image[SETUP_SECTORS] {
         0 => 4, // As in old boot sectors.
         sectors => usize::from(sectors),
@@ -98,26 +96,47 @@ fn payload(image: &[u8]) -> Result<&[u8], KernelError> {
     let length = field(PAYLOAD_LENGTH)?;
     image
         .get(offset..offset.saturating_add(length))
-        .ok_or(KernelError::OutOfBounds { offset, length })
+        .ok_or(VmlinuxError::OutOfBounds { offset, length })
 }
 
-/// The kernel's build appends the unpacked size to each payload whose format does not contain it.
-fn without_size(payload: &[u8]) -> &[u8] {
-    &payload[..payload.len().saturating_sub(4)]
+/// The release in the setup header of a bzImage, as in `uname -r`.
+pub(super) fn release_of_bzimage(image: &[u8]) -> Option<String> {
+    if image.get(HEADER_MAGIC..HEADER_MAGIC + 4) != Some(b"HdrS") {
+        return None;
+    }
+    let pointer = image.get(VERSION_POINTER..)?.first_chunk::<2>()?;
+    let text = image.get(usize::from(u16::from_le_bytes(*pointer)) + SECTOR..)?;
+    let end = text.iter().position(|byte| matches!(byte, 0 | b' '))?;
+    let release = std::str::from_utf8(&text[..end]).ok()?;
+    (!release.is_empty()).then(|| release.to_owned())
 }
 
-fn decompress_lz4_legacy(payload: &[u8]) -> Result<Vec<u8>, KernelError> {
+/// The release in the banner of a vmlinux.
+pub(super) fn release_of_vmlinux(vmlinux: &[u8]) -> Option<String> {
+    const BANNER: &[u8] = b"Linux version ";
+    let mut starts = vmlinux.windows(BANNER.len()).enumerate();
+    starts.find_map(|(at, window)| {
+        let text = (window == BANNER).then(|| vmlinux.get(at + BANNER.len()..))??;
+        let end = text.iter().position(|byte| *byte == b' ')?;
+        let release = std::str::from_utf8(&text[..end]).ok()?;
+        release
+            .starts_with(|first: char| first.is_ascii_digit())
+            .then(|| release.to_owned())
+    })
+}
+
+fn decompress_lz4_legacy(payload: &[u8]) -> Result<Vec<u8>, VmlinuxError> {
     let mut vmlinux = Vec::new();
     let mut block = vec![0; LZ4_LEGACY_BLOCK];
     let mut at = LZ4_LEGACY_MAGIC.len();
     // Less than a block's header and one byte is the appended size, or the end.
     while payload.len() - at > 4 {
-        let length = u32_at(payload, at).ok_or(KernelError::DamagedLz4(at))?;
+        let length = u32_at(payload, at).ok_or(VmlinuxError::DamagedLz4(at))?;
         let compressed = payload
             .get(at + 4..at + 4 + length)
-            .ok_or(KernelError::DamagedLz4(at))?;
+            .ok_or(VmlinuxError::DamagedLz4(at))?;
         let unpacked = lz4_flex::block::decompress_into(compressed, &mut block);
-        let unpacked = unpacked.map_err(|_| KernelError::DamagedLz4(at))?;
+        let unpacked = unpacked.map_err(|_| VmlinuxError::DamagedLz4(at))?;
         vmlinux.extend_from_slice(&block[..unpacked]);
         at += 4 + length;
     }
@@ -129,19 +148,9 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(*field)).ok()
 }
 
-/// Unpacks `compressed` with the command-line tool of that name.
-pub fn decompress_by(tool: &str, compressed: &[u8]) -> Result<Vec<u8>, KernelError> {
-    // A file: a pipe written and read by one thread can deadlock.
-    let mut input = tempfile::tempfile().map_err(KernelError::Pipe)?;
-    input.write_all(compressed).map_err(KernelError::Pipe)?;
-    io::Seek::rewind(&mut input).map_err(KernelError::Pipe)?;
-    Ok(tool::output(
-        tool::command(tool)?.arg("-dc").stdin(Stdio::from(input)),
-    )?)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::compression::tests::{XZ, gzip, zstd};
     use super::*;
 
     /// A bzImage of one setup sector with `payload` behind it.
@@ -179,48 +188,54 @@ mod tests {
     }
 
     #[test]
-    fn a_gzip_payload_unpacks() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"\x7fELF and more").unwrap();
-        io::Seek::rewind(&mut file).unwrap();
-        let compressed = tool::output(
-            tool::command("gzip")
-                .unwrap()
-                .arg("-c")
-                .stdin(Stdio::from(file)),
-        )
-        .unwrap();
-        assert_eq!(
-            extract_vmlinux(&bzimage(&compressed)).unwrap(),
-            b"\x7fELF and more"
-        );
+    fn a_payload_unpacks_however_it_is_compressed() {
+        const VMLINUX: &[u8] = b"\x7fELF and more";
+        for compressed in [gzip(VMLINUX), zstd(VMLINUX), XZ.to_vec(), VMLINUX.to_vec()] {
+            assert_eq!(extract_vmlinux(&bzimage(&compressed)).unwrap(), VMLINUX);
+            // The kernel's build appends the unpacked size to some.
+            let size = 13_u32.to_le_bytes();
+            let appended = [&compressed[..], &size].concat();
+            let unpacked = extract_vmlinux(&bzimage(&appended)).unwrap();
+            assert!(unpacked.starts_with(VMLINUX));
+        }
+    }
+
+    #[test]
+    fn the_release_is_read_from_the_header_and_from_the_banner() {
+        let mut image = bzimage(b"payload");
+        image[VERSION_POINTER..VERSION_POINTER + 2].copy_from_slice(&0x40_u16.to_le_bytes());
+        image[SECTOR + 0x40..SECTOR + 0x4c].copy_from_slice(b"6.1.0-57 (x)");
+        assert_eq!(release_of_bzimage(&image).as_deref(), Some("6.1.0-57"));
+        assert_eq!(release_of_bzimage(b"\x7fELF"), None);
+        let vmlinux = b"\x7fELF Linux version %s Linux version 6.1.0-57 (a@b) #1";
+        assert_eq!(release_of_vmlinux(vmlinux).as_deref(), Some("6.1.0-57"));
     }
 
     #[test]
     fn kinds_of_damage_are_distinguished() {
         assert!(matches!(
             extract_vmlinux(b"short"),
-            Err(KernelError::NoSetupHeader)
+            Err(VmlinuxError::NoSetupHeader)
         ));
         assert!(matches!(
             extract_vmlinux(&bzimage(b"what?")),
-            Err(KernelError::UnknownCompression(_))
+            Err(VmlinuxError::UnknownCompression(_))
         ));
         assert!(matches!(
             extract_vmlinux(&bzimage(&lz4_legacy(&[b"text"]))),
-            Err(KernelError::NotElf)
+            Err(VmlinuxError::NotElf)
         ));
         let mut cut = lz4_legacy(&[&[1; 4000]]);
         cut.truncate(12);
         assert!(matches!(
             extract_vmlinux(&bzimage(&cut)),
-            Err(KernelError::DamagedLz4(4))
+            Err(VmlinuxError::DamagedLz4(4))
         ));
         let mut outside = bzimage(b"payload");
         outside[PAYLOAD_OFFSET + 3] = 0x7f;
         assert!(matches!(
             extract_vmlinux(&outside),
-            Err(KernelError::OutOfBounds { .. })
+            Err(VmlinuxError::OutOfBounds { .. })
         ));
     }
 }
