@@ -1,9 +1,9 @@
 //! The test harness of the end-to-end tests, the benchmarks and `cargo xtask`.
 //!
-//! From the bottom up: [`packages`] installs programs; [`guest`] and [`lab`] have [`faultvisor_harness::image`] and
-//! [`faultvisor_harness::kernel`] build images under `target/`; [`host`] probes whether this machine runs Linux guests itself or needs the lab; [`client`] and
-//! [`guest_shell`] drive one VMM and its guest, whose process [`faultvisor_harness`] owns; [`suite`] defines, runs and
-//! reports end-to-end tests.
+//! From the bottom up: [`packages`] installs programs; [`guest`] and [`lab`] build images under `target/` by
+//! [`faultvisor_harness::image`] and [`faultvisor_harness::kernel`]; [`host`] probes whether this machine runs Linux
+//! guests itself or needs the lab; [`client`] and [`guest_shell`] drive one VMM and its guest, whose process
+//! [`faultvisor_harness`] owns; [`suite`] defines, runs and reports end-to-end tests.
 
 pub mod bare;
 pub mod build;

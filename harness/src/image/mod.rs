@@ -6,14 +6,20 @@
 pub mod agent;
 pub mod archive;
 mod busybox;
+mod disk;
 mod elf;
 mod error;
 mod guest;
 mod initramfs;
 pub mod libraries;
+mod overlay;
+pub mod sources;
+pub mod suite;
 mod words;
 
 pub use busybox::Busybox;
+pub use disk::{DiskFormat, DiskImage};
 pub use error::ImageError;
 pub use guest::{GuestImage, GuestImageBuilder};
 pub use initramfs::Initramfs;
+pub use suite::Suite;

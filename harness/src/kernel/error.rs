@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::ReadError;
 use super::compression::CompressionError;
 use super::vmlinux::VmlinuxError;
 use crate::cache::artifact::ArtifactError;
 use crate::packages::PackagesError;
+use crate::tool::ToolError;
 
 /// Why there is no kernel, or not the modules that a guest needs.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,20 @@ pub enum KernelError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A disk image has no kernel, or none that can be read.
+    #[error("'{image}' {}", no_kernel(.others))]
+    NotOnDisk {
+        /// The image.
+        image: PathBuf,
+        /// Its file systems and volumes other than ext's.
+        others: Vec<&'static str>,
+    },
+    /// The files of a disk image cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A tool is missing, or fails.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// A directory has no modules.
     #[error("'{0}' has no kernel modules")]
     NoModules(PathBuf),
@@ -72,4 +88,14 @@ pub enum KernelError {
         /// The one that it depends on.
         needed: String,
     },
+}
+
+fn no_kernel(others: &[&str]) -> String {
+    if others.is_empty() {
+        return "has no kernel in /boot".to_owned();
+    }
+    format!(
+        "has {}, of which no file is read without mounting it: name the kernel's file",
+        others.join(", ")
+    )
 }

@@ -2,6 +2,7 @@
 //! guest loads.
 
 mod compression;
+mod disk;
 mod error;
 mod evidence;
 mod modules;
@@ -15,6 +16,7 @@ use crate::cache::Cache;
 use crate::cache::artifact::{self, ArtifactError, Fingerprint};
 use evidence::Evidence;
 
+pub use disk::ReadError;
 pub use error::KernelError;
 pub use modules::{Module, Modules};
 pub use vmlinux::VmlinuxError;
@@ -36,6 +38,7 @@ const MODULES: &str = "/lib/modules";
 pub struct Kernel {
     release: String,
     image: PathBuf,
+    initramfs: Option<PathBuf>,
     modules: Modules,
     fingerprint: Fingerprint,
 }
@@ -62,9 +65,15 @@ impl Kernel {
         let directories = beside.into_iter().chain([PathBuf::from(MODULES)]);
         let directories = directories.map(|directory| directory.join(&release));
         let directory = directories.into_iter().find(|directory| directory.is_dir());
+        let initramfs = [
+            format!("initrd.img-{release}"),
+            format!("initramfs-{release}.img"),
+        ];
+        let initramfs = initramfs.map(|name| image.with_file_name(name));
         Ok(Self {
             modules: Modules::read(&directory.into_iter().collect::<Vec<_>>())?,
             fingerprint: Fingerprint::new().file(&image)?,
+            initramfs: initramfs.into_iter().find(|path| path.is_file()),
             release,
             image,
         })
@@ -112,6 +121,16 @@ impl Kernel {
         package::fetch(name, cache, note)
     }
 
+    /// The newest kernel in the `/boot` of a disk image, raw or qcow2, with its modules and its initramfs, copied into
+    /// `cache` unless it is there. The file system is one of the ext family.
+    ///
+    /// # Errors
+    ///
+    /// The image has no kernel, or another file system; `debugfs` is missing.
+    pub fn of_disk(image: &Path, cache: &Cache, note: &dyn Fn(&str)) -> Result<Self, KernelError> {
+        disk::kernel(image, cache, note)
+    }
+
     /// Takes the modules from another directory, such as `/lib/modules/6.1.0-57-cloud-amd64`.
     ///
     /// # Errors
@@ -133,6 +152,11 @@ impl Kernel {
     /// Its image, as it is packaged.
     pub fn image(&self) -> &Path {
         &self.image
+    }
+
+    /// The initramfs that its distribution has made for it, if it is there.
+    pub fn initramfs(&self) -> Option<&Path> {
+        self.initramfs.as_deref()
     }
 
     /// Its modules.

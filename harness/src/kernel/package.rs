@@ -50,6 +50,8 @@ pub(super) fn fetch(
         modules: Modules::read(&directories)?,
         release,
         image,
+        // A package has none: it is made where the package is installed.
+        initramfs: None,
         fingerprint,
     })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::compression::tests::{gzip, zstd};
 use super::*;
 
-const RELEASE: &str = "6.1.0-test";
+pub(crate) const RELEASE: &str = "6.1.0-test";
 
 /// An ELF file with nothing but a `.modinfo` section.
 fn module(modinfo: &[u8]) -> Vec<u8> {

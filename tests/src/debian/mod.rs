@@ -9,12 +9,10 @@
 //!
 //! Nothing in it is specific to Faultvisor. root has the password [`PASSWORD`].
 
-pub(crate) mod sources;
-
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use faultvisor_harness::image::{DiskImage, ImageError, Suite};
 
 use crate::artifact::{self, ArtifactError, Fingerprint};
 use crate::guest;
@@ -28,15 +26,29 @@ pub const PASSWORD: &str = "debian";
 pub const DISKS: usize = 3;
 
 /// Packages beyond the minimal variant: those to boot, to log in and to power off.
-const PACKAGES: &str = "systemd-sysv,dbus,libpam-systemd,udev,kmod,login,passwd,initramfs-tools,\
-                        linux-image-cloud-amd64";
-/// Directories of `/usr/share` that no test reads.
-const LEFT_OUT: [&str; 3] = ["doc", "man", "locale"];
+const PACKAGES: [&str; 9] = [
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "udev",
+    "kmod",
+    "login",
+    "passwd",
+    "initramfs-tools",
+    KERNEL_PACKAGE,
+];
+const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+/// Directories that no test reads.
+const LEFT_OUT: [&str; 3] = ["/usr/share/doc", "/usr/share/man", "/usr/share/locale"];
+const DISK_SIZE: u64 = 768 << 20;
 const CUSTOMIZE: &str = include_str!("customize.sh");
+/// Copies the kernels and initramfs images of the archive "$1" to the directory "$2".
 const FINISH: &str = include_str!("finish.sh");
-/// Debian's archive keys, where they are installed.
-const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
-const KEYRING_PACKAGE: &str = "debian-archive-keyring";
+/// The release's code name.
+pub(crate) const SUITE: &str = "bookworm";
+/// Runs in mmdebstrap before it fetches anything from its default sources: adds the backports. Its argument is the
+/// directory that becomes the root file system.
+const ADD_BACKPORTS: &str = r#"sed -n 's/ bookworm main/ bookworm-backports main/p' "$1/etc/apt/sources.list" > "$1/etc/apt/sources.list.d/backports.list""#;
 
 /// Why there is no Debian.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +56,9 @@ pub enum DebianError {
     /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
+    /// An image cannot be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A program cannot be installed.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -115,89 +130,46 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<DebianImages,
     if !packages::is_root() {
         packages::ensure_installed(&[packages::FAKEROOT], note)?;
     }
-    let keyring = keyring(workspace, note)?;
-    let list = sources::list(&keyring)?;
+    let suite = suite(workspace, note)?;
     // On a Debian 12 host, a new kernel makes a new image.
-    let kernel = packages::candidate("linux-image-cloud-amd64")?;
-    let recipe = (PACKAGES, LEFT_OUT, CUSTOMIZE, FINISH);
-    let inputs = Fingerprint::new().value((recipe, &list, kernel));
+    let kernel = packages::candidate(KERNEL_PACKAGE)?;
+    let inputs = suite.add_to(Fingerprint::new().value((FINISH, DISK_SIZE, kernel)))?;
     let directory = workspace.guest_directory().join("debian");
     artifact::ensure(&directory, &inputs, |to| -> Result<(), DebianError> {
-        note("making a Debian 12, which takes some minutes");
         fs::create_dir_all(to).map_err(|error| ArtifactError::new("create", to, error))?;
         let archive = to.join("root.tar");
-        tool::run(&mut mmdebstrap(&archive, list.as_deref(), &keyring)?)?;
-        tool::run(&mut finish(&archive, to)?)?;
+        suite.write_archive(&archive, note)?;
+        let mut finish = tool::command("sh")?;
+        finish.args(["-c", FINISH, "finish"]).arg(&archive);
+        tool::run(finish.arg(to.join("boot")))?;
+        disk(&archive)?.write(&to.join("disk.img"), note)?;
+        fs::remove_file(&archive).map_err(|error| ArtifactError::new("remove", &archive, error))?;
         Ok(())
     })?;
     Ok(DebianImages { directory })
 }
 
-/// The archive's keys: this machine's, or from their package.
-pub(crate) fn keyring(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<PathBuf, DebianError> {
-    let installed = Path::new("/").join(KEYRING);
-    if installed.is_file() {
-        return Ok(installed);
+fn suite(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<Suite, DebianError> {
+    let mut suite = Suite::new(SUITE, &guest::cache(workspace), note)?;
+    suite = suite.packages(PACKAGES).customized(CUSTOMIZE);
+    for directory in LEFT_OUT {
+        suite = suite.without(directory);
     }
-    let cache = guest::cache(workspace);
-    Ok(packages::unpack(KEYRING_PACKAGE, &cache, note)?
-        .root
-        .join(KEYRING))
+    if !suite.has_sources() {
+        suite = suite.option(format!("--setup-hook={ADD_BACKPORTS}"));
+    }
+    Ok(suite)
 }
 
-/// The command that archives the root file system. An ordinary user needs user namespaces for it.
-fn mmdebstrap(archive: &Path, list: Option<&str>, keyring: &Path) -> Result<Command, DebianError> {
-    let mut command = tool::command(packages::MMDEBSTRAP.program)?;
-    // It starts a Python for each package: force the system's, not one from the user's path.
-    let mut path = OsString::from("/usr/sbin:/usr/bin:/sbin:/bin:");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
-    command.env("PATH", path);
-    command.args(["--variant=minbase", "--architectures=amd64"]);
-    command.arg(format!("--include={PACKAGES}"));
-    for part in LEFT_OUT {
-        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{part}/*"));
-    }
-    for option in sources::apt_options()? {
-        command.arg(format!("--aptopt={option}"));
-    }
-    command.arg(format!("--customize-hook={CUSTOMIZE}"));
-    match list {
-        Some(list) => {
-            let sources = archive.with_file_name("sources.list");
-            fs::write(&sources, list)
-                .map_err(|error| ArtifactError::new("write", &sources, error))?;
-            command.arg(sources::SUITE).arg(archive).arg(sources);
-        }
-        // mmdebstrap uses its default sources.
-        None => {
-            command.arg(format!("--keyring={}", keyring.display()));
-            command.arg(format!("--setup-hook={}", sources::ADD_BACKPORTS));
-            command.arg(sources::SUITE).arg(archive);
-        }
-    }
-    Ok(command)
-}
-
-/// The command that builds the disk image and extracts the kernels. For an ordinary user, fakeroot keeps the files'
-/// owners.
-fn finish(archive: &Path, directory: &Path) -> Result<Command, ToolError> {
-    let mut command = if packages::is_root() {
-        Command::new("sh")
-    } else {
-        let mut fakeroot = tool::command(packages::FAKEROOT.program)?;
-        fakeroot.arg("sh");
-        fakeroot
-    };
-    // Not always in an ordinary user's path.
-    let mke2fs = tool::find(packages::MKE2FS.program);
-    let beside = mke2fs.as_deref().and_then(Path::parent);
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":");
-    path.push(beside.unwrap_or(Path::new("/sbin")));
-    command.env("PATH", path).args(["-c", FINISH, "finish"]);
-    command.arg(archive);
-    for name in ["root", "disk.img", "boot"] {
-        command.arg(directory.join(name));
-    }
-    Ok(command)
+/// The root file system in an archive, as a disk.
+fn disk(archive: &Path) -> Result<DiskImage, DebianError> {
+    let uuid = Path::new("/proc/sys/kernel/random/uuid");
+    let uuid = fs::read_to_string(uuid).map_err(|error| ArtifactError::new("read", uuid, error))?;
+    Ok(DiskImage::archive(archive)
+        .size(DISK_SIZE)
+        .label("debian")
+        // The settings of apt are for this host only.
+        .without("/etc/apt/apt.conf.d/99mmdebstrap")
+        // A system without a machine ID would set itself up at every boot from this image.
+        .file("/etc/machine-id", 0o444, uuid.replace('-', "")))
 }

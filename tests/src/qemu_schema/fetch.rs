@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use faultvisor_harness::image::{sources, suite};
+
 use crate::artifact::{self, ArtifactError, Fingerprint};
-use crate::debian::{self, DebianError, sources};
+use crate::debian::{DebianError, SUITE};
+use crate::guest;
 use crate::packages::{self, PackagesError};
 use crate::tool;
 use crate::workspace::Workspace;
@@ -67,7 +70,7 @@ pub fn fetch(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<QemuSchema, D
         ));
         packages::ensure_installed(&[packages::XZ], note)?;
         fs::create_dir_all(&cache).map_err(|error| ArtifactError::new("create", &cache, error))?;
-        let keyring = debian::keyring(workspace, note)?;
+        let keyring = suite::keyring(&guest::cache(workspace), note)?;
         let apt = tempfile::tempdir_in(&cache)
             .map_err(|error| ArtifactError::new("create a directory in", &cache, error))?;
         let archive = archive(apt.path(), &keyring)?;
@@ -92,7 +95,7 @@ fn archive(directory: &Path, keyring: &Path) -> Result<PathBuf, DebianError> {
             "the source of {PACKAGE}, for want of a mirror of Debian"
         ))
     };
-    let mirror = sources::mirror(keyring)?.ok_or_else(unknown)?;
+    let mirror = sources::mirror(SUITE, keyring)?.ok_or_else(unknown)?;
     let lines = SUITES.map(|suite| {
         let keyring = keyring.display();
         format!("deb-src [signed-by={keyring}] {mirror} {suite} main\n")

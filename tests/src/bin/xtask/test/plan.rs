@@ -191,7 +191,7 @@ impl<'a> Plan<'a> {
                 packages::PKG_CONFIG,
                 packages::VALGRIND,
             ]);
-            needed.extend([packages::QEMU_IMG, packages::QEMU_IO]);
+            needed.extend([packages::QEMU_IMG, packages::QEMU_IO, packages::MKE2FS]);
         }
         if self.options.has(Stage::Fuzz) {
             // libFuzzer is C++.

@@ -1,14 +1,9 @@
-//! Sources of Debian 12: this machine's, if it is a Debian, and the backports.
+//! Sources of a suite of Debian, as this machine's apt has them.
 
 use std::path::Path;
 
 use crate::tool::{self, ToolError};
 
-/// The release's code name.
-pub(super) const SUITE: &str = "bookworm";
-/// A hook that mmdebstrap runs before it fetches anything from its default sources: adds the backports. Its argument is
-/// the directory that becomes the root file system.
-pub(super) const ADD_BACKPORTS: &str = r#"sed -n 's/ bookworm main/ bookworm-backports main/p' "$1/etc/apt/sources.list" > "$1/etc/apt/sources.list.d/backports.list""#;
 /// Prefixes of apt's settings that concern the network or the clock.
 const SETTINGS: [&str; 4] = [
     "Acquire::http",
@@ -17,13 +12,18 @@ const SETTINGS: [&str; 4] = [
     "Acquire::Check-",
 ];
 
-/// The sources, as lines of a sources.list; none if this machine knows no source of Debian.
-pub(super) fn list(keyring: &Path) -> Result<Option<String>, ToolError> {
+/// The sources of a suite, with its backports, as lines of a sources.list; none if this machine knows no source of
+/// Debian.
+///
+/// # Errors
+///
+/// apt fails.
+pub fn list(suite: &str, keyring: &Path) -> Result<Option<String>, ToolError> {
     let mut indextargets = tool::command("apt-get")?;
     indextargets.args(["indextargets", "--format"]);
     indextargets.arg("$(ORIGIN) $(REPO_URI) $(CODENAME) $(COMPONENT)");
     let targets = tool::output(indextargets.arg("Created-By: Packages"))?;
-    let sources = of_targets(&String::from_utf8_lossy(&targets));
+    let sources = of_targets(&String::from_utf8_lossy(&targets), suite);
     let line = |(mirror, suite): &(String, String)| {
         format!(
             "deb [signed-by={}] {mirror} {suite} main\n",
@@ -33,23 +33,31 @@ pub(super) fn list(keyring: &Path) -> Result<Option<String>, ToolError> {
     Ok(sources.map(|sources| sources.iter().map(line).collect()))
 }
 
-/// This machine's mirror of Debian; none if it knows none.
-pub(crate) fn mirror(keyring: &Path) -> Result<Option<String>, ToolError> {
-    let lines = list(keyring)?.unwrap_or_default();
-    let of_backports = format!("{SUITE}-backports");
+/// This machine's mirror of a suite of Debian; none if it knows none.
+///
+/// # Errors
+///
+/// apt fails.
+pub fn mirror(suite: &str, keyring: &Path) -> Result<Option<String>, ToolError> {
+    let lines = list(suite, keyring)?.unwrap_or_default();
+    let of_backports = format!("{suite}-backports");
     let line = lines.lines().find(|line| line.contains(&of_backports));
     Ok(line.and_then(|line| Some(line.split(' ').nth(2)?.to_owned())))
 }
 
 /// This machine's apt settings, as mmdebstrap takes them.
-pub(super) fn apt_options() -> Result<Vec<String>, ToolError> {
+///
+/// # Errors
+///
+/// apt fails.
+pub fn apt_options() -> Result<Vec<String>, ToolError> {
     let dump = tool::output(tool::command("apt-config")?.arg("dump"))?;
     Ok(of_dump(&String::from_utf8_lossy(&dump)))
 }
 
-/// Mirrors and suites: those of Debian 12 among apt's index targets, or Debian 12 from the mirror of another release,
-/// then the backports.
-fn of_targets(targets: &str) -> Option<Vec<(String, String)>> {
+/// Mirrors and suites: those of `wanted` among apt's index targets, or `wanted` from the mirror of another release, then
+/// its backports.
+fn of_targets(targets: &str, wanted: &str) -> Option<Vec<(String, String)>> {
     let mut sources = Vec::new();
     let mut other = None;
     for target in targets.lines() {
@@ -57,22 +65,22 @@ fn of_targets(targets: &str) -> Option<Vec<(String, String)>> {
             continue;
         };
         let source = (mirror.to_owned(), suite.to_owned());
-        if suite.starts_with(SUITE) && !sources.contains(&source) {
+        if suite.starts_with(wanted) && !sources.contains(&source) {
             sources.push(source);
         } else if !suite.contains('-') {
             // Only a release: its updates may come from elsewhere.
             other.get_or_insert(mirror);
         }
     }
-    let own = sources.iter().find(|(_, suite)| suite == SUITE);
+    let own = sources.iter().find(|(_, suite)| suite == wanted);
     let mirror = match own {
         Some((mirror, _)) => mirror.clone(),
         None => {
-            sources = vec![(other?.to_owned(), SUITE.to_owned())];
+            sources = vec![(other?.to_owned(), wanted.to_owned())];
             other?.to_owned()
         }
     };
-    let backports = (mirror, format!("{SUITE}-backports"));
+    let backports = (mirror, format!("{wanted}-backports"));
     if !sources.contains(&backports) {
         sources.push(backports);
     }
@@ -111,7 +119,7 @@ mod tests {
             source("http://b.example/security/", "bookworm-security"),
             source("http://a.example/debian/", "bookworm-backports"),
         ];
-        assert_eq!(of_targets(targets).unwrap(), expected);
+        assert_eq!(of_targets(targets, "bookworm").unwrap(), expected);
     }
 
     #[test]
@@ -122,7 +130,7 @@ mod tests {
             source("http://b.example/", "bookworm-backports"),
             source("http://b.example/", "bookworm"),
         ];
-        assert_eq!(of_targets(targets).unwrap(), expected);
+        assert_eq!(of_targets(targets, "bookworm").unwrap(), expected);
     }
 
     #[test]
@@ -133,13 +141,16 @@ mod tests {
             source("http://a.example/debian/", "bookworm"),
             source("http://a.example/debian/", "bookworm-backports"),
         ];
-        assert_eq!(of_targets(targets).unwrap(), expected);
+        assert_eq!(of_targets(targets, "bookworm").unwrap(), expected);
     }
 
     #[test]
     fn without_debian_sources_there_is_no_mirror() {
-        assert_eq!(of_targets("Ubuntu http://u.example/ noble main\n"), None);
-        assert_eq!(of_targets(""), None);
+        assert_eq!(
+            of_targets("Ubuntu http://u.example/ noble main\n", "bookworm"),
+            None
+        );
+        assert_eq!(of_targets("", "bookworm"), None);
     }
 
     #[test]
