@@ -36,8 +36,8 @@ pub struct Kick {
     pub value: u32,
 }
 
-/// The devices, which outlive resets. A device can be added at any time: vCPUs access it at once, and the next virtual
-/// machine is connected to it.
+/// The devices, which outlive resets. A device can be added at any time: vCPUs access it at once, and
+/// [`Wiring::connect`](crate::vm::Wiring::connect) connects its interrupts and kicks to the virtual machine that runs.
 #[derive(Default)]
 pub struct DeviceManager {
     buses: Buses,

@@ -426,13 +426,21 @@ fn internal_error(vcpu: &mut VcpuFd) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use faultvisor_devices::bus::BusDevice;
-    use kvm_bindings::kvm_regs;
+    use faultvisor_devices::thread::ThreadStart;
+    use faultvisor_devices::virtio::rng::{HostEntropy, RngConfiguration, VirtioRng};
+    use faultvisor_devices::virtio::transport::RingFeatures;
+    use kvm_bindings::{KVM_IRQCHIP_PIC_MASTER, kvm_irqchip, kvm_regs};
     use kvm_ioctls::VmFd;
     use vm_memory::{Bytes, GuestAddress};
 
     use super::*;
+    use crate::address_map;
+    use crate::device_manager::DeviceManager;
     use crate::inbox::Inbox;
+    use crate::vm::Wiring;
 
     #[test]
     fn a_closed_gate_holds_and_an_ended_one_never_opens_again() {
@@ -474,8 +482,9 @@ mod tests {
         fn write(&self, _: u64, _: &[u8]) {}
     }
 
-    /// A vCPU in real mode, on a page of memory that holds `code`, beside a device at port 0x10 and address 0x2_0000.
-    fn vcpu(code: &[u8]) -> (VmFd, Vcpu, u64) {
+    /// A vCPU in real mode, on a page of memory that holds `code`, beside a device at port 0x10 and address 0x2_0000. Its
+    /// data segment begins at `data`.
+    fn vcpu(code: &[u8], data: u64) -> (VmFd, Vcpu, u64) {
         const CODE: u64 = 0x800;
         let kvm = crate::vm::open_kvm().unwrap();
         let vm = kvm.create_vm().unwrap();
@@ -483,10 +492,11 @@ mod tests {
         memory.write_slice(code, GuestAddress(CODE)).unwrap();
         let memory = Arc::new(memory);
         crate::vm::map_memory(&vm, &memory).unwrap();
+        vm.create_irq_chip().unwrap();
         let fd = vm.create_vcpu(0).unwrap();
         let mut segments = fd.get_sregs().unwrap();
         (segments.cs.base, segments.cs.selector) = (0, 0);
-        (segments.ds.base, segments.ds.selector) = (0x2_0000, 0x2000);
+        (segments.ds.base, segments.ds.selector) = (data, 0x2000);
         fd.set_sregs(&segments).unwrap();
         let registers = kvm_regs {
             rip: CODE,
@@ -520,10 +530,55 @@ mod tests {
         let in_al_0x10 = &[0xe4, 0x10];
         let mov_al_ds_0 = &[0xa0, 0, 0];
         for code in [&in_al_0x10[..], mov_al_ds_0] {
-            let (_vm, mut vcpu, after) = vcpu(code);
+            let (_vm, mut vcpu, after) = vcpu(code, 0x2_0000);
             vcpu.run_to_the_end();
             let registers = vcpu.fd.get_regs().unwrap();
             assert_eq!((registers.rip, registers.rax), (after, 0x5a), "{code:x?}");
+        }
+    }
+
+    /// Whether the first interrupt controller (8259) has latched an input.
+    #[expect(unsafe_code, reason = "the chip's state is a union that KVM fills in")]
+    fn is_latched(vm: &Wiring, input: u32) -> bool {
+        let mut chip = kvm_irqchip {
+            chip_id: KVM_IRQCHIP_PIC_MASTER,
+            ..Default::default()
+        };
+        vm.fd().get_irqchip(&mut chip).unwrap();
+        // SAFETY: KVM has filled in the state of this chip, and every value of its numbers is one.
+        let irr = unsafe { chip.chip.pic.irr };
+        irr & 1 << input != 0
+    }
+
+    #[test]
+    #[ignore = "needs /dev/kvm"]
+    fn a_device_that_is_added_later_is_connected_to_the_virtual_machine_that_runs() {
+        let mov_ds_0x50_eax_in_al_0x10 = &[0x66, 0xa3, 0x50, 0, 0xe4, 0x10];
+        let (vm, mut vcpu, _) = vcpu(mov_ds_0x50_eax_in_al_0x10, address_map::VIRTIO);
+        let (mut wiring, mut devices) = (Wiring::new(vm), DeviceManager::default());
+        wiring.connect(&devices).unwrap();
+        let configuration = RngConfiguration {
+            id: "rng0".to_owned(),
+            limit: None,
+        };
+        let (memory, source) = (vcpu.memory.clone(), Box::new(HostEntropy));
+        let rng = VirtioRng::new(configuration, source, memory, &ThreadStart::default());
+        let ring_features = RingFeatures::default();
+        devices
+            .add_virtio(Arc::new(rng.unwrap()), ring_features)
+            .unwrap();
+        wiring.connect(&devices).unwrap();
+        // What is connected already is left alone.
+        wiring.connect(&devices).unwrap();
+        vcpu.run_to_the_end();
+        assert_eq!(devices.kicks()[0].event.read().unwrap(), 1);
+        let line = &devices.lines()[0];
+        assert!(!is_latched(&wiring, line.interrupt));
+        line.event.write(1).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !is_latched(&wiring, line.interrupt) {
+            assert!(Instant::now() < deadline, "no interrupt");
+            thread::yield_now();
         }
     }
 }

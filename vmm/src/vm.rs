@@ -86,6 +86,7 @@ pub fn open_kvm() -> Result<Kvm, VmError> {
         Cap::Ioeventfd,
         Cap::Irqfd,
         Cap::ExtCpuid,
+        Cap::ImmediateExit,
     ] {
         if !kvm.check_extension(capability) {
             return Err(VmError::Missing(capability));
@@ -110,12 +111,61 @@ pub struct Platform {
     pub sandbox: Sandbox,
 }
 
+/// KVM's virtual machine, and the devices' interrupts and kicks that it is connected to.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    /// Also keeps its irqfds and ioeventfds alive.
+    fd: VmFd,
+    /// How many of [`DeviceManager::lines`].
+    lines: usize,
+    /// How many of [`DeviceManager::kicks`].
+    kicks: usize,
+}
+
+impl Wiring {
+    /// Without devices.
+    pub(crate) fn new(fd: VmFd) -> Self {
+        Self {
+            fd,
+            lines: 0,
+            kicks: 0,
+        }
+    }
+
+    /// The virtual machine.
+    pub(crate) fn fd(&self) -> &VmFd {
+        &self.fd
+    }
+
+    /// Connects what the devices have added since the last call. The virtual machine may run.
+    ///
+    /// # Errors
+    ///
+    /// [`VmError`] with what KVM refused. The next call begins with that.
+    pub(crate) fn connect(&mut self, devices: &DeviceManager) -> Result<(), VmError> {
+        let refuses = |what| move |source| VmError::Kvm { what, source };
+        for line in devices.lines().iter().skip(self.lines) {
+            self.fd
+                .register_irqfd(&line.event, line.interrupt)
+                .map_err(refuses("connect an interrupt"))?;
+            self.lines += 1;
+        }
+        for kick in devices.kicks().iter().skip(self.kicks) {
+            let notify = IoEventAddress::Mmio(kick.address);
+            self.fd
+                .register_ioevent(&kick.event, &notify, kick.value)
+                .map_err(refuses("connect a device's kick"))?;
+            self.kicks += 1;
+        }
+        Ok(())
+    }
+}
+
 /// A virtual machine with its vCPUs, which start paused.
 #[derive(Debug)]
 pub struct Vm {
     vcpus: Vcpus,
-    /// Also keeps its irqfds and ioeventfds alive.
-    fd: VmFd,
+    wiring: Wiring,
     is_paused: bool,
     /// The guest's clock (kvmclock), while it is stopped.
     clock: Option<kvm_clock_data>,
@@ -148,19 +198,15 @@ impl Vm {
             ..Default::default()
         };
         fd.create_pit2(pit).map_err(refuses("make a timer"))?;
-        for line in platform.devices.lines() {
-            fd.register_irqfd(&line.event, line.interrupt)
-                .map_err(refuses("connect an interrupt"))?;
-        }
-        for kick in platform.devices.kicks() {
-            let notify = IoEventAddress::Mmio(kick.address);
-            fd.register_ioevent(&kick.event, &notify, kick.value)
-                .map_err(refuses("connect a device's kick"))?;
-        }
+        let mut wiring = Wiring::new(fd);
+        wiring.connect(&platform.devices)?;
         cpu::write_tables(&platform.memory)?;
         let mut vcpus = Vec::new();
         for cpu in 0..platform.cpus {
-            let vcpu = fd.create_vcpu(cpu.into()).map_err(refuses("make a vCPU"))?;
+            let vcpu = wiring
+                .fd()
+                .create_vcpu(cpu.into())
+                .map_err(refuses("make a vCPU"))?;
             cpu::configure(&vcpu, cpu, platform.cpus, &platform.features, entry)?;
             vcpus.push(vcpu);
         }
@@ -169,7 +215,7 @@ impl Vm {
             .map_err(VmError::Start)?;
         Ok(Self {
             vcpus,
-            fd,
+            wiring,
             is_paused: true,
             clock: None,
         })
@@ -179,7 +225,7 @@ impl Vm {
     pub fn pause(&mut self) {
         self.vcpus.pause();
         self.is_paused = true;
-        match self.fd.get_clock() {
+        match self.wiring.fd().get_clock() {
             Ok(clock) => self.clock = Some(clock),
             Err(error) => tracing::debug!(%error, "the guest's clock goes on"),
         }
@@ -194,7 +240,7 @@ impl Vm {
                 clock: clock.clock,
                 ..Default::default()
             };
-            if let Err(error) = self.fd.set_clock(&stopped) {
+            if let Err(error) = self.wiring.fd().set_clock(&stopped) {
                 tracing::debug!(%error, "the guest's clock has gone on");
             }
         }

@@ -309,7 +309,8 @@ impl MachineDisk {
         self.device.set_group(group, done);
     }
 
-    /// Whether it has held a request that stops the machine since the last resume.
+    /// Whether a request has failed with the action `stop`, or a rule has stopped the machine, since the last resume. True
+    /// from before the event on, so that it precedes the notice.
     pub(super) fn stops_machine(&self) -> bool {
         self.device.stops_machine()
     }

@@ -119,7 +119,7 @@ impl Transitions {
         matches!(self.current, Transition::LosingPower { .. })
     }
 
-    /// Whether a deferred command has not taken effect, so that later commands are deferred too.
+    /// Whether the machine resets, or a deferred command has not taken effect: later commands are deferred, too.
     pub(super) fn has_undone(&self) -> bool {
         self.is_resetting() || self.deferred.iter().any(Deferred::is_undone)
     }
