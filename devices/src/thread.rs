@@ -14,6 +14,8 @@ pub enum ThreadKind {
     DiskIo,
     /// An entropy device's queue.
     Rng,
+    /// The connections of a vsock device.
+    Vsock,
     /// Writes console output.
     Console,
 }

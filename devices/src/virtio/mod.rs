@@ -13,3 +13,4 @@ pub mod queue_state;
 mod queues;
 pub mod rng;
 pub mod transport;
+pub mod vsock;

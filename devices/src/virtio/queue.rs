@@ -186,6 +186,11 @@ impl SplitQueue {
         Ok(true)
     }
 
+    /// Returns the last `count` chains that were taken to the available ring. None of them has been completed.
+    pub fn put_back(&mut self, count: u16) {
+        self.next_available -= Wrapping(count);
+    }
+
     /// Whether a chain is available, or the ring is invalid.
     pub fn has_available(&self) -> bool {
         let index = self.available_index(Ordering::Acquire);

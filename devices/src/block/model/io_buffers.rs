@@ -167,7 +167,7 @@ impl IoBuffers {
 
     /// The iovecs for one system call: their address and number, zero when nothing is left. The
     /// address is valid until these buffers are moved or changed.
-    pub(in crate::block) fn pieces(&self) -> (*const libc::iovec, usize) {
+    pub(crate) fn pieces(&self) -> (*const libc::iovec, usize) {
         (self.pieces.as_ptr(), self.pieces.len().min(MAX_PIECES))
     }
 

@@ -1,0 +1,176 @@
+//! Half-close, close and reset, from either side.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use super::driver::{Machine, rest};
+use crate::virtio::vsock::packet::{operation, shutdown};
+use crate::virtio::vsock::table::Bounds;
+
+#[test]
+fn a_client_that_has_written_all_still_reads() {
+    let mut machine = Machine::start();
+    let (mut client, mut stream) = machine.host_connects(1);
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(machine.expect(operation::DATA).payload, b"question");
+    let end = machine.expect(operation::SHUTDOWN).header;
+    assert_eq!(end.flags.get(), shutdown::SEND);
+    stream.send_data(&mut machine, b"answer");
+    stream.send_shutdown(&mut machine, shutdown::BOTH);
+    machine.expect(operation::RESET);
+    assert_eq!(rest(&client), b"answer");
+    assert_eq!(machine.statistics().connections, 0);
+    assert_eq!(machine.statistics().resets, 0);
+    machine.expect_nothing();
+}
+
+#[test]
+fn a_guest_that_has_sent_all_still_receives() {
+    let mut machine = Machine::start();
+    let (mut client, mut stream) = machine.host_connects(1);
+    stream.send_data(&mut machine, b"question");
+    stream.send_shutdown(&mut machine, shutdown::SEND);
+    assert_eq!(rest(&client), b"question");
+    client.write_all(b"answer").unwrap();
+    assert_eq!(machine.expect(operation::DATA).payload, b"answer");
+    // Data behind its end breaks the protocol.
+    stream.send_data(&mut machine, b"more");
+    machine.expect(operation::RESET);
+}
+
+#[test]
+fn a_client_of_a_deaf_guest_cannot_write() {
+    let mut machine = Machine::start();
+    let (mut client, mut stream) = machine.host_connects(1);
+    stream.send_shutdown(&mut machine, shutdown::RECEIVE);
+    stream.send_data(&mut machine, b"only this way");
+    let mut bytes = [0; 13];
+    client.read_exact(&mut bytes).unwrap();
+    let error = client.write_all(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_client_that_has_left_is_told_after_its_last_bytes() {
+    let mut machine = Machine::start();
+    let (mut client, mut stream) = machine.host_connects(1);
+    client.write_all(b"last words").unwrap();
+    drop(client);
+    // Either order: the end may be noticed before the bytes are read.
+    let mut flags = 0;
+    let mut bytes = Vec::new();
+    while flags != shutdown::BOTH {
+        let packet = machine.receive();
+        match packet.operation() {
+            operation::DATA => bytes.extend(packet.payload),
+            operation::SHUTDOWN => flags = packet.header.flags.get(),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(bytes, b"last words");
+    // Data under way is dropped, and the credit for it is given back.
+    stream.send_data(&mut machine, &[0; 60_000]);
+    stream.send_data(&mut machine, &[0; 60_000]);
+    stream.send_data(&mut machine, &[0; 60_000]);
+    machine.expect(operation::CREDIT_UPDATE);
+    stream.send(&mut machine, operation::RESET);
+    machine.expect_nothing();
+    assert_eq!(machine.statistics().connections, 0);
+    assert_eq!(machine.statistics().resets, 0);
+}
+
+#[test]
+fn a_guest_that_does_not_answer_the_end_is_reset() {
+    let mut machine = Machine::with(Bounds {
+        closing: Duration::from_millis(20),
+        ..Bounds::default()
+    });
+    let (client, _) = machine.host_connects(1);
+    drop(client);
+    while machine.receive().operation() != operation::RESET {}
+    machine.expect_nothing();
+    assert_eq!(machine.statistics().connections, 0);
+}
+
+#[test]
+fn a_guest_that_does_not_answer_a_request_and_a_client_without_a_line_are_given_up() {
+    let mut machine = Machine::with(Bounds {
+        opening: Duration::from_millis(20),
+        ..Bounds::default()
+    });
+    let silent = machine.client("CONN");
+    assert_eq!(rest(&silent), b"");
+    let client = machine.client("CONNECT 1\n");
+    machine.expect(operation::REQUEST);
+    machine.expect(operation::RESET);
+    assert_eq!(rest(&client), b"");
+    assert_eq!(machine.statistics().refused, 2);
+}
+
+#[test]
+fn a_client_that_leaves_before_the_guest_has_answered_is_reset() {
+    let mut machine = Machine::start();
+    let client = machine.client("CONNECT 1\n");
+    machine.expect(operation::REQUEST);
+    drop(client);
+    machine.expect(operation::RESET);
+    assert_eq!(machine.statistics().connections, 0);
+}
+
+#[test]
+fn bytes_of_a_guest_that_has_closed_reach_a_client_that_reads_later() {
+    let mut machine = Machine::start();
+    let (client, mut stream) = machine.host_connects(1);
+    // More than a socket's buffer, and no more than the credit.
+    let text: Vec<u8> = (0..=250u8).cycle().take(256 << 10).collect();
+    for part in text.chunks(32 << 10) {
+        stream.send_data(&mut machine, part);
+    }
+    stream.send_shutdown(&mut machine, shutdown::BOTH);
+    while machine.receive().operation() != operation::RESET {}
+    // The next connection may have the same ports.
+    machine.reset();
+    machine.initialize();
+    assert!(rest(&client) == text);
+    machine.wait(|machine| machine.statistics().connections == 0);
+}
+
+#[test]
+fn a_client_that_leaves_with_bytes_unread_resets_the_guest() {
+    let mut machine = Machine::start();
+    let (client, mut stream) = machine.host_connects(1);
+    stream.send_data(&mut machine, b"unread");
+    machine.wait(|machine| machine.untaken() == 0);
+    drop(client);
+    while machine.receive().operation() != operation::RESET {}
+    assert_eq!(machine.statistics().resets, 1);
+}
+
+#[test]
+fn a_reset_of_the_guest_closes_the_client() {
+    let mut machine = Machine::start();
+    let (client, stream) = machine.host_connects(1);
+    stream.send(&mut machine, operation::RESET);
+    assert_eq!(rest(&client), b"");
+    machine.expect_nothing();
+    assert_eq!(machine.statistics().resets, 1);
+}
+
+#[test]
+fn a_reset_of_the_device_closes_every_connection_and_none_that_comes_later() {
+    let mut machine = Machine::start();
+    let (client, _) = machine.host_connects(1);
+    let waiting = machine.client("CONNECT 2\n");
+    machine.expect(operation::REQUEST);
+    let unfinished = machine.client("CONN");
+    machine.barrier();
+    machine.reset();
+    assert_eq!(rest(&client), b"");
+    assert_eq!(rest(&waiting), b"");
+    machine.initialize();
+    (&unfinished).write_all(b"ECT 3\n").unwrap();
+    let request = machine.expect(operation::REQUEST);
+    assert_eq!(request.header.destination_port.get(), 3);
+}

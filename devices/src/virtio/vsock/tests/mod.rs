@@ -1,0 +1,8 @@
+//! The vsock device behind its transport, with a driver, and clients and listeners on the host.
+
+mod closing;
+mod credit;
+mod driver;
+mod hostile;
+mod opening;
+mod state;
