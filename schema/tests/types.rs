@@ -279,6 +279,9 @@ impl MachineCommands for Machine {
             plugged_memory: Some(0),
         })
     }
+    fn query_vsock(&mut self) -> Result<Vec<VsockInfo>, CommandError> {
+        Ok(Vec::new())
+    }
     fn query_iothreads(&mut self) -> Result<Vec<IOThreadInfo>, CommandError> {
         Ok(Vec::new())
     }

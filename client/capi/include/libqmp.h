@@ -1172,6 +1172,7 @@ typedef struct QmpCpuInstanceProperties QmpCpuInstanceProperties;
 typedef struct QmpCpuInfoFast QmpCpuInfoFast;
 typedef struct QmpMemoryInfo QmpMemoryInfo;
 typedef struct QmpIOThreadInfo QmpIOThreadInfo;
+typedef struct QmpVsockInfo QmpVsockInfo;
 typedef struct QmpKvmInfo QmpKvmInfo;
 typedef struct QmpNameInfo QmpNameInfo;
 typedef struct QmpBlockdevCacheInfo QmpBlockdevCacheInfo;
@@ -1296,6 +1297,14 @@ typedef struct QmpIOThreadInfoList {
     /** The first of them; may be NULL where there is none. */
     const QmpIOThreadInfo *items;
 } QmpIOThreadInfoList;
+
+/** Values of type QmpVsockInfo. */
+typedef struct QmpVsockInfoList {
+    /** How many there are. */
+    size_t count;
+    /** The first of them; may be NULL where there is none. */
+    const QmpVsockInfo *items;
+} QmpVsockInfoList;
 
 /** Values of type QmpBlockInfo. */
 typedef struct QmpBlockInfoList {
@@ -1665,6 +1674,32 @@ struct QmpIOThreadInfo {
     int64_t poll_shrink;
     /** the most requests submitted in a batch; 0 for the default */
     int64_t aio_max_batch;
+};
+
+/**
+ * The vsock device: sockets between guest and host (**--vsock**).  Numbers but `connections` count
+ * since the start of the program.
+ *
+ * Since 0.1.
+ */
+struct QmpVsockInfo {
+    /** the guest's CID */
+    int64_t cid;
+    /** the path of the socket for clients on the host */
+    const char *socket;
+    /** connections that are open, or whose last bytes a client on the host has not taken yet */
+    int64_t connections;
+    /** bytes of streams sent to the guest */
+    int64_t bytes_to_guest;
+    /** bytes of streams received from the guest */
+    int64_t bytes_from_guest;
+    /**
+     * connections that were not made: nobody listened, the other side refused or did not answer, or
+     * a bound was reached
+     */
+    int64_t refused;
+    /** connections that ended by a reset before both sides had closed them */
+    int64_t resets;
 };
 
 /**
@@ -4017,6 +4052,24 @@ QmpIOThreadInfoList *libqmp_query_iothreads(QmpSession *session, QmpError **erro
  * The argument may be NULL.
  */
 void libqmp_io_thread_info_list_free(QmpIOThreadInfoList *value);
+
+/**
+ * Returns the vsock device's state and statistics.
+ *
+ * Returns: the device; an empty list without one
+ *
+ * The caller owns what is returned, and frees it with libqmp_vsock_info_list_free(). NULL and
+ * `*error` on failure.
+ *
+ * Since 0.1.
+ */
+QmpVsockInfoList *libqmp_query_vsock(QmpSession *session, QmpError **error);
+
+/**
+ * Frees a QmpVsockInfoList that a function of this library returned, with all that it points to.
+ * The argument may be NULL.
+ */
+void libqmp_vsock_info_list_free(QmpVsockInfoList *value);
 
 /**
  * Returns whether the machine uses KVM.  It always does.

@@ -10,7 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, Command};
 
 /// Options with a value, and their meaning.
-pub const WITH_VALUE: [(&str, &str, &str); 18] = [
+pub const WITH_VALUE: [(&str, &str, &str); 19] = [
     (
         "kernel",
         "FILE",
@@ -24,6 +24,11 @@ pub const WITH_VALUE: [(&str, &str, &str); 18] = [
         "device",
         "KEYS",
         "Entropy device, virtio-rng-device; repeatable (--help device)",
+    ),
+    (
+        "vsock",
+        "KEYS",
+        "Sockets between guest and host, cid=N,socket=PATH (--help vsock)",
     ),
     (
         "fault",

@@ -15,6 +15,7 @@ mod size;
 mod tests;
 mod throttling;
 mod volatile_cache;
+mod vsock;
 mod words;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub use action::Actions;
 pub use drive::{Drive, Format};
 pub use serial::SerialPort;
 pub use throttling::Throttling;
+pub use vsock::Vsock;
 
 use definition::{SWITCHES, WITH_VALUE, command, topics};
 use size::parse_size;
@@ -63,6 +65,8 @@ pub struct Configuration {
     pub drives: Vec<Drive>,
     /// The entropy devices (`--device virtio-rng-device`), in order.
     pub rngs: Vec<RngConfiguration>,
+    /// `--vsock`: the device for sockets between guest and host.
+    pub vsock: Option<Vsock>,
     /// The fault rules, in the order in which the disks evaluate them.
     pub faults: Vec<GivenRule>,
     /// `--sandbox`: whether threads are confined.
@@ -244,6 +248,12 @@ fn configuration(words: &Words) -> Result<Configuration, UsageError> {
             "--serial and --qmp cannot both be on stdio",
         ));
     }
+    if words.all("vsock").count() > 1 {
+        return Err(UsageError::new(
+            "--vsock: there is one vsock device, and it is given twice",
+        ));
+    }
+    let vsock = text("vsock").map(vsock::parse).transpose();
     let cpus = text("smp").map_or(Ok(1), processors::parse);
     let cpus = cpus.map_err(|error| UsageError::of("smp", &error))?;
     if cpus > 1 && words.flag("no-acpi") {
@@ -268,6 +278,7 @@ fn configuration(words: &Words) -> Result<Configuration, UsageError> {
         cpus,
         drives,
         rngs,
+        vsock: vsock.map_err(|error| UsageError::of("vsock", &error))?,
         faults,
         serial,
         qmp,

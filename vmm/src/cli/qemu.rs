@@ -265,6 +265,14 @@ fn equivalent(kind: &str) -> String {
         "virtio-rng" | "virtio-rng-pci" | "virtio-rng-ccw" => {
             format!("devices are on virtio-mmio: --device {}", rng::DRIVER)
         }
+        "vhost-vsock"
+        | "vhost-vsock-device"
+        | "vhost-vsock-pci"
+        | "vhost-user-vsock-device"
+        | "vhost-user-vsock-pci" => {
+            "sockets between guest and host are of unix sockets: --vsock cid=N,socket=PATH"
+                .to_owned()
+        }
         "pvpanic" | "pvpanic-pci" => "every machine has pvpanic: leave it out".to_owned(),
         _ => format!(
             "there is no device '{kind}': a machine has disks, by --drive, and a serial port, by --serial"

@@ -13,7 +13,7 @@ pub struct Topic {
 }
 
 /// The options with a description of their own.
-pub const TOPICS: [Topic; 8] = [
+pub const TOPICS: [Topic; 9] = [
     Topic {
         option: "drive",
         about: "A virtio-blk disk: key=value,key=value… A comma in a value is written twice.",
@@ -138,6 +138,18 @@ pub const TOPICS: [Topic; 8] = [
             "--device virtio-rng-device",
             "--device virtio-rng-device,max-bytes=1024,period=1000",
         ],
+    },
+    Topic {
+        option: "vsock",
+        about: "A virtio-vsock device: stream sockets between guest and host, with unix sockets on the host. A client \
+                that connects to PATH and writes CONNECT PORT is connected to that port of the guest, and reads OK \
+                and a number first. A guest that connects to a port of the host (CID 2) reaches the listener on \
+                PATH_PORT.",
+        lines: &[
+            ("cid=N", "the guest's CID, 3 to 4294967294"),
+            ("socket=PATH", "the socket, up to 96 bytes"),
+        ],
+        examples: &["--vsock cid=3,socket=/run/guest/vsock"],
     },
     Topic {
         option: "fault",

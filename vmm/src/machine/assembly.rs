@@ -18,6 +18,8 @@ use faultvisor_devices::legacy::{
 use faultvisor_devices::life_cycle::Run;
 use faultvisor_devices::virtio::rng::{HostEntropy, VirtioRng};
 use faultvisor_devices::virtio::transport::RingFeatures;
+use faultvisor_devices::virtio::vsock::{UnixListeners, VirtioVsock};
+use faultvisor_monitor::unix_socket::{self, UnixSocketError};
 use faultvisor_schema::RunState;
 use faultvisor_schema::Signals;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -29,6 +31,7 @@ use super::reset::StartError;
 use super::resize::Resizing;
 use super::transition::Transitions;
 use super::view::View;
+use super::vsock::MachineVsock;
 use super::{Machine, RunPolicy, limits};
 use crate::address_map;
 use crate::boot::{BootError, Guest, Images, Loading};
@@ -57,6 +60,9 @@ pub enum AssemblyError {
     /// A disk.
     #[error(transparent)]
     Drive(#[from] DriveError),
+    /// The socket of the vsock device.
+    #[error("--vsock: {0}")]
+    Vsock(#[from] UnixSocketError),
     /// The rules for the disks' faults.
     #[error(transparent)]
     Faults(#[from] FaultsError),
@@ -191,6 +197,16 @@ impl Machine {
             let rng = VirtioRng::new(rng.clone(), Box::new(HostEntropy), memory.clone(), &threads)?;
             devices.add_virtio(Arc::new(rng), RingFeatures::default())?;
         }
+        let mut vsock = None;
+        if let Some(option) = &configuration.vsock {
+            let (listener, file) = unix_socket::bind(&option.socket)?;
+            let listeners = Box::new(UnixListeners::beside(&option.socket));
+            let memory = memory.clone();
+            let device = VirtioVsock::new(option.cid, listener, listeners, memory, &threads)?;
+            let device = Arc::new(device);
+            devices.add_virtio(device.clone(), RingFeatures::default())?;
+            vsock = Some(MachineVsock { device, file });
+        }
         let disk = |id: &str| disks.iter().find(|disk| disk.id() == id);
         let has_monitor = !configuration.qmp.is_empty();
         let target = |id: &str| Some(disk(id)?.target(has_monitor));
@@ -221,6 +237,7 @@ impl Machine {
             images,
             guest,
             disks,
+            vsock,
             rules: Rules::default(),
             tells_of_untaken_disks: true,
             vm: None,

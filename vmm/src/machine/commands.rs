@@ -7,13 +7,14 @@ use faultvisor_schema::{
     BlockResizeArguments, BlockSetWriteThresholdArguments, BlockStats, CommandError, CpuInfoFast,
     CpuInstanceProperties, Event, IOThreadInfo, KvmInfo, MachineCommand, MachineCommands,
     MachineReturn, MemoryInfo, NameInfo, QueryBlockstatsArguments, QueryNamedBlockNodesArguments,
-    Reply, SetActionArguments, ShutdownCause, StatusInfo, SysEmuTarget,
+    Reply, SetActionArguments, ShutdownCause, StatusInfo, SysEmuTarget, VsockInfo,
 };
 
 use super::Machine;
 use super::disks::MachineDisk;
 use super::nodes::Nesting;
 use super::view::{self, View};
+use super::vsock::MachineVsock;
 use crate::inbox::{Notice, Sender};
 use crate::memory;
 use crate::vcpu::Vcpus;
@@ -191,6 +192,10 @@ impl MachineCommands for Machine {
             base_memory: memory::size(&self.platform.memory),
             plugged_memory: Some(0),
         })
+    }
+
+    fn query_vsock(&mut self) -> Result<Vec<VsockInfo>, CommandError> {
+        Ok(self.vsock.iter().map(MachineVsock::info).collect())
     }
 
     fn query_iothreads(&mut self) -> Result<Vec<IOThreadInfo>, CommandError> {

@@ -20,6 +20,7 @@ mod statistics;
 mod transition;
 mod untaken;
 mod view;
+mod vsock;
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, RawFd};
@@ -51,6 +52,7 @@ use resize::Resizing;
 pub use transition::Phase;
 use transition::{Deferred, PowerFailure, Transitions};
 use view::View;
+use vsock::MachineVsock;
 
 /// How long the end of the program waits for requests in flight, which were never completed to the guest. Data whose
 /// writes were completed is waited for without a limit.
@@ -97,6 +99,7 @@ pub struct Machine {
     images: Arc<Images>,
     guest: Guest,
     disks: Vec<MachineDisk>,
+    vsock: Option<MachineVsock>,
     rules: Rules,
     /// Whether untaken disks are still to be reported.
     tells_of_untaken_disks: bool,

@@ -2,7 +2,7 @@
 //!
 //! No list has these, so that no thread may make them: opening files, creating and connecting sockets, executing
 //! programs, creating processes, debugging, mounting, namespaces, loading code, executable memory, creating and
-//! changing rings of io_uring.
+//! changing rings of io_uring. One thread is an exception: that of a vsock device creates and connects unix sockets.
 
 use seccompiler::BackendError;
 
@@ -144,6 +144,11 @@ pub(super) fn of(kind: Kind, removable: &Removable) -> Result<Calls, BackendErro
         }
         Kind::DiskIo => disk_io(&mut calls)?,
         Kind::Rng => calls.allow(LOOP),
+        Kind::Vsock => {
+            calls.allow(LOOP);
+            calls.allow(CLIENTS);
+            connecting(&mut calls)?;
+        }
         // Waits for descriptors that others have made non-blocking.
         Kind::Console | Kind::Log => calls.allow(&[libc::SYS_poll, libc::SYS_ppoll]),
         Kind::Vcpu => {}
@@ -225,6 +230,15 @@ fn clients(calls: &mut Calls) -> Result<(), BackendError> {
         libc::SYS_setsockopt,
         &[int(1, libc::IPPROTO_TCP), int(2, libc::TCP_NODELAY)],
     )
+}
+
+/// Connecting to a listener on a unix socket. No filter sees its path; Landlock denies abstract addresses.
+fn connecting(calls: &mut Calls) -> Result<(), BackendError> {
+    let stream = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let unix = [int(0, libc::AF_UNIX), int(1, stream), int(2, 0)];
+    calls.allow_if(libc::SYS_socket, &unix)?;
+    calls.allow(&[libc::SYS_connect]);
+    Ok(())
 }
 
 fn disk_io(calls: &mut Calls) -> Result<(), BackendError> {
@@ -314,12 +328,36 @@ mod tests {
             libc::SYS_memfd_create,
             libc::SYS_pkey_mprotect,
         ];
+        // The connections of a guest to the host are its purpose.
+        let of_vsock = [libc::SYS_socket, libc::SYS_connect];
         for kind in Kind::ALL {
             let calls = calls(kind);
             for call in refused {
-                assert!(!calls.has(call), "{kind:?}: {call}");
+                let is_its_own = kind == Kind::Vsock && of_vsock.contains(&call);
+                assert_eq!(calls.has(call), is_its_own, "{kind:?}: {call}");
             }
         }
+    }
+
+    #[test]
+    fn a_vsock_device_may_make_unix_sockets_only() {
+        let mut only_unix = Calls::default();
+        let any = [int(0, libc::AF_UNIX)];
+        only_unix.allow_if(libc::SYS_socket, &any).unwrap();
+        assert!(
+            calls(Kind::Vsock)
+                .beyond(&only_unix)
+                .contains(&libc::SYS_socket)
+        );
+        let stream = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let exact = [int(0, libc::AF_UNIX), int(1, stream), int(2, 0)];
+        only_unix = Calls::default();
+        only_unix.allow_if(libc::SYS_socket, &exact).unwrap();
+        assert!(
+            !calls(Kind::Vsock)
+                .beyond(&only_unix)
+                .contains(&libc::SYS_socket)
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum Kind {
     DiskIo,
     /// An entropy device's queue.
     Rng,
+    /// The connections of the vsock device, which it makes to listeners of the host.
+    Vsock,
     /// Writes console output.
     Console,
     /// Writes the log.
@@ -26,7 +28,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Main,
         Self::Monitor,
         Self::Stdio,
@@ -34,6 +36,7 @@ impl Kind {
         Self::Disk,
         Self::DiskIo,
         Self::Rng,
+        Self::Vsock,
         Self::Console,
         Self::Log,
     ];
@@ -46,6 +49,7 @@ impl From<faultvisor_devices::thread::ThreadKind> for Kind {
             ThreadKind::Disk => Self::Disk,
             ThreadKind::DiskIo => Self::DiskIo,
             ThreadKind::Rng => Self::Rng,
+            ThreadKind::Vsock => Self::Vsock,
             ThreadKind::Console => Self::Console,
         }
     }

@@ -23,7 +23,7 @@ const NEWEST: ABI = ABI::V6;
 /// Files that the program creates and removes at its end, by the thread that removes them.
 #[derive(Debug, Default)]
 pub(super) struct Removable {
-    /// The file for the process ID, and the serial port's socket.
+    /// The file for the process ID, and the sockets of the serial port and of the vsock device.
     pub main: Vec<PathBuf>,
     /// The monitor's sockets.
     pub monitor: Vec<PathBuf>,

@@ -84,6 +84,12 @@ impl Sandbox {
             main: serial
                 .into_iter()
                 .chain(configuration.pidfile.as_deref())
+                .chain(
+                    configuration
+                        .vsock
+                        .as_ref()
+                        .map(|vsock| vsock.socket.as_path()),
+                )
                 .map(Path::to_owned)
                 .collect(),
             monitor: sockets.map(Path::to_owned).collect(),
