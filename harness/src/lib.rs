@@ -48,8 +48,6 @@ pub mod guest;
 pub mod image;
 #[cfg(feature = "images")]
 pub mod kernel;
-#[cfg(feature = "images")]
-pub mod lab;
 mod machine;
 #[cfg(feature = "images")]
 pub mod packages;

@@ -18,6 +18,7 @@ pub const TESTS: &[&[Test]] = &[
     bare::memory::TESTS,
     bare::panics::TESTS,
     bare::untaken::TESTS,
+    bare::vsock::TESTS,
     bare::threads::TESTS,
     bare::io::TESTS,
     bare::queues::TESTS,

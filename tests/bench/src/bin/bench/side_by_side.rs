@@ -167,7 +167,7 @@ impl Measurement<'_> {
         let place = Place {
             faultvisor: inside.join("faultvisor"),
             qemu: qemu()?,
-            guest: lab::add_guest(&mut payload, guest)?,
+            guest: payload.guest(guest)?,
             files: files.collect(),
         };
         payload.built(&shown(&place.faultvisor), &programs.faultvisor)?;

@@ -35,6 +35,7 @@ pub mod sweep;
 pub mod terminal;
 pub mod threads;
 pub mod untaken;
+pub mod vsock;
 pub mod write_cache;
 
 use std::path::PathBuf;

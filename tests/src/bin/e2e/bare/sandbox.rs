@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = tests![
     a_disks_thread_makes_no_ring,
     a_disks_io_thread_opens_no_file,
     other_threads_open_no_file_either,
+    the_thread_of_vsock_makes_unix_sockets_and_nothing_else,
     calls_with_a_fallback_fail_without_a_message,
     without_the_sandbox_a_threads_calls_are_its_own,
     every_thread_is_confined_also_after_a_reset,
@@ -233,6 +234,59 @@ fn other_threads_open_no_file_either(context: &Context) -> Result<(), Failure> {
         check_refused(context, thread, "", &create(&made))?;
         check!(!made.exists(), "{thread} has made the file");
     }
+    Ok(())
+}
+
+fn the_thread_of_vsock_makes_unix_sockets_and_nothing_else(
+    context: &Context,
+) -> Result<(), Failure> {
+    let made = context.path("made");
+    let (unix, internet) = (number(1), number(2));
+    // SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC.
+    let stream = number(0o2_004_001);
+    let there = context.path("there");
+    fs::write(&there, "secret")?;
+    let calls = [
+        open(&there),
+        create(&made),
+        call("socket", 41, &[internet, stream.clone(), number(0)]),
+        call("socket", 41, &[unix.clone(), number(2), number(0)]),
+        call(
+            "bind",
+            49,
+            &[number(0), Argument::Bytes(vec![0; 16]), number(16)],
+        ),
+        call(
+            "execve",
+            59,
+            &[path_argument(Path::new("/bin/true")), number(0), number(0)],
+        ),
+    ];
+    let machine = || {
+        let socket = format!("cid=3,socket={}", context.path("vsock").display());
+        let plan = Plan::new(context, "choose\nexit off")?;
+        let machine = plan.options(&["-S", "--vsock", &socket]).start()?;
+        machine.client()?.query_status()?;
+        Ok::<_, Failure>(machine)
+    };
+    for call in &calls {
+        let mut machine = machine()?;
+        let process = machine.machine.id();
+        let tid = injection::thread(process, "vsock")?;
+        let outcome = injection::perform(process, tid, call)?;
+        check!(outcome == Outcome::Refused, "{call:?}: {outcome:?}");
+        machine.machine.expect_exit(STATUS, SOON)?;
+    }
+    check!(!made.exists(), "the file was made");
+    let machine = machine()?;
+    let process = machine.machine.id();
+    let tid = injection::thread(process, "vsock")?;
+    let socket = call("socket", 41, &[unix, stream, number(0)]);
+    let outcome = injection::perform(process, tid, &socket)?;
+    check!(
+        matches!(outcome, Outcome::Returned(descriptor) if descriptor > 2),
+        "{outcome:?}"
+    );
     Ok(())
 }
 
