@@ -48,6 +48,8 @@ pub mod guest;
 pub mod image;
 #[cfg(feature = "images")]
 pub mod kernel;
+#[cfg(feature = "images")]
+pub mod lab;
 mod machine;
 #[cfg(feature = "images")]
 pub mod packages;

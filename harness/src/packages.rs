@@ -49,6 +49,11 @@ pub const BUSYBOX: Requirement = Requirement {
     program: "busybox",
     package: "busybox-static",
 };
+/// Runs the lab.
+pub const QEMU: Requirement = Requirement {
+    program: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+};
 /// Unpacks packages.
 pub const DPKG: Requirement = Requirement {
     program: "dpkg",
@@ -61,8 +66,8 @@ pub const TAR: Requirement = Requirement {
 };
 
 /// What this library runs.
-const KNOWN: [Requirement; 8] = [
-    BUSYBOX, DEBUGFS, DPKG, FAKEROOT, MKE2FS, MMDEBSTRAP, QEMU_IMG, TAR,
+const KNOWN: [Requirement; 9] = [
+    BUSYBOX, DEBUGFS, DPKG, FAKEROOT, MKE2FS, MMDEBSTRAP, QEMU, QEMU_IMG, TAR,
 ];
 
 /// The end of a message about a missing program: the command that installs it; empty if its package is unknown.

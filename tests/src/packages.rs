@@ -8,7 +8,8 @@ use faultvisor_harness::packages;
 use faultvisor_harness::tool::{self, ToolError};
 
 pub use faultvisor_harness::packages::{
-    FAKEROOT, MKE2FS, MMDEBSTRAP, PackagesError, QEMU_IMG, Requirement, candidate, is_root, unpack,
+    FAKEROOT, MKE2FS, MMDEBSTRAP, PackagesError, QEMU, QEMU_IMG, Requirement, candidate, is_root,
+    unpack,
 };
 
 /// Compiles programs that use the C library.
@@ -30,11 +31,6 @@ pub const FIO: Requirement = Requirement {
 pub const PKG_CONFIG: Requirement = Requirement {
     program: "pkg-config",
     package: "pkg-config",
-};
-/// Runs the lab.
-pub const QEMU: Requirement = Requirement {
-    program: "qemu-system-x86_64",
-    package: "qemu-system-x86",
 };
 /// Opens images as QEMU does.
 pub const QEMU_IO: Requirement = Requirement {

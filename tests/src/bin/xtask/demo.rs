@@ -180,7 +180,7 @@ fn run_in_lab(
     let mut payload = Payload::new(&lab)?;
     payload.built("/payload/faultvisor", &binaries.faultvisor)?;
     payload.built("/payload/e2e", &binaries.e2e)?;
-    let inside = payload.guest(guest)?;
+    let inside = lab::add_guest(&mut payload, guest)?;
     let shortage = shortage.unwrap_or(Shortage::FileSystem);
     let words = words(Path::new("/payload/faultvisor"), &inside, shortage);
     let words: Vec<String> = words

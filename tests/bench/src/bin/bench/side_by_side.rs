@@ -167,7 +167,7 @@ impl Measurement<'_> {
         let place = Place {
             faultvisor: inside.join("faultvisor"),
             qemu: qemu()?,
-            guest: payload.guest(guest)?,
+            guest: lab::add_guest(&mut payload, guest)?,
             files: files.collect(),
         };
         payload.built(&shown(&place.faultvisor), &programs.faultvisor)?;

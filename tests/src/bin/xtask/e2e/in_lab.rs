@@ -146,8 +146,8 @@ fn payload(
             &examples.directory.join(file),
         )?;
     }
-    let inside = payload.guest(guest)?;
-    payload.optional_tools(guest, &inside)?;
+    let inside = lab::add_guest(&mut payload, guest)?;
+    lab::add_optional_tools(&mut payload, guest, &inside)?;
     for program in [packages::QEMU_IMG.program, "e2fsck"] {
         if let Some(program) = tool::find(program) {
             payload.program(&program)?;

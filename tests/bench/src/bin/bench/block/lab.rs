@@ -52,7 +52,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     for file in side_by_side::firmware(&qemu)? {
         payload.copy(&file.to_string_lossy(), &file)?;
     }
-    let inside = payload.guest(&guest)?;
+    let inside = lab::add_guest(&mut payload, &guest)?;
     let kernel = inside.vmlinux().display().to_string();
     let contenders = contenders(options, &kernel, &qemu.display().to_string());
     let list = contender::to_json(&contenders);

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Images, Payload};
-use crate::artifact::ArtifactError;
+use crate::cache::artifact::ArtifactError;
+use crate::child::Guarded;
 use crate::tool::{self, ToolError};
-use faultvisor_harness::child::Guarded;
-use faultvisor_harness::transcript::{NoLine, Transcript};
+use crate::transcript::{NoLine, Transcript};
 
 /// The mount point of the lab's own disk.
 pub const SCRATCH: &str = "/scratch";
@@ -31,6 +31,8 @@ pub struct Settings {
     pub scratch_disk: Option<PathBuf>,
     /// The images of further disks, which follow that one and may be identical. Writes to them are discarded.
     pub disks: Vec<PathBuf>,
+    /// Unix sockets that listen: the lab's further serial ports, `/dev/ttyS1` and following, at most three.
+    pub serial_ports: Vec<PathBuf>,
     /// TCP ports of this machine's loopback, and the lab's ports that they are forwarded to.
     pub forwarded_ports: Vec<(u16, u16)>,
 }
@@ -44,6 +46,7 @@ impl Settings {
             memory_mib: 2000,
             scratch_disk: None,
             disks: Vec::new(),
+            serial_ports: Vec::new(),
             forwarded_ports: Vec::new(),
         }
     }
@@ -189,6 +192,12 @@ impl Images {
             "-serial",
             "chardev:console",
         ]);
+        for (index, socket) in settings.serial_ports.iter().enumerate() {
+            let mut chardev = OsString::from(format!("socket,id=port{index},server=off,path="));
+            chardev.push(socket);
+            command.arg("-chardev").arg(chardev);
+            command.args(["-serial", &format!("chardev:port{index}")]);
+        }
         command.arg("-kernel").arg(self.vmlinux());
         // loglevel=1 leaves panics: a kernel message must not split a result.
         command.args([

@@ -5,10 +5,9 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use super::Images;
-use crate::artifact::ArtifactError;
-use crate::guest::{GuestImages, Tools};
+use crate::cache::artifact::ArtifactError;
+use crate::image::archive::FileArchive;
 use crate::tool;
-use faultvisor_harness::image::archive::FileArchive;
 
 /// Files for the lab, and its script. The temporary file that holds them is removed on drop.
 #[derive(Debug)]
@@ -45,13 +44,15 @@ impl Payload {
             .map_err(|error| ArtifactError::new("copy", source, error))
     }
 
-    /// Adds a program built here at `path` in the lab, stripped of debugging information, and its libraries at their
-    /// own paths.
+    /// Adds a program built here at `path` in the lab, stripped of debugging information where there is a `strip`, and
+    /// its libraries at their own paths.
     pub fn built(&mut self, path: &str, source: &Path) -> Result<(), ArtifactError> {
         let mut add = || {
             // Part of the toolchain that linked the program.
+            let Ok(mut strip) = tool::command("strip") else {
+                return self.archive.program_at(path, source);
+            };
             let stripped = tempfile::NamedTempFile::new()?.into_temp_path();
-            let mut strip = tool::command("strip").map_err(io::Error::other)?;
             strip.arg("--strip-debug").arg("-o").arg(&stripped);
             tool::run(strip.arg(source)).map_err(io::Error::other)?;
             self.archive.program_at(path, &stripped)
@@ -70,39 +71,6 @@ impl Payload {
         self.archive
             .program(source)
             .map_err(|error| ArtifactError::new("copy", source, error))
-    }
-
-    /// Adds the guest's kernel and initramfs, and returns their paths in the lab.
-    pub fn guest(&mut self, images: &GuestImages) -> Result<GuestImages, ArtifactError> {
-        let inside = GuestImages::at("/payload/guest");
-        let pairs = [
-            (inside.bzimage(), images.bzimage()),
-            (inside.vmlinux(), images.vmlinux()),
-            (inside.initramfs(), images.initramfs()),
-            (
-                inside.tools(Tools::E2fsprogs),
-                images.tools(Tools::E2fsprogs),
-            ),
-        ];
-        for (to, from) in pairs {
-            self.copy(&to.to_string_lossy(), &from)?;
-        }
-        Ok(inside)
-    }
-
-    /// Adds the optional programs for guests that exist, beside [`guest`](Self::guest).
-    pub fn optional_tools(
-        &mut self,
-        images: &GuestImages,
-        inside: &GuestImages,
-    ) -> Result<(), ArtifactError> {
-        for tools in Tools::OPTIONAL {
-            let source = images.tools(tools);
-            if source.exists() {
-                self.copy(&inside.tools(tools).to_string_lossy(), &source)?;
-            }
-        }
-        Ok(())
     }
 
     /// Ends the payload with the shell script that the lab runs, in /tmp.

@@ -14,14 +14,12 @@ mod scratch;
 
 use std::path::PathBuf;
 
-use faultvisor_harness::image::{Busybox, ImageError, Initramfs};
-use faultvisor_harness::kernel::{Kernel, KernelError};
-
-use crate::artifact::{self, ArtifactError};
-use crate::guest::{self, GuestError, MODULES_ORDER};
-use crate::packages::{self, InstallError, PackagesError};
+use crate::cache::Cache;
+use crate::cache::artifact::{self, ArtifactError};
+use crate::image::{Busybox, ImageError, Initramfs};
+use crate::kernel::{Kernel, KernelError};
+use crate::packages::PackagesError;
 use crate::tool::ToolError;
-use crate::workspace::Workspace;
 
 pub use payload::Payload;
 pub use run::{Outcome, RunError, SCRATCH, Settings};
@@ -32,6 +30,8 @@ pub use scratch::ScratchDisk;
 const MODULES: [&str; 5] = [KVM_MODULE, "virtio_pci", "virtio_net", "virtio_blk", "loop"];
 /// The module that the lab requires.
 const KVM_MODULE: &str = "kvm-amd";
+/// The file with the modules in load order, for init.
+const MODULES_ORDER: &str = "/lib/modules/order";
 const INIT: &str = include_str!("init.sh");
 
 /// Why the lab's images could not be made.
@@ -40,18 +40,12 @@ pub enum LabError {
     /// A package cannot be obtained.
     #[error(transparent)]
     Packages(#[from] PackagesError),
-    /// A program cannot be installed.
-    #[error(transparent)]
-    Install(#[from] InstallError),
     /// There is no kernel.
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// An image cannot be made.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The guest's images cannot be made.
-    #[error(transparent)]
-    Guest(#[from] GuestError),
     /// A file cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -86,15 +80,21 @@ impl Images {
     }
 }
 
-/// Builds what is missing or out of date under `target/lab-images/`, and installs QEMU.
-pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<Images, LabError> {
-    packages::ensure_installed(&[packages::QEMU], note)?;
+/// Builds what is missing or out of date in `directory`.
+///
+/// # Errors
+///
+/// The kernel or busybox cannot be obtained, or a file cannot be written.
+pub fn build(
+    cache: &Cache,
+    directory: impl Into<PathBuf>,
+    note: &dyn Fn(&str),
+) -> Result<Images, LabError> {
     let images = Images {
-        directory: workspace.lab_directory(),
+        directory: directory.into(),
     };
-    let cache = guest::cache(workspace);
-    let kernel = Kernel::package(None, &cache, note)?;
-    let busybox = Busybox::fetch(&cache, note)?;
+    let kernel = Kernel::package(None, cache, note)?;
+    let busybox = Busybox::fetch(cache, note)?;
     kernel.ensure_vmlinux(&images.vmlinux(), note)?;
     let inputs = kernel
         .fingerprint()

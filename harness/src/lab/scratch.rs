@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{Images, LabError};
-use crate::artifact::ArtifactError;
+use crate::cache::artifact::ArtifactError;
 use crate::tool;
 
 /// A disk with a file system. Its image, sparse until written, is removed on drop.
