@@ -1,5 +1,6 @@
 //! A machine for a test, from its start to its end.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::builder::Builder;
 use crate::console::Console;
 use crate::disk::Attached;
 use crate::error::{Error, Said};
-use crate::guest::{Command, Guest, GuestError, Output, Running, Watch};
+use crate::guest::{Command, Copied, Forward, Guest, GuestError, Output, Running, Watch};
 use crate::process::Process;
 use crate::transcript::Transcript;
 
@@ -98,6 +99,45 @@ impl Machine {
     pub fn spawn(&self, command: impl Into<Command>) -> Result<Running, Error> {
         let spawned = self.guest()?.spawn(command);
         spawned.map_err(|error| self.explained(error))
+    }
+
+    /// Copies a file or a tree of the host's into the guest: [`Guest::copy_in`].
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be read here or written there, or the guest ends.
+    pub fn copy_in(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Copied, Error> {
+        let copied = self.guest()?.copy_in(from, to);
+        copied.map_err(|error| self.explained(error))
+    }
+
+    /// Copies a file or a tree of the guest's to the host: [`Guest::copy_out`].
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be read there or written here, or the guest ends.
+    pub fn copy_out(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Copied, Error> {
+        let copied = self.guest()?.copy_out(from, to);
+        copied.map_err(|error| self.explained(error))
+    }
+
+    /// Connects to a TCP port of the guest's loopback.
+    ///
+    /// # Errors
+    ///
+    /// Nothing listens on the port, or the guest ends.
+    pub fn tcp(&self, port: u16) -> Result<UnixStream, Error> {
+        let connected = self.guest()?.tcp(port);
+        connected.map_err(|error| self.explained(error))
+    }
+
+    /// Listens on a port of this host's loopback, and passes each connection to a TCP port of the guest's.
+    ///
+    /// # Errors
+    ///
+    /// The host refuses a port.
+    pub fn forward(&self, port: u16) -> Result<Forward, Error> {
+        Ok(self.guest()?.forward(port)?)
     }
 
     /// An error of the guest's, with what the machine said unless the agent explains it itself.

@@ -15,6 +15,7 @@ pub mod hello;
 pub mod request;
 pub mod run;
 pub mod text;
+pub mod tree;
 
 /// The vsock port on which the agent listens.
 pub const AGENT_PORT: u32 = 64023;

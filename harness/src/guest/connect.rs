@@ -11,6 +11,7 @@ use faultvisor_agent_protocol::failure::Failure;
 use faultvisor_agent_protocol::frame::{self, FrameError, Kind};
 use faultvisor_agent_protocol::hello::Hello;
 use faultvisor_agent_protocol::request::Request;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
 
 use super::error::GuestError;
@@ -211,6 +212,17 @@ impl Connection {
 
     pub(crate) fn boot(&self) -> &str {
         self.boot.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the agent has said something, or has gone.
+    pub(crate) fn has_news(&self) -> bool {
+        let mut watched = [PollFd::new(&*self.stream, PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// The stream itself, for an operation that has no frames after its answer.
+    pub(crate) fn stream(&self) -> Result<UnixStream, GuestError> {
+        self.stream.try_clone().map_err(|source| self.host(source))
     }
 
     /// Ends it in both directions, for every thread that uses it.

@@ -17,7 +17,9 @@
 
 pub mod command;
 pub mod connect;
+mod copy;
 pub mod error;
+pub mod forward;
 pub mod output;
 pub mod running;
 pub mod state;
@@ -25,10 +27,12 @@ mod watch;
 
 pub use faultvisor_agent_protocol::AGENT_PORT;
 pub use faultvisor_agent_protocol::failure::{Failure, FailureKind};
+pub use faultvisor_agent_protocol::request::{Copied, Description};
 pub use faultvisor_agent_protocol::run::Stream;
 
 pub use command::Command;
 pub use error::GuestError;
+pub use forward::Forward;
 pub use output::{Output, Status};
 pub use running::{Control, Event, Input, Running};
 pub use state::Guest;

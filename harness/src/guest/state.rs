@@ -8,7 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use faultvisor_agent_protocol::frame::Kind;
-use faultvisor_agent_protocol::request::{Description, Info, Request};
+use faultvisor_agent_protocol::request::{
+    Description, Empty, Info, Mark, Power, PowerAction, Request, Tcp,
+};
 use faultvisor_agent_protocol::run::{Attach, Run, Started};
 
 use super::command::Command;
@@ -176,6 +178,54 @@ impl Guest {
         Ok(lost.continued(connection, started))
     }
 
+    /// Connects to a TCP port of the guest's loopback: the stream carries what the server there says.
+    ///
+    /// # Errors
+    ///
+    /// Nothing listens on the port, or the guest ends.
+    pub fn tcp(&self, port: u16) -> Result<UnixStream, GuestError> {
+        let operation = format!("connecting to TCP port {port} in the guest");
+        let mut connection = self.open(&operation, &Request::Tcp(Tcp { port }))?;
+        let Empty {} = connection.answer()?;
+        connection.stream()
+    }
+
+    /// Writes a line into the log of the guest's kernel.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written, or the guest ends.
+    pub fn mark(&self, text: impl Into<String>) -> Result<(), GuestError> {
+        let text = text.into();
+        let Empty {} = self.ask("writing a mark", &Request::Mark(Mark { text }))?;
+        Ok(())
+    }
+
+    /// Has the guest sync its file systems and power off. The machine ends a moment later.
+    ///
+    /// # Errors
+    ///
+    /// The agent does not answer.
+    pub fn power_off(&self) -> Result<(), GuestError> {
+        let action = PowerAction::Off;
+        let Empty {} = self.ask("powering the guest off", &Request::Power(Power { action }))?;
+        Ok(())
+    }
+
+    /// Has the guest sync its file systems and start again. [`wait_until_ready`](Self::wait_until_ready) waits for its
+    /// agent then.
+    ///
+    /// # Errors
+    ///
+    /// The agent does not answer.
+    pub fn reboot(&self) -> Result<(), GuestError> {
+        let action = PowerAction::Reboot;
+        let Empty {} = self.ask("rebooting the guest", &Request::Power(Power { action }))?;
+        // The machine tells of the reset later.
+        self.restarts("the guest reboots");
+        Ok(())
+    }
+
     /// Describes the guest and its agent.
     ///
     /// # Errors
@@ -250,7 +300,10 @@ impl Guest {
 
     /// The guest starts again: what is under way fails, and the agent is awaited.
     pub(crate) fn restarts(&self, why: &str) {
-        self.end(Readiness::Awaited, why);
+        // Without a watch nobody would tell of its start.
+        if self.state().readiness != Readiness::Unknown {
+            self.end(Readiness::Awaited, why);
+        }
     }
 
     /// The guest has ended, until it starts again: what is under way fails.

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attaching;
+mod copies;
 mod errors;
 mod limits;
+mod ports;
 mod protocol;
 mod runs;
 mod streams;

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use faultvisor_agent_protocol::failure::{Failure, FailureKind};
 use faultvisor_agent_protocol::frame::{self, Kind, PAYLOAD_BYTES};
 use faultvisor_agent_protocol::hello::{Hello, Versions};
-use faultvisor_agent_protocol::request::{Info, Request};
+use faultvisor_agent_protocol::request::{Entry, Info, Request};
+use faultvisor_agent_protocol::run::{Ending, Exit};
 
 use crate::under_test::Agent;
 
@@ -100,4 +101,56 @@ fn connections_are_bounded_and_those_beyond_are_told() {
     while let Err(error) = agent.guest.run(["true"]) {
         assert_eq!(error.kind(), Some(FailureKind::Busy), "{error}");
     }
+}
+
+#[test]
+fn the_messages_of_the_documentation_are_those_of_the_protocol() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/agent.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (mut requests, mut others) = (0, 0);
+    let code = page.split("```").skip(1).step_by(2);
+    for line in code.flat_map(str::lines).filter(|line| line.ends_with('}')) {
+        if let Some(message) = line.strip_prefix("-> {\"protocol\"") {
+            let message = format!("{{\"protocol\"{message}");
+            serde_json::from_str::<Hello>(&message).unwrap();
+        } else if let Some(message) = line.strip_prefix("-> Entry ") {
+            serde_json::from_str::<Entry>(message).unwrap();
+            others += 1;
+        } else if let Some(message) = line.strip_prefix("-> ") {
+            serde_json::from_str::<Request>(message).unwrap();
+            requests += 1;
+        } else if let Some(message) = line.strip_prefix("<- Exit ") {
+            serde_json::from_str::<Exit>(message).unwrap();
+            others += 1;
+        } else if let Some(message) = line.strip_prefix("<- {\"kind\"") {
+            let message = format!("{{\"kind\"{message}");
+            let failure: Failure = serde_json::from_str(&message).unwrap();
+            assert_ne!(failure.kind, FailureKind::Other);
+            others += 1;
+        }
+    }
+    assert_eq!((requests, others), (7, 3));
+}
+
+#[test]
+fn the_example_of_the_documentation_is_what_an_agent_says() {
+    let agent = Agent::start();
+    let mut stream = UnixStream::connect(agent.socket()).unwrap();
+    let mut bytes = hello(1, 1);
+    let request = br#"{"run":{"arguments":["sh","-c","echo hello; exit 3"]}}"#;
+    frame::append(&mut bytes, Kind::Request, request).unwrap();
+    stream.write_all(&bytes).unwrap();
+    let mut buffer = Vec::new();
+    let mut seen = Vec::new();
+    while seen.last() != Some(&Kind::Exit) {
+        let frame = frame::read(&mut stream, &mut buffer).unwrap().unwrap();
+        seen.push(frame.kind);
+        if frame.kind == Kind::Exit {
+            let exit: Exit = frame.message(Kind::Exit).unwrap();
+            assert_eq!((exit.ending, exit.timed_out), (Ending::Status(3), false));
+        }
+    }
+    assert_eq!(seen, [Kind::Hello, Kind::Answer, Kind::Output, Kind::Exit]);
+    frame::write(&mut stream, Kind::Done, &[]).unwrap();
+    assert!(frame::read(&mut stream, &mut buffer).unwrap().is_none());
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::Shutdown;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockListener, VsockStream};
@@ -27,6 +28,11 @@ impl Connection {
     pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
         set_socket_timeout(&self.0, Timeout::Recv, patience)?;
         Ok(set_socket_timeout(&self.0, Timeout::Send, patience)?)
+    }
+
+    /// The same for another thread.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
     }
 
     /// Makes reads and writes return at once.
@@ -81,7 +87,7 @@ impl Listener {
         match listen {
             Listen::Vsock(port) => VsockListener::bind_with_cid_port(VMADDR_CID_ANY, *port)
                 .map(Self::Vsock)
-                .map_err(|error| format!("cannot listen on vsock port {port}: {error}")),
+                .map_err(|error| no_vsock(*port, &error)),
             Listen::Unix(path) => Self::bind_unix(path)
                 .map_err(|error| format!("cannot listen on '{}': {error}", path.display())),
         }
@@ -98,4 +104,13 @@ impl Listener {
             Self::Unix(listener) => listener.accept()?.0.into(),
         }))
     }
+}
+
+fn no_vsock(port: u32, error: &io::Error) -> String {
+    let why = if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) {
+        "this kernel has no vsock: CONFIG_VSOCKETS, or the module vsock, is missing".to_owned()
+    } else {
+        error.to_string()
+    };
+    format!("cannot listen on vsock port {port}: {why}")
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::agent::{Agent, Slot};
 use crate::connection::Connection;
-use crate::run;
 use crate::serve::{close, malformed, refuse};
+use crate::{copy, kernel_log, power, run, tcp};
 
 /// Carries out a client's request, in this thread.
 pub fn perform(agent: &Arc<Agent>, mut connection: Connection, slot: Slot, request: Request) {
@@ -24,6 +24,29 @@ pub fn perform(agent: &Arc<Agent>, mut connection: Connection, slot: Slot, reque
             run::resize(agent, resize).and_then(|()| answer(&mut connection, &Empty {}))
         }
         Request::Info(_) => answer(&mut connection, &describe(agent)),
+        Request::CopyIn(request) => match copy::copy_in(&mut connection, request) {
+            Ok(Some(copied)) => answer(&mut connection, &copied),
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
+        },
+        Request::CopyOut(request) => copy::copy_out(&mut connection, &request),
+        Request::Tcp(request) => match tcp::proxy(connection, request) {
+            Ok(()) => return,
+            Err((connection, failure)) => return refuse(connection, &failure),
+        },
+        Request::Mark(mark) => kernel_log::mark(&mark.text)
+            .map_err(|error| {
+                let message = format!("cannot write to the kernel's log: {error}");
+                Failure::new(FailureKind::System, message)
+            })
+            .and_then(|()| answer(&mut connection, &Empty {})),
+        Request::Power(request) => {
+            // The client has the answer when it closes.
+            if answer(&mut connection, &Empty {}).is_ok() {
+                close(connection);
+            }
+            return power::end(request);
+        }
         _ => Err(Failure::new(
             FailureKind::Malformed,
             "this agent does not know the request",

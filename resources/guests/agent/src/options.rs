@@ -14,7 +14,13 @@ Runs programs and copies files in a guest, for a host that asks.
   --listen unix:PATH      listen on a unix socket, for tests
   --version, --help       print this program's version, or this text
 
-As the first process of a system it is its init, and takes no options.";
+As the first process of a system it is its init, and the kernel's command line has
+its options: faultvisor.root=DEVICE (with rootfstype= and rootflags=, too) for a
+root on a disk, and faultvisor.then=PROGRAM for an init to become, beside which
+the agent runs.";
+
+/// The option of an agent that the first process starts beside itself in an initramfs.
+pub const BESIDE: &str = "--beside";
 
 /// Where the agent listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub enum Wanted {
     Text(String),
     /// To listen.
     Listen(Listen),
+    /// To listen as soon as the first process has left the initramfs. `/proc` is mounted here.
+    Beside(PathBuf),
 }
 
 /// Parses the command line.
@@ -48,6 +56,7 @@ pub fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Wanted, St
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--help" | "-h") => return Ok(Wanted::Text(HELP.to_owned())),
+            Some(BESIDE) => return Ok(Wanted::Beside(arguments.next().unwrap_or_default().into())),
             Some("--version") => return Ok(Wanted::Text(crate::agent::software())),
             Some("--listen") => {
                 let address = arguments.next().unwrap_or_default();

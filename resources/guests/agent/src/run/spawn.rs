@@ -126,8 +126,11 @@ fn command(request: &Run, mark: &str) -> Result<(PathBuf, Command), Failure> {
     let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
     if !request.clear_environment {
         environment.insert("PATH".into(), PATH.into());
-        environment.insert("HOME".into(), "/root".into());
         environment.extend(std::env::vars_os());
+        if std::process::id() == 1 {
+            // The kernel's is /.
+            environment.insert("HOME".into(), "/root".into());
+        }
     }
     for (name, value) in &request.environment {
         environment.insert(name.clone().into(), value.clone().into());
