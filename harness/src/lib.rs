@@ -26,6 +26,8 @@
 //! # }
 //! ```
 //!
+//! [`guest`] runs programs in a guest that has the agent, and copies files: `docs/agent.md` of the project.
+//!
 //! A test of a power cut needs a disk that can lose something: [`Disk::volatile`], which [`fault::power_cut`] takes.
 //! `resources/examples/cargo-test/tests/power_cut.rs` is a complete example.
 //!
