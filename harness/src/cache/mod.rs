@@ -4,12 +4,17 @@ pub mod artifact;
 mod build_lock;
 
 use std::env;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use artifact::{ArtifactError, Fingerprint, Freshness};
 
 /// The variable that names the directory.
 const VARIABLE: &str = "FAULTVISOR_CACHE";
+
+/// The suffix of an empty file whose time is that of the last use.
+const USED: &str = ".used";
 
 /// There is no place for a cache.
 #[derive(Debug, thiserror::Error)]
@@ -89,14 +94,53 @@ impl Cache {
     ) -> Result<(PathBuf, Freshness), E> {
         let path = self.directory.join(kind).join(name);
         let freshness = artifact::ensure_named(&path, build)?;
+        // For `remove_unused` only: a cache that cannot be written to is as good.
+        let _ = File::create(artifact::with_suffix(&path, USED));
         Ok((path, freshness))
     }
+
+    /// Removes what no call has asked for within a time, and returns how many files and directories that were. A
+    /// machine that still runs from one needs it for a reset.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read, or something cannot be removed.
+    pub fn remove_unused(&self, within: Duration) -> Result<u32, ArtifactError> {
+        let mut removed = 0;
+        for kind in entries(&self.directory)? {
+            for marker in entries(&kind)? {
+                let name = marker.file_name().unwrap_or_default().to_string_lossy();
+                let Some(name) = name.strip_suffix(USED) else {
+                    continue;
+                };
+                let modified = fs::metadata(&marker).and_then(|metadata| metadata.modified());
+                let age = modified.map(|time| time.elapsed().unwrap_or_default());
+                let age = age.map_err(|error| ArtifactError::new("read", &marker, error))?;
+                if age >= within {
+                    artifact::remove(&kind.join(name))?;
+                    artifact::remove(&marker)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Paths of what is in a directory; none if there is no directory.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
+    let unreadable = |error| ArtifactError::new("read", directory, error);
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(directory).map_err(unreadable)?;
+    let paths = entries.map(|entry| Ok(entry.map_err(unreadable)?.path()));
+    paths.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::io::{BufRead, BufReader, Write};
     use std::process::{Command, Stdio};
     use std::thread;
@@ -153,8 +197,10 @@ mod tests {
         });
         assert_eq!(built.unwrap(), (path.clone(), Freshness::Built));
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
-        let kept = fs::read_dir(directory.path().join("kind")).unwrap();
-        assert_eq!(kept.count(), 1, "no lock and no half file stay");
+        let mut kept = entries(&directory.path().join("kind")).unwrap();
+        kept.sort();
+        let used = path.with_extension("used");
+        assert_eq!(kept, [path, used], "no lock and no half file stay");
     }
 
     #[test]
@@ -171,6 +217,22 @@ mod tests {
         assert_eq!(made("one").unwrap(), one);
         assert_eq!(fs::read_to_string(one).unwrap(), "one");
         assert_eq!(fs::read_to_string(other).unwrap(), "other");
+    }
+
+    #[test]
+    fn what_is_not_used_any_more_can_be_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path());
+        assert_eq!(cache.remove_unused(Duration::ZERO).unwrap(), 0);
+        let (path, _) = cache
+            .ensure_named("kind", "name", |to| {
+                fs::create_dir(to).map_err(|error| ArtifactError::new("create", to, error))
+            })
+            .unwrap();
+        assert_eq!(cache.remove_unused(Duration::from_secs(3600)).unwrap(), 0);
+        assert!(path.is_dir());
+        assert_eq!(cache.remove_unused(Duration::ZERO).unwrap(), 1);
+        assert!(entries(&directory.path().join("kind")).unwrap().is_empty());
     }
 
     #[test]

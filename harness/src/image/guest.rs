@@ -12,6 +12,10 @@ use crate::tool;
 
 /// Where the agent reads which modules to load.
 const MODULES: &str = "/etc/faultvisor/modules";
+/// Where the agent is in a distribution's initramfs.
+const AGENT_BESIDE_INIT: &str = "/faultvisor-agent";
+/// Has the kernel start it, and has it start the distribution's init.
+const BESIDE_INIT: &str = "rdinit=/faultvisor-agent faultvisor.then=/init";
 /// The shell. busybox's own runs its commands in place of programs of the same name.
 const SHELL: &str = "sh";
 /// The file system that disks have unless something else is said.
@@ -39,6 +43,8 @@ pub struct GuestImage {
     pub release: String,
     /// The initramfs.
     pub initramfs: PathBuf,
+    /// Words that the kernel's command line must have, or nothing.
+    pub append: &'static str,
 }
 
 impl GuestImage {
@@ -52,6 +58,7 @@ impl GuestImage {
             modules: Vec::new(),
             agent: None,
             busybox: None,
+            distribution: None,
         }
     }
 }
@@ -66,6 +73,7 @@ pub struct GuestImageBuilder {
     modules: Vec<String>,
     agent: Option<PathBuf>,
     busybox: Option<Busybox>,
+    distribution: Option<PathBuf>,
 }
 
 impl GuestImageBuilder {
@@ -121,13 +129,24 @@ impl GuestImageBuilder {
         self
     }
 
+    /// Appends the agent to a distribution's initramfs, such as [`Kernel::initramfs`], instead of making one: it starts
+    /// beside the distribution's own init, whose disk stays as it is. Programs and files are not added.
+    #[must_use]
+    pub fn beside_init_of(mut self, initramfs: impl Into<PathBuf>) -> Self {
+        self.distribution = Some(initramfs.into());
+        self
+    }
+
     /// Makes what the cache does not have.
     ///
     /// # Errors
     ///
     /// A program, a library, a module, busybox or the agent is missing, or a file cannot be read or written.
     pub fn build(self, cache: &Cache, note: &dyn Fn(&str)) -> Result<GuestImage, ImageError> {
-        let mut initramfs = self.files(cache, note)?;
+        let mut initramfs = match &self.distribution {
+            Some(_) => self.appended()?,
+            None => self.files(cache, note)?,
+        };
         let required: Vec<&str> = DEVICES
             .into_iter()
             .chain(self.modules.iter().map(String::as_str))
@@ -142,28 +161,47 @@ impl GuestImageBuilder {
             .collect();
         let optional: Vec<&str> = optional.into_iter().collect();
         let kernel = self.kernel.fingerprint();
-        let inputs = initramfs
+        let mut inputs = initramfs
             .fingerprint()?
             .value((kernel.text(), &required, &optional));
+        if let Some(first) = &self.distribution {
+            inputs = inputs.file(&absolute(first)?)?;
+        }
         let path = cache.ensure("guests", &inputs, ".cpio", |to| -> Result<(), ImageError> {
             note("making the guest's initramfs");
             let modules = self.kernel.load_order(&required, &optional)?;
             initramfs.modules(&modules, MODULES)?;
-            Ok(initramfs.write_file(to)?)
+            match &self.distribution {
+                Some(first) => Ok(initramfs.write_behind(first, to)?),
+                None => Ok(initramfs.write_file(to)?),
+            }
         })?;
+        let is_beside = self.distribution.is_some();
         Ok(GuestImage {
             kernel: self.kernel.vmlinux(cache, note)?,
             release: self.kernel.release().to_owned(),
             initramfs: path,
+            append: if is_beside { BESIDE_INIT } else { "" },
         })
+    }
+
+    /// What follows a distribution's initramfs.
+    fn appended(&self) -> Result<Initramfs, ImageError> {
+        let mut initramfs = Initramfs::appended();
+        initramfs.program_at(AGENT_BESIDE_INIT, &absolute(&self.find_agent()?)?)?;
+        Ok(initramfs)
+    }
+
+    fn find_agent(&self) -> Result<PathBuf, ImageError> {
+        match &self.agent {
+            Some(agent) => Ok(agent.clone()),
+            None => agent::find(None),
+        }
     }
 
     /// All but the modules.
     fn files(&self, cache: &Cache, note: &dyn Fn(&str)) -> Result<Initramfs, ImageError> {
-        let agent = match &self.agent {
-            Some(agent) => agent.clone(),
-            None => agent::find(None)?,
-        };
+        let agent = self.find_agent()?;
         let mut initramfs = Initramfs::new();
         initramfs.skeleton()?;
         for (path, contents) in ACCOUNTS {
@@ -284,6 +322,35 @@ mod tests {
         ]);
         assert_eq!(same.initramfs, image.initramfs);
         assert_ne!(build(&["sh"]).initramfs, image.initramfs);
+    }
+
+    #[test]
+    fn the_agent_follows_a_distributions_initramfs() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path());
+        let built_in = DEVICES.map(|name| format!("kernel/{name}.ko\n")).concat();
+        let root = tree(&[], &built_in);
+        let first = directory.path().join("initrd.img");
+        fs::write(&first, "compressed").unwrap();
+        let image = GuestImage::builder(kernel(root.path()))
+            .agent(tool::find("true").unwrap())
+            .beside_init_of(&first)
+            .build(&cache, &quiet)
+            .unwrap();
+        let bytes = fs::read(&image.initramfs).unwrap();
+        let rest = bytes.strip_prefix(b"compressed\0\0").unwrap();
+        let names: Vec<_> = members(rest).into_iter().map(|(name, ..)| name).collect();
+        assert!(names.contains(&"faultvisor-agent".to_owned()), "{names:?}");
+        assert!(
+            names.contains(&"etc/faultvisor/modules".to_owned()),
+            "{names:?}"
+        );
+        // Nothing of the distribution's is replaced.
+        assert!(!names.contains(&"init".to_owned()) && !names.contains(&"bin".to_owned()));
+        assert_eq!(
+            image.append,
+            "rdinit=/faultvisor-agent faultvisor.then=/init"
+        );
     }
 
     #[test]

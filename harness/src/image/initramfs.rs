@@ -1,10 +1,12 @@
 //! An initramfs as a set of files, which is written at once.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use super::ImageError;
 use super::archive::{Archive, FileArchive, MERGED, member_name, write_archive};
@@ -198,9 +200,7 @@ impl Initramfs {
 
     fn libraries(&mut self, program: &Path) -> Result<(), ImageError> {
         for library in libraries::of(program)? {
-            let is_found = libraries::is_in_default_directory(&library);
-            // A library beside its program is found by what the program says; others by the cache.
-            if !is_found && library.extension().is_some() && Path::new(LOADER_CACHE).is_file() {
+            if libraries::is_by_configuration(&library) && Path::new(LOADER_CACHE).is_file() {
                 self.keep(Path::new(LOADER_CACHE))?;
             }
             self.keep(&library)?;
@@ -315,6 +315,18 @@ impl Initramfs {
         Ok(inputs)
     }
 
+    /// The SHA-256 hash of the archive, in hexadecimal: equal for equal contents, wherever they come from.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn digest(&self) -> io::Result<String> {
+        let mut archive = Archive::new(HashWriter(Sha256::new()));
+        self.write(&mut archive)?;
+        let hash = archive.finish()?.0.finalize();
+        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Writes the archive.
     ///
     /// # Errors
@@ -356,6 +368,25 @@ impl Initramfs {
     /// A file cannot be read or written.
     pub fn write_file(&self, to: &Path) -> Result<(), ArtifactError> {
         write_archive(to, |archive: &mut FileArchive| self.write(archive))
+    }
+
+    /// Writes a new file of an initramfs, compressed or not, and this archive behind it: the kernel unpacks both.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or written.
+    pub fn write_behind(&self, first: &Path, to: &Path) -> Result<(), ArtifactError> {
+        let write = || -> io::Result<()> {
+            let mut output = BufWriter::new(File::create(to)?);
+            let length = io::copy(&mut File::open(first)?, &mut output)?;
+            // Archives begin at multiples of four bytes.
+            let padding = length.next_multiple_of(4) - length;
+            io::copy(&mut io::repeat(0).take(padding), &mut output)?;
+            let mut archive = Archive::new(output);
+            self.write(&mut archive)?;
+            archive.finish().map(drop)
+        };
+        write().map_err(|error| ArtifactError::new("write", to, error))
     }
 
     /// The archive's file in a cache, written there unless it exists.
@@ -404,6 +435,20 @@ impl Initramfs {
             path = member_name(&without_dots(&joined)).map_err(invalid)?;
         }
         Err(ImageError::Links(path))
+    }
+}
+
+/// Hashes what is written.
+struct HashWriter(Sha256);
+
+impl Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -553,11 +598,14 @@ pub(crate) mod tests {
             .file("//b", 0o644, "b")
             .unwrap();
         assert_eq!(written(&one), written(&other));
+        assert_eq!(one.digest().unwrap(), other.digest().unwrap());
+        assert_eq!(one.digest().unwrap().len(), 64);
         assert_eq!(
             one.fingerprint().unwrap().text(),
             other.fingerprint().unwrap().text()
         );
         other.file("/b", 0o644, "B").unwrap();
+        assert_ne!(one.digest().unwrap(), other.digest().unwrap());
         assert_ne!(
             one.fingerprint().unwrap().text(),
             other.fingerprint().unwrap().text()

@@ -19,6 +19,8 @@ const DEFAULT: [&str; 8] = [
     "/usr/local/lib/x86_64-linux-gnu",
     "/usr/local/lib",
 ];
+/// How many of them a glibc knows.
+const BUILT_IN: usize = 6;
 /// The list of further directories, which may include other lists.
 const CONFIGURATION: &str = "/etc/ld.so.conf";
 /// How deep lists include others.
@@ -80,11 +82,13 @@ pub fn of(program: &Path) -> Result<Vec<PathBuf>, LibraryError> {
     Ok(search.found.into_iter().collect())
 }
 
-/// Whether a loader in a guest finds a library at this path without a cache or configuration.
-pub(super) fn is_in_default_directory(library: &Path) -> bool {
-    let parent = library.parent();
-    // Only those that every glibc knows: a musl finds its own in /lib.
-    parent.is_some_and(|parent| DEFAULT[..6].iter().any(|known| Path::new(known) == parent))
+/// Whether a loader finds a library only by the machine's configuration, which it reads from its cache.
+pub(super) fn is_by_configuration(library: &Path) -> bool {
+    let parent = library.parent().map(Path::to_path_buf).unwrap_or_default();
+    let is_default = DEFAULT[..BUILT_IN]
+        .iter()
+        .any(|known| Path::new(known) == parent);
+    !is_default && configured().contains(&parent)
 }
 
 /// A file whose libraries are searched, with the directories that the files above it give.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use memchr::memmem;
+
 use super::{Kernel, KernelError, compression, read};
 
 /// A driver: its module, the option that builds it, and a text in the image of a kernel that has it built in.
@@ -89,7 +91,7 @@ impl Evidence {
                 Some(Driver {
                     trace: Some(trace), ..
                 }),
-            ) => !contains(image, trace.as_bytes()),
+            ) => memmem::find(image, trace.as_bytes()).is_none(),
             _ => false,
         }
     }
@@ -111,8 +113,4 @@ fn embedded_configuration(image: &[u8]) -> Option<String> {
         .position(|bytes| bytes == START)?;
     let text = compression::decompress(&image[at + START.len()..]).ok()??;
     String::from_utf8(text).ok()
-}
-
-fn contains(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.windows(text.len()).any(|window| window == text)
 }

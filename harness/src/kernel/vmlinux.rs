@@ -3,6 +3,8 @@
 //! The setup header locates the compressed payload (Linux `Documentation/arch/x86/boot.rst`, protocol 2.08 and later);
 //! the payload's first bytes tell its compression.
 
+use memchr::memmem;
+
 use super::compression::{self, CompressionError};
 
 /// Why no vmlinux was extracted.
@@ -114,9 +116,9 @@ pub(super) fn release_of_bzimage(image: &[u8]) -> Option<String> {
 /// The release in the banner of a vmlinux.
 pub(super) fn release_of_vmlinux(vmlinux: &[u8]) -> Option<String> {
     const BANNER: &[u8] = b"Linux version ";
-    let mut starts = vmlinux.windows(BANNER.len()).enumerate();
-    starts.find_map(|(at, window)| {
-        let text = (window == BANNER).then(|| vmlinux.get(at + BANNER.len()..))??;
+    // Its format string is there, too.
+    memmem::find_iter(vmlinux, BANNER).find_map(|at| {
+        let text = vmlinux.get(at + BANNER.len()..)?;
         let end = text.iter().position(|byte| *byte == b' ')?;
         let release = std::str::from_utf8(&text[..end]).ok()?;
         release
