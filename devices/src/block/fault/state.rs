@@ -12,9 +12,7 @@ use super::record::Record;
 use super::replay::Replay;
 use super::rule::{MAX_RULES, Rule, rule};
 use super::rule_error::RuleError;
-
-/// Upper bound on a rule's counts and a record's ordinal, beyond any real run.
-const MOST_REQUESTS: u64 = 1 << 62;
+use crate::block::model::request::MOST_REQUESTS;
 
 /// A rule in the schema's form, and its counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,10 @@ use super::segment::{self, Segments};
 /// The unit of the virtio-blk protocol, whatever the block size is (virtio 1.2 §5.2.6).
 pub const SECTOR_SIZE: u64 = 512;
 
+/// Upper bound on a disk's requests since its creation, beyond any real run: of saved ordinals and
+/// counts.
+pub const MOST_REQUESTS: u64 = 1 << 62;
+
 /// Identifies a request from submission to completion. The submitter chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);

@@ -328,6 +328,11 @@ fn a_state_that_no_such_disk_can_have_is_refused_and_changes_nothing() {
             "its state has address = 0",
         ),
         (
+            "/waiting/0/request/segments",
+            json!(vec![json!({ "address": 0, "length": 8 }); 65]),
+            "its state has segments = 65, which",
+        ),
+        (
             "/waiting/0/request/operation",
             json!("flush"),
             "its state has length = 512, which",

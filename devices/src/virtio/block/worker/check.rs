@@ -11,14 +11,11 @@ use crate::block::fault::record::Record;
 use crate::block::fault::rule::MAX_RULES;
 use crate::block::fault::state::FaultStateError;
 use crate::block::model::access::Access;
-use crate::block::model::request::{Operation, Range, Request, SECTOR_SIZE};
+use crate::block::model::request::{MOST_REQUESTS, Operation, Range, Request, SECTOR_SIZE};
 use crate::life_cycle::RestoreError;
 use crate::virtio::block::ranges::MAX_RANGES;
 use crate::virtio::block::request::{Answer, MAX_LENGTH};
 use crate::virtio::queue_state::QueueStates;
-
-/// Upper bound on the requests of a disk since its creation, beyond any real run.
-const MOST_REQUESTS: u64 = 1 << 62;
 
 fn out_of_range<T>(member: &'static str, value: u64) -> Result<T, RestoreError> {
     Err(RestoreError::OutOfRange { member, value })
@@ -54,7 +51,12 @@ impl Worker {
             if !ordinals.insert(*ordinal) {
                 return duplicate("ordinal", *ordinal);
             }
-            self.check_answer(answer, queues)?;
+            let size = self.check_answer(answer, queues)?;
+            // A chain is at most as long as its queue.
+            let segments = request.segments.len() as u64;
+            if segments > size.into() {
+                return out_of_range("segments", segments);
+            }
             if !heads.insert((answer.queue, answer.head)) {
                 return duplicate("head", answer.head.into());
             }
@@ -83,18 +85,19 @@ impl Worker {
         }
     }
 
-    /// Checks that the answer has a place in a queue that the driver uses, and in guest memory.
-    fn check_answer(&self, answer: &Answer, queues: &QueueStates) -> Result<(), RestoreError> {
+    /// Checks that the answer has a place in a queue that the driver uses, and in guest memory. Returns the queue's size.
+    fn check_answer(&self, answer: &Answer, queues: &QueueStates) -> Result<u32, RestoreError> {
         let Some(Some(queue)) = queues.get(answer.queue) else {
             return out_of_range("queue", answer.queue as u64);
         };
-        if u32::from(answer.head) >= queue.configuration.size {
+        let size = queue.configuration.size;
+        if u32::from(answer.head) >= size {
             return out_of_range("head", answer.head.into());
         }
         if !answer.is_in(&self.parts.memory) {
             return out_of_range("status", answer.status.0);
         }
-        Ok(())
+        Ok(size)
     }
 
     /// Checks that a driver of this disk can request the operation.
