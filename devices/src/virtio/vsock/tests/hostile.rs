@@ -7,13 +7,16 @@ use crate::virtio::vsock::packet::{HEADER, HOST_CID, Header, STREAM, operation};
 use crate::virtio::vsock::table::Bounds;
 use crate::virtio::vsock::worker::{RECEIVE, TRANSMIT};
 
+/// A queue, and a chain's parts: address, length, and whether the device writes it.
+type Chain<'a> = (usize, &'a [(u64, u32, bool)]);
+
 /// Where nothing else is.
 const SPACE: u64 = 0xe_0000;
 
 #[test]
 fn a_chain_that_the_standard_forbids_makes_the_device_ask_for_a_reset() {
     let header = u32::try_from(HEADER).unwrap();
-    let forbidden: [(usize, &[(u64, u32, bool)]); 9] = [
+    let forbidden: [Chain<'_>; 9] = [
         (TRANSMIT, &[(SPACE, header, true)]),
         (TRANSMIT, &[(SPACE, header, false), (SPACE, 1, true)]),
         (TRANSMIT, &[(SPACE, header - 1, false)]),
