@@ -324,11 +324,7 @@ impl Worker {
                 (Some(status), Some(active)) if result.is_ok() => {
                     let answer = pending.answer;
                     active.retire(answer.queue);
-                    // Moving the whole result would stall the CPU until the used ring's cache line
-                    // has come from the driver's: a wide load is not forwarded from narrow stores.
-                    if let Err(error) = answer.complete(active, &self.parts.memory, status) {
-                        result = Err(error);
-                    }
+                    result = answer.complete(active, &self.parts.memory, status);
                 }
                 // After a reset there is no driver to answer.
                 (Some(_), _) => {}
