@@ -156,7 +156,8 @@ pub fn unpack(
             note(&format!("fetching {package} {version}"));
             let unwritable = |error| ArtifactError::new("create", temporary, error);
             fs::create_dir_all(temporary).map_err(unwritable)?;
-            let download = tempfile::tempdir_in(cache.directory()).map_err(unwritable)?;
+            // Within, so that nothing of a killed process stays.
+            let download = tempfile::tempdir_in(temporary).map_err(unwritable)?;
             let mut fetch = tool::command("apt-get")?;
             // apt's sandbox user cannot write to a private directory, and warns about it.
             fetch
@@ -167,7 +168,15 @@ pub fn unpack(
             let archive = only_file(download.path()).map_err(|error| {
                 ArtifactError::new("find the package in", download.path(), error)
             })?;
-            tool::run(tool::command("dpkg")?.arg("-x").arg(archive).arg(temporary))?;
+            tool::run(
+                tool::command(DPKG.program)?
+                    .arg("-x")
+                    .arg(archive)
+                    .arg(temporary),
+            )?;
+            download
+                .close()
+                .map_err(|error| ArtifactError::new("remove a directory in", temporary, error))?;
             Ok(())
         },
     )?;
@@ -309,6 +318,18 @@ mod tests {
             None
         );
         assert_eq!(parse_candidate(""), None);
+    }
+
+    #[test]
+    fn a_missing_program_comes_with_the_command_that_installs_it() {
+        let error = PackagesError::NoProgram {
+            requirement: BUSYBOX,
+            cause: Box::new(PackagesError::Unknown("busybox-static".to_owned())),
+        };
+        assert_eq!(
+            error.to_string(),
+            "'busybox' is not installed; as root, run: apt-get install busybox-static"
+        );
     }
 
     #[test]

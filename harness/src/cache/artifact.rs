@@ -200,7 +200,7 @@ fn create_parent(path: &Path) -> Result<(), ArtifactError> {
     }
 }
 
-pub(super) fn remove(path: &Path) -> Result<(), ArtifactError> {
+pub(crate) fn remove(path: &Path) -> Result<(), ArtifactError> {
     let result = if path.is_dir() {
         fs::remove_dir_all(path)
     } else {
@@ -214,7 +214,7 @@ pub(super) fn remove(path: &Path) -> Result<(), ArtifactError> {
     }
 }
 
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

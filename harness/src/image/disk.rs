@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use super::ImageError;
 use super::overlay::Overlay;
 use super::suite::Suite;
 use crate::cache::Cache;
-use crate::cache::artifact::{ArtifactError, Fingerprint};
+use crate::cache::artifact::{self, ArtifactError, Fingerprint};
 use crate::packages::{self, FAKEROOT, MKE2FS, QEMU_IMG, TAR};
 use crate::tool::{self, ToolError};
 
@@ -198,7 +198,7 @@ impl DiskImage {
     /// Those of [`cached`](Self::cached).
     pub fn write(&self, to: &Path, note: &dyn Fn(&str)) -> Result<(), ImageError> {
         if let Contents::Suite(suite) = &self.contents {
-            let scratch = scratch_beside(to)?;
+            let scratch = Scratch::beside(to)?;
             let archive = scratch.path().join("root.tar");
             suite.write_archive(&archive, note)?;
             note("making the disk image");
@@ -212,14 +212,14 @@ impl DiskImage {
             }
             Contents::Directory(path) => self.write_of_copy(path, to),
             _ => {
-                let scratch = scratch_beside(to)?;
+                let scratch = Scratch::beside(to)?;
                 self.write_changed(&create(scratch.path(), "root")?, to, &Owners::real())
             }
         }
     }
 
     fn write_of_archive(&self, archive: &Path, to: &Path) -> Result<(), ImageError> {
-        let scratch = scratch_beside(to)?;
+        let scratch = Scratch::beside(to)?;
         let (tree, owners) = (
             create(scratch.path(), "root")?,
             Owners::any(scratch.path())?,
@@ -232,7 +232,7 @@ impl DiskImage {
     }
 
     fn write_of_copy(&self, directory: &Path, to: &Path) -> Result<(), ImageError> {
-        let scratch = scratch_beside(to)?;
+        let scratch = Scratch::beside(to)?;
         let (tree, owners) = (
             create(scratch.path(), "root")?,
             Owners::any(scratch.path())?,
@@ -335,12 +335,31 @@ fn create(parent: &Path, name: &str) -> Result<PathBuf, ArtifactError> {
     Ok(path)
 }
 
-/// A directory beside a file, on the same file system: as large as it may become.
-fn scratch_beside(to: &Path) -> Result<tempfile::TempDir, ArtifactError> {
-    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    tempfile::tempdir_in(parent)
-        .map_err(|error| ArtifactError::new("create a directory in", parent, error))
+/// A private directory beside a file, on the same file system: what is in it may become as large as the file. One that a
+/// killed process left is removed.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn beside(to: &Path) -> Result<Self, ArtifactError> {
+        let path = artifact::with_suffix(to, ".scratch");
+        artifact::remove(&path)?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| ArtifactError::new("create", &path, error))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The next one removes what stays.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The files of a directory.
