@@ -180,3 +180,186 @@ impl Watching {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use faultvisor_agent_protocol::frame;
+    use faultvisor_agent_protocol::request::Request;
+    use faultvisor_agent_protocol::run::{RunId, Started};
+    use tempfile::TempDir;
+
+    use crate::guest::{GuestError, Running};
+    use crate::process::Process;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    /// A machine whose program is a script, and whose vsock device is this test.
+    struct Machine {
+        process: Process,
+        watch: Watch,
+        device: UnixListener,
+        directory: TempDir,
+    }
+
+    impl Machine {
+        fn start() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let socket = directory.path().join("vsock");
+            let device = UnixListener::bind(&socket).unwrap();
+            let announcements = Announcements::listen(&socket).unwrap();
+            let process = Process::spawn(Command::new("sh").args(["-c", "read word"])).unwrap();
+            let watch = announcements.watch(process.id()).unwrap();
+            Self {
+                process,
+                watch,
+                device,
+                directory,
+            }
+        }
+
+        /// The agent says that it is ready, as through the device.
+        fn announce(&self) {
+            let path = self.directory.path().join(format!("vsock_{READY_PORT}"));
+            let mut stream = UnixStream::connect(path).unwrap();
+            frame::write_message(&mut stream, Kind::Hello, &Hello::of("agent")).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        }
+
+        /// A program that runs in the guest, and the agent's side of its connection.
+        fn running(&self) -> (Running, UnixStream) {
+            let guest = self.watch.guest().clone();
+            let client = thread::spawn(move || guest.spawn(["sleep", "1000"]).unwrap());
+            let (mut stream, _) = self.device.accept().unwrap();
+            let mut line = [0; 14];
+            stream.read_exact(&mut line).unwrap();
+            assert_eq!(&line, b"CONNECT 64023\n");
+            stream.write_all(b"OK 1024\n").unwrap();
+            let mut buffer = Vec::new();
+            let hello = frame::read(&mut stream, &mut buffer).unwrap().unwrap();
+            hello.message::<Hello>(Kind::Hello).unwrap();
+            let request = frame::read(&mut stream, &mut buffer).unwrap().unwrap();
+            request.message::<Request>(Kind::Request).unwrap();
+            frame::write_message(&mut stream, Kind::Hello, &Hello::of("agent")).unwrap();
+            let started = Started {
+                run: RunId(1),
+                pid: 2,
+            };
+            frame::write_message(&mut stream, Kind::Answer, &started).unwrap();
+            (client.join().unwrap(), stream)
+        }
+    }
+
+    #[test]
+    fn an_agent_is_awaited_until_it_announces_itself() {
+        let machine = Machine::start();
+        let guest = machine.watch.guest().clone();
+        let early = guest.wait_until_ready(Duration::from_millis(10));
+        let expected = "the guest's agent is not ready within 10ms";
+        assert_eq!(early.unwrap_err().to_string(), expected);
+        let waiting = thread::spawn(move || guest.wait_until_ready(SOON));
+        machine.announce();
+        waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn whatever_connects_and_is_no_agent_is_not_one() {
+        let machine = Machine::start();
+        let path = machine.directory.path().join(format!("vsock_{READY_PORT}"));
+        // Some say nothing, and are let go when there are too many.
+        let silent: Vec<_> = (0..20)
+            .map(|_| UnixStream::connect(&path).unwrap())
+            .collect();
+        let mut other = UnixStream::connect(&path).unwrap();
+        other.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        // It is closed, with what was not read.
+        let closed = other.read(&mut [0]);
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+        let guest = machine.watch.guest();
+        assert!(guest.wait_until_ready(Duration::ZERO).is_err());
+        machine.announce();
+        guest.wait_until_ready(SOON).unwrap();
+        drop(silent);
+    }
+
+    #[test]
+    fn the_end_of_the_program_ends_every_wait_at_once() {
+        let mut machine = Machine::start();
+        let guest = machine.watch.guest().clone();
+        let started = Instant::now();
+        let waiting = thread::spawn(move || guest.wait_until_ready(Duration::from_secs(1000)));
+        machine.process.kill().unwrap();
+        let error = waiting.join().unwrap().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "waiting for the guest's agent: the machine has ended"
+        );
+        assert!(started.elapsed() < SOON);
+    }
+
+    #[test]
+    fn what_is_under_way_ends_with_the_reason() {
+        for (end, expected) in [
+            ("reset", "'sleep 1000': the guest was reset"),
+            ("panic", "'sleep 1000': the guest has panicked"),
+            ("exit", "'sleep 1000': the machine has ended"),
+        ] {
+            let mut machine = Machine::start();
+            machine.announce();
+            let (mut running, _agent) = machine.running();
+            let guest = machine.watch.guest().clone();
+            let waiting = thread::spawn(move || running.wait().unwrap_err().to_string());
+            match end {
+                "reset" => guest.restarts("the guest was reset"),
+                "panic" => guest.is_down("the guest has panicked"),
+                _ => drop(machine.process.kill().unwrap()),
+            }
+            assert_eq!(waiting.join().unwrap(), expected);
+            let ready = guest
+                .wait_until_ready(Duration::from_millis(10))
+                .unwrap_err();
+            match end {
+                // The next start is awaited.
+                "reset" => assert!(matches!(ready, GuestError::NotReady { .. })),
+                _ => assert!(matches!(ready, GuestError::Ended { .. })),
+            }
+            if end == "panic" {
+                guest.restarts("the guest was reset");
+            }
+            if end != "exit" {
+                machine.announce();
+                guest.wait_until_ready(SOON).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_the_device_closes_first_is_explained_by_what_follows() {
+        let machine = Machine::start();
+        machine.announce();
+        let (mut running, agent) = machine.running();
+        let guest = machine.watch.guest().clone();
+        drop(agent);
+        let waiting = thread::spawn(move || running.wait().unwrap_err().to_string());
+        guest.restarts("the guest was reset");
+        assert_eq!(waiting.join().unwrap(), "'sleep 1000': the guest was reset");
+    }
+
+    #[test]
+    fn a_port_without_a_listener_in_the_guest_is_named() {
+        let machine = Machine::start();
+        machine.announce();
+        let guest = machine.watch.guest().clone();
+        let asking = thread::spawn(move || guest.run(["true"]).unwrap_err().to_string());
+        let (mut stream, _) = machine.device.accept().unwrap();
+        let mut line = [0; 14];
+        stream.read_exact(&mut line).unwrap();
+        drop(stream);
+        let expected = "nothing in the guest listens on vsock port 64023";
+        assert_eq!(asking.join().unwrap(), expected);
+    }
+}

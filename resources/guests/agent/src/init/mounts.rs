@@ -137,10 +137,12 @@ fn wait_for(device: &str) -> Result<(), String> {
 fn mount_root(device: &str, how: &CommandLine) -> Result<(), String> {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let known = known.lines().filter(|line| !line.starts_with("nodev"));
-    let kinds: Vec<&str> = match &how.file_system {
+    let mut kinds: Vec<&str> = match &how.file_system {
         Some(kind) => vec![kind],
         None => known.map(str::trim).collect(),
     };
+    // The drivers of its predecessors complain in the log.
+    kinds.sort_by_key(|kind| *kind != "ext4");
     let mut flags = MountFlags::empty();
     flags.set(MountFlags::RDONLY, how.is_read_only);
     let mut last = None;
