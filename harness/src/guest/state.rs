@@ -40,6 +40,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     readiness: Readiness,
+    /// Whether the next reset is one that was asked for.
+    expects_reset: bool,
     connections: HashMap<u64, Open>,
     /// Why connections were lost that have not noticed yet.
     reasons: HashMap<u64, String>,
@@ -65,6 +67,15 @@ enum Readiness {
     Down(String),
     /// It has ended with its machine.
     Ended(String),
+}
+
+/// Who resets a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResetBy {
+    /// The guest itself, as when it panics or reboots.
+    Guest,
+    /// A client of the monitor.
+    Client,
 }
 
 impl Guest {
@@ -222,6 +233,7 @@ impl Guest {
         let action = PowerAction::Reboot;
         let Empty {} = self.ask("rebooting the guest", &Request::Power(Power { action }))?;
         // The machine tells of the reset later.
+        self.state().expects_reset = true;
         self.restarts("the guest reboots");
         Ok(())
     }
@@ -303,6 +315,19 @@ impl Guest {
         // Without a watch nobody would tell of its start.
         if self.state().readiness != Readiness::Unknown {
             self.end(Readiness::Awaited, why);
+        }
+    }
+
+    /// The machine was reset. A guest that resets itself before its agent is ready does not get that far.
+    pub(crate) fn was_reset(&self, by: ResetBy) {
+        let mut state = self.state();
+        let is_expected = std::mem::take(&mut state.expects_reset) || by == ResetBy::Client;
+        let is_early = state.readiness == Readiness::Awaited;
+        drop(state);
+        if is_early && !is_expected {
+            self.is_down("the guest was reset before its agent was ready");
+        } else {
+            self.restarts("the guest was reset");
         }
     }
 

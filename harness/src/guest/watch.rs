@@ -14,7 +14,7 @@ use libqmp::{GuestPanickedEvent, ResetEvent, Session};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::state::Guest;
+use super::state::{Guest, ResetBy};
 use crate::error::Error;
 
 /// The most agents that have connected and not said their hello; a guest may do anything.
@@ -86,7 +86,14 @@ impl Watch {
     pub(crate) fn connect(mut self, qmp: &Session) -> Result<Self, Error> {
         let resets = qmp.get_reset_event()?;
         let guest = self.guest.clone();
-        resets.connect(move |_| guest.restarts("the guest was reset"))?;
+        resets.connect(move |reset| {
+            let by = if reset.guest {
+                ResetBy::Guest
+            } else {
+                ResetBy::Client
+            };
+            guest.was_reset(by);
+        })?;
         let panics = qmp.get_guest_panicked_event()?;
         let guest = self.guest.clone();
         panics.connect(move |_| guest.is_down("the guest has panicked"))?;
@@ -314,7 +321,7 @@ mod tests {
             let guest = machine.watch.guest().clone();
             let waiting = thread::spawn(move || running.wait().unwrap_err().to_string());
             match end {
-                "reset" => guest.restarts("the guest was reset"),
+                "reset" => guest.was_reset(ResetBy::Guest),
                 "panic" => guest.is_down("the guest has panicked"),
                 _ => drop(machine.process.kill().unwrap()),
             }
@@ -328,13 +335,34 @@ mod tests {
                 _ => assert!(matches!(ready, GuestError::Ended { .. })),
             }
             if end == "panic" {
-                guest.restarts("the guest was reset");
+                guest.was_reset(ResetBy::Guest);
             }
             if end != "exit" {
                 machine.announce();
                 guest.wait_until_ready(SOON).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_guest_that_resets_itself_before_its_agent_is_ready_is_not_waited_for() {
+        let machine = Machine::start();
+        let guest = machine.watch.guest().clone();
+        // A client may reset it meanwhile.
+        guest.was_reset(ResetBy::Client);
+        let waits = guest
+            .wait_until_ready(Duration::from_millis(10))
+            .unwrap_err();
+        assert!(matches!(waits, GuestError::NotReady { .. }), "{waits}");
+        let waiting = guest.clone();
+        let waiting = thread::spawn(move || waiting.wait_until_ready(Duration::from_secs(1000)));
+        guest.was_reset(ResetBy::Guest);
+        let expected =
+            "waiting for the guest's agent: the guest was reset before its agent was ready";
+        assert_eq!(waiting.join().unwrap().unwrap_err().to_string(), expected);
+        // It may get there after all.
+        machine.announce();
+        guest.wait_until_ready(SOON).unwrap();
     }
 
     #[test]
@@ -345,7 +373,7 @@ mod tests {
         let guest = machine.watch.guest().clone();
         drop(agent);
         let waiting = thread::spawn(move || running.wait().unwrap_err().to_string());
-        guest.restarts("the guest was reset");
+        guest.was_reset(ResetBy::Client);
         assert_eq!(waiting.join().unwrap(), "'sleep 1000': the guest was reset");
     }
 

@@ -101,7 +101,7 @@ pub fn explain(path: &Path, error: &io::Error) -> Failure {
                 );
                 return Failure::new(FailureKind::NoInterpreter, message);
             }
-            let message = format!("there is no program '{shown}'");
+            let message = format!("cannot execute '{shown}': {}", what(error));
             Failure::new(FailureKind::NoSuchProgram, message)
         }
         Some(Errno::NOEXEC) => {

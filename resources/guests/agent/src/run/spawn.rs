@@ -34,6 +34,9 @@ use crate::agent::Agent;
 /// Where programs are searched, unless the environment says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a program without input reads.
+const NULL: &str = "/dev/null";
+
 /// A program that has been started.
 #[derive(Debug)]
 pub struct Spawned {
@@ -168,7 +171,11 @@ fn connect(command: &mut Command, request: &Run) -> io::Result<Ends> {
         command.stdin(Stdio::from(reader));
         ends.input = Some(nonblocking(writer)?);
     } else {
-        command.stdin(Stdio::null());
+        let null = File::open(NULL);
+        let null = null.map_err(|error| {
+            io::Error::new(error.kind(), format!("{NULL}: {}", program::what(&error)))
+        })?;
+        command.stdin(Stdio::from(null));
     }
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     command.stdout(Stdio::from(writer));
