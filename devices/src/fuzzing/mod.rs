@@ -16,6 +16,7 @@ mod driver;
 mod medium;
 mod memory;
 pub mod qcow2;
+mod vsock;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,6 +26,7 @@ use std::time::Instant;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub use deeds::{Choices, Deed};
+pub use vsock::vsock;
 
 use crate::block::fault::record::Record;
 use crate::block::model::access::Access;

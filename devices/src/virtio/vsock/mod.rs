@@ -9,13 +9,13 @@ mod backlog;
 mod connection;
 mod credit;
 mod handshake;
-mod packet;
+pub(crate) mod packet;
 mod statistics;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod transfer;
-mod worker;
+pub(crate) mod worker;
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -87,7 +87,8 @@ impl VirtioVsock {
         Self::with_bounds(cid, Bounds::default(), listener, connector, memory, start)
     }
 
-    fn with_bounds(
+    /// The same with other bounds.
+    pub(crate) fn with_bounds(
         cid: GuestCid,
         bounds: Bounds,
         listener: UnixListener,

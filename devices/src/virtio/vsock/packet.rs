@@ -10,19 +10,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::block::model::segment::{self, Segment};
 
 /// Length of a header in bytes.
-pub(super) const HEADER: usize = size_of::<Header>();
+pub(crate) const HEADER: usize = size_of::<Header>();
 
 /// Maximum payload of a packet in bytes, as in Linux (`VIRTIO_VSOCK_MAX_PKT_BUF_SIZE`).
-pub(super) const MAX_PAYLOAD: u32 = 64 << 10;
+pub(crate) const MAX_PAYLOAD: u32 = 64 << 10;
 
 /// The host's CID (virtio 1.3 §5.10.4).
-pub(super) const HOST_CID: u64 = 2;
+pub(crate) const HOST_CID: u64 = 2;
 
 /// A stream socket (`VIRTIO_VSOCK_TYPE_STREAM`).
-pub(super) const STREAM: u16 = 1;
+pub(crate) const STREAM: u16 = 1;
 
 /// Operations of a packet (virtio 1.3 §5.10.6).
-pub(super) mod operation {
+pub(crate) mod operation {
     pub const REQUEST: u16 = 1;
     pub const RESPONSE: u16 = 2;
     pub const RESET: u16 = 3;
@@ -33,7 +33,7 @@ pub(super) mod operation {
 }
 
 /// Flags of `SHUTDOWN` (virtio 1.3 §5.10.6.5): what its sender does no longer.
-pub(super) mod shutdown {
+pub(crate) mod shutdown {
     pub const RECEIVE: u32 = 1;
     pub const SEND: u32 = 2;
     pub const BOTH: u32 = RECEIVE | SEND;
@@ -42,7 +42,7 @@ pub(super) mod shutdown {
 /// The header of a packet, `struct virtio_vsock_hdr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub source_cid: U64,
     pub destination_cid: U64,
     pub source_port: U32,
@@ -64,7 +64,7 @@ impl Header {
     /// # Errors
     ///
     /// When a segment is not guest memory.
-    pub(super) fn read(
+    pub(crate) fn read(
         memory: &GuestMemoryMmap,
         segments: &[Segment],
     ) -> Result<Self, GuestMemoryError> {
@@ -83,7 +83,7 @@ impl Header {
     /// # Errors
     ///
     /// When a segment is not guest memory.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         memory: &GuestMemoryMmap,
         segments: &[Segment],
@@ -98,7 +98,7 @@ impl Header {
     }
 
     /// The answer that refuses a packet (virtio 1.3 §5.10.6.3).
-    pub(super) fn refusal(&self) -> Self {
+    pub(crate) fn refusal(&self) -> Self {
         Self {
             source_cid: self.destination_cid,
             destination_cid: self.source_cid,
@@ -112,7 +112,7 @@ impl Header {
 }
 
 /// `length` bytes of these segments from `skip` on, or as many as there are.
-pub(super) fn cut(
+pub(crate) fn cut(
     segments: &[Segment],
     skip: u64,
     length: u64,
@@ -130,7 +130,7 @@ pub(super) fn cut(
 }
 
 /// Bytes of these segments behind a header; none if they are too short for one.
-pub(super) fn room(segments: &[Segment]) -> Option<u64> {
+pub(crate) fn room(segments: &[Segment]) -> Option<u64> {
     segment::length(segments).checked_sub(HEADER as u64)
 }
 

@@ -32,9 +32,9 @@ use crate::virtio::queue::{QueueError, SplitQueue};
 use crate::virtio::queues::Queues;
 
 /// Indices of the queues (virtio 1.3 §5.10.2), from the driver's point of view.
-pub(super) const RECEIVE: usize = 0;
-pub(super) const TRANSMIT: usize = 1;
-pub(super) const EVENT: usize = 2;
+pub(crate) const RECEIVE: usize = 0;
+pub(crate) const TRANSMIT: usize = 1;
+pub(crate) const EVENT: usize = 2;
 
 /// Buffers of the guest that one read fills.
 const MAX_CHAINS: usize = 32;
@@ -117,6 +117,8 @@ pub(super) struct Worker {
     active: Option<Queues>,
     is_awake: bool,
     has_ended: bool,
+    /// The device is closed: until when clients may take the last bytes of the guest.
+    farewell: Option<(Instant, Done)>,
     /// A restored driver is to be told that its connections have ended.
     owes_reset_event: bool,
     /// Whether a client may wait in the listener's backlog.
@@ -139,6 +141,7 @@ impl Worker {
             active: None,
             is_awake: false,
             has_ended: false,
+            farewell: None,
             owes_reset_event: false,
             may_accept: true,
             accept_again: None,
@@ -175,8 +178,11 @@ impl Worker {
             }
             Message::Close(done) => {
                 self.is_awake = false;
-                self.has_ended = true;
-                done();
+                self.deactivate(ops);
+                if let Some((_, earlier)) = self.farewell.take() {
+                    earlier();
+                }
+                self.farewell = Some((Instant::now() + self.table.farewell(), done));
             }
         }
     }
@@ -566,20 +572,27 @@ impl MutEventSubscriber for Worker {
             self.table.socket_event(slot, events.event_set(), now, ops);
         } else if events.fd() == self.parts.wake.as_raw_fd() {
             let _ = self.parts.wake.read();
-            while !self.has_ended
-                && let Ok(message) = self.parts.inbox.try_recv()
-            {
+            // One at a time: what was ready before the next one is handled first.
+            if let Ok(message) = self.parts.inbox.try_recv() {
                 self.receive(message, ops);
+                self.come_back();
             }
         } else if events.fd() == self.parts.listener.as_raw_fd() {
             self.may_accept = true;
         }
-        if self.has_ended {
-            return;
+        if let Some((end, done)) = self.farewell.take() {
+            if self.table.is_drained() || end <= Instant::now() {
+                self.has_ended = true;
+                return done();
+            }
+            self.farewell = Some((end, done));
+        } else {
+            self.serve(ops);
         }
-        self.serve(ops);
-        let due = self.table.deadline().filter(|_| self.is_awake);
-        let due = due.into_iter().chain(self.accept_again).min();
+        let farewell = self.farewell.as_ref().map(|(end, _)| *end);
+        let deadline = self.table.deadline().filter(|_| self.is_awake);
+        let due = [farewell, deadline, self.accept_again];
+        let due = due.into_iter().flatten().min();
         if let Err(error) = self.timer.set(due) {
             tracing::error!(%error, "vsock");
         }

@@ -2,9 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::thread;
 use std::time::Duration;
 
-use super::driver::{Machine, rest};
+use super::driver::{DEADLINE, Machine, rest};
 use crate::virtio::vsock::packet::{operation, shutdown};
 use crate::virtio::vsock::table::Bounds;
 
@@ -135,6 +136,50 @@ fn bytes_of_a_guest_that_has_closed_reach_a_client_that_reads_later() {
     machine.initialize();
     assert!(rest(&client) == text);
     machine.wait(|machine| machine.statistics().connections == 0);
+}
+
+#[test]
+fn bytes_of_a_guest_that_is_reset_or_whose_device_ends_reach_a_client_that_reads_later() {
+    for ends in [false, true] {
+        let mut machine = Machine::with(Bounds {
+            farewell: DEADLINE,
+            ..Bounds::default()
+        });
+        let (client, mut stream) = machine.host_connects(1);
+        // The credit of a connection whose client reads nothing.
+        let text: Vec<u8> = (0..=250u8).cycle().take(256 << 10).collect();
+        for part in text.chunks(32 << 10) {
+            stream.send_data(&mut machine, part);
+        }
+        machine.wait(|machine| machine.untaken() == 0);
+        let ending = if ends {
+            Some(thread::spawn(move || drop(machine)))
+        } else {
+            machine.reset();
+            assert_eq!(machine.statistics().connections, 1);
+            assert!(rest(&client) == text);
+            None
+        };
+        if let Some(ending) = ending {
+            assert!(rest(&client) == text);
+            ending.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_end_of_the_device_does_not_wait_for_a_client_that_reads_nothing() {
+    let mut machine = Machine::with(Bounds {
+        farewell: Duration::from_millis(20),
+        ..Bounds::default()
+    });
+    let (client, mut stream) = machine.host_connects(1);
+    for _ in 0..8 {
+        stream.send_data(&mut machine, &[1; 32 << 10]);
+    }
+    machine.wait(|machine| machine.untaken() == 0);
+    drop(machine);
+    assert!(rest(&client).len() <= 256 << 10);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod closing;
 mod credit;
 mod driver;
+mod garbage;
 mod hostile;
 mod opening;
 mod state;
