@@ -30,9 +30,10 @@ pub mod register {
 
 /// The register version that this driver supports (virtio 1.2 §4.2.2).
 const MODERN: u32 = 2;
-/// IDs of a block device, and of an entropy device, whose chains are put together by hand (virtio 1.2 §5).
+/// IDs of a block device, and of an entropy and a socket device, whose chains are put together by hand (virtio 1.2 §5).
 const BLOCK_DEVICE: u32 = 2;
 const ENTROPY_DEVICE: u32 = 4;
+const SOCKET_DEVICE: u32 = 19;
 /// Device status: ACKNOWLEDGE and DRIVER; with FEATURES_OK; with DRIVER_OK.
 const ACKNOWLEDGED: u32 = 3;
 const AGREED: u32 = ACKNOWLEDGED | 8;
@@ -142,9 +143,10 @@ impl BlockDriver {
         }
     }
 
-    /// Whether the registers are those of a disk or an entropy device.
+    /// Whether the registers are those of a disk, or of an entropy or socket device.
     pub fn is_there(&self) -> bool {
-        let is_known = [BLOCK_DEVICE, ENTROPY_DEVICE].contains(&self.get(register::DEVICE_ID));
+        let is_known =
+            [BLOCK_DEVICE, ENTROPY_DEVICE, SOCKET_DEVICE].contains(&self.get(register::DEVICE_ID));
         is_known && self.get(register::VERSION) == MODERN
     }
 
