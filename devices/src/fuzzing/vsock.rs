@@ -228,7 +228,7 @@ impl Machine {
         };
         machine.initialize(choices.byte() & 1 != 0);
         machine.resume();
-        (0..choices.below(SLOTS as u8)).for_each(|_| machine.give(RECEIVED_ROOM, 0));
+        (0..choices.below(16)).for_each(|_| machine.give(RECEIVED_ROOM, 0));
         machine
     }
 
@@ -260,12 +260,11 @@ impl Machine {
                 let count = self.clients.len().max(1);
                 let index = usize::from(choices.byte()) % count;
                 if let Some(client) = self.clients.get(index) {
-                    let _ = match how {
-                        0 => client.socket.shutdown(Shutdown::Write),
-                        1 => client.socket.shutdown(Shutdown::Read),
-                        2 => client.socket.shutdown(Shutdown::Both),
-                        _ => Ok(drop(self.clients.swap_remove(index))),
-                    };
+                    let directions = [Shutdown::Write, Shutdown::Read, Shutdown::Both];
+                    match directions.get(usize::from(how)) {
+                        Some(direction) => drop(client.socket.shutdown(*direction)),
+                        None => drop(self.clients.swap_remove(index)),
+                    }
                 }
             }
             14 if self.is_paused => self.resume(),
@@ -517,7 +516,7 @@ impl Machine {
 
     fn reset(&mut self) {
         self.set_register(STATUS, 0);
-        let zeroes = [0; 3 * QUEUE_ROOM as usize];
+        let zeroes = [0; 0x3000];
         self.memory.write_slice(&zeroes, GuestAddress(0)).unwrap();
         (self.offered, self.used) = ([0; 3], [0; 3]);
         self.streams.clear();

@@ -75,7 +75,7 @@ impl Table {
         // There are more ports than connections.
         let key = loop {
             let host_port = self.next_port;
-            self.next_port = FIRST_PORT | self.next_port.wrapping_add(1) % FIRST_PORT;
+            self.next_port = FIRST_PORT | (self.next_port.wrapping_add(1) % FIRST_PORT);
             let key = Key {
                 host_port,
                 guest_port,
