@@ -1,7 +1,7 @@
 //! The protocol between a host and Faultvisor's agent in a guest.
 //!
 //! Each connection carries one [`Request`](request::Request). Both sides begin with a [`Hello`](hello::Hello), which
-//! states the versions that they speak. Everything is a [frame](frame): a length, a [`Kind`](frame::Kind) and a
+//! states the versions that they speak. Everything is a [frame]: a length, a [`Kind`](frame::Kind) and a
 //! payload, which is JSON for messages and raw for data. `docs/agent.md` of the project is the specification.
 //!
 //! The agent listens on the vsock port [`AGENT_PORT`]. When it is ready it connects to the host's port
