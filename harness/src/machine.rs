@@ -160,6 +160,11 @@ impl Machine {
         socket(self.directory.path())
     }
 
+    /// The socket of its vsock device, if it has one: for [`Address::Vsock`](crate::guest::connect::Address).
+    pub fn vsock_socket(&self) -> PathBuf {
+        vsock(self.directory.path())
+    }
+
     /// The image of a disk.
     pub fn image(&self, id: &str) -> Option<&Path> {
         let disk = self.disks.iter().find(|disk| disk.id == id);

@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// The project's folders; a path that begins with one names a file of the project.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "client",
     "devices",
+    "explore",
     "fuzz",
     "harness",
     "monitor",

@@ -59,7 +59,7 @@ fn installed_files_are_at_their_standard_paths_and_work() {
     let prefix = directory.path().join("prefix");
     install(&prefix, None);
 
-    for program in ["faultvisor", "qmp"] {
+    for program in ["faultvisor", "qmp", "fvctl"] {
         let version = said(Command::new(prefix.join("bin").join(program)).arg("--version"));
         assert!(version.starts_with(program), "{version}");
         let manual =
@@ -77,6 +77,8 @@ fn installed_files_are_at_their_standard_paths_and_work() {
             assert_eq!(asks, program == "qmp", "{completion}");
         }
     }
+    let agent = prefix.join("libexec/faultvisor/faultvisor-agent");
+    assert!(said(Command::new(agent).arg("--help")).contains("faultvisor-agent"));
     let watch = fs::read_to_string(prefix.join("share/man/man1/qmp-watch.1")).unwrap();
     assert!(watch.contains("accessor"), "{watch}");
 

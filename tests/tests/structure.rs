@@ -13,14 +13,18 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The folders, and those whose packages a package there may depend on, beside its own folder's. A package's own tests
 /// may use more.
-const FOLDERS: [(&str, &[&str]); 8] = [
+const FOLDERS: [(&str, &[&str]); 9] = [
     ("schema", &[]),
     ("monitor", &["schema"]),
     ("devices", &["schema"]),
     ("vmm", &["devices", "monitor", "schema"]),
     ("client", &["schema"]),
     ("harness", &["client"]),
-    ("tests", &["harness", "client", "monitor", "schema"]),
+    ("explore", &["harness"]),
+    (
+        "tests",
+        &["harness", "explore", "client", "monitor", "schema"],
+    ),
     ("resources", &[]),
 ];
 

@@ -30,8 +30,12 @@ pub enum Address {
 }
 
 impl Address {
-    /// Connects a stream.
-    pub(crate) fn connect(&self, timeout: Duration) -> Result<UnixStream, GuestError> {
+    /// Connects a stream, which waits for the guest at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be connected to, or nothing in the guest listens.
+    pub fn connect(&self, timeout: Duration) -> Result<UnixStream, GuestError> {
         let (Self::Vsock(path, _) | Self::Unix(path)) = self;
         let refused = |source| GuestError::Connect {
             path: path.clone(),

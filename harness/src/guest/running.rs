@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use faultvisor_agent_protocol::frame::{CHUNK_BYTES, FrameError, Kind};
 use faultvisor_agent_protocol::request::{Empty, Request};
@@ -14,7 +14,6 @@ use super::connect::{Connection, Writer};
 use super::error::GuestError;
 use super::output::{Output, Status};
 use super::state::Guest;
-use crate::console::deadline;
 
 /// How long after its time limit, by the host's clock, a program's end may be told: it is killed by the guest's.
 const GRACE: Duration = Duration::from_secs(60);
@@ -221,7 +220,7 @@ impl Running {
                 // That the program reads no further is no failure, and a lost connection is told below.
                 scope.spawn(move || to.write_all(input));
             }
-            let collected = self.collect(most, patience);
+            let collected = self.collect(most);
             if collected.is_err() {
                 // For who writes.
                 self.connection.shut_down();
@@ -230,17 +229,9 @@ impl Running {
         })
     }
 
-    fn collect(&mut self, most: usize, patience: Option<Duration>) -> Result<Output, GuestError> {
-        let by = patience.map(deadline);
+    fn collect(&mut self, most: usize) -> Result<Output, GuestError> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
-            if by.is_some_and(|by| Instant::now() > by) {
-                // Output, but no end.
-                return Err(GuestError::NoAnswer {
-                    operation: self.connection.operation().to_owned(),
-                    within: patience.unwrap_or_default(),
-                });
-            }
             match self.next_event()? {
                 Event::Output(bytes) => stdout.extend_from_slice(&bytes),
                 Event::Errors(bytes) => stderr.extend_from_slice(&bytes),

@@ -10,7 +10,7 @@ use std::thread;
 use faultvisor_agent_protocol::READY_PORT;
 use faultvisor_agent_protocol::frame::{Decoder, Kind};
 use faultvisor_agent_protocol::hello::Hello;
-use libqmp::{GuestPanickedEvent, ResetEvent, Session};
+use libqmp::{GuestPanickedEvent, ResetEvent, RunState, Session, StopEvent};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -20,13 +20,17 @@ use crate::error::Error;
 /// The most agents that have connected and not said their hello; a guest may do anything.
 const AGENTS: usize = 8;
 
+/// Why a guest is down that the host's KVM cannot run.
+const NOT_RUN: &str = "the host's KVM cannot run this guest; without hardware virtualization (vmx or svm in /proc/cpuinfo), \
+                       Linux runs only in a nested host: fvctl --lab";
+
 /// What tells a [`Guest`] of its machine, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     guest: Guest,
     stop: Arc<OwnedFd>,
     // Their handlers know the guest.
-    _events: Option<(ResetEvent, GuestPanickedEvent)>,
+    _events: Option<(ResetEvent, GuestPanickedEvent, StopEvent)>,
 }
 
 /// A listener for the agent's start, made before the machine is.
@@ -82,7 +86,7 @@ impl Announcements {
 }
 
 impl Watch {
-    /// Watches the guest's resets and panics, too.
+    /// Watches the guest's resets and panics, too, and whether KVM cannot run it.
     pub(crate) fn connect(mut self, qmp: &Session) -> Result<Self, Error> {
         let resets = qmp.get_reset_event()?;
         let guest = self.guest.clone();
@@ -97,7 +101,15 @@ impl Watch {
         let panics = qmp.get_guest_panicked_event()?;
         let guest = self.guest.clone();
         panics.connect(move |_| guest.is_down("the guest has panicked"))?;
-        self._events = Some((resets, panics));
+        let stops = qmp.get_stop_event()?;
+        let (guest, session) = (self.guest.clone(), qmp.clone());
+        stops.connect(move |_| {
+            let status = session.query_status();
+            if status.is_ok_and(|status| status.status == RunState::InternalError) {
+                guest.is_down(NOT_RUN);
+            }
+        })?;
+        self._events = Some((resets, panics, stops));
         Ok(self)
     }
 

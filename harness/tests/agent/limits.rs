@@ -102,37 +102,3 @@ fn a_program_that_has_ended_takes_no_signal() {
         "sending signal 15 to 'true': there is no run 1: it has ended, or never was"
     );
 }
-
-#[test]
-fn control_groups_of_killed_trees_do_not_pile_up() {
-    let agent = Agent::start();
-    let group = agent
-        .guest
-        .run(["cat", "/proc/self/cgroup"])
-        .unwrap()
-        .success()
-        .unwrap();
-    let text = group.text();
-    let own = text.lines().find_map(|line| line.strip_prefix("0::"));
-    let Some((_, own)) = own.and_then(|path| path.rsplit_once('/')) else {
-        // There is no hierarchy of version 2.
-        return;
-    };
-    if !own.starts_with("faultvisor-agent-") {
-        // An ordinary user may make none.
-        return;
-    }
-    let id = own.trim_end_matches(|c: char| c.is_ascii_digit());
-    for _ in 0..20 {
-        let tree = Command::new("sh").args(["-c", "sleep 1000 & sleep 1000"]);
-        agent
-            .guest
-            .run(tree.timeout(Duration::from_millis(1)))
-            .unwrap();
-    }
-    agent.guest.run(["true"]).unwrap().success().unwrap();
-    let find = ["find", "/sys/fs/cgroup", "-maxdepth", "2", "-name"];
-    let find = Command::new(find[0]).args(&find[1..]).arg(format!("{id}*"));
-    let left = agent.guest.run(find).unwrap();
-    assert!(left.text().lines().count() < 5, "{left}");
-}

@@ -8,6 +8,7 @@
 //! | `initramfs.cpio` | busybox, the virtio modules, and [an init](mod@self) that ends in a shell or in a test's script |
 //! | `e2fsprogs.cpio` | mkfs.ext4 and e2fsck with their libraries, appended where a script needs them |
 //! | `fio.cpio`, `sqlite.cpio`, `xfsprogs.cpio` | the same for fio, SQLite and XFS, built only where tests run |
+//! | `programs.cpio` | the agent as init, busybox, and a few programs of this machine |
 //! | `disk.img` | 64 MiB of ext4 |
 //!
 //! A [`Script`] decides what the guest runs.
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use faultvisor_harness::cache::Cache;
 use faultvisor_harness::cache::artifact::{self, ArtifactError, Fingerprint};
-use faultvisor_harness::image::{Busybox, ImageError, Initramfs};
+use faultvisor_harness::image::{Busybox, GuestImage, ImageError, Initramfs};
 use faultvisor_harness::kernel::{Kernel, KernelError};
 
 use crate::packages::{self, InstallError, PackagesError};
@@ -109,6 +110,11 @@ impl GuestImages {
         self.directory.join(tools.file_name())
     }
 
+    /// An initramfs with the agent, for programs.
+    pub fn programs(&self) -> PathBuf {
+        self.directory.join("programs.cpio")
+    }
+
     /// A disk with a file system.
     pub fn disk(&self) -> PathBuf {
         self.directory.join("disk.img")
@@ -161,6 +167,29 @@ pub fn build(workspace: &Workspace, note: &dyn Fn(&str)) -> Result<GuestImages, 
     Ok(images)
 }
 
+/// The command whose programs the guest for programs has.
+const COMMAND: [&str; 3] = ["sh", "-c", "mkfs.ext4 mount dd"];
+
+/// Builds the initramfs for programs, with this agent, unless it is up to date.
+pub fn build_programs(
+    images: &GuestImages,
+    agent: &Path,
+    note: &dyn Fn(&str),
+) -> Result<(), GuestError> {
+    let cache = cache_in(images.directory());
+    let kernel = Kernel::package(None, &cache, note)?;
+    let image = GuestImage::builder(kernel)
+        .command(&COMMAND.map(str::to_owned))
+        .agent(agent)
+        .busybox(Busybox::fetch(&cache, note)?)
+        .build(&cache, note)?;
+    let made = image.initramfs;
+    artifact::ensure(&images.programs(), &Fingerprint::new().file(&made)?, |to| {
+        copy(&made, to)
+    })?;
+    Ok(())
+}
+
 const README: &str = "This file system came with the disk image.\n";
 
 fn make_disk(to: &Path) -> Result<(), GuestError> {
@@ -185,7 +214,11 @@ fn make_disk(to: &Path) -> Result<(), GuestError> {
 
 /// Where packages are unpacked.
 pub(crate) fn cache(workspace: &Workspace) -> Cache {
-    Cache::at(workspace.guest_directory().join("cache"))
+    cache_in(&workspace.guest_directory())
+}
+
+fn cache_in(directory: &Path) -> Cache {
+    Cache::at(directory.join("cache"))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), ArtifactError> {

@@ -84,6 +84,11 @@ impl Context {
         self.place.program.with_file_name("qmp")
     }
 
+    /// The program that runs programs in guests, built beside the program under test.
+    pub fn fvctl(&self) -> PathBuf {
+        self.place.program.with_file_name("fvctl")
+    }
+
     /// The guest's images.
     pub fn guest(&self) -> &GuestImages {
         &self.place.guest

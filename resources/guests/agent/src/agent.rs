@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultvisor_agent_protocol::failure::{Failure, FailureKind};
 use faultvisor_agent_protocol::hello::Hello;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::rand::GetRandomFlags;
 
 use crate::processes::Processes;
@@ -25,8 +24,6 @@ pub struct Agent {
     pub processes: Processes,
     /// The runs that are not forgotten.
     pub runs: Runs,
-    /// The bound of descriptors for programs, which is lower than the agent's own.
-    pub descriptors: Rlimit,
     connections: Arc<AtomicUsize>,
 }
 
@@ -47,7 +44,6 @@ impl Agent {
             boot,
             processes,
             runs: Runs::default(),
-            descriptors: raise_descriptors(),
             connections: Arc::default(),
         }))
     }
@@ -90,18 +86,6 @@ pub fn software() -> String {
 /// Locks, whatever a thread that held it has come to.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Raises the bound of descriptors as far as it goes, and returns what it was.
-fn raise_descriptors() -> Rlimit {
-    let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: before.maximum,
-        maximum: before.maximum,
-    };
-    // Without, fewer connections at once find descriptors.
-    let _ = setrlimit(Resource::Nofile, raised);
-    before
 }
 
 fn boot() -> rustix::io::Result<String> {

@@ -4,7 +4,7 @@ use faultvisor_tests::suite::Test;
 
 use crate::{
     bare, block, boot, console, debian, disk, examples, faults, features, life_cycle, machine,
-    place, qemu_schema, read_error, readme, storm, write_error, wrong_use,
+    place, programs, qemu_schema, read_error, readme, storm, write_error, wrong_use,
 };
 
 /// The tests, in order of execution.
@@ -70,6 +70,7 @@ pub const TESTS: &[&[Test]] = &[
     console::TESTS,
     life_cycle::TESTS,
     machine::TESTS,
+    programs::TESTS,
     storm::TESTS,
     disk::TESTS,
     features::TESTS,

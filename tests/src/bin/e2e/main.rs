@@ -18,6 +18,7 @@ mod life_cycle;
 mod linux;
 mod machine;
 mod place;
+mod programs;
 mod qemu_schema;
 mod read_error;
 mod readme;

@@ -20,6 +20,10 @@ pub struct Binaries {
     pub faultvisor: PathBuf,
     /// The command-line client.
     pub qmp: PathBuf,
+    /// The program that runs programs in guests.
+    pub fvctl: PathBuf,
+    /// The agent for guests.
+    pub agent: PathBuf,
     /// The end-to-end tests.
     pub e2e: PathBuf,
     /// The bare-metal guest.
@@ -34,12 +38,14 @@ pub fn build(workspace: &Workspace) -> Result<Binaries, ToolError> {
     let mut cargo = build::cargo();
     // In one build, so that common dependencies have the same features.
     cargo.args(["build", "--lib", "--package", "libqmp-capi"]);
-    let names = ["faultvisor", "qmp", "e2e"];
+    let names = ["faultvisor", "qmp", "fvctl", "e2e"];
     run(workspace, programs(&mut cargo, &names))?;
     let directory = workspace.target().join("debug");
     Ok(Binaries {
         faultvisor: directory.join("faultvisor"),
         qmp: directory.join("qmp"),
+        fvctl: directory.join("fvctl"),
+        agent: build::guest(workspace, build::Guest::Agent)?,
         e2e: directory.join("e2e"),
         c_library: directory.join("libqmp.a"),
         bare_guest: build::guest(workspace, build::Guest::Bare)?,
@@ -53,7 +59,7 @@ pub fn build_shipped(
     mut cargo: Command,
 ) -> Result<PathBuf, ToolError> {
     cargo.args(["build", "--profile", profile]);
-    for package in ["faultvisor", "qmp", "libqmp-capi"] {
+    for package in ["faultvisor", "qmp", "fvctl", "libqmp-capi"] {
         cargo.args(["--package", package]);
     }
     // Only this profile builds to a directory of another name.
@@ -68,7 +74,7 @@ pub fn build_shipped(
 
 /// Selects all packages each time: a single one would have other features, and be built again.
 fn programs<'a>(cargo: &'a mut Command, names: &[&str]) -> &'a mut Command {
-    for package in ["faultvisor", "faultvisor-tests", "qmp"] {
+    for package in ["faultvisor", "faultvisor-tests", "qmp", "fvctl"] {
         cargo.args(["--package", package]);
     }
     for name in names {

@@ -15,6 +15,7 @@ use crate::console;
 pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
     let images = guest::build(workspace, &console::note)?;
     let agent = build::guest(workspace, build::Guest::Agent)?;
+    guest::build_programs(&images, &agent, &console::note)?;
     let shown = |path: &Path| {
         path.strip_prefix(workspace.root())
             .unwrap_or(path)
@@ -25,6 +26,7 @@ pub fn perform(workspace: &Workspace) -> Result<ExitCode, Box<dyn Error>> {
         images.bzimage(),
         images.vmlinux(),
         images.initramfs(),
+        images.programs(),
         images.disk(),
         agent,
     ] {

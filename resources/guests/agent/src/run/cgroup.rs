@@ -1,16 +1,11 @@
 //! A control group for each run, by which its processes are killed at once (cgroup v2).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::agent::lock;
-
-/// How the name of a group begins, before the agent's and the run's numbers.
-const PREFIX: &str = "faultvisor-agent-";
 /// How often a group without `cgroup.kill` is looked at again.
 const ROUNDS: usize = 100;
 
@@ -24,10 +19,7 @@ impl Cgroup {
     /// Makes a group below the agent's own; `None` where it may not.
     pub fn make(run: u64) -> Option<Self> {
         let own = own()?;
-        if run == 1 {
-            sweep(&own);
-        }
-        let path = own.join(format!("{PREFIX}{}-{run}", std::process::id()));
+        let path = own.join(format!("faultvisor-agent-{}-{run}", std::process::id()));
         fs::create_dir(&path).ok()?;
         Some(Self { path })
     }
@@ -60,29 +52,9 @@ impl Cgroup {
         false
     }
 
-    /// Removes it as soon as it has no members.
+    /// Removes it, if it has no members.
     pub fn remove(&self) {
-        // Those whose last member was still ending before are tried again.
-        static LEFT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-        let mut left = lock(&LEFT);
-        left.push(self.path.clone());
-        left.retain(|path| {
-            fs::remove_dir(path).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
-        });
-    }
-}
-
-/// Removes the empty groups of agents that are gone.
-fn sweep(own: &Path) {
-    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let agent = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next());
-        if agent.is_some_and(|agent| !Path::new("/proc").join(agent).exists()) {
-            let _ = fs::remove_dir(entry.path());
-        }
+        let _ = fs::remove_dir(&self.path);
     }
 }
 

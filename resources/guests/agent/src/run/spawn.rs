@@ -20,7 +20,7 @@ use faultvisor_agent_protocol::failure::{Failure, FailureKind};
 use faultvisor_agent_protocol::run::{Run, RunId, TerminalSize};
 use faultvisor_agent_protocol::text::Text;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Resource, Rlimit, ioctl_tiocsctty, setrlimit, setsid};
+use rustix::process::{Pid, ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -74,12 +74,7 @@ pub fn start(agent: &Agent, request: &Run) -> Result<Spawned, Failure> {
     let mailbox = Arc::new(Mailbox::new().map_err(|error| refused(&error))?);
     let cgroup = Cgroup::make(id.0);
     let members = cgroup.as_ref().and_then(|cgroup| cgroup.members().ok());
-    prepare(
-        &mut command,
-        members,
-        agent.descriptors,
-        request.terminal.is_some(),
-    );
+    prepare(&mut command, members, request.terminal.is_some());
     let started = Instant::now();
     let told = Arc::clone(&mailbox);
     let spawned = agent.processes.spawn(
@@ -227,13 +222,12 @@ fn nonblocking(descriptor: OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// What the child does before it executes the program: it leads a session, and joins its group.
-fn prepare(command: &mut Command, members: Option<File>, descriptors: Rlimit, has_terminal: bool) {
+fn prepare(command: &mut Command, members: Option<File>, has_terminal: bool) {
     let join = move || {
         setsid()?;
         if has_terminal {
             ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
-        let _ = setrlimit(Resource::Nofile, descriptors);
         if let Some(members) = &members {
             // Its tree is found without a group, too.
             let _ = rustix::io::write(members, b"0");

@@ -10,15 +10,15 @@ use std::time::Instant;
 use faultvisor_harness::child::Guarded;
 use faultvisor_harness::transcript::{NoLine, Transcript};
 use faultvisor_tests::debian::DebianImages;
-use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::qemu_schema::QemuSchema;
 use faultvisor_tests::suite::{Report, Size};
 use faultvisor_tests::workspace::Workspace;
 
 use super::{Choice, Images, Programs, Results, limit, take};
 use crate::debian::Copies;
-use crate::namespace;
 use crate::progress::Running;
+use crate::{console, namespace};
 
 /// What tests have only on this machine.
 pub struct Here<'a> {
@@ -47,6 +47,9 @@ pub fn run(
         .guest
         .clone()
         .unwrap_or_else(|_| GuestImages::at(workspace.guest_directory()));
+    if images.guest.is_ok() {
+        guest::build_programs(&guest, &programs.binaries.agent, &console::note)?;
+    }
     let mut command = match namespace::command() {
         Some(mut unshare) => {
             unshare.arg(&programs.binaries.e2e);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use faultvisor_harness::command_line;
 use faultvisor_tests::debian::DebianImages;
-use faultvisor_tests::guest::GuestImages;
+use faultvisor_tests::guest::{self, GuestImages};
 use faultvisor_tests::lab::{self, Payload, RunError, ScratchDisk, Settings};
 use faultvisor_tests::packages;
 use faultvisor_tests::suite::{Report, Size};
@@ -138,6 +138,7 @@ fn payload(
     let mut payload = Payload::new(lab)?;
     payload.built("/payload/faultvisor", &binaries.faultvisor)?;
     payload.built("/payload/qmp", &binaries.qmp)?;
+    payload.built("/payload/fvctl", &binaries.fvctl)?;
     payload.built("/payload/e2e", &binaries.e2e)?;
     payload.copy("/payload/bare-guest", &binaries.bare_guest)?;
     for file in &examples.programs {
@@ -147,6 +148,8 @@ fn payload(
         )?;
     }
     let inside = lab::add_guest(&mut payload, guest)?;
+    guest::build_programs(guest, &binaries.agent, &console::note)?;
+    payload.copy(&inside.programs().to_string_lossy(), &guest.programs())?;
     lab::add_optional_tools(&mut payload, guest, &inside)?;
     for program in [packages::QEMU_IMG.program, "e2fsck"] {
         if let Some(program) = tool::find(program) {

@@ -23,7 +23,7 @@ fn completion(shell: Shell, program: &str) -> String {
 /// Installs them.
 pub fn install(place: &Place) -> Result<(), Box<dyn Error>> {
     let manuals = place.directory("share/man/man1")?;
-    for command in [faultvisor::command(), qmp_cli::command()] {
+    for command in [faultvisor::command(), qmp_cli::command(), fvctl::command()] {
         let synopsis = synopsis(&command);
         clap_mangen::generate_to(command.clone().override_usage(synopsis), &manuals)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {

@@ -16,7 +16,9 @@ use crate::{binaries, console};
 use place::Place;
 
 /// The programs' names.
-const PROGRAMS: [&str; 2] = ["faultvisor", "qmp"];
+const PROGRAMS: [&str; 3] = ["faultvisor", "qmp", "fvctl"];
+/// Where `fvctl` and the harness find the agent for guests, beside the programs' directory.
+const AGENT: &str = "libexec/faultvisor/faultvisor-agent";
 
 /// Where to install.
 #[derive(Args)]
@@ -41,6 +43,7 @@ pub fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode, Box
     for program in PROGRAMS {
         place.program(&built.join(program), &format!("bin/{program}"))?;
     }
+    place.program(&build::guest(workspace, build::Guest::Agent)?, AGENT)?;
     library::install(workspace, &built, &place)?;
     documents::install(&place)?;
     console::note(&format!("installed under {}", place.root().display()));
