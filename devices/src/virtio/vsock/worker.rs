@@ -397,7 +397,7 @@ impl Worker {
                     self.use_spare(ring, &header)?;
                     1
                 }
-                Next::Data { slot, limit } => self.send_data(ring, slot, limit, ops)?,
+                Next::Data { slot, limit } => self.send_data(ring, (slot, limit), now, ops)?,
             };
             left = left.saturating_sub(used);
         }
@@ -445,8 +445,8 @@ impl Worker {
     fn send_data(
         &mut self,
         ring: &mut SplitQueue,
-        slot: usize,
-        limit: u32,
+        (slot, limit): (usize, u32),
+        now: Instant,
         ops: &mut EventOps<'_>,
     ) -> Result<u16, Broken> {
         let limit = limit.min(TURN);
@@ -480,7 +480,7 @@ impl Worker {
             }
             let bytes = room.min(read);
             read -= bytes;
-            let Some(header) = self.table.data_packet(slot, bytes) else {
+            let Some(header) = self.table.data_packet(slot, bytes, now) else {
                 break;
             };
             if let Some(chain) = self.spare.front() {

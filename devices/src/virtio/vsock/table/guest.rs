@@ -213,8 +213,9 @@ impl Table {
             let Role::Connected(connection, _) = &mut slot.role else {
                 continue;
             };
+            let was_closing = connection.is_closing();
             if let Some(header) = connection.next_packet() {
-                let begins_closing = connection.is_closing() && slot.deadline.is_none();
+                let begins_closing = connection.is_closing() && !was_closing;
                 if begins_closing {
                     self.set_deadline(index, Some(now + self.bounds.closing));
                 }
@@ -264,12 +265,23 @@ impl Table {
     }
 
     /// The header of a packet with bytes that were read. None if the connection is gone.
-    pub(in super::super) fn data_packet(&mut self, index: usize, bytes: u32) -> Option<Header> {
+    pub(in super::super) fn data_packet(
+        &mut self,
+        index: usize,
+        bytes: u32,
+        now: Instant,
+    ) -> Option<Header> {
         self.counters.bytes_to_guest.add(bytes.into());
-        match &mut self.slot(index)?.role {
-            Role::Connected(connection, _) => Some(connection.data_packet(bytes)),
-            _ => None,
+        let slot = self.slot(index)?;
+        let Role::Connected(connection, _) = &mut slot.role else {
+            return None;
+        };
+        let header = connection.data_packet(bytes);
+        // A slow guest gets the last bytes of a client that has left, as long as it takes some.
+        if slot.deadline.is_some() {
+            self.set_deadline(index, Some(now + self.bounds.closing));
         }
+        Some(header)
     }
 
     /// Ends a connection's turn.

@@ -36,6 +36,9 @@ impl Table {
                 if is_gone {
                     // Nobody receives; the rest of what was sent is still to be read.
                     connection.shut_down(shutdown::RECEIVE);
+                    if slot.deadline.is_none() {
+                        self.set_deadline(index, Some(now + self.bounds.closing));
+                    }
                 }
                 self.flush(index, ops);
             }

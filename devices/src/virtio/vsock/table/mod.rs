@@ -5,6 +5,8 @@
 
 mod guest;
 mod host;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::net::UnixStream;
@@ -42,7 +44,8 @@ pub(crate) struct Bounds {
     pub replies: usize,
     /// How long a client may take for its line, and the guest for its answer to a request.
     pub opening: Duration,
-    /// How long the guest may take to reset a connection that the host has closed; as long as Linux waits for the host.
+    /// How long the guest may take to reset a connection that the host has closed, and to take any bytes of a client that
+    /// has left; as long as Linux waits for the host.
     pub closing: Duration,
     /// How long the end of the device waits for clients that take the guest's last bytes.
     pub farewell: Duration,
@@ -323,7 +326,7 @@ impl Table {
                 continue;
             };
             let wait = match &slot.role {
-                Role::Connected(connection, _) if connection.is_closing() => closing,
+                Role::Connected(connection, _) if !connection.is_requested() => closing,
                 _ => opening,
             };
             self.set_deadline(index, Some(now + wait));
@@ -339,7 +342,7 @@ impl Table {
         }
     }
 
-    /// Ends a wait for a client's line, for the guest's answer, or for its reset.
+    /// Ends a wait for a client's line, for the guest's answer, for its reset, or for its taking of a client's last bytes.
     fn give_up(&mut self, index: usize, ops: &mut EventOps<'_>) {
         let mut was_open = false;
         if let Some(Slot {

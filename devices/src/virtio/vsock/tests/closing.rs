@@ -96,6 +96,30 @@ fn a_guest_that_does_not_answer_the_end_is_reset() {
 }
 
 #[test]
+fn a_guest_that_takes_nothing_of_a_client_that_has_left_is_reset() {
+    let bounds = Bounds {
+        closing: Duration::from_millis(20),
+        ..Bounds::default()
+    };
+    // Without credit.
+    let mut machine = Machine::with(bounds);
+    machine.buffer = 0;
+    let (mut client, _) = machine.host_connects(1);
+    client.write_all(b"never taken").unwrap();
+    drop(client);
+    while machine.receive().operation() != operation::RESET {}
+    assert_eq!(machine.statistics().connections, 0);
+    // Without buffers.
+    let mut machine = Machine::with(bounds);
+    machine.recycles = false;
+    let (mut client, _) = machine.host_connects(1);
+    client.write_all(&[1; 1 << 18]).unwrap();
+    machine.wait(|machine| machine.statistics().bytes_to_guest >= 60 * 4000);
+    drop(client);
+    machine.wait(|machine| machine.statistics().connections == 0);
+}
+
+#[test]
 fn a_guest_that_does_not_answer_a_request_and_a_client_without_a_line_are_given_up() {
     let mut machine = Machine::with(Bounds {
         opening: Duration::from_millis(20),
