@@ -57,12 +57,17 @@ impl Table {
 
     /// Connects the guest to a listener of the host.
     fn connect(&mut self, key: Key, header: &Header, ops: &mut EventOps<'_>) {
-        let connected = self.make_room(ops).and_then(|buffer| {
+        let connected = (|| {
+            if !self.may_have_room() {
+                return None;
+            }
+            // First: a refused request costs no client its bytes.
             let socket = self.connector.connect(key.host_port).ok()?;
+            let buffer = self.make_room(ops)?;
             let mut connection = Connection::new(key, self.guest_cid, Origin::Guest, buffer);
             connection.greet(header);
             self.insert(socket, Role::Connected(connection, Backlog::default()), ops)
-        });
+        })();
         match connected {
             Some(index) => {
                 self.keys.insert(key, index);

@@ -120,6 +120,8 @@ pub(super) struct Table {
     keys: BTreeMap<Key, usize>,
     /// Connections with something for the guest, in turn.
     ready: VecDeque<usize>,
+    /// Connections whose last bytes are being delivered, the oldest first.
+    draining: VecDeque<usize>,
     deadlines: BTreeSet<(Instant, usize)>,
     /// Packets to the guest that belong to no connection.
     replies: VecDeque<Header>,
@@ -148,6 +150,7 @@ impl Table {
             handshakes: 0,
             keys: BTreeMap::new(),
             ready: VecDeque::new(),
+            draining: VecDeque::new(),
             deadlines: BTreeSet::new(),
             replies: VecDeque::new(),
             next_port: FIRST_PORT,
@@ -172,8 +175,7 @@ impl Table {
 
     /// Whether every client has taken what the guest sent before it closed its connection.
     pub(super) fn is_drained(&self) -> bool {
-        let is_draining = |slot: &Slot| matches!(slot.role, Role::Draining(_));
-        !self.slots.iter().flatten().any(is_draining)
+        self.draining.is_empty()
     }
 
     pub(super) fn has_room_for_a_client(&self) -> bool {
@@ -229,7 +231,7 @@ impl Table {
         match slot.role {
             Role::Handshake(_) => self.handshakes -= 1,
             Role::Connected(connection, _) => drop(self.keys.remove(&connection.key())),
-            Role::Draining(_) => {}
+            Role::Draining(_) => self.draining.retain(|draining| *draining != index),
         }
         self.free.push(index);
         self.count();
@@ -252,6 +254,7 @@ impl Table {
         if std::mem::take(&mut slot.is_ready) {
             self.ready.retain(|ready| *ready != index);
         }
+        self.draining.push_back(index);
         self.keys.remove(&key);
         self.set_deadline(index, None);
     }
@@ -264,16 +267,17 @@ impl Table {
         self.counters.connections.set(self.open());
     }
 
-    /// Makes room for a connection, if need be at the expense of bytes that a client does not take. Returns the buffer
-    /// that it may have.
+    /// Whether [`Self::make_room`] makes room.
+    fn may_have_room(&self) -> bool {
+        self.open() < self.bounds.connections || !self.draining.is_empty()
+    }
+
+    /// Makes room for a connection, if need be at the expense of the bytes that a client has left untaken longest.
+    /// Returns the buffer that it may have.
     fn make_room(&mut self, ops: &mut EventOps<'_>) -> Option<u32> {
         if self.open() >= self.bounds.connections {
-            let is_draining = |slot: &Option<Slot>| {
-                let role = slot.as_ref().map(|slot| &slot.role);
-                matches!(role, Some(Role::Draining(_)))
-            };
-            let draining = self.slots.iter().position(is_draining)?;
-            self.remove(draining, ops);
+            let oldest = self.draining.front().copied()?;
+            self.remove(oldest, ops);
         }
         Some(match self.open() < FEW_CONNECTIONS {
             true => BUFFER,

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use super::driver::{DEADLINE, Machine, rest};
+use super::driver::{DEADLINE, Machine, Stream, rest};
 use crate::virtio::vsock::packet::{operation, shutdown};
 use crate::virtio::vsock::table::Bounds;
 
@@ -160,6 +160,37 @@ fn bytes_of_a_guest_that_has_closed_reach_a_client_that_reads_later() {
     machine.initialize();
     assert!(rest(&client) == text);
     machine.wait(|machine| machine.statistics().connections == 0);
+}
+
+/// Sends more than the client's socket holds, and closes the connection.
+fn send_and_close(machine: &mut Machine, stream: &mut Stream) {
+    for _ in 0..8 {
+        stream.send_data(machine, &[7; 32 << 10]);
+    }
+    stream.send_shutdown(machine, shutdown::BOTH);
+    while machine.receive().operation() != operation::RESET {}
+}
+
+#[test]
+fn only_a_connection_that_is_made_takes_the_place_of_bytes_untaken_and_that_of_the_oldest() {
+    let mut machine = Machine::with(Bounds {
+        connections: 2,
+        ..Bounds::default()
+    });
+    let listener = machine.listener(7);
+    // The oldest is not the first in the table.
+    let (first, mut newer) = machine.host_connects(1);
+    let (oldest, mut older) = machine.host_connects(2);
+    send_and_close(&mut machine, &mut older);
+    send_and_close(&mut machine, &mut newer);
+    assert_eq!(machine.statistics().connections, 2);
+    Stream::new(1, 8).send(&mut machine, operation::REQUEST);
+    machine.expect(operation::RESET);
+    assert_eq!(machine.statistics().connections, 2);
+    machine.guest_connects(&listener, (1, 7));
+    assert_eq!(machine.statistics().connections, 2);
+    assert!(rest(&oldest).len() < 256 << 10);
+    assert_eq!(rest(&first).len(), 256 << 10);
 }
 
 #[test]
