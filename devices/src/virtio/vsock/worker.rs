@@ -178,6 +178,8 @@ impl Worker {
             }
             Message::Close(done) => {
                 self.is_awake = false;
+                // Nobody is accepted any more: the timer would fire for ever.
+                self.accept_again = None;
                 self.deactivate(ops);
                 if let Some((_, earlier)) = self.farewell.take() {
                     earlier();

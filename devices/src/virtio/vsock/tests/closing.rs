@@ -2,10 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use super::driver::{DEADLINE, Machine, Stream, rest};
+use crate::virtio::device::VirtioDevice;
 use crate::virtio::vsock::packet::{operation, shutdown};
 use crate::virtio::vsock::table::Bounds;
 
@@ -235,6 +237,38 @@ fn the_end_of_the_device_does_not_wait_for_a_client_that_reads_nothing() {
     machine.wait(|machine| machine.untaken() == 0);
     drop(machine);
     assert!(rest(&client).len() <= 256 << 10);
+}
+
+#[test]
+fn the_end_of_the_device_does_not_spin_while_it_waits_for_a_client() {
+    // Its accepts fail, and are tried again in a second.
+    let mut machine = Machine::without_clients(Bounds {
+        farewell: Duration::from_secs(2),
+        ..Bounds::default()
+    });
+    let listener = machine.listener(7);
+    let (client, mut stream) = machine.guest_connects(&listener, (1, 7));
+    send_and_close(&mut machine, &mut stream);
+    let thread = machine.vsock.thread.id();
+    let spent = || {
+        let statistics = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat"));
+        let nanoseconds = statistics.ok()?.split(' ').next()?.parse().ok()?;
+        Some(Duration::from_nanos(nanoseconds))
+    };
+    let before = spent().unwrap();
+    let (done, is_done) = mpsc::channel();
+    machine
+        .vsock
+        .close(Box::new(move || done.send(()).unwrap()));
+    let mut after = before;
+    while is_done.recv_timeout(Duration::from_millis(5)).is_err() {
+        after = spent().unwrap_or(after);
+    }
+    assert!(
+        after - before < Duration::from_millis(200),
+        "{before:?}, {after:?}"
+    );
+    drop(client);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A driver of the vsock device, and clients and listeners on the host.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -99,14 +100,27 @@ impl Machine {
         machine
     }
 
+    /// The same, but each accept of the device fails.
+    pub fn without_clients(bounds: Bounds) -> Self {
+        let deaf = OwnedFd::from(UnixDatagram::unbound().unwrap());
+        let mut machine = Self::behind(bounds, |_| deaf.into());
+        machine.initialize();
+        machine.resume();
+        machine
+    }
+
     /// A device that is paused, without a driver.
     pub fn before_its_driver(bounds: Bounds) -> Self {
+        Self::behind(bounds, |path| UnixListener::bind(path).unwrap())
+    }
+
+    fn behind(bounds: Bounds, listener: impl FnOnce(&Path) -> UnixListener) -> Self {
         let length = usize::try_from(MEMORY).unwrap();
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), length)]).unwrap();
         let memory = Arc::new(memory);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("vsock");
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = listener(&path);
         listener.set_nonblocking(true).unwrap();
         let line = EventFd::new(EFD_NONBLOCK).unwrap();
         let vsock = VirtioVsock::with_bounds(
