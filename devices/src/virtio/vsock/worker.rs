@@ -157,6 +157,7 @@ impl Worker {
         match message {
             Message::Activate(activation) => self.activate(activation, ops),
             Message::Reset(done) => {
+                self.take_last_packets(ops);
                 self.deactivate(ops);
                 self.owes_reset_event = false;
                 done();
@@ -180,6 +181,7 @@ impl Worker {
                 self.is_awake = false;
                 // Nobody is accepted any more: the timer would fire for ever.
                 self.accept_again = None;
+                self.take_last_packets(ops);
                 self.deactivate(ops);
                 if let Some((_, earlier)) = self.farewell.take() {
                     earlier();
@@ -205,6 +207,24 @@ impl Worker {
         self.deactivate(ops);
         self.owes_reset_event = state.had_driver;
         Ok(())
+    }
+
+    /// Takes the packets that the driver has sent before its end. Nothing is written to its memory any more.
+    fn take_last_packets(&mut self, ops: &mut EventOps<'_>) {
+        let Some(mut active) = self.active.take() else {
+            return;
+        };
+        let Some(ring) = active.ring(TRANSMIT) else {
+            return;
+        };
+        self.table.stop_connecting();
+        let mut chain = self.reused.pop().unwrap_or_default();
+        for _ in 0..ring.size() {
+            let has_one = matches!(ring.pop(&mut chain), Ok(true));
+            if !has_one || self.receive_packet(&chain, ops).is_err() {
+                break;
+            }
+        }
     }
 
     fn deactivate(&mut self, ops: &mut EventOps<'_>) {

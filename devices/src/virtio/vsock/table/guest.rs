@@ -58,7 +58,7 @@ impl Table {
     /// Connects the guest to a listener of the host.
     fn connect(&mut self, key: Key, header: &Header, ops: &mut EventOps<'_>) {
         let connected = (|| {
-            if !self.may_have_room() {
+            if !self.has_driver || !self.may_have_room() {
                 return None;
             }
             // First: a refused request costs no client its bytes.

@@ -126,7 +126,7 @@ pub(super) struct Table {
     /// Packets to the guest that belong to no connection.
     replies: VecDeque<Header>,
     next_port: u32,
-    /// Whether there is a driver to connect clients to.
+    /// Whether there is a driver to make connections with.
     has_driver: bool,
 }
 
@@ -166,6 +166,11 @@ impl Table {
             self.drain(index, ops);
         }
         self.replies.clear();
+    }
+
+    /// Refuses further connections of either side, until there is another driver.
+    pub(super) fn stop_connecting(&mut self) {
+        self.has_driver = false;
     }
 
     /// How long the end of the device waits for [`Self::is_drained`].

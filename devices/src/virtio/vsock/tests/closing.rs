@@ -225,6 +225,30 @@ fn bytes_of_a_guest_that_is_reset_or_whose_device_ends_reach_a_client_that_reads
 }
 
 #[test]
+fn packets_in_the_ring_of_a_guest_that_is_reset_or_whose_device_ends_reach_the_client() {
+    for ends in [false, true] {
+        let mut machine = Machine::start();
+        let listener = machine.listener(7);
+        let (client, mut stream) = machine.host_connects(1);
+        machine.pause();
+        stream.send_data(&mut machine, b"last ");
+        stream.send_data(&mut machine, b"words");
+        stream.send_shutdown(&mut machine, shutdown::BOTH);
+        // No connection is begun any more.
+        Stream::new(1, 7).send(&mut machine, operation::REQUEST);
+        assert_eq!(machine.untaken(), 4);
+        if ends {
+            drop(machine);
+        } else {
+            machine.reset();
+        }
+        assert_eq!(rest(&client), b"last words");
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
 fn the_end_of_the_device_does_not_wait_for_a_client_that_reads_nothing() {
     let mut machine = Machine::with(Bounds {
         farewell: Duration::from_millis(20),
