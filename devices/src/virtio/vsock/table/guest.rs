@@ -135,9 +135,28 @@ impl Table {
             ..
         }) = self.slot(index)
         {
+            if connection.is_requested() {
+                return self.refuse(index, ops);
+            }
+            self.counters.resets.add(1);
+            self.end(index, ops);
+        }
+    }
+
+    /// Resets a connection whose client was not told that it is connected.
+    pub(super) fn refuse(&mut self, index: usize, ops: &mut EventOps<'_>) {
+        self.counters.refused.add(1);
+        self.end(index, ops);
+    }
+
+    fn end(&mut self, index: usize, ops: &mut EventOps<'_>) {
+        if let Some(Slot {
+            role: Role::Connected(connection, _),
+            ..
+        }) = self.slot(index)
+        {
             let reset = connection.reset_packet();
             self.replies.push_back(reset);
-            self.counters.resets.add(1);
             self.remove(index, ops);
         }
     }

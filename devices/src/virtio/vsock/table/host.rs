@@ -150,7 +150,7 @@ impl Table {
         let written = std::io::Write::write(&mut &*socket, line.as_bytes());
         match written {
             Ok(count) if count == line.len() => self.enqueue(index),
-            _ => self.reset(index, ops),
+            _ => self.refuse(index, ops),
         }
     }
 }

@@ -251,6 +251,8 @@ impl Table {
             return;
         };
         if backlog.is_empty() || !connection.host_receives() {
+            let was_made = !connection.is_requested();
+            self.counters.refused.add(u64::from(!was_made));
             return self.remove(index, ops);
         }
         let key = connection.key();
@@ -353,19 +355,15 @@ impl Table {
 
     /// Ends a wait for a client's line, for the guest's answer, for its reset, or for its taking of a client's last bytes.
     fn give_up(&mut self, index: usize, ops: &mut EventOps<'_>) {
-        let mut was_open = false;
         if let Some(Slot {
             role: Role::Connected(connection, _),
             ..
         }) = self.slot(index)
+            && connection.is_known_to_the_guest()
         {
-            was_open = !connection.is_requested();
-            if connection.is_known_to_the_guest() {
-                let reset = connection.reset_packet();
-                self.replies.push_back(reset);
-            }
+            return self.reset(index, ops);
         }
-        self.counters.refused.add(u64::from(!was_open));
+        self.counters.refused.add(1);
         self.remove(index, ops);
     }
 }

@@ -95,6 +95,20 @@ fn a_guest_that_does_not_answer_the_end_is_reset() {
     while machine.receive().operation() != operation::RESET {}
     machine.expect_nothing();
     assert_eq!(machine.statistics().connections, 0);
+    assert_eq!(machine.statistics().resets, 1);
+    assert_eq!(machine.statistics().refused, 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_that_it_is_connected_is_not() {
+    let mut machine = Machine::start();
+    let client = machine.client("CONNECT 1\n");
+    let request = machine.expect(operation::REQUEST);
+    client.shutdown(Shutdown::Read).unwrap();
+    Stream::answering(&request).send(&mut machine, operation::RESPONSE);
+    machine.expect(operation::RESET);
+    assert_eq!(machine.statistics().resets, 0);
+    assert_eq!(machine.statistics().refused, 1);
 }
 
 #[test]
@@ -327,6 +341,8 @@ fn a_reset_of_the_device_closes_every_connection_and_none_that_comes_later() {
     machine.reset();
     assert_eq!(rest(&client), b"");
     assert_eq!(rest(&waiting), b"");
+    assert_eq!(machine.statistics().resets, 0);
+    assert_eq!(machine.statistics().refused, 1);
     machine.initialize();
     (&unfinished).write_all(b"ECT 3\n").unwrap();
     let request = machine.expect(operation::REQUEST);

@@ -111,6 +111,7 @@ fn operations_out_of_turn_reset_the_connection() {
         stream.send(&mut machine, operation);
         machine.expect(operation::RESET);
         assert_eq!(rest(&client), b"");
+        assert_eq!(machine.statistics().resets, 1);
     }
     for operation in [
         operation::DATA,
@@ -123,6 +124,8 @@ fn operations_out_of_turn_reset_the_connection() {
         Stream::answering(&request).send(&mut machine, operation);
         machine.expect(operation::RESET);
         assert_eq!(rest(&client), b"");
+        assert_eq!(machine.statistics().resets, 0);
+        assert_eq!(machine.statistics().refused, 1);
     }
 }
 
