@@ -75,6 +75,8 @@ pub(super) struct Parts {
 pub(super) struct VsockState {
     /// Whether there is a driver that has to learn of the end of its connections.
     had_driver: bool,
+    /// The port of the next client: those before are of connections that the driver may still have.
+    next_port: u32,
 }
 
 /// Why the driver's queues cannot be used any further.
@@ -197,6 +199,7 @@ impl Worker {
         }
         State::of(&VsockState {
             had_driver: self.active.is_some() || self.owes_reset_event,
+            next_port: self.table.next_port(),
         })
     }
 
@@ -206,6 +209,7 @@ impl Worker {
         }
         self.deactivate(ops);
         self.owes_reset_event = state.had_driver;
+        self.table.set_next_port(state.next_port);
         Ok(())
     }
 
@@ -237,9 +241,12 @@ impl Worker {
         self.deactivate(ops);
         let interrupt = Arc::clone(&activation.interrupt);
         match Queues::new(activation, QUEUE_SIZE, &self.parts.memory) {
-            Ok(queues) => {
-                self.active = Some(queues);
+            Ok(mut queues) => {
                 self.table.set_driver(true, ops);
+                if self.owes_reset_event && queues.ring(EVENT).is_some() {
+                    self.table.hold_requests();
+                }
+                self.active = Some(queues);
             }
             Err(error) => self.break_off(&*interrupt, &error.into(), ops),
         }
@@ -544,6 +551,7 @@ impl Worker {
             }
             ring.complete(chain.head, u32_of(TRANSPORT_RESET.len()))?;
             self.owes_reset_event = false;
+            self.table.release_requests();
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::super::backlog::Backlog;
 use super::super::connection::{Connection, Key, Origin};
 use super::super::handshake::Progress;
 use super::super::packet::shutdown;
-use super::{FIRST_PORT, Role, Slot, Table};
+use super::{Role, Slot, Table};
 
 impl Table {
     /// Notes what a socket is ready for, and uses it.
@@ -78,7 +78,7 @@ impl Table {
         // There are more ports than connections.
         let key = loop {
             let host_port = self.next_port;
-            self.next_port = FIRST_PORT | (self.next_port.wrapping_add(1) % FIRST_PORT);
+            self.set_next_port(host_port.wrapping_add(1));
             let key = Key {
                 host_port,
                 guest_port,

@@ -128,6 +128,8 @@ pub(super) struct Table {
     next_port: u32,
     /// Whether there is a driver to make connections with.
     has_driver: bool,
+    /// Whether clients wait with their requests: the driver has not learned yet that its earlier connections have ended.
+    holds_requests: bool,
 }
 
 /// Clients, and bounds.
@@ -155,6 +157,7 @@ impl Table {
             replies: VecDeque::new(),
             next_port: FIRST_PORT,
             has_driver: false,
+            holds_requests: false,
         }
     }
 
@@ -162,6 +165,7 @@ impl Table {
     /// read are kept.
     pub(super) fn set_driver(&mut self, has_driver: bool, ops: &mut EventOps<'_>) {
         self.has_driver = has_driver;
+        self.holds_requests = false;
         for index in 0..self.slots.len() {
             self.drain(index, ops);
         }
@@ -171,6 +175,27 @@ impl Table {
     /// Refuses further connections of either side, until there is another driver.
     pub(super) fn stop_connecting(&mut self) {
         self.has_driver = false;
+    }
+
+    /// Sends the guest no requests of clients, until [`Self::release_requests`] or another driver.
+    pub(super) fn hold_requests(&mut self) {
+        self.holds_requests = true;
+    }
+
+    /// Sends the requests that were held.
+    pub(super) fn release_requests(&mut self) {
+        self.holds_requests = false;
+        (0..self.slots.len()).for_each(|index| self.enqueue(index));
+    }
+
+    /// The host's port of the next client.
+    pub(super) fn next_port(&self) -> u32 {
+        self.next_port
+    }
+
+    /// Continues with this port, or with one that clients have.
+    pub(super) fn set_next_port(&mut self, port: u32) {
+        self.next_port = FIRST_PORT | (port % FIRST_PORT);
     }
 
     /// How long the end of the device waits for [`Self::is_drained`].
@@ -298,9 +323,11 @@ impl Table {
 
     /// Puts a connection last in turn, if it has something for the guest.
     fn enqueue(&mut self, index: usize) {
+        let holds_requests = self.holds_requests;
         if let Some(slot) = self.slot(index)
             && let Role::Connected(connection, _) = &slot.role
             && !slot.is_ready
+            && !(holds_requests && connection.is_requested())
             && connection.wants_to_send(slot.is_readable)
         {
             slot.is_ready = true;

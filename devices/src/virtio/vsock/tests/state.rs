@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::driver::{Machine, Stream, rest};
+use super::driver::{Machine, Stream, line, rest};
 use crate::life_cycle::LifeCycle;
 use crate::virtio::vsock::packet::operation;
 
@@ -48,6 +48,28 @@ fn a_restored_driver_learns_that_its_connections_have_ended() {
     restored.give_for_event();
     restored.barrier();
     assert_eq!(restored.event(), None);
+}
+
+#[test]
+fn a_client_of_a_restored_device_waits_for_the_event_and_gets_no_port_of_an_earlier_one() {
+    let mut machine = Machine::start();
+    let (_client, stream) = machine.host_connects(1);
+    machine.pause();
+    let state = machine.transport.save().unwrap();
+    let mut restored = machine.into_successor();
+    restored.transport.restore(&state).unwrap();
+    restored.resume();
+    restored.barrier();
+    let client = restored.client("CONNECT 1\n");
+    restored.wait(|restored| restored.statistics().connections == 1);
+    restored.expect_nothing();
+    restored.give_for_event();
+    let request = restored.expect(operation::REQUEST);
+    assert!(restored.event().is_some());
+    let next = Stream::answering(&request);
+    assert_eq!(next.host_port, stream.host_port + 1);
+    next.send(&mut restored, operation::RESPONSE);
+    assert_eq!(line(&client), format!("OK {}\n", next.host_port));
 }
 
 #[test]
