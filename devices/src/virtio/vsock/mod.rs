@@ -8,6 +8,7 @@ mod backend;
 mod backlog;
 mod connection;
 mod credit;
+mod descriptors;
 mod handshake;
 pub(crate) mod packet;
 mod statistics;
@@ -74,6 +75,8 @@ impl VirtioVsock {
     /// Starts the device's thread, which first calls `start`. Clients of `listener`, which does not block, are connected
     /// to the guest, and the guest by `connector`.
     ///
+    /// Raises the program's limit on descriptors as far as the host allows: there are fewer connections where that is low.
+    ///
     /// # Errors
     ///
     /// When the host refuses a thread or a descriptor.
@@ -84,7 +87,8 @@ impl VirtioVsock {
         memory: Arc<GuestMemoryMmap>,
         start: &ThreadStart,
     ) -> io::Result<Self> {
-        Self::with_bounds(cid, Bounds::default(), listener, connector, memory, start)
+        let bounds = Bounds::default().within(descriptors::raise_limit());
+        Self::with_bounds(cid, bounds, listener, connector, memory, start)
     }
 
     /// The same with other bounds.

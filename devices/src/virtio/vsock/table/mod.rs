@@ -27,6 +27,9 @@ use super::statistics::Counters;
 const BUFFER: u32 = 256 << 10;
 const SMALL_BUFFER: u32 = 32 << 10;
 
+/// Descriptors that connections and clients leave to the program's other parts.
+const RESERVE: u64 = 256;
+
 /// As many connections are few.
 const FEW_CONNECTIONS: usize = 64;
 
@@ -60,6 +63,19 @@ impl Default for Bounds {
             opening: Duration::from_secs(10),
             closing: Duration::from_secs(8),
             farewell: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Bounds {
+    /// The same with no more connections than a program with so many descriptors has room for.
+    pub(super) fn within(self, descriptors: u64) -> Self {
+        let left = descriptors.saturating_sub(RESERVE);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let left = left.saturating_sub(self.handshakes).max(1);
+        Self {
+            connections: self.connections.min(left),
+            ..self
         }
     }
 }

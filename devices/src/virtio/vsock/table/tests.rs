@@ -1,4 +1,4 @@
-//! Deadlines, without a clock.
+//! Bounds, and deadlines without a clock.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -115,6 +115,15 @@ impl Bench {
             self.table.end_turn(slot);
         }
     }
+}
+
+#[test]
+fn connections_leave_descriptors_to_the_rest_of_the_program() {
+    let connections = |descriptors| Bounds::default().within(descriptors).connections;
+    assert_eq!(connections(u64::MAX), 1024);
+    assert_eq!(connections(1024 + 64 + 256), 1024);
+    assert_eq!(connections(1024), 704);
+    assert_eq!(connections(100), 1);
 }
 
 #[test]
