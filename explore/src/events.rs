@@ -1,22 +1,17 @@
 //! The events of a machine, as lines on standard error while its command runs.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use faultvisor_harness::libqmp::{AnyEvent, Occurrence, RawEvent, Session};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
+use crate::report::{self, Form};
 
-/// The form of the lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+/// How long the monitor may take to answer; its machine may hang.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A thread that writes a machine's events as they arrive.
 #[derive(Debug)]
@@ -32,10 +27,12 @@ impl Reporter {
     ///
     /// The connection fails, or the host refuses a thread.
     pub fn start(socket: &Path, form: Form) -> Result<Self, Failure> {
-        let session = Session::connect(&format!("unix:{}", socket.display()))?;
+        let address = format!("unix:{}", socket.display());
+        let session = Session::options().timeout(ANSWER).connect(&address)?;
         let events = session.any_event()?;
         let thread = thread::Builder::new().name("events".to_owned());
-        let thread = thread.spawn(move || write_all(&events, form));
+        let socket = socket.to_owned();
+        let thread = thread.spawn(move || write_all(&events, form, &socket));
         let thread = thread.map_err(Failure::host("cannot start a thread"))?;
         Ok(Self { session, thread })
     }
@@ -50,17 +47,16 @@ impl Reporter {
     }
 }
 
-fn write_all(events: &AnyEvent, form: Form) {
+fn write_all(events: &AnyEvent, form: Form, socket: &Path) {
     for event in events.iter().flatten() {
-        if let Some(line) = line(&event, form) {
-            // Standard error may be closed; the command goes on.
-            let _ = writeln!(io::stderr(), "{line}");
+        if let Some(line) = line(&event, form, socket) {
+            report::line(&line);
         }
     }
 }
 
 /// The line of an event; `None` for one that is not about faults or errors, in the form for people.
-fn line(event: &Occurrence<RawEvent>, form: Form) -> Option<String> {
+fn line(event: &Occurrence<RawEvent>, form: Form, socket: &Path) -> Option<String> {
     let data = &event.data.data;
     if form == Form::Json {
         let line = json!({
@@ -97,7 +93,10 @@ fn line(event: &Occurrence<RawEvent>, form: Form) -> Option<String> {
         "BLOCK_POWER_CUT" => "the power was cut".to_owned(),
         "GUEST_PANICKED" => "the guest panicked".to_owned(),
         "RESET" => "the guest was reset".to_owned(),
-        "STOP" => "the machine stopped".to_owned(),
+        "STOP" => format!(
+            "the machine stopped; 'qmp -s {} cont' continues it",
+            socket.display()
+        ),
         "EVENTS_LOST" => format!(
             "{} events {} were lost",
             text(data, "count"),

@@ -67,6 +67,12 @@ pub enum Failure {
         /// The last line that it wrote.
         why: String,
     },
+    /// A command that was killed does not end, as on a disk that hangs, or with a machine that has stopped.
+    #[error("the time limit passed, and the command could not be killed")]
+    Unkillable,
+    /// A signal ended this program's work.
+    #[error("ended by signal {0}")]
+    Interrupted(i32),
     /// A file cannot be used.
     #[error("cannot {verb} '{}': {source}", path.display())]
     File {
@@ -104,6 +110,10 @@ impl Failure {
         let guest = match self {
             Self::Guest(error) => error,
             Self::Machine(faultvisor_harness::Error::Guest { error, .. }) => error,
+            Self::Unkillable => return TIME_LIMIT,
+            Self::Interrupted(signal) => {
+                return u8::try_from(128 + signal).unwrap_or(u8::MAX);
+            }
             _ => return OWN,
         };
         match guest.kind() {

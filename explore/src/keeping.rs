@@ -3,24 +3,30 @@
 //! A process of its own, `fvctl hold`, starts the machine and stays until the machine ends. It tells its starter by a
 //! line on its standard output that the guest is ready.
 
-use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use faultvisor_harness::Machine;
 use faultvisor_harness::guest::Guest;
 use faultvisor_harness::guest::connect::Address;
 use faultvisor_harness::libqmp::{self, Session};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::failure::Failure;
-use crate::kept::{self, Addresses, Keeping};
+use crate::interruption::Interruption;
+use crate::kept::{self, Addresses, End, Keeping};
 use crate::options::{HoldOptions, MachineOptions, StopOptions};
 use crate::{machine, progress::Progress};
 
 /// The line that says that a guest is ready.
 const READY: &str = "ready";
+/// The beginning of the line that says why it is not.
+const FAILED: &str = "failed: ";
+/// How long a machine may take to answer, and then to end, before it is killed.
+const ENDS: Duration = Duration::from_secs(30);
 /// How long one wait of the process that keeps a guest takes.
 const A_WHILE: Duration = Duration::from_secs(3600);
 /// The vsock port of the agent.
@@ -34,14 +40,6 @@ const AGENT_PORT: u32 = faultvisor_harness::guest::AGENT_PORT;
 pub fn start(name: &str, options: &MachineOptions, command: &[String]) -> Result<(), Failure> {
     // Made here, where a terminal shows that it takes long.
     let boot = machine::prepare(options, command)?;
-    let log = kept::log(name)?;
-    let messages = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&log)
-        .map_err(Failure::file("write", &log))?;
     let this = std::env::current_exe().map_err(Failure::host("cannot find this program"))?;
     let mut hold = Command::new(this);
     hold.args(["hold", "--name", name]);
@@ -49,7 +47,8 @@ pub fn start(name: &str, options: &MachineOptions, command: &[String]) -> Result
     hold.arg("--initrd").arg(&boot.initrd);
     hold.stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(messages)
+        // What goes wrong until the guest is ready comes on its standard output.
+        .stderr(Stdio::null())
         // Signals of this terminal are not for it.
         .process_group(0);
     let progress = Progress::start();
@@ -66,11 +65,10 @@ pub fn start(name: &str, options: &MachineOptions, command: &[String]) -> Result
         return Ok(());
     }
     let _ = child.wait();
-    let said = std::fs::read_to_string(&log).unwrap_or_default();
-    let why = said.lines().next().unwrap_or("it said nothing");
+    let why = line.strip_prefix(FAILED).unwrap_or("its process ended");
     Err(Failure::NotKept {
         name: name.to_owned(),
-        why: why.strip_prefix("fvctl: ").unwrap_or(why).to_owned(),
+        why: why.trim_end().to_owned(),
     })
 }
 
@@ -85,15 +83,16 @@ pub fn guest(addresses: &Addresses) -> Guest {
 ///
 /// The name is taken, or the guest does not start.
 pub fn hold(options: &HoldOptions) -> Result<u8, Failure> {
-    let keeping = Keeping::take(&options.name)?;
-    let boot = machine::prepare(&options.machine, &[])?;
-    let mut machine = machine::start(&options.machine, &boot)?;
-    machine::wait_for_agent(&machine)?;
-    keeping.publish(&Addresses {
-        process: std::process::id(),
-        qmp: machine.socket(),
-        vsock: machine.vsock_socket(),
-    })?;
+    let interruption = Interruption::catch()?;
+    let begun = begin(options, &interruption);
+    let (_keeping, mut machine) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => {
+            // Nobody may wait for this guest any more.
+            let _ = writeln!(io::stdout(), "{FAILED}{}", failure.line());
+            return Err(failure);
+        }
+    };
     let told = writeln!(io::stdout(), "{READY}").and_then(|()| io::stdout().flush());
     told.map_err(Failure::host("nobody waits for this guest"))?;
     loop {
@@ -104,6 +103,24 @@ pub fn hold(options: &HoldOptions) -> Result<u8, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Starts a guest, and makes it known when it is ready.
+fn begin(
+    options: &HoldOptions,
+    interruption: &Interruption,
+) -> Result<(Keeping, Machine), Failure> {
+    let keeping = Keeping::take(&options.name)?;
+    let boot = machine::prepare(&options.machine, &[])?;
+    let machine = machine::start(&options.machine, &boot)?;
+    interruption.machine(machine.id());
+    machine::wait_for_agent(&machine)?;
+    keeping.publish(&Addresses {
+        process: std::process::id(),
+        qmp: machine.socket(),
+        vsock: machine.vsock_socket(),
+    })?;
+    Ok((keeping, machine))
 }
 
 /// Lists kept guests.
@@ -129,14 +146,28 @@ pub fn list() -> Result<u8, Failure> {
 /// There is no such guest, or it does not end.
 pub fn stop(options: &StopOptions) -> Result<u8, Failure> {
     for name in &options.names {
+        let end = End::of(name)?;
         let addresses = kept::find(name)?;
-        let session = Session::connect(&format!("unix:{}", addresses.qmp.display()))?;
-        match session.quit() {
+        let address = format!("unix:{}", addresses.qmp.display());
+        let asked = Session::options().timeout(ENDS).connect(&address);
+        // One that does not answer, or does not end, is killed.
+        let is_asked = match asked.and_then(|session| session.quit()) {
             // The program may end before its answer is read.
-            Ok(()) | Err(libqmp::Error::Closed { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Ok(()) | Err(libqmp::Error::Closed { .. }) => true,
+            Err(_) => false,
+        };
+        if !(is_asked && end.wait(ENDS)) {
+            let process = i32::try_from(addresses.process)
+                .ok()
+                .and_then(Pid::from_raw);
+            if let Some(process) = process.filter(|_| !end.wait(Duration::ZERO)) {
+                // Its machine ends with it.
+                let _ = kill_process(process, Signal::KILL);
+            }
+            if !end.wait(ENDS) {
+                return Err(Failure::Usage(format!("the guest '{name}' does not end")));
+            }
         }
-        kept::wait_for_end(name)?;
     }
     Ok(0)
 }

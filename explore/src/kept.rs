@@ -8,6 +8,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::getuid;
@@ -19,7 +21,8 @@ use crate::failure::Failure;
 const LONGEST: usize = 64;
 const LOCK: &str = "lock";
 const ADDRESSES: &str = "addresses.json";
-const LOG: &str = "log";
+/// The pause between two looks at a lock.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where a kept guest is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,22 +50,38 @@ impl Keeping {
     /// The name is taken or cannot be one, or the host refuses a file.
     pub fn take(name: &str) -> Result<Self, Failure> {
         let directory = place(name)?;
-        private_directory(&directory)?;
         let path = directory.join(LOCK);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(Failure::file("open", &path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
-                directory,
-                _lock: lock,
-            }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::NameTaken(name.to_owned())),
-            Err(error) => Err(Failure::file("lock", path)(error.into())),
+        loop {
+            private_directory(&directory)?;
+            let lock = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path);
+            let lock = match lock {
+                Ok(lock) => lock,
+                // Its last owner has just removed the directory.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Failure::file("open", path)(error)),
+            };
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(Failure::NameTaken(name.to_owned()));
+                }
+                Err(error) => return Err(Failure::file("lock", path)(error.into())),
+            }
+            let locked = lock.metadata().map_err(Failure::file("examine", &path))?;
+            // Its last owner may have removed it in between: then another file has its name, or none.
+            if fs::metadata(&path).is_ok_and(|there| there.ino() == locked.ino()) {
+                // Of a guest whose process was killed.
+                let _ = fs::remove_file(directory.join(ADDRESSES));
+                return Ok(Self {
+                    directory,
+                    _lock: lock,
+                });
+            }
         }
     }
 
@@ -134,36 +153,35 @@ pub fn all() -> Result<Vec<(String, Addresses)>, Failure> {
     Ok(found)
 }
 
-/// Waits until a guest is kept no longer.
-///
-/// # Errors
-///
-/// The host refuses the lock.
-pub fn wait_for_end(name: &str) -> Result<(), Failure> {
-    let path = place(name)?.join(LOCK);
-    let lock = match File::open(&path) {
-        Ok(lock) => lock,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Failure::file("open", path)(error)),
-    };
-    loop {
-        match flock(&lock, FlockOperation::LockShared) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Failure::file("lock", path)(error.into())),
-        }
-    }
-}
+/// The lock of a kept guest, to wait for its end.
+#[derive(Debug)]
+pub struct End(File);
 
-/// The file for the messages of the process that keeps a guest.
-///
-/// # Errors
-///
-/// The name cannot be one.
-pub fn log(name: &str) -> Result<PathBuf, Failure> {
-    let root = root();
-    private_directory(&root)?;
-    Ok(root.join(format!("{}.{LOG}", checked(name)?)))
+impl End {
+    /// Of the guest that is kept under this name now.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn of(name: &str) -> Result<Self, Failure> {
+        let path = place(name)?.join(LOCK);
+        let lock = File::open(&path);
+        lock.map(Self)
+            .map_err(|_| Failure::NoGuest(name.to_owned()))
+    }
+
+    /// Waits until its process has ended; false if it has not within that time.
+    pub fn wait(&self, within: Duration) -> bool {
+        let by = Instant::now() + within;
+        while flock(&self.0, FlockOperation::NonBlockingLockShared).is_err() {
+            if Instant::now() >= by {
+                return false;
+            }
+            // The lock has no wait with a limit.
+            thread::sleep(PAUSE);
+        }
+        true
+    }
 }
 
 /// Whether a process holds the lock of a guest's directory.
@@ -180,7 +198,7 @@ fn place(name: &str) -> Result<PathBuf, Failure> {
     Ok(root.join(checked(name)?))
 }
 
-/// A name that is safe as that of a file, and not like that of a log.
+/// A name that is safe as that of a file.
 fn checked(name: &str) -> Result<&str, Failure> {
     let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);

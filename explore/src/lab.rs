@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use faultvisor_harness::lab::{self, Payload, Settings};
 use faultvisor_harness::{command_line, tool};
 
 use crate::failure::Failure;
+use crate::interruption::Interruption;
 use crate::machine::Boot;
 use crate::options::{CommandOptions, MachineOptions};
 use crate::progress::Progress;
@@ -58,7 +61,11 @@ pub struct LabCommand<'a> {
 /// # Errors
 ///
 /// QEMU or the VMM is missing, or the lab does not end as it should.
-pub fn run(boot: &Boot, command: &LabCommand<'_>) -> Result<u8, Failure> {
+pub fn run(
+    boot: &Boot,
+    command: &LabCommand<'_>,
+    interruption: &Interruption,
+) -> Result<u8, Failure> {
     let progress = Progress::start();
     let note = |line: &str| progress.note(line);
     let cache = Cache::of_user()?;
@@ -82,9 +89,11 @@ pub fn run(boot: &Boot, command: &LabCommand<'_>) -> Result<u8, Failure> {
         serial_ports: vec![output, errors],
         ..Settings::with_limit(limit)
     };
+    let cancelled = Arc::clone(&settings.cancelled);
+    interruption.lab(Arc::clone(&cancelled));
     let _raw = command.has_terminal.then(Raw::begin).transpose()?;
-    let from_output = pass_on(output_port, io::stdout(), command.has_terminal)?;
-    let from_errors = pass_on(error_port, io::stderr(), false)?;
+    let from_output = pass_on(output_port, io::stdout(), command.has_terminal, &cancelled)?;
+    let from_errors = pass_on(error_port, io::stderr(), false, &cancelled)?;
     drop(progress);
     let ended = images.run(
         payload,
@@ -209,15 +218,23 @@ fn pass_on(
     port: UnixListener,
     mut to: impl Write + Send + 'static,
     has_input: bool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>, Failure> {
+    let cancelled = Arc::clone(cancelled);
     let serve = move || {
         let Ok((mut stream, _)) = port.accept() else {
             return;
         };
         if let Some(input) = stream.try_clone().ok().filter(|_| has_input) {
-            thread::spawn(move || copy_all(&mut io::stdin().lock(), &mut { input }));
+            thread::spawn(move || {
+                // The end of either side ends it.
+                let _ = copy_all(&mut io::stdin().lock(), &mut { input });
+            });
         }
-        copy_all(&mut stream, &mut to);
+        if copy_all(&mut stream, &mut to).is_err() {
+            // Nobody reads any more: the command has no purpose.
+            cancelled.store(true, Ordering::Relaxed);
+        }
     };
     let thread = thread::Builder::new().name("port".to_owned());
     thread
@@ -225,19 +242,17 @@ fn pass_on(
         .map_err(Failure::host("cannot start a thread"))
 }
 
-fn copy_all(from: &mut impl Read, to: &mut impl Write) {
+/// Copies to the end of `from`. An error is one of `to`.
+fn copy_all(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut piece = [0; 4096];
     while let Ok(read) = from.read(&mut piece) {
-        // Nobody reads any more: what follows is dropped.
-        if read == 0
-            || to
-                .write_all(&piece[..read])
-                .and_then(|()| to.flush())
-                .is_err()
-        {
-            return;
+        if read == 0 {
+            break;
         }
+        to.write_all(&piece[..read])?;
+        to.flush()?;
     }
+    Ok(())
 }
 
 /// The guest's memory as `-m` has it, in MiB; what it cannot read is the VMM's to refuse.

@@ -12,6 +12,7 @@ mod events;
 mod execution;
 mod failure;
 mod images;
+mod interruption;
 mod keeping;
 mod kept;
 mod lab;
@@ -19,12 +20,12 @@ mod machine;
 mod options;
 mod place;
 mod progress;
+mod report;
 mod running;
 mod sockets;
 mod terminal;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -51,7 +52,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match perform(&options.action) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "fvctl: {}", failure.line());
+            // With --json the result has told it.
+            if !options.action.is_json() {
+                report::message(report::Form::Text, "error", &failure.line());
+            }
             ExitCode::from(failure.status())
         }
     }

@@ -62,6 +62,29 @@ pub enum Action {
     Hold(HoldOptions),
 }
 
+impl Action {
+    /// Whether everything on standard error is JSON.
+    pub fn is_json(&self) -> bool {
+        matches!(self, Self::Run(options) if options.json)
+    }
+}
+
+/// The options of a machine that is booted, which mean nothing for one that was kept. Those that an environment variable
+/// may set are not among them.
+const OF_A_MACHINE: [&str; 11] = [
+    "disk",
+    "fault",
+    "fault_profile",
+    "programs",
+    "modules",
+    "arguments",
+    "append",
+    "memory",
+    "smp",
+    "lab",
+    "verbose",
+];
+
 /// The guest's hardware and software.
 #[derive(Debug, Clone, Args)]
 pub struct MachineOptions {
@@ -199,10 +222,10 @@ pub struct RunOptions {
     #[command(flatten)]
     pub command: CommandOptions,
     /// Keep the guest under this name when the command has ended: for shell, cp, ssh and stop.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["verbose", "lab"])]
     pub keep: Option<String>,
     /// Run in the guest that was kept under this name, instead of booting one.
-    #[arg(long = "in", value_name = "NAME", conflicts_with = "keep")]
+    #[arg(long = "in", value_name = "NAME", conflicts_with = "keep", conflicts_with_all = OF_A_MACHINE)]
     pub kept: Option<String>,
     /// Give the command a terminal.
     #[arg(short, long)]
@@ -225,6 +248,7 @@ pub struct ShellOptions {
     #[command(flatten)]
     pub machine: MachineOptions,
     /// The name of a guest that was kept. Without one, a guest is booted, and ends with the shell.
+    #[arg(conflicts_with_all = OF_A_MACHINE)]
     pub name: Option<String>,
 }
 

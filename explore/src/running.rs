@@ -1,19 +1,19 @@
 //! `fvctl run` and `fvctl shell`.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
 use faultvisor_harness::Machine;
-use faultvisor_harness::guest::Guest;
 use faultvisor_harness::guest::output::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::events::{Form, Reporter};
-use crate::execution::{self, Streams};
+use crate::events::Reporter;
+use crate::execution::{Execution, Streams};
 use crate::failure::Failure;
+use crate::interruption::Interruption;
 use crate::lab::{self, LabCommand};
-use crate::options::{CommandOptions, RunOptions, ShellOptions};
+use crate::options::{CommandOptions, MachineOptions, RunOptions, ShellOptions};
+use crate::report::{self, Form};
 use crate::{keeping, kept, machine};
 
 /// What a shell is, unless the guest's user has another.
@@ -25,64 +25,63 @@ const SHELL: &str = "/bin/sh";
 ///
 /// There is no such guest, it does not start, or it ends before the command does.
 pub fn run(options: &RunOptions) -> Result<u8, Failure> {
-    if options.machine.lab
-        && (options.keep.is_some() || options.kept.is_some() || options.interactive)
-    {
+    if options.machine.lab && options.interactive {
         return Err(Failure::Usage(
-            "--lab: a guest there cannot be kept, and has no standard input without --tty"
-                .to_owned(),
+            "--lab: a command there has no standard input without --tty".to_owned(),
         ));
     }
+    let form = if options.json { Form::Json } else { Form::Text };
+    let started = Instant::now();
+    let ran = run_in(options, form);
+    // The lab's own fvctl has written the result.
+    if form == Form::Json && !matches!(ran, Ok(Ran::InLab(_))) {
+        report::object("result", &result(&ran, started));
+    }
+    match ran? {
+        Ran::Here(status) => Ok(exit_status(status)),
+        Ran::InLab(status) => Ok(status),
+    }
+}
+
+/// How a command ended.
+enum Ran {
+    Here(Status),
+    InLab(u8),
+}
+
+fn run_in(options: &RunOptions, form: Form) -> Result<Ran, Failure> {
+    let interruption = Interruption::catch()?;
     let streams = match (options.tty, options.interactive) {
         (true, _) => Streams::Terminal,
         (false, true) => Streams::Input,
         (false, false) => Streams::Output,
     };
-    let form = if options.json { Form::Json } else { Form::Text };
-    let command = execution::command(&options.words, &options.command, streams);
-    let started = Instant::now();
-    let status = if let Some(name) = options.kept.as_ref().or(options.keep.as_ref()) {
+    let execution = Execution::new(&options.words, &options.command, streams, form);
+    if let Some(name) = options.kept.as_ref().or(options.keep.as_ref()) {
         if options.keep.is_some() {
             keeping::start(name, &options.machine, &options.words)?;
         }
         let addresses = kept::find(name)?;
         let guest = keeping::guest(&addresses);
-        reported(&addresses.qmp, form, || {
-            execution::execute(&guest, command, streams)
-        })?
-    } else {
-        let boot = machine::prepare(&options.machine, &options.words)?;
-        if options.machine.lab {
-            return lab::run(
-                &boot,
-                &LabCommand {
-                    machine: &options.machine,
-                    command: &options.command,
-                    has_terminal: options.tty,
-                    is_json: options.json,
-                    words: &options.words,
-                },
-            );
-        }
-        let machine = machine::start(&options.machine, &boot)?;
-        let status = reported(&machine.socket(), form, || {
-            machine::wait_for_agent(&machine)?;
-            execution::execute(machine.guest()?, command, streams)
-        })?;
-        end(machine, options.machine.verbose)?;
-        status
-    };
-    if form == Form::Json {
-        let line = json!({ "result": {
-            "status": status.code(),
-            "signal": if let Status::Signaled(signal) = status { Some(signal) } else { None },
-            "timed-out": status == Status::TimedOut,
-            "seconds": started.elapsed().as_secs_f64(),
-        }});
-        // Standard error may be closed.
-        let _ = writeln!(io::stderr(), "{line}");
+        let run = || execution.run(&guest, &interruption);
+        return reported(&addresses.qmp, form, run).map(Ran::Here);
     }
-    Ok(exit_status(status))
+    let boot = machine::prepare(&options.machine, &options.words)?;
+    if options.machine.lab {
+        let command = LabCommand {
+            machine: &options.machine,
+            command: &options.command,
+            has_terminal: options.tty,
+            is_json: options.json,
+            words: &options.words,
+        };
+        let status = lab::run(&boot, &command, &interruption);
+        return status
+            .map(Ran::InLab)
+            .map_err(|error| explained(error, &interruption));
+    }
+    let status = in_machine(&options.machine, &boot, form, execution, &interruption);
+    status.map(Ran::Here)
 }
 
 /// Runs an interactive shell; its exit status.
@@ -91,39 +90,65 @@ pub fn run(options: &RunOptions) -> Result<u8, Failure> {
 ///
 /// There is no such guest, it does not start, or it ends before the shell does.
 pub fn shell(options: &ShellOptions) -> Result<u8, Failure> {
+    let interruption = Interruption::catch()?;
     let words = vec![SHELL.to_owned()];
-    let in_shell = |guest: &Guest| {
-        let surroundings = CommandOptions::default();
-        let command = execution::command(&words, &surroundings, Streams::Terminal);
-        execution::execute(guest, command, Streams::Terminal)
-    };
-    let status = if let Some(name) = &options.name {
-        in_shell(&keeping::guest(&kept::find(name)?))?
-    } else {
-        let boot = machine::prepare(&options.machine, &words)?;
-        if options.machine.lab {
-            return lab::run(
-                &boot,
-                &LabCommand {
-                    machine: &options.machine,
-                    command: &CommandOptions::default(),
-                    has_terminal: true,
-                    is_json: false,
-                    words: &words,
-                },
-            );
-        }
-        let machine = machine::start(&options.machine, &boot)?;
+    let surroundings = CommandOptions::default();
+    let execution = Execution::new(&words, &surroundings, Streams::Terminal, Form::Text);
+    if let Some(name) = &options.name {
+        let guest = keeping::guest(&kept::find(name)?);
+        return execution.run(&guest, &interruption).map(exit_status);
+    }
+    let boot = machine::prepare(&options.machine, &words)?;
+    if options.machine.lab {
+        let command = LabCommand {
+            machine: &options.machine,
+            command: &surroundings,
+            has_terminal: true,
+            is_json: false,
+            words: &words,
+        };
+        let status = lab::run(&boot, &command, &interruption);
+        return status.map_err(|error| explained(error, &interruption));
+    }
+    let status = in_machine(
+        &options.machine,
+        &boot,
+        Form::Text,
+        execution,
+        &interruption,
+    );
+    status.map(exit_status)
+}
+
+/// Boots a machine, runs a command in it, and ends it.
+fn in_machine(
+    options: &MachineOptions,
+    boot: &machine::Boot,
+    form: Form,
+    execution: Execution,
+    interruption: &Interruption,
+) -> Result<Status, Failure> {
+    let machine = machine::start(options, boot)?;
+    interruption.machine(machine.id());
+    let status = reported(&machine.socket(), form, || {
         machine::wait_for_agent(&machine)?;
-        let status = in_shell(machine.guest()?)?;
-        machine.quit()?;
-        status
-    };
-    Ok(exit_status(status))
+        execution.run(machine.guest()?, interruption)
+    });
+    let status = status.map_err(|error| explained(error, interruption))?;
+    end(machine, options.verbose, form)?;
+    Ok(status)
+}
+
+/// The signal that has led to a failure, or else the failure.
+fn explained(failure: Failure, interruption: &Interruption) -> Failure {
+    match interruption.signal() {
+        Some(signal) => Failure::Interrupted(signal),
+        None => failure,
+    }
 }
 
 /// Ends a machine, and writes what it has warned of, such as a rule that never fired, unless it was shown already.
-fn end(machine: Machine, was_shown: bool) -> Result<(), Failure> {
+fn end(machine: Machine, was_shown: bool, form: Form) -> Result<(), Failure> {
     let messages = machine.messages().clone();
     machine.quit()?;
     let text = messages.text();
@@ -133,8 +158,7 @@ fn end(machine: Machine, was_shown: bool) -> Result<(), Failure> {
             .find(|level| line.contains(level));
         let warning = level.and_then(|level| Some(line.split_once(level)?.1));
         if let Some(warning) = warning {
-            // Standard error may be closed.
-            let _ = writeln!(io::stderr(), "fvctl: {warning}");
+            report::message(form, "warning", warning);
         }
     }
     Ok(())
@@ -150,6 +174,25 @@ fn reported<T>(
     let result = run();
     reporter.finish();
     result
+}
+
+/// The last line in JSON.
+fn result(ran: &Result<Ran, Failure>, started: Instant) -> Value {
+    let seconds = started.elapsed().as_secs_f64();
+    match ran {
+        Ok(Ran::Here(status)) => json!({
+            "status": status.code(),
+            "signal": if let Status::Signaled(signal) = status { Some(*signal) } else { None },
+            "timed-out": *status == Status::TimedOut,
+            "seconds": seconds,
+        }),
+        Ok(Ran::InLab(status)) => json!({ "status": status, "seconds": seconds }),
+        Err(failure) => json!({
+            "status": failure.status(),
+            "error": failure.line(),
+            "seconds": seconds,
+        }),
+    }
 }
 
 fn exit_status(status: Status) -> u8 {

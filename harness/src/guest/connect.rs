@@ -229,6 +229,11 @@ impl Connection {
         self.stream.try_clone().map_err(|source| self.host(source))
     }
 
+    /// Ends it from any thread.
+    pub(crate) fn closer(&self) -> Closer {
+        Closer(Arc::clone(&self.stream))
+    }
+
     /// Ends it in both directions, for every thread that uses it.
     pub(crate) fn shut_down(&self) {
         // It may have ended.
@@ -239,6 +244,17 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.guest.unregister(self.id);
+    }
+}
+
+/// Ends a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Closer(Arc<UnixStream>);
+
+impl Closer {
+    pub(crate) fn close(&self) {
+        // It may have ended.
+        let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 

@@ -10,7 +10,7 @@ use faultvisor_agent_protocol::run::{
     Exit, Lost, Resize, RunId, Signal, Started, Stream, TerminalSize,
 };
 
-use super::connect::{Connection, Writer};
+use super::connect::{Closer, Connection, Writer};
 use super::error::GuestError;
 use super::output::{Output, Status};
 use super::state::Guest;
@@ -133,6 +133,7 @@ impl Running {
             guest: self.connection.guest().clone(),
             run: self.started.run,
             command: self.command.clone(),
+            closer: self.connection.closer(),
         }
     }
 
@@ -315,6 +316,7 @@ pub struct Control {
     guest: Guest,
     run: RunId,
     command: String,
+    closer: Closer,
 }
 
 impl Control {
@@ -329,6 +331,12 @@ impl Control {
         let request = Request::Signal(Signal { run, signal });
         let Empty {} = self.guest.ask(&operation, &request)?;
         Ok(())
+    }
+
+    /// Ends the connection to it: who waits for it gets an error at once. It never waits for the guest, which may be
+    /// stopped.
+    pub fn disconnect(&self) {
+        self.closer.close();
     }
 
     /// Kills it with all processes that descend from it.

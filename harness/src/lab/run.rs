@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Images, Payload};
@@ -15,6 +17,8 @@ use crate::transcript::{NoLine, Transcript};
 
 /// The mount point of the lab's own disk.
 pub const SCRATCH: &str = "/scratch";
+/// The pause between two looks at whether the run is cancelled.
+const LOOK: Duration = Duration::from_secs(1);
 const UP_MARKER: &str = "FV-LAB-UP";
 const EXIT_MARKER: &str = "FV-LAB-EXIT ";
 
@@ -33,6 +37,8 @@ pub struct Settings {
     pub disks: Vec<PathBuf>,
     /// Unix sockets that listen: the lab's further serial ports, `/dev/ttyS1` and following, at most three.
     pub serial_ports: Vec<PathBuf>,
+    /// Ends the run, within a second, when it becomes true.
+    pub cancelled: Arc<AtomicBool>,
     /// TCP ports of this machine's loopback, and the lab's ports that they are forwarded to.
     pub forwarded_ports: Vec<(u16, u16)>,
 }
@@ -47,6 +53,7 @@ impl Settings {
             scratch_disk: None,
             disks: Vec::new(),
             serial_ports: Vec::new(),
+            cancelled: Arc::default(),
             forwarded_ports: Vec::new(),
         }
     }
@@ -91,6 +98,9 @@ pub enum RunError {
         /// The last lines of its console.
         tail: String,
     },
+    /// Its user ended it.
+    #[error("the lab was cancelled")]
+    Cancelled,
     /// It ended before the payload's script did.
     #[error("the lab ended before its payload did; its console ended with:\n{tail}")]
     Died {
@@ -125,11 +135,22 @@ impl Images {
 
         let mut up_after = None;
         let mut status = None;
-        for index in 0.. {
-            let silent = Instant::now() + settings.silence;
-            let line = match console.line(index, silent.min(deadline)) {
-                Ok(line) => line,
+        let mut index = 0;
+        let mut silent = started + settings.silence;
+        loop {
+            let look = Instant::now() + LOOK;
+            let line = match console.line(index, silent.min(deadline).min(look)) {
+                Ok(line) => {
+                    index += 1;
+                    silent = Instant::now() + settings.silence;
+                    line
+                }
                 Err(NoLine::Ended) => break,
+                Err(NoLine::TimedOut) if settings.cancelled.load(Ordering::Relaxed) => {
+                    process.kill()?;
+                    return Err(RunError::Cancelled);
+                }
+                Err(NoLine::TimedOut) if look < silent.min(deadline) => continue,
                 Err(NoLine::TimedOut) if silent < deadline => {
                     process.kill()?;
                     return Err(RunError::Silent {

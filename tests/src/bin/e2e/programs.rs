@@ -1,15 +1,18 @@
 //! Programs in Linux guests, by the agent: from the harness and from `fvctl`.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use faultvisor_harness::child::Guarded;
 use faultvisor_harness::guest::{self, Event, FailureKind, Status};
-use faultvisor_harness::{Disk, Machine};
+use faultvisor_harness::{Disk, Machine, Transcript};
 use faultvisor_tests::suite::{Context, Failure, Needs, Size, Test};
 use faultvisor_tests::{check, check_eq, tests};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::linux::pattern;
 
@@ -17,6 +20,7 @@ pub const TESTS: &[Test] = tests![
     Needs::Linux;
     fvctl_runs_a_command_and_tells_of_its_disks_fault,
     fvctl_ends_as_the_command_does_or_says_why_it_cannot,
+    fvctl_ends_when_nobody_reads_and_when_asked_three_times,
     fvctl_keeps_a_guest_for_further_commands_and_copies,
     hundreds_of_programs_run_in_a_guest_and_lose_nothing,
     a_reset_ends_a_program_with_an_error_and_the_next_one_runs,
@@ -109,6 +113,9 @@ fn fvctl_runs_a_command_and_tells_of_its_disks_fault(context: &Context) -> Resul
     check!(result.starts_with(r#"{"result":"#), "{errors}");
     check!(result.contains(r#""status":7"#), "{result}");
     check!(errors.contains(r#""event":"BLOCK_IO_ERROR""#), "{errors}");
+    check!(errors.contains(r#"{"stderr":"#), "{errors}");
+    let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    check!(errors.lines().all(is_json), "{errors}");
     Ok(())
 }
 
@@ -154,6 +161,56 @@ fn fvctl_ends_as_the_command_does_or_says_why_it_cannot(context: &Context) -> Re
         check!(errors.starts_with(said), "{words:?}: {errors}");
     }
     check_eq!(ended(&fvctl(context, "stop").arg("g").output()?).0, Some(0));
+    Ok(())
+}
+
+fn fvctl_ends_when_nobody_reads_and_when_asked_three_times(
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut command = run(context);
+    command.args(["--", "yes"]).stdout(Stdio::piped());
+    let mut child = Guarded::spawn(&mut command)?;
+    let mut line = [0; 2];
+    let mut output = child.child().stdout.take();
+    output
+        .as_mut()
+        .ok_or_else(|| Failure::new("no pipe"))?
+        .read_exact(&mut line)?;
+    check_eq!(&line, b"y\n");
+    drop(output);
+    let status = child.wait_until(Instant::now() + BOOT)?;
+    check_eq!(status.and_then(|status| status.code()), Some(128 + 13));
+
+    // A command that a hanging disk keeps from ending, and from being killed.
+    let mut command = run(context);
+    command.args(["--disk", "64M", "--fault", "action=hang,operations=write"]);
+    command.args([
+        "--",
+        "dd",
+        "if=/dev/zero",
+        "of=/dev/vda",
+        "count=1",
+        "oflag=direct",
+    ]);
+    command.stderr(Stdio::piped());
+    let mut child = Guarded::spawn(&mut command)?;
+    let errors = child.child().stderr.take();
+    let errors = Transcript::record(errors.ok_or_else(|| Failure::new("no pipe"))?)?;
+    let is_hanging = |line: &str| line.contains("(hang) at request");
+    errors.find(0, Instant::now() + BOOT, is_hanging)?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| Failure::new("no process ID"))?;
+    let mut status = None;
+    for _ in 0..3 {
+        kill_process(pid, Signal::INT)?;
+        // Two at once would be one.
+        status = child.wait_until(Instant::now() + Duration::from_millis(500))?;
+    }
+    let status = match status {
+        Some(status) => Some(status),
+        None => child.wait_until(Instant::now() + BOOT)?,
+    };
+    check_eq!(status.and_then(|status| status.code()), Some(128 + 2));
     Ok(())
 }
 
