@@ -156,7 +156,8 @@ fn a_terminal_has_its_size_and_takes_another_one() {
 fn a_key_of_a_terminal_interrupts() {
     let agent = Agent::start();
     let command = Command::new("sh").args(["-c", "echo ready; exec sleep 1000"]);
-    let mut program = agent.guest.spawn(command.terminal(24, 80)).unwrap();
+    let command = command.terminal(24, 80).timeout(SOON);
+    let mut program = agent.guest.spawn(command).unwrap();
     let mut input = program.input().unwrap();
     assert_eq!(
         program.next_event().unwrap(),

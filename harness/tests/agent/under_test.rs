@@ -25,8 +25,10 @@ impl Agent {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("agent");
-        let mut command = Command::new(built());
-        command.arg("--listen");
+        // Some signals are ignored, as in what a shell starts in the background.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' INT QUIT; exec \"$0\" \"$@\""]);
+        command.arg(built()).arg("--listen");
         command.arg(format!("unix:{}", socket.display()));
         let mut process = Process::spawn(&mut command).unwrap();
         process

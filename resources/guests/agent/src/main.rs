@@ -14,6 +14,7 @@ mod processes;
 mod ready;
 mod run;
 mod serve;
+mod signals;
 mod tcp;
 
 use std::convert::Infallible;
@@ -28,6 +29,7 @@ use crate::init::root::FirstRoot;
 use crate::options::{Listen, Wanted};
 
 fn main() -> ExitCode {
+    signals::restore();
     let wanted = match options::parse(std::env::args_os().skip(1)) {
         Ok(wanted) => wanted,
         Err(why) => return failed(&why),

