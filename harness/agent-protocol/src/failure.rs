@@ -27,7 +27,7 @@ pub enum FailureKind {
     NoSuchFile,
     /// There is no such run: it has ended and was forgotten, or the guest was started again meanwhile.
     NoSuchRun,
-    /// The time limit has passed, and the program does not end although it was killed.
+    /// The program does not end although it was killed, by its time limit or by request.
     Unkillable,
     /// A file system, or a quota, is full.
     NoSpace,

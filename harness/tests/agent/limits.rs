@@ -1,11 +1,15 @@
 //! Time limits and signals.
 
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use faultvisor_agent_protocol::failure::FailureKind;
 use faultvisor_harness::guest::output::Status;
-use faultvisor_harness::guest::{Command, Event};
+use faultvisor_harness::guest::{Command, Event, GuestError, Running};
 
+use crate::hung::Hung;
 use crate::under_test::{Agent, SOON};
 
 /// A script that starts a tree: a child, an orphan, and one that leads a session of its own, whose IDs it prints.
@@ -64,6 +68,58 @@ fn killing_a_program_kills_all_that_descends_from_it() {
     program.control().kill().unwrap();
     assert_eq!(program.wait().unwrap(), Status::Signaled(9));
     wait_until_dead(&ids(&text));
+}
+
+/// How a program ends that waits for a disk that does not answer, and was killed as `kill` does.
+fn end_on_a_hung_disk(
+    command: impl Fn(Command) -> Command,
+    kill: impl Fn(&Running),
+) -> Option<(FailureKind, String)> {
+    let agent = Agent::start();
+    let hung = Hung::mount(&agent.path("hung"))?;
+    let command = command(Command::new("stat").arg(agent.path("hung/other")));
+    let mut program = agent.guest.spawn(command).unwrap();
+    hung.wait_until_used();
+    kill(&program);
+    let (told, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let end = program.wait();
+        let _ = told.send((program, end));
+    });
+    let (program, end) = ended.recv_timeout(SOON).unwrap();
+    let error = end.unwrap_err();
+    // Whoever attaches waits for the end.
+    let mut again = agent.guest.attach(&program).unwrap();
+    drop(hung);
+    let status = again.wait().unwrap();
+    assert!(matches!(status, Status::Signaled(9) | Status::TimedOut));
+    let GuestError::Failed { failure, .. } = error else {
+        unreachable!("{error:?}");
+    };
+    Some((failure.kind, failure.message))
+}
+
+const WHY: &str = "does not end although it was killed: it waits in the kernel, as for a disk that does not answer";
+
+#[test]
+fn a_program_that_a_kill_does_not_end_is_a_failure() {
+    let end = end_on_a_hung_disk(
+        |command| command,
+        |program| program.control().kill().unwrap(),
+    );
+    // An ordinary user cannot mount.
+    let Some(end) = end else { return };
+    let expected = format!("the program {WHY}");
+    assert_eq!(end, (FailureKind::Unkillable, expected));
+}
+
+#[test]
+fn a_program_that_its_time_limit_does_not_end_is_a_failure() {
+    let limit = Duration::from_millis(500);
+    let end = end_on_a_hung_disk(|command| command.timeout(limit), |_| {});
+    let Some(end) = end else { return };
+    let expected = format!("the program's time limit has passed, and it {WHY}");
+    assert_eq!(end, (FailureKind::Unkillable, expected));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod attaching;
 mod copies;
 mod errors;
+mod hung;
 mod limits;
 mod ports;
 mod protocol;

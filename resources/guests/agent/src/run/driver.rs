@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use faultvisor_agent_protocol::failure::{Failure, FailureKind};
 use faultvisor_agent_protocol::frame::Kind;
@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::client::{Client, Gone};
+use super::deadlines::Deadlines;
 use super::output::Output;
 use super::registry::Entry;
 use super::spawn::Spawned;
@@ -26,8 +27,6 @@ const LEAST_KEPT_BYTES: u64 = 64 << 10;
 const INPUT_BYTES: usize = 64 << 10;
 /// The bytes of one read.
 const READ_BYTES: usize = 32 << 10;
-/// How long a killed program may take to end: one in uninterruptible sleep does not.
-const KILLED_WITHIN: Duration = Duration::from_secs(5);
 /// What ends input on a terminal.
 const END_OF_TRANSMISSION: u8 = 4;
 
@@ -39,7 +38,7 @@ pub struct Driver {
     outputs: [Output; 2],
     input: Input,
     started: Instant,
-    limit: Limit,
+    deadlines: Deadlines,
     exit: Option<Exit>,
     buffer: Vec<u8>,
 }
@@ -50,17 +49,6 @@ struct Input {
     waiting: VecDeque<u8>,
     ends: bool,
     is_terminal: bool,
-}
-
-/// The time limit of a run.
-#[derive(Debug, Clone, Copy)]
-enum Limit {
-    Never,
-    At(Instant),
-    /// It has passed, the program was killed, and must end by then.
-    Passed(Instant),
-    /// It did not end.
-    Ignored,
 }
 
 /// What became of waiting.
@@ -76,8 +64,6 @@ impl Driver {
         let kept = request.kept_bytes.unwrap_or(KEPT_BYTES);
         let kept = kept.clamp(LEAST_KEPT_BYTES, MOST_KEPT_BYTES);
         let kept = usize::try_from(kept).unwrap_or(usize::MAX);
-        let limit = request.limit_ms.map(Duration::from_millis);
-        let limit = limit.and_then(|limit| spawned.started.checked_add(limit));
         Self {
             agent,
             entry: spawned.entry,
@@ -93,7 +79,7 @@ impl Driver {
                 is_terminal: request.terminal.is_some(),
             },
             started: spawned.started,
-            limit: limit.map_or(Limit::Never, Limit::At),
+            deadlines: Deadlines::new(spawned.started, request.limit_ms),
             exit: None,
             buffer: vec![0; READ_BYTES],
         }
@@ -126,7 +112,7 @@ impl Driver {
             return true;
         }
         self.note_end();
-        self.enforce_limit();
+        self.enforce_deadlines();
         if self.converse().is_err() {
             self.leave();
         }
@@ -197,31 +183,36 @@ impl Driver {
         let duration = at.saturating_duration_since(self.started);
         Exit {
             ending,
-            timed_out: matches!(self.limit, Limit::Passed(_) | Limit::Ignored),
+            timed_out: self.deadlines.timed_out(),
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         }
     }
 
-    fn enforce_limit(&mut self) {
+    fn enforce_deadlines(&mut self) {
+        if let Some(at) = self.entry.mailbox.take_kill() {
+            self.deadlines.kill_requested(at);
+        }
         if self.exit.is_some() {
             return;
         }
         let now = Instant::now();
-        match self.limit {
-            Limit::At(at) if at <= now => {
-                self.limit = Limit::Passed(now + KILLED_WITHIN);
-                self.entry.group.kill();
-            }
-            Limit::Passed(at) if at <= now => {
-                self.limit = Limit::Ignored;
-                let message = "the program's time limit has passed, and it does not end although it was killed: it \
-                               waits in the kernel, as for a disk that does not answer";
-                if let Some(client) = &mut self.client {
-                    client.fail(&Failure::new(FailureKind::Unkillable, message));
-                }
-                self.client = None;
-            }
-            _ => {}
+        if self.deadlines.pass_limit(now) {
+            self.entry.group.kill();
+        }
+        if let Some(client) = &mut self.client
+            && self.deadlines.is_overdue(now)
+        {
+            let why = if self.deadlines.timed_out() {
+                "the program's time limit has passed, and it"
+            } else {
+                "the program"
+            };
+            let message = format!(
+                "{why} does not end although it was killed: it waits in the kernel, as for a disk that does not answer"
+            );
+            client.fail(&Failure::new(FailureKind::Unkillable, message));
+            self.client = None;
+            self.deadlines.overdue_told();
         }
     }
 
@@ -300,9 +291,9 @@ impl Driver {
             let drains = self.outputs.iter().any(is_draining);
             return drains.then(Timespec::default);
         }
-        let (Limit::At(at) | Limit::Passed(at)) = self.limit else {
-            return None;
-        };
+        // Without a client nobody is told that the program is overdue.
+        let overdue = self.deadlines.overdue().filter(|_| has_client);
+        let at = self.deadlines.limit().or(overdue)?;
         let left = at.saturating_duration_since(Instant::now());
         Some(Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),

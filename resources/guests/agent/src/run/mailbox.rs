@@ -22,6 +22,8 @@ pub struct Mailbox {
 struct Mail {
     client: Option<(Client, Received)>,
     ending: Option<(Ending, Instant)>,
+    /// When it was last asked to be killed.
+    kill: Option<Instant>,
     /// It has ended, and no client knows.
     abandoned: bool,
     forget: bool,
@@ -56,6 +58,12 @@ impl Mailbox {
         self.wake();
     }
 
+    /// The program is killed by request.
+    pub fn killed(&self) {
+        lock(&self.mail).kill = Some(Instant::now());
+        self.wake();
+    }
+
     /// Whether the program has ended, and no client knows or is there to be told.
     pub fn is_abandoned(&self) -> bool {
         let mail = lock(&self.mail);
@@ -81,6 +89,11 @@ impl Mailbox {
     /// Of the thread: how and when the program has ended.
     pub fn ending(&self) -> Option<(Ending, Instant)> {
         lock(&self.mail).ending
+    }
+
+    /// Of the thread: when the program was killed by request, told once.
+    pub fn take_kill(&self) -> Option<Instant> {
+        lock(&self.mail).kill.take()
     }
 
     /// Of the thread: whether it shall end.

@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod client;
+mod deadlines;
 mod driver;
 mod group;
 mod mailbox;
@@ -65,6 +66,10 @@ pub fn signal(agent: &Agent, request: Signal) -> Result<(), Failure> {
         let message = format!("there is no signal {}", request.signal);
         return Err(Failure::new(FailureKind::Malformed, message));
     };
+    if signal == rustix::process::Signal::KILL {
+        // Before the kill, which may take a while itself.
+        entry.mailbox.killed();
+    }
     entry.group.signal(signal);
     Ok(())
 }
