@@ -4,13 +4,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use faultvisor_agent_protocol::frame::{CHUNK_BYTES, Kind};
 use faultvisor_agent_protocol::run::{Lost, Stream};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::termios::isatty;
 
 use super::client::{Client, Gone};
 use super::ring::Ring;
 
 /// The bytes that wait for a slow client before the program does.
 const WAITING_BYTES: u64 = 256 << 10;
+/// More than the kernel buffers of a terminal's output, which `FIONREAD` does not count in full.
+const TERMINAL_BYTES: u64 = 64 << 10;
 
 /// A stream of a program's output.
 #[derive(Debug)]
@@ -20,10 +23,8 @@ pub struct Output {
     ring: Ring,
     /// The offset of the next byte for the client.
     sent: u64,
-    /// Whether it held no more when it was read last, after the program's end.
-    is_empty: bool,
-    /// Whether what comes now is of no interest.
-    is_discarded: bool,
+    /// After the program's end: the bytes in the pipe that it may have written. Those behind them are discarded.
+    left: Option<u64>,
 }
 
 impl Output {
@@ -34,8 +35,7 @@ impl Output {
             pipe,
             ring: Ring::new(kept),
             sent: 0,
-            is_empty: false,
-            is_discarded: false,
+            left: None,
         }
     }
 
@@ -52,7 +52,7 @@ impl Output {
 
     fn has_room(&self, has_client: bool) -> bool {
         let most = WAITING_BYTES.min(u64::try_from(self.ring.bound() / 2).unwrap_or(u64::MAX));
-        !has_client || self.is_discarded || self.ring.end().saturating_sub(self.sent) < most
+        !has_client || self.is_discarding() || self.ring.end().saturating_sub(self.sent) < most
     }
 
     /// Reads once, if there is room.
@@ -61,28 +61,45 @@ impl Output {
             return;
         }
         let Some(pipe) = &self.pipe else { return };
-        match rustix::io::read(pipe, &mut *buffer) {
+        let most = match self.left {
+            Some(left) if left > 0 => usize::try_from(left).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let most = most.min(buffer.len());
+        match rustix::io::read(pipe, &mut buffer[..most]) {
+            Ok(count) if count > 0 && self.is_discarding() => {}
             Ok(count) if count > 0 => {
-                self.is_empty = false;
-                if !self.is_discarded {
-                    self.ring.push(&buffer[..count]);
+                self.ring.push(&buffer[..count]);
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(u64::try_from(count).unwrap_or(*left));
                 }
             }
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => self.is_empty = true,
+            Err(Errno::AGAIN) => self.left = self.left.map(|_| 0),
             // A terminal ends with an error.
             Ok(_) | Err(_) => self.pipe = None,
         }
     }
 
-    /// From now on an empty pipe has nothing more of the program's.
+    /// What is in the pipe now is the last of the program's: a process that it has left behind may write for ever.
     pub fn program_ended(&mut self) {
-        self.is_empty = false;
+        let Some(pipe) = &self.pipe else { return };
+        let held = if isatty(pipe) {
+            TERMINAL_BYTES
+        } else {
+            // A pipe without a count is read until it is empty.
+            ioctl_fionread(pipe).unwrap_or(u64::MAX)
+        };
+        self.left = Some(held);
+    }
+
+    fn is_discarding(&self) -> bool {
+        self.left == Some(0)
     }
 
     /// Whether all that an ended program has written has been read.
     pub fn is_drained(&self) -> bool {
-        self.pipe.is_none() || self.is_empty
+        self.pipe.is_none() || self.is_discarding()
     }
 
     /// Whether somebody can still write.
@@ -97,7 +114,7 @@ impl Output {
 
     /// Reads on only so that whoever writes is not stopped.
     pub fn discard(&mut self) {
-        self.is_discarded = true;
+        self.left = Some(0);
         self.ring = Ring::new(0);
     }
 
@@ -128,5 +145,36 @@ impl Output {
         })?;
         self.sent = sent.saturating_add(u64::try_from(count).unwrap_or(0));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::{ioctl_fionbio, write};
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_after_the_programs_end_is_not_its_output() {
+        let (reader, writer) = pipe().unwrap();
+        ioctl_fionbio(&reader, true).unwrap();
+        let mut output = Output::new(Stream::Output, Some(reader), 1 << 20);
+        let mut buffer = vec![0; 100];
+        write(&writer, &[b'p'; 250]).unwrap();
+        output.program_ended();
+        // A daemon keeps the pipe full.
+        let mut reads = 0;
+        while !output.is_drained() {
+            write(&writer, &[b'd'; 100]).unwrap();
+            output.read(&mut buffer, true);
+            reads += 1;
+        }
+        assert_eq!((reads, output.ring.end()), (3, 250));
+        for _ in 0..10 {
+            output.read(&mut buffer, true);
+        }
+        assert_eq!(output.ring.end(), 250);
+        assert!(output.is_open());
     }
 }
