@@ -1,13 +1,20 @@
 //! Programs: what they get and what they give.
 
+use std::hint::black_box;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
 use faultvisor_harness::guest::output::Status;
 use faultvisor_harness::guest::{Command, Event};
 
+use crate::hung::{self, Hung};
 use crate::under_test::{Agent, SOON};
+
+const MIB: usize = 1 << 20;
 
 #[test]
 fn a_program_gives_its_output_apart_and_its_exit_status() {
@@ -129,6 +136,83 @@ fn a_daemon_outlives_its_program_and_does_not_delay_its_end() {
         .unwrap()
         .success()
         .unwrap();
+}
+
+#[test]
+fn a_daemon_that_writes_without_a_pause_does_not_delay_the_end() {
+    let agent = Agent::start();
+    let script = "echo started; for i in 1 2 3 4; do yes noise & done; read go; exit 6";
+    for command in [
+        Command::new("sh").args(["-c", script]).piped_input(),
+        Command::new("sh").args(["-c", script]).terminal(24, 80),
+    ] {
+        let mut program = agent.guest.spawn(command).unwrap();
+        let mut input = program.input().unwrap();
+        let by = Instant::now() + SOON;
+        let (mut first, mut received) = (Vec::new(), 0);
+        let status = loop {
+            assert!(Instant::now() < by, "its end is not told");
+            match program.next_event().unwrap() {
+                Event::Output(bytes) => {
+                    // Slower than they write: each byte is looked at several times.
+                    assert!((0..50).all(|_| bytes.iter().all(|byte| *black_box(byte) > 0)));
+                    assert!(received < 3 * MIB, "more than pipes and sockets hold");
+                    let before = received;
+                    received += bytes.len();
+                    if before == 0 {
+                        first = bytes;
+                    }
+                    // All of them write when it ends.
+                    if before < MIB && received >= MIB {
+                        input.write_all(b"go\n").unwrap();
+                        while Path::new("/proc").join(program.pid().to_string()).exists() {
+                            assert!(Instant::now() < by, "it does not end");
+                            thread::yield_now();
+                        }
+                    }
+                }
+                Event::Ended { status, .. } => break status,
+                event => unreachable!("{event:?}"),
+            }
+        };
+        assert_eq!(status, Status::Exited(6));
+        assert!(first.starts_with(b"started"));
+    }
+}
+
+#[test]
+fn all_that_a_program_has_written_arrives_before_its_end() {
+    let agent = Agent::start();
+    // A daemon writes on.
+    let script = "head -c 60000 /dev/zero; echo end >&2; yes >&2 & exit 0";
+    for _ in 0..3 {
+        let output = agent.guest.run(["sh", "-c", script]).unwrap();
+        let output = output.success().unwrap();
+        assert_eq!(output.stdout.len(), 60_000);
+        assert!(output.stderr.starts_with(b"end\n"));
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_read_from_its_disk_delays_no_other_one() {
+    let agent = Agent::start();
+    // An ordinary user cannot mount.
+    let Some(hung) = Hung::mount(&agent.path("hung")) else {
+        return;
+    };
+    let script = agent.path("script");
+    let interpreter = agent.path("hung").join(hung::FILE);
+    std::fs::write(&script, format!("#!{}\n", interpreter.display())).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let guest = agent.guest.clone();
+    let waits = thread::spawn(move || guest.run([&script]).is_err());
+    hung.wait_until_used();
+    let (guest, (told, other)) = (agent.guest.clone(), mpsc::channel());
+    thread::spawn(move || told.send(guest.run(["true"]).is_ok()));
+    let other = other.recv_timeout(SOON);
+    drop(hung);
+    assert_eq!(other, Ok(true));
+    assert!(waits.join().unwrap());
 }
 
 #[test]

@@ -13,8 +13,10 @@ use rustix::io::Errno;
 
 /// The part of a file in which its interpreter is looked for.
 const HEADER_BYTES: usize = 4096;
-/// How many interpreters of interpreters are looked at.
-const DEPTH: usize = 4;
+/// How many files are looked at from a program on: it, its interpreters as far as the kernel goes, and a loader.
+const DEPTH: usize = 7;
+/// The largest table of program headers that the kernel takes.
+const TABLE_BYTES: usize = 64 << 10;
 
 /// Finds a program by its name or path.
 ///
@@ -89,6 +91,25 @@ fn is_foreign(path: &Path) -> bool {
     read.is_ok() && header.starts_with(b"\x7fELF") && !is_ours()
 }
 
+/// Reads what the kernel reads before a process executes a program: the first page and the program headers of each file
+/// from the program to its loader.
+///
+/// A process is started under a lock, and is waited for until it executes. A disk that does not answer is waited for
+/// here instead, where no other run does. What is wrong with a file, the start tells.
+pub fn read_ahead(path: &Path, directory: &Path) {
+    let mut path = path.to_owned();
+    for _ in 0..DEPTH {
+        // Opening a FIFO waits.
+        if !path.is_file() {
+            return;
+        }
+        let Some(interpreter) = interpreter(&path) else {
+            return;
+        };
+        path = directory.join(interpreter);
+    }
+}
+
 /// Says why a program that is there could not be executed.
 pub fn explain(path: &Path, error: &io::Error) -> Failure {
     let shown = path.display();
@@ -152,29 +173,33 @@ fn interpreter(path: &Path) -> Option<PathBuf> {
         let word = words.find(|word| !word.is_empty())?;
         return Some(OsStr::from_bytes(word).into());
     }
-    let (offset, length) = loader(&header)?;
+    let (offset, size, count) = table(&header)?;
+    let bytes = size.checked_mul(count);
+    let mut table = vec![0; bytes.filter(|bytes| *bytes <= TABLE_BYTES)?];
+    file.read_exact_at(&mut table, offset).ok()?;
+    let (offset, length) = loader(&table, size)?;
     let mut name = vec![0; length];
     file.read_exact_at(&mut name, offset).ok()?;
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(length);
     Some(OsStr::from_bytes(&name[..end]).into())
 }
 
-/// Where a 64-bit ELF file has the name of its loader (`PT_INTERP`): offset and length.
-fn loader(header: &[u8]) -> Option<(u64, usize)> {
-    const PT_INTERP: u32 = 3;
+/// Where a 64-bit ELF file has its program headers: offset, the size of one, and their number.
+fn table(header: &[u8]) -> Option<(u64, usize, usize)> {
     if !header.starts_with(b"\x7fELF\x02\x01") {
         return None;
     }
-    let table = usize::try_from(u64_at(header, 32)?).ok()?;
     let (size, count) = (u16_at(header, 54)?, u16_at(header, 56)?);
-    for index in 0..usize::from(count) {
-        let at = table.checked_add(index.checked_mul(usize::from(size))?)?;
-        if u32_at(header, at)? == PT_INTERP {
-            let length = usize::try_from(u64_at(header, at + 32)?).ok()?;
-            return (length <= HEADER_BYTES).then_some((u64_at(header, at + 8)?, length));
-        }
-    }
-    None
+    Some((u64_at(header, 32)?, size.into(), count.into()))
+}
+
+/// Where a 64-bit ELF file has the name of its loader (`PT_INTERP`): offset and length.
+fn loader(table: &[u8], size: usize) -> Option<(u64, usize)> {
+    const PT_INTERP: u32 = 3;
+    let is_loader = |header: &&[u8]| u32_at(header, 0) == Some(PT_INTERP);
+    let header = table.chunks_exact(size.max(1)).find(is_loader)?;
+    let length = usize::try_from(u64_at(header, 32)?).ok()?;
+    (length <= HEADER_BYTES).then_some((u64_at(header, 8)?, length))
 }
 
 fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

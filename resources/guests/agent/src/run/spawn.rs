@@ -153,6 +153,7 @@ fn command(request: &Run, mark: &str) -> Result<(PathBuf, Command), Failure> {
     let search = environment.get(OsStr::new("PATH"));
     let search = search.cloned().unwrap_or_else(|| PATH.into());
     let path = program::find(name, &search, Path::new(&directory))?;
+    program::read_ahead(&path, &directory);
     let mut command = Command::new(&path);
     command.arg0(name);
     command.args(arguments.iter().map(Text::as_os_str));
