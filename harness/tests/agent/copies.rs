@@ -121,6 +121,16 @@ fn a_failure_in_the_guest_ends_a_long_copy_early() {
 }
 
 #[test]
+fn a_file_of_proc_comes_out_whole() {
+    let agent = Agent::start();
+    let to = agent.path("version");
+    let copied = agent.guest.copy_out("/proc/version", &to).unwrap();
+    let expected = fs::read("/proc/version").unwrap();
+    assert_eq!(fs::read(&to).unwrap(), expected);
+    assert_eq!((copied.files, copied.bytes), (1, expected.len() as u64));
+}
+
+#[test]
 fn a_full_file_system_is_one_clear_line_and_leaves_no_half_file() {
     let agent = Agent::start();
     let full = agent.path("full");

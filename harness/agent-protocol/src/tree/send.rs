@@ -5,11 +5,18 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, open};
+
 use super::failed;
 use crate::failure::{Failure, FailureKind};
 use crate::frame::{CHUNK_BYTES, Kind};
 use crate::request::{Content, Copied, Entry};
 use crate::text::Text;
+
+/// The most that is read of a file that does not tell its length, such as those of `/proc`.
+const UNTOLD_BYTES: u64 = 16 << 20;
+/// What is read beyond it to see that there is more.
+const UNTOLD_RECORD_BYTES: u64 = 4096;
 
 /// Why a tree was not sent.
 #[derive(Debug)]
@@ -28,7 +35,8 @@ impl<E> From<Failure> for SendError<E> {
 
 /// Sends what is at a path, each directory before what is in it, to a sink of frames.
 ///
-/// A symbolic link is followed only if it is the path itself.
+/// A symbolic link is followed only if it is the path itself. A file that says that it is empty is read all the same, up to
+/// 16 MiB: those of `/proc` say so.
 ///
 /// # Errors
 ///
@@ -50,6 +58,7 @@ pub fn send<E>(
             source.symlink_metadata()
         };
         let metadata = metadata.map_err(unreadable)?;
+        let mut untold = None;
         let kind = metadata.file_type();
         let content = if kind.is_dir() {
             let mut names = Vec::new();
@@ -63,6 +72,9 @@ pub fn send<E>(
         } else if kind.is_symlink() {
             let target = fs::read_link(&source).map_err(unreadable)?;
             Content::Link(Text::from(target.as_path()))
+        } else if kind.is_file() && metadata.len() == 0 {
+            let bytes = untold.insert(read_untold(&source)?);
+            Content::File(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
         } else if kind.is_file() {
             Content::File(metadata.len())
         } else {
@@ -85,13 +97,40 @@ pub fn send<E>(
         let message = message.map_err(|error| Failure::new(FailureKind::System, error))?;
         sink(Kind::Entry, &message).map_err(SendError::Sink)?;
         if let Some(size) = size {
-            send_file(&source, size, &mut buffer, &mut sink)?;
+            match untold {
+                Some(bytes) => {
+                    for piece in bytes.chunks(CHUNK_BYTES) {
+                        sink(Kind::Content, piece).map_err(SendError::Sink)?;
+                    }
+                }
+                None => send_file(&source, size, &mut buffer, &mut sink)?,
+            }
             copied.files += 1;
             copied.bytes += size;
         }
     }
     sink(Kind::End, &[]).map_err(SendError::Sink)?;
     Ok(copied)
+}
+
+/// Reads a file that says that it is empty.
+fn read_untold(path: &Path) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error| failed(format_args!("cannot read '{}'", path.display()), &error);
+    // Some of `/proc` wait for what comes next.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
+    let mut bytes = Vec::new();
+    // Some of them take no read of a part of a record.
+    let mut file = File::from(file).take(UNTOLD_BYTES + UNTOLD_RECORD_BYTES);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).is_ok_and(|count| count > UNTOLD_BYTES) {
+        let message = format!(
+            "cannot copy '{}': it does not tell its length, and has more than {UNTOLD_BYTES} bytes",
+            path.display()
+        );
+        return Err(Failure::new(FailureKind::System, message));
+    }
+    Ok(bytes)
 }
 
 /// Sends so many bytes of a file, in frames.
