@@ -61,7 +61,7 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// A file, a directory or a symbolic link of a tree, before what is in it.
+/// A file, a directory or a symbolic link of a tree, before what is in it. The root is no symbolic link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Entry {

@@ -22,7 +22,7 @@ impl Guest {
     /// Copies a file or a tree of the host's into the guest, with permissions and symbolic links.
     ///
     /// If `to` is a directory there, or ends with a slash, the copy gets its own name in it. A file is replaced when
-    /// its copy is complete; what else is in a directory stays.
+    /// its copy is complete; a directory that is there keeps its permissions and what else is in it.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Guest {
     }
 
     /// Copies a file or a tree of the guest's to the host, with permissions, but for those to run as another user, and
-    /// with symbolic links, which are not followed.
+    /// with symbolic links, which are not followed. A directory that is there keeps its permissions.
     ///
     /// If `to` is a directory, or ends with a slash, the copy gets its own name in it. Whatever the guest sends,
     /// nothing is written outside of the copy.

@@ -54,7 +54,8 @@ pub struct Receiver {
 struct Directory {
     path: Vec<u8>,
     descriptor: OwnedFd,
-    mode: Mode,
+    /// The permissions that it gets when it is left, unless it was there before.
+    mode: Option<Mode>,
 }
 
 /// A file that is not complete.
@@ -207,6 +208,14 @@ impl Receiver {
                 return Err(Failure::new(FailureKind::OutsideDestination, message));
             }
         }
+        if is_root && matches!(entry.content, Content::Link(_)) {
+            // A later copy to the same path would follow it.
+            let message = format!(
+                "'{}' is to be a symbolic link, which is no root of a tree",
+                shown.display()
+            );
+            return Err(Failure::new(FailureKind::Malformed, message));
+        }
         self.has_root = true;
         let mode = Mode::from_raw_mode(entry.mode & self.mode_mask);
         match entry.content {
@@ -240,10 +249,11 @@ impl Receiver {
             return Err(Failure::new(FailureKind::System, message));
         }
         let parent = self.directory();
-        match mkdirat(parent, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        let mode = match mkdirat(parent, name, Mode::RWXU) {
+            Ok(()) => Some(mode),
+            Err(Errno::EXIST) => None,
             Err(error) => return Err(unwritable(shown, error)),
-        }
+        };
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(parent, name, flags, Mode::empty());
         let descriptor = opened.map_err(|error| match error {
@@ -264,13 +274,15 @@ impl Receiver {
         Ok(())
     }
 
-    /// Leaves a directory, which gets its permissions; whether there was one.
+    /// Leaves a directory, which gets its permissions if it is new; whether there was one.
     fn leave(&mut self) -> Result<bool, Failure> {
         let Some(directory) = self.open.pop() else {
             return Ok(false);
         };
-        let path = self.path.join(OsStr::from_bytes(&directory.path));
-        fchmod(&directory.descriptor, directory.mode).map_err(|error| unwritable(&path, error))?;
+        if let Some(mode) = directory.mode {
+            let path = self.path.join(OsStr::from_bytes(&directory.path));
+            fchmod(&directory.descriptor, mode).map_err(|error| unwritable(&path, error))?;
+        }
         Ok(true)
     }
 

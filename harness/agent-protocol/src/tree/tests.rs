@@ -152,6 +152,49 @@ fn nothing_is_written_outside_of_the_destination() {
 }
 
 #[test]
+fn a_tree_whose_root_is_a_link_is_refused_before_a_later_copy_follows_it() {
+    let (outside, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let to = directory.path().join("to");
+    let link = entry("", Content::Link(outside.path().into()));
+    let frames = vec![link, (Kind::End, Vec::new())];
+    let failure = received(&mut receiver(to.clone()), &frames).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Malformed, "{failure}");
+    assert!(to.symlink_metadata().is_err());
+}
+
+#[test]
+fn a_directory_that_was_there_keeps_its_permissions() {
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("source");
+    fs::create_dir_all(to.join("old")).unwrap();
+    for path in [&to, &to.join("old")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let names = ["", "new", "old"];
+    let mut frames = names.map(|path| entry(path, Content::Directory)).to_vec();
+    frames.push((Kind::End, Vec::new()));
+    received(&mut receiver(directory.path().to_owned()), &frames).unwrap();
+    assert_eq!(listing(&to), [" 700", "new 755", "old 700"]);
+}
+
+#[test]
+fn a_file_that_says_that_it_is_empty_is_read_up_to_a_bound() {
+    let path = Path::new("/proc/version");
+    assert_eq!(path.metadata().unwrap().len(), 0);
+    let (frames, copied) = sent(path);
+    let expected = fs::read(path).unwrap();
+    assert_eq!(copied.bytes, u64::try_from(expected.len()).unwrap());
+    assert_eq!(frames[1], (Kind::Content, expected));
+    // Eight bytes for each page that an address could name.
+    let failure = send(Path::new("/proc/self/pagemap"), |_, _| Ok::<_, ()>(()));
+    let Err(SendError::Source(failure)) = failure else {
+        unreachable!("{failure:?}");
+    };
+    let expected = "cannot copy '/proc/self/pagemap': it does not tell its length, and has more than 16777216 bytes";
+    assert_eq!(failure.message, expected);
+}
+
+#[test]
 fn special_permissions_are_dropped_where_they_are_not_wanted() {
     let directory = tempfile::tempdir().unwrap();
     let mut receiver = receiver(directory.path().join("to"));
