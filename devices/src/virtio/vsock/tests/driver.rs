@@ -203,6 +203,8 @@ impl Machine {
             self.set_register(0x044, 1);
         }
         self.set_register(STATUS, 15);
+        // A client that comes before the device knows of its driver is refused.
+        self.barrier();
     }
 
     /// Resets the device, and forgets the rings.
