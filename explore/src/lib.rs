@@ -1,7 +1,7 @@
 //! `fvctl`: programs in guests whose disks fail on request.
 //!
-//! `run` boots a guest with programs of this host ([`machine`]), runs a command in it by its agent ([`execution`]), and
-//! writes the faults and errors of its disks in between ([`events`]). A guest can be kept ([`kept`]) for further
+//! `run` boots a guest with programs of this host (`machine.rs`), runs a command in it by its agent (`execution.rs`), and
+//! writes the faults and errors of its disks in between (`events.rs`). A guest can be kept (`kept.rs`) for further
 //! commands, copies, shells and ssh.
 
 mod copying;
