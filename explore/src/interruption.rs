@@ -4,6 +4,7 @@
 //! machine answers nothing.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use faultvisor_harness::guest::Control;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
@@ -26,8 +27,8 @@ const KILLED: Duration = Duration::from_secs(10);
 enum Phase {
     /// This program.
     Program,
-    /// A machine, whose end the main thread notices.
-    Machine(u32),
+    /// The process of a machine, whose end the main thread notices.
+    Machine(OwnedFd),
     /// A command, by this many signals until now.
     Command(Control, u32),
     /// The lab.
@@ -75,9 +76,19 @@ impl Interruption {
         Some(self.0.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
 
-    /// From now on a signal kills this machine's process, which its owner has not waited for.
-    pub fn machine(&self, process: u32) {
+    /// From now on a signal kills this machine's process, which its owner has not waited for yet.
+    ///
+    /// # Errors
+    ///
+    /// The host refuses a descriptor of it.
+    pub fn machine(&self, process: u32) -> Result<(), Failure> {
+        let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::Error::from(io::ErrorKind::InvalidInput));
+        // A descriptor, and not the ID, which another process may have later.
+        let opened = pid.and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
+        let process = opened.map_err(Failure::host("cannot watch the machine's process"))?;
         *self.0.phase() = Phase::Machine(process);
+        Ok(())
     }
 
     /// From now on a signal ends the lab.
@@ -132,9 +143,8 @@ impl Shared {
             .is_ok();
         match &mut *phase {
             Phase::Machine(process) if first => {
-                let pid = i32::try_from(*process).ok().and_then(Pid::from_raw);
                 // It may have ended.
-                let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+                let _ = pidfd_send_signal(process, Signal::KILL);
             }
             Phase::Lab(cancelled) if first => cancelled.store(true, Ordering::Relaxed),
             Phase::Command(control, asked) => {

@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::interruption::Interruption;
 use crate::kept::{self, Addresses, End, Keeping};
 use crate::options::{HoldOptions, MachineOptions, StopOptions};
+use crate::report::Form;
 use crate::{machine, progress::Progress};
 
 /// The line that says that a guest is ready.
@@ -112,8 +113,8 @@ fn begin(
 ) -> Result<(Keeping, Machine), Failure> {
     let keeping = Keeping::take(&options.name)?;
     let boot = machine::prepare(&options.machine, &[])?;
-    let machine = machine::start(&options.machine, &boot)?;
-    interruption.machine(machine.id());
+    let machine = machine::start(&options.machine, &boot, Form::Text)?;
+    interruption.machine(machine.id())?;
     machine::wait_for_agent(&machine)?;
     keeping.publish(&Addresses {
         process: std::process::id(),

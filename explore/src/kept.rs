@@ -21,6 +21,8 @@ use crate::failure::Failure;
 const LONGEST: usize = 64;
 const LOCK: &str = "lock";
 const ADDRESSES: &str = "addresses.json";
+/// How long the lock of a name that is free may be held by who asks for it.
+const ASKED: Duration = Duration::from_millis(200);
 /// The pause between two looks at a lock.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -51,6 +53,7 @@ impl Keeping {
     pub fn take(name: &str) -> Result<Self, Failure> {
         let directory = place(name)?;
         let path = directory.join(LOCK);
+        let by = Instant::now() + ASKED;
         loop {
             private_directory(&directory)?;
             let lock = OpenOptions::new()
@@ -67,6 +70,11 @@ impl Keeping {
             };
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
+                // Whoever asks whether it is held, holds it for a moment.
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < by => {
+                    thread::sleep(PAUSE);
+                    continue;
+                }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     return Err(Failure::NameTaken(name.to_owned()));
                 }

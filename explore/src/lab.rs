@@ -23,6 +23,7 @@ use crate::interruption::Interruption;
 use crate::machine::Boot;
 use crate::options::{CommandOptions, MachineOptions};
 use crate::progress::Progress;
+use crate::report::{self, Form};
 use crate::terminal::{self, Raw};
 
 /// The longest life of a lab without a time limit of the command.
@@ -89,6 +90,11 @@ pub fn run(
         serial_ports: vec![output, errors],
         ..Settings::with_limit(limit)
     };
+    let form = if command.is_json {
+        Form::Json
+    } else {
+        Form::Text
+    };
     let cancelled = Arc::clone(&settings.cancelled);
     interruption.lab(Arc::clone(&cancelled));
     let _raw = command.has_terminal.then(Raw::begin).transpose()?;
@@ -101,8 +107,7 @@ pub fn run(
         &settings,
         |line| {
             if command.machine.verbose {
-                // Standard error may be closed.
-                let _ = writeln!(io::stderr(), "{line}");
+                report::passed_on(form, "lab", line);
             }
         },
     );
@@ -194,8 +199,13 @@ fn script(command: &LabCommand<'_>, words: &[OsString]) -> String {
         .map(|word| command_line::quoted(&word.to_string_lossy()))
         .collect();
     let (rows, columns) = terminal::size();
-    let log = std::env::var("FAULTVISOR_LOG").unwrap_or_default();
-    let mut script = format!("export FAULTVISOR_LOG={}\n", command_line::quoted(&log));
+    let mut script = String::new();
+    if let Ok(log) = std::env::var("FAULTVISOR_LOG") {
+        script.push_str(&format!(
+            "export FAULTVISOR_LOG={}\n",
+            command_line::quoted(&log)
+        ));
+    }
     script.push_str(&format!(
         "stty raw -echo < {OUTPUT}\nstty raw -echo < {ERRORS}\n"
     ));

@@ -1,22 +1,26 @@
 //! A machine of the command line's options.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use faultvisor_harness::cache::Cache;
 use faultvisor_harness::image::GuestImage;
 use faultvisor_harness::kernel::Kernel;
 use faultvisor_harness::transcript::Transcript;
-use faultvisor_harness::{Builder, Machine};
+use faultvisor_harness::{Builder, Machine, NoLine};
 
 use crate::failure::Failure;
 use crate::options::MachineOptions;
 use crate::progress::Progress;
+use crate::report::{self, Form};
 
 /// The beginning of the kernel's command line: its messages and panics are the console's.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
 /// How long a guest may take to start its agent.
 const BOOT: Duration = Duration::from_secs(120);
+/// How long one wait for a line takes.
+const A_WHILE: Duration = Duration::from_secs(3600);
 /// The device of a fault rule that names none.
 const FIRST_DISK: &str = "disk0";
 
@@ -92,16 +96,16 @@ pub fn find_kernel(
     }
 }
 
-/// Starts a machine, and waits until its agent is ready.
+/// Starts a machine. With --verbose its output is shown.
 ///
 /// # Errors
 ///
 /// The machine or its guest does not start.
-pub fn start(options: &MachineOptions, boot: &Boot) -> Result<Machine, Failure> {
+pub fn start(options: &MachineOptions, boot: &Boot, form: Form) -> Result<Machine, Failure> {
     let mut machine = builder(options, boot)?.start()?;
     if options.verbose {
-        show(machine.console().transcript().clone());
-        show(machine.messages().clone());
+        show(machine.console().transcript().clone(), "console", form)?;
+        show(machine.messages().clone(), "message", form)?;
     }
     Ok(machine)
 }
@@ -158,22 +162,27 @@ fn with_device(rule: &str, options: &MachineOptions) -> Result<String, Failure> 
     ))
 }
 
-/// Shows each line of an output on standard error as it comes.
-fn show(transcript: Transcript) {
-    std::thread::spawn(move || {
+/// Shows each line of an output on standard error as it comes: as it is, or as the member of an object.
+fn show(transcript: Transcript, member: &'static str, form: Form) -> Result<(), Failure> {
+    let show = move || {
         for index in 0.. {
-            let by = std::time::Instant::now() + Duration::from_secs(3600);
-            match transcript.line(index, by) {
-                Ok(line) => eprintln_quietly(&line.text),
-                Err(faultvisor_harness::NoLine::TimedOut) => {}
+            let line = loop {
+                match transcript.line(index, Instant::now() + A_WHILE) {
+                    Err(NoLine::TimedOut) => {}
+                    line => break line,
+                }
+            };
+            match line {
+                Ok(line) => report::passed_on(form, member, &line.text),
+                // It was faster than this.
+                Err(NoLine::Forgotten) => {}
                 Err(_) => return,
             }
         }
-    });
-}
-
-fn eprintln_quietly(line: &str) {
-    use std::io::Write;
-    // Standard error may be closed.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    };
+    let thread = thread::Builder::new().name(member.to_owned());
+    let started = thread.spawn(show);
+    started
+        .map(drop)
+        .map_err(Failure::host("cannot start a thread"))
 }

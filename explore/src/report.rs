@@ -33,6 +33,14 @@ pub fn message(form: Form, member: &str, text: &str) {
     }
 }
 
+/// Writes a line of somebody else's: as it is, or as the member of an object.
+pub fn passed_on(form: Form, member: &str, text: &str) {
+    match form {
+        Form::Text => line(text),
+        Form::Json => object(member, &json!(text)),
+    }
+}
+
 /// Writes an object with one member.
 pub fn object(member: &str, value: &Value) {
     line(&json!({ member: value }).to_string());

@@ -32,7 +32,8 @@ pub fn run(options: &RunOptions) -> Result<u8, Failure> {
     }
     let form = if options.json { Form::Json } else { Form::Text };
     let started = Instant::now();
-    let ran = run_in(options, form);
+    let interruption = Interruption::catch()?;
+    let ran = run_in(options, form, &interruption).map_err(|error| explained(error, &interruption));
     // The lab's own fvctl has written the result.
     if form == Form::Json && !matches!(ran, Ok(Ran::InLab(_))) {
         report::object("result", &result(&ran, started));
@@ -49,8 +50,7 @@ enum Ran {
     InLab(u8),
 }
 
-fn run_in(options: &RunOptions, form: Form) -> Result<Ran, Failure> {
-    let interruption = Interruption::catch()?;
+fn run_in(options: &RunOptions, form: Form, interruption: &Interruption) -> Result<Ran, Failure> {
     let streams = match (options.tty, options.interactive) {
         (true, _) => Streams::Terminal,
         (false, true) => Streams::Input,
@@ -63,7 +63,7 @@ fn run_in(options: &RunOptions, form: Form) -> Result<Ran, Failure> {
         }
         let addresses = kept::find(name)?;
         let guest = keeping::guest(&addresses);
-        let run = || execution.run(&guest, &interruption);
+        let run = || execution.run(&guest, interruption);
         return reported(&addresses.qmp, form, run).map(Ran::Here);
     }
     let boot = machine::prepare(&options.machine, &options.words)?;
@@ -75,12 +75,10 @@ fn run_in(options: &RunOptions, form: Form) -> Result<Ran, Failure> {
             is_json: options.json,
             words: &options.words,
         };
-        let status = lab::run(&boot, &command, &interruption);
-        return status
-            .map(Ran::InLab)
-            .map_err(|error| explained(error, &interruption));
+        let status = lab::run(&boot, &command, interruption);
+        return status.map(Ran::InLab);
     }
-    let status = in_machine(&options.machine, &boot, form, execution, &interruption);
+    let status = in_machine(&options.machine, &boot, form, execution, interruption);
     status.map(Ran::Here)
 }
 
@@ -91,12 +89,16 @@ fn run_in(options: &RunOptions, form: Form) -> Result<Ran, Failure> {
 /// There is no such guest, it does not start, or it ends before the shell does.
 pub fn shell(options: &ShellOptions) -> Result<u8, Failure> {
     let interruption = Interruption::catch()?;
+    shell_in(options, &interruption).map_err(|error| explained(error, &interruption))
+}
+
+fn shell_in(options: &ShellOptions, interruption: &Interruption) -> Result<u8, Failure> {
     let words = vec![SHELL.to_owned()];
     let surroundings = CommandOptions::default();
     let execution = Execution::new(&words, &surroundings, Streams::Terminal, Form::Text);
     if let Some(name) = &options.name {
         let guest = keeping::guest(&kept::find(name)?);
-        return execution.run(&guest, &interruption).map(exit_status);
+        return execution.run(&guest, interruption).map(exit_status);
     }
     let boot = machine::prepare(&options.machine, &words)?;
     if options.machine.lab {
@@ -107,16 +109,9 @@ pub fn shell(options: &ShellOptions) -> Result<u8, Failure> {
             is_json: false,
             words: &words,
         };
-        let status = lab::run(&boot, &command, &interruption);
-        return status.map_err(|error| explained(error, &interruption));
+        return lab::run(&boot, &command, interruption);
     }
-    let status = in_machine(
-        &options.machine,
-        &boot,
-        Form::Text,
-        execution,
-        &interruption,
-    );
+    let status = in_machine(&options.machine, &boot, Form::Text, execution, interruption);
     status.map(exit_status)
 }
 
@@ -128,13 +123,13 @@ fn in_machine(
     execution: Execution,
     interruption: &Interruption,
 ) -> Result<Status, Failure> {
-    let machine = machine::start(options, boot)?;
-    interruption.machine(machine.id());
+    let machine = machine::start(options, boot, form)?;
+    interruption.machine(machine.id())?;
     let status = reported(&machine.socket(), form, || {
         machine::wait_for_agent(&machine)?;
         execution.run(machine.guest()?, interruption)
     });
-    let status = status.map_err(|error| explained(error, interruption))?;
+    let status = status?;
     end(machine, options.verbose, form)?;
     Ok(status)
 }

@@ -11,7 +11,7 @@
 //! let kernel = Kernel::package(None, &cache, &note)?;
 //! let image = GuestImage::builder(kernel)
 //!     .program("sqlite3")
-//!     .copy("/root/test.sql", "test.sql")
+//!     .copy("/srv/test.sql", "test.sql")
 //!     .file_system("xfs")
 //!     .build(&cache, &note)?;
 //! let disk = DiskImage::directory("data").size(256 << 20).cached(&cache, &note)?;
