@@ -5,12 +5,12 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::hash::{Hash, Hasher};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
@@ -41,6 +41,27 @@ impl ArtifactError {
 #[derive(Debug, Clone, Default)]
 pub struct Fingerprint(Sha256);
 
+/// What changes with a file's contents and attributes. The time of modification alone may be set back, as by `cp -p`, and
+/// stays when the mode changes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Stamp {
+    length: u64,
+    mode: u32,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            length: metadata.len(),
+            mode: metadata.mode(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
 impl Fingerprint {
     /// The fingerprint of no inputs.
     pub fn new() -> Self {
@@ -54,7 +75,7 @@ impl Fingerprint {
         self
     }
 
-    /// Adds a file by its path, length and time of modification.
+    /// Adds a file by its path, length, mode and times.
     ///
     /// # Errors
     ///
@@ -62,9 +83,7 @@ impl Fingerprint {
     pub fn file(self, path: &Path) -> Result<Self, ArtifactError> {
         let unreadable = |error| ArtifactError::new("read", path, error);
         let metadata = fs::metadata(path).map_err(unreadable)?;
-        let modified = metadata.modified().map_err(unreadable)?;
-        let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(self.value((path, metadata.len(), since_epoch.as_nanos())))
+        Ok(self.value((path, Stamp::of(&metadata))))
     }
 
     /// The first 16 bytes of the hash, in hexadecimal.
@@ -197,6 +216,18 @@ fn create_parent(path: &Path) -> Result<(), ArtifactError> {
             fs::create_dir_all(parent).map_err(|error| ArtifactError::new("create", parent, error))
         }
         None => Ok(()),
+    }
+}
+
+/// Removes a file or a directory so that a process that is killed leaves nothing that is taken for complete.
+pub(crate) fn remove_at_once(path: &Path) -> Result<(), ArtifactError> {
+    let aside = with_suffix(path, ".tmp");
+    remove(&aside)?;
+    match fs::rename(path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ArtifactError::new("remove", path, error))
+        }
+        _ => remove(&aside),
     }
 }
 

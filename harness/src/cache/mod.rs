@@ -5,10 +5,12 @@ mod build_lock;
 
 use std::env;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use artifact::{ArtifactError, Fingerprint, Freshness};
+use build_lock::BuildLock;
 
 /// The variable that names the directory.
 const VARIABLE: &str = "FAULTVISOR_CACHE";
@@ -93,9 +95,12 @@ impl Cache {
         build: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<(PathBuf, Freshness), E> {
         let path = self.directory.join(kind).join(name);
+        // For `remove_unused` only: a cache that cannot be written to is as good. Before the look, so that what is found is
+        // not removed, and afterwards, as there may have been no directory.
+        let mark = || drop(File::create(artifact::with_suffix(&path, USED)));
+        mark();
         let freshness = artifact::ensure_named(&path, build)?;
-        // For `remove_unused` only: a cache that cannot be written to is as good.
-        let _ = File::create(artifact::with_suffix(&path, USED));
+        mark();
         Ok((path, freshness))
     }
 
@@ -113,17 +118,28 @@ impl Cache {
                 let Some(name) = name.strip_suffix(USED) else {
                     continue;
                 };
-                let modified = fs::metadata(&marker).and_then(|metadata| metadata.modified());
-                let age = modified.map(|time| time.elapsed().unwrap_or_default());
-                let age = age.map_err(|error| ArtifactError::new("read", &marker, error))?;
-                if age >= within {
-                    artifact::remove(&kind.join(name))?;
-                    artifact::remove(&marker)?;
-                    removed += 1;
+                if age(&marker)? >= within {
+                    let path = kind.join(name);
+                    let _lock = BuildLock::acquire(&artifact::with_suffix(&path, ".lock"))?;
+                    // Somebody may have used it meanwhile.
+                    if age(&marker)? >= within {
+                        artifact::remove_at_once(&path)?;
+                        artifact::remove(&marker)?;
+                        removed += 1;
+                    }
                 }
             }
         }
         Ok(removed)
+    }
+}
+
+/// The time since a file was written. One that another process has removed is new.
+fn age(path: &Path) -> Result<Duration, ArtifactError> {
+    match fs::metadata(path).and_then(|metadata| metadata.modified()) {
+        Ok(time) => Ok(time.elapsed().unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Duration::ZERO),
+        Err(error) => Err(ArtifactError::new("read", path, error)),
     }
 }
 

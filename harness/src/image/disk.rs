@@ -11,7 +11,7 @@ use super::ImageError;
 use super::overlay::Overlay;
 use super::suite::Suite;
 use crate::cache::Cache;
-use crate::cache::artifact::{self, ArtifactError, Fingerprint};
+use crate::cache::artifact::{self, ArtifactError, Fingerprint, Stamp};
 use crate::packages::{self, FAKEROOT, MKE2FS, QEMU_IMG, TAR};
 use crate::tool::{self, ToolError};
 
@@ -23,7 +23,7 @@ const LEAST: u64 = 16 * MIB;
 /// Bytes of an image for each inode, unless it holds many small files (mke2fs.conf).
 const BYTES_PER_INODE: u64 = 16384;
 /// What an archive's device files take is privilege, and a kernel provides them.
-const LEFT_OUT: [&str; 2] = ["--exclude=./dev/*", "--exclude=dev/*"];
+const LEFT_OUT: [&str; 3] = ["--anchored", "--exclude=./dev/*", "--exclude=dev/*"];
 
 /// The format of a disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -198,7 +198,8 @@ impl DiskImage {
     /// Those of [`cached`](Self::cached).
     pub fn write(&self, to: &Path, note: &dyn Fn(&str)) -> Result<(), ImageError> {
         if let Contents::Suite(suite) = &self.contents {
-            let scratch = Scratch::beside(to)?;
+            // What is made of the archive has another one.
+            let scratch = Scratch::beside(to, ".suite")?;
             let archive = scratch.path().join("root.tar");
             suite.write_archive(&archive, note)?;
             note("making the disk image");
@@ -212,27 +213,28 @@ impl DiskImage {
             }
             Contents::Directory(path) => self.write_of_copy(path, to),
             _ => {
-                let scratch = Scratch::beside(to)?;
+                let scratch = Scratch::beside(to, ".scratch")?;
                 self.write_changed(&create(scratch.path(), "root")?, to, &Owners::real())
             }
         }
     }
 
     fn write_of_archive(&self, archive: &Path, to: &Path) -> Result<(), ImageError> {
-        let scratch = Scratch::beside(to)?;
+        let scratch = Scratch::beside(to, ".scratch")?;
         let (tree, owners) = (
             create(scratch.path(), "root")?,
             Owners::any(scratch.path())?,
         );
         let mut unpack = owners.command(TAR.program)?;
+        unpack.args(LEFT_OUT);
         unpack.args(["--numeric-owner", "-xpf"]).arg(archive);
-        unpack.arg("-C").arg(&tree).args(LEFT_OUT);
+        unpack.arg("-C").arg(&tree);
         tool::run(&mut unpack)?;
         self.write_changed(&tree, to, &owners)
     }
 
     fn write_of_copy(&self, directory: &Path, to: &Path) -> Result<(), ImageError> {
-        let scratch = Scratch::beside(to)?;
+        let scratch = Scratch::beside(to, ".scratch")?;
         let (tree, owners) = (
             create(scratch.path(), "root")?,
             Owners::any(scratch.path())?,
@@ -275,7 +277,7 @@ impl DiskImage {
         mke2fs.arg("-d").arg(tree);
         let raw = match self.format {
             DiskFormat::Raw => to.to_path_buf(),
-            DiskFormat::Qcow2 => to.with_extension("raw"),
+            DiskFormat::Qcow2 => artifact::with_suffix(to, ".raw.tmp"),
         };
         mke2fs.arg(&raw).arg(format!("{}k", size / 1024));
         tool::run(&mut mke2fs)?;
@@ -340,8 +342,8 @@ fn create(parent: &Path, name: &str) -> Result<PathBuf, ArtifactError> {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn beside(to: &Path) -> Result<Self, ArtifactError> {
-        let path = artifact::with_suffix(to, ".scratch");
+    fn beside(to: &Path, suffix: &str) -> Result<Self, ArtifactError> {
+        let path = artifact::with_suffix(to, suffix);
         artifact::remove(&path)?;
         fs::DirBuilder::new()
             .mode(0o700)
@@ -365,8 +367,8 @@ impl Drop for Scratch {
 /// The files of a directory.
 #[derive(Debug, Default)]
 struct Tree {
-    /// The path below the directory, and what makes it up.
-    files: Vec<(PathBuf, [u64; 5], i64)>,
+    /// The path below the directory, its owners, and its stamp.
+    files: Vec<(PathBuf, [u32; 2], Stamp)>,
     links: Vec<PathBuf>,
     bytes: u64,
 }
@@ -389,15 +391,8 @@ impl Tree {
             // Files, directories, and links that are too long for their inode take whole blocks.
             self.bytes += metadata.len().next_multiple_of(BLOCK);
             let below = path.strip_prefix(root).unwrap_or(&path).to_path_buf();
-            let owners = [metadata.uid(), metadata.gid(), metadata.mode()].map(u64::from);
-            let [uid, gid, mode] = owners;
-            let seconds = metadata.mtime();
-            let nanoseconds = metadata.mtime_nsec().unsigned_abs();
-            self.files.push((
-                below,
-                [mode, uid, gid, metadata.len(), nanoseconds],
-                seconds,
-            ));
+            let owners = [metadata.uid(), metadata.gid()];
+            self.files.push((below, owners, Stamp::of(&metadata)));
             if metadata.is_symlink() {
                 self.links.push(fs::read_link(&path).map_err(unreadable)?);
             } else if metadata.is_dir() {

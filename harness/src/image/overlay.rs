@@ -1,5 +1,6 @@
 //! Changes to a tree of files that an archive brought, whose links may lead anywhere: none is followed out of the tree.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -10,6 +11,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 /// A tree of files, opened.
 pub(super) struct Overlay {
     root: OwnedFd,
+    /// What was removed, kept open: fakeroot would take a new file with the inode number of an old one for that one.
+    removed: RefCell<Vec<OwnedFd>>,
 }
 
 impl Overlay {
@@ -18,16 +21,14 @@ impl Overlay {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
             root: rustix::fs::openat(CWD, root, flags, Mode::empty())?,
+            removed: RefCell::default(),
         })
     }
 
     /// Writes a file, in place of what is there, and the directories above it.
     pub(super) fn write(&self, path: &str, mode: u32, contents: &[u8]) -> io::Result<()> {
         let (directory, name) = self.parent(path, Missing::Create)?.ok_or_else(no_name)?;
-        match rustix::fs::unlinkat(&directory, &name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.unlink(&directory, &name)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode);
         let file = rustix::fs::openat(&directory, &name, flags, mode)?;
@@ -41,10 +42,18 @@ impl Overlay {
         let Some((directory, name)) = self.parent(path, Missing::Ignore)? else {
             return Ok(());
         };
-        match rustix::fs::unlinkat(&directory, &name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+        self.unlink(&directory, &name)
+    }
+
+    /// Removes a file of a directory, if it exists.
+    fn unlink(&self, directory: &OwnedFd, name: &str) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            Ok(file) => self.removed.borrow_mut().push(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
+        Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
     }
 
     /// The directory of a path, and its last part; none if the directory does not exist.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::{ImageError, sources};
 use crate::cache::Cache;
-use crate::cache::artifact::{ArtifactError, Fingerprint};
+use crate::cache::artifact::{self, ArtifactError, Fingerprint};
 use crate::packages::{self, MMDEBSTRAP, PackagesError};
 use crate::tool;
 
@@ -128,7 +128,7 @@ impl Suite {
             self.name
         ));
         // mmdebstrap takes the format from the name.
-        let list = to.with_extension("list");
+        let list = artifact::with_suffix(to, ".sources.list");
         let result = tool::run(&mut self.command(to, &list)?);
         // The archive's error matters more.
         let _ = fs::remove_file(&list);

@@ -80,6 +80,9 @@ pub enum KernelError {
         /// The option of the kernel's configuration that builds it.
         option: Option<&'static str>,
     },
+    /// Modules depend on each other without end.
+    #[error("the modules that '{0}' is loaded for depend on each other too deeply")]
+    TooDeep(String),
     /// A module that another depends on is missing.
     #[error("module '{module}' depends on '{needed}', which is missing: are its modules complete?")]
     NoDependency {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::KernelError;
 use super::compression;
-use crate::cache::artifact::{ArtifactError, Fingerprint};
+use crate::cache::artifact::{ArtifactError, Fingerprint, Stamp};
 
 /// A module, unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,11 +17,16 @@ pub struct Module {
     pub contents: Vec<u8>,
 }
 
+/// How many modules may depend on each other in a row. Linux's own stay below ten.
+const DEPTH: usize = 32;
+
 /// The modules of one kernel.
 #[derive(Debug, Clone, Default)]
 pub struct Modules {
     /// By their names, with underscores.
     files: BTreeMap<String, PathBuf>,
+    /// Of these files, for the fingerprint.
+    stamps: BTreeMap<PathBuf, Stamp>,
     built_in: BTreeSet<String>,
     /// Other names, with the modules that they mean.
     aliases: BTreeMap<String, String>,
@@ -81,6 +86,7 @@ impl Modules {
             modules: self,
             visited: BTreeSet::new(),
             ordered: Vec::new(),
+            depth: 0,
         };
         for name in names {
             if self.files.contains_key(&spelled(name)) {
@@ -92,7 +98,7 @@ impl Modules {
 
     /// Adds the modules' part of a fingerprint.
     pub(super) fn add_to(&self, inputs: Fingerprint) -> Fingerprint {
-        inputs.value((&self.files, &self.built_in))
+        inputs.value((&self.files, &self.stamps, &self.built_in, &self.aliases))
     }
 
     fn collect(&mut self, directory: &Path) -> Result<(), KernelError> {
@@ -107,6 +113,8 @@ impl Modules {
             if entry.file_type().map_err(unreadable)?.is_dir() {
                 self.collect(&path)?;
             } else if let Some(name) = module_name(&path) {
+                let metadata = fs::metadata(&path).map_err(unreadable)?;
+                self.stamps.insert(path.clone(), Stamp::of(&metadata));
                 self.files.insert(spelled(name), path);
             }
         }
@@ -126,6 +134,8 @@ struct Order<'a> {
     modules: &'a Modules,
     visited: BTreeSet<PathBuf>,
     ordered: Vec<Module>,
+    /// How many modules wait for what they depend on.
+    depth: usize,
 }
 
 impl Order<'_> {
@@ -136,6 +146,10 @@ impl Order<'_> {
         if !self.visited.insert(path.clone()) {
             return Ok(());
         }
+        if self.depth == DEPTH {
+            return Err(KernelError::TooDeep(name.to_owned()));
+        }
+        self.depth += 1;
         let contents = read(path)?;
         for needed in values(&contents, "depends") {
             for needed in needed.split(',').filter(|name| !name.is_empty()) {
@@ -156,6 +170,7 @@ impl Order<'_> {
                 self.add(needed)?;
             }
         }
+        self.depth -= 1;
         let name = module_name(path).unwrap_or(name).to_owned();
         self.ordered.push(Module { name, contents });
         Ok(())

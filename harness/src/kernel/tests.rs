@@ -224,3 +224,31 @@ fn what_is_no_kernel_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn a_module_that_is_replaced_makes_another_fingerprint() {
+    let root = tree(&[("xfs.ko", b"\0")], "");
+    let before = kernel(root.path()).fingerprint().text();
+    assert_eq!(kernel(root.path()).fingerprint().text(), before);
+    let directory = root.path().join("lib/modules").join(RELEASE);
+    fs::write(directory.join("kernel/net/xfs.ko"), module(b"\0\0")).unwrap();
+    assert_ne!(kernel(root.path()).fingerprint().text(), before);
+}
+
+#[test]
+fn modules_that_depend_on_each_other_without_end_are_refused() {
+    let names: Vec<_> = (0..40).map(|number| format!("m{number}.ko")).collect();
+    let needs: Vec<_> = (1..41)
+        .map(|number| format!("depends=m{number}\0"))
+        .collect();
+    let modules: Vec<(&str, &[u8])> = names
+        .iter()
+        .zip(&needs)
+        .map(|(name, needs)| (name.as_str(), needs.as_bytes()))
+        .chain([("m40.ko", b"\0".as_slice())])
+        .collect();
+    let root = tree(&modules, "");
+    let error = kernel(root.path()).load_order(&["m0"], &[]).unwrap_err();
+    assert!(matches!(error, KernelError::TooDeep(_)), "{error}");
+    assert!(kernel(root.path()).load_order(&["m20"], &[]).is_ok());
+}

@@ -32,6 +32,9 @@ pub enum VmlinuxError {
     /// The LZ4 stream is damaged.
     #[error("the LZ4 payload is damaged at byte {0}")]
     DamagedLz4(usize),
+    /// The unpacked payload is larger than any kernel.
+    #[error("the unpacked payload is larger than {LARGEST} bytes")]
+    TooLarge,
     /// The unpacked payload is not an ELF image.
     #[error("the unpacked payload is not an ELF image")]
     NotElf,
@@ -48,6 +51,8 @@ const PAYLOAD_OFFSET: usize = 0x248;
 const PAYLOAD_LENGTH: usize = 0x24c;
 const SECTOR: usize = 512;
 
+/// The largest vmlinux.
+const LARGEST: usize = 1 << 30;
 const LZ4_LEGACY_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 /// The legacy frame format splits its input into blocks of this size.
 const LZ4_LEGACY_BLOCK: usize = 8 << 20;
@@ -110,7 +115,7 @@ pub(super) fn release_of_bzimage(image: &[u8]) -> Option<String> {
     let text = image.get(usize::from(u16::from_le_bytes(*pointer)) + SECTOR..)?;
     let end = text.iter().position(|byte| matches!(byte, 0 | b' '))?;
     let release = std::str::from_utf8(&text[..end]).ok()?;
-    (!release.is_empty()).then(|| release.to_owned())
+    is_plausible(release).then(|| release.to_owned())
 }
 
 /// The release in the banner of a vmlinux.
@@ -121,10 +126,14 @@ pub(super) fn release_of_vmlinux(vmlinux: &[u8]) -> Option<String> {
         let text = vmlinux.get(at + BANNER.len()..)?;
         let end = text.iter().position(|byte| *byte == b' ')?;
         let release = std::str::from_utf8(&text[..end]).ok()?;
-        release
-            .starts_with(|first: char| first.is_ascii_digit())
-            .then(|| release.to_owned())
+        is_plausible(release).then(|| release.to_owned())
     })
+}
+
+/// Whether a text may be a kernel's release, which becomes a part of paths here.
+fn is_plausible(release: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte);
+    release.starts_with(|first: char| first.is_ascii_digit()) && release.bytes().all(is_good)
 }
 
 fn decompress_lz4_legacy(payload: &[u8]) -> Result<Vec<u8>, VmlinuxError> {
@@ -139,6 +148,9 @@ fn decompress_lz4_legacy(payload: &[u8]) -> Result<Vec<u8>, VmlinuxError> {
             .ok_or(VmlinuxError::DamagedLz4(at))?;
         let unpacked = lz4_flex::block::decompress_into(compressed, &mut block);
         let unpacked = unpacked.map_err(|_| VmlinuxError::DamagedLz4(at))?;
+        if vmlinux.len() + unpacked > LARGEST {
+            return Err(VmlinuxError::TooLarge);
+        }
         vmlinux.extend_from_slice(&block[..unpacked]);
         at += 4 + length;
     }
@@ -154,6 +166,14 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
 mod tests {
     use super::super::compression::tests::{XZ, gzip, zstd};
     use super::*;
+
+    #[test]
+    fn a_release_is_no_path() {
+        assert!(is_plausible("6.1.0-57-cloud-amd64") && is_plausible("6.12~rc1+b_2"));
+        for text in ["", "/", "../..", "6.1/../..", ".6", "6.1\n", "sechs"] {
+            assert!(!is_plausible(text), "{text:?}");
+        }
+    }
 
     /// A bzImage of one setup sector with `payload` behind it.
     fn bzimage(payload: &[u8]) -> Vec<u8> {

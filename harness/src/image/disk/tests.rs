@@ -67,6 +67,10 @@ fn changes_are_made_to_the_image_and_not_to_the_directory() {
 #[test]
 fn files_of_an_archive_keep_the_owners_that_it_names() {
     let (tree, out) = (tree(), tempfile::tempdir().unwrap());
+    for directory in ["dev", "home/dev"] {
+        fs::create_dir_all(tree.path().join(directory)).unwrap();
+        fs::write(tree.path().join(directory).join("file"), directory).unwrap();
+    }
     let archive = out.path().join("root.tar");
     let mut tar = tool::command("tar").unwrap();
     tar.args(["--owner=:1234", "--group=:5678", "-cf"])
@@ -78,6 +82,22 @@ fn files_of_an_archive_keep_the_owners_that_it_names() {
     let stat = asked(&image, "stat /etc/name");
     assert!(stat.contains("User:  1234   Group:  5678"), "{stat}");
     assert_eq!(asked(&image, "cat /etc/name"), "one");
+    // A kernel provides what is in /dev, and only there.
+    assert!(!asked(&image, "ls -p /dev").contains("file"));
+    assert_eq!(asked(&image, "cat /home/dev/file"), "home/dev");
+}
+
+#[test]
+fn what_is_beside_a_new_image_stays() {
+    let (tree, out) = (tree(), tempfile::tempdir().unwrap());
+    let neighbour = out.path().join("disk.raw");
+    fs::write(&neighbour, "mine").unwrap();
+    let image = out.path().join("disk.qcow2");
+    let disk = DiskImage::directory(tree.path()).format(DiskFormat::Qcow2);
+    disk.write(&image, &quiet).unwrap();
+    assert_eq!(fs::read_to_string(&neighbour).unwrap(), "mine");
+    let names = fs::read_dir(out.path()).unwrap();
+    assert_eq!(names.count(), 2);
 }
 
 #[test]

@@ -13,6 +13,8 @@ const S_IFDIR: u32 = 0o040_000;
 const S_IFREG: u32 = 0o100_000;
 /// The largest file that is copied, and the most in all.
 const LARGEST: u64 = 1 << 30;
+/// The directories that are listed at once.
+const LISTED: usize = 64;
 const MOST: u64 = 4 << 30;
 /// The most files below a directory, and the deepest.
 const FILES: usize = 50_000;
@@ -62,21 +64,25 @@ impl Debugfs {
             if level.is_empty() {
                 break;
             }
-            let paths: Vec<_> = level.iter().map(|(path, _)| path.clone()).collect();
             let mut next = Vec::new();
-            for ((path, to), entries) in level.iter().zip(self.list(&paths)?) {
-                fs::create_dir_all(to).map_err(|error| ArtifactError::new("create", to, error))?;
-                for entry in entries {
-                    let below = (format!("{path}/{}", entry.name), to.join(&entry.name));
-                    if entry.is_directory {
-                        next.push(below);
-                    } else {
-                        files.push((below.0, below.1, entry.size));
+            // A few at a time: a directory may be in another one any number of times.
+            for some in level.chunks(LISTED) {
+                let paths: Vec<_> = some.iter().map(|(path, _)| path.clone()).collect();
+                for ((path, to), entries) in some.iter().zip(self.list(&paths)?) {
+                    fs::create_dir_all(to)
+                        .map_err(|error| ArtifactError::new("create", to, error))?;
+                    for entry in entries {
+                        let below = (format!("{path}/{}", entry.name), to.join(&entry.name));
+                        if entry.is_directory {
+                            next.push(below);
+                        } else {
+                            files.push((below.0, below.1, entry.size));
+                        }
                     }
                 }
-            }
-            if files.len() + next.len() > FILES {
-                return Err(ReadError::TooMuch(from.to_owned()));
+                if files.len() + next.len() > FILES {
+                    return Err(ReadError::TooMuch(from.to_owned()));
+                }
             }
             level = next;
         }
@@ -89,8 +95,12 @@ impl Debugfs {
     }
 
     fn dump(&self, files: &[(String, PathBuf, u64)]) -> Result<(), ReadError> {
-        let all: u64 = files.iter().map(|(.., size)| size).sum();
-        if all > MOST || files.iter().any(|(.., size)| *size > LARGEST) {
+        let is_large = files.iter().any(|(.., size)| *size > LARGEST);
+        // The sizes are what the image says.
+        let all = files
+            .iter()
+            .fold(0_u64, |all, (.., size)| all.saturating_add(*size));
+        if is_large || all > MOST {
             let first = files.first().map(|(path, ..)| path.clone());
             return Err(ReadError::TooMuch(first.unwrap_or_default()));
         }
