@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use vm_memory::bitmap::Bitmap;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap};
 
 /// A range of guest memory: its first address and its length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,28 @@ pub fn length(segments: &[Segment]) -> u64 {
         .iter()
         .map(|segment| u64::from(segment.length))
         .sum()
+}
+
+/// Writes bytes to the start of these segments, and returns how many had room.
+///
+/// # Errors
+///
+/// A segment is not guest memory.
+pub(crate) fn write(
+    memory: &GuestMemoryMmap,
+    segments: &[Segment],
+    bytes: &[u8],
+) -> Result<usize, GuestMemoryError> {
+    let mut rest = bytes;
+    for segment in segments {
+        if rest.is_empty() {
+            break;
+        }
+        let (part, later) = rest.split_at(rest.len().min(segment.length as usize));
+        memory.write_slice(part, segment.address)?;
+        rest = later;
+    }
+    Ok(bytes.len() - rest.len())
 }
 
 /// Marks guest memory as written, for dirty tracking, which does not see writes by system calls and

@@ -8,13 +8,15 @@ use std::time::Instant;
 
 use event_manager::{EventOps, Events, MutEventSubscriber};
 use serde::{Deserialize, Serialize};
-use vm_memory::{Bytes, GuestMemoryMmap};
+use vm_memory::GuestMemoryMmap;
+
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::quota::{Quota, QuotaState};
 use super::source::EntropySource;
 use super::{QUEUE_SIZE, RngConfiguration};
+use crate::block::model::segment;
 use crate::life_cycle::{Done, RestoreError, SaveError, State};
 use crate::timer::Timer;
 use crate::virtio::chain::Chain;
@@ -221,11 +223,7 @@ impl Worker {
         if !chain.readable.is_empty() {
             return Err(Broken::Readable);
         }
-        let room = chain
-            .writable
-            .iter()
-            .map(|segment| u64::from(segment.length))
-            .sum::<u64>();
+        let room = segment::length(&chain.writable);
         if room == 0 {
             return Err(Broken::NoRoom);
         }
@@ -235,15 +233,7 @@ impl Worker {
             .min(MAX_REQUEST);
         let entropy = &mut self.buffer[..length];
         self.parts.source.fill(entropy).map_err(Broken::Source)?;
-        let mut rest = &*entropy;
-        for segment in &chain.writable {
-            let (part, later) = rest.split_at(rest.len().min(segment.length as usize));
-            self.parts
-                .memory
-                .write_slice(part, segment.address)
-                .map_err(|_| Broken::Memory)?;
-            rest = later;
-        }
+        segment::write(&self.parts.memory, &chain.writable, entropy).map_err(|_| Broken::Memory)?;
         entropy.fill(0);
         self.quota.spend(length as u64, now);
         Ok(u32::try_from(length).unwrap_or(u32::MAX))

@@ -88,13 +88,7 @@ impl Header {
         memory: &GuestMemoryMmap,
         segments: &[Segment],
     ) -> Result<(), GuestMemoryError> {
-        let mut rest = self.as_bytes();
-        for segment in cut(segments, 0, HEADER as u64) {
-            let (part, later) = rest.split_at(rest.len().min(segment.length as usize));
-            memory.write_slice(part, segment.address)?;
-            rest = later;
-        }
-        Ok(())
+        segment::write(memory, segments, self.as_bytes()).map(drop)
     }
 
     /// The answer that refuses a packet (virtio 1.3 §5.10.6.3).

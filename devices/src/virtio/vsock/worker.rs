@@ -12,7 +12,7 @@ use event_manager::{EventOps, Events, MutEventSubscriber};
 use rustix::net::{SocketFlags, accept_with};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use vm_memory::{Bytes, GuestMemoryMmap};
+use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -537,16 +537,9 @@ impl Worker {
             if !chain.readable.is_empty() {
                 return Err(Broken::Readable("event"));
             }
-            let mut rest = &TRANSPORT_RESET[..];
-            for segment in packet::cut(&chain.writable, 0, TRANSPORT_RESET.len() as u64) {
-                let (part, later) = rest.split_at(segment.length as usize);
-                self.parts
-                    .memory
-                    .write_slice(part, segment.address)
-                    .map_err(|_| Broken::Memory)?;
-                rest = later;
-            }
-            if !rest.is_empty() {
+            let written = segment::write(&self.parts.memory, &chain.writable, &TRANSPORT_RESET)
+                .map_err(|_| Broken::Memory)?;
+            if written < TRANSPORT_RESET.len() {
                 return Err(Broken::Short("event"));
             }
             ring.complete(chain.head, u32_of(TRANSPORT_RESET.len()))?;
